@@ -1,0 +1,145 @@
+//! What a tree keeps of one item, and how an item's streams are found in blobs.
+
+use bincode::{Decode, Encode};
+
+use crate::format::id::BlobId;
+
+/// A stretch of a blob: `length` bytes of its plaintext from `offset` on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+pub struct Extent {
+    /// The blob that holds the bytes.
+    pub blob: BlobId,
+    /// Where the stretch begins in the blob's plaintext, in bytes.
+    pub offset: u32,
+    /// How long it is, in bytes.
+    pub length: u32,
+}
+
+/// A list of extents. Long lists are kept in blobs of their own, so that a record stays small
+/// whatever the size of its item.
+///
+/// `depth` 0: `list` is the data, in order. `depth` n > 0: the bytes that `list` names are in tree
+/// blobs; laid end to end they are extents of depth n-1, 40 bytes each: blob id, offset and length as
+/// 32-bit little-endian integers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct ExtentList {
+    /// How many times the list must be followed to come to the data.
+    pub depth: u8,
+    /// The extents of the outermost level.
+    pub list: Vec<Extent>,
+}
+
+/// How the bytes of a piece come from the bytes of its extents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum Encoding {
+    /// As they are.
+    Raw,
+    /// Base64 (RFC 4648, section 4, padded) in lines of `line` characters, each line ended by CR LF
+    /// (`crlf`) or LF; the last line, full or shorter, is ended too.
+    Base64 {
+        /// Characters a line, without its end. A multiple of four, 4 to 996.
+        line: u16,
+        /// Lines end in CR LF (true) or LF (false).
+        crlf: bool,
+    },
+}
+
+/// A stretch of a stream: extents, and how their bytes are to be written out.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Piece {
+    /// How the stream's bytes are made from the stored ones.
+    pub encoding: Encoding,
+    /// Where the stored bytes are.
+    pub extents: ExtentList,
+}
+
+/// Which of an item's streams this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
+#[non_exhaustive]
+pub enum StreamRole {
+    /// Graph's JSON of the item, as it came, without its contents.
+    Properties,
+    /// A message in MIME form (RFC 5322).
+    Mime,
+    /// The contents of a file.
+    Content,
+}
+
+/// One byte stream of an item: its pieces laid end to end.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Stream {
+    /// Which stream of the item this is.
+    pub role: StreamRole,
+    /// The length in bytes.
+    pub size_bytes: u64,
+    /// The hash that the source gave and that was verified, as "quickXorHash:BASE64"; empty if it gave none.
+    pub source_hash: String,
+    /// The pieces, in order.
+    pub pieces: Vec<Piece>,
+}
+
+/// What kind of Graph object an item is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
+#[non_exhaustive]
+pub enum ItemKind {
+    /// A folder of mail.
+    MailFolder,
+    /// A search folder: its definition, never its contents.
+    MailSearchFolder,
+    /// A message.
+    Message,
+    /// A folder of files.
+    Folder,
+    /// A package: a folder that a program treats as one file (OneNote notebooks).
+    Package,
+    /// A file.
+    File,
+    /// A shortcut into another drive; the reference is kept, not followed.
+    Shortcut,
+}
+
+impl ItemKind {
+    /// Says whether items of this kind can have children.
+    pub fn is_container(self) -> bool {
+        matches!(self, Self::MailFolder | Self::MailSearchFolder | Self::Folder | Self::Package)
+    }
+}
+
+/// What a tree keeps of one item.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Record {
+    /// Graph's id (an immutable id where there is one). The key in the `items` tree.
+    pub id: String,
+    /// The id of the folder that holds the item; empty at the top of the collection.
+    pub parent: String,
+    /// The name that people see: a file's or folder's name, a message's subject.
+    pub name: String,
+    /// What kind of object this is.
+    pub kind: ItemKind,
+    /// When it was made: microseconds since 1970 UTC, if known.
+    pub created_us: Option<i64>,
+    /// When it was changed last: microseconds since 1970 UTC, if known.
+    pub modified_us: Option<i64>,
+    /// The time a listing sorts by (a message's reception): microseconds since 1970 UTC; `None`: sorted by name.
+    pub sort_us: Option<i64>,
+    /// The size that the source gives, in bytes. What was stored is in `streams`.
+    pub size_bytes: u64,
+    /// The source's version tag (changeKey, cTag, …): says whether contents must be fetched again.
+    pub version: String,
+    /// Further facts for listings and searches, by key, sorted by key: `from`, `to`, `read`, ….
+    pub summary: Vec<(String, String)>,
+    /// The item's byte streams.
+    pub streams: Vec<Stream>,
+}
+
+impl Record {
+    /// Finds a fact of the summary.
+    pub fn fact(&self, key: &str) -> Option<&str> {
+        self.summary.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
+    }
+
+    /// Finds a stream by its role.
+    pub fn stream(&self, role: StreamRole) -> Option<&Stream> {
+        self.streams.iter().find(|s| s.role == role)
+    }
+}

@@ -1,0 +1,22 @@
+//! Tenantvault keeps snapshots of a Microsoft 365 tenant in a content-addressed, deduplicated,
+//! encrypted repository, and gives any item of any snapshot back.
+//!
+//! The rooms, from the ground up; each knows only the ones before it (`tests/architecture.rs`
+//! holds that): [`crypto`], [`format`](mod@format), [`storage`], [`repo`], [`tree`], [`snapshot`], [`graph`],
+//! [`m365`], [`ops`], [`sim`], [`cli`]. Beneath them all lie [`error`] and [`monitor`].
+
+pub mod cli;
+pub mod crypto;
+pub mod error;
+pub mod format;
+pub mod graph;
+pub mod m365;
+pub mod monitor;
+pub mod ops;
+pub mod repo;
+pub mod sim;
+pub mod snapshot;
+pub mod storage;
+pub mod tree;
+
+pub use error::{Error, ErrorKind, Result};

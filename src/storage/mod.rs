@@ -1,0 +1,44 @@
+//! Named immutable files on any object store. Knows nothing of keys or blobs.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::error::Result;
+
+/// A file as a listing shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The path from the storage's root: `packs/3f/3f9a…`.
+    pub path: String,
+    /// The size in bytes.
+    pub size_bytes: u64,
+}
+
+/// A place for immutable files, named by relative paths of the characters `a-z 0-9 / . _ -`.
+///
+/// The contract, which the suite in `tests/storage/` proves for every implementation and wrapper:
+/// - [`put`](Storage::put) is durable when it returns, and atomic: no reader ever sees a part of a file.
+///   A file that is there already is never changed: `AlreadyExists`. (Where a service cannot refuse, the
+///   names, hashes or random, make that case impossible.)
+/// - [`list`](Storage::list) sees every file whose `put` returned before it began.
+/// - Errors carry kinds: `NotFound`, `AlreadyExists`, `Permission`, `StorageFull`, and `Unavailable` for what
+///   a later try may cure. They name the path.
+#[async_trait]
+pub trait Storage: Send + Sync + fmt::Debug {
+    /// Stores a file, whole, whose bytes are the buffers of `data` laid end to end.
+    async fn put(&self, path: &str, data: Vec<Bytes>) -> Result<()>;
+    /// Reads a whole file. A file larger than `limit_bytes` is `Corrupt`, and is not read.
+    async fn get(&self, path: &str, limit_bytes: u64) -> Result<Bytes>;
+    /// Reads `length` bytes from `offset` on. A file that ends before is `Corrupt`.
+    async fn get_range(&self, path: &str, offset: u64, length: u64) -> Result<Bytes>;
+    /// Lists every file at or below a folder (`"packs"`), in no order. A folder that is not there is empty.
+    async fn list(&self, folder: &str) -> Result<Vec<Entry>>;
+    /// Looks up one file.
+    async fn stat(&self, path: &str) -> Result<Entry>;
+    /// Removes a file; that it is not there is no error.
+    async fn delete(&self, path: &str) -> Result<()>;
+    /// Says in a few words where this is, without secrets: `fs:/srv/backup`.
+    fn describe(&self) -> String;
+}
