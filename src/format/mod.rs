@@ -2,5 +2,10 @@
 //! `format-spec/` describes what is written here; both change together.
 
 pub mod codec;
+pub mod config;
+pub mod header;
 pub mod id;
+pub mod index;
+pub mod pack;
 pub mod record;
+pub mod slot;

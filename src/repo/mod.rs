@@ -1,1 +1,14 @@
-//! (room: repo)
+//! The repository: open and init, blobs in and out, index and its local cache, check, prune, repair.
+//!
+//! Knows nothing of items or Graph. Order of writes is what makes it safe: packs are durable before an index file
+//! names them, index files before a snapshot needs them; deletion goes the other way.
+
+mod cache;
+mod chunker;
+mod index;
+mod repository;
+mod table;
+
+pub use chunker::Chunker;
+pub use index::{Index, Location};
+pub use repository::{Repository, Slot};
