@@ -7,8 +7,14 @@ mod cache;
 mod chunker;
 mod index;
 mod repository;
+mod segment;
+mod stream;
 mod table;
+mod writer;
 
 pub use chunker::Chunker;
 pub use index::{Index, Location};
 pub use repository::{Repository, Slot};
+pub use segment::Segmenter;
+pub use stream::ByteStream;
+pub use writer::{Writer, WriterOptions, WriterStats};
