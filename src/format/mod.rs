@@ -6,6 +6,8 @@ pub mod config;
 pub mod header;
 pub mod id;
 pub mod index;
+pub mod node;
 pub mod pack;
 pub mod record;
 pub mod slot;
+pub mod snapshot;

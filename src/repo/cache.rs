@@ -24,7 +24,7 @@ impl Cache {
     /// An I/O kind.
     pub(crate) fn open(root: &Path, repo: &RepoId) -> Result<Self> {
         let folder = root.join(repo.to_string());
-        for part in ["index", "packs"] {
+        for part in ["index", "packs", "documents"] {
             let path = folder.join(part);
             std::fs::create_dir_all(&path).map_err(|e| {
                 Error::io(format!("Cache folder {} cannot be made", path.display()), e)
@@ -125,6 +125,25 @@ impl Cache {
     /// Removes a tree pack.
     pub(crate) fn remove_pack(&self, id: &PackId) {
         drop(std::fs::remove_file(self.pack_path(id)));
+    }
+
+    /// Reads a cached document.
+    pub(crate) fn read_document(&self, name: &str) -> Option<Vec<u8>> {
+        std::fs::read(self.folder.join("documents").join(name)).ok()
+    }
+
+    /// Keeps a document. That it cannot be kept is no failure.
+    pub(crate) fn write_document(&self, name: &str, bytes: &[u8]) {
+        let path = self.folder.join("documents").join(name);
+        let temporary = path.with_extension(format!("tmp{}", std::process::id()));
+        if std::fs::write(&temporary, bytes).and_then(|()| std::fs::rename(&temporary, &path)).is_err() {
+            drop(std::fs::remove_file(&temporary));
+        }
+    }
+
+    /// Removes a document.
+    pub(crate) fn remove_document(&self, name: &str) {
+        drop(std::fs::remove_file(self.folder.join("documents").join(name)));
     }
 
     /// Removes the tree packs that the index no longer lists.

@@ -262,7 +262,7 @@ fn lock<T>(mutex: &Mutex<T>) -> Result<std::sync::MutexGuard<'_, T>> {
 }
 
 /// Compresses where it helps.
-fn prepare(id: BlobId, plain: &[u8], level: i32) -> Result<PreparedBlob> {
+pub(super) fn prepare(id: BlobId, plain: &[u8], level: i32) -> Result<PreparedBlob> {
     let plain_bytes = u32::try_from(plain.len()).map_err(|_| Error::internal("A blob is larger than 4 GiB"))?;
     let body = COMPRESSOR.with_borrow_mut(|slot| -> std::io::Result<Vec<u8>> {
         if slot.as_ref().is_none_or(|(l, _)| *l != level) {
