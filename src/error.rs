@@ -86,6 +86,18 @@ impl Error {
         self.hint.as_deref()
     }
 
+    /// The message and its causes in one line.
+    pub fn chain(&self) -> String {
+        let mut text = self.message.clone();
+        let mut cause = std::error::Error::source(self);
+        while let Some(e) = cause {
+            text.push_str(": ");
+            text.push_str(&e.to_string());
+            cause = e.source();
+        }
+        text
+    }
+
     /// Says whether asking again later may help.
     pub fn is_retryable(&self) -> bool {
         self.kind == ErrorKind::Unavailable

@@ -2,6 +2,7 @@
 //! `format-spec/` describes what is written here; both change together.
 
 pub mod codec;
+pub mod collection;
 pub mod config;
 pub mod header;
 pub mod id;

@@ -2,6 +2,7 @@
 
 use bincode::{Decode, Encode};
 
+use crate::format::collection::Cursors;
 use crate::format::id::{SetId, SnapshotId};
 use crate::format::node::TreeRoot;
 
@@ -30,7 +31,7 @@ pub struct SnapshotFile {
     pub complete: bool,
     /// The collections: key -> [`CollectionState`], and name -> key (see [`catalog_key`] and [`catalog_name`]).
     pub catalog: Option<TreeRoot>,
-    /// The gaps: collection key, 0, item id -> [`GapRecord`].
+    /// The gaps: collection key, 0, item id -> [`crate::format::collection::Gap`].
     pub gaps: Option<TreeRoot>,
     /// Counts.
     pub totals: Totals,
@@ -74,29 +75,12 @@ pub struct CollectionState {
     pub items: Option<TreeRoot>,
     /// (Parent, sort key, id) -> nothing.
     pub children: Option<TreeRoot>,
-    /// Where the next run goes on: delta links by name, sorted by name.
-    pub cursors: Vec<(String, String)>,
+    /// Where the next run goes on; `None`: it reads everything and compares.
+    pub cursors: Option<Cursors>,
     /// When it was read: microseconds since 1970 UTC.
     pub read_us: i64,
     /// It was read to its end at that time.
     pub complete: bool,
-}
-
-/// An item that should be in a snapshot and is not, or not as it is now.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct GapRecord {
-    /// The key of the collection.
-    pub collection: String,
-    /// The item's id; empty: the collection as a whole.
-    pub item: String,
-    /// What people call it: a path or subject.
-    pub name: String,
-    /// The reason in one word: "malware", "denied", "no-mailbox", ….
-    pub reason: String,
-    /// The reason in words.
-    pub text: String,
-    /// Since when it could not be read: microseconds since 1970 UTC.
-    pub since_us: i64,
 }
 
 /// The catalog's key of a collection's state.

@@ -1,6 +1,7 @@
 //! Which pack holds which blob: the tables of all index files, and what this process has written since.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::crypto::BlobKind;
 use crate::format::id::{BlobId, IndexId, PackId};
@@ -21,19 +22,26 @@ pub struct Location<'a> {
 /// An immutable view of a repository's index.
 #[derive(Debug, Default)]
 pub struct Index {
-    tables: Vec<Table>,
+    tables: Vec<Arc<Table>>,
     marks: HashMap<PackId, i64>,
 }
 
 impl Index {
     /// Joins tables. Those that others stand in for must have been left out.
-    pub(crate) fn new(tables: Vec<Table>) -> Self {
+    pub(crate) fn new(tables: Vec<Arc<Table>>) -> Self {
         let mut marks: HashMap<PackId, i64> = HashMap::new();
         for mark in tables.iter().flat_map(|t| &t.meta.marks) {
             let at = marks.entry(mark.pack).or_insert(mark.marked_us);
             *at = (*at).min(mark.marked_us);
         }
         Self { tables, marks }
+    }
+
+    /// The same with one more table.
+    pub(crate) fn with(&self, table: Table) -> Self {
+        let mut tables = self.tables.clone();
+        tables.push(Arc::new(table));
+        Self::new(tables)
     }
 
     /// Finds a blob for reading; a pack that is not marked is preferred.

@@ -228,11 +228,19 @@ impl Repository {
             Some(cache) => cache.keep(fresh, kept),
             None => fresh,
         };
-        let index = Arc::new(Index::new(tables));
+        let index = Arc::new(Index::new(tables.into_iter().map(Arc::new).collect()));
         if let Ok(mut slot) = self.index.write() {
             *slot = index;
         }
         Ok(())
+    }
+
+    /// Adds an index file that this process has just written to the index in memory.
+    pub(crate) fn add_index_file(&self, id: IndexId, file: IndexFile) {
+        let table = Table::from_index(id, file);
+        if let Ok(mut slot) = self.index.write() {
+            *slot = Arc::new(slot.with(table));
+        }
     }
 
     /// Reads and decodes one index file.

@@ -113,11 +113,6 @@ impl Table {
         Ok(Self { bits, count, records_at, meta, backing })
     }
 
-    /// How many blobs the table lists.
-    pub(crate) fn len(&self) -> u64 {
-        self.count
-    }
-
     /// Finds the entries of a blob: more than one where it is in several packs.
     pub(crate) fn find<'a>(&'a self, id: &BlobId) -> impl Iterator<Item = IndexedBlob> + use<'a> {
         let id = *id;
@@ -326,7 +321,7 @@ mod tests {
         let path = folder.path().join("merged");
         write_merged(&parts.iter().collect::<Vec<_>>(), &path).unwrap();
         let merged = Table::open(&path).unwrap();
-        assert_eq!((merged.len(), merged.meta.covers.len()), (2000, 4));
+        assert_eq!((merged.count, merged.meta.covers.len()), (2000, 4));
         for (n, part) in parts.iter().enumerate() {
             for blob in part.iter() {
                 let found: Vec<_> = merged.find(&blob.id).collect();

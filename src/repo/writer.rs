@@ -5,7 +5,7 @@
 //! durable before an index file names them; [`Writer::finish`] returns when all of it is.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -78,6 +78,8 @@ pub(super) struct Inner {
     options: WriterOptions,
     known: Arc<Index>,
     session: Mutex<HashSet<BlobId>>,
+    /// Tree blobs whose packs no index file lists yet: trees are read again while they grow.
+    unlisted: Mutex<HashMap<BlobId, Bytes>>,
     packers: [Mutex<Option<PackBuilder>>; 2],
     full: Mutex<Option<mpsc::Sender<FinishedPack>>>,
     cpu: Semaphore,
@@ -114,6 +116,7 @@ impl Writer {
             segments: Segments::new(),
             known: repo.index(),
             session: Mutex::new(HashSet::new()),
+            unlisted: Mutex::new(HashMap::new()),
             packers: [Mutex::new(None), Mutex::new(None)],
             full: Mutex::new(Some(full)),
             cpu: Semaphore::new(workers),
@@ -166,11 +169,28 @@ impl Writer {
         self.inner.budget.clone().acquire_many_owned(amount).await.map_err(closed)
     }
 
+    /// Says whether writing to the destination has failed.
+    pub fn is_broken(&self) -> bool {
+        self.inner.failed.load(Ordering::Relaxed)
+    }
+
     pub(super) fn check_alive(&self) -> Result<()> {
         if self.inner.failed.load(Ordering::Relaxed) {
             return Err(Error::new(crate::ErrorKind::Unavailable, "Writing to the destination failed before"));
         }
         Ok(())
+    }
+
+    /// Reads a tree blob, also one that is still on its way.
+    ///
+    /// # Errors
+    /// As [`Repository::read_blob`].
+    pub async fn read_tree(&self, id: &BlobId) -> Result<Bytes> {
+        let on_its_way = lock(&self.inner.unlisted)?.get(id).cloned();
+        match on_its_way {
+            Some(bytes) => Ok(bytes),
+            None => self.inner.repo.read_blob(BlobKind::Tree, id).await,
+        }
     }
 
     /// Stores what is still in hand, and the index; returns when all of it is durable.
@@ -196,7 +216,7 @@ fn closed<E: std::error::Error + Send + Sync + 'static>(e: E) -> Error {
 
 impl Inner {
     /// CPU work for one blob: id, look-up, compression, encryption. Runs on a blocking thread.
-    fn store(&self, kind: BlobKind, plain: &[u8]) -> Result<BlobId> {
+    fn store(&self, kind: BlobKind, plain: &Bytes) -> Result<BlobId> {
         let id = BlobId(self.repo.keys.blob_id(kind, plain));
         let fresh = !self.known.has_live(&id) && self.session.lock().is_ok_and(|mut s| s.insert(id));
         if !fresh {
@@ -205,8 +225,11 @@ impl Inner {
         }
         self.counts.new_blobs.fetch_add(1, Ordering::Relaxed);
         self.counts.new_bytes.fetch_add(plain.len() as u64, Ordering::Relaxed);
+        if kind == BlobKind::Tree {
+            lock(&self.unlisted)?.insert(id, plain.clone());
+        }
         let blob = prepare(id, plain, self.options.level)?;
-        let pack_bytes = self.repo.config.pack_bytes as usize;
+        let pack_bytes = pack_bytes(kind, self.repo.config.pack_bytes as usize);
         let full = {
             let mut packer = lock(&self.packers[packer_of(kind)])?;
             let builder = match &mut *packer {
@@ -243,6 +266,11 @@ impl Inner {
         lock(&self.full)?.take();
         result
     }
+}
+
+/// When a pack is full. Packs of trees are smaller: what they hold is kept in memory till they are listed.
+fn pack_bytes(kind: BlobKind, wanted: usize) -> usize {
+    if kind == BlobKind::Tree { wanted / 4 } else { wanted }
 }
 
 fn capacity(kind: BlobKind, pack_bytes: usize) -> usize {
@@ -349,7 +377,15 @@ impl Listing {
             return Ok(());
         }
         let file = index_of(&self.packs);
-        inner.repo.write_index_file(&file).await?;
+        let id = inner.repo.write_index_file(&file).await?;
+        let trees: Vec<BlobId> =
+            self.packs.iter().filter(|p| p.pack.kind == BlobKind::Tree).flat_map(|p| p.blobs.iter().map(|b| b.id)).collect();
+        inner.repo.add_index_file(id, file);
+        let mut unlisted = lock(&inner.unlisted)?;
+        for tree in trees {
+            unlisted.remove(&tree);
+        }
+        drop(unlisted);
         self.packs.clear();
         self.blobs = 0;
         Ok(())
