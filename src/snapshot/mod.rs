@@ -1,1 +1,1 @@
-//! (room: snapshot)
+//! Snapshot documents, backup sets, retention policy. Knows nothing of Graph.
