@@ -3,4 +3,5 @@
 
 pub mod codec;
 pub mod id;
+pub mod pieces;
 pub mod record;
