@@ -9,6 +9,7 @@ pub mod id;
 pub mod index;
 pub mod node;
 pub mod pack;
+pub mod pieces;
 pub mod record;
 pub mod slot;
 pub mod snapshot;
