@@ -43,7 +43,7 @@ pub fn open_in_place(what: &str, key: &Secret, counter: u64, aad: &[u8], sealed:
     let broken = || Error::corrupt(format!("{what} does not decrypt: it was damaged, swapped or cut"));
     let cut = sealed.len().checked_sub(TAG_BYTES).ok_or_else(broken)?;
     let (body, tag) = sealed.split_at_mut(cut);
-    let tag: [u8; TAG_BYTES] = tag.as_ref().try_into().map_err(|_| broken())?;
+    let tag: [u8; TAG_BYTES] = (&*tag).try_into().map_err(|_| broken())?;
     ChaCha20Poly1305::new(key.expose().into())
         .decrypt_inout_detached(&nonce(counter), aad, body.into(), &tag.into())
         .map_err(|_| broken())?;

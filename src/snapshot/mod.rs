@@ -1,8 +1,5 @@
-<<<<<<< HEAD
-//! Snapshot documents, backup sets, retention policy. Knows nothing of Graph.
-=======
 //! Snapshots, the sets they belong to, and the policy that thins them out. Knows nothing of Graph.
 
 pub mod policy;
 pub mod set;
->>>>>>> sets
+pub mod store;

@@ -11,7 +11,7 @@ use std::str::FromStr;
 
 use bincode::{Decode, Encode};
 use jiff::tz::TimeZone;
-use jiff::{Span, Timestamp, Zoned};
+use jiff::{Span, Timestamp, ZonedDateTime};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -102,13 +102,13 @@ impl Within {
 
     /// The time this long before `newest`, by the calendar of `newest`'s zone; a day that a month lacks
     /// becomes the month's last.
-    fn before(&self, newest: &Zoned) -> Zoned {
+    fn before(&self, newest: &ZonedDateTime) -> ZonedDateTime {
         let span = Span::new()
             .try_years(self.years)
             .and_then(|s| s.try_months(self.months))
             .and_then(|s| s.try_days(self.days))
             .and_then(|s| s.try_hours(self.hours));
-        let earliest = || Timestamp::MIN.to_zoned(newest.time_zone().clone());
+        let earliest = || Timestamp::MIN.to_zoned_datetime(newest.time_zone().clone());
         span.map_or_else(|_| earliest(), |span| newest.checked_sub(span).unwrap_or_else(|_| earliest()))
     }
 }
@@ -235,7 +235,7 @@ impl Policy {
 }
 
 /// What tells one stretch of time of a rule from another.
-type Name = fn(&Zoned, usize) -> [i64; 5];
+type Name = fn(&ZonedDateTime, usize) -> [i64; 5];
 
 /// A rule that keeps the newest snapshot of each stretch of time, while its count lasts.
 struct Bucket {
@@ -247,7 +247,7 @@ struct Bucket {
 
 impl Bucket {
     /// Says why this rule keeps a snapshot, given that it saw all newer ones.
-    fn keeps(&mut self, time: &Zoned, number: usize, is_oldest: bool) -> Option<String> {
+    fn keeps(&mut self, time: &ZonedDateTime, number: usize, is_oldest: bool) -> Option<String> {
         if self.left == Count(0) {
             return None;
         }
@@ -349,7 +349,7 @@ fn tag_reasons(policy: &Policy, facts: &SnapshotFacts) -> Vec<String> {
 }
 
 /// The local time of a moment; moments beyond what the calendar knows become its ends.
-fn local(time_us: i64, zone: &TimeZone) -> Zoned {
+fn local(time_us: i64, zone: &TimeZone) -> ZonedDateTime {
     let end = if time_us < 0 { Timestamp::MIN } else { Timestamp::MAX };
-    Timestamp::from_microsecond(time_us).unwrap_or(end).to_zoned(zone.clone())
+    Timestamp::from_microsecond(time_us).unwrap_or(end).to_zoned_datetime(zone.clone())
 }

@@ -106,18 +106,22 @@ pub async fn list_runs(repo: &Repository) -> Result<Vec<RunFile>> {
 pub async fn save_set(repo: &Repository, set: &SetDefinition) -> Result<()> {
     let mut older = Vec::new();
     for name in repo.list_documents(DocumentKind::Set).await? {
-        match repo.get_document::<SetDefinition>(DocumentKind::Set, &name).await {
+        match read_set(repo, &name).await {
             Ok(found) if found == *set => return Ok(()),
             Ok(found) if found.name == set.name => older.push(name),
             // Written by a newer program, or damaged: not ours to remove.
             _ => {}
         }
     }
-    repo.put_document(DocumentKind::Set, None, set).await?;
+    repo.put_document(DocumentKind::Set, None, &set.encode()).await?;
     for name in older {
         repo.delete_document(DocumentKind::Set, &name).await?;
     }
     Ok(())
+}
+
+async fn read_set(repo: &Repository, name: &DocumentName) -> Result<SetDefinition> {
+    SetDefinition::decode(&repo.get_document::<Vec<u8>>(DocumentKind::Set, name).await?)
 }
 
 /// The set definitions that the repository keeps.
@@ -127,9 +131,9 @@ pub async fn save_set(repo: &Repository, set: &SetDefinition) -> Result<()> {
 pub async fn list_sets(repo: &Repository) -> Result<Vec<SetDefinition>> {
     let mut sets = Vec::new();
     for name in repo.list_documents(DocumentKind::Set).await? {
-        match repo.get_document::<SetDefinition>(DocumentKind::Set, &name).await {
+        match read_set(repo, &name).await {
             Ok(set) => sets.push(set),
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {}
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Corrupt | ErrorKind::UnsupportedVersion) => {}
             Err(e) => return Err(e),
         }
     }
@@ -172,7 +176,7 @@ pub fn find<'a>(snapshots: &'a [Snapshot], text: &str) -> Result<&'a Snapshot> {
 
 fn day_bounds(day: Date) -> Result<(i64, i64)> {
     let wrong = |e: jiff::Error| Error::invalid(format!("{day} is no day that can be looked up")).with_source(e);
-    let from = day.to_zoned(TimeZone::UTC).map_err(wrong)?.timestamp().as_microsecond();
+    let from = day.to_zoned_datetime(TimeZone::UTC).map_err(wrong)?.timestamp().as_microsecond();
     Ok((from, from + 86_400_000_000))
 }
 
@@ -191,5 +195,5 @@ fn by_prefix<'a>(snapshots: &'a [Snapshot], text: &str) -> Result<&'a Snapshot> 
 
 /// The id of a set in a repository.
 pub fn set_id(repo: &Arc<Repository>, name: &str) -> SetId {
-    SetDefinition::id(&repo.config().id, name)
+    crate::snapshot::set::set_id(&repo.config().id, name)
 }
