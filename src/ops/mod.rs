@@ -2,4 +2,14 @@
 //!
 //! Knows nothing of argument parsing or printing.
 
+pub mod backup;
+pub mod catalog;
+pub mod check;
+pub mod diff;
+pub mod forget;
 pub mod nodes;
+pub mod prune;
+pub mod read;
+pub mod stats;
+pub mod used;
+pub mod view;

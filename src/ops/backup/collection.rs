@@ -372,7 +372,6 @@ impl Sink for Intake<'_> {
                 self.gaps.push(gap);
                 Ok(())
             }
-            other => Err(Error::internal(format!("A change of a kind that backup does not know: {other:?}"))),
         }
     }
 }
