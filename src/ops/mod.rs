@@ -7,6 +7,7 @@ pub mod catalog;
 pub mod check;
 pub mod diff;
 pub mod forget;
+pub mod names;
 pub mod nodes;
 pub mod prune;
 pub mod read;

@@ -47,23 +47,21 @@ fn the_example_in_the_docs_is_read_in_full() {
 #[test]
 fn the_example_shows_every_key() {
     let text = include_str!("../../../docs/config.toml");
-    let keys = [
-        "tenant_id", "client_id", "client_secret", "client_secret_file", "client_secret_command", "client_secret_env",
-        "certificate_file", "private_key_file", "cloud", "graph_url", "login_url", "url", "password", "password_file",
-        "password_command", "password_env", "upload_limit", "download_limit", "tenant", "destination", "include",
-        "exclude", "workloads", "recoverable_items", "time_zone",
-    ];
-    for key in keys {
-        let shown = text.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{key} = ")));
-        assert!(shown, "{key}");
+    let shows = |key: &str| text.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{key} = ")));
+    // A complaint about an unknown key lists the known ones, so no list of ours can be out of date.
+    let retention = format!("{TENANT}{DESTINATION}[sets.a]\ntenant = \"contoso\"\ndestination = \"nas\"\nretention.zzz = 1\n");
+    let mut seen = 0;
+    for table in ["[tenants.a]\nzzz = 1\n", "[destinations.a]\nzzz = 1\n", "[sets.a]\nzzz = 1\n", &retention] {
+        let complaint = complaint(table);
+        let (_, known) = complaint.rsplit_once("Known here: ").expect("a list");
+        for key in known.split(", ").filter(|key| !matches!(*key, "credentials" | "retention")) {
+            assert!(shows(key), "{key}");
+            seen += 1;
+        }
     }
-    // A key that is commented out must be a good one too: no list of ours can forget a key that serde knows.
-    for key in keys {
-        let wrong = format!("[tenants.a]\n{key}x = 1\n");
-        assert!(read(&wrong).is_err());
-    }
-    for credential in raw::credential_keys().iter().filter(|key| raw::credential(key).is_some_and(|(_, form)| form == 0)) {
-        assert!(text.contains(credential.as_str()), "{credential}");
+    assert!(seen >= 34, "{seen}");
+    for key in raw::credential_keys().iter().filter(|key| raw::credential(key).is_some_and(|(_, form)| form == 0)) {
+        assert!(text.contains(key.as_str()), "{key}");
     }
 }
 
