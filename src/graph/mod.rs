@@ -32,7 +32,7 @@ pub use budget::Budget;
 pub use client::{Client, ClientOptions};
 pub use cloud::Cloud;
 pub use delta::DeltaPages;
-pub use download::{Download, DownloadSource, UrlSource};
+pub use download::{Download, DownloadSource, Renewal, UrlSource};
 pub use error::{Fate, GraphError, fate, graph_error};
 pub use limits::Limits;
 pub use quickxor::QuickXor;
