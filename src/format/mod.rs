@@ -2,5 +2,6 @@
 //! `format-spec/` describes what is written here; both change together.
 
 pub mod codec;
+pub mod collection;
 pub mod id;
 pub mod record;
