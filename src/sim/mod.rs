@@ -1,1 +1,202 @@
-//! (room: sim)
+//! The simulated tenant (room: sim): Microsoft Graph and the sign-in, over HTTP on the loopback interface.
+//!
+//! It is written from Microsoft's documentation (`REFERENCE` and the sample answers), not from the client in
+//! this crate, and shares nothing with it but the error type: where the two disagree, one of them read the
+//! documentation wrongly. All data follow from a seed; contents are made when they are read. Time inside the
+//! tenant moves by [`SimHandle::advance_day`] alone; only tokens, download URLs and limits follow the clock.
+
+mod app;
+mod auth;
+mod batch;
+mod content;
+mod control;
+mod directory;
+mod download;
+mod drive;
+mod drive_json;
+mod faults;
+mod http;
+mod letter;
+mod library;
+mod mail;
+mod mail_json;
+mod mailbox;
+mod mime;
+mod odd;
+mod options;
+mod oracle;
+mod populate;
+mod properties;
+mod query;
+mod quickxor;
+mod reply;
+mod rng;
+mod route;
+mod script;
+mod state;
+mod throttle;
+mod times;
+mod token;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+pub use app::SimStats;
+pub use content::Blob;
+pub use faults::{Fault, FaultKind};
+pub use options::{BACKUP_ROLES, Contents, Limits, Pages, Profile, Script, SimOptions};
+pub use oracle::{
+    Expected, ExpectedDrive, ExpectedFolder, ExpectedItem, ExpectedMailbox, ExpectedMessage, ExpectedUser, ItemKind, Mime,
+};
+pub use state::UserKind;
+
+use crate::error::{Error, Result};
+use app::App;
+use state::World;
+
+/// Starts simulated tenants.
+#[derive(Debug)]
+pub struct SimTenant;
+
+impl SimTenant {
+    /// Makes a tenant and serves it on the current Tokio runtime until the handle is dropped.
+    ///
+    /// Fails if the port is taken.
+    pub async fn start(options: SimOptions) -> Result<SimHandle> {
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, options.port))
+            .await
+            .map_err(|e| Error::io(format!("Port {} of the loopback interface", options.port), e))?;
+        let address = listener.local_addr().map_err(|e| Error::io("The simulated tenant's port", e))?;
+        let world = World::new(&options);
+        let app = Arc::new(App::new(options, format!("http://{address}"), world));
+        let router = axum::Router::new().fallback(http::serve).with_state(app.clone());
+        let (stop, stopped) = oneshot::channel::<()>();
+        tokio::spawn(async move {
+            let server = axum::serve(listener, router).into_future();
+            tokio::select! {
+                _ = server => {}
+                _ = stopped => {}
+            }
+        });
+        Ok(SimHandle { app, _stop: stop })
+    }
+}
+
+/// A running simulated tenant. Dropping it stops the server.
+#[derive(Debug)]
+pub struct SimHandle {
+    app: Arc<App>,
+    _stop: oneshot::Sender<()>,
+}
+
+impl SimHandle {
+    /// The server's address: `http://127.0.0.1:40123`.
+    pub fn base_url(&self) -> &str {
+        &self.app.base_url
+    }
+
+    /// What stands for `https://graph.microsoft.com`.
+    pub fn graph_url(&self) -> &str {
+        &self.app.base_url
+    }
+
+    /// What stands for `https://login.microsoftonline.com`.
+    pub fn login_url(&self) -> &str {
+        &self.app.base_url
+    }
+
+    /// The tenant's id.
+    pub fn tenant_id(&self) -> &str {
+        &self.app.auth.tenant_id
+    }
+
+    /// The application's (client) id.
+    pub fn client_id(&self) -> &str {
+        &self.app.auth.client_id
+    }
+
+    /// The application's secret. It opens nothing but this simulation.
+    pub fn client_secret(&self) -> &str {
+        &self.app.auth.secret
+    }
+
+    /// The product's configuration for this tenant; `secret_file` must hold [`Self::client_secret`].
+    pub fn config_toml(&self, secret_file: &str) -> String {
+        let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+        format!(
+            "[tenants.sim]\ntenant_id = {}\nclient_id = {}\nclient_secret_file = {}\ngraph_url = {}\nlogin_url = {}\n",
+            quoted(self.tenant_id()),
+            quoted(self.client_id()),
+            quoted(secret_file),
+            quoted(self.graph_url()),
+            quoted(self.login_url()),
+        )
+    }
+
+    /// The tenant's day; 0 at the start.
+    pub fn day(&self) -> u32 {
+        self.app.read().day
+    }
+
+    /// Moves the tenant on by one day, as the script says.
+    pub fn advance_day(&self) {
+        script::advance_day(&mut self.app.write(), &self.app.options);
+    }
+
+    /// Moves the tenant on by one day, as another script says.
+    pub fn advance_day_by(&self, script: &Script) {
+        let options = SimOptions { script: script.clone(), ..self.app.options.clone() };
+        script::advance_day(&mut self.app.write(), &options);
+    }
+
+    /// The truth of the present day.
+    pub fn expected(&self) -> Expected {
+        oracle::tell(&self.app.read())
+    }
+
+    /// What clients asked for so far.
+    pub fn stats(&self) -> SimStats {
+        self.app.stats()
+    }
+
+    /// Forgets the counts of requests, answers and bytes.
+    pub fn clear_stats(&self) {
+        self.app.clear_counts();
+    }
+
+    /// Arms a fault.
+    pub fn inject(&self, fault: Fault) {
+        self.app.faults.arm(fault);
+    }
+
+    /// Takes all faults away.
+    pub fn clear_faults(&self) {
+        self.app.faults.clear();
+    }
+
+    /// From now on all mail delta tokens given so far are answered 410.
+    pub fn expire_mail_deltas(&self) {
+        self.app.write().mail_generation += 1;
+    }
+
+    /// From now on all drive delta tokens given so far are answered 410.
+    pub fn expire_drive_deltas(&self) {
+        self.app.write().drive_generation += 1;
+    }
+
+    /// From now on all access tokens given so far are refused.
+    pub fn revoke_tokens(&self) {
+        self.app.auth.revoke_tokens();
+    }
+
+    /// From now on the secret is refused as expired (AADSTS7000222).
+    pub fn expire_secret(&self) {
+        self.app.auth.expire_secret();
+    }
+}

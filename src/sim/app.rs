@@ -1,0 +1,143 @@
+//! What all handlers share.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use serde::Serialize;
+
+use super::auth::Auth;
+use super::faults::Faults;
+use super::letter::Cast;
+use super::options::SimOptions;
+use super::rng::guid;
+use super::state::World;
+use super::throttle::Throttle;
+
+/// The running tenant.
+#[derive(Debug)]
+pub(super) struct App {
+    pub(super) options: SimOptions,
+    pub(super) base_url: String,
+    pub(super) cast: Arc<Cast>,
+    pub(super) throttle: Arc<Throttle>,
+    pub(super) faults: Faults,
+    pub(super) auth: Auth,
+    pub(super) counts: Counts,
+    world: RwLock<World>,
+}
+
+/// What was asked for so far.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    routes: Mutex<BTreeMap<String, u64>>,
+    statuses: Mutex<BTreeMap<u16, u64>>,
+    request_ids: AtomicU64,
+    pub(super) bytes: AtomicU64,
+    pub(super) leaks: AtomicU64,
+}
+
+/// What clients asked for since the start.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct SimStats {
+    /// The tenant's day.
+    pub day: u32,
+    /// Requests in all, token requests and downloads included; parts of a batch count one each.
+    pub requests: u64,
+    /// Requests by route: `GET /users/{id}/mailFolders/delta`.
+    pub routes: BTreeMap<String, u64>,
+    /// Answers by status.
+    pub statuses: BTreeMap<u16, u64>,
+    /// Most requests at once that each mailbox saw, by user principal name.
+    pub most_at_once: BTreeMap<String, u32>,
+    /// Resource units of SharePoint and OneDrive used.
+    pub file_units: u64,
+    /// Bytes of answers.
+    pub bytes: u64,
+    /// Downloads from pre-authenticated URLs that carried the bearer token, which must not happen.
+    pub token_leaks: u64,
+    /// Faults that struck.
+    pub faults: u64,
+}
+
+impl SimStats {
+    /// Answers with status 429.
+    pub fn throttled(&self) -> u64 {
+        self.statuses.get(&429).copied().unwrap_or(0)
+    }
+
+    /// Requests to routes that contain the text.
+    pub fn requests_to(&self, text: &str) -> u64 {
+        self.routes.iter().filter(|(route, _)| route.contains(text)).map(|(_, n)| n).sum()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Counts {
+    pub(super) fn route(&self, method: &str, template: &str) {
+        *lock(&self.routes).entry(format!("{method} {template}")).or_insert(0) += 1;
+    }
+
+    pub(super) fn status(&self, status: u16) {
+        *lock(&self.statuses).entry(status).or_insert(0) += 1;
+    }
+
+    /// A fresh request id.
+    pub(super) fn request_id(&self) -> String {
+        guid(self.request_ids.fetch_add(1, Ordering::Relaxed) ^ 0x5e9d_0000_0000)
+    }
+
+    fn clear(&self) {
+        lock(&self.routes).clear();
+        lock(&self.statuses).clear();
+        self.bytes.store(0, Ordering::Relaxed);
+    }
+}
+
+impl App {
+    pub(super) fn new(options: SimOptions, base_url: String, world: World) -> Self {
+        Self {
+            cast: world.cast.clone(),
+            throttle: Arc::new(Throttle::new(options.limits.clone())),
+            faults: Faults::new(options.seed),
+            auth: Auth::new(&options, &base_url, &world.tenant_id),
+            counts: Counts::default(),
+            world: RwLock::new(world),
+            options,
+            base_url,
+        }
+    }
+
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, World> {
+        self.world.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, World> {
+        self.world.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets the counts of requests, answers and bytes.
+    pub(super) fn clear_counts(&self) {
+        self.counts.clear();
+    }
+
+    pub(super) fn stats(&self) -> SimStats {
+        let world = self.read();
+        let routes = lock(&self.counts.routes).clone();
+        let most = self.throttle.most_at_once().into_iter();
+        SimStats {
+            day: world.day,
+            requests: routes.values().sum(),
+            routes,
+            statuses: lock(&self.counts.statuses).clone(),
+            most_at_once: most.filter_map(|(n, most)| Some((world.users.get(n)?.upn.clone(), most))).collect(),
+            file_units: self.throttle.units(),
+            bytes: self.counts.bytes.load(Ordering::Relaxed),
+            token_leaks: self.counts.leaks.load(Ordering::Relaxed),
+            faults: self.faults.struck(),
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! `POST /$batch`: up to 20 requests in one; each is counted, throttled and answered for itself.
+
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use base64::Engine as _;
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+
+use super::app::App;
+use super::http;
+use super::query::Request;
+use super::reply::{Payload, Reply};
+
+/// Parts of a batch at most.
+const PARTS: usize = 20;
+
+/// Answers a batch; the outer status is 200 even where parts fail.
+pub(super) async fn answer(app: &Arc<App>, request: &Request) -> Reply {
+    let bad = |text: &str| Reply::fail(400, "BadRequest", text);
+    let Ok(body) = serde_json::from_slice::<Value>(&request.body) else {
+        return bad("Invalid batch payload format.");
+    };
+    let Some(parts) = body["requests"].as_array() else {
+        return bad("Invalid batch payload format.");
+    };
+    if parts.len() > PARTS {
+        return bad(&format!("Number of batch request steps exceeds the maximum value of {PARTS}."));
+    }
+    let mut responses: Vec<Value> = Vec::new();
+    for part in parts {
+        let failed = |id: &Value| responses.iter().any(|r| &r["id"] == id && r["status"].as_u64() >= Some(400));
+        if part["dependsOn"].as_array().into_iter().flatten().any(failed) {
+            responses.push(json!({"id": part["id"], "status": 424, "headers": {}, "body": null}));
+            continue;
+        }
+        let Some(inner) = part_request(request, part) else {
+            return bad("A batch request step lacks id, method or url.");
+        };
+        let (mut reply, _) = Box::pin(http::graph_request(app, inner)).await;
+        let id = app.counts.request_id();
+        reply.sign(&id, &id, "2026-11-02T06:00:00");
+        app.counts.status(reply.status);
+        responses.push(part_response(&part["id"], reply));
+    }
+    // The order of the answers is not that of the requests.
+    responses.reverse();
+    Reply::json(json!({ "responses": responses }))
+}
+
+fn part_request(outer: &Request, part: &Value) -> Option<Request> {
+    part["id"].as_str()?;
+    let (method, url) = (part["method"].as_str()?, part["url"].as_str()?.trim_start_matches('/'));
+    let mut headers = HeaderMap::new();
+    for (name, value) in part["headers"].as_object().into_iter().flatten() {
+        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+        headers.insert(name, HeaderValue::from_str(value.as_str()?).ok()?);
+    }
+    if let Some(token) = outer.headers.get("authorization") {
+        headers.insert("authorization", token.clone());
+    }
+    let body = if part["body"].is_null() { Bytes::new() } else { Bytes::from(part["body"].to_string()) };
+    Some(Request::new(method, &format!("/v1.0/{url}"), url, headers, body))
+}
+
+fn part_response(id: &Value, reply: Reply) -> Value {
+    let mut headers = Map::new();
+    for (name, value) in reply.headers {
+        headers.insert(name.into(), value.into());
+    }
+    let encoded = |bytes: &[u8]| Value::from(base64::engine::general_purpose::STANDARD.encode(bytes));
+    let body = match reply.payload {
+        Payload::Empty => Value::Null,
+        Payload::Json(value) => value,
+        Payload::Bytes(_, bytes) => encoded(&bytes),
+        Payload::Blob(blob, from, len) => encoded(&blob.read_at(from, len as usize)),
+    };
+    json!({"id": id, "status": reply.status, "headers": headers, "body": body})
+}

@@ -1,0 +1,250 @@
+//! OneDrive: drives, items, delta, contents and versions.
+
+use serde_json::{Map, Value, json};
+
+use super::app::App;
+use super::download;
+use super::drive_json::{self, Where};
+use super::faults::FaultKind;
+use super::library::{Drive, Kind};
+use super::properties;
+use super::query::{Fields, Request};
+use super::reply::{Answer, Reply};
+use super::state::{UserKind, World};
+use super::times;
+use super::token::{self, Logged, Stand, Token};
+
+/// The drive of a user, or why there is none.
+fn drive(world: &World, index: usize) -> Result<&Drive, Reply> {
+    let user = &world.users[index];
+    if user.kind == UserKind::Blocked {
+        return Err(Reply::fail_inner(403, "notAllowed", "Access to this site has been blocked.", "resourceLocked"));
+    }
+    user.drive.as_ref().ok_or_else(|| Reply::fail(404, "ResourceNotFound", "User's mysite not found."))
+}
+
+/// The user whose drive has that id.
+pub(super) fn owner(world: &World, id: &str) -> Result<usize, Reply> {
+    let index = world.by_drive.get(id).copied().filter(|i| world.users[*i].present);
+    index.ok_or_else(|| {
+        if id.starts_with("b!") && id.len() == 66 {
+            Reply::item_not_found()
+        } else {
+            Reply::fail(400, "invalidRequest", "The provided drive id appears to be malformed, or does not represent a valid drive.")
+        }
+    })
+}
+
+fn item(drive: &Drive, id: &str) -> Result<u32, Reply> {
+    drive.find(id).ok_or_else(Reply::item_not_found)
+}
+
+fn with_context(app: &App, what: &str, body: Value) -> Reply {
+    let mut map = Map::new();
+    map.insert("@odata.context".into(), format!("{}/v1.0/$metadata#{what}", app.base_url).into());
+    if let Value::Object(rest) = body {
+        map.extend(rest);
+    }
+    Reply::json(map.into())
+}
+
+/// `GET /users/{id}/drive` and `/drives/{id}`
+pub(super) fn drive_get(app: &App, request: &Request, index: usize) -> Answer {
+    request.allow(&["$select", "$expand"])?;
+    let fields = request.select("drive", properties::DRIVE)?;
+    let world = app.read();
+    let mut body = drive_json::drive(&world.users[index], drive(&world, index)?);
+    if let Some(map) = body.as_object_mut() {
+        map.retain(|name, _| name == "id" || fields.wants(name));
+    }
+    Ok(with_context(app, "drives/$entity", body))
+}
+
+/// `GET /users/{id}/drives`
+pub(super) fn drives(app: &App, request: &Request, index: usize) -> Answer {
+    request.allow(&["$select", "$top", "$orderby", "$expand"])?;
+    request.select("drive", properties::DRIVE)?;
+    let world = app.read();
+    let row = drive_json::drive(&world.users[index], drive(&world, index)?);
+    Ok(with_context(app, "drives", json!({"value": [row]})))
+}
+
+/// `GET /drives/{id}/items/{id}` and `/root`
+pub(super) fn item_get(app: &App, request: &Request, index: usize, id: &str) -> Answer {
+    request.allow(&["$select", "$expand"])?;
+    let fields = request.select("driveItem", properties::DRIVE_ITEM)?;
+    let world = app.read();
+    let drive = drive(&world, index)?;
+    let number = readable(app, drive, id)?;
+    let body = drive_json::item(app, &world.users[index], drive, number, &fields, Where::Plain);
+    Ok(with_context(app, "drives/items/$entity", body))
+}
+
+/// Finds an item, unless a lasting fault made it vanish.
+fn readable(app: &App, drive: &Drive, id: &str) -> Result<u32, Reply> {
+    let number = item(drive, id)?;
+    if drive.items[number as usize].kind == Kind::File && app.faults.afflicts(&FaultKind::Vanish, id) {
+        return Err(Reply::item_not_found());
+    }
+    Ok(number)
+}
+
+/// `GET …/children`
+pub(super) fn children(app: &App, request: &Request, index: usize, id: &str) -> Answer {
+    request.allow(&["$select", "$top", "$orderby", "$expand", "$skiptoken", "$count"])?;
+    let fields = request.select("driveItem", properties::DRIVE_ITEM)?;
+    let world = app.read();
+    let drive = drive(&world, index)?;
+    let parent = item(drive, id)?;
+    let n = request.top()?.unwrap_or(app.options.pages.drive).clamp(1, 999);
+    let start: usize = request.option("$skiptoken").and_then(|t| t.parse().ok()).unwrap_or(0);
+    let all: Vec<u32> = drive.children(parent).collect();
+    let rows = all.iter().skip(start).take(n);
+    let rows: Vec<Value> =
+        rows.map(|c| drive_json::item(app, &world.users[index], drive, *c, &fields, Where::Plain)).collect();
+    let mut body = Map::new();
+    if all.len() > start + n {
+        let select = if fields.0.is_some() { format!("&$select={}", fields.text()) } else { String::new() };
+        let path = format!("drives/{}/items/{}/children", drive.id, drive.item_id(parent));
+        let link = format!("{}/v1.0/{path}?$top={n}&$skiptoken={}{select}", app.base_url, start + n);
+        body.insert("@odata.nextLink".into(), link.into());
+    }
+    body.insert("value".into(), rows.into());
+    Ok(with_context(app, "drives/items", body.into()))
+}
+
+fn malware() -> Reply {
+    Reply::fail(403, "malwareDetected", "Malware was detected in the requested resource.").header("X-Virus-Infected", "true")
+}
+
+/// `GET …/content`: 302 to the pre-authenticated URL.
+pub(super) fn content(app: &App, request: &Request, index: usize, id: &str) -> Answer {
+    request.allow(&[])?;
+    let world = app.read();
+    let drive = drive(&world, index)?;
+    let number = readable(app, drive, id)?;
+    let item = &drive.items[number as usize];
+    if item.kind != Kind::File {
+        return Err(Reply::fail(400, "invalidRequest", "You cannot get content for a folder."));
+    }
+    if item.malware {
+        return Err(malware());
+    }
+    Ok(Reply::status(302).header("Location", download::url(app, drive, number, None, true)))
+}
+
+/// `GET …/versions`
+pub(super) fn versions(app: &App, request: &Request, index: usize, id: &str) -> Answer {
+    request.allow(&["$select", "$top"])?;
+    request.select("driveItemVersion", properties::DRIVE_ITEM_VERSION)?;
+    let world = app.read();
+    let drive = drive(&world, index)?;
+    let number = readable(app, drive, id)?;
+    let rows = drive_json::versions(&world.users[index], drive, number);
+    Ok(with_context(app, "Collection(driveItemVersion)", json!({"value": rows})))
+}
+
+/// `GET …/versions/{id}/content`
+pub(super) fn version_content(app: &App, request: &Request, index: usize, id: &str, version: &str) -> Answer {
+    request.allow(&[])?;
+    let world = app.read();
+    let drive = drive(&world, index)?;
+    let number = readable(app, drive, id)?;
+    let item = &drive.items[number as usize];
+    let at: Option<usize> = version.strip_suffix(".0").and_then(|v| v.parse().ok()).filter(|v| *v > 0);
+    match at {
+        Some(v) if v == item.bodies.len() => {
+            Err(Reply::fail(400, "invalidRequest", "You cannot get the content of the current version."))
+        }
+        Some(_) if item.malware => Err(malware()),
+        Some(v) if v < item.bodies.len() => {
+            Ok(Reply::status(302).header("Location", download::url(app, drive, number, Some(v - 1), true)))
+        }
+        _ => Err(Reply::item_not_found()),
+    }
+}
+
+struct DriveLog<'a>(&'a Drive);
+
+impl Logged for DriveLog<'_> {
+    type Row = u32;
+
+    fn log_len(&self) -> u64 {
+        self.0.log.len() as u64
+    }
+
+    fn walk(&self, next: u64, n: usize) -> (Vec<u32>, Option<u64>) {
+        let alive = |number: &u32| self.0.items[*number as usize].alive;
+        let mut rows = (next as u32..self.0.items.len() as u32).filter(alive);
+        (rows.by_ref().take(n).collect(), rows.next().map(u64::from))
+    }
+
+    fn entry(&self, at: u64) -> Option<u32> {
+        self.0.log.get(at as usize).map(|e| e.item)
+    }
+}
+
+fn resync(app: &App, drive: &Drive) -> Reply {
+    let location = format!("{}/v1.0/drives/{}/root/delta?token=", app.base_url, drive.id);
+    let reply = if drive.seed & 1 == 0 {
+        Reply::fail(410, "resyncChangesApplyDifferences", "Resync required.")
+    } else {
+        Reply::fail_inner(410, "resyncRequired", "Resync required.", "resyncChangesUploadDifferences")
+    };
+    reply.header("Location", location)
+}
+
+/// Where the client stands, by its token: none, `latest`, a time, or one of ours.
+fn stand(app: &App, request: &Request, world: &World, drive: &Drive) -> Result<(Stand, String), Reply> {
+    let now = drive.log.len() as u64;
+    let select = request.option("$select").unwrap_or_default().to_string();
+    let token = request.option("token").or_else(|| request.option("$deltatoken")).or_else(|| request.option("$skiptoken"));
+    let token = match token {
+        None | Some("") => return Ok((Stand::Walk { since: now, next: 0, paused: false }, select)),
+        Some("latest") => return Ok((Stand::Synced { at: now }, select)),
+        Some(token) => token,
+    };
+    if let Some(time) = times::parse(token) {
+        let at = drive.log.iter().position(|e| e.at > time).unwrap_or(drive.log.len());
+        return Ok((Stand::Synced { at: at as u64 }, select));
+    }
+    let scope = token::scope(drive.seed, "drive");
+    let Some(token) = Token::open(&app.auth.key, token).filter(|t| t.scope == scope) else {
+        return Err(Reply::fail(400, "invalidRequest", "The provided token is not valid."));
+    };
+    if token.generation != world.drive_generation {
+        return Err(resync(app, drive));
+    }
+    Ok((token.stand, token.options))
+}
+
+/// Answers a delta request as if its token had expired.
+pub(super) fn delta_gone(app: &App, index: usize) -> Reply {
+    let world = app.read();
+    drive(&world, index).map_or_else(|refusal| refusal, |drive| resync(app, drive))
+}
+
+/// Whether a delta request carries a token (it costs less then).
+pub(super) fn has_token(request: &Request) -> bool {
+    ["token", "$deltatoken", "$skiptoken"].iter().any(|n| request.option(n).is_some_and(|t| !t.is_empty()))
+}
+
+/// `GET /drives/{id}/root/delta`
+pub(super) fn delta(app: &App, request: &Request, index: usize) -> Answer {
+    request.allow(&["$select", "$top", "$expand", "$skiptoken", "$deltatoken"])?;
+    let world = app.read();
+    let user = &world.users[index];
+    let drive = drive(&world, index)?;
+    let (stand, options) = stand(app, request, &world, drive)?;
+    let fields = Fields::parse(Some(&options), "driveItem", properties::DRIVE_ITEM)?;
+    let n = request.top()?.unwrap_or(app.options.pages.drive).clamp(1, 1_000);
+    let (rows, stand) = token::page(&DriveLog(drive), &stand, n, app.options.quirks);
+    let rows: Vec<Value> =
+        rows.into_iter().map(|number| drive_json::item(app, user, drive, number, &fields, Where::Delta)).collect();
+    let scope = token::scope(drive.seed, "drive");
+    let last = matches!(stand, Stand::Synced { .. });
+    let token = Token { scope, generation: world.drive_generation, stand, options };
+    let link = format!("{}/v1.0/drives/{}/root/delta?token={}", app.base_url, drive.id, token.seal(&app.auth.key));
+    let name = if last { "@odata.deltaLink" } else { "@odata.nextLink" };
+    Ok(with_context(app, "Collection(driveItem)", json!({name: link, "value": rows})))
+}

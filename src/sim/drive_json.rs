@@ -1,0 +1,179 @@
+//! Drives and their items as Graph shows them.
+
+use serde_json::{Map, Value, json};
+
+use super::app::App;
+use super::download;
+use super::faults::FaultKind;
+use super::library::{Drive, Kind, ROOT};
+use super::query::Fields;
+use super::rng::{guid, hash};
+use super::state::User;
+use super::times;
+
+/// In which answer an item shows up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Where {
+    /// In delta: no paths, no cTag.
+    Delta,
+    /// In a list or alone.
+    Plain,
+}
+
+/// The GUID of an item in its list.
+pub(super) fn unique_id(drive: &Drive, number: u32) -> String {
+    guid(hash(drive.seed, &[0x9d, number.into()]))
+}
+
+fn identity(user: &User) -> Value {
+    json!({"user": {"email": user.person.address, "id": user.id, "displayName": user.person.name}})
+}
+
+fn site_id(drive: &Drive) -> String {
+    guid(hash(drive.seed, &[0x517e]))
+}
+
+fn personal_url(user: &User) -> String {
+    let name = user.person.address.replace(['@', '.'], "_");
+    format!("https://contoso-my.sharepoint.com/personal/{name}/Documents")
+}
+
+/// A drive.
+pub(super) fn drive(user: &User, drive: &Drive) -> Value {
+    let used = drive.size(ROOT);
+    json!({
+        "id": drive.id,
+        "name": "OneDrive",
+        "driveType": "business",
+        "createdDateTime": times::graph(drive.items[ROOT as usize].created),
+        "lastModifiedDateTime": times::graph(drive.items[ROOT as usize].modified),
+        "webUrl": personal_url(user),
+        "createdBy": {"user": {"displayName": "System Account"}},
+        "owner": identity(user),
+        "quota": {
+            "deleted": 0, "remaining": 1_099_511_627_776u64.saturating_sub(used), "state": "normal",
+            "total": 1_099_511_627_776u64, "used": used,
+        },
+    })
+}
+
+/// An item; a deleted one only as its marker.
+pub(super) fn item(app: &App, user: &User, drive: &Drive, number: u32, fields: &Fields, place: Where) -> Value {
+    let item = &drive.items[number as usize];
+    if !item.alive {
+        return deleted(drive, number);
+    }
+    let mut out = Map::new();
+    download_url(app, drive, number, fields, &mut out);
+    let id = unique_id(drive, number).to_uppercase();
+    let mut put = |name: &str, value: &dyn Fn() -> Value| {
+        if fields.wants(name) {
+            out.insert(name.into(), value());
+        }
+    };
+    put("createdBy", &|| identity(user));
+    put("createdDateTime", &|| times::graph(item.created).into());
+    put("eTag", &|| format!("\"{{{id}}},{}\"", item.version).into());
+    put("id", &|| drive.item_id(number).into());
+    put("lastModifiedBy", &|| identity(user));
+    put("lastModifiedDateTime", &|| times::graph(item.modified).into());
+    put("name", &|| item.name.clone().into());
+    put("parentReference", &|| parent(drive, number, place));
+    put("webUrl", &|| format!("{}/{}", personal_url(user), drive.path(number).replace(' ', "%20")).into());
+    if place == Where::Plain {
+        put("cTag", &|| format!("\"c:{{{id}}},{}\"", item.content_version).into());
+    }
+    put("fileSystemInfo", &|| {
+        json!({"createdDateTime": times::graph(item.created), "lastModifiedDateTime": times::graph(item.modified)})
+    });
+    match item.kind {
+        Kind::File => put("file", &|| file(app, drive, number)),
+        Kind::Folder => put("folder", &|| json!({"childCount": drive.children(number).count()})),
+        Kind::Notebook => put("package", &|| json!({"type": "oneNote"})),
+    }
+    if number == ROOT {
+        put("root", &|| json!({}));
+    }
+    if item.malware {
+        put("malware", &|| json!({"description": "Virus:DOS/EICAR_Test_File"}));
+    }
+    if number != ROOT && number.is_multiple_of(9) {
+        put("shared", &|| json!({"scope": "users"}));
+    }
+    if fields.asks("sharepointIds") {
+        put("sharepointIds", &|| json!({"listItemId": number.to_string(), "listItemUniqueId": id.to_lowercase()}));
+    }
+    put("size", &|| drive.size(number).into());
+    out.into()
+}
+
+/// What delta says of an item that is gone: neither name nor size.
+fn deleted(drive: &Drive, number: u32) -> Value {
+    let item = &drive.items[number as usize];
+    let facet = if item.kind == Kind::File { "file" } else { "folder" };
+    json!({
+        "id": drive.item_id(number),
+        "deleted": {"state": "deleted"},
+        "parentReference": parent(drive, number, Where::Delta),
+        facet: {},
+    })
+}
+
+fn parent(drive: &Drive, number: u32, place: Where) -> Value {
+    let mut out = Map::new();
+    out.insert("driveType".into(), "business".into());
+    out.insert("driveId".into(), drive.id.clone().into());
+    if number != ROOT {
+        let above = drive.items[number as usize].parent;
+        out.insert("id".into(), drive.item_id(above).into());
+        if place == Where::Plain {
+            let path = drive.path(above);
+            let slash = if path.is_empty() { "" } else { "/" };
+            out.insert("name".into(), drive.items[above as usize].name.clone().into());
+            out.insert("path".into(), format!("/drives/{}/root:{slash}{path}", drive.id).into());
+        }
+    }
+    out.insert("siteId".into(), site_id(drive).into());
+    out.into()
+}
+
+fn file(app: &App, drive: &Drive, number: u32) -> Value {
+    let item = &drive.items[number as usize];
+    let mut out = Map::new();
+    out.insert("mimeType".into(), item.mime.into());
+    if let Some(body) = item.bodies.last().filter(|_| !item.without_hash) {
+        let wrong = app.faults.afflicts(&FaultKind::WrongHash, &drive.item_id(number));
+        let hash = if wrong { "AAAAAAAAAAAAAAAAAAAAAAAAAAE=" } else { body.quick_xor() };
+        out.insert("hashes".into(), json!({"quickXorHash": hash}));
+    }
+    out.into()
+}
+
+/// The pre-authenticated URL: by default, or when selected (then under another name).
+fn download_url(app: &App, drive: &Drive, number: u32, fields: &Fields, out: &mut Map<String, Value>) {
+    let item = &drive.items[number as usize];
+    if item.kind != Kind::File || item.malware {
+        return;
+    }
+    let url = || Value::from(download::url(app, drive, number, None, false));
+    if fields.asks("content.downloadUrl") {
+        out.insert("@content.downloadUrl".into(), url());
+    }
+    if fields.0.is_none() || fields.asks("@microsoft.graph.downloadUrl") {
+        out.insert("@microsoft.graph.downloadUrl".into(), url());
+    }
+}
+
+/// The versions of a file, newest first.
+pub(super) fn versions(user: &User, drive: &Drive, number: u32) -> Vec<Value> {
+    let bodies = drive.items[number as usize].bodies.iter().enumerate().rev();
+    let row = |(i, body): (usize, &std::sync::Arc<super::library::Body>)| {
+        json!({
+            "id": format!("{}.0", i + 1),
+            "lastModifiedBy": identity(user),
+            "lastModifiedDateTime": times::graph(body.modified),
+            "size": body.blob.len(),
+        })
+    };
+    bodies.map(row).collect()
+}

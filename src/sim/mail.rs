@@ -1,0 +1,382 @@
+//! Mail: folders, messages, their delta, MIME and attachments.
+
+use serde_json::{Map, Value};
+
+use super::app::App;
+use super::faults::FaultKind;
+use super::mail_json::{self, MessageView};
+use super::mailbox::{Mailbox, READ};
+use super::mime;
+use super::properties;
+use super::query::{Fields, Request};
+use super::reply::{Answer, Reply};
+use super::state::{UserKind, World};
+use super::times;
+use super::token::{self, Logged, Stand, Token};
+
+/// The mailbox of a user, or why there is none.
+pub(super) fn mailbox(world: &World, index: usize) -> Result<&Mailbox, Reply> {
+    let user = &world.users[index];
+    if user.kind == UserKind::Blocked {
+        let message = "Access to OData is disabled: [RAOP] : Blocked by tenant configured AppOnly AccessPolicy settings.";
+        return Err(Reply::fail(403, "ErrorAccessDenied", message));
+    }
+    user.mailbox.as_ref().ok_or_else(|| {
+        let message = "The mailbox is either inactive, soft-deleted, or is hosted on-premise.";
+        Reply::fail(404, "MailboxNotEnabledForRESTAPI", message)
+    })
+}
+
+fn folder(mailbox: &Mailbox, id: &str) -> Result<u32, Reply> {
+    mailbox.find_folder(id).ok_or_else(Reply::mail_not_found)
+}
+
+/// Finds a message by id; malformed ids are told apart from unknown ones.
+fn message_key(mailbox: &Mailbox, id: &str) -> Result<u32, Reply> {
+    if let Some(key) = mailbox.find(id) {
+        return Ok(key);
+    }
+    if id.len() < 20 {
+        return Err(Reply::fail(400, "ErrorInvalidIdMalformed", "Id is malformed."));
+    }
+    Err(Reply::mail_not_found())
+}
+
+fn context(app: &App, world: &World, index: usize, what: &str) -> Value {
+    format!("{}/v1.0/$metadata#users('{}')/{what}", app.base_url, world.users[index].id).into()
+}
+
+/// A page of a plain list, with `$top` and `$skip`.
+fn listed(app: &App, request: &Request, context: Value, usual: usize, all: &[u32], show: impl Fn(u32) -> Value) -> Answer {
+    let n = request.top()?.unwrap_or_else(|| request.page_size(usual, 1_000)).clamp(1, 1_000);
+    let skip: usize = request.option("$skip").and_then(|s| s.parse().ok()).unwrap_or(0);
+    let mut body = Map::new();
+    body.insert("@odata.context".into(), context);
+    if request.option("$count") == Some("true") {
+        body.insert("@odata.count".into(), all.len().into());
+    }
+    let rows: Vec<Value> = all.iter().skip(skip).take(n).map(|row| show(*row)).collect();
+    body.insert("value".into(), rows.into());
+    if all.len() > skip + n {
+        let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
+        let kept = query.split('&').filter(|p| !p.is_empty() && !p.starts_with("$skip=") && !p.starts_with("%24skip="));
+        let query: Vec<String> = kept.map(str::to_string).chain([format!("$skip={}", skip + n)]).collect();
+        body.insert("@odata.nextLink".into(), format!("{}{path}?{}", app.base_url, query.join("&")).into());
+    }
+    Ok(Reply::json(body.into()))
+}
+
+/// `GET /users/{id}/mailFolders` and `…/childFolders`
+pub(super) fn folders(app: &App, request: &Request, index: usize, parent: &str) -> Answer {
+    request.allow(&["$select", "$top", "$skip", "$count", "$filter", "$orderby", "$expand"])?;
+    let fields = request.select("mailFolder", properties::MAIL_FOLDER)?;
+    let world = app.read();
+    let mailbox = mailbox(&world, index)?;
+    let parent = folder(mailbox, parent)?;
+    let inside = mailbox.folders[parent as usize].recoverable;
+    let hidden = request.option("includehiddenfolders").is_some_and(|v| v.eq_ignore_ascii_case("true"));
+    let all: Vec<u32> = mailbox
+        .children(parent)
+        .filter(|c| {
+            let f = &mailbox.folders[*c as usize];
+            f.recoverable == inside && (inside || hidden || !f.hidden)
+        })
+        .collect();
+    let context = context(app, &world, index, "mailFolders");
+    listed(app, request, context, 10, &all, |number| mail_json::folder(mailbox, number, &fields))
+}
+
+/// `GET /users/{id}/mailFolders/{id}`
+pub(super) fn folder_get(app: &App, request: &Request, index: usize, id: &str) -> Answer {
+    request.allow(&["$select", "$expand"])?;
+    let fields = request.select("mailFolder", properties::MAIL_FOLDER)?;
+    let world = app.read();
+    let mailbox = mailbox(&world, index)?;
+    let number = folder(mailbox, id)?;
+    let mut body = mail_json::folder(mailbox, number, &fields);
+    if let Some(map) = body.as_object_mut() {
+        map.shift_insert(0, "@odata.context".into(), context(app, &world, index, "mailFolders/$entity"));
+    }
+    Ok(Reply::json(body))
+}
+
+/// Which properties of messages are wanted.
+fn view(request: &Request) -> Result<MessageView, Reply> {
+    let fields = request.select("message", properties::MESSAGE)?;
+    expanded(fields, request.option("$expand").unwrap_or_default(), request.immutable_ids())
+}
+
+fn expanded(fields: Fields, expand: &str, immutable: bool) -> Result<MessageView, Reply> {
+    let lower = expand.to_ascii_lowercase();
+    let size = if lower.contains("'integer 0x0e08'") || lower.contains("'integer 0xe08'") {
+        Some("Integer 0xe08")
+    } else if lower.contains("'long 0x0e08'") || lower.contains("'long 0xe08'") {
+        Some("Long 0xe08")
+    } else {
+        None
+    };
+    let attachments = lower.split(',').any(|p| p.trim().starts_with("attachments"));
+    if !expand.is_empty() && !attachments && !lower.contains("singlevalueextendedproperties") {
+        let name = expand.split(['(', ',']).next().unwrap_or_default();
+        let message = format!("Could not find a property named '{name}' on type 'microsoft.graph.message'.");
+        return Err(Reply::fail(400, "RequestBroker--ParseUri", &message));
+    }
+    Ok(MessageView { fields, size, attachments, immutable })
+}
+
+/// `receivedDateTime ge 2026-01-01T00:00:00Z`, `isRead eq false`
+fn filter(text: Option<&str>) -> Result<Box<dyn Fn(&Mailbox, u32) -> bool>, Reply> {
+    let Some(text) = text else { return Ok(Box::new(|_, _| true)) };
+    let parts: Vec<&str> = text.split(' ').collect();
+    let received = |m: &Mailbox, key: u32| i64::from(m.messages[key as usize].received);
+    match (&parts[..], parts.get(2).and_then(|v| times::parse(v))) {
+        (["receivedDateTime", "ge", _], Some(at)) => Ok(Box::new(move |m, k| received(m, k) >= at)),
+        (["receivedDateTime", "gt", _], Some(at)) => Ok(Box::new(move |m, k| received(m, k) > at)),
+        (["receivedDateTime", "le", _], Some(at)) => Ok(Box::new(move |m, k| received(m, k) <= at)),
+        (["receivedDateTime", "lt", _], Some(at)) => Ok(Box::new(move |m, k| received(m, k) < at)),
+        (["isRead", "eq", "true"], _) => Ok(Box::new(|m, k| m.messages[k as usize].flags & READ != 0)),
+        (["isRead", "eq", "false"], _) => Ok(Box::new(|m, k| m.messages[k as usize].flags & READ == 0)),
+        _ => Err(Reply::fail(400, "ErrorInvalidUrlQueryFilter", "The query filter contains one or more invalid nodes.")),
+    }
+}
+
+/// `GET /users/{id}/messages` and `/users/{id}/mailFolders/{id}/messages`
+pub(super) fn messages(app: &App, request: &Request, index: usize, within: Option<&str>) -> Answer {
+    request.allow(&["$select", "$top", "$skip", "$count", "$filter", "$orderby", "$expand"])?;
+    let view = view(request)?;
+    let admits = filter(request.option("$filter"))?;
+    let world = app.read();
+    let mailbox = mailbox(&world, index)?;
+    let mut all: Vec<u32> = match within {
+        Some(id) => shown_keys(mailbox, folder(mailbox, id)?),
+        None => {
+            let all = mailbox.messages.iter().enumerate();
+            all.filter(|(_, m)| mailbox.in_tree(m.folder)).map(|(key, _)| key as u32).collect()
+        }
+    };
+    all.retain(|key| admits(mailbox, *key));
+    all.sort_by_key(|key| (std::cmp::Reverse(mailbox.messages[*key as usize].received), *key));
+    if request.option("$orderby").is_some_and(|o| o.trim() == "receivedDateTime" || o.ends_with(" asc")) {
+        all.reverse();
+    }
+    let context = context(app, &world, index, "messages");
+    listed(app, request, context, 10, &all, |key| mail_json::message(&app.cast, mailbox, key, &view))
+}
+
+/// The messages that a folder shows; a search folder shows the Inbox's.
+fn shown_keys(mailbox: &Mailbox, number: u32) -> Vec<u32> {
+    let number = if mailbox.folders[number as usize].search { 1 } else { number };
+    mailbox.folders[number as usize].keys.iter().copied().collect()
+}
+
+/// `GET /users/{id}/messages/{id}`
+pub(super) fn message(app: &App, request: &Request, index: usize, id: &str) -> Answer {
+    request.allow(&["$select", "$expand"])?;
+    let view = view(request)?;
+    let world = app.read();
+    let mailbox = mailbox(&world, index)?;
+    let key = readable(app, mailbox, id)?;
+    let mut body = mail_json::message(&app.cast, mailbox, key, &view);
+    if let Some(map) = body.as_object_mut() {
+        map.shift_insert(0, "@odata.context".into(), context(app, &world, index, "messages/$entity"));
+        if !map["@odata.type"].as_str().unwrap_or_default().contains("event") {
+            map.shift_remove("@odata.type");
+        }
+    }
+    Ok(Reply::json(body))
+}
+
+/// Finds a message, unless a lasting fault keeps it from being read.
+fn readable(app: &App, mailbox: &Mailbox, id: &str) -> Result<u32, Reply> {
+    let key = message_key(mailbox, id)?;
+    let lasting = mailbox.message_id(key, 0, true);
+    if app.faults.afflicts(&FaultKind::Vanish, &lasting) {
+        return Err(Reply::mail_not_found());
+    }
+    if app.faults.afflicts(&FaultKind::Corrupt, &lasting) {
+        return Err(Reply::fail(500, "ErrorCorruptData", "Data is corrupt., Value cannot be read."));
+    }
+    Ok(key)
+}
+
+/// `GET /users/{id}/messages/{id}/$value`
+pub(super) fn message_mime(app: &App, request: &Request, index: usize, id: &str) -> Answer {
+    request.allow(&[])?;
+    let letter = {
+        let world = app.read();
+        let mailbox = mailbox(&world, index)?;
+        mailbox.letter(&app.cast, readable(app, mailbox, id)?)
+    };
+    Ok(Reply::bytes("text/plain", mime::render(&app.cast, &letter)))
+}
+
+/// `GET …/attachments`
+pub(super) fn attachments(app: &App, request: &Request, index: usize, id: &str) -> Answer {
+    request.allow(&["$select", "$top", "$skip", "$count", "$expand"])?;
+    let fields = request.select("attachment", properties::ATTACHMENT)?;
+    let world = app.read();
+    let mailbox = mailbox(&world, index)?;
+    let key = readable(app, mailbox, id)?;
+    let all = mail_json::attachments(&app.cast, mailbox, key, &fields, request.immutable_ids());
+    let numbers: Vec<u32> = (0..all.len() as u32).collect();
+    let context = context(app, &world, index, "messages/attachments");
+    listed(app, request, context, 1_000, &numbers, |n| all[n as usize].clone())
+}
+
+/// `GET …/attachments/{id}` and `…/$value`
+pub(super) fn attachment(app: &App, request: &Request, index: usize, ids: (&str, &str), raw: bool) -> Answer {
+    request.allow(&["$select", "$expand"])?;
+    let world = app.read();
+    let mailbox = mailbox(&world, index)?;
+    let key = readable(app, mailbox, ids.0)?;
+    let find = |immutable| {
+        let all = mail_json::attachments(&app.cast, mailbox, key, &Fields(None), immutable);
+        all.into_iter().enumerate().find(|(_, a)| a["id"] == ids.1)
+    };
+    let (number, value) = find(false).or_else(|| find(true)).ok_or_else(Reply::mail_not_found)?;
+    if raw {
+        let bytes = mail_json::attachment_bytes(&app.cast, mailbox, key, number).ok_or_else(Reply::mail_not_found)?;
+        return Ok(Reply::bytes("application/octet-stream", bytes));
+    }
+    Ok(Reply::json(value))
+}
+
+// --- delta -------------------------------------------------------------------------------------
+
+struct FolderLog<'a>(&'a Mailbox);
+
+impl Logged for FolderLog<'_> {
+    type Row = u32;
+
+    fn log_len(&self) -> u64 {
+        self.0.folder_log.len() as u64
+    }
+
+    fn walk(&self, next: u64, n: usize) -> (Vec<u32>, Option<u64>) {
+        let mut rows = (next as u32..self.0.folders.len() as u32).filter(|f| self.0.in_tree(*f));
+        (rows.by_ref().take(n).collect(), rows.next().map(u64::from))
+    }
+
+    fn entry(&self, at: u64) -> Option<u32> {
+        let number = *self.0.folder_log.get(at as usize)?;
+        let folder = self.0.folders.get(number as usize)?;
+        (number != 0 && !folder.recoverable).then_some(number)
+    }
+}
+
+struct MessageLog<'a> {
+    mailbox: &'a Mailbox,
+    folder: u32,
+    immutable: bool,
+    admits: Box<dyn Fn(&Mailbox, u32) -> bool>,
+}
+
+impl Logged for MessageLog<'_> {
+    type Row = (u32, u16);
+
+    fn log_len(&self) -> u64 {
+        self.mailbox.folders[self.folder as usize].log.len() as u64
+    }
+
+    fn walk(&self, next: u64, n: usize) -> (Vec<(u32, u16)>, Option<u64>) {
+        let keys = self.mailbox.folders[self.folder as usize].keys.range(next as u32..);
+        let mut keys = keys.copied().filter(|key| (self.admits)(self.mailbox, *key));
+        let row = |key: u32| (key, if self.immutable { 0 } else { self.mailbox.messages[key as usize].moves });
+        (keys.by_ref().take(n).map(row).collect(), keys.next().map(u64::from))
+    }
+
+    fn entry(&self, at: u64) -> Option<(u32, u16)> {
+        let entry = self.mailbox.folders[self.folder as usize].log.get(at as usize)?;
+        Some((entry.key, if self.immutable { 0 } else { entry.moves }))
+    }
+}
+
+fn sync_state_not_found() -> Reply {
+    Reply::fail(410, "SyncStateNotFound", "The sync state generation is not found.")
+}
+
+/// Where the client stands, by its token; without one at the start. Gives the frozen options too.
+fn stand(app: &App, request: &Request, scope: u64, generation: u32, fresh: (u64, String)) -> Result<(Stand, String), Reply> {
+    let token = request.option("$skiptoken").or_else(|| request.option("$deltatoken"));
+    let Some(token) = token.filter(|t| !t.is_empty()) else {
+        return Ok((Stand::Walk { since: fresh.0, next: 0, paused: false }, fresh.1));
+    };
+    let Some(token) = Token::open(&app.auth.key, token).filter(|t| t.scope == scope) else {
+        return Err(Reply::fail(400, "BadRequest", "Badly formed token."));
+    };
+    if token.generation != generation {
+        return Err(sync_state_not_found());
+    }
+    Ok((token.stand, token.options))
+}
+
+/// Puts a page together: context, the link to go on with, rows.
+fn page_body(app: &App, path: &str, what: &str, token: &Token, rows: Vec<Value>) -> Reply {
+    let sealed = token.seal(&app.auth.key);
+    let (name, option) = match token.stand {
+        Stand::Synced { .. } => ("@odata.deltaLink", "$deltatoken"),
+        _ => ("@odata.nextLink", "$skiptoken"),
+    };
+    let mut body = Map::new();
+    body.insert("@odata.context".into(), format!("{}/v1.0/$metadata#Collection({what})", app.base_url).into());
+    body.insert(name.into(), format!("{}/v1.0/{path}?{option}={sealed}", app.base_url).into());
+    body.insert("value".into(), rows.into());
+    Reply::json(body.into())
+}
+
+/// `GET /users/{id}/mailFolders/delta`: the whole tree, flat.
+pub(super) fn folders_delta(app: &App, request: &Request, index: usize) -> Answer {
+    request.allow(&["$select", "$skiptoken", "$deltatoken"])?;
+    let world = app.read();
+    let mailbox = mailbox(&world, index)?;
+    let log = FolderLog(mailbox);
+    let scope = token::scope(mailbox.seed, "folders");
+    let asked = request.option("$select").unwrap_or_default().to_string();
+    let (stand, options) = stand(app, request, scope, world.mail_generation, (log.log_len(), asked))?;
+    let fields = Fields::parse(Some(&options), "mailFolder", properties::MAIL_FOLDER)?;
+    let n = request.page_size(app.options.pages.folders, 500);
+    let (rows, stand) = token::page(&log, &stand, n, app.options.quirks);
+    let rows = rows.into_iter().map(|number| {
+        if mailbox.folders[number as usize].exists {
+            return mail_json::folder(mailbox, number, &fields);
+        }
+        serde_json::json!({"id": mailbox.folder_id(number), "@removed": {"reason": "deleted"}})
+    });
+    let token = Token { scope, generation: world.mail_generation, stand, options };
+    let path = format!("users/{}/mailFolders/delta", world.users[index].id);
+    Ok(page_body(app, &path, "mailFolder", &token, rows.collect()))
+}
+
+/// `GET /users/{id}/mailFolders/{id}/messages/delta`
+pub(super) fn messages_delta(app: &App, request: &Request, index: usize, id: &str) -> Answer {
+    request.allow(&["$select", "$expand", "$filter", "$orderby", "$top", "$skiptoken", "$deltatoken"])?;
+    request.top()?;
+    let world = app.read();
+    let mailbox = mailbox(&world, index)?;
+    let named = folder(mailbox, id)?;
+    let number = if mailbox.folders[named as usize].search { 1 } else { named };
+    let scope = token::scope(mailbox.seed, &format!("messages {named}"));
+    let option = |name| request.option(name).unwrap_or_default();
+    let asked = [option("$select"), option("$expand"), option("$filter")].join("|");
+    let since = mailbox.folders[number as usize].log.len() as u64;
+    let (stand, options) = stand(app, request, scope, world.mail_generation, (since, asked))?;
+    let parts: Vec<&str> = options.split('|').collect();
+    let part = |i: usize| parts.get(i).copied().filter(|p| !p.is_empty());
+    let immutable = request.immutable_ids();
+    let fields = Fields::parse(part(0), "message", properties::MESSAGE)?;
+    let view = expanded(fields, part(1).unwrap_or_default(), immutable)?;
+    let log = MessageLog { mailbox, folder: number, immutable, admits: filter(part(2))? };
+    let n = request.page_size(app.options.pages.messages, 1_000);
+    let (rows, stand) = token::page(&log, &stand, n, app.options.quirks);
+    let rows = rows.into_iter().map(|(key, moves)| {
+        let message = &mailbox.messages[key as usize];
+        if message.folder == number && (immutable || message.moves == moves) {
+            mail_json::message(&app.cast, mailbox, key, &view)
+        } else {
+            mail_json::removed(mailbox, key, moves, immutable)
+        }
+    });
+    let token = Token { scope, generation: world.mail_generation, stand, options };
+    let path = format!("users/{}/mailFolders/{}/messages/delta", world.users[index].id, mailbox.folder_id(named));
+    Ok(page_body(app, &path, "message", &token, rows.collect()))
+}

@@ -1,0 +1,234 @@
+//! The truth about the tenant, told without HTTP: what a backup of this day must hold.
+
+use std::sync::Arc;
+
+use super::content::Blob;
+use super::letter::{Cast, Letter, LetterSeed};
+use super::library::{Drive, Kind, ROOT};
+use super::mailbox::{GONE, Mailbox, READ};
+use super::mime;
+use super::state::{User, UserKind, World};
+
+/// The tenant on one day.
+#[derive(Debug, Clone)]
+pub struct Expected {
+    /// Days since the start.
+    pub day: u32,
+    /// The users that the directory lists, in its order.
+    pub users: Vec<ExpectedUser>,
+}
+
+impl Expected {
+    /// Finds a user by user principal name or id.
+    pub fn user(&self, name: &str) -> Option<&ExpectedUser> {
+        self.users.iter().find(|u| u.id == name || u.upn == name)
+    }
+}
+
+/// A user and what is theirs; `None` where nothing can be read.
+#[derive(Debug, Clone)]
+pub struct ExpectedUser {
+    /// Object id.
+    pub id: String,
+    /// User principal name.
+    pub upn: String,
+    /// Display name.
+    pub display_name: String,
+    /// Kind of account.
+    pub kind: UserKind,
+    /// The mailbox.
+    pub mailbox: Option<ExpectedMailbox>,
+    /// The drive.
+    pub drive: Option<ExpectedDrive>,
+}
+
+/// A mailbox.
+#[derive(Debug, Clone)]
+pub struct ExpectedMailbox {
+    /// All folders but the root, Recoverable Items included.
+    pub folders: Vec<ExpectedFolder>,
+    /// All messages, Recoverable Items included.
+    pub messages: Vec<ExpectedMessage>,
+}
+
+/// A mail folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExpectedFolder {
+    /// Folder id.
+    pub id: String,
+    /// Id of the folder above; the root's for those on top.
+    pub parent_id: String,
+    /// Display name.
+    pub name: String,
+    /// Well-known name, if it has one.
+    pub well_known: Option<&'static str>,
+    /// Not shown to users.
+    pub hidden: bool,
+    /// A search folder: shows messages of other folders.
+    pub search: bool,
+    /// Lies in Recoverable Items.
+    pub recoverable: bool,
+    /// Messages right in it.
+    pub messages: usize,
+}
+
+/// A message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExpectedMessage {
+    /// Immutable id.
+    pub id: String,
+    /// Folder id.
+    pub folder_id: String,
+    /// Subject.
+    pub subject: String,
+    /// Time of receipt, seconds since 1970.
+    pub received: i64,
+    /// Whether it is read.
+    pub is_read: bool,
+    /// Change key.
+    pub change_key: String,
+    /// Lies in Recoverable Items.
+    pub recoverable: bool,
+    /// The MIME stream.
+    pub mime: Mime,
+}
+
+/// A MIME stream that is made when it is asked for.
+#[derive(Clone)]
+pub struct Mime {
+    cast: Arc<Cast>,
+    seed: LetterSeed,
+}
+
+impl Mime {
+    /// Makes the bytes.
+    pub fn bytes(&self) -> Vec<u8> {
+        mime::render(&self.cast, &Letter::of(&self.cast, self.seed))
+    }
+}
+
+impl PartialEq for Mime {
+    fn eq(&self, other: &Self) -> bool {
+        self.seed == other.seed && self.cast.seed == other.cast.seed
+    }
+}
+
+impl Eq for Mime {}
+
+impl std::fmt::Debug for Mime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Mime({:016x}, revision {})", self.seed.seed, self.seed.revision)
+    }
+}
+
+/// A drive.
+#[derive(Debug, Clone)]
+pub struct ExpectedDrive {
+    /// Drive id.
+    pub id: String,
+    /// All items but the root.
+    pub items: Vec<ExpectedItem>,
+}
+
+/// What a drive item is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ItemKind {
+    /// A folder.
+    Folder,
+    /// A OneNote notebook.
+    Notebook,
+    /// A file.
+    File,
+}
+
+/// A file or folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExpectedItem {
+    /// Item id.
+    pub id: String,
+    /// Id of the folder above.
+    pub parent_id: String,
+    /// Path from the root: `Documents/Plan.docx`.
+    pub path: String,
+    /// Name.
+    pub name: String,
+    /// What it is.
+    pub kind: ItemKind,
+    /// Creation, seconds since 1970.
+    pub created: i64,
+    /// Last change, seconds since 1970.
+    pub modified: i64,
+    /// The bytes of a file.
+    pub content: Option<Blob>,
+    /// Marked as malware: the service refuses its bytes.
+    pub malware: bool,
+    /// Bytes of the older versions, oldest first.
+    pub older: Vec<Blob>,
+}
+
+/// Tells the truth about the present day.
+pub(super) fn tell(world: &World) -> Expected {
+    let users = world.users.iter().filter(|u| u.present).map(|u| user(&world.cast, u)).collect();
+    Expected { day: world.day, users }
+}
+
+fn user(cast: &Arc<Cast>, user: &User) -> ExpectedUser {
+    ExpectedUser {
+        id: user.id.clone(),
+        upn: user.upn.clone(),
+        display_name: user.person.name.clone(),
+        kind: user.kind,
+        mailbox: user.mailbox.as_ref().map(|m| mailbox(cast, m)),
+        drive: user.drive.as_ref().map(drive),
+    }
+}
+
+fn mailbox(cast: &Arc<Cast>, mailbox: &Mailbox) -> ExpectedMailbox {
+    let folders = mailbox.folders.iter().enumerate().skip(1).filter(|(_, f)| f.exists);
+    let folders = folders.map(|(number, f)| ExpectedFolder {
+        id: mailbox.folder_id(number as u32),
+        parent_id: mailbox.folder_id(f.parent),
+        name: f.name.clone(),
+        well_known: f.well_known,
+        hidden: f.hidden,
+        search: f.search,
+        recoverable: f.recoverable,
+        messages: f.keys.len(),
+    });
+    let messages = mailbox.messages.iter().enumerate().filter(|(_, m)| m.folder != GONE);
+    let messages = messages.map(|(key, m)| {
+        let key = key as u32;
+        ExpectedMessage {
+            id: mailbox.message_id(key, 0, true),
+            folder_id: mailbox.folder_id(m.folder),
+            subject: mailbox.letter(cast, key).subject,
+            received: m.received.into(),
+            is_read: m.flags & READ != 0,
+            change_key: mailbox.change_key(key),
+            recoverable: mailbox.folders[m.folder as usize].recoverable,
+            mime: Mime { cast: cast.clone(), seed: mailbox.letter_seed(key) },
+        }
+    });
+    ExpectedMailbox { folders: folders.collect(), messages: messages.collect() }
+}
+
+fn drive(drive: &Drive) -> ExpectedDrive {
+    let items = drive.items.iter().enumerate().filter(|(number, i)| *number as u32 != ROOT && i.alive);
+    let items = items.map(|(number, i)| ExpectedItem {
+        id: drive.item_id(number as u32),
+        parent_id: drive.item_id(i.parent),
+        path: drive.path(number as u32),
+        name: i.name.clone(),
+        kind: match i.kind {
+            Kind::Folder => ItemKind::Folder,
+            Kind::Notebook => ItemKind::Notebook,
+            Kind::File => ItemKind::File,
+        },
+        created: i.created,
+        modified: i.modified,
+        content: i.bodies.last().map(|b| b.blob.clone()),
+        malware: i.malware,
+        older: i.bodies.iter().rev().skip(1).rev().map(|b| b.blob.clone()).collect(),
+    });
+    ExpectedDrive { id: drive.id.clone(), items: items.collect() }
+}
