@@ -6,6 +6,7 @@ pub mod backup;
 pub mod catalog;
 pub mod check;
 pub mod diff;
+pub mod export;
 pub mod forget;
 pub mod names;
 pub mod nodes;
