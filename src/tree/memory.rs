@@ -59,7 +59,8 @@ impl MemoryStore {
     }
 
     /// Puts other bytes in the place of a node's, as a broken disk would.
-    pub fn corrupt(&self, id: BlobId, bytes: Vec<u8>) {
+    #[cfg(test)]
+    pub(crate) fn corrupt(&self, id: BlobId, bytes: Vec<u8>) {
         self.nodes().insert(id, bytes.into());
     }
 
