@@ -261,6 +261,15 @@ impl Storage for OpendalStorage {
         let failed = |error: opendal::Error| self.wording.error(Doing::List, folder, &error);
         let options = ListOptions { recursive: true, ..ListOptions::default() };
         let mut entries = Vec::new();
+        // Servers asked to list a file answer with the file itself, or an error; OpenDAL is ready for neither.
+        if self.staged && !folder.is_empty() {
+            match self.operator.stat(folder).await {
+                Ok(metadata) if metadata.is_file() => return Ok(entries),
+                Err(e) if e.kind() == opendal::ErrorKind::NotFound => return Ok(entries),
+                Ok(_) => {}
+                Err(e) => return Err(failed(e)),
+            }
+        }
         let mut lister = match self.operator.lister_options(&format!("{folder}/"), options).await {
             Ok(lister) => lister,
             Err(e) if e.kind() == opendal::ErrorKind::NotFound => return Ok(entries),
