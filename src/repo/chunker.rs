@@ -43,7 +43,7 @@ impl Chunker {
             min: config.chunk_min_bytes as usize,
             avg,
             max: config.chunk_max_bytes as usize,
-            masks: select_masks(avg, Normalization::Level1),
+            masks: select_masks(avg, Normalization::Level2),
             gear,
             gear_shifted,
         }
