@@ -12,7 +12,7 @@
 //!         // … run, see it fail, then open `inner` again and look.
 //!     }
 //! }
-//! # tenantvault::Result::Ok(())
+//! # Ok::<(), tenantvault::Error>(())
 //! ```
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

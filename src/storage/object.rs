@@ -229,7 +229,14 @@ impl Storage for OpendalStorage {
 
     async fn get(&self, path: &str, limit_bytes: u64) -> Result<Bytes> {
         path::check_file(path)?;
-        self.read(path, None, limit_bytes).await
+        match self.read(path, None, limit_bytes).await {
+            // Asked for a folder, servers fail in their own ways or send a page about it.
+            Err(error) if self.staged && error.kind() != ErrorKind::NotFound => match self.stat(path).await {
+                Err(gone) if gone.kind() == ErrorKind::NotFound => Err(gone),
+                _ => Err(error),
+            },
+            read => read,
+        }
     }
 
     async fn get_range(&self, path: &str, offset: u64, length: u64) -> Result<Bytes> {
