@@ -6,7 +6,6 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use futures::{StreamExt, TryStreamExt};
-use serde_json::Value;
 
 use super::MailOptions;
 use super::api::Api;
@@ -129,17 +128,23 @@ impl Round<'_> {
 
     async fn read_folders(&mut self, folders: &[Folder], cursors: &mut Cursors) -> Result<()> {
         let api = self.api;
-        let with_messages = folders.iter().enumerate().filter(|(_, folder)| folder.has_messages());
         // Only saved links are asked ahead: their answers are short, and a first reading may take hours.
-        let mut firsts = futures::stream::iter(with_messages)
-            .map(|(number, folder)| async move {
-                let Some(link) = folder.link.as_deref() else { return (number, folder, None) };
-                let mut pages = api.messages(&folder.id, Some(link), None);
+        let ask = |number: usize, folder: &'_ Folder| {
+            let (id, link) = (folder.id.clone(), folder.link.clone());
+            async move {
+                let Some(link) = link else { return (number, None) };
+                let mut pages = api.messages(&id, Some(&link), None);
                 let first = pages.next().await;
-                (number, folder, Some((pages, first)))
-            })
-            .buffered(AHEAD);
-        while let Some((number, folder, first)) = firsts.next().await {
+                (number, Some((pages, first)))
+            }
+        };
+        let mut asked = Vec::new();
+        for (number, folder) in folders.iter().enumerate().filter(|(_, folder)| folder.has_messages()) {
+            asked.push(ask(number, folder));
+        }
+        let mut firsts = futures::stream::iter(asked).buffered(AHEAD);
+        while let Some((number, first)) = firsts.next().await {
+            let Some(folder) = folders.get(number) else { continue };
             let number = u32::try_from(number).map_err(|_| Error::corrupt("The mailbox has too many folders"))?;
             match self.read_folder(number, folder, first).await {
                 Ok(FolderEnd::Read(link)) => folder.note(cursors, link.as_deref()),
