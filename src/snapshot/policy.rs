@@ -11,7 +11,7 @@ use std::str::FromStr;
 
 use bincode::{Decode, Encode};
 use jiff::tz::TimeZone;
-use jiff::{Span, Timestamp, Zoned};
+use jiff::{Span, Timestamp, ZonedDateTime};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -36,9 +36,9 @@ impl FromStr for Count {
         if text == "unlimited" {
             return Ok(Self::UNLIMITED);
         }
-        text.parse()
-            .map(Self)
-            .map_err(|_| Error::invalid(format!("'{text}' is not a number of snapshots")).with_hint("Give 0, 1, 2, … or 'unlimited'"))
+        text.parse().map(Self).map_err(|_| {
+            Error::invalid(format!("'{text}' is not a number of snapshots")).with_hint("Give 0, 1, 2, … or 'unlimited'")
+        })
     }
 }
 
@@ -102,13 +102,13 @@ impl Within {
 
     /// The time this long before `newest`, by the calendar of `newest`'s zone; a day that a month lacks
     /// becomes the month's last.
-    fn before(&self, newest: &Zoned) -> Zoned {
+    fn before(&self, newest: &ZonedDateTime) -> ZonedDateTime {
         let span = Span::new()
             .try_years(self.years)
             .and_then(|s| s.try_months(self.months))
             .and_then(|s| s.try_days(self.days))
             .and_then(|s| s.try_hours(self.hours));
-        let earliest = || Timestamp::MIN.to_zoned(newest.time_zone().clone());
+        let earliest = || Timestamp::MIN.to_zoned_datetime(newest.time_zone().clone());
         span.map_or_else(|_| earliest(), |span| newest.checked_sub(span).unwrap_or_else(|_| earliest()))
     }
 }
@@ -207,14 +207,12 @@ impl Policy {
             bucket(self.keep_last, |_, number| [0, 0, 0, 0, i64::try_from(number).unwrap_or(i64::MAX)], "last"),
             bucket(
                 self.keep_hourly,
-                |t, _| [t.year().into(), t.month().into(), t.day().into(), t.hour().into(), t.offset().seconds().into()],
+                |t, _| {
+                    [t.year().into(), t.month().into(), t.day().into(), t.hour().into(), t.offset().seconds().into()]
+                },
                 "hourly",
             ),
-            bucket(
-                self.keep_daily,
-                |t, _| [t.year().into(), t.month().into(), t.day().into(), 0, 0],
-                "daily",
-            ),
+            bucket(self.keep_daily, |t, _| [t.year().into(), t.month().into(), t.day().into(), 0, 0], "daily"),
             bucket(
                 self.keep_weekly,
                 |t, _| {
@@ -224,18 +222,14 @@ impl Policy {
                 "weekly",
             ),
             bucket(self.keep_monthly, |t, _| [t.year().into(), t.month().into(), 0, 0, 0], "monthly"),
-            bucket(
-                self.keep_quarterly,
-                |t, _| [t.year().into(), (i64::from(t.month()) - 1) / 3, 0, 0, 0],
-                "quarterly",
-            ),
+            bucket(self.keep_quarterly, |t, _| [t.year().into(), (i64::from(t.month()) - 1) / 3, 0, 0, 0], "quarterly"),
             bucket(self.keep_yearly, |t, _| [t.year().into(), 0, 0, 0, 0], "yearly"),
         ]
     }
 }
 
 /// What tells one stretch of time of a rule from another.
-type Name = fn(&Zoned, usize) -> [i64; 5];
+type Name = fn(&ZonedDateTime, usize) -> [i64; 5];
 
 /// A rule that keeps the newest snapshot of each stretch of time, while its count lasts.
 struct Bucket {
@@ -247,7 +241,7 @@ struct Bucket {
 
 impl Bucket {
     /// Says why this rule keeps a snapshot, given that it saw all newer ones.
-    fn keeps(&mut self, time: &Zoned, number: usize, is_oldest: bool) -> Option<String> {
+    fn keeps(&mut self, time: &ZonedDateTime, number: usize, is_oldest: bool) -> Option<String> {
         if self.left == Count(0) {
             return None;
         }
@@ -349,7 +343,7 @@ fn tag_reasons(policy: &Policy, facts: &SnapshotFacts) -> Vec<String> {
 }
 
 /// The local time of a moment; moments beyond what the calendar knows become its ends.
-fn local(time_us: i64, zone: &TimeZone) -> Zoned {
+fn local(time_us: i64, zone: &TimeZone) -> ZonedDateTime {
     let end = if time_us < 0 { Timestamp::MIN } else { Timestamp::MAX };
-    Timestamp::from_microsecond(time_us).unwrap_or(end).to_zoned(zone.clone())
+    Timestamp::from_microsecond(time_us).unwrap_or(end).to_zoned_datetime(zone.clone())
 }
