@@ -30,7 +30,11 @@ pub(super) fn owner(world: &World, id: &str) -> Result<usize, Reply> {
         if id.starts_with("b!") && id.len() == 66 {
             Reply::item_not_found()
         } else {
-            Reply::fail(400, "invalidRequest", "The provided drive id appears to be malformed, or does not represent a valid drive.")
+            Reply::fail(
+                400,
+                "invalidRequest",
+                "The provided drive id appears to be malformed, or does not represent a valid drive.",
+            )
         }
     })
 }
@@ -114,7 +118,8 @@ pub(super) fn children(app: &App, request: &Request, index: usize, id: &str) -> 
 }
 
 fn malware() -> Reply {
-    Reply::fail(403, "malwareDetected", "Malware was detected in the requested resource.").header("X-Virus-Infected", "true")
+    Reply::fail(403, "malwareDetected", "Malware was detected in the requested resource.")
+        .header("X-Virus-Infected", "true")
 }
 
 /// `GET …/content`: 302 to the pre-authenticated URL.
@@ -198,7 +203,8 @@ fn resync(app: &App, drive: &Drive) -> Reply {
 fn stand(app: &App, request: &Request, world: &World, drive: &Drive) -> Result<(Stand, String), Reply> {
     let now = drive.log.len() as u64;
     let select = request.option("$select").unwrap_or_default().to_string();
-    let token = request.option("token").or_else(|| request.option("$deltatoken")).or_else(|| request.option("$skiptoken"));
+    let token =
+        request.option("token").or_else(|| request.option("$deltatoken")).or_else(|| request.option("$skiptoken"));
     let token = match token {
         None | Some("") => return Ok((Stand::Walk { since: now, next: 0, paused: false }, select)),
         Some("latest") => return Ok((Stand::Synced { at: now }, select)),

@@ -83,9 +83,10 @@ pub(super) fn item(app: &App, user: &User, drive: &Drive, number: u32, fields: &
     if place == Where::Plain {
         put("cTag", &|| format!("\"c:{{{id}}},{}\"", item.content_version).into());
     }
-    put("fileSystemInfo", &|| {
-        json!({"createdDateTime": times::graph(item.created), "lastModifiedDateTime": times::graph(item.modified)})
-    });
+    put(
+        "fileSystemInfo",
+        &|| json!({"createdDateTime": times::graph(item.created), "lastModifiedDateTime": times::graph(item.modified)}),
+    );
     match item.kind {
         Kind::File => put("file", &|| file(app, drive, number)),
         Kind::Folder => put("folder", &|| json!({"childCount": drive.children(number).count()})),

@@ -18,7 +18,8 @@ use super::token::{self, Logged, Stand, Token};
 pub(super) fn mailbox(world: &World, index: usize) -> Result<&Mailbox, Reply> {
     let user = &world.users[index];
     if user.kind == UserKind::Blocked {
-        let message = "Access to OData is disabled: [RAOP] : Blocked by tenant configured AppOnly AccessPolicy settings.";
+        let message =
+            "Access to OData is disabled: [RAOP] : Blocked by tenant configured AppOnly AccessPolicy settings.";
         return Err(Reply::fail(403, "ErrorAccessDenied", message));
     }
     user.mailbox.as_ref().ok_or_else(|| {
@@ -47,7 +48,14 @@ fn context(app: &App, world: &World, index: usize, what: &str) -> Value {
 }
 
 /// A page of a plain list, with `$top` and `$skip`.
-fn listed(app: &App, request: &Request, context: Value, usual: usize, all: &[u32], show: impl Fn(u32) -> Value) -> Answer {
+fn listed(
+    app: &App,
+    request: &Request,
+    context: Value,
+    usual: usize,
+    all: &[u32],
+    show: impl Fn(u32) -> Value,
+) -> Answer {
     let n = request.top()?.unwrap_or_else(|| request.page_size(usual, 1_000)).clamp(1, 1_000);
     let skip: usize = request.option("$skip").and_then(|s| s.parse().ok()).unwrap_or(0);
     let mut body = Map::new();
@@ -136,7 +144,9 @@ fn filter(text: Option<&str>) -> Result<Box<dyn Fn(&Mailbox, u32) -> bool>, Repl
         (["receivedDateTime", "lt", _], Some(at)) => Ok(Box::new(move |m, k| received(m, k) < at)),
         (["isRead", "eq", "true"], _) => Ok(Box::new(|m, k| m.messages[k as usize].flags & READ != 0)),
         (["isRead", "eq", "false"], _) => Ok(Box::new(|m, k| m.messages[k as usize].flags & READ == 0)),
-        _ => Err(Reply::fail(400, "ErrorInvalidUrlQueryFilter", "The query filter contains one or more invalid nodes.")),
+        _ => {
+            Err(Reply::fail(400, "ErrorInvalidUrlQueryFilter", "The query filter contains one or more invalid nodes."))
+        }
     }
 }
 
@@ -296,7 +306,13 @@ fn sync_state_not_found() -> Reply {
 }
 
 /// Where the client stands, by its token; without one at the start. Gives the frozen options too.
-fn stand(app: &App, request: &Request, scope: u64, generation: u32, fresh: (u64, String)) -> Result<(Stand, String), Reply> {
+fn stand(
+    app: &App,
+    request: &Request,
+    scope: u64,
+    generation: u32,
+    fresh: (u64, String),
+) -> Result<(Stand, String), Reply> {
     let token = request.option("$skiptoken").or_else(|| request.option("$deltatoken"));
     let Some(token) = token.filter(|t| !t.is_empty()) else {
         return Ok((Stand::Walk { since: fresh.0, next: 0, paused: false }, fresh.1));

@@ -52,7 +52,8 @@ pub use content::Blob;
 pub use faults::{Fault, FaultKind};
 pub use options::{BACKUP_ROLES, Contents, Limits, Pages, Profile, Script, SimOptions};
 pub use oracle::{
-    Expected, ExpectedDrive, ExpectedFolder, ExpectedItem, ExpectedMailbox, ExpectedMessage, ExpectedUser, ItemKind, Mime,
+    Expected, ExpectedDrive, ExpectedFolder, ExpectedItem, ExpectedMailbox, ExpectedMessage, ExpectedUser, ItemKind,
+    Mime,
 };
 pub use state::UserKind;
 
