@@ -1,1 +1,5 @@
-//! (room: cli)
+//! The command line: arguments, configuration and printing, and no logic beyond them.
+
+pub mod config;
+pub mod output;
+pub mod progress;

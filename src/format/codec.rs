@@ -25,3 +25,35 @@ pub fn decode<T: bincode::Decode<()>>(what: &str, bytes: &[u8]) -> Result<T> {
     }
     Ok(value)
 }
+
+/// How far a document may grow when decompressed, in bytes.
+pub const DOCUMENT_LIMIT_BYTES: usize = 256 << 20;
+
+/// Compresses a document's plaintext: one byte that tells how (0: as it is, 1: Zstandard), then the rest.
+pub(crate) fn compress_document(plain: &[u8]) -> Vec<u8> {
+    match zstd::bulk::compress(plain, 3) {
+        Ok(small) if small.len() < plain.len() => [&[1], &small[..]].concat(),
+        _ => [&[0], plain].concat(),
+    }
+}
+
+/// Undoes [`compress_document`].
+pub(crate) fn decompress_document(what: &str, bytes: &[u8]) -> Result<Vec<u8>> {
+    match bytes.split_first() {
+        Some((0, rest)) => Ok(rest.to_vec()),
+        Some((1, rest)) => {
+            let size = zstd::bulk::Decompressor::upper_bound(rest).unwrap_or(DOCUMENT_LIMIT_BYTES + 1);
+            if size > DOCUMENT_LIMIT_BYTES {
+                return Err(Error::corrupt(format!("{what} says it is larger than {DOCUMENT_LIMIT_BYTES} bytes")));
+            }
+            decompress(what, rest, size)
+        }
+        _ => Err(Error::corrupt(format!("{what} is packed in an unknown way"))),
+    }
+}
+
+/// Decompresses a Zstandard frame of at most `limit` bytes of plaintext.
+pub(crate) fn decompress(what: &str, bytes: &[u8], limit: usize) -> Result<Vec<u8>> {
+    zstd::bulk::decompress(bytes, limit)
+        .map_err(|e| Error::corrupt(format!("{what} does not decompress")).with_source(e))
+}

@@ -1,1 +1,43 @@
-//! (room: graph)
+//! A thin Microsoft Graph client: sign-in, transport, budgets, paging, delta, downloads.
+//!
+//! It knows Graph's protocol and nothing of repositories or workloads. [`Client`] is all a workload sees of the
+//! network: each request names the [`Scope`] whose budget pays, and comes back as JSON, a [`Page`], bytes or a
+//! [`Download`]; an error says through [`fate`] what to do about it. Two arguments make it trustworthy: the bearer
+//! token is attached in one place only (`transport`), after the URL's origin was compared with Graph's; and a
+//! request is sent only with a permit of the [`Budget`] in hand.
+
+pub mod auth;
+pub mod budget;
+pub mod client;
+pub mod cloud;
+pub mod delta;
+pub mod download;
+pub mod error;
+mod http;
+pub mod limits;
+pub mod links;
+pub mod quickxor;
+pub mod request;
+mod retry;
+mod signin;
+pub mod stats;
+pub mod token;
+mod transport;
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+pub use auth::{ClientCredentials, Credential};
+pub use budget::Budget;
+pub use client::{Client, ClientOptions};
+pub use cloud::Cloud;
+pub use delta::DeltaPages;
+pub use download::{Download, DownloadSource, Renewal, UrlSource};
+pub use error::{Fate, GraphError, fate, graph_error};
+pub use limits::Limits;
+pub use quickxor::QuickXor;
+pub use request::{GraphRequest, IMMUTABLE_IDS, Page, Scope};
+pub use retry::RetryOptions;
+pub use stats::GraphStats;
+pub use token::{AccessToken, TokenSource, granted_roles};

@@ -1,1 +1,26 @@
-//! (room: m365)
+//! The workloads of Microsoft 365: which collections a tenant has, what changed in them, and their contents.
+//!
+//! A [`Collection`] is the unit of incremental reading: the mail of a mailbox, one drive. It *streams changes* into a
+//! [`Sink`], looks up what the previous snapshot knew through [`Known`], and *fetches contents* into a
+//! [`ContentSink`]. This room knows Graph and records; it knows nothing of repositories, trees or snapshots.
+//!
+//! Two rules carry the promise that nothing is lost silently: a cursor is returned only with the changes it stands
+//! for, and what cannot be read is a [`Gap`], a value, never the end of a run.
+
+pub mod contents;
+pub mod discover;
+pub mod drive;
+pub mod mail;
+pub mod names;
+
+mod door;
+mod facts;
+mod rounds;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use crate::format::collection::{Cursors, Gap};
+pub use door::{
+    Change, ChangesEnd, Collection, CollectionKey, ContentSink, Contents, Fetched, Known, Owner, Previous, Sink,
+    Wanted, Workload,
+};

@@ -1,1 +1,17 @@
-//! (room: ops)
+//! What users do: backup, forget, prune, check, list, read, export, compare.
+//!
+//! Knows nothing of argument parsing or printing.
+
+pub mod backup;
+pub mod catalog;
+pub mod check;
+pub mod diff;
+pub mod export;
+pub mod forget;
+pub mod names;
+pub mod nodes;
+pub mod prune;
+pub mod read;
+pub mod stats;
+pub mod used;
+pub mod view;

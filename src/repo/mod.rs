@@ -1,1 +1,26 @@
-//! (room: repo)
+//! The repository: open and init, blobs in and out, index and its local cache, check, prune, repair.
+//!
+//! Knows nothing of items or Graph. Order of writes is what makes it safe: packs are durable before an index file
+//! names them, index files before a snapshot needs them; deletion goes the other way.
+
+mod cache;
+mod check;
+mod chunker;
+mod documents;
+mod index;
+mod prune;
+mod repository;
+mod segment;
+mod stream;
+mod table;
+mod writer;
+
+pub use check::{Finding, ReadData};
+pub use chunker::Chunker;
+pub use documents::{DocumentKind, DocumentName};
+pub use index::{Index, Location};
+pub use prune::{PruneOptions, PrunePlan, PruneSizes};
+pub use repository::{Repository, Slot};
+pub use segment::Segmenter;
+pub use stream::ByteStream;
+pub use writer::{Writer, WriterOptions, WriterStats};

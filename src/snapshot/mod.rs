@@ -1,1 +1,5 @@
-//! (room: snapshot)
+//! Snapshots, the sets they belong to, and the policy that thins them out. Knows nothing of Graph.
+
+pub mod policy;
+pub mod set;
+pub mod store;

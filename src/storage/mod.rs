@@ -1,4 +1,27 @@
 //! Named immutable files on any object store. Knows nothing of keys or blobs.
+//!
+//! [`open`] turns a URL into a [`Storage`]: [`OpendalStorage`] for object stores and servers,
+//! [`LocalStorage`] for folders, which adds to OpenDAL's `fs` what a crash-safe store needs. What each
+//! operation passes on its way out (retries, limits) is composed in one place, `layers.rs`.
+//! [`ReadOnlyStorage`] and [`fault::FaultStorage`] wrap any other storage.
+
+mod failure;
+pub mod fault;
+mod layers;
+mod local;
+mod location;
+mod object;
+mod open;
+mod options;
+mod pace;
+mod path;
+mod read_only;
+
+pub use local::LocalStorage;
+pub use object::OpendalStorage;
+pub use open::{SCHEMES, open};
+pub use options::{Credentials, StorageOptions};
+pub use read_only::ReadOnlyStorage;
 
 use std::fmt;
 
@@ -18,6 +41,9 @@ pub struct Entry {
 
 /// A place for immutable files, named by relative paths of the characters `a-z 0-9 / . _ -`.
 ///
+/// A path that is empty, absolute, longer than 512 bytes or 200 a part, has other characters or a part that is
+/// empty, `.` or `..`, or lies in `tmp/` (where unfinished files are kept, which no listing shows) is `InvalidInput`.
+///
 /// The contract, which the suite in `tests/storage/` proves for every implementation and wrapper:
 /// - [`put`](Storage::put) is durable when it returns, and atomic: no reader ever sees a part of a file.
 ///   A file that is there already is never changed: `AlreadyExists`. (Where a service cannot refuse, the
@@ -33,7 +59,7 @@ pub trait Storage: Send + Sync + fmt::Debug {
     async fn get(&self, path: &str, limit_bytes: u64) -> Result<Bytes>;
     /// Reads `length` bytes from `offset` on. A file that ends before is `Corrupt`.
     async fn get_range(&self, path: &str, offset: u64, length: u64) -> Result<Bytes>;
-    /// Lists every file at or below a folder (`"packs"`), in no order. A folder that is not there is empty.
+    /// Lists every file below a folder (`"packs"`; `""`: all), in no order. A folder that is not there is empty.
     async fn list(&self, folder: &str) -> Result<Vec<Entry>>;
     /// Looks up one file.
     async fn stat(&self, path: &str) -> Result<Entry>;

@@ -1,0 +1,210 @@
+//! The client: all that a workload sees of the network.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use reqwest::header::LOCATION;
+use serde_json::Value;
+
+use super::auth::{ClientCredentials, Credential};
+use super::budget::Budget;
+use super::cloud::Cloud;
+use super::delta::DeltaPages;
+use super::download::{Download, DownloadSource};
+use super::http::Http;
+use super::limits::Limits;
+use super::links;
+use super::request::{GraphRequest, Page};
+use super::retry::{RetryOptions, text};
+use super::stats::{GraphStats, StatsCells};
+use super::token::{TokenCache, TokenSource, granted_roles};
+use super::transport::{Transport, Tries, Whole, unreadable};
+use crate::error::{Error, Result};
+use crate::monitor::{Monitor, Silent};
+
+/// The longest JSON answer that is taken.
+const JSON_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
+const JSON: &str = "application/json";
+
+/// What a client is made of besides its sign-in.
+pub struct ClientOptions {
+    /// Which Microsoft cloud.
+    pub cloud: Cloud,
+    /// What Microsoft allows; not looked at when `budget` is given.
+    pub limits: Limits,
+    /// A budget shared with other clients of the same tenant and app; `None` makes one of its own.
+    pub budget: Option<Arc<Budget>>,
+    /// How often failed attempts are repeated.
+    pub retry: RetryOptions,
+    /// Hears of requests, throttling and waits.
+    pub monitor: Arc<dyn Monitor>,
+}
+
+impl ClientOptions {
+    /// Options with Microsoft's limits of the smallest tenants, a budget of its own and no monitor.
+    pub fn new(cloud: Cloud) -> Self {
+        Self {
+            cloud,
+            limits: Limits::default(),
+            budget: None,
+            retry: RetryOptions::default(),
+            monitor: Arc::new(Silent),
+        }
+    }
+}
+
+/// A Graph client; cheap to clone.
+#[derive(Clone)]
+pub struct Client {
+    pub(crate) transport: Arc<Transport>,
+}
+
+impl Client {
+    /// Makes a client that signs in with client credentials; nothing is sent yet.
+    ///
+    /// [`crate::ErrorKind::InvalidInput`] if tenant, client id, secret or certificate cannot be used.
+    pub fn new(options: ClientOptions, tenant: &str, client_id: &str, credential: Credential) -> Result<Self> {
+        let http = Http::new()?;
+        let retry = options.retry.clone();
+        let source = ClientCredentials::new(http.clone(), retry, &options.cloud, tenant, client_id, credential)?;
+        Ok(Self::assemble(options, http, Arc::new(source)))
+    }
+
+    /// Makes a client that takes its tokens from any source.
+    pub fn with_tokens(options: ClientOptions, tokens: Arc<dyn TokenSource>) -> Result<Self> {
+        Ok(Self::assemble(options, Http::new()?, tokens))
+    }
+
+    fn assemble(options: ClientOptions, http: Http, tokens: Arc<dyn TokenSource>) -> Self {
+        let budget = options.budget.unwrap_or_else(|| Budget::new(options.limits, options.monitor.clone()));
+        let transport = Transport {
+            http,
+            root: options.cloud.graph_root().clone(),
+            tokens: TokenCache::new(tokens),
+            budget,
+            retry: options.retry,
+            monitor: options.monitor,
+            stats: StatsCells::default(),
+        };
+        Self { transport: Arc::new(transport) }
+    }
+
+    /// Signs in if need be and lists the application roles that stand in the token; `None` if it cannot be read.
+    /// A hint only: see [`granted_roles`]. Refusals come as [`crate::ErrorKind::Permission`], explained.
+    pub async fn sign_in(&self) -> Result<Option<Vec<String>>> {
+        Ok(granted_roles(self.transport.tokens.get().await?.secret()))
+    }
+
+    /// Asks for JSON. An empty answer (204) is null.
+    pub async fn get_json(&self, request: GraphRequest) -> Result<Value> {
+        let whole = self.transport.whole(&request, JSON, JSON_LIMIT_BYTES).await?;
+        parse(&request, &whole)
+    }
+
+    /// Asks for one page; follows nothing. Pages may be empty and still have a next link.
+    pub async fn get_page(&self, request: GraphRequest) -> Result<Page> {
+        let mut json = self.get_json(request.clone()).await?;
+        let mut link = |name: &str| match json.get_mut(name).map(Value::take) {
+            Some(Value::String(link)) if !link.is_empty() => Some(link),
+            _ => None,
+        };
+        let (next_link, delta_link) = (link("@odata.nextLink"), link("@odata.deltaLink"));
+        match json.get_mut("value").map(Value::take) {
+            Some(Value::Array(value)) => Ok(Page { value, next_link, delta_link }),
+            _ => Err(unreadable(&request)),
+        }
+    }
+
+    /// Asks for all pages from this request on and puts their rows together: for lists known to be short.
+    pub async fn get_all(&self, request: GraphRequest) -> Result<Vec<Value>> {
+        let mut rows = Vec::new();
+        let mut seen = super::delta::Seen::default();
+        let mut next = Some(request.url.clone());
+        while let Some(url) = next {
+            seen.check(&url)?;
+            let page = self.get_page(request.with_url(url)).await?;
+            rows.extend(page.value);
+            next = page.next_link;
+        }
+        Ok(rows)
+    }
+
+    /// Asks for bytes, at most `limit_bytes`. An answer that broke off is asked for again, whole.
+    pub async fn get_bytes(&self, request: GraphRequest, limit_bytes: u64) -> Result<Bytes> {
+        Ok(self.transport.whole(&request, "*/*", limit_bytes).await?.body)
+    }
+
+    /// Asks for bytes of any length as a stream (a message's `$value`), paid by the request's scope.
+    ///
+    /// An answer that broke off is asked for again; what was handed out already is skipped and must be the same.
+    pub async fn get_stream(&self, request: GraphRequest) -> Result<Download> {
+        Download::from_graph(self.clone(), request).await
+    }
+
+    /// Posts JSON and gives the answer's JSON, null if it was empty.
+    ///
+    /// Repeated only where the server surely did nothing (429, 503, 401, no connection): a POST is not idempotent.
+    pub async fn post(&self, request: GraphRequest) -> Result<Value> {
+        if request.body.is_none() {
+            return Err(Error::internal("A POST without a body"));
+        }
+        let whole = self.transport.whole(&request, JSON, JSON_LIMIT_BYTES).await?;
+        parse(&request, &whole)
+    }
+
+    /// Asks `…/content` for the pre-authenticated URL it redirects to, without following it.
+    pub async fn content_url(&self, request: GraphRequest) -> Result<String> {
+        let answer = self.transport.open(&request, "*/*", &mut Tries::default()).await?;
+        let target = text(answer.response.headers(), LOCATION.as_str()).and_then(|link| answer.url.join(link).ok());
+        match target {
+            Some(url) if answer.response.status().is_redirection() => {
+                self.transport.plain_url(url.as_str()).map(String::from)
+            }
+            _ => Err(Error::corrupt(format!("{} gave no download URL", links::shown(&request.url)))),
+        }
+    }
+
+    /// Opens a download; its first answer has come when this returns, so that what cannot be read fails here.
+    pub async fn download(&self, source: DownloadSource) -> Result<Download> {
+        Download::from_source(self.clone(), source).await
+    }
+
+    /// Reads what changed: from `start` on if `saved` is `None`, else from the saved delta link on, with the
+    /// preferences and headers of `start`.
+    pub fn delta(&self, start: GraphRequest, saved: Option<&str>) -> DeltaPages {
+        DeltaPages::new(self.clone(), start, saved)
+    }
+
+    /// What was done so far.
+    pub fn stats(&self) -> GraphStats {
+        self.transport.stats.snapshot()
+    }
+
+    /// The budget that pays.
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.transport.budget
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Client({})", self.transport.root)
+    }
+}
+
+fn parse(request: &GraphRequest, whole: &Whole) -> Result<Value> {
+    if whole.body.is_empty() {
+        return Ok(Value::Null);
+    }
+    serde_json::from_slice(&whole.body).map_err(|e| {
+        let kind = text(&whole.headers, "content-type").unwrap_or("no content type").to_owned();
+        // Only where and of what type: the text itself may hold mail.
+        unreadable(request).context(format!(
+            "{} cannot be read ({kind}, line {}, column {})",
+            links::shown(&request.url),
+            e.line(),
+            e.column()
+        ))
+    })
+}

@@ -1,0 +1,100 @@
+//! What is asked of Graph: which budget pays, which URL, which preferences.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde_json::Value;
+
+use super::links;
+
+/// Which budget pays for a request.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Scope {
+    /// One mailbox (a user's or a group's), by its user id: Exchange counts per app and mailbox.
+    Mailbox(String),
+    /// SharePoint and OneDrive: resource units per app and tenant.
+    Files,
+    /// Users, groups and everything else of the directory.
+    Directory,
+}
+
+/// The `Prefer` value that makes Outlook ids stable; it must stand on every Outlook request.
+pub const IMMUTABLE_IDS: &str = "IdType=\"ImmutableId\"";
+
+/// A request to Graph. Cheap to clone, so that it can be sent again.
+#[derive(Clone)]
+pub struct GraphRequest {
+    /// Which budget pays.
+    pub scope: Scope,
+    /// Relative to `/v1.0/` (`users/delta?$top=5`; ids encoded by [`links::segment`]), or an absolute link that Graph gave.
+    pub url: String,
+    /// What it costs, in the scope's units: 1 for mailboxes, resource units for files and directory.
+    pub units: u32,
+    /// `Prefer` values; joined into one header.
+    pub prefer: Vec<Cow<'static, str>>,
+    /// Further headers (`ConsistencyLevel`, `If-Match`, …): name and value.
+    pub headers: Vec<(Cow<'static, str>, String)>,
+    /// What is posted; `None` makes it a GET.
+    pub body: Option<Value>,
+}
+
+impl GraphRequest {
+    /// A GET that costs one unit.
+    pub fn get(scope: Scope, url: impl Into<String>) -> Self {
+        Self { scope, url: url.into(), units: 1, prefer: Vec::new(), headers: Vec::new(), body: None }
+    }
+
+    /// A POST of JSON that costs one unit.
+    pub fn post(scope: Scope, url: impl Into<String>, body: Value) -> Self {
+        Self { body: Some(body), ..Self::get(scope, url) }
+    }
+
+    /// Sets what it costs.
+    #[must_use]
+    pub fn units(mut self, units: u32) -> Self {
+        self.units = units;
+        self
+    }
+
+    /// Adds a `Prefer` value.
+    #[must_use]
+    pub fn prefer(mut self, value: impl Into<Cow<'static, str>>) -> Self {
+        self.prefer.push(value.into());
+        self
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// The same request for another URL: a next page, a saved delta link.
+    #[must_use]
+    pub fn with_url(&self, url: impl Into<String>) -> Self {
+        Self { url: url.into(), ..self.clone() }
+    }
+
+    /// What may be shown of the request in messages: method and path, never the query.
+    pub fn shown(&self) -> String {
+        format!("{} {}", if self.body.is_some() { "POST" } else { "GET" }, links::shown(&self.url))
+    }
+}
+
+impl fmt::Debug for GraphRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GraphRequest({}, {:?}, {} units)", self.shown(), self.scope, self.units)
+    }
+}
+
+/// A page of a collection.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// The rows, as they came. May be empty although more pages follow.
+    pub value: Vec<Value>,
+    /// The link to the next page, to be followed verbatim.
+    pub next_link: Option<String>,
+    /// The link to save: asks next time what changed since.
+    pub delta_link: Option<String>,
+}

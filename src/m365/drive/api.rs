@@ -1,0 +1,59 @@
+//! The requests of drives. Units are SharePoint's resource units.
+//!
+//! Source: Microsoft Graph, "driveItem: delta", "Download driveItem content", "Avoid getting throttled or blocked in
+//! SharePoint Online".
+
+use serde_json::Value;
+
+use crate::error::Result;
+use crate::graph::links::segment;
+use crate::graph::{Client, DeltaPages, Download, DownloadSource, GraphRequest, Scope};
+
+/// The properties of an item that are read with each change.
+const ITEM_PROPERTIES: &str = "id,name,size,file,folder,package,bundle,remoteItem,root,deleted,malware,shared,\
+parentReference,createdBy,createdDateTime,lastModifiedBy,lastModifiedDateTime,fileSystemInfo,specialFolder,\
+description,eTag,cTag,webUrl,pendingOperations,publication,sharepointIds,content.downloadUrl";
+
+/// One drive, as Graph shows it.
+#[derive(Clone)]
+pub(super) struct Api {
+    client: Client,
+    drive: String,
+}
+
+impl Api {
+    pub(super) fn new(client: Client, drive: &str) -> Self {
+        Self { client, drive: drive.to_owned() }
+    }
+
+    fn get(&self, url: &str) -> GraphRequest {
+        GraphRequest::get(Scope::Files, format!("drives/{}/{url}", segment(&self.drive)))
+    }
+
+    /// The id of the drive's root folder.
+    pub(super) async fn root(&self) -> Result<Value> {
+        self.client.get_json(self.get("root?$select=id")).await
+    }
+
+    /// All items, flat, or what changed of them since `saved`; from `again` on if Graph gave a link to restart.
+    pub(super) fn items(&self, saved: Option<&str>, again: Option<&str>) -> DeltaPages {
+        let start = self.get(&format!("root/delta?$select={ITEM_PROPERTIES}"));
+        let start = again.map_or_else(|| start.clone(), |link| start.with_url(link));
+        self.client.delta(start, saved)
+    }
+
+    /// The properties of one item.
+    pub(super) async fn item(&self, id: &str) -> Result<Value> {
+        self.client.get_json(self.get(&format!("items/{}?$select={ITEM_PROPERTIES}", segment(id)))).await
+    }
+
+    /// Opens the contents of a file, at `url` if that is known and still good.
+    pub(super) async fn content(&self, id: &str, url: Option<&str>) -> Result<Download> {
+        let source = DownloadSource::content(self.get(&format!("items/{}/content", segment(id))));
+        let source = match url {
+            Some(url) => source.with_url(url),
+            None => source,
+        };
+        self.client.download(source).await
+    }
+}

@@ -1,0 +1,341 @@
+//! Reading what changed in a drive.
+//!
+//! Children may come before their parents, an item more than once, a deleted folder with or without what was in it: so
+//! removals wait for the end, where whatever hangs below a removed folder and was told nowhere else goes too.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use futures::TryStreamExt;
+use serde_json::Value;
+
+use super::api::Api;
+use super::fetch::hash_gap;
+use super::model::{Plan, Row, Told, differs, plan, row};
+use crate::error::{Error, Result};
+use crate::format::collection::{Cursors, Gap};
+use crate::format::record::{ItemKind, Record};
+use crate::graph::DeltaPages;
+use crate::m365::contents::{Trouble, gap_of, trouble};
+use crate::m365::door::{Change, ChangesEnd, Contents, Known, Previous, Sink, Wanted};
+use crate::m365::facts::{same_facts, text};
+use crate::m365::rounds::{SeenItems, print_of};
+
+/// The name of the cursor of the items.
+const ITEMS: &str = "items";
+/// The name of the pair that holds the root folder's id: no link, but kept with them.
+const ROOT: &str = "root";
+/// The one place of a drive's items.
+const DRIVE: u32 = 0;
+
+/// Puts what changed in a drive into `sink`.
+pub(super) async fn changes(
+    api: &Api,
+    collection: &str,
+    previous: Previous<'_>,
+    known: &dyn Known,
+    sink: &mut dyn Sink,
+) -> Result<ChangesEnd> {
+    let saved = |name: &str| previous.cursors.and_then(|cursors| cursors.get(name)).filter(|link| !link.is_empty());
+    let root = match saved(ROOT) {
+        Some(root) => root.to_owned(),
+        None => {
+            let root = api.root().await.map_err(|error| error.context("Looking up the root of the drive failed"))?;
+            text(&root, &["id"]).ok_or_else(|| Error::corrupt("The root of the drive has no id"))?.to_owned()
+        }
+    };
+    let mut round = Round {
+        api,
+        collection,
+        root,
+        known,
+        sink,
+        seen: SeenItems::default(),
+        removed: BTreeSet::new(),
+        placed: HashMap::new(),
+        containers: HashSet::new(),
+        parents: BTreeSet::new(),
+    };
+    let mut end = ChangesEnd::default();
+    let link = round.read(saved(ITEMS), previous.cursors.is_some(), &mut end.resynced).await?;
+    round.try_again(previous.retry).await?;
+    round.remove().await?;
+    round.report_missing_parents().await?;
+    end.cursors = Cursors::default();
+    end.cursors.set(ITEMS, link.unwrap_or_default());
+    end.cursors.set(ROOT, round.root);
+    Ok(end)
+}
+
+/// One reading of a drive.
+struct Round<'a> {
+    api: &'a Api,
+    collection: &'a str,
+    root: String,
+    known: &'a dyn Known,
+    sink: &'a mut dyn Sink,
+    seen: SeenItems,
+    /// Items that were told as deleted last.
+    removed: BTreeSet<String>,
+    /// Items told in an incremental reading, with their last parents. An enumeration does not note them: too many.
+    placed: HashMap<String, String>,
+    /// Folders that were told.
+    containers: HashSet<String>,
+    /// Folders that were named as parents.
+    parents: BTreeSet<String>,
+}
+
+impl Round<'_> {
+    /// Reads all pages; gives the link to read on from, if there is a good one.
+    async fn read(&mut self, saved: Option<&str>, has_previous: bool, resynced: &mut bool) -> Result<Option<String>> {
+        let mut again = None;
+        if let Some(saved) = saved {
+            match self.take_pages(self.api.items(Some(saved), None), true).await {
+                Err(Stop::Source(error)) => match trouble(&error) {
+                    Trouble::Resync { location } => {
+                        *resynced = true;
+                        again = location;
+                    }
+                    _ => return Err(error),
+                },
+                other => return other.map_err(Stop::into_error),
+            }
+        }
+        let mut attempts = 0;
+        let link = loop {
+            attempts += 1;
+            self.begin_walk();
+            match self.take_pages(self.api.items(None, again.as_deref()), false).await {
+                Ok(link) => break link,
+                Err(Stop::Source(error)) => match trouble(&error) {
+                    Trouble::Resync { location } if attempts == 1 => again = location,
+                    _ => return Err(error),
+                },
+                Err(stop) => return Err(stop.into_error()),
+            }
+        };
+        if has_previous {
+            self.compare().await?;
+        }
+        // What only an aborted walk saw may be gone by now; its id is not kept. Then the next reading compares again.
+        Ok(link.filter(|_| !self.seen.has_phantoms(DRIVE, 0)))
+    }
+
+    fn begin_walk(&mut self) {
+        self.seen.begin_walk();
+        self.removed.clear();
+        self.placed.clear();
+        self.containers.clear();
+        self.parents.clear();
+    }
+
+    /// After an enumeration: what the previous snapshot had and was not told is no longer there.
+    async fn compare(&mut self) -> Result<()> {
+        let mut ids = self.known.ids().await?;
+        while let Some(id) = ids.try_next().await? {
+            if !self.seen.in_walk(&id) {
+                self.seen.forget(&id);
+                self.removed.insert(id);
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_pages(&mut self, mut pages: DeltaPages, incremental: bool) -> Result<Option<String>, Stop> {
+        while let Some(page) = pages.next().await.map_err(Stop::Source)? {
+            for value in page.value {
+                self.take(value, incremental).await.map_err(Stop::Sink)?;
+            }
+        }
+        Ok(pages.delta_link().map(str::to_owned))
+    }
+
+    async fn take(&mut self, value: Value, incremental: bool) -> Result<()> {
+        match row(value, &self.root) {
+            None | Some(Row::Root) => Ok(()),
+            Some(Row::Deleted(id)) => {
+                self.seen.forget(&id);
+                self.placed.remove(&id);
+                self.containers.remove(&id);
+                self.removed.insert(id);
+                Ok(())
+            }
+            Some(Row::There(told)) => {
+                let told = self.with_version(*told).await?;
+                if incremental {
+                    self.placed.insert(told.record.id.clone(), told.record.parent.clone());
+                }
+                self.take_item(told, false).await
+            }
+        }
+    }
+
+    /// Where a page tells neither hash nor content tag of a file, the item itself may.
+    async fn with_version(&self, told: Told) -> Result<Told> {
+        if told.record.kind != ItemKind::File || !told.record.version.is_empty() || told.malware.is_some() {
+            return Ok(told);
+        }
+        match self.api.item(&told.record.id).await {
+            Ok(value) => match row(value, &self.root) {
+                Some(Row::There(now)) => Ok(*now),
+                // Deleted meanwhile: the next reading says so.
+                _ => Ok(told),
+            },
+            // Without a version the contents are fetched, and that will fail or not by itself.
+            Err(error) if trouble(&error) == Trouble::Fatal => Err(error),
+            Err(_) => Ok(told),
+        }
+    }
+
+    async fn take_item(&mut self, told: Told, forced: bool) -> Result<()> {
+        let Told { mut record, properties, download_url, source_hash, malware } = told;
+        let print = print_of(&record);
+        let before = self.seen.get(&record.id);
+        self.removed.remove(&record.id);
+        if let Some(seen) = before.filter(|seen| seen.print == print && !forced) {
+            self.seen.put(&record.id, seen.place, print, false);
+            return Ok(());
+        }
+        if !record.parent.is_empty() {
+            self.parents.insert(record.parent.clone());
+        }
+        let known = self.known.record(&record.id).await?;
+        let first_telling = !self.seen.was_told(&record.id) && !forced;
+        let contents = if record.kind != ItemKind::File {
+            self.containers.insert(record.id.clone());
+            if first_telling && known.as_ref().is_some_and(|known| same_facts(known, &record)) {
+                self.seen.put(&record.id, DRIVE, print, false);
+                return Ok(());
+            }
+            Contents::None
+        } else if let Some(description) = malware {
+            Contents::Unreadable(malware_gap(&record, self.collection, &description))
+        } else {
+            let plan = plan(known.as_ref(), &mut record);
+            let refetch = self.seen.was_fetched(&record.id);
+            match plan {
+                Plan::Fetch => fetch(&record, download_url, source_hash),
+                _ if refetch => fetch(&record, download_url, source_hash),
+                _ if differs(&record) => {
+                    self.sink.change(Change::Gap(hash_gap(&record, self.collection))).await?;
+                    Contents::Keep
+                }
+                Plan::Nothing if first_telling => {
+                    self.seen.put(&record.id, DRIVE, print, false);
+                    return Ok(());
+                }
+                Plan::Nothing | Plan::Keep => Contents::Keep,
+            }
+        };
+        let fetched = matches!(contents, Contents::Fetch(_) | Contents::Unreadable(_));
+        self.seen.put(&record.id, DRIVE, print, fetched);
+        self.sink.change(Change::Put { record: Box::new(record), properties, contents }).await
+    }
+
+    /// Tries the gaps of the previous snapshot again, as far as this reading did not.
+    async fn try_again(&mut self, retry: &[String]) -> Result<()> {
+        for id in retry {
+            if id.is_empty() || *id == self.root || self.seen.was_told(id) || self.removed.contains(id) {
+                continue;
+            }
+            match self.api.item(id).await {
+                Ok(value) => match row(value, &self.root) {
+                    Some(Row::There(told)) => {
+                        self.placed.insert(told.record.id.clone(), told.record.parent.clone());
+                        self.take_item(*told, true).await?;
+                    }
+                    Some(Row::Deleted(id)) => drop(self.removed.insert(id)),
+                    Some(Row::Root) | None => (),
+                },
+                Err(error) => match trouble(&error) {
+                    Trouble::Gone | Trouble::Resync { .. } => drop(self.removed.insert(id.clone())),
+                    Trouble::Gap { reason, text } => self.known_gap(id, reason, text).await?,
+                    Trouble::Fatal => return Err(error),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    async fn known_gap(&mut self, id: &str, reason: &str, text: String) -> Result<()> {
+        let known = self.known.record(id).await?;
+        let gap = Gap {
+            collection: self.collection.to_owned(),
+            id: id.to_owned(),
+            name: known.as_ref().map(|record| record.name.clone()).unwrap_or_default(),
+            kind: known.map(|record| record.kind),
+            reason: reason.to_owned(),
+            text,
+            since_us: 0,
+        };
+        self.sink.change(Change::Gap(gap)).await
+    }
+
+    /// Removes what was told as deleted, and what hung below it and was told nowhere else.
+    async fn remove(&mut self) -> Result<()> {
+        let mut told_below: HashMap<String, Vec<String>> = HashMap::new();
+        for (id, parent) in std::mem::take(&mut self.placed) {
+            told_below.entry(parent).or_default().push(id);
+        }
+        let mut open: Vec<String> = self.removed.iter().cloned().collect();
+        while let Some(folder) = open.pop() {
+            // Told in this reading as below a folder that went away: it went with it.
+            let mut below = told_below.remove(&folder).unwrap_or_default();
+            if self.known.record(&folder).await?.is_none_or(|record| record.kind.is_container()) {
+                let mut ids = self.known.children(&folder).await?;
+                while let Some(id) = ids.try_next().await? {
+                    if self.seen.get(&id).is_none() {
+                        below.push(id);
+                    }
+                }
+            }
+            for id in below {
+                if self.removed.insert(id.clone()) {
+                    open.push(id);
+                }
+            }
+        }
+        for id in &self.removed {
+            self.containers.remove(id);
+            self.sink.change(Change::Remove { id: id.clone() }).await?;
+        }
+        Ok(())
+    }
+
+    /// Lists as gaps the folders that items named as their parents and that nobody knows.
+    async fn report_missing_parents(&mut self) -> Result<()> {
+        for id in std::mem::take(&mut self.parents) {
+            let there = self.containers.contains(&id)
+                || (!self.removed.contains(&id) && self.known.record(&id).await?.is_some());
+            if there || id == self.root {
+                continue;
+            }
+            self.known_gap(&id, "not-listed", "The folder holds items but is not in the list of the drive".to_owned()).await?;
+        }
+        Ok(())
+    }
+}
+
+fn fetch(record: &Record, download_url: Option<String>, source_hash: String) -> Contents {
+    Contents::Fetch(Box::new(Wanted { record: record.clone(), download_url, source_hash }))
+}
+
+fn malware_gap(record: &Record, collection: &str, description: &str) -> Gap {
+    let named = if description.is_empty() { String::new() } else { format!(" ({description})") };
+    gap_of(record, collection, "malware", format!("Microsoft found malware in it{named} and does not hand it out"))
+}
+
+/// What stops the reading of pages.
+enum Stop {
+    /// The sink, or the look-up of what is known, failed.
+    Sink(Error),
+    /// The source failed.
+    Source(Error),
+}
+
+impl Stop {
+    fn into_error(self) -> Error {
+        match self {
+            Self::Sink(error) | Self::Source(error) => error,
+        }
+    }
+}

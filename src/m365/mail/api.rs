@@ -1,0 +1,78 @@
+//! The requests of mail. Every one asks for immutable ids, so that a move changes no id.
+//!
+//! Source: Microsoft Graph, "message: delta", "mailFolder: delta", "Obtain immutable identifiers for Outlook resources".
+
+use serde_json::Value;
+
+use super::model::{MESSAGE_PROPERTIES, SIZE_PROPERTY};
+use crate::error::Result;
+use crate::graph::links::{query_value, segment};
+use crate::graph::{Client, DeltaPages, Download, GraphRequest, IMMUTABLE_IDS, Page, Scope};
+
+const FOLDER_PAGE: &str = "odata.maxpagesize=250";
+const MESSAGE_PAGE: &str = "odata.maxpagesize=500";
+
+/// One mailbox, as Graph shows it.
+#[derive(Clone)]
+pub(super) struct Api {
+    client: Client,
+    user: String,
+}
+
+impl Api {
+    pub(super) fn new(client: Client, user: &str) -> Self {
+        Self { client, user: user.to_owned() }
+    }
+
+    fn get(&self, url: &str) -> GraphRequest {
+        let url = format!("users/{}/{url}", segment(&self.user));
+        GraphRequest::get(Scope::Mailbox(self.user.clone()), url).prefer(IMMUTABLE_IDS)
+    }
+
+    fn message_query() -> String {
+        let expand = query_value(&format!("singleValueExtendedProperties($filter=id eq '{SIZE_PROPERTY}')"));
+        // The equals sign inside the parentheses is part of the option's value.
+        format!("$select={MESSAGE_PROPERTIES}&$expand={expand}")
+    }
+
+    /// All folders, flat, or what changed of them since `saved`.
+    pub(super) fn folders(&self, saved: Option<&str>) -> DeltaPages {
+        self.client.delta(self.get("mailFolders/delta").prefer(FOLDER_PAGE), saved)
+    }
+
+    /// One folder, by its id or well-known name.
+    pub(super) async fn folder(&self, id: &str) -> Result<Value> {
+        self.client.get_json(self.get(&format!("mailFolders/{}", segment(id)))).await
+    }
+
+    /// The folders directly in a folder.
+    pub(super) async fn child_folders(&self, id: &str) -> Result<Vec<Value>> {
+        let url = format!("mailFolders/{}/childFolders?includeHiddenFolders=true&$top=250", segment(id));
+        self.client.get_all(self.get(&url)).await
+    }
+
+    /// All messages of a folder, or what changed of them since `saved`; from `again` on if Graph gave a link to restart.
+    pub(super) fn messages(&self, folder: &str, saved: Option<&str>, again: Option<&str>) -> DeltaPages {
+        let url = format!("mailFolders/{}/messages/delta?{}", segment(folder), Self::message_query());
+        let start = self.get(&url).prefer(MESSAGE_PAGE);
+        let start = again.map_or_else(|| start.clone(), |link| start.with_url(link));
+        self.client.delta(start, saved)
+    }
+
+    /// A page of all messages of a folder, without delta: for mailboxes where delta fails as they are full.
+    pub(super) async fn list_page(&self, folder: &str, next: Option<&str>) -> Result<Page> {
+        let url = format!("mailFolders/{}/messages?{}&$top=500", segment(folder), Self::message_query());
+        let start = self.get(&url).prefer(MESSAGE_PAGE);
+        self.client.get_page(next.map_or_else(|| start.clone(), |link| start.with_url(link))).await
+    }
+
+    /// The properties of one message.
+    pub(super) async fn message(&self, id: &str) -> Result<Value> {
+        self.client.get_json(self.get(&format!("messages/{}?{}", segment(id), Self::message_query()))).await
+    }
+
+    /// A message in MIME form.
+    pub(super) async fn mime(&self, id: &str) -> Result<Download> {
+        self.client.get_stream(self.get(&format!("messages/{}/$value", segment(id)))).await
+    }
+}

@@ -1,0 +1,377 @@
+//! One collection's part of a backup: changes in, contents fetched in parallel, records out, in the order of changes.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::{BoxStream, StreamExt};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+
+use super::contents::{ItemSink, PendingStream};
+use super::stop::Stop;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::collection::{Cursors, Gap};
+use crate::format::record::{Record, StreamRole};
+use crate::format::snapshot::CollectionState;
+use crate::m365::{Change, Collection, Contents, Fetched, Known, Previous, Sink, contents::without_contents};
+use crate::monitor::{Counter, Monitor};
+use crate::ops::nodes::{RepoNodes, WriterNodes};
+use crate::repo::{Segmenter, Writer};
+use crate::tree::collection::{CollectionEditor, CollectionReader, CollectionRoots, EditCounts};
+
+/// Contents fetched at once for one collection. The budget's lanes decide how many really run.
+const FETCHES_AHEAD: usize = 8;
+/// Records that wait for their segments before these are settled.
+const RECORDS_PER_SETTLE: usize = 8192;
+/// Memory of noted changes before they are made, in bytes.
+const EDIT_BYTES: usize = 48 << 20;
+
+/// What all collections of a run share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) writer: Writer,
+    pub(super) monitor: Arc<dyn Monitor>,
+    pub(super) stop: Stop,
+    pub(super) places: Arc<Semaphore>,
+    pub(super) now_us: i64,
+}
+
+/// What became of a collection.
+pub(super) struct Outcome {
+    pub(super) state: CollectionState,
+    pub(super) gaps: Vec<Gap>,
+    pub(super) counts: EditCounts,
+    pub(super) bytes_read: u64,
+    /// It was not read to its end, for the user stopped the run.
+    pub(super) stopped: bool,
+}
+
+/// Reads one collection. An error of the source becomes a gap of the collection; errors of the destination end the run.
+pub(super) async fn read_collection(
+    shared: &Shared,
+    source: Arc<dyn Collection>,
+    previous: Option<CollectionState>,
+    previous_gaps: Vec<Gap>,
+) -> Result<Outcome> {
+    shared.monitor.phase(&format!("Reading {}", source.path()));
+    let before = previous.as_ref().map(|p| roots(p)).unwrap_or_default();
+    let nodes = WriterNodes(shared.writer.clone());
+    let known = KnownRecords { nodes: RepoNodes(shared.writer.repository().clone()), roots: before };
+    let retry: Vec<String> = previous_gaps.iter().filter(|g| !g.id.is_empty()).map(|g| g.id.clone()).collect();
+    let cursors = previous.as_ref().and_then(|p| p.cursors.clone());
+    let mut intake = Intake::new(shared, source.clone(), &nodes, before);
+    let end = source.changes(Previous { cursors: cursors.as_ref(), retry: &retry }, &known, &mut intake).await;
+    let done = intake.finish().await?;
+    let (cursors, complete, stopped, trouble) = conclude(end, cursors, shared, &source)?;
+    let mut gaps = done.gaps;
+    gaps.extend(trouble);
+    if !complete {
+        // What was not looked at again is still missing.
+        let told: HashSet<String> = gaps.iter().map(|g| g.id.clone()).collect();
+        gaps.extend(previous_gaps.iter().filter(|g| !g.id.is_empty() && !told.contains(&g.id)).cloned());
+    }
+    date_gaps(&mut gaps, &previous_gaps, shared.now_us);
+    shared.monitor.add(Counter::Gaps, gaps.len() as i64);
+    let state = CollectionState {
+        key: source.key().to_string(),
+        name: source.path().to_owned(),
+        items: done.roots.items,
+        children: done.roots.children,
+        cursors,
+        read_us: if complete { shared.now_us } else { previous.map_or(0, |p| p.read_us) },
+        complete,
+    };
+    Ok(Outcome { state, gaps, counts: done.counts, bytes_read: done.bytes_read, stopped })
+}
+
+pub(super) fn roots(state: &CollectionState) -> CollectionRoots {
+    CollectionRoots { items: state.items, children: state.children }
+}
+
+type Conclusion = (Option<Cursors>, bool, bool, Option<Gap>);
+
+/// What the end of reading means: new cursors, complete or not, stopped or not, a gap.
+fn conclude(
+    end: Result<crate::m365::ChangesEnd>,
+    before: Option<Cursors>,
+    shared: &Shared,
+    source: &Arc<dyn Collection>,
+) -> Result<Conclusion> {
+    match end {
+        Ok(end) => Ok((Some(end.cursors), true, false, None)),
+        Err(e) if e.kind() == ErrorKind::Interrupted => Ok((before, false, true, None)),
+        Err(e) if shared.writer.is_broken() => Err(e),
+        Err(e) => {
+            shared.monitor.problem(source.path(), &e.chain());
+            let gap = Gap {
+                collection: source.key().to_string(),
+                id: String::new(),
+                name: source.path().to_owned(),
+                kind: None,
+                reason: "unreadable".to_owned(),
+                text: e.chain(),
+                since_us: 0,
+            };
+            Ok((before, false, false, Some(gap)))
+        }
+    }
+}
+
+/// A gap keeps the date on which it was found first.
+fn date_gaps(gaps: &mut [Gap], previous: &[Gap], now_us: i64) {
+    for gap in gaps {
+        if gap.since_us == 0 {
+            gap.since_us = previous.iter().find(|p| p.id == gap.id).map_or(now_us, |p| p.since_us);
+        }
+    }
+}
+
+/// Looks into the previous snapshot for the workload.
+struct KnownRecords {
+    nodes: RepoNodes,
+    roots: CollectionRoots,
+}
+
+#[async_trait]
+impl Known for KnownRecords {
+    async fn record(&self, id: &str) -> Result<Option<Record>> {
+        CollectionReader::new(&self.nodes, self.roots).get(id).await
+    }
+
+    async fn children(&self, parent: &str) -> Result<BoxStream<'_, Result<String>>> {
+        let reader = CollectionReader::new(&self.nodes, self.roots);
+        let mut ids = Vec::new();
+        let mut after = None;
+        loop {
+            let page = reader.children(parent, after, 1000).await?;
+            ids.extend(page.records.into_iter().map(|r| Ok(r.id)));
+            after = page.next;
+            if after.is_none() {
+                return Ok(futures::stream::iter(ids).boxed());
+            }
+        }
+    }
+
+    async fn ids(&self) -> Result<BoxStream<'_, Result<String>>> {
+        let records = CollectionReader::new(&self.nodes, self.roots).records();
+        let ids = futures::stream::try_unfold(records, |mut records| async move {
+            Ok(records.next().await?.map(|record| (record.id, records)))
+        });
+        Ok(ids.boxed())
+    }
+}
+
+/// A change on its way to the trees.
+enum Step {
+    Remove(String),
+    Put { record: Box<Record>, streams: Vec<PendingStream>, source_hash: String },
+    Fetching { record: Box<Record>, properties: Bytes, job: JoinHandle<Result<(Fetched, ItemSink)>> },
+}
+
+/// Takes the changes of one collection in order.
+struct Intake<'a> {
+    shared: &'a Shared,
+    source: Arc<dyn Collection>,
+    editor: CollectionEditor<'a>,
+    segmenter: Segmenter,
+    queue: VecDeque<Step>,
+    /// Records whose small streams have provisional places.
+    unsettled: Vec<Record>,
+    unsettled_ids: HashSet<String>,
+    gaps: Vec<Gap>,
+    bytes_read: u64,
+}
+
+struct Done {
+    roots: CollectionRoots,
+    counts: EditCounts,
+    gaps: Vec<Gap>,
+    bytes_read: u64,
+}
+
+impl<'a> Intake<'a> {
+    fn new(shared: &'a Shared, source: Arc<dyn Collection>, nodes: &'a WriterNodes, before: CollectionRoots) -> Self {
+        Self {
+            shared,
+            source,
+            editor: CollectionEditor::new(nodes, before),
+            segmenter: Segmenter::new(shared.writer.clone()),
+            queue: VecDeque::new(),
+            unsettled: Vec::new(),
+            unsettled_ids: HashSet::new(),
+            gaps: Vec::new(),
+            bytes_read: 0,
+        }
+    }
+
+    async fn put(&mut self, record: Box<Record>, properties: Bytes, contents: Contents) -> Result<()> {
+        let of_properties = |properties| vec![PendingStream::small(StreamRole::Properties, properties)];
+        let step = match contents {
+            Contents::Fetch(wanted) => {
+                let (source, shared) = (self.source.clone(), self.shared.clone());
+                let job = tokio::spawn(async move {
+                    let mut sink = ItemSink::new(shared.writer.clone(), shared.places.clone());
+                    let fetched = source.fetch(&wanted, &mut sink).await?;
+                    Ok((fetched, sink))
+                });
+                Step::Fetching { record, properties, job }
+            }
+            Contents::Unreadable(gap) => {
+                let old = self.current(&record.id).await?;
+                self.gaps.push(gap);
+                let record = Box::new(without_contents(*record, old.as_ref()));
+                Step::Put { record, streams: of_properties(properties), source_hash: String::new() }
+            }
+            Contents::Keep => {
+                let mut record = record;
+                let old = self.current(&record.id).await?;
+                let streams = old.map(|o| o.streams).unwrap_or_default();
+                record.streams = streams.into_iter().filter(|s| s.role != StreamRole::Properties).collect();
+                Step::Put { record, streams: of_properties(properties), source_hash: String::new() }
+            }
+            _ => Step::Put { record, streams: of_properties(properties), source_hash: String::new() },
+        };
+        self.push(step).await
+    }
+
+    /// The record of an id as it is after all changes taken so far.
+    async fn current(&mut self, id: &str) -> Result<Option<Record>> {
+        let waiting = self.queue.iter().any(|s| match s {
+            Step::Remove(other) => other == id,
+            Step::Put { record, .. } | Step::Fetching { record, .. } => record.id == id,
+        });
+        if waiting {
+            self.drain(0).await?;
+        }
+        if self.unsettled_ids.contains(id) {
+            self.settle().await?;
+        }
+        self.editor.get(id).await
+    }
+
+    async fn push(&mut self, step: Step) -> Result<()> {
+        self.queue.push_back(step);
+        self.drain(FETCHES_AHEAD).await
+    }
+
+    /// Takes steps off the queue till at most `leave` are left.
+    async fn drain(&mut self, leave: usize) -> Result<()> {
+        while self.queue.len() > leave {
+            let Some(step) = self.queue.pop_front() else { break };
+            self.take(step).await?;
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, step: Step) -> Result<()> {
+        match step {
+            Step::Remove(id) => {
+                if self.unsettled_ids.contains(&id) {
+                    self.settle().await?;
+                }
+                self.editor.remove(&id);
+                Ok(())
+            }
+            Step::Put { record, streams, source_hash } => self.place(*record, streams, &source_hash).await,
+            Step::Fetching { record, properties, job } => {
+                let (fetched, sink) = job.await.map_err(|e| Error::internal("A fetch ended early").with_source(e))??;
+                self.take_fetched(record, properties, fetched, sink).await
+            }
+        }
+    }
+
+    async fn take_fetched(
+        &mut self,
+        mut record: Box<Record>,
+        mut properties: Bytes,
+        fetched: Fetched,
+        mut sink: ItemSink,
+    ) -> Result<()> {
+        self.bytes_read += sink.bytes_read;
+        self.shared.monitor.add(Counter::BytesRead, sink.bytes_read as i64);
+        match fetched {
+            Fetched::Stored { source_hash, newer, gap } => {
+                self.gaps.extend(gap);
+                if let Some((newer, newer_properties)) = newer {
+                    (record, properties) = (newer, newer_properties);
+                }
+                sink.streams.insert(0, PendingStream::small(StreamRole::Properties, properties));
+                self.place(*record, sink.streams, &source_hash).await
+            }
+            Fetched::Unreadable(gap) => {
+                let old = self.editor.get(&record.id).await?;
+                self.shared.monitor.problem(&gap.name, &gap.text);
+                self.gaps.push(gap);
+                let record = without_contents(*record, old.as_ref());
+                self.place(record, vec![PendingStream::small(StreamRole::Properties, properties)], "").await
+            }
+            Fetched::Gone => {
+                self.editor.remove(&record.id);
+                Ok(())
+            }
+        }
+    }
+
+    /// Lays a record's small streams into segments; the record waits for their ids.
+    async fn place(&mut self, mut record: Record, streams: Vec<PendingStream>, source_hash: &str) -> Result<()> {
+        let mut placed = Vec::with_capacity(streams.len() + record.streams.len());
+        for stream in streams {
+            let mut stream = stream.place(&mut self.segmenter, source_hash).await?;
+            if stream.role == StreamRole::Properties {
+                stream.source_hash.clear();
+            }
+            placed.push(stream);
+        }
+        placed.append(&mut record.streams);
+        placed.sort_by_key(|s| s.role);
+        record.streams = placed;
+        self.unsettled_ids.insert(record.id.clone());
+        self.unsettled.push(record);
+        self.shared.monitor.add(Counter::Items, 1);
+        if self.unsettled.len() >= RECORDS_PER_SETTLE {
+            self.settle().await?;
+        }
+        Ok(())
+    }
+
+    async fn settle(&mut self) -> Result<()> {
+        self.segmenter.settle().await?;
+        for mut record in std::mem::take(&mut self.unsettled) {
+            self.segmenter.resolve_record(&mut record)?;
+            self.editor.put(&record)?;
+        }
+        self.unsettled_ids.clear();
+        if self.editor.pending_bytes() > EDIT_BYTES {
+            self.editor.apply().await?;
+        }
+        Ok(())
+    }
+
+    async fn finish(mut self) -> Result<Done> {
+        self.drain(0).await?;
+        self.settle().await?;
+        let (roots, counts) = self.editor.finish().await?;
+        Ok(Done { roots, counts, gaps: self.gaps, bytes_read: self.bytes_read })
+    }
+}
+
+#[async_trait]
+impl Sink for Intake<'_> {
+    async fn change(&mut self, change: Change) -> Result<()> {
+        self.shared.stop.check()?;
+        match change {
+            Change::Put { record, properties, contents } => {
+                self.shared.monitor.add(Counter::ItemsTotal, 1);
+                self.put(record, properties, contents).await
+            }
+            Change::Remove { id } => self.push(Step::Remove(id)).await,
+            Change::Gap(gap) => {
+                self.shared.monitor.problem(&gap.name, &gap.text);
+                self.gaps.push(gap);
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! From an item's byte streams to what is stored: small ones are handed on to be laid into segments, large ones are
+//! cut and stored as they come; messages are taken apart, so that attachments are kept decoded and once.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use futures::stream::{BoxStream, StreamExt};
+use tokio::sync::Semaphore;
+
+use crate::error::{Error, Result};
+use crate::format::pieces::{self, Part};
+use crate::format::record::{Encoding, ExtentList, Piece, Stream, StreamRole};
+use crate::m365::ContentSink;
+use crate::repo::{Segmenter, Writer};
+
+/// Messages up to this size are taken apart; larger ones are kept as they are, cut like files.
+const MESSAGE_LIMIT_BYTES: usize = 48 << 20;
+/// Streams larger than this wait for one of a few places, so that memory stays bounded.
+const LARGE_BYTES: usize = 2 << 20;
+/// Large streams at once in all collections.
+pub(crate) const LARGE_PLACES: usize = 3;
+
+/// The stored bytes of a piece: already in blobs, or small and still in hand.
+#[derive(Debug)]
+enum Body {
+    Stored(ExtentList),
+    Small(Bytes),
+}
+
+#[derive(Debug)]
+struct PendingPiece {
+    encoding: Encoding,
+    body: Body,
+}
+
+/// A stream whose small pieces still have to be laid into segments.
+#[derive(Debug)]
+pub(crate) struct PendingStream {
+    role: StreamRole,
+    size_bytes: u64,
+    pieces: Vec<PendingPiece>,
+}
+
+impl PendingStream {
+    /// A small stream as it is.
+    pub(crate) fn small(role: StreamRole, bytes: Bytes) -> Self {
+        let size_bytes = bytes.len() as u64;
+        Self { role, size_bytes, pieces: vec![PendingPiece { encoding: Encoding::Raw, body: Body::Small(bytes) }] }
+    }
+
+    /// Lays the small pieces into segments. Extents are provisional till the segmenter has settled.
+    pub(crate) async fn place(self, segmenter: &mut Segmenter, source_hash: &str) -> Result<Stream> {
+        let mut pieces = Vec::with_capacity(self.pieces.len());
+        for pending in self.pieces {
+            let extents = match pending.body {
+                Body::Stored(extents) => extents,
+                Body::Small(bytes) if bytes.is_empty() => continue,
+                Body::Small(bytes) => ExtentList { depth: 0, list: vec![segmenter.add(&bytes).await?] },
+            };
+            pieces.push(Piece { encoding: pending.encoding, extents });
+        }
+        Ok(Stream { role: self.role, size_bytes: self.size_bytes, source_hash: source_hash.to_owned(), pieces })
+    }
+}
+
+/// Takes the streams of one item.
+pub(crate) struct ItemSink {
+    writer: Writer,
+    places: Arc<Semaphore>,
+    pub(crate) streams: Vec<PendingStream>,
+    /// Bytes that came from the source, also of transfers that were tried again.
+    pub(crate) bytes_read: u64,
+}
+
+impl ItemSink {
+    /// Starts with no streams. `places` bounds the large streams of a whole run.
+    pub(crate) fn new(writer: Writer, places: Arc<Semaphore>) -> Self {
+        Self { writer, places, streams: Vec::new(), bytes_read: 0 }
+    }
+
+    async fn read(&mut self, role: StreamRole, mut source: BoxStream<'static, Result<Bytes>>) -> Result<PendingStream> {
+        let config = self.writer.repository().config();
+        let (small_limit, attachment_limit) = (config.small_stream_bytes as usize, config.attachment_bytes as usize);
+        let limit = if role == StreamRole::Mime { MESSAGE_LIMIT_BYTES } else { small_limit };
+        let mut head = BytesMut::new();
+        let mut place = None;
+        while head.len() <= limit {
+            match source.next().await {
+                Some(bytes) => head.extend_from_slice(&bytes?),
+                None => {
+                    self.bytes_read += head.len() as u64;
+                    return self.take_whole(role, head.freeze(), small_limit, attachment_limit).await;
+                }
+            }
+            if head.len() > LARGE_BYTES && place.is_none() {
+                place = Some(self.places.clone().acquire_owned().await.map_err(|e| Error::internal("the run is over").with_source(e))?);
+            }
+        }
+        let (extents, size_bytes) = self.writer.put_stream(head, Some(source)).await?;
+        self.bytes_read += size_bytes;
+        drop(place);
+        let pieces = vec![PendingPiece { encoding: Encoding::Raw, body: Body::Stored(extents) }];
+        Ok(PendingStream { role, size_bytes, pieces })
+    }
+
+    async fn take_whole(&self, role: StreamRole, bytes: Bytes, small: usize, attachment: usize) -> Result<PendingStream> {
+        let size_bytes = bytes.len() as u64;
+        let pieces = if role == StreamRole::Mime {
+            take_apart(&self.writer, bytes, small, attachment).await?
+        } else {
+            vec![raw(&self.writer, bytes, small).await?]
+        };
+        Ok(PendingStream { role, size_bytes, pieces })
+    }
+}
+
+/// Keeps bytes as they are: in hand when small, cut and stored when not.
+async fn raw(writer: &Writer, bytes: Bytes, small: usize) -> Result<PendingPiece> {
+    let body = if bytes.len() <= small {
+        Body::Small(bytes)
+    } else {
+        Body::Stored(writer.put_stream(BytesMut::from(&bytes[..]), None).await?.0)
+    };
+    Ok(PendingPiece { encoding: Encoding::Raw, body })
+}
+
+/// A message's parts: runs of Base64 decoded, the rest as it is.
+async fn take_apart(writer: &Writer, bytes: Bytes, small: usize, attachment: usize) -> Result<Vec<PendingPiece>> {
+    let split = move || {
+        let mut at = 0;
+        let parts = pieces::split(&bytes, MIN_DECODED_BYTES).into_iter().map(|part| match part {
+            Part::Raw(raw) => {
+                let piece = (Encoding::Raw, bytes.slice(at..at + raw.len()));
+                at += raw.len();
+                piece
+            }
+            Part::Base64 { decoded, line, crlf, source_len } => {
+                at += source_len;
+                (Encoding::Base64 { line, crlf }, Bytes::from(decoded))
+            }
+        });
+        parts.collect::<Vec<_>>()
+    };
+    let parts = if writer.repository().config().attachment_bytes == 0 { Vec::new() } else { off_reactor(split).await? };
+    let mut out = Vec::with_capacity(parts.len());
+    for (encoding, bytes) in parts {
+        // A decoded attachment is a stream of its own, cut by its contents, wherever it was sent to.
+        let limit = if matches!(encoding, Encoding::Base64 { .. }) { attachment } else { small };
+        let mut piece = raw(writer, bytes, limit).await?;
+        piece.encoding = encoding;
+        out.push(piece);
+    }
+    Ok(out)
+}
+
+/// Runs of Base64 smaller than this, decoded, are not worth a piece of their own.
+const MIN_DECODED_BYTES: usize = 1024;
+
+async fn off_reactor<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| Error::internal("A worker thread ended early").with_source(e))
+}
+
+#[async_trait]
+impl ContentSink for ItemSink {
+    async fn store(
+        &mut self,
+        role: StreamRole,
+        _expected_bytes: Option<u64>,
+        bytes: BoxStream<'static, Result<Bytes>>,
+    ) -> Result<()> {
+        let stream = self.read(role, bytes).await?;
+        self.streams.retain(|s| s.role != role);
+        self.streams.push(stream);
+        Ok(())
+    }
+}

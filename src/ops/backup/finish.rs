@@ -1,0 +1,132 @@
+//! The end of a run: catalog, gaps, a last look at what prune did meanwhile, then the snapshot.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::{BackupOptions, BackupReport, Merged, Surroundings, outcome_of, write_catalog};
+use crate::error::{Error, Result};
+use crate::format::snapshot::{RunFile, SnapshotFile, Totals};
+use crate::monitor::Counter;
+use crate::ops::catalog::Catalog;
+use crate::ops::used;
+use crate::repo::{Repository, Writer};
+use crate::snapshot::store::{self, Snapshot};
+
+/// Writes what a run has read as a snapshot. Everything that the snapshot names is durable before it is written.
+#[allow(clippy::too_many_arguments)]
+pub(super) async fn write_snapshot(
+    repo: &Arc<Repository>,
+    writer: &Writer,
+    mut merged: Merged,
+    previous: Option<Snapshot>,
+    requests: &(dyn Fn() -> (u64, u64) + Sync),
+    options: &BackupOptions,
+    around: &Surroundings,
+    started_us: i64,
+) -> Result<BackupReport> {
+    around.monitor.phase("Writing the snapshot");
+    let before = Catalog::load(repo, previous.as_ref().map(|p| &p.file)).await?;
+    if merged.stopped {
+        merged.keep_unreached(&before);
+    }
+    let (catalog, gaps) = write_catalog(writer, &before, &merged.states, &merged.gaps).await?;
+    let marks_before: HashSet<_> = repo.index().marks().map(|m| m.pack).collect();
+    let stats = writer.finish().await?;
+    let (sent, throttled) = requests();
+    let mut file = SnapshotFile {
+        set: options.set.id(&repo.config().id),
+        set_name: options.set.name.clone(),
+        tenant: options.set.tenant.id.clone(),
+        time_us: started_us,
+        ended_us: (around.now_us)(),
+        host: options.host.clone(),
+        program: options.program.clone(),
+        tags: options.tags.clone(),
+        parent: previous.as_ref().map(|p| p.id),
+        complete: merged.complete && !merged.stopped,
+        catalog,
+        gaps,
+        totals: Totals {
+            collections: merged.states.len() as u64,
+            items: merged.items(),
+            items_added: merged.counts.added,
+            items_changed: merged.counts.changed,
+            items_removed: merged.counts.removed,
+            gaps: merged.gaps.len() as u64,
+            bytes_read: merged.bytes_read,
+            bytes_new: stats.new_bytes,
+            bytes_stored: stats.stored_bytes,
+            requests: sent,
+            throttled,
+        },
+    };
+    rescue_marked(repo, &file, &marks_before, around).await?;
+    file.ended_us = (around.now_us)();
+    let id = store::save(repo, &file).await?;
+    store::save_set(repo, &options.set).await?;
+    let outcome = if merged.stopped { "interrupted" } else if merged.gaps.is_empty() { "complete" } else { "gaps" };
+    store::save_run(repo, &run_file(&file, outcome, Some(id))).await?;
+    around.monitor.add(Counter::BytesStored, 0);
+    Ok(BackupReport {
+        snapshot: id,
+        parent: file.parent,
+        complete: file.complete,
+        stopped: merged.stopped,
+        totals: file.totals,
+        gaps: merged.gaps,
+        coverage: Vec::new(),
+    })
+}
+
+/// What prune marked since this run began must not carry the new snapshot: such blobs are copied out of marked packs.
+async fn rescue_marked(
+    repo: &Arc<Repository>,
+    file: &SnapshotFile,
+    before: &HashSet<crate::format::id::PackId>,
+    around: &Surroundings,
+) -> Result<()> {
+    let index = repo.index();
+    let gone_or_marked = index.marks().any(|m| !before.contains(&m.pack)) || !before.is_empty();
+    if !gone_or_marked {
+        return Ok(());
+    }
+    around.monitor.phase("Looking at what prune did meanwhile");
+    let mut used = HashSet::new();
+    used::add_snapshot(repo, file, &mut used::Seen::default(), &mut used).await?;
+    used.retain(|id| !index.has_live(id));
+    repo.rescue(&used).await.map(drop)
+}
+
+fn run_file(file: &SnapshotFile, outcome: &str, snapshot: Option<crate::format::id::SnapshotId>) -> RunFile {
+    RunFile {
+        set: file.set,
+        started_us: file.time_us,
+        ended_us: file.ended_us,
+        outcome: outcome.to_owned(),
+        error: String::new(),
+        snapshot,
+        totals: file.totals,
+        waits: Vec::new(),
+    }
+}
+
+/// Keeps the facts of a run that failed. That this fails too is no further error: the first one is told.
+pub(super) async fn save_failed_run(
+    repo: &Repository,
+    options: &BackupOptions,
+    started_us: i64,
+    ended_us: i64,
+    error: &Error,
+) {
+    let run = RunFile {
+        set: options.set.id(&repo.config().id),
+        started_us,
+        ended_us,
+        outcome: outcome_of(error).to_owned(),
+        error: error.chain(),
+        snapshot: None,
+        totals: Totals::default(),
+        waits: Vec::new(),
+    };
+    drop(store::save_run(repo, &run).await);
+}

@@ -1,0 +1,286 @@
+//! Backup: discover collections -> ask each what changed since the last snapshot -> fetch the changed items ->
+//! streams -> segments and chunks -> packs -> destination; records -> tree edits -> roots -> snapshot.
+//!
+//! What has to be trusted: a collection's cursors are written only together with the items they stand for, and the
+//! snapshot is the last file written, after everything that it names is durable.
+
+mod collection;
+mod contents;
+mod finish;
+mod stop;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures::stream::{StreamExt, TryStreamExt};
+use tokio::sync::Semaphore;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::collection::Gap;
+use crate::format::id::SnapshotId;
+use crate::format::snapshot::{CollectionState, Totals};
+use crate::graph::Client;
+use crate::m365::Collection;
+use crate::m365::discover::{Coverage, CoverageState, Discovery, Selection, discover};
+use crate::monitor::{Counter, Monitor};
+use crate::ops::catalog::{self, Catalog};
+use crate::repo::{Repository, Writer, WriterOptions};
+use crate::snapshot::set::{Effect, SetDefinition, Subject, Workload};
+use crate::snapshot::store::{self, Snapshot};
+use crate::tree::collection::EditCounts;
+use collection::{Outcome, Shared, read_collection};
+pub use stop::Stop;
+
+/// Collections read at once. The budgets decide how many requests really run.
+const COLLECTIONS_AT_ONCE: usize = 12;
+
+/// What to back up, and how it is to be called.
+#[derive(Debug, Clone)]
+pub struct BackupOptions {
+    /// The backup set.
+    pub set: SetDefinition,
+    /// The machine that does it, for people.
+    pub host: String,
+    /// The program that does it: "tenantvault 0.1.0".
+    pub program: String,
+    /// Marks to put on the snapshot.
+    pub tags: Vec<String>,
+    /// How the writer works.
+    pub writer: WriterOptions,
+    /// Collections read at once; 0: as many as is usual.
+    pub collections_at_once: usize,
+}
+
+/// The outside world of a run.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Hears what happens.
+    pub monitor: Arc<dyn Monitor>,
+    /// Tells the time: microseconds since 1970 UTC.
+    pub now_us: Arc<dyn Fn() -> i64 + Send + Sync>,
+    /// Asks the run to come to an end.
+    pub stop: Stop,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone)]
+pub struct BackupReport {
+    /// The snapshot written.
+    pub snapshot: SnapshotId,
+    /// The snapshot that it was built upon.
+    pub parent: Option<SnapshotId>,
+    /// Every collection was read to its end.
+    pub complete: bool,
+    /// The user stopped the run.
+    pub stopped: bool,
+    /// Counts.
+    pub totals: Totals,
+    /// What is missing from the snapshot.
+    pub gaps: Vec<Gap>,
+    /// What was found for every user of the selection.
+    pub coverage: Vec<Coverage>,
+}
+
+/// Backs up what a set selects of its tenant.
+///
+/// # Errors
+/// What makes the tenant or the repository as a whole unusable. Anything smaller is a gap in the report.
+pub async fn backup(
+    repo: &Arc<Repository>,
+    client: &Client,
+    options: &BackupOptions,
+    around: &Surroundings,
+) -> Result<BackupReport> {
+    let started_us = (around.now_us)();
+    let result = async {
+        around.monitor.phase("Looking at the tenant");
+        let selection = selection(&options.set);
+        let discovery = discover(client, &selection).await?;
+        around.stop.check()?;
+        let stats = || {
+            let stats = client.stats();
+            (stats.requests, stats.throttled)
+        };
+        run(repo, discovery, &stats, options, around, started_us).await
+    }
+    .await;
+    if let Err(e) = &result {
+        finish::save_failed_run(repo, options, started_us, (around.now_us)(), e).await;
+    }
+    result
+}
+
+/// What discovery is to look for.
+fn selection(set: &SetDefinition) -> Selection {
+    let globs = |wanted: Effect| {
+        let rules = set.selection.rules.iter().filter(move |r| r.effect == wanted);
+        let globs = rules.map(|r| {
+            let Subject::User(glob) = &r.subject;
+            glob.as_str().to_owned()
+        });
+        globs.collect::<Vec<String>>()
+    };
+    Selection {
+        users: globs(Effect::Include),
+        exclude: globs(Effect::Exclude),
+        mail: set.selection.reads(Workload::Mail),
+        onedrive: set.selection.reads(Workload::OneDrive),
+        mail_options: crate::m365::mail::MailOptions { recoverable_items: set.options.recoverable_items, ..Default::default() },
+    }
+}
+
+/// Backs up given collections: the part of [`backup`] after discovery. `requests` says how many were sent and throttled.
+///
+/// # Errors
+/// As [`backup`].
+pub async fn run(
+    repo: &Arc<Repository>,
+    discovery: Discovery,
+    requests: &(dyn Fn() -> (u64, u64) + Sync),
+    options: &BackupOptions,
+    around: &Surroundings,
+    started_us: i64,
+) -> Result<BackupReport> {
+    let previous = previous_snapshot(repo, &options.set).await?;
+    let before = Catalog::load(repo, previous.as_ref().map(|p| &p.file)).await?;
+    let writer = Writer::new(repo.clone(), options.writer.clone());
+    let shared = Shared {
+        writer: writer.clone(),
+        monitor: around.monitor.clone(),
+        stop: around.stop.clone(),
+        places: Arc::new(Semaphore::new(contents::LARGE_PLACES)),
+        now_us: started_us,
+    };
+    around.monitor.add(Counter::CollectionsTotal, discovery.collections.len() as i64);
+    let outcomes = read_all(&shared, &discovery.collections, &before, options.collections_at_once).await;
+    let outcomes = match outcomes {
+        Ok(outcomes) => outcomes,
+        Err(e) => {
+            // What is stored already is listed, so that the next run finds it.
+            let cause = writer.finish().await.err();
+            return Err(cause.unwrap_or(e));
+        }
+    };
+    let mut merged = Merged::new(&before, outcomes, &discovery.coverage, started_us);
+    merged.stopped |= around.stop.is_stopped();
+    let report = finish::write_snapshot(repo, &writer, merged, previous, requests, options, around, started_us).await?;
+    Ok(BackupReport { coverage: discovery.coverage, ..report })
+}
+
+/// The snapshot to build upon: the newest of the set that can be read, complete or not.
+async fn previous_snapshot(repo: &Repository, set: &SetDefinition) -> Result<Option<Snapshot>> {
+    let id = set.id(&repo.config().id);
+    Ok(store::list(repo).await?.snapshots.into_iter().rev().find(|s| s.file.set == id))
+}
+
+async fn read_all(
+    shared: &Shared,
+    collections: &[Arc<dyn Collection>],
+    before: &Catalog,
+    at_once: usize,
+) -> Result<Vec<Outcome>> {
+    let at_once = if at_once == 0 { COLLECTIONS_AT_ONCE } else { at_once };
+    futures::stream::iter(collections.iter().cloned())
+        .map(|source| {
+            let key = source.key().to_string();
+            let (state, gaps) = (before.states.get(&key).cloned(), before.gaps_of(&key));
+            async move {
+                if shared.stop.is_stopped() {
+                    return Ok(None);
+                }
+                let outcome = read_collection(shared, source, state, gaps).await;
+                shared.monitor.add(Counter::Collections, 1);
+                outcome.map(Some)
+            }
+        })
+        .buffer_unordered(at_once)
+        .try_filter_map(|outcome| async { Ok(outcome) })
+        .try_collect()
+        .await
+}
+
+/// The collections of the new snapshot: what was read now, and what stays as it was.
+struct Merged {
+    states: HashMap<String, CollectionState>,
+    gaps: Vec<Gap>,
+    counts: EditCounts,
+    bytes_read: u64,
+    complete: bool,
+    stopped: bool,
+}
+
+impl Merged {
+    fn new(before: &Catalog, outcomes: Vec<Outcome>, coverage: &[Coverage], now_us: i64) -> Self {
+        let mut merged = Self {
+            states: HashMap::new(),
+            gaps: Vec::new(),
+            counts: EditCounts::default(),
+            bytes_read: 0,
+            complete: true,
+            stopped: false,
+        };
+        for outcome in outcomes {
+            merged.complete &= outcome.state.complete;
+            merged.stopped |= outcome.stopped;
+            merged.counts.added += outcome.counts.added;
+            merged.counts.changed += outcome.counts.changed;
+            merged.counts.removed += outcome.counts.removed;
+            merged.bytes_read += outcome.bytes_read;
+            merged.gaps.extend(outcome.gaps);
+            merged.states.insert(outcome.state.key.clone(), outcome.state);
+        }
+        merged.keep_unreadable(before, coverage, now_us);
+        merged
+    }
+
+    /// Collections of users who could not be looked at stay as they were, with a gap that says so.
+    fn keep_unreadable(&mut self, before: &Catalog, coverage: &[Coverage], now_us: i64) {
+        for found in coverage {
+            let CoverageState::Unreadable(reason) = &found.state else { continue };
+            let word = found.workload.map_or("", |w| w.word());
+            let prefix = format!("users/{}/{word}", found.user_id);
+            let kept: Vec<&CollectionState> = before.states.values().filter(|s| s.key.starts_with(&prefix)).collect();
+            for state in &kept {
+                if self.states.contains_key(&state.key) {
+                    continue;
+                }
+                self.gaps.extend(before.gaps_of(&state.key).into_iter().filter(|g| !g.id.is_empty()));
+                self.states.insert(state.key.clone(), CollectionState { complete: false, ..(*state).clone() });
+            }
+            let key = kept.first().map_or(prefix.trim_end_matches('/').to_owned(), |s| s.key.clone());
+            let since_us = before.gaps_of(&key).iter().find(|g| g.id.is_empty()).map_or(now_us, |g| g.since_us);
+            let title = found.workload.map_or("", |w| w.title());
+            self.gaps.push(Gap {
+                collection: key,
+                id: String::new(),
+                name: format!("users/{}/{title}", found.user),
+                kind: None,
+                reason: "unreadable".to_owned(),
+                text: reason.clone(),
+                since_us,
+            });
+        }
+    }
+
+    /// After a stop, collections that were not reached stay as they were.
+    fn keep_unreached(&mut self, before: &Catalog) {
+        for (key, state) in &before.states {
+            if !self.states.contains_key(key) {
+                self.states.insert(key.clone(), CollectionState { complete: false, ..state.clone() });
+                self.gaps.extend(before.gaps_of(key));
+            }
+        }
+        self.complete = false;
+    }
+
+    fn items(&self) -> u64 {
+        self.states.values().map(|s| s.items.map_or(0, |t| t.count)).sum()
+    }
+}
+
+/// Says what an error of a whole run means for people who look at its history.
+fn outcome_of(e: &Error) -> &'static str {
+    if e.kind() == ErrorKind::Interrupted { "interrupted" } else { "failed" }
+}
+
+pub(crate) use catalog::write as write_catalog;

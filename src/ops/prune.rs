@@ -1,0 +1,38 @@
+//! Prune, seen from above: which blobs the snapshots need; the rest is the repository's affair.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::monitor::{Counter, Monitor};
+use crate::ops::used::{self, Seen};
+use crate::repo::{PruneOptions, PrunePlan, Repository};
+use crate::snapshot::store;
+
+/// Looks at every snapshot and decides what may go.
+///
+/// # Errors
+/// When a snapshot or a tree cannot be read: nothing may be deleted then, for nobody knows what it needs.
+pub async fn plan(repo: &Arc<Repository>, options: &PruneOptions, monitor: &dyn Monitor) -> Result<PrunePlan> {
+    // Packs before snapshots: a pack that comes later cannot be taken for one that nobody needs.
+    repo.reload_index().await?;
+    let stored: HashSet<_> = repo.stored_packs().await?.into_keys().collect();
+    let listing = store::list(repo).await?;
+    if let Some((id, e)) = listing.broken.into_iter().next() {
+        return Err(Error::corrupt(format!("Snapshot {id} cannot be read, so nobody knows what it needs: nothing is pruned"))
+            .with_hint("bring the file back from a copy, or delete it to give it up")
+            .with_source(e));
+    }
+    monitor.phase("Looking at what the snapshots need");
+    monitor.add(Counter::ItemsTotal, listing.snapshots.len() as i64);
+    let (mut used, mut seen) = (HashSet::new(), Seen::default());
+    for snapshot in &listing.snapshots {
+        let read = used::add_snapshot(repo, &snapshot.file, &mut seen, &mut used).await;
+        read.map_err(|e| {
+            e.context(format!("Snapshot {} cannot be read in full: nothing is pruned", snapshot.id.short()))
+                .with_hint("run check; repair what it names, or forget the snapshot")
+        })?;
+        monitor.add(Counter::Items, 1);
+    }
+    Ok(PrunePlan::new(repo, &stored, &used, options))
+}

@@ -1,0 +1,260 @@
+//! A snapshot as people walk through it: `users/alice@contoso.com/Mail/Inbox/2026-11-01 0914 Subject.eml`.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::format::codec;
+use crate::format::record::{ItemKind, Record};
+use crate::format::snapshot::{CollectionState, SnapshotFile, catalog_key, catalog_name};
+use crate::m365::names;
+use crate::ops::nodes::RepoNodes;
+use crate::repo::Repository;
+use crate::tree::collection::{CollectionReader, CollectionRoots};
+use crate::tree::{Tree, children_key};
+
+/// Records read at once from a folder.
+pub const PAGE: usize = 500;
+
+/// A snapshot, open for looking around in.
+#[derive(Clone)]
+pub struct View {
+    repo: Arc<Repository>,
+    nodes: RepoNodes,
+    file: SnapshotFile,
+}
+
+/// A place in a snapshot.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// Above the collections: the snapshot itself, `users`, `users/alice@contoso.com`. The path ends without a slash.
+    Above(String),
+    /// The top of a collection.
+    Top(Box<CollectionState>),
+    /// An item of a collection, with its path.
+    Item(Box<CollectionState>, Box<Record>, String),
+}
+
+/// One line of a listing.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The last component of the path.
+    pub name: String,
+    /// The record; none above the collections and for a collection's top.
+    pub record: Option<Record>,
+    /// The collection that it is in, or is.
+    pub state: Option<Arc<CollectionState>>,
+}
+
+impl Entry {
+    /// Says whether it can be listed.
+    pub fn is_container(&self) -> bool {
+        self.record.as_ref().is_none_or(|r| r.kind.is_container())
+    }
+}
+
+impl View {
+    /// Opens a snapshot.
+    pub fn new(repo: Arc<Repository>, file: SnapshotFile) -> Self {
+        Self { nodes: RepoNodes(repo.clone()), repo, file }
+    }
+
+    /// The repository.
+    pub fn repository(&self) -> &Arc<Repository> {
+        &self.repo
+    }
+
+    fn reader(&self, state: &CollectionState) -> CollectionReader<'_> {
+        CollectionReader::new(&self.nodes, CollectionRoots { items: state.items, children: state.children })
+    }
+
+    /// Finds what a path names. The empty path is the snapshot.
+    ///
+    /// # Errors
+    /// `NotFound`, naming the part that is not there.
+    pub async fn resolve(&self, path: &str) -> Result<Place> {
+        let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty()).collect();
+        let path = parts.join("/");
+        for taken in (1..=parts.len()).rev() {
+            let (name, rest) = (parts.get(..taken).unwrap_or_default().join("/"), parts.get(taken..).unwrap_or_default());
+            if let Some(state) = self.collection(&name).await? {
+                return self.descend(state, rest).await;
+            }
+        }
+        if path.is_empty() || !self.above(&path).await?.is_empty() {
+            return Ok(Place::Above(path));
+        }
+        Err(Error::not_found(format!("'{path}' is not in this snapshot")).with_hint("ls shows what is there"))
+    }
+
+    async fn collection(&self, name: &str) -> Result<Option<CollectionState>> {
+        let tree = Tree::new(&self.nodes);
+        let Some(key) = tree.get(self.file.catalog, &catalog_name(name)).await? else { return Ok(None) };
+        let key = String::from_utf8_lossy(&key).into_owned();
+        let Some(value) = tree.get(self.file.catalog, &catalog_key(&key)).await? else { return Ok(None) };
+        codec::decode("A collection of the catalog", &value).map(Some)
+    }
+
+    async fn descend(&self, state: CollectionState, rest: &[&str]) -> Result<Place> {
+        let mut place: Option<Record> = None;
+        for (n, part) in rest.iter().enumerate() {
+            let parent = place.as_ref().map_or("", |r| r.id.as_str());
+            let Some(found) = self.child(&state, parent, part).await? else {
+                let above = rest.get(..n).unwrap_or_default().join("/");
+                let above = format!("{}{}{above}", state.name, if n > 0 { "/" } else { "" });
+                return Err(Error::not_found(format!("There is no '{part}' in {above}")).with_hint("ls shows what is there"));
+            };
+            place = Some(found);
+        }
+        let path = std::iter::once(state.name.as_str()).chain(rest.iter().copied()).collect::<Vec<_>>().join("/");
+        Ok(match place {
+            Some(record) => Place::Item(Box::new(state), Box::new(record), path),
+            None => Place::Top(Box::new(state)),
+        })
+    }
+
+    /// Finds an item by the name that it has in a listing. Looks where the name sorts first, then everywhere.
+    async fn child(&self, state: &CollectionState, parent: &str, name: &str) -> Result<Option<Record>> {
+        for start in starts(parent, name) {
+            if let Some(found) = self.search(state, parent, name, Some(start), 1).await? {
+                return Ok(Some(found));
+            }
+        }
+        self.search(state, parent, name, None, usize::MAX).await
+    }
+
+    async fn search(
+        &self,
+        state: &CollectionState,
+        parent: &str,
+        name: &str,
+        mut after: Option<Vec<u8>>,
+        pages: usize,
+    ) -> Result<Option<Record>> {
+        let reader = self.reader(state);
+        for _ in 0..pages {
+            let page = reader.children(parent, after, if pages == 1 { 64 } else { PAGE }).await?;
+            if let Some(found) = page.records.into_iter().find(|r| names::matches(name, r)) {
+                return Ok(Some(found));
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Lists what is directly in a place, calling `visit` page by page.
+    ///
+    /// # Errors
+    /// `Corrupt`; the storage's; what `visit` returns.
+    pub async fn list(&self, place: &Place, visit: &mut (dyn FnMut(Entry) -> Result<()> + Send)) -> Result<()> {
+        match place {
+            Place::Above(path) => {
+                for (name, state) in self.above(path).await? {
+                    visit(Entry { name, record: None, state: state.map(Arc::new) })?;
+                }
+                Ok(())
+            }
+            Place::Top(state) => self.list_items(state, "", visit).await,
+            Place::Item(state, record, _) => self.list_items(state, &record.id, visit).await,
+        }
+    }
+
+    async fn list_items(
+        &self,
+        state: &CollectionState,
+        parent: &str,
+        visit: &mut (dyn FnMut(Entry) -> Result<()> + Send),
+    ) -> Result<()> {
+        let reader = self.reader(state);
+        let shared = Arc::new(state.clone());
+        let mut naming = Naming::default();
+        let mut after = None;
+        loop {
+            let page = reader.children(parent, after, PAGE).await?;
+            for record in page.records {
+                let name = naming.name(&record);
+                visit(Entry { name, record: Some(record), state: Some(shared.clone()) })?;
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The next components below a path above the collections; with the collection where one begins there.
+    async fn above(&self, path: &str) -> Result<Vec<(String, Option<CollectionState>)>> {
+        let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
+        let tree = Tree::new(&self.nodes);
+        let mut cursor = tree.range(self.file.catalog, catalog_name(&prefix)..);
+        let mut names: BTreeSet<String> = BTreeSet::new();
+        while let Some(item) = cursor.next().await? {
+            let Some(rest) = item.key.strip_prefix(&catalog_name(&prefix)[..]) else { break };
+            let rest = String::from_utf8_lossy(rest);
+            names.insert(rest.split('/').next().unwrap_or_default().to_owned());
+        }
+        let mut out = Vec::with_capacity(names.len());
+        for name in names {
+            let state = self.collection(&format!("{prefix}{name}")).await?;
+            out.push((name, state));
+        }
+        Ok(out)
+    }
+
+    /// The path of an item within its collection.
+    ///
+    /// # Errors
+    /// `Corrupt`; the storage's.
+    pub async fn path_of(&self, state: &CollectionState, record: &Record) -> Result<String> {
+        let reader = self.reader(state);
+        let mut parts = vec![names::component(record)];
+        let mut parent = record.parent.clone();
+        while !parent.is_empty() && parts.len() < 200 {
+            let Some(above) = reader.get(&parent).await? else { break };
+            parts.push(names::component(&above));
+            parent = above.parent;
+        }
+        parts.push(state.name.clone());
+        parts.reverse();
+        Ok(parts.join("/"))
+    }
+}
+
+/// Keys of the `children` tree just before the places where a name can stand.
+fn starts(parent: &str, name: &str) -> Vec<Vec<u8>> {
+    let key = |kind, sort_us, name: &str| {
+        children_key(&Record {
+            id: String::new(),
+            parent: parent.to_owned(),
+            name: name.to_owned(),
+            kind,
+            created_us: None,
+            modified_us: None,
+            sort_us,
+            size_bytes: 0,
+            version: String::new(),
+            summary: Vec::new(),
+            streams: Vec::new(),
+        })
+    };
+    let mut keys = vec![key(ItemKind::Folder, None, name), key(ItemKind::File, None, name)];
+    keys.extend(names::minute_of(name).map(|(from, _)| key(ItemKind::Message, Some(from), "")));
+    keys
+}
+
+/// Gives the items of one folder names that differ: the second of a name gets a mark made from its id.
+#[derive(Debug, Default)]
+pub struct Naming {
+    taken: HashMap<String, ()>,
+}
+
+impl Naming {
+    /// The name of the next item.
+    pub fn name(&mut self, record: &Record) -> String {
+        let name = names::component(record);
+        if self.taken.insert(name.clone(), ()).is_none() { name } else { names::tagged(record) }
+    }
+}

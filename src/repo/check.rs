@@ -1,0 +1,269 @@
+//! Checks what the repository promises of its packs, and makes the index anew from them.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::stream::{StreamExt, TryStreamExt};
+
+use crate::crypto::{self, BlobKind, KeyRight};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::header::SALTED_BYTES;
+use crate::format::id::{IndexId, PackId};
+use crate::format::index::{IndexFile, IndexedBlob, IndexedPack};
+use crate::format::pack;
+use crate::monitor::{Counter, Monitor};
+use crate::repo::repository::{Repository, index_path, pack_path, run_blocking};
+
+/// Something that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The object: "Pack 3f9a…".
+    pub object: String,
+    /// The pack concerned, if it is one: what lies in it may be lost.
+    pub pack: Option<PackId>,
+    /// What is wrong, and what to do.
+    pub text: String,
+    /// Contents are at risk. False: untidy only.
+    pub error: bool,
+}
+
+/// How much of the packs' contents is read.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ReadData {
+    /// Nothing: names and sizes only.
+    No,
+    /// Every pack.
+    All,
+    /// So many packs in a hundred, chosen by their names and a seed.
+    Percent(f64, u64),
+}
+
+impl ReadData {
+    fn takes(self, id: &PackId) -> bool {
+        match self {
+            Self::No => false,
+            Self::All => true,
+            Self::Percent(percent, seed) => {
+                let hash = crypto::hash_buffers([&id.0[..], &seed.to_le_bytes()]);
+                let [a, b, c, d, ..] = hash;
+                f64::from(u32::from_le_bytes([a, b, c, d])) < percent / 100.0 * f64::from(u32::MAX)
+            }
+        }
+    }
+}
+
+/// Packs read at once by a check.
+const PACKS_AT_ONCE: usize = 3;
+
+impl Repository {
+    /// Checks that every pack of the index is there with its size and, where `read` says so, that its bytes are what
+    /// its name says and every blob in it opens. Under a write-only key, contents are checked by the pack's hash alone.
+    ///
+    /// # Errors
+    /// The storage's; damage comes as findings.
+    pub async fn check_packs(self: &Arc<Self>, read: ReadData, monitor: &dyn Monitor) -> Result<Vec<Finding>> {
+        let stored = self.stored_packs().await?;
+        let index = self.index();
+        let mut findings = Vec::new();
+        let mut to_read = Vec::new();
+        let listed: HashSet<PackId> = index.packs().map(|p| p.id).collect();
+        for indexed in index.packs() {
+            match stored.get(&indexed.id) {
+                None => findings.push(pack_error(indexed.id, "is missing: what lies in it is lost unless a copy has it")),
+                Some(size) if *size != indexed.size_bytes => {
+                    let text = format!("has {size} bytes, the index expects {}", indexed.size_bytes);
+                    findings.push(pack_error(indexed.id, text));
+                }
+                Some(_) if read.takes(&indexed.id) => to_read.push(indexed.clone()),
+                Some(_) => {}
+            }
+        }
+        for id in stored.keys().filter(|id| !listed.contains(*id)) {
+            let text = "is in no index file: left by a run that was cut off; prune removes it".to_owned();
+            findings.push(Finding { object: format!("Pack {id}"), pack: Some(*id), text, error: false });
+        }
+        monitor.add(Counter::BytesTotal, to_read.iter().map(|p| p.size_bytes as i64).sum());
+        let blobs = Arc::new(blobs_by_pack(&index, to_read.iter().map(|p| p.id).collect()));
+        let results: Vec<Vec<Finding>> = futures::stream::iter(to_read)
+            .map(|indexed| self.clone().check_pack_data(indexed, blobs.clone(), monitor))
+            .buffer_unordered(PACKS_AT_ONCE)
+            .try_collect()
+            .await?;
+        findings.extend(results.into_iter().flatten());
+        findings.sort_by(|a, b| a.object.cmp(&b.object));
+        Ok(findings)
+    }
+
+    async fn check_pack_data(
+        self: Arc<Self>,
+        indexed: IndexedPack,
+        blobs: Arc<HashMap<PackId, Vec<IndexedBlob>>>,
+        monitor: &dyn Monitor,
+    ) -> Result<Vec<Finding>> {
+        let bytes = match self.storage.get(&pack_path(&indexed.id), indexed.size_bytes).await {
+            Ok(bytes) => bytes,
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {
+                return Ok(vec![pack_error(indexed.id, format!("cannot be read: {e}"))]);
+            }
+            Err(e) => return Err(e),
+        };
+        monitor.add(Counter::BytesRead, bytes.len() as i64);
+        run_blocking(move || {
+            let none = Vec::new();
+            self.check_pack_bytes(&indexed, blobs.get(&indexed.id).unwrap_or(&none), &bytes)
+        })
+        .await
+    }
+
+    fn check_pack_bytes(&self, indexed: &IndexedPack, blobs: &[IndexedBlob], bytes: &Bytes) -> Vec<Finding> {
+        let id = indexed.id;
+        if crypto::hash_buffers([&bytes[..]]) != id.0 {
+            return vec![pack_error(id, "is damaged: its contents do not match its name")];
+        }
+        let what = format!("Pack {id}");
+        let header = self.read_pack_header(&what, id, bytes);
+        let (header_pack, mut header_blobs) = match header {
+            Ok(header) => header,
+            Err(e) => return vec![pack_error(id, format!("has a broken header: {e}"))],
+        };
+        let mut findings = Vec::new();
+        header_blobs.sort_by_key(|b| (b.id, b.offset));
+        let mut listed = blobs.to_vec();
+        listed.iter_mut().for_each(|b| b.pack = 0);
+        listed.sort_by_key(|b| (b.id, b.offset));
+        if listed != header_blobs || header_pack != *indexed {
+            findings.push(pack_error(id, "and the index disagree on what it holds: run repair index"));
+        }
+        if indexed.kind == BlobKind::Content && self.right() == KeyRight::WriteOnly {
+            return findings;
+        }
+        for blob in &header_blobs {
+            if let Err(e) = self.check_blob(&header_pack, blob, bytes) {
+                findings.push(pack_error(id, e.to_string()));
+            }
+        }
+        findings
+    }
+
+    fn check_blob(&self, indexed: &IndexedPack, blob: &IndexedBlob, bytes: &Bytes) -> Result<()> {
+        let what = format!("Blob {}", blob.id);
+        let start = blob.offset as usize;
+        let ciphertext = bytes.get(start..start + blob.stored_bytes as usize).unwrap_or_default().to_vec();
+        let plain = pack::open_blob(&what, &self.blob_key(indexed, blob)?, blob, ciphertext)?;
+        if self.keys.blob_id(indexed.kind, &plain) != blob.id.0 {
+            return Err(Error::corrupt(format!("{what} holds other contents than its id says")));
+        }
+        Ok(())
+    }
+
+    fn read_pack_header(&self, what: &str, id: PackId, bytes: &[u8]) -> Result<(IndexedPack, Vec<IndexedBlob>)> {
+        let size = bytes.len() as u64;
+        let last_four = bytes.len().checked_sub(4).and_then(|at| bytes.get(at..)).unwrap_or_default();
+        let tail = pack::header_bytes(what, size, last_four)?;
+        let head = bytes.get(..SALTED_BYTES).unwrap_or_default();
+        let tail = usize::try_from(size - tail).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
+        pack::read_header(what, &self.keys, pack::pack_kind(what, head)?, id, size, head, tail)
+    }
+
+    /// Reads a stored pack's header without the rest of it.
+    async fn fetch_pack_header(&self, id: PackId, size: u64) -> Result<(IndexedPack, Vec<IndexedBlob>)> {
+        let (what, path) = (format!("Pack {id}"), pack_path(&id));
+        if size < SALTED_BYTES as u64 + 4 {
+            return Err(Error::corrupt(format!("{what} is too short: {size} bytes")));
+        }
+        let head = self.storage.get_range(&path, 0, SALTED_BYTES as u64).await?;
+        let last_four = self.storage.get_range(&path, size - 4, 4).await?;
+        let tail = pack::header_bytes(&what, size, &last_four)?;
+        let tail = self.storage.get_range(&path, size - tail, tail).await?;
+        pack::read_header(&what, &self.keys, pack::pack_kind(&what, &head)?, id, size, &head, &tail)
+    }
+
+    /// Makes the index anew from the headers of the packs that are there. Marks for deletion are kept where they can
+    /// still be read. Says what could not be read; those packs are left alone and out of the index.
+    ///
+    /// # Errors
+    /// The storage's.
+    pub async fn repair_index(self: &Arc<Self>, monitor: &dyn Monitor) -> Result<(usize, Vec<Finding>)> {
+        let stored = self.stored_packs().await?;
+        monitor.add(Counter::ItemsTotal, stored.len() as i64);
+        let headers = futures::stream::iter(stored)
+            .map(|(id, size)| async move { (id, self.fetch_pack_header(id, size).await) })
+            .buffer_unordered(8);
+        let headers: Vec<_> = headers.inspect(|_| monitor.add(Counter::Items, 1)).collect().await;
+        let (mut packs, mut findings) = (Vec::new(), Vec::new());
+        for (id, header) in headers {
+            match header {
+                Ok(header) => packs.push(header),
+                Err(e) if e.kind() == ErrorKind::Corrupt => findings.push(pack_error(id, format!("is left out: {e}"))),
+                Err(e) => return Err(e),
+            }
+        }
+        let old = self.index_files_present(&mut findings).await?;
+        packs.sort_by_key(|(p, _)| p.id);
+        let count = packs.len();
+        let mut files = split_index(packs);
+        let mut last = files.pop().unwrap_or_default();
+        last.marks = old.iter().flat_map(|(_, f)| f.iter().flat_map(|f| f.marks.clone())).collect();
+        last.marks.sort_by_key(|m| (m.pack, m.marked_us));
+        last.marks.dedup_by_key(|m| m.pack);
+        last.replaces = old.iter().map(|(id, _)| *id).collect();
+        for file in &files {
+            self.write_index_file(file).await?;
+        }
+        self.write_index_file(&last).await?;
+        for (id, _) in &old {
+            self.storage.delete(&index_path(id)).await?;
+        }
+        self.reload_index().await?;
+        Ok((count, findings))
+    }
+
+    async fn index_files_present(&self, findings: &mut Vec<Finding>) -> Result<Vec<(IndexId, Option<IndexFile>)>> {
+        let mut old = Vec::new();
+        for entry in self.storage.list("index").await? {
+            let Ok(id) = entry.path.rsplit('/').next().unwrap_or_default().parse::<IndexId>() else { continue };
+            match self.read_index_file(&id).await {
+                Ok(file) => old.push((id, Some(file))),
+                Err(e) if e.kind() == ErrorKind::Corrupt => {
+                    let object = format!("Index file {id}");
+                    findings.push(Finding { object, pack: None, text: format!("was damaged and is replaced: {e}"), error: false });
+                    old.push((id, None));
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(old)
+    }
+}
+
+fn pack_error(id: PackId, text: impl Into<String>) -> Finding {
+    Finding { object: format!("Pack {id}"), pack: Some(id), text: text.into(), error: true }
+}
+
+fn blobs_by_pack(index: &crate::repo::Index, wanted: HashSet<PackId>) -> HashMap<PackId, Vec<IndexedBlob>> {
+    let mut out: HashMap<PackId, Vec<IndexedBlob>> = HashMap::new();
+    let mut seen = HashSet::new();
+    for (pack, blob) in index.blobs() {
+        if wanted.contains(&pack.id) && seen.insert((pack.id, blob.offset)) {
+            out.entry(pack.id).or_default().push(blob);
+        }
+    }
+    out
+}
+
+/// Index files of at most some hundred packs each.
+fn split_index(packs: Vec<(IndexedPack, Vec<IndexedBlob>)>) -> Vec<IndexFile> {
+    packs
+        .chunks(512)
+        .map(|part| {
+            let mut file = IndexFile::default();
+            for (n, (indexed, blobs)) in part.iter().enumerate() {
+                file.packs.push(indexed.clone());
+                file.blobs.extend(blobs.iter().map(|b| IndexedBlob { pack: n as u32, ..*b }));
+            }
+            file.blobs.sort_by_key(|b| b.id);
+            file
+        })
+        .collect()
+}

@@ -1,0 +1,146 @@
+//! Snapshots, sets and runs: the files that rooms above may write, read and delete by themselves.
+
+use crate::crypto;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::header::{FileKind, open_document, seal_document};
+use crate::format::id::SetId;
+use crate::repo::repository::{DOCUMENT_FILE_LIMIT, Repository};
+
+/// The kinds of documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DocumentKind {
+    /// `snapshots/<set>/<id>`.
+    Snapshot,
+    /// `sets/<id>`.
+    Set,
+    /// `runs/<set>/<id>`.
+    Run,
+}
+
+impl DocumentKind {
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Snapshot => "snapshots",
+            Self::Set => "sets",
+            Self::Run => "runs",
+        }
+    }
+
+    fn file_kind(self) -> FileKind {
+        match self {
+            Self::Snapshot => FileKind::Snapshot,
+            Self::Set => FileKind::Set,
+            Self::Run => FileKind::Run,
+        }
+    }
+
+    fn noun(self) -> &'static str {
+        match self {
+            Self::Snapshot => "Snapshot",
+            Self::Set => "Set definition",
+            Self::Run => "Run",
+        }
+    }
+}
+
+/// Names a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DocumentName {
+    /// The set that it belongs to; none for set definitions.
+    pub set: Option<SetId>,
+    /// BLAKE3 of the file.
+    pub id: [u8; 32],
+}
+
+fn hex(bytes: &[u8; 32]) -> String {
+    SetId(*bytes).to_string()
+}
+
+impl DocumentName {
+    fn path(&self, kind: DocumentKind) -> String {
+        let id = hex(&self.id);
+        match &self.set {
+            Some(set) => format!("{}/{set}/{id}", kind.folder()),
+            None => format!("{}/{id}", kind.folder()),
+        }
+    }
+}
+
+impl Repository {
+    /// Stores a document, durable when it returns.
+    ///
+    /// # Errors
+    /// The storage's.
+    pub async fn put_document<T: bincode::Encode>(
+        &self,
+        kind: DocumentKind,
+        set: Option<SetId>,
+        value: &T,
+    ) -> Result<DocumentName> {
+        let bytes = seal_document(&self.keys, kind.file_kind(), value);
+        let name = DocumentName { set, id: crypto::hash_buffers([&bytes[..]]) };
+        if let Some(cache) = &self.cache {
+            cache.write_document(&hex(&name.id), &bytes);
+        }
+        self.storage.put(&name.path(kind), vec![bytes.into()]).await?;
+        Ok(name)
+    }
+
+    /// Lists the documents of a kind. Files with foreign names are left out.
+    ///
+    /// # Errors
+    /// The storage's.
+    pub async fn list_documents(&self, kind: DocumentKind) -> Result<Vec<DocumentName>> {
+        let mut names = Vec::new();
+        for entry in self.storage.list(kind.folder()).await? {
+            let mut parts = entry.path.split('/').skip(1);
+            let name = match (kind, parts.next(), parts.next()) {
+                (DocumentKind::Set, Some(id), None) => id.parse().ok().map(|i: SetId| (None, i.0)),
+                (_, Some(set), Some(id)) => {
+                    set.parse().ok().zip(id.parse().ok()).map(|(s, i): (SetId, SetId)| (Some(s), i.0))
+                }
+                _ => None,
+            };
+            names.extend(name.map(|(set, id)| DocumentName { set, id }));
+        }
+        Ok(names)
+    }
+
+    /// Reads a document.
+    ///
+    /// # Errors
+    /// `Corrupt` when its contents do not match its name; `NotFound`; the storage's.
+    pub async fn get_document<T: bincode::Decode<()>>(&self, kind: DocumentKind, name: &DocumentName) -> Result<T> {
+        let what = format!("{} {}", kind.noun(), hex(&name.id));
+        let file_name = hex(&name.id);
+        if let Some(bytes) = self.cache.as_ref().and_then(|c| c.read_document(&file_name)) {
+            if crypto::hash_buffers([&bytes[..]]) == name.id {
+                return open_document(&what, &self.keys, kind.file_kind(), &bytes);
+            }
+        }
+        let bytes = self.storage.get(&name.path(kind), DOCUMENT_FILE_LIMIT).await?;
+        if crypto::hash_buffers([&bytes[..]]) != name.id {
+            return Err(Error::corrupt(format!("{what} is damaged: its contents do not match its name"))
+                .with_hint("bring it back from a copy of the repository, or delete the file"));
+        }
+        let value = open_document(&what, &self.keys, kind.file_kind(), &bytes)?;
+        if let Some(cache) = &self.cache {
+            cache.write_document(&file_name, &bytes);
+        }
+        Ok(value)
+    }
+
+    /// Removes a document.
+    ///
+    /// # Errors
+    /// The storage's.
+    pub async fn delete_document(&self, kind: DocumentKind, name: &DocumentName) -> Result<()> {
+        if let Some(cache) = &self.cache {
+            cache.remove_document(&hex(&name.id));
+        }
+        match self.storage.delete(&name.path(kind)).await {
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Which pack holds which blob: the tables of all index files, and what this process has written since.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::crypto::BlobKind;
+use crate::format::id::{BlobId, IndexId, PackId};
+use crate::format::index::{IndexedBlob, IndexedPack, Mark};
+use crate::repo::table::Table;
+
+/// Where a blob is.
+#[derive(Debug, Clone)]
+pub struct Location<'a> {
+    /// The pack that holds it.
+    pub pack: &'a IndexedPack,
+    /// Where it is in there.
+    pub blob: IndexedBlob,
+    /// The pack is marked for deletion: readable now, not to be built upon.
+    pub marked: bool,
+}
+
+/// An immutable view of a repository's index.
+#[derive(Debug, Default)]
+pub struct Index {
+    tables: Vec<Arc<Table>>,
+    marks: HashMap<PackId, i64>,
+}
+
+impl Index {
+    /// Joins tables. Those that others stand in for must have been left out.
+    pub(crate) fn new(tables: Vec<Arc<Table>>) -> Self {
+        let mut marks: HashMap<PackId, i64> = HashMap::new();
+        for mark in tables.iter().flat_map(|t| &t.meta.marks) {
+            let at = marks.entry(mark.pack).or_insert(mark.marked_us);
+            *at = (*at).min(mark.marked_us);
+        }
+        Self { tables, marks }
+    }
+
+    /// The same with one more table.
+    pub(crate) fn with(&self, table: Table) -> Self {
+        let mut tables = self.tables.clone();
+        tables.push(Arc::new(table));
+        Self::new(tables)
+    }
+
+    /// Finds a blob for reading; a pack that is not marked is preferred.
+    pub fn find(&self, id: &BlobId) -> Option<Location<'_>> {
+        let mut last = None;
+        for location in self.find_all(id) {
+            if !location.marked {
+                return Some(location);
+            }
+            last = Some(location);
+        }
+        last
+    }
+
+    /// Finds every place of a blob.
+    pub fn find_all<'a>(&'a self, id: &BlobId) -> impl Iterator<Item = Location<'a>> + use<'a> {
+        let id = *id;
+        self.tables.iter().flat_map(move |table| {
+            table.find(&id).filter_map(|blob| {
+                let pack = table.meta.packs.get(blob.pack as usize)?;
+                Some(Location { pack, blob, marked: self.marks.contains_key(&pack.id) })
+            })
+        })
+    }
+
+    /// Says whether a new snapshot may build upon a stored blob: it is in a pack that is not marked for deletion.
+    pub fn has_live(&self, id: &BlobId) -> bool {
+        self.find_all(id).any(|l| !l.marked)
+    }
+
+    /// All packs, each once.
+    pub fn packs(&self) -> impl Iterator<Item = &IndexedPack> {
+        let mut seen = HashSet::new();
+        self.tables.iter().flat_map(|t| &t.meta.packs).filter(move |p| seen.insert(p.id))
+    }
+
+    /// All blobs with their packs, table by table; a blob in several packs comes several times.
+    pub fn blobs(&self) -> impl Iterator<Item = (&IndexedPack, IndexedBlob)> {
+        self.tables
+            .iter()
+            .flat_map(|t| t.iter().filter_map(move |b| Some((t.meta.packs.get(b.pack as usize)?, b))))
+    }
+
+    /// The packs marked for deletion, with the time in microseconds since 1970 UTC.
+    pub fn marks(&self) -> impl Iterator<Item = Mark> + '_ {
+        self.marks.iter().map(|(&pack, &marked_us)| Mark { pack, marked_us })
+    }
+
+    /// The index files that this view was made from.
+    pub fn files(&self) -> impl Iterator<Item = IndexId> + '_ {
+        self.tables.iter().flat_map(|t| &t.meta.covers).copied()
+    }
+
+    /// How many blobs are listed, and how many bytes of plaintext they have, by kind.
+    pub fn totals(&self, kind: BlobKind) -> (u64, u64) {
+        self.blobs()
+            .filter(|(pack, _)| pack.kind == kind)
+            .fold((0, 0), |(n, bytes), (_, b)| (n + 1, bytes + u64::from(b.plain_bytes)))
+    }
+}

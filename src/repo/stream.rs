@@ -1,0 +1,240 @@
+//! Streams in and out: large ones cut into chunks on the way in; extents joined on the way out.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures::stream::{BoxStream, StreamExt};
+use tokio::task::JoinHandle;
+
+use crate::crypto::BlobKind;
+use crate::error::{Error, Result};
+use crate::format::id::BlobId;
+use crate::format::record::{Extent, ExtentList};
+use crate::repo::repository::{Repository, run_blocking};
+use crate::repo::writer::Writer;
+
+/// Extents kept in a record itself; longer lists go to blobs.
+const INLINE_EXTENTS: usize = 64;
+/// Bytes of an extent in a list blob.
+const EXTENT_BYTES: usize = 40;
+/// Extents in one list blob.
+const EXTENTS_PER_BLOB: usize = 4096;
+/// Deeper lists than this are damage: each level multiplies the length by thousands.
+const MAX_DEPTH: u8 = 5;
+/// Chunks of one stream that may be on their way at once.
+const CHUNKS_AHEAD: usize = 4;
+/// Blobs fetched ahead of a reader.
+const BLOBS_AHEAD: usize = 4;
+
+/// A stream of bytes from a source.
+pub type ByteStream = BoxStream<'static, Result<Bytes>>;
+
+impl Writer {
+    /// Cuts a stream into chunks and stores them. `head` is what was already read of it.
+    /// Says the extents, and the stream's length in bytes. Memory does not depend on the length.
+    ///
+    /// # Errors
+    /// The source's, or the storage's.
+    pub async fn put_stream(&self, head: BytesMut, source: Option<ByteStream>) -> Result<(ExtentList, u64)> {
+        let mut cutter = Cutter { writer: self, running: VecDeque::new(), extents: Vec::new(), total: 0 };
+        let (mut buffer, mut source) = (head, source);
+        loop {
+            let ended = match source.as_mut() {
+                Some(s) => match s.next().await {
+                    Some(bytes) => {
+                        buffer.extend_from_slice(&bytes?);
+                        false
+                    }
+                    None => true,
+                },
+                None => true,
+            };
+            if ended || buffer.len() >= self.inner.chunker.max_bytes() * 2 {
+                buffer = cutter.cut(buffer, ended).await?;
+            }
+            if ended {
+                break;
+            }
+        }
+        let total = cutter.total;
+        let extents = cutter.finish().await?;
+        Ok((self.put_extents(extents).await?, total))
+    }
+
+    /// Keeps a list of extents: short ones as they are, long ones in tree blobs.
+    ///
+    /// # Errors
+    /// The storage's.
+    pub async fn put_extents(&self, extents: Vec<Extent>) -> Result<ExtentList> {
+        let mut list = ExtentList { depth: 0, list: extents };
+        while list.list.len() > INLINE_EXTENTS {
+            let mut outer = Vec::new();
+            for part in list.list.chunks(EXTENTS_PER_BLOB) {
+                let bytes: Vec<u8> = part.iter().flat_map(extent_bytes).collect();
+                let length = bytes.len() as u32;
+                let blob = self.put_blob(BlobKind::Tree, bytes.into()).await?;
+                outer.push(Extent { blob, offset: 0, length });
+            }
+            list = ExtentList { depth: list.depth + 1, list: outer };
+        }
+        Ok(list)
+    }
+}
+
+struct Cutter<'a> {
+    writer: &'a Writer,
+    running: VecDeque<(u32, JoinHandle<Result<BlobId>>)>,
+    extents: Vec<Extent>,
+    total: u64,
+}
+
+impl Cutter<'_> {
+    async fn cut(&mut self, mut buffer: BytesMut, ended: bool) -> Result<BytesMut> {
+        let chunker = self.writer.inner.chunker.clone();
+        let (chunks, buffer) = run_blocking(move || {
+            let chunks = chunker.cut(&mut buffer, ended);
+            // The rest moves to a buffer of its own, so that the chunks' memory is free as soon as they are stored.
+            (chunks, BytesMut::from(&buffer[..]))
+        })
+        .await?;
+        for chunk in chunks {
+            self.total += chunk.len() as u64;
+            let length = u32::try_from(chunk.len()).map_err(|_| Error::internal("A chunk is too large"))?;
+            let writer = self.writer.clone();
+            let job = tokio::spawn(async move { writer.put_blob(BlobKind::Content, chunk).await });
+            self.running.push_back((length, job));
+            while self.running.len() > CHUNKS_AHEAD {
+                self.take_one().await?;
+            }
+        }
+        Ok(buffer)
+    }
+
+    async fn take_one(&mut self) -> Result<()> {
+        if let Some((length, job)) = self.running.pop_front() {
+            let blob = job.await.map_err(|e| Error::internal("A chunk got lost").with_source(e))??;
+            self.extents.push(Extent { blob, offset: 0, length });
+        }
+        Ok(())
+    }
+
+    async fn finish(mut self) -> Result<Vec<Extent>> {
+        while !self.running.is_empty() {
+            self.take_one().await?;
+        }
+        Ok(self.extents)
+    }
+}
+
+fn extent_bytes(extent: &Extent) -> [u8; EXTENT_BYTES] {
+    let mut out = [0; EXTENT_BYTES];
+    out[..32].copy_from_slice(&extent.blob.0);
+    out[32..36].copy_from_slice(&extent.offset.to_le_bytes());
+    out[36..].copy_from_slice(&extent.length.to_le_bytes());
+    out
+}
+
+fn parse_extents(bytes: &[u8]) -> Result<Vec<Extent>> {
+    let (whole, rest) = bytes.as_chunks::<EXTENT_BYTES>();
+    if !rest.is_empty() {
+        return Err(Error::corrupt("A list of extents is cut"));
+    }
+    let number = |c: &[u8; EXTENT_BYTES], at: usize| u32::from_le_bytes(std::array::from_fn(|i| c[at + i]));
+    let parse = |c: &[u8; EXTENT_BYTES]| Extent {
+        blob: BlobId(std::array::from_fn(|i| c[i])),
+        offset: number(c, 32),
+        length: number(c, 36),
+    };
+    Ok(whole.iter().map(parse).collect())
+}
+
+impl Repository {
+    /// Follows a list to the extents of the data, calling `visit` with each stretch in order. List blobs are given to
+    /// `visit_list` first.
+    ///
+    /// # Errors
+    /// `Corrupt` when the list is damaged or too deep; what the callbacks return.
+    pub async fn expand_extents(
+        &self,
+        list: &ExtentList,
+        visit: &mut (dyn FnMut(Extent) -> Result<()> + Send),
+        visit_list: &mut (dyn FnMut(BlobId) + Send),
+    ) -> Result<()> {
+        if list.depth > MAX_DEPTH {
+            return Err(Error::corrupt("A list of extents is too deep"));
+        }
+        // Extents still to follow, the next one last, with their depth.
+        let mut open: Vec<(u8, Extent)> = list.list.iter().rev().map(|e| (list.depth, *e)).collect();
+        while let Some((depth, extent)) = open.pop() {
+            if depth == 0 {
+                visit(extent)?;
+                continue;
+            }
+            visit_list(extent.blob);
+            let blob = self.read_blob(BlobKind::Tree, &extent.blob).await?;
+            let inner = parse_extents(stretch(&blob, &extent)?)?;
+            open.extend(inner.into_iter().rev().map(|e| (depth - 1, e)));
+        }
+        Ok(())
+    }
+
+    /// Reads the stored bytes of a list of extents as a stream, a few blobs ahead of the reader.
+    pub fn read_extents(self: &Arc<Self>, list: ExtentList) -> ByteStream {
+        let repo = self.clone();
+        let extents = async move {
+            let mut extents = Vec::new();
+            let mut push = |e| {
+                extents.push(e);
+                Ok(())
+            };
+            repo.expand_extents(&list, &mut push, &mut |_| {}).await?;
+            Ok::<_, Error>(extents)
+        };
+        let repo = self.clone();
+        futures::stream::once(extents)
+            .flat_map(move |extents| {
+                let (extents, error) = match extents {
+                    Ok(extents) => (extents, None),
+                    Err(e) => (Vec::new(), Some(Err(e))),
+                };
+                let repo = repo.clone();
+                let data = futures::stream::iter(extents)
+                    .map(move |extent| {
+                        let repo = repo.clone();
+                        async move {
+                            let blob = repo.read_blob(BlobKind::Content, &extent.blob).await?;
+                            let start = extent.offset as usize;
+                            stretch(&blob, &extent)?;
+                            Ok(blob.slice(start..start + extent.length as usize))
+                        }
+                    })
+                    .buffered(BLOBS_AHEAD);
+                data.chain(futures::stream::iter(error))
+            })
+            .boxed()
+    }
+}
+
+/// The bytes of a blob that an extent names.
+fn stretch<'a>(blob: &'a [u8], extent: &Extent) -> Result<&'a [u8]> {
+    let start = extent.offset as usize;
+    start
+        .checked_add(extent.length as usize)
+        .and_then(|end| blob.get(start..end))
+        .ok_or_else(|| Error::corrupt(format!("An extent reaches beyond its blob {}", extent.blob)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extents_survive_their_list_blob() {
+        let extents: Vec<Extent> =
+            (0..5u8).map(|n| Extent { blob: BlobId([n; 32]), offset: u32::from(n) * 7, length: 1 << n }).collect();
+        let bytes: Vec<u8> = extents.iter().flat_map(extent_bytes).collect();
+        assert_eq!(parse_extents(&bytes).unwrap(), extents);
+        assert!(parse_extents(&bytes[..bytes.len() - 1]).is_err());
+    }
+}

@@ -1,0 +1,70 @@
+//! Opens the storage that a URL names.
+
+use std::sync::Arc;
+
+use opendal::Operator;
+
+use super::failure::Wording;
+use super::local::LocalStorage;
+use super::location::{self, Location, Remote};
+use super::object::OpendalStorage;
+use super::options::StorageOptions;
+use super::{Storage, layers};
+use crate::error::{Error, ErrorKind, Result};
+
+pub use super::location::SCHEMES;
+
+/// Opens the storage at a URL. Nothing is read or written yet, so that it cannot say whether anything is there.
+///
+/// | URL | options | credentials |
+/// |---|---|---|
+/// | a path, `fs:/path`, `file:///path` | | |
+/// | `memory:` (new and empty every time) | | |
+/// | `s3://bucket/prefix` | `endpoint`, `region`, `virtual_host_style`, `storage_class`, `server_side_encryption`, `kms_key_id`, `checksum`, `list_v1`, `role_arn`, `external_id`, `anonymous`, `instance_metadata`, `conditional_writes` | `access_key_id`, `secret_access_key`, `session_token` |
+/// | `azblob://container/prefix` | `endpoint` or `account`, `anonymous`, `instance_metadata` | `account_key` or `sas_token` |
+/// | `gcs://bucket/prefix` | `endpoint`, `storage_class`, `acl`, `key_file`, `anonymous`, `instance_metadata` | `credential` (JSON or its Base64) or `token` |
+/// | `webdav://host/path` (HTTPS), `webdav+http://…` | | `username`, `password`, `token` |
+/// | `sftp://user@host:port/path` | `key` (a private key's path), `known_hosts` (`strict`, `accept`, `add`) | |
+///
+/// `instance_metadata=true` lets the service's own library look for the rights of the machine it runs on, which may
+/// read the environment; without it nothing does. `conditional_writes=false` is for S3 look-alikes that do not know
+/// `If-None-Match`.
+///
+/// # Errors
+///
+/// `InvalidInput` for a URL, option or credential that cannot be used. No message holds a secret of the URL or of
+/// the options.
+pub fn open(url: &str, options: &StorageOptions) -> Result<Arc<dyn Storage>> {
+    match location::parse(url, options)? {
+        Location::Folder(path) => Ok(Arc::new(LocalStorage::new(&path, options)?)),
+        Location::Memory => Ok(Arc::new(memory(options)?)),
+        Location::Remote(remote) => Ok(Arc::new(service(remote, options)?)),
+    }
+}
+
+fn memory(options: &StorageOptions) -> Result<OpendalStorage> {
+    let operator = Operator::new(opendal::services::Memory::default())
+        .map_err(|e| Error::internal("Cannot set up a storage in memory").with_source(e))?;
+    let operator = layers::on(operator, options);
+    Ok(OpendalStorage::new(operator, Wording::new("memory:".into(), []), options, true, false))
+}
+
+fn service(remote: Remote, options: &StorageOptions) -> Result<OpendalStorage> {
+    let secrets = options
+        .credentials
+        .iter()
+        .map(|(_, secret)| secret)
+        .chain(["password", "token"].iter().filter_map(|name| remote.settings.get(*name)).map(String::as_str));
+    let wording = Wording::new(remote.place.clone(), secrets);
+    let (conditional, staged) = (remote.conditional, remote.service.staged);
+    let operator = Operator::via_iter(remote.service.name, remote.settings).map_err(|e| {
+        let kind = match e.kind() {
+            opendal::ErrorKind::ConfigInvalid => ErrorKind::InvalidInput,
+            _ => ErrorKind::Internal,
+        };
+        Error::new(kind, format!("Cannot use {}: {}", wording.place(), wording.clean(e.message())))
+            .with_hint("Check the URL's options and the credentials")
+    })?;
+    let operator = layers::on(operator, options);
+    Ok(OpendalStorage::new(operator, wording, options, conditional, staged))
+}

@@ -1,0 +1,142 @@
+//! Loading a node, held against what its parent says of it, and look-ups by key.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::error::{Error, Result};
+use crate::format::id::BlobId;
+use crate::format::node::{Child, Item, Node};
+use crate::tree::{NodeStore, Tree, TreeRoot};
+
+/// A node that is named but not read yet, and what is said of it.
+#[derive(Debug, Clone)]
+pub(super) struct Link {
+    pub(super) id: BlobId,
+    pub(super) level: u8,
+    pub(super) count: u64,
+    /// The last key; a root's is not known.
+    pub(super) last_key: Option<Vec<u8>>,
+}
+
+impl Link {
+    pub(super) fn to_root(root: TreeRoot) -> Self {
+        Self { id: root.id, level: root.level, count: root.count, last_key: None }
+    }
+
+    /// A link to a child of a node of the level given, which is at least 1.
+    pub(super) fn to_child(parent_level: u8, child: Child) -> Self {
+        let level = parent_level.saturating_sub(1);
+        Self { id: child.id, level, count: child.count, last_key: Some(child.key) }
+    }
+}
+
+/// Reads a node; returns its bytes too.
+pub(super) async fn load(store: &dyn NodeStore, link: &Link) -> Result<(Node, Bytes)> {
+    let bytes = store.get(&link.id).await?;
+    let node = Node::decode(&link.id, &bytes)?;
+    let is_as_said = node.level() == link.level
+        && node.count() == Some(link.count)
+        && link.last_key.as_ref().is_none_or(|key| key == node.last_key());
+    if is_as_said {
+        Ok((node, bytes))
+    } else {
+        Err(Error::corrupt(format!("Tree node {} is not the node that its parent describes", link.id)))
+    }
+}
+
+impl Tree<'_> {
+    /// Finds the value of a key. Reads one node a level.
+    pub async fn get(&self, root: Option<TreeRoot>, key: &[u8]) -> Result<Option<Bytes>> {
+        let found = self.get_many(root, [key]).await?;
+        Ok(found.into_iter().next().flatten())
+    }
+
+    /// Finds the values of many keys, which must ascend; the answers are in the same order. Reads each node that
+    /// any of them needs once.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::InvalidInput`] when the keys do not ascend.
+    pub async fn get_many<K: AsRef<[u8]>>(
+        &self,
+        root: Option<TreeRoot>,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<Vec<Option<Bytes>>> {
+        let mut path = Path::new(self.store, root);
+        let mut values = Vec::new();
+        let mut last: Option<K> = None;
+        for key in keys {
+            if last.as_ref().is_some_and(|last| last.as_ref() >= key.as_ref()) {
+                return Err(Error::invalid("Keys to look up must ascend"));
+            }
+            values.push(path.find(key.as_ref()).await?);
+            last = Some(key);
+        }
+        Ok(values)
+    }
+
+    /// Counts the records whose keys are below `key`. Reads one node a level.
+    pub async fn rank(&self, root: Option<TreeRoot>, key: &[u8]) -> Result<u64> {
+        let mut rank = 0u64;
+        let mut next = root.map(Link::to_root);
+        while let Some(link) = next.take() {
+            match load(self.store, &link).await?.0 {
+                Node::Leaf(items) => rank += items.partition_point(|item| item.key.as_slice() < key) as u64,
+                Node::Inner { level, children } => {
+                    for child in children {
+                        if child.key.as_slice() >= key {
+                            next = Some(Link::to_child(level, child));
+                            break;
+                        }
+                        // No overflow: the sum over all children was checked when the node was loaded.
+                        rank += child.count;
+                    }
+                }
+            }
+        }
+        Ok(rank)
+    }
+}
+
+/// Looks up ascending keys, keeping the nodes on the way from the root to the last one.
+struct Path<'a> {
+    store: &'a dyn NodeStore,
+    root: Option<Link>,
+    /// The rest of each inner node on the way, the root first.
+    inner: Vec<(u8, VecDeque<Child>)>,
+    leaf: Vec<Item>,
+}
+
+impl<'a> Path<'a> {
+    fn new(store: &'a dyn NodeStore, root: Option<TreeRoot>) -> Self {
+        Self { store, root: root.map(Link::to_root), inner: Vec::new(), leaf: Vec::new() }
+    }
+
+    /// Finds a key above all that were looked up before.
+    async fn find(&mut self, key: &[u8]) -> Result<Option<Bytes>> {
+        if let Some(root) = self.root.take() {
+            self.open(&root).await?;
+        }
+        while self.leaf.last().is_none_or(|item| item.key.as_slice() < key) {
+            let Some((level, children)) = self.inner.last_mut() else { return Ok(None) };
+            children.drain(..children.partition_point(|child| child.key.as_slice() < key));
+            match children.pop_front() {
+                Some(child) => {
+                    let link = Link::to_child(*level, child);
+                    self.open(&link).await?;
+                }
+                None => drop(self.inner.pop()),
+            }
+        }
+        let found = self.leaf.binary_search_by(|item| item.key.as_slice().cmp(key)).ok();
+        Ok(found.and_then(|at| self.leaf.get(at)).map(|item| item.value.clone()))
+    }
+
+    async fn open(&mut self, link: &Link) -> Result<()> {
+        match load(self.store, link).await?.0 {
+            Node::Leaf(items) => self.leaf = items,
+            Node::Inner { level, children } => self.inner.push((level, children.into())),
+        }
+        Ok(())
+    }
+}
