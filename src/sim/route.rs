@@ -4,7 +4,7 @@ use super::app::App;
 use super::query::Request;
 use super::reply::{Answer, Reply};
 use super::throttle::Charge;
-use super::{directory, drive, mail};
+use super::{directory, drive, mail, mail_delta};
 
 const USERS: &[&str] = &["User.Read.All", "User.ReadBasic.All", "User.ReadWrite.All", "Directory.Read.All"];
 const ORGANIZATION: &[&str] = &["Organization.Read.All", "Directory.Read.All", "User.Read.All"];
@@ -161,11 +161,11 @@ pub(super) fn run(app: &App, request: &Request, route: &Route) -> Answer {
         "/users/{id}/licenseDetails" => directory::license_details(app, request, user),
         "/users/{id}/mailboxSettings" => directory::mailbox_settings(app, request, user),
         "/users/{id}/mailFolders" => mail::folders(app, request, user, "msgfolderroot"),
-        "/users/{id}/mailFolders/delta" => mail::folders_delta(app, request, user),
+        "/users/{id}/mailFolders/delta" => mail_delta::folders_delta(app, request, user),
         "/users/{id}/mailFolders/{id}" => mail::folder_get(app, request, user, id(0)),
         "/users/{id}/mailFolders/{id}/childFolders" => mail::folders(app, request, user, id(0)),
         "/users/{id}/mailFolders/{id}/messages" => mail::messages(app, request, user, Some(id(0))),
-        "/users/{id}/mailFolders/{id}/messages/delta" => mail::messages_delta(app, request, user, id(0)),
+        "/users/{id}/mailFolders/{id}/messages/delta" => mail_delta::messages_delta(app, request, user, id(0)),
         "/users/{id}/messages" => mail::messages(app, request, user, None),
         "/users/{id}/messages/{id}" => mail::message(app, request, user, id(0)),
         "/users/{id}/messages/{id}/$value" => mail::message_mime(app, request, user, id(0)),
