@@ -17,6 +17,8 @@ mod door;
 mod facts;
 mod rounds;
 #[cfg(test)]
+mod tests;
+#[cfg(test)]
 pub(crate) mod testing;
 
 pub use crate::format::collection::{Cursors, Gap};

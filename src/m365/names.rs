@@ -49,7 +49,7 @@ pub fn matches(component_asked: &str, record: &Record) -> bool {
 pub fn minute_of(component: &str) -> Option<(i64, i64)> {
     let stamp = component.get(..15)?;
     let minute = DateTime::strptime(STAMP, stamp).ok()?;
-    let from = minute.to_zoned(TimeZone::UTC).ok()?.timestamp().as_microsecond();
+    let from = minute.to_zoned_datetime(TimeZone::UTC).ok()?.timestamp().as_microsecond();
     Some((from, from.checked_add(MINUTE_US)?))
 }
 

@@ -6,8 +6,6 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use futures::{StreamExt, TryStreamExt};
-use serde_json::Value;
-
 use super::MailOptions;
 use super::api::Api;
 use super::folders::{Folder, Folders, read};
@@ -128,19 +126,15 @@ impl Round<'_> {
     }
 
     async fn read_folders(&mut self, folders: &[Folder], cursors: &mut Cursors) -> Result<()> {
-        let api = self.api;
-        let with_messages = folders.iter().enumerate().filter(|(_, folder)| folder.has_messages());
+        let with_messages: Vec<(u32, Folder)> =
+            (0..).zip(folders).filter(|(_, folder)| folder.has_messages()).map(|(n, f)| (n, f.clone())).collect();
+        let api = self.api.clone();
         // Only saved links are asked ahead: their answers are short, and a first reading may take hours.
         let mut firsts = futures::stream::iter(with_messages)
-            .map(|(number, folder)| async move {
-                let Some(link) = folder.link.as_deref() else { return (number, folder, None) };
-                let mut pages = api.messages(&folder.id, Some(link), None);
-                let first = pages.next().await;
-                (number, folder, Some((pages, first)))
-            })
+            .map(move |(number, folder)| first_page(api.clone(), number, folder))
             .buffered(AHEAD);
         while let Some((number, folder, first)) = firsts.next().await {
-            let number = u32::try_from(number).map_err(|_| Error::corrupt("The mailbox has too many folders"))?;
+            let folder = &folder;
             match self.read_folder(number, folder, first).await {
                 Ok(FolderEnd::Read(link)) => folder.note(cursors, link.as_deref()),
                 // Went away in the middle: what was read of it stays, and the next reading removes all of it.
@@ -182,7 +176,7 @@ impl Round<'_> {
         &mut self,
         number: u32,
         folder: &Folder,
-        first: Option<(DeltaPages, Result<Option<Page>>)>,
+        first: FirstPage,
     ) -> Result<FolderEnd, Stop> {
         let mut again = None;
         self.taken = 0;
@@ -424,6 +418,15 @@ impl Round<'_> {
         }
         Ok(())
     }
+}
+
+type FirstPage = Option<(DeltaPages, Result<Option<Page>>)>;
+
+async fn first_page(api: Api, number: u32, folder: Folder) -> (u32, Folder, FirstPage) {
+    let Some(link) = folder.link.clone() else { return (number, folder, None) };
+    let mut pages = api.messages(&folder.id, Some(&link), None);
+    let first = pages.next().await;
+    (number, folder, Some((pages, first)))
 }
 
 fn wanted(record: &Record) -> Wanted {

@@ -11,8 +11,6 @@ mod fetch;
 mod folders;
 mod list;
 mod model;
-#[cfg(test)]
-mod tests;
 
 use async_trait::async_trait;
 
