@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The rooms from the ground up. A room may use the ones before it, unless `FORBIDDEN` says otherwise.
-const ORDER: &[&str] = &[
-    "crypto", "format", "storage", "repo", "tree", "snapshot", "graph", "m365", "ops", "sim", "server", "cli",
-];
+const ORDER: &[&str] =
+    &["crypto", "format", "storage", "repo", "tree", "snapshot", "graph", "m365", "ops", "sim", "server", "cli"];
 
 /// What lies beneath all rooms, with what the crate's root re-exports of it.
 const GROUND: &[&str] = &["error", "monitor", "Error", "ErrorKind", "Result"];
@@ -312,14 +311,29 @@ fn the_reader_sees_every_way_to_write_a_path() {
     };
     for (source, expected) in [
         ("use crate::graph::Client;", "graph::Client"),
-        ("pub(crate) use crate :: graph\n::{Client, page::{Page, Link as L}, self};", "graph::Client, graph::page::Link, graph::page::Page, graph::self"),
-        ("use crate::{error::Result, graph, repo::{self, pack::*}};", "error::Result, graph, repo::pack::*, repo::self"),
-        ("fn f() -> crate::graph::Client<crate::tree::Tree> { crate::repo::open() }", "graph::Client, repo::open, tree::Tree"),
+        (
+            "pub(crate) use crate :: graph\n::{Client, page::{Page, Link as L}, self};",
+            "graph::Client, graph::page::Link, graph::page::Page, graph::self",
+        ),
+        (
+            "use crate::{error::Result, graph, repo::{self, pack::*}};",
+            "error::Result, graph, repo::pack::*, repo::self",
+        ),
+        (
+            "fn f() -> crate::graph::Client<crate::tree::Tree> { crate::repo::open() }",
+            "graph::Client, repo::open, tree::Tree",
+        ),
         ("macro_rules! m { () => { $crate::repo::x() } }", "repo::x"),
         ("pub(in crate::graph) fn f() {}", "graph"),
         ("// crate::graph\n/* crate::graph /* crate::graph */ crate::graph */ /// [`crate::graph`]\n", ""),
-        ("let s = \"crate::graph \\\" crate::graph\"; let r = r#\"crate::graph \" crate::graph\"#; crate::repo::x", "repo::x"),
-        ("let q = '\"'; crate::repo::x(); let q = '\\''; let l: &'a str = crate::tree::y; b'\"'; crate::graph::z", "graph::z, repo::x, tree::y"),
+        (
+            "let s = \"crate::graph \\\" crate::graph\"; let r = r#\"crate::graph \" crate::graph\"#; crate::repo::x",
+            "repo::x",
+        ),
+        (
+            "let q = '\"'; crate::repo::x(); let q = '\\''; let l: &'a str = crate::tree::y; b'\"'; crate::graph::z",
+            "graph::z, repo::x, tree::y",
+        ),
         ("use crate::*;", "refused: `use crate::*`"),
         ("use crate::{error::Error, *};", "error::Error, refused: `use crate::*`"),
         ("use crate as me;", "refused: another name for the crate"),

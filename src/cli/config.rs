@@ -1,22 +1,21 @@
 //! The configuration file: tenants, destinations and backup sets, in TOML. `docs/config.toml` shows every key.
 //!
-//! Reading it has two steps. `raw` says which keys there are; this file turns what was read into values in
-//! which contradictions cannot be written down. Every complaint names file, line and key.
+//! Reading it has two steps. `raw` says which keys there are; `reader` turns what was read into values in which
+//! contradictions cannot be written down. Every complaint names file, line and key.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use toml::Spanned;
-
 use crate::cli::config::complaint::Complaints;
-use crate::cli::config::raw::{RawDestination, RawSet, RawTenant};
+use crate::cli::config::reader::Reader;
 use crate::error::{Error, Result};
 use crate::snapshot::policy::Policy;
-use crate::snapshot::set::{Glob, Selection, SetDefinition, SetOptions, TenantRef, Workload, check_name};
+use crate::snapshot::set::{Selection, SetDefinition, SetOptions, TenantRef};
 
 mod complaint;
 mod places;
 mod raw;
+mod reader;
 mod secret;
 #[cfg(test)]
 mod tests;
@@ -159,7 +158,7 @@ impl Config {
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
         let complaints = Complaints::new(text, path);
         let raw: raw::RawConfig = toml::from_str(text).map_err(|e| complaints.explain(&e))?;
-        let mut reader = Reader { complaints, folder: path.parent().unwrap_or(Path::new("")), inline_secrets: Vec::new() };
+        let mut reader = Reader::new(complaints, path.parent().unwrap_or(Path::new("")));
         let tenants = reader.table(raw.tenants, Reader::tenant)?;
         let destinations = reader.table(raw.destinations, Reader::destination)?;
         let sets = reader.table(raw.sets, |reader, set| reader.set(set, &tenants, &destinations))?;
@@ -215,7 +214,8 @@ impl Config {
             .iter()
             .map(|line| Warning {
                 text: format!("{}, line {line}: the secret stands in the configuration itself", self.path.display()),
-                hint: "Move it to a file, a command or the environment: the same key with _file, _command or _env".into(),
+                hint: "Move it to a file, a command or the environment: the same key with _file, _command or _env"
+                    .into(),
             })
             .collect();
         if !self.inline_secrets.is_empty() {
@@ -225,8 +225,9 @@ impl Config {
             SignIn::Secret(source) => source.file().map(Path::to_owned),
             SignIn::Certificate { private_key_file, .. } => Some(private_key_file.clone()),
         };
-        let of_destination =
-            |d: &Destination| d.credentials.values().chain(&d.password).filter_map(|s| s.file().map(Path::to_owned)).collect();
+        let of_destination = |d: &Destination| {
+            d.credentials.values().chain(&d.password).filter_map(|s| s.file().map(Path::to_owned)).collect()
+        };
         let mut files: Vec<PathBuf> = self.tenants.values().filter_map(of_tenant).collect();
         files.extend(self.destinations.values().flat_map::<Vec<PathBuf>, _>(of_destination));
         files.sort();
@@ -239,227 +240,5 @@ impl Config {
         let known: Vec<&str> = known.map(String::as_str).collect();
         Error::not_found(format!("There is no {what} '{}' in {}", name.escape_debug(), self.path.display()))
             .with_hint(complaint::suggestion(name, &known))
-    }
-}
-
-/// Turns what was read into values that fit together.
-struct Reader<'a> {
-    complaints: Complaints<'a>,
-    folder: &'a Path,
-    inline_secrets: Vec<usize>,
-}
-
-impl Reader<'_> {
-    /// Reads a table of named things.
-    fn table<R, T>(
-        &mut self,
-        raw: BTreeMap<Spanned<String>, Spanned<R>>,
-        read: impl Fn(&mut Self, Spanned<R>) -> Result<T>,
-    ) -> Result<BTreeMap<String, T>> {
-        let mut table = BTreeMap::new();
-        for (name, value) in raw {
-            check_name(name.get_ref()).map_err(|e| self.complaints.wrap(name.span(), &e))?;
-            table.insert(name.into_inner(), read(self, value)?);
-        }
-        Ok(table)
-    }
-
-    fn tenant(&mut self, raw: Spanned<RawTenant>) -> Result<Tenant> {
-        let span = raw.span();
-        let raw = raw.into_inner();
-        let secret = self.secret(
-            "client_secret",
-            [raw.client_secret, raw.client_secret_file, raw.client_secret_command, raw.client_secret_env],
-        )?;
-        let sign_in = match (secret, raw.certificate_file, raw.private_key_file) {
-            (Some(secret), None, None) => SignIn::Secret(secret),
-            (None, Some(certificate), Some(key)) => SignIn::Certificate {
-                certificate_file: self.folder.join(certificate.into_inner()),
-                private_key_file: self.folder.join(key.into_inner()),
-            },
-            (Some(_), Some(other), _) | (Some(_), None, Some(other)) => {
-                return Err(self.complaints.at(
-                    other.span(),
-                    "the tenant has both a client secret and a certificate",
-                    "Keep one of them",
-                ));
-            }
-            (None, Some(alone), None) => {
-                return Err(self.complaints.at(alone.span(), "certificate_file stands without private_key_file", "Add private_key_file"));
-            }
-            (None, None, Some(alone)) => {
-                return Err(self.complaints.at(alone.span(), "private_key_file stands without certificate_file", "Add certificate_file"));
-            }
-            (None, None, None) => {
-                return Err(self.complaints.at(
-                    span,
-                    "the tenant has no way to sign in",
-                    "Add client_secret_file, client_secret_command or client_secret_env, or certificate_file and private_key_file",
-                ));
-            }
-        };
-        Ok(Tenant {
-            tenant_id: self.filled("tenant_id", raw.tenant_id)?,
-            client_id: self.filled("client_id", raw.client_id)?,
-            sign_in,
-            cloud: raw.cloud.unwrap_or_default(),
-            graph_url: self.web_address("graph_url", raw.graph_url)?,
-            login_url: self.web_address("login_url", raw.login_url)?,
-        })
-    }
-
-    fn destination(&mut self, raw: Spanned<RawDestination>) -> Result<Destination> {
-        let raw = raw.into_inner();
-        let url = self.filled("url", raw.url)?;
-        let is_path = !url.contains(':');
-        let password =
-            self.secret("password", [raw.password, raw.password_file, raw.password_command, raw.password_env])?;
-        Ok(Destination {
-            url: if is_path { self.folder.join(url).to_string_lossy().into_owned() } else { url },
-            credentials: self.credentials(raw.credentials)?,
-            password,
-            upload_bytes_per_second: self.speed(raw.upload_limit)?,
-            download_bytes_per_second: self.speed(raw.download_limit)?,
-        })
-    }
-
-    /// Reads `name`, `name_file`, `name_command` and `name_env` of each secret that a storage may ask for.
-    fn credentials(
-        &mut self,
-        raw: BTreeMap<Spanned<String>, Spanned<String>>,
-    ) -> Result<BTreeMap<String, SecretSource>> {
-        let mut sources: BTreeMap<&str, [Option<Spanned<String>>; 4]> = BTreeMap::new();
-        for (key, value) in raw {
-            let Some((name, form)) = raw::credential(key.get_ref()) else {
-                let known = raw::credential_keys();
-                let known: Vec<&str> = known.iter().map(String::as_str).collect();
-                return Err(self.complaints.unknown_key(key.span(), key.get_ref(), &known));
-            };
-            if let Some(slot) = sources.entry(name).or_default().get_mut(form) {
-                *slot = Some(value);
-            }
-        }
-        let mut credentials = BTreeMap::new();
-        for (name, forms) in sources {
-            // A name or id beside a secret is no secret itself.
-            let before = self.inline_secrets.len();
-            if let Some(source) = self.secret(name, forms)? {
-                credentials.insert(name.to_owned(), source);
-            }
-            if !raw::is_secret(name) {
-                self.inline_secrets.truncate(before);
-            }
-        }
-        Ok(credentials)
-    }
-
-    /// Makes one source of the four forms of a secret: inline, file, command, environment.
-    fn secret(&mut self, name: &str, forms: [Option<Spanned<String>>; 4]) -> Result<Option<SecretSource>> {
-        let mut given: Vec<(usize, Spanned<String>)> =
-            forms.into_iter().enumerate().filter_map(|(form, value)| Some((form, value?))).collect();
-        given.sort_by_key(|(_, value)| value.span().start);
-        if let [(first, _), (second, value), ..] = given.as_slice() {
-            let key = |form: &usize| raw::form_key(name, *form);
-            return Err(self.complaints.at(
-                value.span(),
-                &format!("'{}' is given beside '{}'", key(second), key(first)),
-                "Keep one of them",
-            ));
-        }
-        let Some((form, value)) = given.pop() else { return Ok(None) };
-        let span = value.span();
-        let text = value.into_inner();
-        if text.trim().is_empty() {
-            return Err(self.complaints.at(span, &format!("'{}' is empty", raw::form_key(name, form)), "Fill it in or remove it"));
-        }
-        Ok(Some(match form {
-            0 => {
-                self.inline_secrets.push(self.complaints.line(span.start));
-                SecretSource::inline(text)
-            }
-            1 => SecretSource::File(self.folder.join(text)),
-            2 => SecretSource::Command(text),
-            _ => SecretSource::Environment(text),
-        }))
-    }
-
-    fn set(
-        &mut self,
-        raw: Spanned<RawSet>,
-        tenants: &BTreeMap<String, Tenant>,
-        destinations: &BTreeMap<String, Destination>,
-    ) -> Result<Set> {
-        let raw = raw.into_inner();
-        let workloads = match raw.workloads {
-            Some(list) if list.get_ref().is_empty() => {
-                return Err(self.complaints.at(list.span(), "'workloads' is empty: the set would protect nothing", "Name a workload, or leave the key out for all"));
-            }
-            Some(list) => self.each(list.into_inner())?,
-            None => Vec::<Workload>::new(),
-        };
-        let include = match raw.include {
-            Some(list) if list.get_ref().is_empty() => {
-                return Err(self.complaints.at(list.span(), "'include' is empty: the set would protect nothing", "Write include = [\"*\"] for everyone, or leave the key out"));
-            }
-            Some(list) => self.each(list.into_inner())?,
-            None => vec!["*".parse::<Glob>()?],
-        };
-        let exclude = self.each(raw.exclude.unwrap_or_default())?;
-        let time_zone = match raw.time_zone {
-            None => jiff::tz::TimeZone::UTC,
-            Some(name) => jiff::tz::TimeZone::get(name.get_ref()).map_err(|_| {
-                let text = format!("'{}' is not a time zone", name.get_ref().escape_debug());
-                self.complaints.at(name.span(), &text, "Use an IANA name such as Europe/Berlin")
-            })?,
-        };
-        Ok(Set {
-            tenant: self.reference("tenant", raw.tenant, tenants.keys())?,
-            destination: self.reference("destination", raw.destination, destinations.keys())?,
-            selection: Selection::of_users(include, exclude, &workloads),
-            options: SetOptions { recoverable_items: raw.recoverable_items },
-            retention: raw.retention,
-            time_zone,
-        })
-    }
-
-    fn each<T: std::str::FromStr<Err = Error>>(&self, list: Vec<Spanned<String>>) -> Result<Vec<T>> {
-        list.iter().map(|text| text.get_ref().parse().map_err(|e| self.complaints.wrap(text.span(), &e))).collect()
-    }
-
-    fn reference<'k>(
-        &self,
-        what: &str,
-        name: Spanned<String>,
-        known: impl Iterator<Item = &'k String>,
-    ) -> Result<String> {
-        let known: Vec<&str> = known.map(String::as_str).collect();
-        if known.contains(&name.get_ref().as_str()) {
-            return Ok(name.into_inner());
-        }
-        let text = format!("there is no {what} '{}' in this file", name.get_ref().escape_debug());
-        Err(self.complaints.at(name.span(), &text, &complaint::suggestion(name.get_ref(), &known)))
-    }
-
-    fn filled(&self, key: &str, value: Spanned<String>) -> Result<String> {
-        if value.get_ref().trim().is_empty() {
-            return Err(self.complaints.at(value.span(), &format!("'{key}' is empty"), "Fill it in"));
-        }
-        Ok(value.into_inner())
-    }
-
-    fn web_address(&self, key: &str, value: Option<Spanned<String>>) -> Result<Option<String>> {
-        let Some(value) = value else { return Ok(None) };
-        let is_web = url::Url::parse(value.get_ref()).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
-        if !is_web {
-            return Err(self.complaints.at(value.span(), &format!("'{key}' is not a web address"), "Write it like https://graph.microsoft.com"));
-        }
-        Ok(Some(value.into_inner()))
-    }
-
-    fn speed(&self, value: Option<Spanned<String>>) -> Result<Option<u64>> {
-        let read = |value: Spanned<String>| {
-            crate::cli::output::parse_size(value.get_ref()).map_err(|e| self.complaints.wrap(value.span(), &e))
-        };
-        value.map(read).transpose()
     }
 }

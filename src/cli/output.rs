@@ -92,7 +92,7 @@ pub enum Column {
 /// output is piped): as wide as the contents, one line a row.
 pub fn table(columns: &[Column], rows: &[Vec<String>], width: Option<u16>) -> String {
     let mut table = Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
+    table.load_style(comfy_table::presets::NOTHING);
     match width {
         Some(width) => table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width.max(20)),
         None => table.set_content_arrangement(ContentArrangement::Disabled),
@@ -169,13 +169,17 @@ pub fn parse_size(text: &str) -> Result<u64> {
         _ => return Err(bad()),
     };
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if fraction.len() > 9 || !fraction.bytes().all(|b| b.is_ascii_digit()) || (number.contains('.') && fraction.is_empty()) {
+    if fraction.len() > 9
+        || !fraction.bytes().all(|b| b.is_ascii_digit())
+        || (number.contains('.') && fraction.is_empty())
+    {
         return Err(bad());
     }
     let whole: u128 = whole.parse().map_err(|_| bad())?;
     let scale = 10u128.pow(u32::try_from(fraction.len()).unwrap_or(0));
     let fraction: u128 = if fraction.is_empty() { 0 } else { fraction.parse().map_err(|_| bad())? };
-    let bytes = whole.checked_mul(scale).and_then(|n| n.checked_add(fraction)?.checked_shl(shift)).ok_or_else(bad)? / scale;
+    let bytes =
+        whole.checked_mul(scale).and_then(|n| n.checked_add(fraction)?.checked_shl(shift)).ok_or_else(bad)? / scale;
     u64::try_from(bytes).ok().filter(|&bytes| bytes > 0 && whole < 1 << 64).ok_or_else(bad)
 }
 
@@ -207,7 +211,7 @@ pub fn duration(duration: Duration) -> String {
 /// A moment in a time zone: `2026-11-20 09:14:05`. `-` if it is beyond the calendar.
 pub fn time(time_us: i64, zone: &TimeZone) -> String {
     match Timestamp::from_microsecond(time_us) {
-        Ok(time) => time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        Ok(time) => time.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
         Err(_) => "-".into(),
     }
 }
@@ -228,8 +232,13 @@ mod tests {
 
     #[test]
     fn errors_are_shown_with_causes_and_hint() {
-        let error = Error::io("Folder /x", std::io::Error::other("disk on fire")).context("Backup failed").with_hint("Put it out");
-        assert_eq!(error_text(&error), "Error: Backup failed\n  Because: Folder /x\n  Because: disk on fire\nHint: Put it out\n");
+        let error = Error::io("Folder /x", std::io::Error::other("disk on fire"))
+            .context("Backup failed")
+            .with_hint("Put it out");
+        assert_eq!(
+            error_text(&error),
+            "Error: Backup failed\n  Because: Folder /x\n  Because: disk on fire\nHint: Put it out\n"
+        );
         let value = error_json(&error);
         assert_eq!(value["kind"], "internal");
         assert_eq!(value["causes"], json!(["Folder /x", "disk on fire"]));
@@ -283,12 +292,32 @@ mod tests {
 
     #[test]
     fn sizes_are_read_with_and_without_units() {
-        for (text, bytes) in
-            [("1", 1), ("10MiB", 10 << 20), ("10 M", 10 << 20), ("1.5k", 1536), ("2GB", 2 << 30), ("7b", 7), ("3TiB", 3 << 40)]
-        {
+        for (text, bytes) in [
+            ("1", 1),
+            ("10MiB", 10 << 20),
+            ("10 M", 10 << 20),
+            ("1.5k", 1536),
+            ("2GB", 2 << 30),
+            ("7b", 7),
+            ("3TiB", 3 << 40),
+        ] {
             assert_eq!(parse_size(text).expect(text), bytes, "{text}");
         }
-        for bad in ["", "0", "x", "1x", "1ib", "-1", "1..5k", "1.k", ".5k", "1e3", "99999999999999999999", "99999999999T", "1 k b"] {
+        for bad in [
+            "",
+            "0",
+            "x",
+            "1x",
+            "1ib",
+            "-1",
+            "1..5k",
+            "1.k",
+            ".5k",
+            "1e3",
+            "99999999999999999999",
+            "99999999999T",
+            "1 k b",
+        ] {
             assert!(parse_size(bad).is_err(), "{bad}");
         }
     }

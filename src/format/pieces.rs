@@ -97,8 +97,7 @@ impl<'a> Iterator for Splitter<'a> {
             return Some(Part::Raw(rest));
         };
         self.start = at + run.source_len;
-        let part =
-            Part::Base64 { decoded: run.decoded, line: run.line, crlf: run.crlf, source_len: run.source_len };
+        let part = Part::Base64 { decoded: run.decoded, line: run.line, crlf: run.crlf, source_len: run.source_len };
         match self.bytes.get(begin..at) {
             Some(raw) if !raw.is_empty() => {
                 self.found = Some(part);
@@ -194,11 +193,7 @@ struct Form {
 
 impl Form {
     fn stride(self) -> usize {
-        self.line + self.ending().len()
-    }
-
-    fn ending(self) -> &'static [u8] {
-        if self.crlf { b"\r\n" } else { b"\n" }
+        self.line + ending(self.crlf).len()
     }
 
     /// Reads the form off the first line.
@@ -215,7 +210,7 @@ impl Form {
         bytes
             .chunks_exact(self.stride())
             .take(limit)
-            .take_while(|chunk| chunk.get(self.line..) == Some(self.ending()))
+            .take_while(|chunk| chunk.get(self.line..) == Some(ending(self.crlf)))
             .count()
     }
 }
@@ -264,9 +259,11 @@ struct ReadLines {
 fn decode_lines(block: &[u8], form: Form, scratch: &mut Vec<u8>, decoded: &mut Vec<u8>) -> ReadLines {
     let count = block.len() / form.stride();
     let before = decoded.len();
-    scratch.clear();
-    for line in block.chunks_exact(form.stride()) {
-        scratch.extend_from_slice(line.get(..form.line).unwrap_or_default());
+    scratch.resize(count * form.line, 0);
+    for (text, line) in scratch.chunks_exact_mut(form.line).zip(block.chunks_exact(form.stride())) {
+        if let Some(line) = line.get(..form.line) {
+            text.copy_from_slice(line);
+        }
     }
     if decode_into(scratch, decoded).is_some_and(|length| length == count * (form.line / 4 * 3)) {
         return ReadLines { lines: count, padded: false };
@@ -297,6 +294,10 @@ fn decode_last(bytes: &[u8], form: Form, decoded: &mut Vec<u8>) -> Option<usize>
     }
     decode_into(head.get(..length)?, decoded)?;
     Some(newline + 1)
+}
+
+fn ending(crlf: bool) -> &'static [u8] {
+    if crlf { b"\r\n" } else { b"\n" }
 }
 
 /// Decodes canonical Base64 and appends the bytes; says how many. Leaves `out` as it was if it is not.
@@ -348,11 +349,17 @@ impl LineEncoder {
             let line = std::mem::take(&mut self.carry);
             self.write_line(&line, out);
         }
-        out.reserve(input.len() / bytes_a_line * (self.line + 2));
         let lines = input.chunks_exact(bytes_a_line);
         self.carry.extend_from_slice(lines.remainder());
-        for line in lines {
-            self.write_line(line, out);
+        let (ending, before) = (ending(self.crlf), out.len());
+        let stride = self.line + ending.len();
+        out.resize(before + lines.len() * stride, 0);
+        let room = out.get_mut(before..).unwrap_or_default();
+        for (line, room) in lines.zip(room.chunks_exact_mut(stride)) {
+            let (text, end) = room.split_at_mut(self.line);
+            // There is room for just the line, so this cannot fail.
+            let _ = STANDARD.encode_slice(line, text);
+            end.copy_from_slice(ending);
         }
     }
 
@@ -365,7 +372,7 @@ impl LineEncoder {
 
     fn write_line(&self, input: &[u8], out: &mut Vec<u8>) {
         encode_into(input, out);
-        out.extend_from_slice(if self.crlf { b"\r\n" } else { b"\n" });
+        out.extend_from_slice(ending(self.crlf));
     }
 }
 

@@ -21,10 +21,11 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::cloud::Cloud;
+use super::http::{CallError, Http};
 use super::retry::{RetryOptions, random_id};
 use super::signin::{SignInError, refusal};
 use super::token::{AccessToken, TokenSource};
-use super::transport::{CallError, Http};
+
 use crate::error::{Error, ErrorKind, Result};
 
 /// How an app proves that it is the app. Does not print; secrets are zeroised on drop.

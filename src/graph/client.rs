@@ -12,13 +12,14 @@ use super::budget::Budget;
 use super::cloud::Cloud;
 use super::delta::DeltaPages;
 use super::download::{Download, DownloadSource};
+use super::http::Http;
 use super::limits::Limits;
 use super::links;
 use super::request::{GraphRequest, Page};
 use super::retry::{RetryOptions, text};
 use super::stats::{GraphStats, StatsCells};
 use super::token::{TokenCache, TokenSource, granted_roles};
-use super::transport::{Http, Transport, Tries, Whole, unreadable};
+use super::transport::{Transport, Tries, Whole, unreadable};
 use crate::error::{Error, Result};
 use crate::monitor::{Monitor, Silent};
 

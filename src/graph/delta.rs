@@ -34,14 +34,10 @@ impl DeltaPages {
     /// error of kind [`ErrorKind::Unavailable`] the same page may be asked for again.
     pub async fn next(&mut self) -> Result<Option<Page>> {
         let Some(request) = self.next.take() else { return Ok(None) };
-        if std::mem::take(&mut self.saved) {
-            if let Err(e) = self.client.transport.graph_url(&request.url) {
-                return Err(Error::new(
-                    ErrorKind::ResyncRequired,
-                    "The saved delta link belongs to another Graph address",
-                )
-                .with_source(e));
-            }
+        let saved = std::mem::take(&mut self.saved);
+        if let (true, Err(e)) = (saved, self.client.transport.graph_url(&request.url)) {
+            let text = "The saved delta link belongs to another Graph address";
+            return Err(Error::new(ErrorKind::ResyncRequired, text).with_source(e));
         }
         let page = match self.client.get_page(request.clone()).await {
             Ok(page) => page,

@@ -16,10 +16,11 @@ use url::Url;
 use super::budget::Permit;
 use super::client::Client;
 use super::error::TransportError;
+use super::http::timed;
 use super::quickxor::QuickXor;
 use super::request::GraphRequest;
 use super::retry::text;
-use super::transport::{Tries, timed};
+use super::transport::Tries;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How often a URL is renewed without a byte of progress in between.

@@ -13,6 +13,7 @@ pub mod cloud;
 pub mod delta;
 pub mod download;
 pub mod error;
+mod http;
 pub mod limits;
 pub mod links;
 pub mod quickxor;

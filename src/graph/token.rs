@@ -108,14 +108,13 @@ impl TokenCache {
     }
 
     async fn fetch(&self, state: &mut State, claims: Option<&str>) -> Result<Arc<AccessToken>> {
-        if let Some((since, message, hint)) = &state.refusal {
-            if since.elapsed() < REFUSAL_KEPT {
-                let error = Error::new(ErrorKind::Permission, message.clone());
-                return Err(match hint {
-                    Some(hint) => error.with_hint(hint.clone()),
-                    None => error,
-                });
-            }
+        let fresh = |(since, ..): &&(Instant, String, Option<String>)| since.elapsed() < REFUSAL_KEPT;
+        if let Some((_, message, hint)) = state.refusal.as_ref().filter(fresh) {
+            let error = Error::new(ErrorKind::Permission, message.clone());
+            return Err(match hint {
+                Some(hint) => error.with_hint(hint.clone()),
+                None => error,
+            });
         }
         match self.source.fetch(claims).await {
             Ok(token) => {

@@ -111,7 +111,7 @@ pub trait Known: Send + Sync {
 
 /// Takes changes, in order; the last change of an id is the one that holds.
 #[async_trait]
-pub trait Sink: Send {
+pub trait Sink: Send + Sync {
     /// Takes one change. Waits while the pipeline behind is full; an error ends the reading of the collection.
     async fn change(&mut self, change: Change) -> Result<()>;
 }
@@ -161,6 +161,13 @@ pub struct Wanted {
     pub(crate) download_url: Option<String>,
     /// The hash that the source gives, as "quickXorHash:BASE64"; empty if it gives none.
     pub(crate) source_hash: String,
+}
+
+impl Wanted {
+    /// Wants the contents of an item of which no more is known than its record.
+    pub fn of(record: Record) -> Self {
+        Self { record, download_url: None, source_hash: String::new() }
+    }
 }
 
 impl fmt::Debug for Wanted {
@@ -267,7 +274,8 @@ mod tests {
 
     #[test]
     fn what_is_no_key_is_refused() {
-        for text in ["", "users", "users//mail", "users/a/post", "users/a/mail/", "users/a/mail/b/c", "users/%41/mail"] {
+        for text in ["", "users", "users//mail", "users/a/post", "users/a/mail/", "users/a/mail/b/c", "users/%41/mail"]
+        {
             assert!(text.parse::<CollectionKey>().is_err(), "{text}");
         }
     }

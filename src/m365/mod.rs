@@ -17,9 +17,9 @@ mod door;
 mod facts;
 mod rounds;
 #[cfg(test)]
-mod tests;
-#[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use crate::format::collection::{Cursors, Gap};
 pub use door::{

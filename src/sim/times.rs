@@ -10,8 +10,8 @@ pub(super) const EPOCH: i64 = 1_793_599_200;
 /// Seconds of a day.
 pub(super) const DAY: i64 = 86_400;
 
-fn at(seconds: i64) -> jiff::Zoned {
-    Timestamp::from_second(seconds).unwrap_or_default().to_zoned(TimeZone::UTC)
+fn at(seconds: i64) -> jiff::ZonedDateTime {
+    Timestamp::from_second(seconds).unwrap_or_default().to_zoned_datetime(TimeZone::UTC)
 }
 
 /// `2026-11-02T06:00:00Z`

@@ -123,7 +123,8 @@ pub(super) fn paragraphs(rng: &mut Rng, words: u64) -> Vec<String> {
         }
         if rng.chance(0.04) {
             text.push(' ');
-            text.push_str(rng.pick(FOREIGN));
+            let phrase: &str = FOREIGN[rng.index(FOREIGN.len())];
+            text.push_str(phrase);
         }
         out.push(text);
     }

@@ -36,9 +36,9 @@ impl FromStr for Count {
         if text == "unlimited" {
             return Ok(Self::UNLIMITED);
         }
-        text.parse()
-            .map(Self)
-            .map_err(|_| Error::invalid(format!("'{text}' is not a number of snapshots")).with_hint("Give 0, 1, 2, … or 'unlimited'"))
+        text.parse().map(Self).map_err(|_| {
+            Error::invalid(format!("'{text}' is not a number of snapshots")).with_hint("Give 0, 1, 2, … or 'unlimited'")
+        })
     }
 }
 
@@ -207,14 +207,12 @@ impl Policy {
             bucket(self.keep_last, |_, number| [0, 0, 0, 0, i64::try_from(number).unwrap_or(i64::MAX)], "last"),
             bucket(
                 self.keep_hourly,
-                |t, _| [t.year().into(), t.month().into(), t.day().into(), t.hour().into(), t.offset().seconds().into()],
+                |t, _| {
+                    [t.year().into(), t.month().into(), t.day().into(), t.hour().into(), t.offset().seconds().into()]
+                },
                 "hourly",
             ),
-            bucket(
-                self.keep_daily,
-                |t, _| [t.year().into(), t.month().into(), t.day().into(), 0, 0],
-                "daily",
-            ),
+            bucket(self.keep_daily, |t, _| [t.year().into(), t.month().into(), t.day().into(), 0, 0], "daily"),
             bucket(
                 self.keep_weekly,
                 |t, _| {
@@ -224,11 +222,7 @@ impl Policy {
                 "weekly",
             ),
             bucket(self.keep_monthly, |t, _| [t.year().into(), t.month().into(), 0, 0, 0], "monthly"),
-            bucket(
-                self.keep_quarterly,
-                |t, _| [t.year().into(), (i64::from(t.month()) - 1) / 3, 0, 0, 0],
-                "quarterly",
-            ),
+            bucket(self.keep_quarterly, |t, _| [t.year().into(), (i64::from(t.month()) - 1) / 3, 0, 0, 0], "quarterly"),
             bucket(self.keep_yearly, |t, _| [t.year().into(), 0, 0, 0, 0], "yearly"),
         ]
     }

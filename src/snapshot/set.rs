@@ -231,8 +231,9 @@ pub fn check_name(name: &str) -> Result<()> {
     if name.starts_with(char::is_alphanumeric) && name.chars().all(good) && name.len() <= MAX_NAME && name != "latest" {
         return Ok(());
     }
-    Err(Error::invalid(format!("'{}' cannot be a name", name.escape_debug()))
-        .with_hint("Use letters, digits and . _ - +, beginning with a letter or digit, at most 100 bytes; 'latest' is taken"))
+    Err(Error::invalid(format!("'{}' cannot be a name", name.escape_debug())).with_hint(
+        "Use letters, digits and . _ - +, beginning with a letter or digit, at most 100 bytes; 'latest' is taken",
+    ))
 }
 
 /// The id of the set with this name: BLAKE3 of the repository's id followed by the name.

@@ -61,7 +61,11 @@ impl<'a> Complaints<'a> {
             // The found value stands in the message and may be a secret: only its type is repeated.
             let found = rest.split([' ', ',']).next().unwrap_or_default();
             let wanted = rest.rsplit_once(", expected ").map_or("something else", |(_, wanted)| wanted);
-            return self.at(span, &format!("the value must be {wanted}; found: {found}"), "docs/config.toml explains every key");
+            return self.at(
+                span,
+                &format!("the value must be {wanted}; found: {found}"),
+                "docs/config.toml explains every key",
+            );
         }
         self.at(span, message, "docs/config.toml is a complete example")
     }

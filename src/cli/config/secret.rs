@@ -97,8 +97,11 @@ fn run(command: &str, what: &str) -> Result<Zeroizing<String>> {
         .output()
         .map_err(|e| Error::io(format!("The command '{program}' for the {what} cannot be run"), e))?;
     if !output.status.success() {
-        return Err(Error::new(ErrorKind::Permission, format!("The command '{program}' for the {what} failed: {}", output.status))
-            .with_hint("Run it by hand to see why"));
+        return Err(Error::new(
+            ErrorKind::Permission,
+            format!("The command '{program}' for the {what} failed: {}", output.status),
+        )
+        .with_hint("Run it by hand to see why"));
     }
     text(output.stdout, what)
 }
@@ -184,11 +187,8 @@ mod tests {
 
     #[test]
     fn debug_shows_no_secret() {
-        let shown = format!(
-            "{:?} {:?}",
-            SecretSource::inline("hunter2".into()),
-            SecretSource::Command("echo hunter2".into())
-        );
+        let shown =
+            format!("{:?} {:?}", SecretSource::inline("hunter2".into()), SecretSource::Command("echo hunter2".into()));
         assert!(!shown.contains("hunter2"), "{shown}");
     }
 }

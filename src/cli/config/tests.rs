@@ -1,5 +1,6 @@
 use super::*;
 use crate::snapshot::policy::Count;
+use crate::snapshot::set::Workload;
 
 const TENANT: &str = "[tenants.contoso]\ntenant_id = \"t\"\nclient_id = \"c\"\nclient_secret_env = \"S\"\n";
 const DESTINATION: &str = "[destinations.nas]\nurl = \"/srv/backup\"\n";
@@ -32,7 +33,9 @@ fn the_example_in_the_docs_is_read_in_full() {
     let offsite = config.destination("offsite").expect("offsite");
     assert_eq!(offsite.upload_bytes_per_second, Some(10 << 20));
     assert_eq!(offsite.download_bytes_per_second, Some(50 << 20));
-    assert!(matches!(&offsite.credentials["secret_access_key"], SecretSource::Environment(e) if e == "OFFSITE_SECRET_KEY"));
+    assert!(
+        matches!(&offsite.credentials["secret_access_key"], SecretSource::Environment(e) if e == "OFFSITE_SECRET_KEY")
+    );
     assert_eq!(config.warnings(), []);
     let definition = config.definition("everyone").expect("everyone");
     assert_eq!(definition.tenant.id, "contoso.onmicrosoft.com");
@@ -49,7 +52,8 @@ fn the_example_shows_every_key() {
     let text = include_str!("../../../docs/config.toml");
     let shows = |key: &str| text.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{key} = ")));
     // A complaint about an unknown key lists the known ones, so no list of ours can be out of date.
-    let retention = format!("{TENANT}{DESTINATION}[sets.a]\ntenant = \"contoso\"\ndestination = \"nas\"\nretention.zzz = 1\n");
+    let retention =
+        format!("{TENANT}{DESTINATION}[sets.a]\ntenant = \"contoso\"\ndestination = \"nas\"\nretention.zzz = 1\n");
     let mut seen = 0;
     for table in ["[tenants.a]\nzzz = 1\n", "[destinations.a]\nzzz = 1\n", "[sets.a]\nzzz = 1\n", &retention] {
         let complaint = complaint(table);
@@ -67,9 +71,12 @@ fn the_example_shows_every_key() {
 
 #[test]
 fn what_is_left_out_has_its_default() {
-    let config = read(&format!("{TENANT}{DESTINATION}[sets.all]\ntenant = \"contoso\"\ndestination = \"nas\"\n")).expect("good");
+    let config =
+        read(&format!("{TENANT}{DESTINATION}[sets.all]\ntenant = \"contoso\"\ndestination = \"nas\"\n")).expect("good");
     let set = config.set("all").expect("all");
-    assert!(set.selection.selects("anyone@anywhere", Workload::Mail) && set.selection.selects("x@y", Workload::OneDrive));
+    assert!(
+        set.selection.selects("anyone@anywhere", Workload::Mail) && set.selection.selects("x@y", Workload::OneDrive)
+    );
     assert!(set.retention.is_empty() && !set.options.recoverable_items);
     assert!(config.destination("nas").expect("nas").password.is_none());
     assert!(read("").expect("an empty file is good").sets.is_empty());
@@ -82,7 +89,9 @@ fn relative_paths_begin_at_the_file() {
          [destinations.b]\nurl = \"repo\"\npassword_file = \"pw\"\n[destinations.c]\nurl = \"s3://bucket\"\n",
     )
     .expect("good");
-    let SignIn::Certificate { certificate_file, private_key_file } = &config.tenants["a"].sign_in else { panic!("certificate") };
+    let SignIn::Certificate { certificate_file, private_key_file } = &config.tenants["a"].sign_in else {
+        panic!("certificate")
+    };
     assert_eq!(certificate_file, Path::new("/etc/tv/a.crt"));
     assert_eq!(private_key_file, Path::new("/k/a.key"));
     assert_eq!(config.destinations["b"].url, "/etc/tv/repo");
@@ -98,7 +107,9 @@ fn an_unknown_key_is_named_with_its_line_and_the_nearest() {
     );
     assert_complaint("\n\n[tenant.contoso]\n", &["line 3: unknown key 'tenant'", "Did you mean 'tenants'?"]);
     assert_complaint(
-        &format!("{TENANT}{DESTINATION}[sets.a]\ntenant = \"contoso\"\ndestination = \"nas\"\n[sets.a.retention]\nkeep-dayly = 3\n"),
+        &format!(
+            "{TENANT}{DESTINATION}[sets.a]\ntenant = \"contoso\"\ndestination = \"nas\"\n[sets.a.retention]\nkeep-dayly = 3\n"
+        ),
         &["line 11: unknown key 'keep-dayly'", "Did you mean 'keep-daily'?"],
     );
     assert_complaint(
@@ -216,9 +227,11 @@ fn secrets_open_to_others_are_warned_about() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("tenantvault.toml");
     let secret = folder.path().join("secret");
-    let mode = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("chmod");
+    let mode =
+        |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("chmod");
     std::fs::write(&secret, "s").expect("it writes");
-    std::fs::write(&path, TENANT.replace("client_secret_env = \"S\"", "client_secret_file = \"secret\"")).expect("it writes");
+    std::fs::write(&path, TENANT.replace("client_secret_env = \"S\"", "client_secret_file = \"secret\""))
+        .expect("it writes");
     for (bits, warnings) in [(0o600, 0), (0o640, 0), (0o644, 1), (0o602, 1)] {
         mode(&secret, bits);
         mode(&path, 0o644);

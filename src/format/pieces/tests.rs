@@ -19,7 +19,10 @@ fn encode(bytes: &[u8], line: u16, crlf: bool) -> Vec<u8> {
 }
 
 fn decoded_parts<'a>(parts: &'a [Part<'_>]) -> Vec<&'a [u8]> {
-    parts.iter().filter_map(|p| if let Part::Base64 { decoded, .. } = p { Some(decoded.as_slice()) } else { None }).collect()
+    parts
+        .iter()
+        .filter_map(|p| if let Part::Base64 { decoded, .. } = p { Some(decoded.as_slice()) } else { None })
+        .collect()
 }
 
 fn assert_exact(bytes: &[u8], min_decoded: usize) -> Vec<Part<'_>> {

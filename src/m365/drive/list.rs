@@ -292,7 +292,8 @@ impl Round<'_> {
             if there || id == self.root {
                 continue;
             }
-            self.known_gap(&id, "not-listed", "The folder holds items but is not in the list of the drive".to_owned()).await?;
+            self.known_gap(&id, "not-listed", "The folder holds items but is not in the list of the drive".to_owned())
+                .await?;
         }
         Ok(())
     }

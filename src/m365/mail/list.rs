@@ -6,13 +6,14 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use futures::{StreamExt, TryStreamExt};
+
 use super::MailOptions;
 use super::api::Api;
 use super::folders::{Folder, Folders, read};
 use super::model::{Plan, Told, message, plan};
 use crate::error::{Error, Result};
 use crate::format::collection::{Cursors, Gap};
-use crate::format::record::{ItemKind, Record};
+use crate::format::record::ItemKind;
 use crate::graph::{DeltaPages, Page};
 use crate::m365::contents::{Trouble, is_over_quota, trouble};
 use crate::m365::door::{Change, ChangesEnd, Contents, Known, Previous, Sink, Wanted};
@@ -172,12 +173,7 @@ impl Round<'_> {
         self.sink.change(Change::Gap(gap)).await
     }
 
-    async fn read_folder(
-        &mut self,
-        number: u32,
-        folder: &Folder,
-        first: FirstPage,
-    ) -> Result<FolderEnd, Stop> {
+    async fn read_folder(&mut self, number: u32, folder: &Folder, first: FirstPage) -> Result<FolderEnd, Stop> {
         let mut again = None;
         self.taken = 0;
         self.seen.begin_walk();
@@ -340,7 +336,7 @@ impl Round<'_> {
         let contents = match plan {
             Plan::Nothing if first_telling => return Ok(()),
             Plan::Nothing | Plan::Keep => Contents::Keep,
-            Plan::Fetch => Contents::Fetch(Box::new(wanted(&record))),
+            Plan::Fetch => Contents::Fetch(Box::new(Wanted::of(record.clone()))),
         };
         self.sink.change(Change::Put { record: Box::new(record), properties, contents }).await
     }
@@ -427,10 +423,6 @@ async fn first_page(api: Api, number: u32, folder: Folder) -> (u32, Folder, Firs
     let mut pages = api.messages(&folder.id, Some(&link), None);
     let first = pages.next().await;
     (number, folder, Some((pages, first)))
-}
-
-fn wanted(record: &Record) -> Wanted {
-    Wanted { record: record.clone(), download_url: None, source_hash: String::new() }
 }
 
 /// What stops the reading of a folder.

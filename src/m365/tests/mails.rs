@@ -28,8 +28,12 @@ fn assert_equal(state: &State, truth: &ExpectedMailbox, with_recoverable: bool) 
     }
     let messages: BTreeMap<&str, _> =
         truth.messages.iter().filter(|m| with_recoverable || !m.recoverable).map(|m| (m.id.as_str(), m)).collect();
-    let kept: BTreeMap<&str, _> =
-        state.items.iter().filter(|(_, i)| i.record.kind == ItemKind::Message).map(|(id, i)| (id.as_str(), i)).collect();
+    let kept: BTreeMap<&str, _> = state
+        .items
+        .iter()
+        .filter(|(_, i)| i.record.kind == ItemKind::Message)
+        .map(|(id, i)| (id.as_str(), i))
+        .collect();
     assert_eq!(kept.keys().collect::<Vec<_>>(), messages.keys().collect::<Vec<_>>(), "messages");
     assert!(messages.len() > 10);
     for (id, message) in &messages {
@@ -145,9 +149,8 @@ async fn one_folder_that_lost_its_token_is_compared_alone() {
 async fn recoverable_items_are_read_when_asked_for() {
     let tenant = Tenant::tiny().await;
     let user = tenant.sim.expected().users.iter().find(|u| u.mailbox.is_some()).unwrap().clone();
-    let mail = |recoverable_items| {
-        Mail::new(tenant.client.clone(), &user.id, &user.upn, MailOptions { recoverable_items })
-    };
+    let mail =
+        |recoverable_items| Mail::new(tenant.client.clone(), &user.id, &user.upn, MailOptions { recoverable_items });
     let mut state = State::default();
     for _ in 0..4 {
         state.run(&mail(true)).await.unwrap();
@@ -168,7 +171,9 @@ async fn a_damaged_message_is_a_gap_and_is_tried_again_until_it_can_be_read() {
     let mut state = State::default();
     state.run(&*mail).await.unwrap();
     let gaps = state.gaps.clone();
-    assert!(gaps.len() > 2 && gaps.iter().all(|g| g.reason == "damaged-at-source" && g.kind == Some(ItemKind::Message)));
+    assert!(
+        gaps.len() > 2 && gaps.iter().all(|g| g.reason == "damaged-at-source" && g.kind == Some(ItemKind::Message))
+    );
     assert!(gaps.iter().all(|g| state.items[&g.id].record.version.is_empty()), "listed, without contents");
     let run = state.run(&*mail).await.unwrap();
     let (tried, missing): (BTreeSet<String>, BTreeSet<String>) =

@@ -166,7 +166,7 @@ impl Known for KnownRecords {
 /// A change on its way to the trees.
 enum Step {
     Remove(String),
-    Put { record: Box<Record>, streams: Vec<PendingStream>, source_hash: String, kept: bool },
+    Put { record: Box<Record>, streams: Vec<PendingStream>, source_hash: String },
     Fetching { record: Box<Record>, properties: Bytes, job: JoinHandle<Result<(Fetched, ItemSink)>> },
 }
 
@@ -222,16 +222,16 @@ impl<'a> Intake<'a> {
                 let old = self.current(&record.id).await?;
                 self.gaps.push(gap);
                 let record = Box::new(without_contents(*record, old.as_ref()));
-                Step::Put { record, streams: of_properties(properties), source_hash: String::new(), kept: true }
+                Step::Put { record, streams: of_properties(properties), source_hash: String::new() }
             }
             Contents::Keep => {
                 let mut record = record;
                 let old = self.current(&record.id).await?;
                 let streams = old.map(|o| o.streams).unwrap_or_default();
                 record.streams = streams.into_iter().filter(|s| s.role != StreamRole::Properties).collect();
-                Step::Put { record, streams: of_properties(properties), source_hash: String::new(), kept: true }
+                Step::Put { record, streams: of_properties(properties), source_hash: String::new() }
             }
-            _ => Step::Put { record, streams: of_properties(properties), source_hash: String::new(), kept: false },
+            _ => Step::Put { record, streams: of_properties(properties), source_hash: String::new() },
         };
         self.push(step).await
     }
@@ -274,7 +274,7 @@ impl<'a> Intake<'a> {
                 self.editor.remove(&id);
                 Ok(())
             }
-            Step::Put { record, streams, source_hash, kept: _ } => self.place(*record, streams, &source_hash).await,
+            Step::Put { record, streams, source_hash } => self.place(*record, streams, &source_hash).await,
             Step::Fetching { record, properties, job } => {
                 let (fetched, sink) = job.await.map_err(|e| Error::internal("A fetch ended early").with_source(e))??;
                 self.take_fetched(record, properties, fetched, sink).await

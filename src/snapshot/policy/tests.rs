@@ -13,7 +13,7 @@ fn id(number: usize) -> SnapshotId {
 
 /// Snapshots at these UTC times.
 fn at(times: &[&str]) -> Vec<SnapshotFacts> {
-    let time = |text: &str| text.parse::<DateTime>().expect(text).to_zoned(TimeZone::UTC).expect(text);
+    let time = |text: &str| text.parse::<DateTime>().expect(text).to_zoned_datetime(TimeZone::UTC).expect(text);
     times
         .iter()
         .enumerate()
@@ -52,15 +52,18 @@ fn kept(rules: &str, zone: &TimeZone, snapshots: &[SnapshotFacts]) -> Vec<String
 
 #[test]
 fn days_keep_the_newest_of_each_day_and_the_oldest_of_all() {
-    let list = at(&["2026-11-01T08:00", "2026-11-01T20:00", "2026-11-02T08:00", "2026-11-02T20:00", "2026-11-03T08:00"]);
-    assert_eq!(
-        kept("keep-daily = 2", &TimeZone::UTC, &list),
-        ["2026-11-03T08:00: daily", "2026-11-02T20:00: daily"]
-    );
+    let list =
+        at(&["2026-11-01T08:00", "2026-11-01T20:00", "2026-11-02T08:00", "2026-11-02T20:00", "2026-11-03T08:00"]);
+    assert_eq!(kept("keep-daily = 2", &TimeZone::UTC, &list), ["2026-11-03T08:00: daily", "2026-11-02T20:00: daily"]);
     // Three days are there; the fourth of the count goes to the oldest snapshot.
     assert_eq!(
         kept("keep-daily = 4", &TimeZone::UTC, &list),
-        ["2026-11-03T08:00: daily", "2026-11-02T20:00: daily", "2026-11-01T20:00: daily", "2026-11-01T08:00: oldest daily"]
+        [
+            "2026-11-03T08:00: daily",
+            "2026-11-02T20:00: daily",
+            "2026-11-01T20:00: daily",
+            "2026-11-01T08:00: oldest daily"
+        ]
     );
     assert_eq!(
         kept("keep-daily = 3", &TimeZone::UTC, &list),
@@ -71,10 +74,7 @@ fn days_keep_the_newest_of_each_day_and_the_oldest_of_all() {
 #[test]
 fn the_zone_decides_where_a_day_ends() {
     let list = at(&["2026-11-01T22:30", "2026-11-01T23:30", "2026-11-02T00:30"]);
-    assert_eq!(
-        kept("keep-daily = 2", &TimeZone::UTC, &list),
-        ["2026-11-02T00:30: daily", "2026-11-01T23:30: daily"]
-    );
+    assert_eq!(kept("keep-daily = 2", &TimeZone::UTC, &list), ["2026-11-02T00:30: daily", "2026-11-01T23:30: daily"]);
     // In Berlin 23:30 UTC is half past midnight of the 2nd.
     assert_eq!(
         kept("keep-daily = 2", &zone("Europe/Berlin"), &list),
@@ -85,7 +85,8 @@ fn the_zone_decides_where_a_day_ends() {
 #[test]
 fn the_hour_that_a_clock_change_repeats_counts_twice() {
     // Berlin, 25 October 2026: 02:30 CEST is 00:30 UTC, 02:30 CET is 01:30 UTC.
-    let list = at(&["2026-10-24T23:30", "2026-10-25T00:30", "2026-10-25T01:30", "2026-10-25T01:40", "2026-10-25T02:30"]);
+    let list =
+        at(&["2026-10-24T23:30", "2026-10-25T00:30", "2026-10-25T01:30", "2026-10-25T01:40", "2026-10-25T02:30"]);
     assert_eq!(
         kept("keep-hourly = 3", &zone("Europe/Berlin"), &list),
         ["2026-10-25T02:30: hourly", "2026-10-25T01:40: hourly", "2026-10-25T00:30: hourly"]
@@ -111,7 +112,8 @@ fn the_hour_that_a_clock_change_skips_is_not_missed() {
 #[test]
 fn iso_weeks_run_across_the_turn_of_the_year() {
     // 2020 has a week 53: Monday 28 December 2020 to Sunday 3 January 2021. 4 January is week 1 of 2021.
-    let list = at(&["2020-12-27T12:00", "2020-12-28T12:00", "2020-12-31T12:00", "2021-01-03T12:00", "2021-01-04T12:00"]);
+    let list =
+        at(&["2020-12-27T12:00", "2020-12-28T12:00", "2020-12-31T12:00", "2021-01-03T12:00", "2021-01-04T12:00"]);
     assert_eq!(
         kept("keep-weekly = 3", &TimeZone::UTC, &list),
         ["2021-01-04T12:00: weekly", "2021-01-03T12:00: weekly", "2020-12-27T12:00: weekly"]
@@ -136,7 +138,12 @@ fn months_quarters_and_years_take_the_last_of_each() {
     ]);
     assert_eq!(
         kept("keep-monthly = 4", &TimeZone::UTC, &list),
-        ["2025-04-01T12:00: monthly", "2025-03-31T12:00: monthly", "2025-01-01T00:00: monthly", "2024-12-31T23:59: monthly"]
+        [
+            "2025-04-01T12:00: monthly",
+            "2025-03-31T12:00: monthly",
+            "2025-01-01T00:00: monthly",
+            "2024-12-31T23:59: monthly"
+        ]
     );
     assert_eq!(
         kept("keep-quarterly = 4", &TimeZone::UTC, &list),
@@ -165,7 +172,8 @@ fn rules_add_up_and_say_so() {
 
 #[test]
 fn within_counts_back_from_the_newest_by_the_calendar() {
-    let list = at(&["2024-01-31T11:00", "2024-02-28T12:00", "2024-02-29T12:00", "2024-02-29T13:00", "2024-03-31T12:00"]);
+    let list =
+        at(&["2024-01-31T11:00", "2024-02-28T12:00", "2024-02-29T12:00", "2024-02-29T13:00", "2024-03-31T12:00"]);
     // A month before 31 March 2024 is 29 February, its last day; what is exactly as old goes.
     assert_eq!(
         kept("keep-within = \"1m\"", &TimeZone::UTC, &list),

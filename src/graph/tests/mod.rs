@@ -1,0 +1,8 @@
+//! The client against a tiny server over loopback: what it promises when answers fail, and where its token goes.
+
+mod delta;
+mod download;
+mod errors;
+mod server;
+mod sign_in;
+mod transport;
