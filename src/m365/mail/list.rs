@@ -44,6 +44,7 @@ pub(super) async fn changes(
         removed: BTreeSet::new(),
         disputed: BTreeSet::new(),
         taken: 0,
+        unread: false,
         resynced: folders.resynced,
     };
     round.put_folders(&folders).await?;
@@ -74,6 +75,8 @@ struct Round<'a> {
     disputed: BTreeSet<String>,
     /// Messages that were passed on from the folder that is being read.
     taken: u64,
+    /// Some folder could not be read: what left another one may be there.
+    unread: bool,
     resynced: bool,
 }
 
@@ -159,7 +162,11 @@ impl Round<'_> {
     }
 
     async fn folder_gap(&mut self, folder: &Folder, error: Error) -> Result<()> {
-        let Trouble::Gap { reason, text } = trouble(&error) else { return Err(error) };
+        let (reason, text) = match trouble(&error) {
+            Trouble::Gap { reason, text } => (reason, text),
+            Trouble::Resync { .. } => ("resync", "The service gave up its list of the folder twice".to_owned()),
+            Trouble::Gone | Trouble::Fatal => return Err(error),
+        };
         let name = self.known.record(&folder.id).await?.map(|record| record.name).unwrap_or_default();
         let gap = Gap {
             collection: self.collection.to_owned(),
@@ -170,6 +177,7 @@ impl Round<'_> {
             text,
             since_us: 0,
         };
+        self.unread = true;
         self.sink.change(Change::Gap(gap)).await
     }
 
@@ -344,7 +352,7 @@ impl Round<'_> {
     /// Asks each message that two folders claim where it is.
     async fn settle_disputes(&mut self) -> Result<()> {
         for id in std::mem::take(&mut self.disputed) {
-            self.ask(&id).await?;
+            self.ask(&id, false).await?;
         }
         Ok(())
     }
@@ -354,14 +362,14 @@ impl Round<'_> {
         for id in retry {
             let is_folder = self.numbers.contains_key(id);
             if !id.is_empty() && !is_folder && !self.seen.was_told(id) && !self.removed.contains(id) {
-                self.ask(id).await?;
+                self.ask(id, false).await?;
             }
         }
         Ok(())
     }
 
-    /// Asks for one message by its id.
-    async fn ask(&mut self, id: &str) -> Result<()> {
+    /// Asks for one message by its id; `left`: the folder where it was known has told that it left.
+    async fn ask(&mut self, id: &str, left: bool) -> Result<()> {
         let value = match self.api.message(id).await {
             Ok(value) => value,
             Err(error) => {
@@ -380,7 +388,7 @@ impl Round<'_> {
         let number_of = |folder: &str| self.numbers.get(folder).copied();
         let claimed = text(&value, &["parentFolderId"]).and_then(number_of);
         let seen = self.seen.get(id).map(|seen| seen.place);
-        let last = known.as_ref().and_then(|record| number_of(&record.parent));
+        let last = known.as_ref().filter(|_| !left).and_then(|record| number_of(&record.parent));
         let place = claimed.or(seen).or(last);
         let folder = place.and_then(|number| Some((number, self.folders.get(number as usize)?)));
         match folder.and_then(|(number, folder)| Some((number, message(&value, folder)?))) {
@@ -409,6 +417,11 @@ impl Round<'_> {
 
     /// Lets go of what was held as removed.
     async fn remove(&mut self) -> Result<()> {
+        if self.unread {
+            for id in std::mem::take(&mut self.removed) {
+                self.ask(&id, true).await?;
+            }
+        }
         for id in std::mem::take(&mut self.removed) {
             self.sink.change(Change::Remove { id }).await?;
         }

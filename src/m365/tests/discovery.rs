@@ -1,7 +1,6 @@
 use std::collections::BTreeSet;
 
 use super::Tenant;
-use crate::m365::Workload;
 use crate::m365::discover::{CoverageState, Selection};
 
 fn selection(users: &[&str]) -> Selection {
@@ -76,5 +75,4 @@ async fn a_whole_idle_run_keeps_to_its_requests() {
     // The user, the inbox, the drives; the folders, each folder; the drive.
     assert_eq!(tenant.sim.stats().requests, 3 + 1 + folders + 1);
     assert_eq!(states.len(), 2);
-    let _ = Workload::Mail;
 }

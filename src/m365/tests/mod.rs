@@ -32,8 +32,9 @@ impl Tenant {
         Self { sim, client }
     }
 
+    /// A small tenant that nobody joins and nobody leaves.
     async fn tiny() -> Self {
-        Self::start(SimOptions::tiny()).await
+        Self::start(steady(1)).await
     }
 
     async fn discover(&self, selection: &Selection) -> Discovery {
@@ -57,6 +58,13 @@ impl Tenant {
         self.inject(FaultKind::Truncate, "", 0.05);
         self.inject(FaultKind::TooManyRequests { retry_after: 0.01 }, "", 0.05);
     }
+}
+
+/// A small tenant from a seed, that nobody joins and nobody leaves.
+fn steady(seed: u64) -> SimOptions {
+    let mut options = SimOptions { seed, messages: 90, ..SimOptions::tiny() };
+    options.script.staff = false;
+    options
 }
 
 /// The user's id in a collection's key.
