@@ -61,8 +61,9 @@ fn line_encoder_writes_what_others_write() {
 
 #[test]
 fn an_attachment_is_found_with_its_exact_bytes() {
-    let attachment = noise(5 << 20, 1);
     for (line, crlf) in [(76, true), (76, false), (60, true), (72, false), (996, true), (4, false)] {
+        // 5 MB once; the other forms with less.
+        let attachment = noise(if (line, crlf) == (76, true) { 5 << 20 } else { 100_000 }, 1);
         let end = if crlf { "\r\n" } else { "\n" };
         let mut mail = format!("Subject: x{end}Content-Transfer-Encoding: base64{end}{end}").into_bytes();
         let head = mail.len();
