@@ -145,6 +145,16 @@ fn small_runs_and_single_lines_stay_raw() {
 }
 
 #[test]
+fn a_run_right_behind_one_that_is_too_small_is_found() {
+    let large = noise(57 * 20, 12);
+    for lines in 1..6 {
+        let text = [encode(&noise(45 * lines, 13), 60, true), encode(&large, 76, true), b"\r\n".to_vec()].concat();
+        let parts = assert_exact(&text, 300);
+        assert_eq!(decoded_parts(&parts), [large.as_slice()], "{lines} lines before");
+    }
+}
+
+#[test]
 fn words_in_columns_are_not_taken_for_attachments() {
     let text = "The quick brown fox jumps over the lazy dog, and so on; and so on.\r\n".repeat(500);
     assert_eq!(assert_exact(text.as_bytes(), 64).len(), 1);
