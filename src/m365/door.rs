@@ -274,7 +274,8 @@ mod tests {
 
     #[test]
     fn what_is_no_key_is_refused() {
-        for text in ["", "users", "users//mail", "users/a/post", "users/a/mail/", "users/a/mail/b/c", "users/%41/mail"] {
+        for text in ["", "users", "users//mail", "users/a/post", "users/a/mail/", "users/a/mail/b/c", "users/%41/mail"]
+        {
             assert!(text.parse::<CollectionKey>().is_err(), "{text}");
         }
     }

@@ -67,8 +67,12 @@ impl Known for State {
     }
 
     async fn children(&self, parent: &str) -> Result<BoxStream<'_, Result<String>>> {
-        let ids: Vec<_> =
-            self.items.values().filter(|item| item.record.parent == parent).map(|item| item.record.id.clone()).collect();
+        let ids: Vec<_> = self
+            .items
+            .values()
+            .filter(|item| item.record.parent == parent)
+            .map(|item| item.record.id.clone())
+            .collect();
         Ok(futures::stream::iter(ids).map(Ok).boxed())
     }
 
@@ -93,7 +97,12 @@ struct InMemory(BTreeMap<StreamRole, Bytes>);
 
 #[async_trait]
 impl ContentSink for InMemory {
-    async fn store(&mut self, role: StreamRole, _: Option<u64>, bytes: BoxStream<'static, Result<Bytes>>) -> Result<()> {
+    async fn store(
+        &mut self,
+        role: StreamRole,
+        _: Option<u64>,
+        bytes: BoxStream<'static, Result<Bytes>>,
+    ) -> Result<()> {
         self.0.remove(&role);
         let chunks: Vec<Bytes> = bytes.try_collect().await?;
         self.0.insert(role, Bytes::from(chunks.concat()));

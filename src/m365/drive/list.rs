@@ -160,29 +160,12 @@ impl Round<'_> {
                 Ok(())
             }
             Some(Row::There(told)) => {
-                let told = self.with_version(*told).await?;
+                let told = with_version(self.api, &self.root, *told).await?;
                 if incremental {
                     self.placed.insert(told.record.id.clone(), told.record.parent.clone());
                 }
                 self.take_item(told, false).await
             }
-        }
-    }
-
-    /// Where a page tells neither hash nor content tag of a file, the item itself may.
-    async fn with_version(&self, told: Told) -> Result<Told> {
-        if told.record.kind != ItemKind::File || !told.record.version.is_empty() || told.malware.is_some() {
-            return Ok(told);
-        }
-        match self.api.item(&told.record.id).await {
-            Ok(value) => match row(value, &self.root) {
-                Some(Row::There(now)) => Ok(*now),
-                // Deleted meanwhile: the next reading says so.
-                _ => Ok(told),
-            },
-            // Without a version the contents are fetched, and that will fail or not by itself.
-            Err(error) if trouble(&error) == Trouble::Fatal => Err(error),
-            Err(_) => Ok(told),
         }
     }
 
@@ -309,9 +292,27 @@ impl Round<'_> {
             if there || id == self.root {
                 continue;
             }
-            self.known_gap(&id, "not-listed", "The folder holds items but is not in the list of the drive".to_owned()).await?;
+            self.known_gap(&id, "not-listed", "The folder holds items but is not in the list of the drive".to_owned())
+                .await?;
         }
         Ok(())
+    }
+}
+
+/// Where a page tells neither hash nor content tag of a file, the item itself may.
+async fn with_version(api: &Api, root: &str, told: Told) -> Result<Told> {
+    if told.record.kind != ItemKind::File || !told.record.version.is_empty() || told.malware.is_some() {
+        return Ok(told);
+    }
+    match api.item(&told.record.id).await {
+        Ok(value) => match row(value, root) {
+            Some(Row::There(now)) => Ok(*now),
+            // Deleted meanwhile: the next reading says so.
+            _ => Ok(told),
+        },
+        // Without a version the contents are fetched, and that will fail or not by itself.
+        Err(error) if trouble(&error) == Trouble::Fatal => Err(error),
+        Err(_) => Ok(told),
     }
 }
 

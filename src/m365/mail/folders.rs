@@ -120,13 +120,7 @@ impl Round {
             let link = (!link.is_empty()).then(|| link.clone());
             Some(Folder { id: id.to_owned(), shelf, known: true, link })
         });
-        Self {
-            before: before.collect(),
-            told: BTreeMap::new(),
-            gone: BTreeSet::new(),
-            link: None,
-            resynced: false,
-        }
+        Self { before: before.collect(), told: BTreeMap::new(), gone: BTreeSet::new(), link: None, resynced: false }
     }
 
     async fn ask_mailbox(&mut self, api: &Api, saved: Option<&str>) -> Result<()> {
@@ -229,7 +223,11 @@ impl Round {
             let mut again = false;
             for place in 0..self.before.len() {
                 let Some(id) = self.before.get(place).map(|folder| folder.id.clone()) else { break };
-                if self.gone.is_empty() || self.gone.contains(&id) || self.told.contains_key(&id) || settled.contains(&id) {
+                if self.gone.is_empty()
+                    || self.gone.contains(&id)
+                    || self.told.contains_key(&id)
+                    || settled.contains(&id)
+                {
                     continue;
                 }
                 let orphan = known.record(&id).await?.is_some_and(|record| self.gone.contains(&record.parent));
