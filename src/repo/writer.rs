@@ -383,8 +383,12 @@ impl Listing {
         }
         let file = index_of(&self.packs);
         let id = inner.repo.write_index_file(&file).await?;
-        let trees: Vec<BlobId> =
-            self.packs.iter().filter(|p| p.pack.kind == BlobKind::Tree).flat_map(|p| p.blobs.iter().map(|b| b.id)).collect();
+        let trees: Vec<BlobId> = self
+            .packs
+            .iter()
+            .filter(|p| p.pack.kind == BlobKind::Tree)
+            .flat_map(|p| p.blobs.iter().map(|b| b.id))
+            .collect();
         inner.repo.add_index_file(id, file);
         let mut unlisted = lock(&inner.unlisted)?;
         for tree in trees {
