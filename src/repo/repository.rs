@@ -109,7 +109,9 @@ impl Repository {
                 storage.delete(&entry.path).await?;
             }
         }
-        Self::assemble(storage, keys, config, slot, cache_root).await
+        let repo = Self::assemble(storage, keys, config, slot, cache_root)?;
+        repo.reload_index().await?;
+        Ok(repo)
     }
 
     /// Opens a repository with a passphrase, and loads its index.
@@ -117,6 +119,20 @@ impl Repository {
     /// # Errors
     /// `NoRepository`, `WrongKey`, `UnsupportedVersion`, `Corrupt`, or the storage's.
     pub async fn open(
+        storage: Arc<dyn Storage>,
+        passphrase: &Passphrase,
+        cache_root: Option<PathBuf>,
+    ) -> Result<Arc<Self>> {
+        let repo = Self::open_for_repair(storage, passphrase, cache_root).await?;
+        repo.reload_index().await?;
+        Ok(repo)
+    }
+
+    /// As [`Self::open`], but loads no index: for [`Self::repair_index`], which a damaged one must not keep from its work.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_for_repair(
         storage: Arc<dyn Storage>,
         passphrase: &Passphrase,
         cache_root: Option<PathBuf>,
@@ -129,10 +145,10 @@ impl Repository {
         if config.id != repo {
             return Err(Error::corrupt("The repository's config and the key slot belong to different repositories"));
         }
-        Self::assemble(storage, keys, config.check()?, slot, cache_root).await
+        Self::assemble(storage, keys, config.check()?, slot, cache_root)
     }
 
-    async fn assemble(
+    fn assemble(
         storage: Arc<dyn Storage>,
         keys: MasterKeys,
         config: RepoConfig,
@@ -140,7 +156,7 @@ impl Repository {
         cache_root: Option<PathBuf>,
     ) -> Result<Arc<Self>> {
         let cache = cache_root.map(|root| Cache::open(&root, &config.id)).transpose()?;
-        let repo = Arc::new(Self {
+        Ok(Arc::new(Self {
             storage,
             keys,
             config,
@@ -149,9 +165,7 @@ impl Repository {
             index: RwLock::new(Arc::new(Index::default())),
             pack_keys: Mutex::new(HashMap::new()),
             blobs: Mutex::new(BlobCache::new(BLOB_CACHE_BYTES)),
-        });
-        repo.reload_index().await?;
-        Ok(repo)
+        }))
     }
 
     /// The repository's settings.
