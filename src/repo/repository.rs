@@ -109,14 +109,34 @@ impl Repository {
                 storage.delete(&entry.path).await?;
             }
         }
-        Self::assemble(storage, keys, config, slot, cache_root).await
+        let repo = Self::assemble(storage, keys, config, slot, cache_root)?;
+        repo.reload_index().await?;
+        Ok(repo)
     }
 
     /// Opens a repository with a passphrase, and loads its index.
     ///
     /// # Errors
     /// `NoRepository`, `WrongKey`, `UnsupportedVersion`, `Corrupt`, or the storage's.
-    pub async fn open(storage: Arc<dyn Storage>, passphrase: &Passphrase, cache_root: Option<PathBuf>) -> Result<Arc<Self>> {
+    pub async fn open(
+        storage: Arc<dyn Storage>,
+        passphrase: &Passphrase,
+        cache_root: Option<PathBuf>,
+    ) -> Result<Arc<Self>> {
+        let repo = Self::open_for_repair(storage, passphrase, cache_root).await?;
+        repo.reload_index().await?;
+        Ok(repo)
+    }
+
+    /// As [`Self::open`], but loads no index: for [`Self::repair_index`], which a damaged one must not keep from its work.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_for_repair(
+        storage: Arc<dyn Storage>,
+        passphrase: &Passphrase,
+        cache_root: Option<PathBuf>,
+    ) -> Result<Arc<Self>> {
         let config = storage.get(CONFIG_PATH, SMALL_FILE_LIMIT).await.map_err(|e| no_repository(&*storage, e))?;
         check_prefix("The repository's config", FileKind::Config, &config)?;
         let (slot, secrets, repo) = unlock(&*storage, passphrase).await?;
@@ -125,10 +145,10 @@ impl Repository {
         if config.id != repo {
             return Err(Error::corrupt("The repository's config and the key slot belong to different repositories"));
         }
-        Self::assemble(storage, keys, config.check()?, slot, cache_root).await
+        Self::assemble(storage, keys, config.check()?, slot, cache_root)
     }
 
-    async fn assemble(
+    fn assemble(
         storage: Arc<dyn Storage>,
         keys: MasterKeys,
         config: RepoConfig,
@@ -136,7 +156,7 @@ impl Repository {
         cache_root: Option<PathBuf>,
     ) -> Result<Arc<Self>> {
         let cache = cache_root.map(|root| Cache::open(&root, &config.id)).transpose()?;
-        let repo = Arc::new(Self {
+        Ok(Arc::new(Self {
             storage,
             keys,
             config,
@@ -145,9 +165,7 @@ impl Repository {
             index: RwLock::new(Arc::new(Index::default())),
             pack_keys: Mutex::new(HashMap::new()),
             blobs: Mutex::new(BlobCache::new(BLOB_CACHE_BYTES)),
-        });
-        repo.reload_index().await?;
-        Ok(repo)
+        }))
     }
 
     /// The repository's settings.
@@ -416,7 +434,9 @@ impl Repository {
         }
         let owners = slots.iter().filter(|s| s.facts.right == KeyRight::Owner).count();
         if slot.facts.right == KeyRight::Owner && owners < 2 {
-            return Err(Error::invalid("The last owner's key slot cannot be removed: contents could never be read again"));
+            return Err(Error::invalid(
+                "The last owner's key slot cannot be removed: contents could never be read again",
+            ));
         }
         self.storage.delete(&key_path(id)).await
     }
@@ -428,7 +448,8 @@ impl Repository {
     pub async fn change_passphrase(&self, passphrase: &Passphrase, now_us: i64) -> Result<KeyId> {
         let slots = self.slots().await?;
         let label = slots.iter().find(|s| s.id == self.slot).map_or("", |s| s.facts.label.as_str());
-        let id = write_slot(&*self.storage, &self.config, self.keys.secrets().clone(), label, now_us, passphrase).await?;
+        let id =
+            write_slot(&*self.storage, &self.config, self.keys.secrets().clone(), label, now_us, passphrase).await?;
         self.storage.delete(&key_path(&self.slot)).await?;
         Ok(id)
     }
@@ -520,7 +541,9 @@ async fn unlock(
         (Some(e), 1) => Err(e),
         (_, 0) => Err(Error::corrupt(format!("The repository at {} has no key slots", storage.describe()))
             .with_hint("bring the folder 'keys' back from a copy: without a key slot nothing can be read")),
-        (Some(e), _) => Err(Error::new(ErrorKind::WrongKey, "No intact key slot opens with this passphrase").with_source(e)),
+        (Some(e), _) => {
+            Err(Error::new(ErrorKind::WrongKey, "No intact key slot opens with this passphrase").with_source(e))
+        }
         (None, _) => Err(Error::new(ErrorKind::WrongKey, "Wrong passphrase: no key slot opens with it")
             .with_hint("try again; capital letters and spaces count")),
     }

@@ -84,8 +84,10 @@ fn the_commands_of_the_readme_run_as_they_stand() {
 }
 
 fn assert_json(command: &str, out: &str) {
-    let lines: Vec<serde_json::Value> =
-        out.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("$ {command}: {e}: {line}"))).collect();
+    let lines: Vec<serde_json::Value> = out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("$ {command}: {e}: {line}")))
+        .collect();
     assert_eq!(lines.last().map(|line| &line["message_type"]), Some(&"summary".into()), "$ {command}");
 }
 

@@ -28,7 +28,9 @@ impl Sim {
             .expect("the simulated tenant starts");
         let mut lines = BufReader::new(process.stdout.take().expect("stdout is a pipe")).lines();
         let mut said = String::new();
-        let ready = |said: &str| said.contains("http://127.0.0.1:") && fs::read_to_string(&path).is_ok_and(|t| t.contains("[sets"));
+        let ready = |said: &str| {
+            said.contains("http://127.0.0.1:") && fs::read_to_string(&path).is_ok_and(|t| t.contains("[sets"))
+        };
         while !ready(&said) {
             said += &lines.next().unwrap_or_else(|| panic!("the simulated tenant ended: {said}")).expect("text");
         }

@@ -276,7 +276,8 @@ impl<'a> Intake<'a> {
             }
             Step::Put { record, streams, source_hash } => self.place(*record, streams, &source_hash).await,
             Step::Fetching { record, properties, job } => {
-                let (fetched, sink) = job.await.map_err(|e| Error::internal("A fetch ended early").with_source(e))??;
+                let (fetched, sink) =
+                    job.await.map_err(|e| Error::internal("A fetch ended early").with_source(e))??;
                 self.take_fetched(record, properties, fetched, sink).await
             }
         }
