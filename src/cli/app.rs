@@ -67,7 +67,11 @@ impl App {
     /// As [`Self::config`]; `NotFound` if there is none.
     pub fn need_config(&self) -> Result<&Config> {
         self.config()?.ok_or_else(|| {
-            let user = self.environment.config_folder.as_ref().map(|f| format!(" or {}", f.join(crate::cli::config::FILE_NAME).display()));
+            let user = self
+                .environment
+                .config_folder
+                .as_ref()
+                .map(|f| format!(" or {}", f.join(crate::cli::config::FILE_NAME).display()));
             Error::not_found("There is no configuration").with_hint(format!(
                 "Name one with --config or TENANTVAULT_CONFIG, or write ./tenantvault.toml{}",
                 user.unwrap_or_default()
@@ -147,7 +151,9 @@ impl App {
             return None;
         }
         let named = self.global.cache_dir.clone().or_else(|| self.environment.variable("CACHE_DIR").map(PathBuf::from));
-        named.map(|path| absolute(&self.environment.working_folder, &path)).or_else(|| self.environment.cache_folder.clone())
+        named
+            .map(|path| absolute(&self.environment.working_folder, &path))
+            .or_else(|| self.environment.cache_folder.clone())
     }
 
     /// Opens the repository that the options name.

@@ -88,7 +88,8 @@ pub fn usage(refused: &clap::Error) -> ExitCode {
     if json && refused.use_stderr() {
         let text = refused.render().to_string();
         let message = text.trim().strip_prefix("error: ").unwrap_or(text.trim());
-        let value = json!({"kind": "usage", "message": message, "causes": [], "hint": null, "retryable": false, "code": 2});
+        let value =
+            json!({"kind": "usage", "message": message, "causes": [], "hint": null, "retryable": false, "code": 2});
         let _ = output::write_json(&mut std::io::stderr().lock(), "error", &value);
     } else {
         let _ = refused.print();

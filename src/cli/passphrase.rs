@@ -174,7 +174,8 @@ fn confirm(app: &App, passphrase: &Passphrase) -> Result<()> {
         }
         writeln!(stderr, "That is not it.").map_err(cannot)?;
     }
-    Err(Error::invalid("The key was not typed back: nothing was made").with_hint("Begin again; there will be another key"))
+    Err(Error::invalid("The key was not typed back: nothing was made")
+        .with_hint("Begin again; there will be another key"))
 }
 
 /// The text that shows a key, once.

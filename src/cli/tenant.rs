@@ -23,11 +23,14 @@ pub fn client(config: &Config, name: &str, budget: Option<Arc<Budget>>, monitor:
         )?,
     };
     let credential = match &tenant.sign_in {
-        SignIn::Secret(source) => Credential::secret(source.resolve(&format!("client secret of tenant '{name}'"))?.as_str()),
+        SignIn::Secret(source) => {
+            Credential::secret(source.resolve(&format!("client secret of tenant '{name}'"))?.as_str())
+        }
         SignIn::Certificate { certificate_file, private_key_file } => {
             let read = |what: &str, path: &Path| {
-                std::fs::read_to_string(path)
-                    .map_err(|e| Error::io(format!("The {what} {} of tenant '{name}' cannot be read", path.display()), e))
+                std::fs::read_to_string(path).map_err(|e| {
+                    Error::io(format!("The {what} {} of tenant '{name}' cannot be read", path.display()), e)
+                })
             };
             Credential::certificate(read("certificate", certificate_file)?, read("private key", private_key_file)?)
         }

@@ -77,7 +77,10 @@ impl FromStr for Percent {
         let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit() || b == b'.');
         match number.parse::<f64>() {
             Ok(percent) if digits && (0.0..=100.0).contains(&percent) => Ok(Self(percent)),
-            _ => Err(Error::invalid(format!("'{}' is not a percentage", text.escape_debug())).with_hint("Write 0% to 100%")),
+            _ => {
+                Err(Error::invalid(format!("'{}' is not a percentage", text.escape_debug()))
+                    .with_hint("Write 0% to 100%"))
+            }
         }
     }
 }
@@ -112,7 +115,9 @@ mod tests {
 
     #[test]
     fn durations_and_percentages_are_read_as_written() {
-        for (text, seconds) in [("0", 0), ("24h", 86_400), ("90m", 5_400), ("2d12h", 216_000), ("1w", 604_800), ("0s", 0)] {
+        for (text, seconds) in
+            [("0", 0), ("24h", 86_400), ("90m", 5_400), ("2d12h", 216_000), ("1w", 604_800), ("0s", 0)]
+        {
             assert_eq!(text.parse::<Span>().expect(text).us, seconds * 1_000_000, "{text}");
         }
         for bad in ["", "24", "h", "1x", "-1h", "1.5h", "99999999999999999999h", "9999999999999w"] {

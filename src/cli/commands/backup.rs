@@ -62,8 +62,7 @@ pub async fn run(args: Args, app: &App) -> Result<Outcome> {
     if !app.screen.captured {
         interrupt::watch(&stop, "Stopping: finishing what is under way, then writing an incomplete snapshot.");
     }
-    let mut run =
-        Run { app, config, args: &args, stop, budgets: HashMap::new(), repositories: HashMap::new() };
+    let mut run = Run { app, config, args: &args, stop, budgets: HashMap::new(), repositories: HashMap::new() };
     let (mut outcome, mut failed) = (Outcome::Done, None);
     for (number, name) in args.sets.iter().enumerate() {
         match run.set(name).await {
@@ -141,7 +140,13 @@ fn outcome_of(report: &BackupReport) -> Outcome {
 
 fn show(app: &App, set: &str, report: &BackupReport, took: std::time::Duration) -> Result<()> {
     let (screen, totals) = (&app.screen, &report.totals);
-    let state = if report.stopped { " (incomplete: stopped)" } else if report.complete { "" } else { " (incomplete)" };
+    let state = if report.stopped {
+        " (incomplete: stopped)"
+    } else if report.complete {
+        ""
+    } else {
+        " (incomplete)"
+    };
     screen.report(format!(
         "Snapshot {} of set '{set}'{state}: {} in {}",
         report.snapshot.short(),

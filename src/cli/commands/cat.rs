@@ -40,7 +40,9 @@ pub async fn run(args: Args, app: &App) -> Result<Outcome> {
             .with_hint("Name an item in it; ls lists it, export writes it out"));
     };
     let stream = if args.properties {
-        record.stream(StreamRole::Properties).ok_or_else(|| Error::not_found(format!("No properties are kept of '{path}'")))?
+        record
+            .stream(StreamRole::Properties)
+            .ok_or_else(|| Error::not_found(format!("No properties are kept of '{path}'")))?
     } else {
         read::main_stream(&record)?
     };

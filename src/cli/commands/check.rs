@@ -51,7 +51,10 @@ fn show(app: &App, report: &CheckReport) -> Result<()> {
         let word = if finding.error { "Error" } else { "Note" };
         screen.line(format!("{word}: {} {}", finding.object, output::plain(&finding.text)))?;
         let pack = finding.pack.map(|id| id.to_string());
-        screen.record("finding", &json!({"error": finding.error, "object": finding.object, "pack": pack, "message": finding.text}))?;
+        screen.record(
+            "finding",
+            &json!({"error": finding.error, "object": finding.object, "pack": pack, "message": finding.text}),
+        )?;
     }
     for item in &report.items {
         screen.line(format!("Touched: {}", output::plain(item)))?;

@@ -83,7 +83,8 @@ fn value(config: &Config) -> Value {
         });
     }
     for (name, destination) in &config.destinations {
-        let credentials: Vec<String> = destination.credentials.iter().map(|(k, s)| format!("{k}: {}", source(s))).collect();
+        let credentials: Vec<String> =
+            destination.credentials.iter().map(|(k, s)| format!("{k}: {}", source(s))).collect();
         out["destinations"][name] = json!({
             "url": destination.url,
             "password": destination.password.as_ref().map(source),

@@ -195,7 +195,9 @@ impl Demo<'_> {
     fn user(&self) -> Result<String> {
         let users = self.handle.expected().users;
         let mailbox = users.into_iter().find(|user| user.mailbox.is_some());
-        mailbox.map(|user| user.upn).ok_or_else(|| Error::invalid("The tenant has no mailbox").with_hint("Use --users 1 or more"))
+        mailbox
+            .map(|user| user.upn)
+            .ok_or_else(|| Error::invalid("The tenant has no mailbox").with_hint("Use --users 1 or more"))
     }
 
     fn conclude(&self, args: &Args, began: Instant) -> Result<()> {
@@ -229,7 +231,8 @@ fn program() -> String {
     let this = std::env::current_exe().ok();
     let same = |found: PathBuf| found.canonicalize().ok() == this.as_deref().and_then(|p| p.canonicalize().ok());
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let in_path = std::env::split_paths(&path).map(|dir| dir.join("tenantvault")).find(|p| p.is_file()).is_some_and(same);
+    let in_path =
+        std::env::split_paths(&path).map(|dir| dir.join("tenantvault")).find(|p| p.is_file()).is_some_and(same);
     match this {
         Some(this) if !in_path => this.display().to_string(),
         _ => "tenantvault".to_owned(),

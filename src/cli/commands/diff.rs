@@ -79,7 +79,9 @@ fn show(app: &App, difference: &Difference, counts: &mut Counts) -> Result<()> {
     *count += 1;
     if app.screen.json {
         let mut line = json!({"change": word, "kind": kind_word(difference.record.kind)});
-        if let (Some(line), Some(item)) = (line.as_object_mut(), value(&difference.path, Some(&difference.record)).as_object()) {
+        if let (Some(line), Some(item)) =
+            (line.as_object_mut(), value(&difference.path, Some(&difference.record)).as_object())
+        {
             line.extend(item.clone());
             if let Some(old) = &difference.old_path {
                 line.insert("old_path".into(), old.as_str().into());

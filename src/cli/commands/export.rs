@@ -52,7 +52,8 @@ pub async fn run(args: Args, app: &App) -> Result<Outcome> {
     let result = export(&view, &place, &dir, options, &*monitor, &stop).await;
     monitor.finish();
     let report = result?;
-    let skipped = if report.skipped > 0 { format!("; {} there already", output::number(report.skipped)) } else { String::new() };
+    let skipped =
+        if report.skipped > 0 { format!("; {} there already", output::number(report.skipped)) } else { String::new() };
     app.screen.report(format!(
         "Exported {} and {}, {}, to {}{skipped}",
         output::count(report.files, "file", "files"),

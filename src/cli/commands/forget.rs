@@ -139,7 +139,10 @@ async fn by_name(args: &Args, app: &App, repo: &Repository, snapshots: &[Snapsho
         let word = if args.dry_run { "Would forget" } else { "Forgot" };
         let (id, time) = (snapshot.id.short(), app.screen.time(snapshot.file.time_us));
         app.screen.report(format!("{word} snapshot {id} of set '{}', {time}", snapshot.file.set_name))?;
-        app.screen.record("snapshot", &json!({"action": "remove", "id": snapshot.id.to_string(), "set": snapshot.file.set_name}))?;
+        app.screen.record(
+            "snapshot",
+            &json!({"action": "remove", "id": snapshot.id.to_string(), "set": snapshot.file.set_name}),
+        )?;
     }
     summary(args, app, chosen.len(), snapshots.len() - chosen.len())
 }
@@ -188,8 +191,10 @@ fn check_sets(wanted: &[String], snapshots: &[Snapshot]) -> Result<()> {
         if !snapshots.iter().any(|s| s.file.set_name == *name) {
             let known: BTreeSet<&str> = snapshots.iter().map(|s| s.file.set_name.as_str()).collect();
             let known: Vec<&str> = known.into_iter().collect();
-            return Err(Error::not_found(format!("There is no snapshot of a set named '{name}'"))
-                .with_hint(format!("Sets with snapshots: {}", if known.is_empty() { "none".into() } else { known.join(", ") })));
+            return Err(Error::not_found(format!("There is no snapshot of a set named '{name}'")).with_hint(format!(
+                "Sets with snapshots: {}",
+                if known.is_empty() { "none".into() } else { known.join(", ") }
+            )));
         }
     }
     Ok(())
@@ -208,7 +213,8 @@ fn show(app: &App, plan: &SetPlan, dry_run: bool) -> Result<()> {
     let screen = &app.screen;
     let mut rows: Vec<(i64, Vec<String>)> = Vec::new();
     let mut push = |facts: &SnapshotFacts, action: &str, why: &[String]| {
-        let cells = vec![action.to_owned(), facts.id.short(), screen.time(facts.time_us), output::plain(&why.join(", "))];
+        let cells =
+            vec![action.to_owned(), facts.id.short(), screen.time(facts.time_us), output::plain(&why.join(", "))];
         rows.push((facts.time_us, cells));
         let line = json!({"action": action, "id": facts.id.to_string(), "set": plan.set_name, "time_us": facts.time_us, "reasons": why});
         screen.record("snapshot", &line)

@@ -49,6 +49,8 @@ pub async fn run(args: Args, app: &App) -> Result<Outcome> {
         app.screen.report("Without its passphrase nobody can read it: keep it safe.")?;
     }
     let key = chosen.to_show.then(|| chosen.passphrase.expose_text());
-    app.screen.summary(&json!({"repository": id.to_string(), "place": where_it_is, "key_slot": repo.slot().to_string(), "key": key}))?;
+    app.screen.summary(
+        &json!({"repository": id.to_string(), "place": where_it_is, "key_slot": repo.slot().to_string(), "key": key}),
+    )?;
     Ok(Outcome::Done)
 }

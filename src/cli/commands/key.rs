@@ -162,8 +162,11 @@ fn find<'a>(slots: &'a [Slot], text: &str) -> Result<&'a Slot> {
     let mut found = slots.iter().filter(|s| !wanted.is_empty() && s.id.to_string().starts_with(&wanted));
     match (found.next(), found.next()) {
         (Some(slot), None) => Ok(slot),
-        (Some(a), Some(b)) => Err(Error::invalid(format!("'{text}' begins several keys' ids"))
-            .with_hint(format!("Give more digits: {} and {} both fit", a.id.short(), b.id.short()))),
+        (Some(a), Some(b)) => Err(Error::invalid(format!("'{text}' begins several keys' ids")).with_hint(format!(
+            "Give more digits: {} and {} both fit",
+            a.id.short(),
+            b.id.short()
+        ))),
         _ => Err(Error::not_found(format!("There is no key '{text}'")).with_hint("key list shows them")),
     }
 }

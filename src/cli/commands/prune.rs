@@ -76,7 +76,11 @@ fn show(app: &App, plan: &PrunePlan, dry_run: bool) -> Result<()> {
         screen.report("Nothing to prune")?;
     }
     if !plan.repack.is_empty() {
-        screen.report(format!("{would}copied together: {}, {}", packs(plan.repack.len()), output::size(sizes.repacked)))?;
+        screen.report(format!(
+            "{would}copied together: {}, {}",
+            packs(plan.repack.len()),
+            output::size(sizes.repacked)
+        ))?;
     }
     if !plan.delete.is_empty() {
         screen.report(format!("{would}deleted: {}, {}", packs(plan.delete.len()), output::size(sizes.deleted)))?;

@@ -37,7 +37,8 @@ pub async fn run(args: Args, app: &App) -> Result<Outcome> {
     let (packs, findings) = result?;
     for finding in &findings {
         app.screen.line(format!("{} {}", finding.object, output::plain(&finding.text)))?;
-        app.screen.record("finding", &json!({"error": finding.error, "object": finding.object, "message": finding.text}))?;
+        app.screen
+            .record("finding", &json!({"error": finding.error, "object": finding.object, "message": finding.text}))?;
     }
     app.screen.report(format!("The index is made anew: {}", output::count(packs as u64, "pack", "packs")))?;
     app.screen.summary(&json!({"packs": packs, "findings": findings.len()}))?;

@@ -34,7 +34,8 @@ pub async fn run(args: Args, app: &App) -> Result<Outcome> {
     let repo = app.open().await?;
     let listing = app.snapshots(&repo).await?;
     let wanted = |s: &&Snapshot| {
-        (args.sets.is_empty() || args.sets.contains(&s.file.set_name)) && args.tag.iter().all(|t| s.file.tags.contains(t))
+        (args.sets.is_empty() || args.sets.contains(&s.file.set_name))
+            && args.tag.iter().all(|t| s.file.tags.contains(t))
     };
     let mut chosen: Vec<&Snapshot> = listing.snapshots.iter().filter(wanted).collect();
     if let Some(latest) = args.latest {

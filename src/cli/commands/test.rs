@@ -85,7 +85,10 @@ async fn look_at(app: &App, config: &Config, name: &str, workloads: &[Workload])
             missing += 1;
         }
         app.screen.line(format!("  {word:8} {:16} {}", permission.name, output::plain(&text)))?;
-        app.screen.record("permission", &json!({"tenant": name, "permission": permission.name, "state": word, "message": text}))?;
+        app.screen.record(
+            "permission",
+            &json!({"tenant": name, "permission": permission.name, "state": word, "message": text}),
+        )?;
     }
     Ok(missing)
 }
