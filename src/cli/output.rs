@@ -145,7 +145,7 @@ pub fn size(bytes: u64) -> String {
     let exponent = (bytes.ilog2() / 10).min(6);
     let unit = UNITS.get(exponent as usize - 1).unwrap_or(&"EiB");
     // Thousandths, cut rather than rounded, so that no size reads as 1024.000 of a unit.
-    let thousandths = u128::from(bytes) * 1000 >> (10 * exponent);
+    let thousandths = (u128::from(bytes) * 1000) >> (10 * exponent);
     format!("{}.{:03} {unit}", thousandths / 1000, thousandths % 1000)
 }
 

@@ -67,7 +67,8 @@ impl Cache {
     /// Keeps a table; with too many, merges all of them into one. What cannot be written stays in memory.
     pub(crate) fn keep(&self, fresh: Vec<Table>, kept: Vec<Table>) -> Vec<Table> {
         let merge_all = fresh.len() + kept.len() > MAX_TABLES;
-        let (old, mut tables): (Vec<Table>, Vec<Table>) = if merge_all { (kept, Vec::new()) } else { (Vec::new(), kept) };
+        let (old, mut tables): (Vec<Table>, Vec<Table>) =
+            if merge_all { (kept, Vec::new()) } else { (Vec::new(), kept) };
         if fresh.is_empty() && !merge_all {
             return tables;
         }

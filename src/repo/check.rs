@@ -70,7 +70,9 @@ impl Repository {
         let listed: HashSet<PackId> = index.packs().map(|p| p.id).collect();
         for indexed in index.packs() {
             match stored.get(&indexed.id) {
-                None => findings.push(pack_error(indexed.id, "is missing: what lies in it is lost unless a copy has it")),
+                None => {
+                    findings.push(pack_error(indexed.id, "is missing: what lies in it is lost unless a copy has it"))
+                }
                 Some(size) if *size != indexed.size_bytes => {
                     let text = format!("has {size} bytes, the index expects {}", indexed.size_bytes);
                     findings.push(pack_error(indexed.id, text));
@@ -227,7 +229,12 @@ impl Repository {
                 Ok(file) => old.push((id, Some(file))),
                 Err(e) if e.kind() == ErrorKind::Corrupt => {
                     let object = format!("Index file {id}");
-                    findings.push(Finding { object, pack: None, text: format!("was damaged and is replaced: {e}"), error: false });
+                    findings.push(Finding {
+                        object,
+                        pack: None,
+                        text: format!("was damaged and is replaced: {e}"),
+                        error: false,
+                    });
                     old.push((id, None));
                 }
                 Err(e) => return Err(e),

@@ -80,9 +80,7 @@ impl Index {
 
     /// All blobs with their packs, table by table; a blob in several packs comes several times.
     pub fn blobs(&self) -> impl Iterator<Item = (&IndexedPack, IndexedBlob)> {
-        self.tables
-            .iter()
-            .flat_map(|t| t.iter().filter_map(move |b| Some((t.meta.packs.get(b.pack as usize)?, b))))
+        self.tables.iter().flat_map(|t| t.iter().filter_map(move |b| Some((t.meta.packs.get(b.pack as usize)?, b))))
     }
 
     /// The packs marked for deletion, with the time in microseconds since 1970 UTC.

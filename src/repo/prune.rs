@@ -140,7 +140,11 @@ impl PrunePlan {
 
     fn retire_unless(&mut self, id: PackId, marked_us: i64) -> bool {
         let due = self.now_us.saturating_sub(marked_us) >= self.grace_us;
-        if due { self.delete.push(id) } else { self.waiting.push(id) }
+        if due {
+            self.delete.push(id)
+        } else {
+            self.waiting.push(id)
+        }
         due
     }
 
@@ -233,8 +237,12 @@ impl PrunePlan {
         let old: Vec<IndexId> = index.files().collect();
         let gone: HashSet<PackId> = self.delete.iter().copied().collect();
         let unmarked: HashSet<PackId> = self.unmark.iter().copied().collect();
-        let mut marks: Vec<Mark> =
-            self.mark.iter().map(|&pack| Mark { pack, marked_us: self.now_us }).filter(|m| !gone.contains(&m.pack)).collect();
+        let mut marks: Vec<Mark> = self
+            .mark
+            .iter()
+            .map(|&pack| Mark { pack, marked_us: self.now_us })
+            .filter(|m| !gone.contains(&m.pack))
+            .collect();
         let listed_gone = gone.iter().any(|id| self.packs.contains_key(id));
         if !listed_gone && unmarked.is_empty() && old.len() <= MANY_INDEX_FILES {
             let mut file = index_of(new_packs);
@@ -351,7 +359,8 @@ impl Mover<'_> {
         let keys = &self.repo.keys;
         match pack.kind {
             BlobKind::Content => {
-                let sealed = pack.keys.get(blob.key as usize).ok_or_else(|| Error::corrupt(format!("{what} has no key")))?;
+                let sealed =
+                    pack.keys.get(blob.key as usize).ok_or_else(|| Error::corrupt(format!("{what} has no key")))?;
                 let builder = self.builders[0].get_or_insert_with(|| PackBuilder::for_moving(keys, 1 << 20));
                 builder.append_sealed(sealed, blob, ciphertext)
             }
@@ -370,7 +379,8 @@ impl Mover<'_> {
 
     async fn store_full(&mut self, all: bool) -> Result<()> {
         for n in 0..self.builders.len() {
-            let full = self.builders[n].as_ref().is_some_and(|b| all || b.len() >= self.repo.config.pack_bytes as usize);
+            let full =
+                self.builders[n].as_ref().is_some_and(|b| all || b.len() >= self.repo.config.pack_bytes as usize);
             if !full {
                 continue;
             }

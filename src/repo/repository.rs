@@ -118,7 +118,11 @@ impl Repository {
     ///
     /// # Errors
     /// `NoRepository`, `WrongKey`, `UnsupportedVersion`, `Corrupt`, or the storage's.
-    pub async fn open(storage: Arc<dyn Storage>, passphrase: &Passphrase, cache_root: Option<PathBuf>) -> Result<Arc<Self>> {
+    pub async fn open(
+        storage: Arc<dyn Storage>,
+        passphrase: &Passphrase,
+        cache_root: Option<PathBuf>,
+    ) -> Result<Arc<Self>> {
         let repo = Self::open_for_repair(storage, passphrase, cache_root).await?;
         repo.reload_index().await?;
         Ok(repo)
@@ -430,7 +434,9 @@ impl Repository {
         }
         let owners = slots.iter().filter(|s| s.facts.right == KeyRight::Owner).count();
         if slot.facts.right == KeyRight::Owner && owners < 2 {
-            return Err(Error::invalid("The last owner's key slot cannot be removed: contents could never be read again"));
+            return Err(Error::invalid(
+                "The last owner's key slot cannot be removed: contents could never be read again",
+            ));
         }
         self.storage.delete(&key_path(id)).await
     }
@@ -442,7 +448,8 @@ impl Repository {
     pub async fn change_passphrase(&self, passphrase: &Passphrase, now_us: i64) -> Result<KeyId> {
         let slots = self.slots().await?;
         let label = slots.iter().find(|s| s.id == self.slot).map_or("", |s| s.facts.label.as_str());
-        let id = write_slot(&*self.storage, &self.config, self.keys.secrets().clone(), label, now_us, passphrase).await?;
+        let id =
+            write_slot(&*self.storage, &self.config, self.keys.secrets().clone(), label, now_us, passphrase).await?;
         self.storage.delete(&key_path(&self.slot)).await?;
         Ok(id)
     }
@@ -534,7 +541,9 @@ async fn unlock(
         (Some(e), 1) => Err(e),
         (_, 0) => Err(Error::corrupt(format!("The repository at {} has no key slots", storage.describe()))
             .with_hint("bring the folder 'keys' back from a copy: without a key slot nothing can be read")),
-        (Some(e), _) => Err(Error::new(ErrorKind::WrongKey, "No intact key slot opens with this passphrase").with_source(e)),
+        (Some(e), _) => {
+            Err(Error::new(ErrorKind::WrongKey, "No intact key slot opens with this passphrase").with_source(e))
+        }
         (None, _) => Err(Error::new(ErrorKind::WrongKey, "Wrong passphrase: no key slot opens with it")
             .with_hint("try again; capital letters and spaces count")),
     }

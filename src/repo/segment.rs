@@ -109,8 +109,9 @@ impl Segmenter {
         }
         self.writer.check_alive()?;
         let plain = Bytes::from(std::mem::take(&mut self.buffer));
-        let writer = self.writer.clone();
-        let job = tokio::spawn(async move { writer.put_blob(BlobKind::Content, plain).await });
+        // Paid before it is sent on its way: however many segmenters there are, what they have sent is bounded.
+        let (writer, paid) = (self.writer.clone(), self.writer.pay(plain.len()).await?);
+        let job = tokio::spawn(async move { writer.put_paid(BlobKind::Content, plain, paid).await });
         self.running.push((self.number, job));
         self.number = self.writer.inner.segments.next.fetch_add(1, Ordering::Relaxed);
         if self.running.len() > SEGMENTS_AHEAD {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::crypto::BlobKind;
@@ -153,8 +153,13 @@ impl Writer {
     /// # Errors
     /// The storage's, when an upload has failed.
     pub async fn put_blob(&self, kind: BlobKind, plain: Bytes) -> Result<BlobId> {
-        self.check_alive()?;
         let paid = self.pay(plain.len()).await?;
+        self.put_paid(kind, plain, paid).await
+    }
+
+    /// As [`Self::put_blob`], for bytes that were paid for with [`Self::pay`].
+    pub(super) async fn put_paid(&self, kind: BlobKind, plain: Bytes, paid: OwnedSemaphorePermit) -> Result<BlobId> {
+        self.check_alive()?;
         let worker = self.inner.cpu.acquire().await.map_err(closed)?;
         let inner = self.inner.clone();
         let id = run_blocking(move || inner.store(kind, &plain)).await?;
@@ -163,7 +168,7 @@ impl Writer {
     }
 
     /// Waits till `bytes` more may be on their way.
-    pub(super) async fn pay(&self, bytes: usize) -> Result<tokio::sync::OwnedSemaphorePermit> {
+    pub(super) async fn pay(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
         let most = self.inner.options.budget_bytes >> 10;
         let amount = u32::try_from((bytes >> 10).clamp(1, most.max(1))).unwrap_or(u32::MAX);
         self.inner.budget.clone().acquire_many_owned(amount).await.map_err(closed)
@@ -378,8 +383,12 @@ impl Listing {
         }
         let file = index_of(&self.packs);
         let id = inner.repo.write_index_file(&file).await?;
-        let trees: Vec<BlobId> =
-            self.packs.iter().filter(|p| p.pack.kind == BlobKind::Tree).flat_map(|p| p.blobs.iter().map(|b| b.id)).collect();
+        let trees: Vec<BlobId> = self
+            .packs
+            .iter()
+            .filter(|p| p.pack.kind == BlobKind::Tree)
+            .flat_map(|p| p.blobs.iter().map(|b| b.id))
+            .collect();
         inner.repo.add_index_file(id, file);
         let mut unlisted = lock(&inner.unlisted)?;
         for tree in trees {

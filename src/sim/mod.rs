@@ -19,6 +19,7 @@ mod http;
 mod letter;
 mod library;
 mod mail;
+mod mail_delta;
 mod mail_json;
 mod mailbox;
 mod mime;
@@ -52,7 +53,8 @@ pub use content::Blob;
 pub use faults::{Fault, FaultKind};
 pub use options::{BACKUP_ROLES, Contents, Limits, Pages, Profile, Script, SimOptions};
 pub use oracle::{
-    Expected, ExpectedDrive, ExpectedFolder, ExpectedItem, ExpectedMailbox, ExpectedMessage, ExpectedUser, ItemKind, Mime,
+    Expected, ExpectedDrive, ExpectedFolder, ExpectedItem, ExpectedMailbox, ExpectedMessage, ExpectedUser, ItemKind,
+    Mime,
 };
 pub use state::UserKind;
 
@@ -126,16 +128,19 @@ impl SimHandle {
         &self.app.auth.secret
     }
 
-    /// The product's configuration for this tenant; `secret_file` must hold [`Self::client_secret`].
-    pub fn config_toml(&self, secret_file: &str) -> String {
-        let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+    /// A configuration of the product: this tenant, a destination `vault` at `repository` (a path or URL), and a
+    /// set `everyone`. `secret_file` must hold [`Self::client_secret`].
+    pub fn config_toml(&self, secret_file: &str, repository: &str) -> String {
+        let quoted = |text: &str| toml::Value::from(text).to_string();
         format!(
-            "[tenants.sim]\ntenant_id = {}\nclient_id = {}\nclient_secret_file = {}\ngraph_url = {}\nlogin_url = {}\n",
+            "[tenants.sim]\ntenant_id = {}\nclient_id = {}\nclient_secret_file = {}\ngraph_url = {}\nlogin_url = {}\n\n\
+             [destinations.vault]\nurl = {}\n\n[sets.everyone]\ntenant = \"sim\"\ndestination = \"vault\"\n",
             quoted(self.tenant_id()),
             quoted(self.client_id()),
             quoted(secret_file),
             quoted(self.graph_url()),
             quoted(self.login_url()),
+            quoted(repository),
         )
     }
 

@@ -65,6 +65,8 @@ pub(super) async fn read_collection(
     let end = source.changes(Previous { cursors: cursors.as_ref(), retry: &retry }, &known, &mut intake).await;
     let done = intake.finish().await?;
     let (cursors, complete, stopped, trouble) = conclude(end, cursors, shared, &source)?;
+    // Cursors stand for exactly the items they came with: what a broken reading left must be compared.
+    let cursors = cursors.filter(|_| complete || done.roots == before);
     let mut gaps = done.gaps;
     gaps.extend(trouble);
     if !complete {
@@ -276,7 +278,8 @@ impl<'a> Intake<'a> {
             }
             Step::Put { record, streams, source_hash } => self.place(*record, streams, &source_hash).await,
             Step::Fetching { record, properties, job } => {
-                let (fetched, sink) = job.await.map_err(|e| Error::internal("A fetch ended early").with_source(e))??;
+                let (fetched, sink) =
+                    job.await.map_err(|e| Error::internal("A fetch ended early").with_source(e))??;
                 self.take_fetched(record, properties, fetched, sink).await
             }
         }

@@ -1,0 +1,144 @@
+//! A snapshot beside the truth of its day.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tenantvault::format::record::{ItemKind, Record, StreamRole};
+use tenantvault::format::snapshot::{CollectionState, SnapshotFile};
+use tenantvault::ops::catalog::Catalog;
+use tenantvault::ops::nodes::RepoNodes;
+use tenantvault::ops::read;
+use tenantvault::repo::Repository;
+use tenantvault::sim::{Expected, ExpectedDrive, ExpectedMailbox};
+use tenantvault::tree::collection::{CollectionReader, CollectionRoots};
+
+async fn records(repo: &Arc<Repository>, state: &CollectionState) -> BTreeMap<String, Record> {
+    let nodes = RepoNodes(repo.clone());
+    let reader = CollectionReader::new(&nodes, CollectionRoots { items: state.items, children: state.children });
+    let mut out = BTreeMap::new();
+    let mut cursor = reader.records();
+    while let Some(record) = cursor.next().await.unwrap() {
+        out.insert(record.id.clone(), record);
+    }
+    // Both trees tell the same items.
+    let mut listed = BTreeSet::new();
+    let mut open = vec![String::new()];
+    while let Some(parent) = open.pop() {
+        let mut after = None;
+        loop {
+            let page = reader.children(&parent, after, 50).await.unwrap();
+            for record in page.records {
+                assert!(listed.insert(record.id.clone()), "{} is listed twice", record.id);
+                open.push(record.id);
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+    }
+    assert_eq!(listed, out.keys().cloned().collect(), "{}: children and items disagree", state.name);
+    out
+}
+
+/// Reads every byte of a snapshot and compares it with what the tenant held. `skip` names items whose contents are known gaps.
+pub async fn assert_equal(repo: &Arc<Repository>, file: &SnapshotFile, truth: &Expected, recoverable: bool) {
+    let catalog = Catalog::load(repo, Some(file)).await.unwrap();
+    let gaps: BTreeSet<&str> = catalog.gaps.iter().map(|g| g.id.as_str()).collect();
+    let mut expected = BTreeSet::new();
+    for user in &truth.users {
+        if let Some(mailbox) = &user.mailbox {
+            let key = format!("users/{}/mail", user.id);
+            let state = catalog.states.get(&key).unwrap_or_else(|| panic!("{} has no mail in the snapshot", user.upn));
+            assert_eq!(state.name, format!("users/{}/Mail", user.upn));
+            assert_mailbox(repo, &records(repo, state).await, mailbox, recoverable, &gaps, &user.upn).await;
+            expected.insert(key);
+        }
+        if let Some(drive) = &user.drive {
+            let key = format!("users/{}/onedrive/{}", user.id, drive.id);
+            let state = catalog.states.get(&key).unwrap_or_else(|| panic!("{} has no drive in the snapshot", user.upn));
+            assert_drive(repo, &records(repo, state).await, drive, &gaps, &user.upn).await;
+            expected.insert(key);
+        }
+    }
+    assert_eq!(catalog.states.keys().cloned().collect::<BTreeSet<_>>(), expected, "day {}", truth.day);
+}
+
+async fn assert_mailbox(
+    repo: &Arc<Repository>,
+    records: &BTreeMap<String, Record>,
+    truth: &ExpectedMailbox,
+    recoverable: bool,
+    gaps: &BTreeSet<&str>,
+    who: &str,
+) {
+    let wanted = truth.messages.iter().filter(|m| recoverable || !m.recoverable);
+    let wanted: BTreeMap<&str, _> = wanted.map(|m| (m.id.as_str(), m)).collect();
+    let got: BTreeMap<&str, &Record> =
+        records.iter().filter(|(_, r)| r.kind == ItemKind::Message).map(|(id, r)| (id.as_str(), r)).collect();
+    let (a, b): (BTreeSet<_>, BTreeSet<_>) = (wanted.keys().collect(), got.keys().collect());
+    assert_eq!(a, b, "{who}: the messages differ");
+    for (id, message) in wanted {
+        let record = got[id];
+        assert_eq!(record.name, message.subject, "{who}");
+        assert_eq!(record.parent, message.folder_id, "{who}: '{}' lies in another folder", message.subject);
+        assert_eq!(record.sort_us, Some(message.received * 1_000_000), "{who}");
+        if gaps.contains(id) {
+            continue;
+        }
+        let stream =
+            record.stream(StreamRole::Mime).unwrap_or_else(|| panic!("{who}: '{}' has no contents", record.name));
+        let bytes = read::read_whole(repo, stream, 1 << 30).await.unwrap();
+        assert!(bytes == message.mime.bytes(), "{who}: '{}' has other bytes", record.name);
+        let properties = read::read_whole(repo, record.stream(StreamRole::Properties).unwrap(), 1 << 24).await.unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&properties).unwrap();
+        assert_eq!(json["isRead"].as_bool(), Some(message.is_read), "{who}: '{}'", record.name);
+        assert_eq!(json["changeKey"].as_str(), Some(message.change_key.as_str()), "{who}: '{}'", record.name);
+    }
+    let folders = truth.folders.iter().filter(|f| recoverable || !f.recoverable);
+    let folders: BTreeMap<&str, _> = folders.map(|f| (f.id.as_str(), f)).collect();
+    let got: BTreeMap<&str, &Record> =
+        records.iter().filter(|(_, r)| r.kind.is_container()).map(|(id, r)| (id.as_str(), r)).collect();
+    let (a, b): (BTreeSet<_>, BTreeSet<_>) = (folders.keys().collect(), got.keys().collect());
+    assert_eq!(a, b, "{who}: the folders differ");
+    for (id, folder) in &folders {
+        let record = got[id];
+        assert_eq!(record.name, folder.name, "{who}");
+        assert_eq!(record.kind == ItemKind::MailSearchFolder, folder.search, "{who}: {}", folder.name);
+        let top = !folders.contains_key(folder.parent_id.as_str());
+        assert_eq!(record.parent, if top { "" } else { folder.parent_id.as_str() }, "{who}: {}", folder.name);
+    }
+}
+
+async fn assert_drive(
+    repo: &Arc<Repository>,
+    records: &BTreeMap<String, Record>,
+    truth: &ExpectedDrive,
+    gaps: &BTreeSet<&str>,
+    who: &str,
+) {
+    let wanted: BTreeMap<&str, _> = truth.items.iter().map(|i| (i.id.as_str(), i)).collect();
+    let (a, b): (BTreeSet<&str>, BTreeSet<&str>) =
+        (wanted.keys().copied().collect(), records.keys().map(String::as_str).collect());
+    assert_eq!(a, b, "{who}: the files differ");
+    for (id, item) in &wanted {
+        let record = &records[*id];
+        assert_eq!(record.name, item.name, "{who}");
+        let top = !wanted.contains_key(item.parent_id.as_str());
+        assert_eq!(record.parent, if top { "" } else { item.parent_id.as_str() }, "{who}: {}", item.path);
+        assert_eq!(record.modified_us, Some(item.modified * 1_000_000), "{who}: {}", item.path);
+        assert_eq!(record.created_us, Some(item.created * 1_000_000), "{who}: {}", item.path);
+        let Some(content) = &item.content else { continue };
+        if item.malware {
+            assert!(gaps.contains(id), "{who}: {} is malware and no gap says so", item.path);
+            continue;
+        }
+        if gaps.contains(id) {
+            continue;
+        }
+        let stream =
+            record.stream(StreamRole::Content).unwrap_or_else(|| panic!("{who}: {} has no contents", item.path));
+        let bytes = read::read_whole(repo, stream, 1 << 30).await.unwrap();
+        assert!(bytes == content.bytes(), "{who}: {} has other bytes", item.path);
+    }
+}

@@ -1,0 +1,163 @@
+//! Stop, forget, prune, check, find, export: what happens to snapshots after they were made.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use tenantvault::monitor::{Counter, Monitor, Silent};
+use tenantvault::ops::backup::{Stop, Surroundings, backup};
+use tenantvault::ops::export::{ExportOptions, export};
+use tenantvault::ops::view::{Place, View};
+use tenantvault::ops::{check, diff, forget, prune};
+use tenantvault::repo::{PruneOptions, ReadData};
+use tenantvault::sim::SimOptions;
+use tenantvault::snapshot::policy::{Count, Policy};
+use tenantvault::snapshot::store;
+
+use crate::compare::assert_equal;
+use crate::support::Setting;
+
+/// Throws a switch after so many items.
+struct StopAfter(std::sync::atomic::AtomicI64, Stop);
+
+impl Monitor for StopAfter {
+    fn add(&self, counter: Counter, by: i64) {
+        if counter == Counter::Items && self.0.fetch_sub(by, std::sync::atomic::Ordering::Relaxed) <= by {
+            self.1.stop();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_run_leaves_an_incomplete_snapshot_and_the_next_run_completes_it() {
+    let setting = Setting::new(SimOptions::tiny()).await;
+    let stop = Stop::new();
+    let around = Surroundings {
+        monitor: Arc::new(StopAfter(30.into(), stop.clone())),
+        now_us: Arc::new(|| crate::support::START_US),
+        stop,
+    };
+    let report = backup(&setting.repo, &setting.client, &setting.options, &around).await.unwrap();
+    assert!(report.stopped && !report.complete);
+    assert!(report.totals.items >= 20, "{:?}", report.totals);
+    let before = setting.sim.stats();
+    setting.clock.fetch_add(1_000_000, std::sync::atomic::Ordering::Relaxed);
+    let report = setting.backup().await.unwrap();
+    assert!(report.complete, "{:?}", report.gaps);
+    drop(before);
+    let snapshots = setting.snapshots().await;
+    assert!(!snapshots[0].file.complete && snapshots[1].file.complete);
+    assert_equal(&setting.repo, &snapshots[1].file, &setting.sim.expected(), false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forget_and_prune_leave_the_kept_snapshots_whole_and_give_back_space() {
+    let setting = Setting::new(SimOptions::tiny()).await;
+    let mut truths = vec![];
+    for day in 0..4 {
+        if day > 0 {
+            setting.next_day();
+        }
+        truths.push(setting.sim.expected());
+        setting.backup().await.unwrap();
+    }
+    let snapshots = setting.snapshots().await;
+    let policy = Policy { keep_last: Count(2), ..Policy::default() };
+    let plans = forget::plan(&snapshots, |_| Ok(Some((policy.clone(), TimeZone::UTC))), Timestamp::now()).unwrap();
+    assert_eq!(forget::execute(&setting.repo, &snapshots, &plans).await.unwrap(), 2);
+    let before: u64 = setting.repo.stored_packs().await.unwrap().values().sum();
+    let options = PruneOptions { grace_us: 0, max_unused_percent: 0.0, now_us: 1 };
+    let plan = prune::plan(&setting.repo, &options, &Silent).await.unwrap();
+    plan.execute(&setting.repo, &Silent).await.unwrap();
+    let after: u64 = setting.repo.stored_packs().await.unwrap().values().sum();
+    assert!(after < before, "{after} of {before} bytes are left");
+    let repo = setting.reopen(true).await;
+    let report = check::check(&repo, ReadData::All, &Silent).await.unwrap();
+    assert!(!report.has_errors(), "{:?} {:?}", report.findings, report.items);
+    let left = setting.snapshots().await;
+    assert_eq!(left.len(), 2);
+    for (snapshot, truth) in left.iter().zip(&truths[2..]) {
+        assert_equal(&repo, &snapshot.file, truth, false).await;
+    }
+    // And the next run builds upon what is left.
+    setting.next_day();
+    setting.backup().await.unwrap();
+    let newest = setting.snapshots().await.pop().unwrap();
+    assert_equal(&setting.repo, &newest.file, &setting.sim.expected(), false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_find_items_by_paths_and_export_them() {
+    let setting = Setting::new(SimOptions::tiny()).await;
+    setting.backup().await.unwrap();
+    let snapshots = setting.snapshots().await;
+    let latest = store::find(&snapshots, "everyone@latest").unwrap();
+    let view = View::new(setting.repo.clone(), latest.file.clone());
+    let truth = setting.sim.expected();
+    let user = truth
+        .users
+        .iter()
+        .find(|u| u.drive.as_ref().is_some_and(|d| d.items.iter().any(|i| i.content.is_some() && !i.malware)))
+        .unwrap();
+    let item = user
+        .drive
+        .as_ref()
+        .unwrap()
+        .items
+        .iter()
+        .find(|i| i.content.as_ref().is_some_and(|c| !c.is_empty()) && !i.malware)
+        .unwrap();
+    let path = format!("users/{}/OneDrive/{}", user.upn, item.path);
+    let Place::Item(_, record, _) = view.resolve(&path).await.unwrap() else { panic!("{path} is no item") };
+    assert_eq!(record.id, item.id);
+    let e = view.resolve(&format!("users/{}/OneDrive/no such thing", user.upn)).await.unwrap_err();
+    assert!(e.to_string().contains("no such thing"), "{e}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let place = view.resolve("").await.unwrap();
+    let report = export(&view, &place, folder.path(), ExportOptions::default(), &Silent, &Stop::new()).await.unwrap();
+    let messages: usize =
+        truth.users.iter().flat_map(|u| &u.mailbox).map(|m| m.messages.iter().filter(|m| !m.recoverable).count()).sum();
+    let files: usize =
+        truth.users.iter().flat_map(|u| &u.drive).map(|d| d.items.iter().filter(|i| i.content.is_some()).count()).sum();
+    assert_eq!(report.files as usize + report.problems.len(), messages + files, "{:?}", report.problems);
+    let mut written: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
+    let mut open = vec![folder.path().to_owned()];
+    while let Some(path) = open.pop() {
+        for entry in std::fs::read_dir(path).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                open.push(entry.path());
+            } else {
+                *written.entry(std::fs::read(entry.path()).unwrap()).or_default() += 1;
+            }
+        }
+    }
+    for message in truth.users.iter().flat_map(|u| &u.mailbox).flat_map(|m| &m.messages).filter(|m| !m.recoverable) {
+        assert!(written.contains_key(&message.mime.bytes()), "'{}' was not exported as it is", message.subject);
+    }
+    // A second time: all is there already.
+    let again = export(&view, &place, folder.path(), ExportOptions::default(), &Silent, &Stop::new()).await.unwrap();
+    assert_eq!((again.files, again.skipped), (0, report.files));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn diff_tells_what_the_day_changed() {
+    let setting = Setting::new(SimOptions::tiny()).await;
+    setting.backup().await.unwrap();
+    setting.next_day();
+    let report = setting.backup().await.unwrap();
+    let snapshots = setting.snapshots().await;
+    let mut kinds = BTreeMap::new();
+    let mut visit = |d: diff::Difference| {
+        *kinds.entry(format!("{:?}", d.kind)).or_insert(0u64) += 1;
+        Ok(())
+    };
+    diff::diff(&setting.repo, &snapshots[0].file, &snapshots[1].file, &mut visit).await.unwrap();
+    let count = |k: &str| kinds.get(k).copied().unwrap_or(0);
+    assert_eq!(count("Added"), report.totals.items_added);
+    assert_eq!(count("Removed"), report.totals.items_removed);
+    assert_eq!(count("Changed") + count("Moved") + count("Touched"), report.totals.items_changed);
+    assert!(count("Added") > 0 && count("Moved") > 0, "{kinds:?}");
+}
