@@ -138,7 +138,10 @@ fn index_file_seeds() -> Vec<Vec<u8>> {
         nonce: n.into(),
     };
     let full = IndexFile {
-        packs: vec![pack(1, BlobKind::Tree, Vec::new()), pack(2, BlobKind::Content, vec![SealedKey([6; SEALED_KEY_BYTES])])],
+        packs: vec![
+            pack(1, BlobKind::Tree, Vec::new()),
+            pack(2, BlobKind::Content, vec![SealedKey([6; SEALED_KEY_BYTES])]),
+        ],
         blobs: vec![blob(1, 0), blob(2, 1), blob(9, 0)],
         marks: vec![Mark { pack: PackId([1; 32]), marked_us: -5 }],
         replaces: vec![IndexId([3; 32])],
@@ -260,7 +263,14 @@ pub fn slot(data: &[u8]) -> bool {
 fn slot_seeds() -> Vec<Vec<u8>> {
     let wrapped = [&[1u8][..], &[1; 32], &[2; 32], &[3; 32], &[4; 32], &[5; 32]].concat();
     let kdf = KdfParams { memory_kib: 65_536, passes: 3, lanes: 1 };
-    let facts = SlotFacts { repo: RepoId([1; 32]), right: KeyRight::WriteOnly, label: "server".into(), created_us: 5, kdf, salt: [9; 16] };
+    let facts = SlotFacts {
+        repo: RepoId([1; 32]),
+        right: KeyRight::WriteOnly,
+        label: "server".into(),
+        created_us: 5,
+        kdf,
+        salt: [9; 16],
+    };
     let file = [&prefix(FileKind::Key)[..], &codec::encode(&(facts, vec![7u8; 177]))].concat();
     vec![wrapped, file]
 }
@@ -275,7 +285,8 @@ pub fn tree_node(data: &[u8]) -> bool {
 
 fn tree_node_seeds() -> Vec<Vec<u8>> {
     let item = |key: &str, value: &'static [u8]| Item { key: key.into(), value: Bytes::from_static(value) };
-    let leaf = Node::Leaf(vec![item("", b""), item("item-000001", b"x"), item("item-000002", b"yy"), item("j", &[0; 300])]);
+    let leaf =
+        Node::Leaf(vec![item("", b""), item("item-000001", b"x"), item("item-000002", b"yy"), item("j", &[0; 300])]);
     let child = |key: &str, n: u8| tenantvault::format::node::Child {
         key: key.into(),
         id: BlobId([n; 32]),
@@ -380,18 +391,25 @@ pub fn export_name(data: &[u8]) -> bool {
 
 fn assert_safe(name: &str, most: usize) {
     assert!(!name.is_empty() && name.len() <= most && name != "." && name != "..", "{name:?}");
-    assert!(!name.contains(['/', '\\', ':', '*', '?', '"', '<', '>', '|']) && !name.chars().any(char::is_control), "{name:?}");
+    assert!(
+        !name.contains(['/', '\\', ':', '*', '?', '"', '<', '>', '|']) && !name.chars().any(char::is_control),
+        "{name:?}"
+    );
     assert!(!name.ends_with(['.', ' ']), "{name:?}");
 }
 
 fn export_name_seeds() -> Vec<Vec<u8>> {
-    vec!["../../etc/passwd\nCON\ncon.txt\na\nA\ne\u{301}\né\nstra\u{df}e\n\u{202e}fdp.exe\n".into(), "n".repeat(300).into()]
+    vec![
+        "../../etc/passwd\nCON\ncon.txt\na\nA\ne\u{301}\né\nstra\u{df}e\n\u{202e}fdp.exe\n".into(),
+        "n".repeat(300).into(),
+    ]
 }
 
 /// Graph's errors, from any status and body.
 pub fn graph_error(data: &[u8]) -> bool {
     let status = data.first().map_or(500, |byte| 400 + u16::from(*byte) % 200);
-    let error = tenantvault::graph::GraphError::parse(status, data.get(1..).unwrap_or_default()).into_error("GET users");
+    let error =
+        tenantvault::graph::GraphError::parse(status, data.get(1..).unwrap_or_default()).into_error("GET users");
     // Shown to people: neither without words nor without end.
     assert!(!error.chain().is_empty() && error.chain().len() < 20_000);
     tenantvault::graph::graph_error(&error).is_some()

@@ -267,8 +267,11 @@ impl PrunePlan {
         let present = repo.stored_index_files().await?;
         let mut old: Vec<IndexId> = index.files().collect();
         if let Some(gone) = old.iter().find(|id| !present.contains(*id)) {
-            return Err(Error::new(ErrorKind::Unavailable, format!("Index file {gone} went away while prune was at work"))
-                .with_hint("another prune or repair is at work: run prune again when it is done"));
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("Index file {gone} went away while prune was at work"),
+            )
+            .with_hint("another prune or repair is at work: run prune again when it is done"));
         }
         // Files that were replaced before and not deleted must not come back when their replacement is replaced.
         let leftover: Vec<IndexId> = index.replaced().filter(|id| present.contains(id)).collect();

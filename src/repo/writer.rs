@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, RwLock};
 
 use bytes::Bytes;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::crypto::BlobKind;
@@ -159,7 +159,8 @@ impl Writer {
     }
 
     /// Waits till `bytes` more may be on their way.
-    async fn pay(&self, bytes: usize) -> Result<tokio::sync::OwnedSemaphorePermit> {
+    pub(super) async fn pay(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
+        self.check_alive()?;
         let amount = permits_of(bytes).min(permits_of(self.inner.options.budget_bytes));
         let amount = u32::try_from(amount).unwrap_or(u32::MAX);
         self.inner.budget.clone().acquire_many_owned(amount).await.map_err(closed)
@@ -233,7 +234,9 @@ impl Inner {
     /// CPU work for one blob: id, look-up, compression, encryption. Runs on a blocking thread.
     fn store(&self, kind: BlobKind, plain: &Bytes) -> Result<BlobId> {
         let queue = self.queue.read().map_err(poisoned)?;
-        let Some(queue) = &*queue else { return Err(Error::internal("The writer is finished: it takes no more blobs")) };
+        let Some(queue) = &*queue else {
+            return Err(Error::internal("The writer is finished: it takes no more blobs"));
+        };
         let id = BlobId(self.repo.keys.blob_id(kind, plain));
         let counts = &self.uploads.counts;
         if self.known.has_live(&id) || !lock(&self.session)?.insert(id) {
@@ -245,7 +248,11 @@ impl Inner {
         counts.new_blobs.fetch_add(1, Ordering::Relaxed);
         counts.new_bytes.fetch_add(plain.len() as u64, Ordering::Relaxed);
         let stored = self.append(kind, id, plain, queue);
-        if stored.is_ok() { promise.keep() } else { promise.break_with(&stored) }
+        if stored.is_ok() {
+            promise.keep()
+        } else {
+            promise.break_with(&stored)
+        }
         stored.map(|()| id)
     }
 
@@ -351,4 +358,3 @@ pub(super) fn prepare(id: BlobId, plain: &[u8], level: i32) -> Result<PreparedBl
     let body = if body.len() < plain.len() { body } else { plain.to_vec() };
     Ok(PreparedBlob { id, plain_bytes, body })
 }
-
