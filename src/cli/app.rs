@@ -185,7 +185,7 @@ impl App {
     async fn open_for_repair_at(&self, place: &Place) -> Result<Arc<Repository>> {
         let storage = self.storage(place)?;
         if let Some(passphrase) = passphrase::given(self, place)? {
-            return Repository::open_for_repair(storage, &passphrase, self.cache_root()).await;
+            return Repository::open(storage, &passphrase, self.cache_root()).await;
         }
         // Nobody is asked for the passphrase of nothing.
         if let Err(e) = storage.stat("config").await {
@@ -198,7 +198,7 @@ impl App {
         loop {
             let passphrase = passphrase::ask(self, &storage.describe())?;
             tries += 1;
-            match Repository::open_for_repair(storage.clone(), &passphrase, self.cache_root()).await {
+            match Repository::open(storage.clone(), &passphrase, self.cache_root()).await {
                 Err(e) if e.kind() == ErrorKind::WrongKey && tries < TRIES => {
                     self.screen.note("Wrong passphrase, try again");
                 }

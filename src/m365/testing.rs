@@ -113,11 +113,18 @@ impl ContentSink for InMemory {
 impl State {
     /// Runs a backup of the collection: reads changes, fetches contents, applies both.
     pub(crate) async fn run(&mut self, collection: &dyn Collection) -> Result<Run> {
+        self.run_part(collection, usize::MAX).await
+    }
+
+    /// Runs a backup that breaks off after so many changes; what was applied stays, without cursors.
+    pub(crate) async fn run_part(&mut self, collection: &dyn Collection, most: usize) -> Result<Run> {
         let retry: Vec<String> = self.gaps.iter().map(|gap| gap.id.clone()).collect();
         let mut sink = Changes::default();
         let previous = Previous { cursors: self.cursors.as_ref(), retry: &retry };
         let end = collection.changes(previous, self, &mut sink).await?;
-        let changes = sink.0.into_inner().unwrap();
+        let mut changes = sink.0.into_inner().unwrap();
+        let whole = changes.len() <= most;
+        changes.truncate(most);
         let before = std::mem::take(&mut self.gaps);
         let mut run = Run { changes: changes.clone(), resynced: end.resynced, ..Run::default() };
         let mut last: BTreeMap<String, usize> = BTreeMap::new();
@@ -140,7 +147,7 @@ impl State {
         for gap in &mut self.gaps {
             gap.since_us = before.iter().find(|b| b.id == gap.id).map_or(1, |b| b.since_us + 1);
         }
-        self.cursors = Some(end.cursors);
+        self.cursors = whole.then_some(end.cursors);
         Ok(run)
     }
 

@@ -15,7 +15,6 @@ use crate::snapshot::store;
 /// When a snapshot or a tree cannot be read: nothing may be deleted then, for nobody knows what it needs.
 pub async fn plan(repo: &Arc<Repository>, options: &PruneOptions, monitor: &dyn Monitor) -> Result<PrunePlan> {
     // Packs before snapshots: a pack that comes later cannot be taken for one that nobody needs.
-    repo.reload_index().await?;
     let stored: HashSet<_> = repo.stored_packs().await?.into_keys().collect();
     let listing = store::list(repo).await?;
     if let Some((id, e)) = listing.broken.into_iter().next() {
@@ -36,5 +35,5 @@ pub async fn plan(repo: &Arc<Repository>, options: &PruneOptions, monitor: &dyn 
         })?;
         monitor.add(Counter::Items, 1);
     }
-    Ok(PrunePlan::new(repo, &stored, &used, options))
+    PrunePlan::new(repo, &stored, &used, options).await
 }

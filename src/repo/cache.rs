@@ -1,7 +1,11 @@
 //! The local cache: index tables and tree packs, in a folder outside the repository. Safe to delete at any time.
 
 use std::collections::HashSet;
+use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::crypto;
 use crate::error::{Error, Result};
@@ -10,6 +14,12 @@ use crate::repo::table::{self, Table};
 
 /// More tables than this are merged into one, so that a look-up asks few.
 const MAX_TABLES: usize = 8;
+/// How the names of tables end.
+const TABLE: &str = "tbl";
+/// How the names of files in the making begin.
+const TEMPORARY: &str = "tmp-";
+/// When a file in the making is nobody's any more.
+const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The cache folder of one repository.
 #[derive(Debug, Clone)]
@@ -34,65 +44,87 @@ impl Cache {
         Ok(Self { folder })
     }
 
-    /// Opens the tables that cover only index files in `present`. Broken ones and those that cover anything
-    /// else are removed.
+    /// Opens the tables that cover only index files in `present`, none covering the same. Broken ones are removed.
     pub(crate) fn tables(&self, present: &HashSet<IndexId>) -> Vec<Table> {
-        let mut found: Vec<(PathBuf, Table)> = Vec::new();
-        for entry in std::fs::read_dir(self.folder.join("index")).into_iter().flatten().flatten() {
+        let mut found: Vec<Table> = Vec::new();
+        for entry in self.entries("index") {
             let path = entry.path();
-            if path.extension().is_none_or(|e| e != "tbl") {
+            if path.extension().is_none_or(|e| e != TABLE) {
                 continue;
             }
             match Table::open(&path) {
-                Ok(table) if table.meta.covers.iter().all(|id| present.contains(id)) => found.push((path, table)),
-                // Tables made by a process that sees another state are its own business: only a table that
-                // nobody can use goes.
-                _ => drop(std::fs::remove_file(&path)),
+                Ok(table) if table.meta.covers.iter().all(|id| present.contains(id)) => found.push(table),
+                // Made by a process that sees another state: its own business. What is left over, `keep` sweeps.
+                Ok(_) => {}
+                Err(_) => drop(std::fs::remove_file(&path)),
             }
         }
-        found.sort_by_key(|(_, table)| std::cmp::Reverse(table.meta.covers.len()));
+        found.sort_by_key(|table| std::cmp::Reverse(table.meta.covers.len()));
         let mut covered = HashSet::new();
-        let mut tables = Vec::new();
-        for (path, table) in found {
-            if table.meta.covers.iter().any(|id| covered.contains(id)) {
-                drop(std::fs::remove_file(path));
-                continue;
+        found.retain(|table| {
+            let new = !table.meta.covers.iter().any(|id| covered.contains(id));
+            if new {
+                covered.extend(table.meta.covers.iter().copied());
             }
-            covered.extend(table.meta.covers.iter().copied());
-            tables.push(table);
-        }
-        tables
+            new
+        });
+        found
     }
 
-    /// Keeps a table; with too many, merges all of them into one. What cannot be written stays in memory.
-    pub(crate) fn keep(&self, fresh: Vec<Table>, kept: Vec<Table>) -> Vec<Table> {
-        let merge_all = fresh.len() + kept.len() > MAX_TABLES;
-        let (old, mut tables): (Vec<Table>, Vec<Table>) =
-            if merge_all { (kept, Vec::new()) } else { (Vec::new(), kept) };
-        if fresh.is_empty() && !merge_all {
+    /// Keeps the tables that are not in the cache yet; with too many, merges all of them into one. Tables that cover
+    /// nothing else than these do are removed. What cannot be written stays in memory.
+    pub(crate) fn keep(&self, tables: Vec<Arc<Table>>) -> Vec<Arc<Table>> {
+        if tables.iter().all(|t| t.is_mapped()) && tables.len() <= MAX_TABLES {
             return tables;
         }
-        if merge_all {
-            let parts: Vec<&Table> = old.iter().chain(&fresh).collect();
-            match self.write(&parts) {
-                Ok(merged) => tables.push(merged),
-                Err(_) => tables.extend(old.into_iter().chain(fresh)),
+        let kept: Vec<Arc<Table>> = if tables.len() > MAX_TABLES {
+            let parts: Vec<&Table> = tables.iter().map(|t| &**t).collect();
+            self.write(&parts).map_or(tables, |merged| vec![Arc::new(merged)])
+        } else {
+            let write = |t: Arc<Table>| if t.is_mapped() { t } else { self.write(&[&t]).map_or(t, Arc::new) };
+            tables.into_iter().map(write).collect()
+        };
+        self.sweep_tables(&kept);
+        kept
+    }
+
+    /// Removes tables that are not in use, and what killed processes left. Another process that has one open keeps it.
+    fn sweep_tables(&self, used: &[Arc<Table>]) {
+        let used: HashSet<String> = used.iter().map(|t| table_name(t.meta.covers.iter())).collect();
+        for entry in self.entries("index") {
+            let name = entry.file_name();
+            let name = name.to_str().unwrap_or_default();
+            let stale = !name.starts_with(TEMPORARY) && !used.contains(name.trim_end_matches(".tbl"));
+            if stale || is_abandoned(&entry) {
+                drop(std::fs::remove_file(entry.path()));
             }
-            return tables;
         }
-        for table in fresh {
-            let written = self.write(&[&table]);
-            tables.push(written.unwrap_or(table));
-        }
-        tables
+    }
+
+    fn entries(&self, part: &str) -> impl Iterator<Item = DirEntry> + use<> {
+        std::fs::read_dir(self.folder.join(part)).into_iter().flatten().flatten()
     }
 
     fn write(&self, parts: &[&Table]) -> Result<Table> {
-        let covers: Vec<&[u8]> = parts.iter().flat_map(|t| &t.meta.covers).map(|id| &id.0[..]).collect();
-        let name = IndexId(crypto::hash_buffers(covers)).to_string();
-        let path = self.folder.join("index").join(format!("{name}.tbl"));
-        table::write_merged(parts, &path)?;
+        let name = table_name(parts.iter().flat_map(|t| &t.meta.covers));
+        let path = self.folder.join("index").join(format!("{name}.{TABLE}"));
+        table::write_merged(parts, &self.temporary("index"), &path)?;
         Table::open(&path)
+    }
+
+    /// A name that nobody else uses: for a file in the making.
+    fn temporary(&self, part: &str) -> PathBuf {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        self.folder.join(part).join(format!("{TEMPORARY}{}-{number}", std::process::id()))
+    }
+
+    /// Keeps a file, whole or not at all. That it cannot be kept is no failure.
+    fn write_file(&self, part: &str, path: &Path, bytes: &[u8]) {
+        let temporary = self.temporary(part);
+        if std::fs::write(&temporary, bytes).and_then(|()| std::fs::rename(&temporary, path)).is_err() {
+            drop(std::fs::remove_file(&temporary));
+        }
     }
 
     fn pack_path(&self, id: &PackId) -> PathBuf {
@@ -116,11 +148,7 @@ impl Cache {
 
     /// Keeps a tree pack. That it cannot be kept is no failure.
     pub(crate) fn write_pack(&self, id: &PackId, bytes: &[u8]) {
-        let path = self.pack_path(id);
-        let temporary = path.with_extension(format!("tmp{}", std::process::id()));
-        if std::fs::write(&temporary, bytes).and_then(|()| std::fs::rename(&temporary, &path)).is_err() {
-            drop(std::fs::remove_file(&temporary));
-        }
+        self.write_file("packs", &self.pack_path(id), bytes);
     }
 
     /// Removes a tree pack.
@@ -135,11 +163,7 @@ impl Cache {
 
     /// Keeps a document. That it cannot be kept is no failure.
     pub(crate) fn write_document(&self, name: &str, bytes: &[u8]) {
-        let path = self.folder.join("documents").join(name);
-        let temporary = path.with_extension(format!("tmp{}", std::process::id()));
-        if std::fs::write(&temporary, bytes).and_then(|()| std::fs::rename(&temporary, &path)).is_err() {
-            drop(std::fs::remove_file(&temporary));
-        }
+        self.write_file("documents", &self.folder.join("documents").join(name), bytes);
     }
 
     /// Removes a document.
@@ -149,11 +173,22 @@ impl Cache {
 
     /// Removes the tree packs that the index no longer lists.
     pub(crate) fn sweep_packs(&self, listed: &HashSet<PackId>) {
-        for entry in std::fs::read_dir(self.folder.join("packs")).into_iter().flatten().flatten() {
-            let known = entry.file_name().to_str().and_then(|n| n.parse().ok()).is_some_and(|id| listed.contains(&id));
-            if !known {
+        for entry in self.entries("packs") {
+            let name = entry.file_name();
+            let id = name.to_str().and_then(|n| n.parse().ok());
+            if id.is_some_and(|id| !listed.contains(&id)) || is_abandoned(&entry) {
                 drop(std::fs::remove_file(entry.path()));
             }
         }
     }
+}
+
+fn table_name<'a>(covers: impl Iterator<Item = &'a IndexId>) -> String {
+    IndexId(crypto::hash_buffers(covers.map(|id| &id.0[..]))).to_string()
+}
+
+/// Says whether a file in the making is so old that its process must have ended.
+fn is_abandoned(entry: &DirEntry) -> bool {
+    let old = || entry.metadata().ok()?.modified().ok()?.elapsed().ok().map(|age| age > ABANDONED_AFTER);
+    entry.file_name().to_str().is_some_and(|n| n.starts_with(TEMPORARY)) && old() == Some(true)
 }

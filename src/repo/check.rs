@@ -13,6 +13,7 @@ use crate::format::id::{IndexId, PackId};
 use crate::format::index::{IndexFile, IndexedBlob, IndexedPack};
 use crate::format::pack;
 use crate::monitor::{Counter, Monitor};
+use crate::repo::index::{DamagedIndex, Index};
 use crate::repo::repository::{Repository, index_path, pack_path, run_blocking};
 
 /// Something that is not as it should be.
@@ -63,13 +64,27 @@ impl Repository {
     /// # Errors
     /// The storage's; damage comes as findings.
     pub async fn check_packs(self: &Arc<Self>, read: ReadData, monitor: &dyn Monitor) -> Result<Vec<Finding>> {
+        self.reload_index().await?;
         let stored = self.stored_packs().await?;
+        let gone = |index: &Index| index.packs().any(|p| !stored.contains_key(&p.id));
+        if gone(&self.index()) {
+            // A prune may be deleting packs just now: the index has let go of them then.
+            self.reload_index().await?;
+        }
         let index = self.index();
-        let mut findings = Vec::new();
+        let damaged = |d: &DamagedIndex| Finding {
+            object: format!("Index file {}", d.id),
+            pack: None,
+            text: format!("{}: repair index makes it anew from the packs", d.text),
+            error: true,
+        };
+        let mut findings: Vec<Finding> = index.damaged().iter().map(damaged).collect();
         let mut to_read = Vec::new();
         let listed: HashSet<PackId> = index.packs().map(|p| p.id).collect();
         for indexed in index.packs() {
             match stored.get(&indexed.id) {
+                // Written since the packs were listed.
+                None if self.storage.stat(&pack_path(&indexed.id)).await.is_ok() => {}
                 None => {
                     findings.push(pack_error(indexed.id, "is missing: what lies in it is lost unless a copy has it"))
                 }
@@ -159,7 +174,12 @@ impl Repository {
         Ok(())
     }
 
-    fn read_pack_header(&self, what: &str, id: PackId, bytes: &[u8]) -> Result<(IndexedPack, Vec<IndexedBlob>)> {
+    pub(super) fn read_pack_header(
+        &self,
+        what: &str,
+        id: PackId,
+        bytes: &[u8],
+    ) -> Result<(IndexedPack, Vec<IndexedBlob>)> {
         let size = bytes.len() as u64;
         let last_four = bytes.len().checked_sub(4).and_then(|at| bytes.get(at..)).unwrap_or_default();
         let tail = pack::header_bytes(what, size, last_four)?;
@@ -187,26 +207,35 @@ impl Repository {
     /// # Errors
     /// The storage's.
     pub async fn repair_index(self: &Arc<Self>, monitor: &dyn Monitor) -> Result<(usize, Vec<Finding>)> {
+        // Index files before packs: one that comes later is not replaced, and its packs need not be seen.
+        let mut findings = Vec::new();
+        let old = self.index_files_present(&mut findings).await?;
         let stored = self.stored_packs().await?;
         monitor.add(Counter::ItemsTotal, stored.len() as i64);
         let headers = futures::stream::iter(stored)
             .map(|(id, size)| async move { (id, self.fetch_pack_header(id, size).await) })
             .buffer_unordered(8);
         let headers: Vec<_> = headers.inspect(|_| monitor.add(Counter::Items, 1)).collect().await;
-        let (mut packs, mut findings) = (Vec::new(), Vec::new());
+        let mut packs = Vec::new();
         for (id, header) in headers {
             match header {
                 Ok(header) => packs.push(header),
-                Err(e) if e.kind() == ErrorKind::Corrupt => findings.push(pack_error(id, format!("is left out: {e}"))),
+                // Deleted by a prune since it was listed.
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                Err(e) if matches!(e.kind(), ErrorKind::Corrupt | ErrorKind::UnsupportedVersion) => {
+                    findings.push(pack_error(id, format!("is left out: {e}")));
+                }
                 Err(e) => return Err(e),
             }
         }
-        let old = self.index_files_present(&mut findings).await?;
         packs.sort_by_key(|(p, _)| p.id);
         let count = packs.len();
         let mut files = split_index(packs);
         let mut last = files.pop().unwrap_or_default();
-        last.marks = old.iter().flat_map(|(_, f)| f.iter().flat_map(|f| f.marks.clone())).collect();
+        let replaced: HashSet<IndexId> =
+            old.iter().flat_map(|(_, f)| f.iter().flat_map(|f| f.replaces.clone())).collect();
+        let counting = old.iter().filter(|(id, _)| !replaced.contains(id));
+        last.marks = counting.flat_map(|(_, f)| f.iter().flat_map(|f| f.marks.clone())).collect();
         last.marks.sort_by_key(|m| (m.pack, m.marked_us));
         last.marks.dedup_by_key(|m| m.pack);
         last.replaces = old.iter().map(|(id, _)| *id).collect();
@@ -227,6 +256,7 @@ impl Repository {
             let Ok(id) = entry.path.rsplit('/').next().unwrap_or_default().parse::<IndexId>() else { continue };
             match self.read_index_file(&id).await {
                 Ok(file) => old.push((id, Some(file))),
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
                 Err(e) if e.kind() == ErrorKind::Corrupt => {
                     let object = format!("Index file {id}");
                     findings.push(Finding {
@@ -248,7 +278,7 @@ fn pack_error(id: PackId, text: impl Into<String>) -> Finding {
     Finding { object: format!("Pack {id}"), pack: Some(id), text: text.into(), error: true }
 }
 
-fn blobs_by_pack(index: &crate::repo::Index, wanted: HashSet<PackId>) -> HashMap<PackId, Vec<IndexedBlob>> {
+fn blobs_by_pack(index: &Index, wanted: HashSet<PackId>) -> HashMap<PackId, Vec<IndexedBlob>> {
     let mut out: HashMap<PackId, Vec<IndexedBlob>> = HashMap::new();
     let mut seen = HashSet::new();
     for (pack, blob) in index.blobs() {

@@ -22,26 +22,46 @@ pub struct Location<'a> {
 /// An immutable view of a repository's index.
 #[derive(Debug, Default)]
 pub struct Index {
-    tables: Vec<Arc<Table>>,
+    pub(super) tables: Vec<Arc<Table>>,
     marks: HashMap<PackId, i64>,
+    damaged: Vec<DamagedIndex>,
+}
+
+/// An index file that cannot be read: blobs that it alone lists cannot be found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DamagedIndex {
+    /// The index file.
+    pub id: IndexId,
+    /// What is wrong with it, naming it.
+    pub text: String,
 }
 
 impl Index {
     /// Joins tables. Those that others stand in for must have been left out.
-    pub(crate) fn new(tables: Vec<Arc<Table>>) -> Self {
+    pub(crate) fn new(tables: Vec<Arc<Table>>, damaged: Vec<DamagedIndex>) -> Self {
         let mut marks: HashMap<PackId, i64> = HashMap::new();
         for mark in tables.iter().flat_map(|t| &t.meta.marks) {
             let at = marks.entry(mark.pack).or_insert(mark.marked_us);
             *at = (*at).min(mark.marked_us);
         }
-        Self { tables, marks }
+        Self { tables, marks, damaged }
     }
 
     /// The same with one more table.
     pub(crate) fn with(&self, table: Table) -> Self {
         let mut tables = self.tables.clone();
         tables.push(Arc::new(table));
-        Self::new(tables)
+        Self::new(tables, self.damaged.clone())
+    }
+
+    /// The index files that could not be read.
+    pub fn damaged(&self) -> &[DamagedIndex] {
+        &self.damaged
+    }
+
+    /// The index files that those in this view stand in for.
+    pub(crate) fn replaced(&self) -> impl Iterator<Item = IndexId> + '_ {
+        self.tables.iter().flat_map(|t| &t.meta.replaces).copied()
     }
 
     /// Finds a blob for reading; a pack that is not marked is preferred.

@@ -7,16 +7,15 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::crypto::BlobKind;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::id::{BlobId, IndexId, PackId};
 use crate::format::index::{IndexFile, IndexedBlob, IndexedPack, Mark};
-use crate::format::pack::{FinishedPack, PackBuilder, PreparedBlob};
+use crate::format::pack::FinishedPack;
 use crate::monitor::{Counter, Monitor};
+use crate::repo::mover::Mover;
 use crate::repo::repository::{Repository, index_path, pack_path};
-use crate::repo::writer::{index_of, prepare};
+use crate::repo::upload::index_of;
 
 /// How prune decides.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +47,8 @@ pub struct PrunePlan {
     pub sizes: PruneSizes,
     keep: HashMap<PackId, Vec<IndexedBlob>>,
     packs: HashMap<PackId, IndexedPack>,
+    stored: HashSet<PackId>,
+    index_files: usize,
     grace_us: i64,
     now_us: i64,
 }
@@ -78,6 +79,10 @@ const MANY_INDEX_FILES: usize = 24;
 /// Blobs of one index file when the index is rewritten.
 const BLOBS_PER_INDEX: usize = 200_000;
 
+/// How long the mark of a pack that is gone and was in no index file is kept, in microseconds: should a writer that
+/// stored it list it after all, it must see that the pack is gone.
+const GONE_MARK_US: i64 = 30 * 24 * 3600 * 1_000_000;
+
 struct Usage {
     pack: IndexedPack,
     used: Vec<IndexedBlob>,
@@ -92,13 +97,31 @@ impl Usage {
 }
 
 impl PrunePlan {
-    /// Decides, from the index as it is loaded, the packs that are in the storage, and the blobs in use.
-    pub fn new(repo: &Repository, stored: &HashSet<PackId>, used: &HashSet<BlobId>, options: &PruneOptions) -> Self {
-        let index = repo.index();
-        let mut plan = Self { grace_us: options.grace_us, now_us: options.now_us, ..Self::default() };
-        let (usages, claimed) = usage(&index, used);
+    /// Decides. `before` are the packs that were in the storage *before* the snapshots were listed from which `used`
+    /// was collected: what came later may belong to a snapshot that was not seen, and is left alone.
+    ///
+    /// # Errors
+    /// `Corrupt` when an index file is damaged: nothing may be deleted then. The storage's.
+    pub async fn new(
+        repo: &Repository,
+        before: &HashSet<PackId>,
+        used: &HashSet<BlobId>,
+        options: &PruneOptions,
+    ) -> Result<Self> {
+        // The index first: what it lists is stored already, so that what is not stored after this is lost.
+        repo.reload_index().await?;
+        let index = repo.whole_index()?;
+        let stored: HashSet<PackId> = repo.stored_packs().await?.into_keys().collect();
+        let mut plan = Self {
+            grace_us: options.grace_us,
+            now_us: options.now_us,
+            index_files: index.files().count(),
+            ..Self::default()
+        };
+        let (usages, claimed) = usage(&index, &stored, used);
         plan.missing = used.iter().filter(|id| !claimed.contains(*id)).copied().collect();
         let marks: HashMap<PackId, i64> = index.marks().map(|m| (m.pack, m.marked_us)).collect();
+        let is_fresh = |id: &PackId| stored.contains(id) && !before.contains(id);
         let mut kept = Vec::new();
         for usage in usages {
             plan.sizes.total += usage.pack.size_bytes;
@@ -110,6 +133,7 @@ impl PrunePlan {
                     kept.push(usage);
                 }
                 Some(marked_us) => plan.retire(usage.pack.id, usage.pack.size_bytes, marked_us),
+                None if usage.used.is_empty() && is_fresh(&usage.pack.id) => {}
                 None if usage.used.is_empty() => {
                     plan.mark.push(usage.pack.id);
                     plan.retire(usage.pack.id, usage.pack.size_bytes, options.now_us);
@@ -119,7 +143,8 @@ impl PrunePlan {
         }
         plan.choose_repacks(kept, repo.config.pack_bytes.into(), options.max_unused_percent);
         // Packs that no index names: left by a run that died, or of one that has not written its index yet.
-        let unlisted: Vec<PackId> = stored.iter().filter(|id| !plan.packs.contains_key(id)).copied().collect();
+        let unlisted = stored.iter().filter(|id| !plan.packs.contains_key(id) && !is_fresh(id));
+        let unlisted: Vec<PackId> = unlisted.copied().collect();
         for id in &unlisted {
             let marked_us = marks.get(id).copied();
             if marked_us.is_none() {
@@ -127,7 +152,8 @@ impl PrunePlan {
             }
             plan.retire_unless(*id, marked_us.unwrap_or(options.now_us));
         }
-        plan
+        plan.stored = stored;
+        Ok(plan)
     }
 
     fn retire(&mut self, id: PackId, size_bytes: u64, marked_us: i64) {
@@ -178,7 +204,11 @@ impl PrunePlan {
 
     /// Says whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.repack.is_empty() && self.mark.is_empty() && self.unmark.is_empty() && self.delete.is_empty()
+        self.repack.is_empty()
+            && self.mark.is_empty()
+            && self.unmark.is_empty()
+            && self.delete.is_empty()
+            && self.index_files <= MANY_INDEX_FILES
     }
 
     /// Does it. Safe to stop at any point: the order of writes leaves every blob in use findable.
@@ -222,7 +252,7 @@ impl PrunePlan {
             monitor.phase("Repacking");
             monitor.add(Counter::ItemsTotal, self.repack.len() as i64);
         }
-        let mut mover = Mover { repo, builders: [None, None], done: Vec::new() };
+        let mut mover = Mover::new(repo);
         for id in &self.repack {
             let (Some(pack), Some(blobs)) = (self.packs.get(id), self.keep.get(id)) else { continue };
             mover.take(pack, blobs).await?;
@@ -233,8 +263,18 @@ impl PrunePlan {
 
     /// Writes what the index must say now; gives the index files that are replaced by it.
     async fn write_index(&self, repo: &Repository, new_packs: &[FinishedPack]) -> Result<Vec<IndexId>> {
-        let index = repo.index();
-        let old: Vec<IndexId> = index.files().collect();
+        let index = repo.whole_index()?;
+        let present = repo.stored_index_files().await?;
+        let mut old: Vec<IndexId> = index.files().collect();
+        if let Some(gone) = old.iter().find(|id| !present.contains(*id)) {
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("Index file {gone} went away while prune was at work"),
+            )
+            .with_hint("another prune or repair is at work: run prune again when it is done"));
+        }
+        // Files that were replaced before and not deleted must not come back when their replacement is replaced.
+        let leftover: Vec<IndexId> = index.replaced().filter(|id| present.contains(id)).collect();
         let gone: HashSet<PackId> = self.delete.iter().copied().collect();
         let unmarked: HashSet<PackId> = self.unmark.iter().copied().collect();
         let mut marks: Vec<Mark> = self
@@ -247,10 +287,20 @@ impl PrunePlan {
         if !listed_gone && unmarked.is_empty() && old.len() <= MANY_INDEX_FILES {
             let mut file = index_of(new_packs);
             file.marks = marks;
-            repo.write_index_file(&file).await?;
-            return Ok(Vec::new());
+            if file != IndexFile::default() {
+                repo.write_index_file(&file).await?;
+            }
+            return Ok(leftover);
         }
-        marks.extend(index.marks().filter(|m| !gone.contains(&m.pack) && !unmarked.contains(&m.pack)));
+        old.extend(leftover);
+        let kept = |m: &Mark| {
+            let known = self.packs.contains_key(&m.pack) && !gone.contains(&m.pack);
+            let waiting = self.stored.contains(&m.pack) && !gone.contains(&m.pack);
+            let fresh = self.now_us.saturating_sub(m.marked_us) < GONE_MARK_US.max(self.grace_us);
+            let listed_gone = self.packs.contains_key(&m.pack) && gone.contains(&m.pack);
+            !unmarked.contains(&m.pack) && !listed_gone && (known || waiting || fresh)
+        };
+        marks.extend(index.marks().filter(kept));
         marks.sort_by_key(|m| (m.pack, m.marked_us));
         marks.dedup_by_key(|m| m.pack);
         let mut parts = rewritten(&index, &gone, new_packs);
@@ -266,8 +316,12 @@ impl PrunePlan {
     }
 }
 
-/// Sorts the blobs in use to packs, each to one; packs that are not marked come first.
-fn usage(index: &crate::repo::Index, used: &HashSet<BlobId>) -> (Vec<Usage>, HashSet<BlobId>) {
+/// Sorts the blobs in use to packs, each to one; packs that are not marked come first, packs that are not stored not at all.
+fn usage(
+    index: &crate::repo::Index,
+    stored: &HashSet<PackId>,
+    used: &HashSet<BlobId>,
+) -> (Vec<Usage>, HashSet<BlobId>) {
     let marks: HashMap<PackId, i64> = index.marks().map(|m| (m.pack, m.marked_us)).collect();
     let mut usages: HashMap<PackId, Usage> = index
         .packs()
@@ -279,7 +333,10 @@ fn usage(index: &crate::repo::Index, used: &HashSet<BlobId>) -> (Vec<Usage>, Has
     let mut claimed = HashSet::with_capacity(used.len());
     for marked in [false, true] {
         for (pack, blob) in index.blobs() {
-            if marks.contains_key(&pack.id) != marked || !used.contains(&blob.id) || !claimed.insert(blob.id) {
+            if marks.contains_key(&pack.id) != marked || !stored.contains(&pack.id) || !used.contains(&blob.id) {
+                continue;
+            }
+            if !claimed.insert(blob.id) {
                 continue;
             }
             if let Some(usage) = usages.get_mut(&pack.id) {
@@ -323,123 +380,4 @@ fn rewritten(index: &crate::repo::Index, gone: &HashSet<PackId>, new_packs: &[Fi
         file.blobs.sort_by_key(|b| b.id);
     }
     files
-}
-
-/// Copies blobs into new packs: contents as ciphertext, tree blobs under a new key.
-pub(super) struct Mover<'a> {
-    pub(super) repo: &'a Arc<Repository>,
-    pub(super) builders: [Option<PackBuilder>; 2],
-    pub(super) done: Vec<FinishedPack>,
-}
-
-impl Mover<'_> {
-    /// Takes over some blobs of a pack.
-    pub(super) async fn take(&mut self, pack: &IndexedPack, blobs: &[IndexedBlob]) -> Result<()> {
-        let bytes = self.repo.storage.get(&pack_path(&pack.id), pack.size_bytes).await?;
-        let intact = crate::crypto::hash_buffers([&bytes[..]]) == pack.id.0;
-        if !intact {
-            return Err(Error::corrupt(format!("Pack {} is damaged: its contents do not match its name", pack.id))
-                .with_hint("run check --read-data to see what it touches"));
-        }
-        let mut blobs = blobs.to_vec();
-        blobs.sort_by_key(|b| b.offset);
-        for blob in &blobs {
-            self.take_one(pack, blob, &bytes)?;
-            self.store_full(false).await?;
-        }
-        Ok(())
-    }
-
-    fn take_one(&mut self, pack: &IndexedPack, blob: &IndexedBlob, bytes: &Bytes) -> Result<()> {
-        let what = format!("Blob {} in pack {}", blob.id.short(), pack.id);
-        let start = blob.offset as usize;
-        let ciphertext = bytes
-            .get(start..start + blob.stored_bytes as usize)
-            .ok_or_else(|| Error::corrupt(format!("{what} lies outside its pack")))?;
-        let keys = &self.repo.keys;
-        match pack.kind {
-            BlobKind::Content => {
-                let sealed =
-                    pack.keys.get(blob.key as usize).ok_or_else(|| Error::corrupt(format!("{what} has no key")))?;
-                let builder = self.builders[0].get_or_insert_with(|| PackBuilder::for_moving(keys, 1 << 20));
-                builder.append_sealed(sealed, blob, ciphertext)
-            }
-            BlobKind::Tree => {
-                let key = self.repo.blob_key(pack, blob)?;
-                let plain = crate::format::pack::open_blob(&what, &key, blob, ciphertext.to_vec())?;
-                let prepared: PreparedBlob = prepare(blob.id, &plain, 3)?;
-                let builder = match &mut self.builders[1] {
-                    Some(builder) => builder,
-                    empty => empty.insert(PackBuilder::new(keys, BlobKind::Tree, 1 << 20)?),
-                };
-                builder.append(&prepared)
-            }
-        }
-    }
-
-    async fn store_full(&mut self, all: bool) -> Result<()> {
-        for n in 0..self.builders.len() {
-            let full =
-                self.builders[n].as_ref().is_some_and(|b| all || b.len() >= self.repo.config.pack_bytes as usize);
-            if !full {
-                continue;
-            }
-            if let Some(builder) = self.builders[n].take().filter(|b| !b.is_empty()) {
-                let mut pack = builder.finish()?;
-                let bytes = Bytes::from(std::mem::take(&mut pack.bytes));
-                self.repo.storage.put(&pack_path(&pack.pack.id), vec![bytes]).await?;
-                self.done.push(pack);
-            }
-        }
-        Ok(())
-    }
-
-    /// Stores the packs in hand.
-    pub(super) async fn finish(mut self) -> Result<Vec<FinishedPack>> {
-        self.store_full(true).await?;
-        Ok(self.done)
-    }
-}
-
-impl Repository {
-    /// Lists the packs that are in the storage, with their sizes in bytes.
-    ///
-    /// # Errors
-    /// The storage's.
-    pub async fn stored_packs(&self) -> Result<HashMap<PackId, u64>> {
-        let entries = self.storage.list("packs").await?;
-        let name = |path: &str| path.rsplit('/').next().unwrap_or_default().parse::<PackId>().ok();
-        Ok(entries.into_iter().filter_map(|e| Some((name(&e.path)?, e.size_bytes))).collect())
-    }
-
-    /// Copies blobs that only marked packs hold into new packs, so that a snapshot may build upon them.
-    ///
-    /// # Errors
-    /// `NotFound` when a blob is gone already; the storage's.
-    pub async fn rescue(self: &Arc<Self>, blobs: &HashSet<BlobId>) -> Result<usize> {
-        let index = self.index();
-        let mut by_pack: HashMap<PackId, (IndexedPack, Vec<IndexedBlob>)> = HashMap::new();
-        for id in blobs {
-            if index.has_live(id) {
-                continue;
-            }
-            let found = index.find(id).ok_or_else(|| {
-                Error::not_found(format!("Blob {id} was deleted while this run was building upon it"))
-                    .with_hint("run the backup again; give prune a longer --grace than backups take")
-            })?;
-            by_pack.entry(found.pack.id).or_insert_with(|| (found.pack.clone(), Vec::new())).1.push(found.blob);
-        }
-        if by_pack.is_empty() {
-            return Ok(0);
-        }
-        let mut mover = Mover { repo: self, builders: [None, None], done: Vec::new() };
-        for (pack, blobs) in by_pack.values() {
-            mover.take(pack, blobs).await?;
-        }
-        let packs = mover.finish().await?;
-        let count = packs.iter().map(|p| p.blobs.len()).sum();
-        self.write_index_file(&index_of(&packs)).await?;
-        self.reload_index().await?;
-        Ok(count)
-    }
 }

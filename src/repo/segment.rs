@@ -57,6 +57,8 @@ pub struct Segmenter {
     writer: Writer,
     number: u64,
     buffer: Vec<u8>,
+    /// The segment in hand has streams, if only empty ones.
+    used: bool,
     own: HashMap<[u8; 16], Extent>,
     running: Vec<(u64, JoinHandle<Result<BlobId>>)>,
     limit: usize,
@@ -73,7 +75,7 @@ impl Segmenter {
     pub fn new(writer: Writer) -> Self {
         let number = writer.inner.segments.next.fetch_add(1, Ordering::Relaxed);
         let limit = writer.inner.repo.config.segment_bytes as usize;
-        Self { writer, number, buffer: Vec::new(), own: HashMap::new(), running: Vec::new(), limit }
+        Self { writer, number, buffer: Vec::new(), used: false, own: HashMap::new(), running: Vec::new(), limit }
     }
 
     /// Adds a stream and says where it will be, under a provisional id. A stream that was added before is not added again.
@@ -85,7 +87,7 @@ impl Segmenter {
         if let Some(known) = self.known(&key) {
             return Ok(known);
         }
-        if !self.buffer.is_empty() && self.buffer.len() + stream.len() > self.limit {
+        if self.buffer.len() + stream.len() > self.limit {
             self.close().await?;
         }
         let extent = Extent {
@@ -94,6 +96,7 @@ impl Segmenter {
             length: stream.len() as u32,
         };
         self.buffer.extend_from_slice(stream);
+        self.used = true;
         self.own.insert(key, extent);
         Ok(extent)
     }
@@ -104,9 +107,10 @@ impl Segmenter {
     }
 
     async fn close(&mut self) -> Result<()> {
-        if self.buffer.is_empty() {
+        if !self.used {
             return Ok(());
         }
+        self.used = false;
         self.writer.check_alive()?;
         let plain = Bytes::from(std::mem::take(&mut self.buffer));
         // Paid before it is sent on its way: however many segmenters there are, what they have sent is bounded.

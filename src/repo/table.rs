@@ -94,6 +94,11 @@ impl Table {
         Self::parse(Backing::Mapped(map), meta)
     }
 
+    /// Says whether the table lies in the local cache.
+    pub(crate) fn is_mapped(&self) -> bool {
+        matches!(self.backing, Backing::Mapped(_))
+    }
+
     fn parse(backing: Backing, meta: TableMeta) -> Result<Self> {
         let broken = || Error::corrupt("An index table of the cache is damaged");
         let bytes = backing.bytes();
@@ -104,7 +109,7 @@ impl Table {
         let bits = u32::try_from(read_u64(bytes, 16).ok_or_else(broken)?).map_err(|_| broken())?;
         let meta_bytes = read_u64(bytes, 24).ok_or_else(broken)?;
         let fan_bytes = ((1u64 << bits.min(32)) + 1) * 4;
-        let records_at = HEAD_BYTES as u64 + meta_bytes + fan_bytes;
+        let records_at = meta_bytes.saturating_add(HEAD_BYTES as u64 + fan_bytes);
         let total = count.checked_mul(RECORD_BYTES as u64).and_then(|n| n.checked_add(records_at));
         if bits > 28 || total != Some(bytes.len() as u64) {
             return Err(broken());
@@ -225,11 +230,11 @@ fn write_table(
     Ok(())
 }
 
-/// Writes the union of tables into a file, under a temporary name first.
+/// Writes the union of tables into a file, under a name of its own first.
 ///
 /// # Errors
 /// An I/O kind.
-pub(crate) fn write_merged(tables: &[&Table], path: &Path) -> Result<()> {
+pub(crate) fn write_merged(tables: &[&Table], temporary: &Path, path: &Path) -> Result<()> {
     let mut meta = TableMeta::default();
     let mut shifts = Vec::new();
     for table in tables {
@@ -242,11 +247,16 @@ pub(crate) fn write_merged(tables: &[&Table], path: &Path) -> Result<()> {
     let count = tables.iter().map(|t| t.count).sum();
     let merged = Merge { tables, shifts: &shifts, at: vec![0; tables.len()] };
     let failed = |e| Error::io(format!("Cache file {}", path.display()), e);
-    let temporary = path.with_extension(format!("tmp{}", std::process::id()));
-    let file = File::create(&temporary).map_err(failed)?;
-    let mut out = BufWriter::with_capacity(1 << 18, file);
-    write_table(&mut out, &meta, count, merged).and_then(|()| out.flush()).map_err(failed)?;
-    std::fs::rename(&temporary, path).map_err(failed)
+    let written = File::create(temporary).and_then(|file| {
+        let mut out = BufWriter::with_capacity(1 << 18, file);
+        write_table(&mut out, &meta, count, merged)?;
+        out.flush()?;
+        std::fs::rename(temporary, path)
+    });
+    if written.is_err() {
+        drop(std::fs::remove_file(temporary));
+    }
+    written.map_err(failed)
 }
 
 #[derive(Clone)]
@@ -319,7 +329,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let parts: Vec<_> = (1..5u8).map(|s| Table::from_index(IndexId([s; 32]), index(s, 500))).collect();
         let path = folder.path().join("merged");
-        write_merged(&parts.iter().collect::<Vec<_>>(), &path).unwrap();
+        write_merged(&parts.iter().collect::<Vec<_>>(), &folder.path().join("new"), &path).unwrap();
         let merged = Table::open(&path).unwrap();
         assert_eq!((merged.count, merged.meta.covers.len()), (2000, 4));
         for (n, part) in parts.iter().enumerate() {

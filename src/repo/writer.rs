@@ -5,23 +5,23 @@
 //! durable before an index file names them; [`Writer::finish`] returns when all of it is.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, RwLock};
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 
 use crate::crypto::BlobKind;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::id::{BlobId, PackId};
-use crate::format::index::IndexFile;
 use crate::format::pack::{FinishedPack, PackBuilder, PreparedBlob};
 use crate::repo::chunker::Chunker;
 use crate::repo::index::Index;
-use crate::repo::repository::{Repository, pack_path, run_blocking};
+use crate::repo::repository::{Repository, run_blocking};
 use crate::repo::segment::Segments;
+use crate::repo::upload::{Uploads, upload};
 
 /// How a writer works. The defaults keep memory under the budget stated in `docs/performance.md`.
 #[derive(Debug, Clone)]
@@ -51,25 +51,11 @@ pub struct WriterStats {
     pub known_blobs: u64,
     /// Bytes of plaintext in new blobs.
     pub new_bytes: u64,
-    /// Bytes of packs and index files written.
+    /// Bytes of packs written.
     pub stored_bytes: u64,
     /// Packs written.
     pub packs: u64,
 }
-
-#[derive(Default)]
-struct Counts {
-    new_blobs: AtomicU64,
-    known_blobs: AtomicU64,
-    new_bytes: AtomicU64,
-    stored_bytes: AtomicU64,
-    packs: AtomicU64,
-}
-
-/// Packs listed before an index file is written in the middle of a run, so that what an interrupted run stored is found again.
-const PACKS_PER_INDEX: usize = 64;
-/// Blobs listed before an index file is written.
-const BLOBS_PER_INDEX: usize = 65_536;
 
 pub(super) struct Inner {
     pub(super) repo: Arc<Repository>,
@@ -78,21 +64,22 @@ pub(super) struct Inner {
     options: WriterOptions,
     known: Arc<Index>,
     session: Mutex<HashSet<BlobId>>,
-    /// Tree blobs whose packs no index file lists yet: trees are read again while they grow.
-    unlisted: Mutex<HashMap<BlobId, Bytes>>,
     packers: [Mutex<Option<PackBuilder>>; 2],
-    full: Mutex<Option<mpsc::Sender<FinishedPack>>>,
+    /// Full packs go here. None: the writer is finished. Whoever stores a blob holds it for reading all the while, so
+    /// that `close` comes after every blob that was begun. The uploader has no hold on it: when the last writer is
+    /// dropped, the queue ends and with it the uploader.
+    queue: RwLock<Option<mpsc::Sender<FinishedPack>>>,
     cpu: Semaphore,
     budget: Arc<Semaphore>,
-    counts: Counts,
-    failed: AtomicBool,
+    uploads: Arc<Uploads>,
+    uploader: tokio::sync::Mutex<Option<JoinHandle<Result<()>>>>,
 }
 
-/// Adds blobs to a repository. Cheap to clone; all clones are one writer.
+/// Adds blobs to a repository. Cheap to clone; all clones are one writer. Dropped without [`Writer::finish`], it lists
+/// the packs that are full and loses what is in hand.
 #[derive(Clone)]
 pub struct Writer {
     pub(super) inner: Arc<Inner>,
-    uploader: Arc<Mutex<Option<JoinHandle<Result<()>>>>>,
 }
 
 impl std::fmt::Debug for Writer {
@@ -106,28 +93,32 @@ thread_local! {
 }
 
 impl Writer {
-    /// Starts a writer over the index as it is loaded now.
+    /// Starts a writer over the index as it is loaded now. Where an index file is damaged it refuses every blob, for it
+    /// cannot know what may be built upon.
     pub fn new(repo: Arc<Repository>, options: WriterOptions) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let workers = if options.workers == 0 { cores } else { options.workers };
         let (full, queue) = mpsc::channel(1);
+        let uploads = Arc::new(Uploads::new(repo.clone(), options.uploads));
+        if let Err(e) = repo.whole_index() {
+            uploads.fail(&e);
+        }
+        let uploader = tokio::spawn(upload(uploads.clone(), queue));
         let inner = Arc::new(Inner {
             chunker: Arc::new(Chunker::new(&repo.config)),
             segments: Segments::new(),
             known: repo.index(),
             session: Mutex::new(HashSet::new()),
-            unlisted: Mutex::new(HashMap::new()),
             packers: [Mutex::new(None), Mutex::new(None)],
-            full: Mutex::new(Some(full)),
+            queue: RwLock::new(Some(full)),
             cpu: Semaphore::new(workers),
-            budget: Arc::new(Semaphore::new(options.budget_bytes >> 10)),
-            counts: Counts::default(),
-            failed: AtomicBool::new(false),
+            budget: Arc::new(Semaphore::new(permits_of(options.budget_bytes))),
+            uploads,
+            uploader: tokio::sync::Mutex::new(Some(uploader)),
             options,
             repo,
         });
-        let uploader = tokio::spawn(upload(inner.clone(), queue));
-        Self { inner, uploader: Arc::new(Mutex::new(Some(uploader))) }
+        Self { inner }
     }
 
     /// The repository that is written to.
@@ -137,7 +128,7 @@ impl Writer {
 
     /// What was done so far.
     pub fn stats(&self) -> WriterStats {
-        let c = &self.inner.counts;
+        let c = &self.inner.uploads.counts;
         WriterStats {
             new_blobs: c.new_blobs.load(Ordering::Relaxed),
             known_blobs: c.known_blobs.load(Ordering::Relaxed),
@@ -151,7 +142,7 @@ impl Writer {
     /// durable: [`Self::finish`] does.
     ///
     /// # Errors
-    /// The storage's, when an upload has failed.
+    /// The storage's, when an upload has failed; `Internal` after [`Self::finish`].
     pub async fn put_blob(&self, kind: BlobKind, plain: Bytes) -> Result<BlobId> {
         let paid = self.pay(plain.len()).await?;
         self.put_paid(kind, plain, paid).await
@@ -169,21 +160,19 @@ impl Writer {
 
     /// Waits till `bytes` more may be on their way.
     pub(super) async fn pay(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
-        let most = self.inner.options.budget_bytes >> 10;
-        let amount = u32::try_from((bytes >> 10).clamp(1, most.max(1))).unwrap_or(u32::MAX);
+        self.check_alive()?;
+        let amount = permits_of(bytes).min(permits_of(self.inner.options.budget_bytes));
+        let amount = u32::try_from(amount).unwrap_or(u32::MAX);
         self.inner.budget.clone().acquire_many_owned(amount).await.map_err(closed)
     }
 
     /// Says whether writing to the destination has failed.
     pub fn is_broken(&self) -> bool {
-        self.inner.failed.load(Ordering::Relaxed)
+        self.inner.uploads.failure().is_some()
     }
 
     pub(super) fn check_alive(&self) -> Result<()> {
-        if self.inner.failed.load(Ordering::Relaxed) {
-            return Err(Error::new(crate::ErrorKind::Unavailable, "Writing to the destination failed before"));
-        }
-        Ok(())
+        self.inner.uploads.failure().map_or(Ok(()), Err)
     }
 
     /// Reads a tree blob, also one that is still on its way.
@@ -191,28 +180,50 @@ impl Writer {
     /// # Errors
     /// As [`Repository::read_blob`].
     pub async fn read_tree(&self, id: &BlobId) -> Result<Bytes> {
-        let on_its_way = lock(&self.inner.unlisted)?.get(id).cloned();
+        let on_its_way = lock(&self.inner.uploads.unlisted)?.get(id).cloned();
         match on_its_way {
             Some(bytes) => Ok(bytes),
             None => self.inner.repo.read_blob(BlobKind::Tree, id).await,
         }
     }
 
-    /// Stores what is still in hand, and the index; returns when all of it is durable.
+    /// Stores what is still in hand, and the index; returns when all of it is durable. Called again, it says the same.
     ///
     /// # Errors
     /// The first error of any upload.
     pub async fn finish(&self) -> Result<WriterStats> {
+        let mut uploader = self.inner.uploader.lock().await;
         let inner = self.inner.clone();
         let rest = run_blocking(move || inner.close()).await?;
-        let uploader = self.uploader.lock().ok().and_then(|mut u| u.take());
-        if let Some(uploader) = uploader {
-            uploader.await.map_err(|e| Error::internal("The uploader ended early").with_source(e))??;
+        if let Some(running) = uploader.as_mut() {
+            let ended = running.await;
+            *uploader = None;
+            ended.map_err(|e| {
+                let e = Error::internal("The uploader ended early").with_source(e);
+                self.inner.uploads.fail(&e);
+                e
+            })??;
         }
         rest?;
+        self.check_alive()?;
         self.inner.repo.reload_index().await?;
         Ok(self.stats())
     }
+
+    /// Says, after [`Self::finish`], whether a prune took away or marked a pack that this run may have built upon: one
+    /// that the index listed when the writer began, or one of its own. Blobs that a snapshot names must then be looked
+    /// at one by one, and rescued ([`Repository::rescue`]).
+    pub fn has_lost_ground(&self) -> bool {
+        let index = self.inner.repo.index();
+        let marked: HashSet<PackId> = index.marks().map(|m| m.pack).collect();
+        let live: HashSet<PackId> = index.packs().map(|p| p.id).filter(|id| !marked.contains(id)).collect();
+        let own = self.inner.uploads.own_packs();
+        own.iter().chain(self.inner.known.packs().map(|p| &p.id)).any(|id| !live.contains(id))
+    }
+}
+
+fn permits_of(bytes: usize) -> usize {
+    (bytes >> 10).clamp(1, Semaphore::MAX_PERMITS)
 }
 
 fn closed<E: std::error::Error + Send + Sync + 'static>(e: E) -> Error {
@@ -222,16 +233,32 @@ fn closed<E: std::error::Error + Send + Sync + 'static>(e: E) -> Error {
 impl Inner {
     /// CPU work for one blob: id, look-up, compression, encryption. Runs on a blocking thread.
     fn store(&self, kind: BlobKind, plain: &Bytes) -> Result<BlobId> {
+        let queue = self.queue.read().map_err(poisoned)?;
+        let Some(queue) = &*queue else {
+            return Err(Error::internal("The writer is finished: it takes no more blobs"));
+        };
         let id = BlobId(self.repo.keys.blob_id(kind, plain));
-        let fresh = !self.known.has_live(&id) && self.session.lock().is_ok_and(|mut s| s.insert(id));
-        if !fresh {
-            self.counts.known_blobs.fetch_add(1, Ordering::Relaxed);
+        let counts = &self.uploads.counts;
+        if self.known.has_live(&id) || !lock(&self.session)?.insert(id) {
+            counts.known_blobs.fetch_add(1, Ordering::Relaxed);
             return Ok(id);
         }
-        self.counts.new_blobs.fetch_add(1, Ordering::Relaxed);
-        self.counts.new_bytes.fetch_add(plain.len() as u64, Ordering::Relaxed);
+        // From here on others take the blob for stored: if it does not come to that, all must fail.
+        let promise = Promise(Some(&self.uploads));
+        counts.new_blobs.fetch_add(1, Ordering::Relaxed);
+        counts.new_bytes.fetch_add(plain.len() as u64, Ordering::Relaxed);
+        let stored = self.append(kind, id, plain, queue);
+        if stored.is_ok() {
+            promise.keep()
+        } else {
+            promise.break_with(&stored)
+        }
+        stored.map(|()| id)
+    }
+
+    fn append(&self, kind: BlobKind, id: BlobId, plain: &Bytes, queue: &mpsc::Sender<FinishedPack>) -> Result<()> {
         if kind == BlobKind::Tree {
-            lock(&self.unlisted)?.insert(id, plain.clone());
+            lock(&self.uploads.unlisted)?.insert(id, plain.clone());
         }
         let blob = prepare(id, plain, self.options.level)?;
         let pack_bytes = pack_bytes(kind, self.repo.config.pack_bytes as usize);
@@ -244,33 +271,54 @@ impl Inner {
             builder.append(&blob)?;
             if builder.len() >= pack_bytes { packer.take() } else { None }
         };
-        if let Some(builder) = full {
-            self.send(builder)?;
-        }
-        Ok(id)
+        full.map_or(Ok(()), |builder| self.send(queue, builder))
     }
 
-    fn send(&self, builder: PackBuilder) -> Result<()> {
-        let sender = lock(&self.full)?.clone();
-        let pack = builder.finish()?;
-        if sender.is_none_or(|s| s.blocking_send(pack).is_err()) {
-            self.failed.store(true, Ordering::Relaxed);
-            return Err(Error::new(crate::ErrorKind::Unavailable, "Writing to the destination failed before"));
-        }
-        Ok(())
+    fn send(&self, queue: &mpsc::Sender<FinishedPack>, builder: PackBuilder) -> Result<()> {
+        queue.blocking_send(builder.finish()?).map_err(|_| {
+            let unheard = || Error::new(ErrorKind::Unavailable, "Writing to the destination ended early");
+            self.uploads.failure().unwrap_or_else(unheard)
+        })
     }
 
     /// Sends the packs in hand and closes the queue.
     fn close(&self) -> Result<()> {
+        let Some(queue) = self.queue.write().map_err(poisoned)?.take() else { return Ok(()) };
         let mut result = Ok(());
         for packer in &self.packers {
             if let Some(builder) = lock(packer)?.take() {
-                result = result.and(self.send(builder));
+                result = result.and(self.send(&queue, builder));
             }
         }
-        lock(&self.full)?.take();
-        result
+        result.inspect_err(|e| self.uploads.fail(e))
     }
+}
+
+/// Fails the writer unless it is kept, also when a thread ends early.
+struct Promise<'a>(Option<&'a Uploads>);
+
+impl Promise<'_> {
+    fn keep(mut self) {
+        self.0 = None;
+    }
+
+    fn break_with<T>(mut self, result: &Result<T>) {
+        if let (Some(uploads), Err(e)) = (self.0.take(), result) {
+            uploads.fail(e);
+        }
+    }
+}
+
+impl Drop for Promise<'_> {
+    fn drop(&mut self) {
+        if let Some(uploads) = self.0 {
+            uploads.fail(&Error::internal("A worker thread ended in the middle of its work"));
+        }
+    }
+}
+
+fn poisoned<E>(_: E) -> Error {
+    Error::internal("A worker thread ended in the middle of its work")
 }
 
 /// When a pack is full. Packs of trees are smaller: what they hold is kept in memory till they are listed.
@@ -291,7 +339,7 @@ fn packer_of(kind: BlobKind) -> usize {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> Result<std::sync::MutexGuard<'_, T>> {
-    mutex.lock().map_err(|_| Error::internal("A worker thread ended in the middle of its work"))
+    mutex.lock().map_err(poisoned)
 }
 
 /// Compresses where it helps.
@@ -309,105 +357,4 @@ pub(super) fn prepare(id: BlobId, plain: &[u8], level: i32) -> Result<PreparedBl
     let body = body.map_err(|e| Error::internal("Compression failed").with_source(e))?;
     let body = if body.len() < plain.len() { body } else { plain.to_vec() };
     Ok(PreparedBlob { id, plain_bytes, body })
-}
-
-/// Takes full packs, stores them a few at a time, and lists them in index files.
-async fn upload(inner: Arc<Inner>, mut queue: mpsc::Receiver<FinishedPack>) -> Result<()> {
-    let mut running = JoinSet::new();
-    let mut listed = Listing::default();
-    let result = async {
-        loop {
-            let room = running.len() < inner.options.uploads.max(1);
-            tokio::select! {
-                pack = queue.recv(), if room => match pack {
-                    Some(pack) => { running.spawn(store_pack(inner.clone(), pack)); }
-                    None => break,
-                },
-                Some(done) = running.join_next() => listed.add(joined(done)?),
-            }
-            if listed.packs.len() >= PACKS_PER_INDEX || listed.blobs >= BLOBS_PER_INDEX {
-                listed.write(&inner).await?;
-            }
-        }
-        while let Some(done) = running.join_next().await {
-            listed.add(joined(done)?);
-        }
-        listed.write(&inner).await
-    }
-    .await;
-    if result.is_err() {
-        inner.failed.store(true, Ordering::Relaxed);
-        // What is already durable stays findable where that is still possible.
-        while let Some(done) = running.join_next().await {
-            if let Ok(pack) = joined(done) {
-                listed.add(pack);
-            }
-        }
-        drop(listed.write(&inner).await);
-    }
-    result
-}
-
-fn joined(done: std::result::Result<Result<FinishedPack>, tokio::task::JoinError>) -> Result<FinishedPack> {
-    done.map_err(|e| Error::internal("An upload ended early").with_source(e))?
-}
-
-async fn store_pack(inner: Arc<Inner>, mut pack: FinishedPack) -> Result<FinishedPack> {
-    let bytes = Bytes::from(std::mem::take(&mut pack.bytes));
-    if let (BlobKind::Tree, Some(cache)) = (pack.pack.kind, inner.repo.cache.clone()) {
-        let (id, copy): (PackId, Bytes) = (pack.pack.id, bytes.clone());
-        run_blocking(move || cache.write_pack(&id, &copy)).await?;
-    }
-    inner.repo.storage.put(&pack_path(&pack.pack.id), vec![bytes]).await?;
-    inner.counts.packs.fetch_add(1, Ordering::Relaxed);
-    inner.counts.stored_bytes.fetch_add(pack.pack.size_bytes, Ordering::Relaxed);
-    Ok(pack)
-}
-
-/// Durable packs that no index file names yet.
-#[derive(Default)]
-struct Listing {
-    packs: Vec<FinishedPack>,
-    blobs: usize,
-}
-
-impl Listing {
-    fn add(&mut self, pack: FinishedPack) {
-        self.blobs += pack.blobs.len();
-        self.packs.push(pack);
-    }
-
-    async fn write(&mut self, inner: &Inner) -> Result<()> {
-        if self.packs.is_empty() {
-            return Ok(());
-        }
-        let file = index_of(&self.packs);
-        let id = inner.repo.write_index_file(&file).await?;
-        let trees: Vec<BlobId> = self
-            .packs
-            .iter()
-            .filter(|p| p.pack.kind == BlobKind::Tree)
-            .flat_map(|p| p.blobs.iter().map(|b| b.id))
-            .collect();
-        inner.repo.add_index_file(id, file);
-        let mut unlisted = lock(&inner.unlisted)?;
-        for tree in trees {
-            unlisted.remove(&tree);
-        }
-        drop(unlisted);
-        self.packs.clear();
-        self.blobs = 0;
-        Ok(())
-    }
-}
-
-/// The index file of some packs.
-pub(super) fn index_of(packs: &[FinishedPack]) -> IndexFile {
-    let mut file = IndexFile::default();
-    for (n, pack) in packs.iter().enumerate() {
-        file.packs.push(pack.pack.clone());
-        file.blobs.extend(pack.blobs.iter().map(|b| crate::format::index::IndexedBlob { pack: n as u32, ..*b }));
-    }
-    file.blobs.sort_by_key(|b| b.id);
-    file
 }

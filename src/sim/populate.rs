@@ -54,7 +54,8 @@ pub(super) fn mailbox(options: &SimOptions, seed: u64, owner: u32, german: bool,
     for _ in 0..(messages / 50).min(20) + 1 {
         first_message(&mut mailbox, recoverable, &mut rng);
     }
-    mailbox.folder_log.clear();
+    mailbox.folder_log = Vec::new();
+    mailbox.messages.shrink_to_fit();
     mailbox.folders.iter_mut().for_each(|f| f.log = Vec::new());
     mailbox
 }
@@ -159,7 +160,7 @@ pub(super) fn drive(options: &SimOptions, seed: u64, owner: u32, items: u32) -> 
             new_file(options, &mut drive, parent, now, &mut rng);
         }
     }
-    drive.log.clear();
+    drive.shrink();
     drive
 }
 

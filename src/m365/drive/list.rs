@@ -56,7 +56,7 @@ pub(super) async fn changes(
         parents: BTreeSet::new(),
     };
     let mut end = ChangesEnd::default();
-    let link = round.read(saved(ITEMS), previous.cursors.is_some(), &mut end.resynced).await?;
+    let link = round.read(saved(ITEMS), &mut end.resynced).await?;
     round.try_again(previous.retry).await?;
     round.remove().await?;
     round.report_missing_parents().await?;
@@ -86,7 +86,7 @@ struct Round<'a> {
 
 impl Round<'_> {
     /// Reads all pages; gives the link to read on from, if there is a good one.
-    async fn read(&mut self, saved: Option<&str>, has_previous: bool, resynced: &mut bool) -> Result<Option<String>> {
+    async fn read(&mut self, saved: Option<&str>, resynced: &mut bool) -> Result<Option<String>> {
         let mut again = None;
         if let Some(saved) = saved {
             match self.take_pages(self.api.items(Some(saved), None), true).await {
@@ -113,9 +113,7 @@ impl Round<'_> {
                 Err(stop) => return Err(stop.into_error()),
             }
         };
-        if has_previous {
-            self.compare().await?;
-        }
+        self.compare().await?;
         // What only an aborted walk saw may be gone by now; its id is not kept. Then the next reading compares again.
         Ok(link.filter(|_| !self.seen.has_phantoms(DRIVE, 0)))
     }

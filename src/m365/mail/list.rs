@@ -44,13 +44,16 @@ pub(super) async fn changes(
         removed: BTreeSet::new(),
         disputed: BTreeSet::new(),
         taken: 0,
-        unread: false,
+        unread: HashSet::new(),
         resynced: folders.resynced,
     };
     round.put_folders(&folders).await?;
     let mut end = ChangesEnd::default();
     folders.note(&mut end.cursors);
     round.read_folders(&folders.all, &mut end.cursors).await?;
+    if previous.cursors.is_none() {
+        round.compare_all().await?;
+    }
     round.settle_disputes().await?;
     round.try_again(previous.retry).await?;
     round.remove().await?;
@@ -75,8 +78,8 @@ struct Round<'a> {
     disputed: BTreeSet<String>,
     /// Messages that were passed on from the folder that is being read.
     taken: u64,
-    /// Some folder could not be read: what left another one may be there.
-    unread: bool,
+    /// Folders that could not be read: what left another one may be there.
+    unread: HashSet<String>,
     resynced: bool,
 }
 
@@ -177,7 +180,7 @@ impl Round<'_> {
             text,
             since_us: 0,
         };
-        self.unread = true;
+        self.unread.insert(folder.id.clone());
         self.sink.change(Change::Gap(gap)).await
     }
 
@@ -228,7 +231,7 @@ impl Round<'_> {
                 Err(stop) => return Err(stop),
             }
         };
-        self.compare(folder).await.map_err(Stop::Sink)?;
+        self.hold_untold_messages(&folder.id).await.map_err(Stop::Sink)?;
         // What only an aborted walk saw may be gone by now; its id is not kept. Then the next reading compares again.
         let phantoms = self.seen.has_phantoms(number, first_walk);
         Ok(FolderEnd::Read(link.filter(|_| !phantoms)))
@@ -254,7 +257,7 @@ impl Round<'_> {
                 None => break,
             }
         }
-        self.compare(folder).await.map_err(Stop::Sink)?;
+        self.hold_untold_messages(&folder.id).await.map_err(Stop::Sink)?;
         // The saved link, if any, is still good once the mailbox has room again.
         let phantoms = self.seen.has_phantoms(number, first_walk);
         Ok(FolderEnd::Read(folder.link.clone().filter(|_| !phantoms)))
@@ -265,11 +268,6 @@ impl Round<'_> {
         if self.taken > 0 || self.seen.walk() > first_walk {
             self.seen.begin_walk();
         }
-    }
-
-    /// After a walk: what the previous snapshot had in the folder and the walk did not see is no longer there.
-    async fn compare(&mut self, folder: &Folder) -> Result<()> {
-        if folder.known { self.hold_untold_messages(&folder.id).await } else { Ok(()) }
     }
 
     async fn take_pages(
@@ -349,6 +347,21 @@ impl Round<'_> {
         self.sink.change(Change::Put { record: Box::new(record), properties, contents }).await
     }
 
+    /// Where an earlier reading broke off, messages may be known whose folder is not: all that were not seen are gone.
+    async fn compare_all(&mut self) -> Result<()> {
+        let mut ids = self.known.ids().await?;
+        while let Some(id) = ids.try_next().await? {
+            if self.numbers.contains_key(&id) || self.seen.get(&id).is_some() {
+                continue;
+            }
+            let parent = self.known.record(&id).await?.map(|record| record.parent).unwrap_or_default();
+            if !self.unread.contains(&parent) {
+                self.removed.insert(id);
+            }
+        }
+        Ok(())
+    }
+
     /// Asks each message that two folders claim where it is.
     async fn settle_disputes(&mut self) -> Result<()> {
         for id in std::mem::take(&mut self.disputed) {
@@ -417,7 +430,7 @@ impl Round<'_> {
 
     /// Lets go of what was held as removed.
     async fn remove(&mut self) -> Result<()> {
-        if self.unread {
+        if !self.unread.is_empty() {
             for id in std::mem::take(&mut self.removed) {
                 self.ask(&id, true).await?;
             }

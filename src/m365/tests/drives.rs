@@ -192,3 +192,19 @@ async fn faults_of_the_network_and_expired_urls_change_nothing() {
     assert!(tenant.sim.stats().faults > 10);
     assert_eq!(tenant.sim.stats().token_leaks, 0);
 }
+
+#[tokio::test]
+async fn a_reading_that_broke_off_is_made_whole_by_the_next() {
+    let tenant = Tenant::tiny().await;
+    let drive = tenant.collections("/onedrive/").await.remove(1);
+    for most in [3, 15] {
+        let mut state = State::default();
+        for _ in 0..3 {
+            state.run_part(&*drive, most).await.unwrap();
+            tenant.sim.advance_day();
+            state.run(&*drive).await.unwrap();
+            assert_equal(&state, &truth(&tenant, &*drive));
+            tenant.sim.advance_day();
+        }
+    }
+}

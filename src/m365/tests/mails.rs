@@ -313,3 +313,21 @@ async fn reading_and_moving_keep_the_contents() {
     });
     assert!(kept.count() > 1, "the script reads, flags and moves messages");
 }
+
+#[tokio::test]
+async fn a_reading_that_broke_off_is_made_whole_by_the_next() {
+    let tenant = Tenant::tiny().await;
+    let mail = tenant.collections("/mail").await.remove(0);
+    for most in [3, 20, 60] {
+        let mut state = State::default();
+        for _ in 0..3 {
+            state.run_part(&*mail, most).await.unwrap();
+            let kept = state.items.values().filter(|item| item.streams.contains_key(&StreamRole::Mime)).count();
+            tenant.sim.advance_day();
+            let run = state.run(&*mail).await.unwrap();
+            assert_equal(&state, &truth(&tenant, &*mail), false);
+            assert!(run.fetched.len() + kept < state.items.len() + 20, "what was kept is not fetched again");
+            tenant.sim.advance_day();
+        }
+    }
+}

@@ -3,6 +3,7 @@
 mod discovery;
 mod drives;
 mod mails;
+mod scripted;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -65,6 +65,8 @@ pub(super) async fn read_collection(
     let end = source.changes(Previous { cursors: cursors.as_ref(), retry: &retry }, &known, &mut intake).await;
     let done = intake.finish().await?;
     let (cursors, complete, stopped, trouble) = conclude(end, cursors, shared, &source)?;
+    // Cursors stand for exactly the items they came with: what a broken reading left must be compared.
+    let cursors = cursors.filter(|_| complete || done.roots == before);
     let mut gaps = done.gaps;
     gaps.extend(trouble);
     if !complete {

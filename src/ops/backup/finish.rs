@@ -30,7 +30,6 @@ pub(super) async fn write_snapshot(
         merged.keep_unreached(&before);
     }
     let (catalog, gaps) = write_catalog(writer, &before, &merged.states, &merged.gaps).await?;
-    let marks_before: HashSet<_> = repo.index().marks().map(|m| m.pack).collect();
     let stats = writer.finish().await?;
     let (sent, throttled) = requests();
     let mut file = SnapshotFile {
@@ -60,7 +59,7 @@ pub(super) async fn write_snapshot(
             throttled,
         },
     };
-    rescue_marked(repo, &file, &marks_before, around).await?;
+    rescue_marked(repo, writer, &file, around).await?;
     file.ended_us = (around.now_us)();
     let id = store::save(repo, &file).await?;
     store::save_set(repo, &options.set).await?;
@@ -87,15 +86,14 @@ pub(super) async fn write_snapshot(
 /// What prune marked since this run began must not carry the new snapshot: such blobs are copied out of marked packs.
 async fn rescue_marked(
     repo: &Arc<Repository>,
+    writer: &Writer,
     file: &SnapshotFile,
-    before: &HashSet<crate::format::id::PackId>,
     around: &Surroundings,
 ) -> Result<()> {
-    let index = repo.index();
-    let gone_or_marked = index.marks().any(|m| !before.contains(&m.pack)) || !before.is_empty();
-    if !gone_or_marked {
+    if !writer.has_lost_ground() {
         return Ok(());
     }
+    let index = repo.index();
     around.monitor.phase("Looking at what prune did meanwhile");
     let mut used = HashSet::new();
     used::add_snapshot(repo, file, &mut used::Seen::default(), &mut used).await?;

@@ -100,3 +100,28 @@ async fn assertions_are_checked_claim_by_claim() {
         assert_eq!(code(&ask(bad).await), want, "{claim}");
     }
 }
+
+#[tokio::test]
+async fn a_registered_certificate_must_have_signed_the_assertion() {
+    use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+    let certificate_pem = Some(include_str!("certificate.pem").to_string());
+    let (sim, _) = start(SimOptions { certificate_pem, ..SimOptions::tiny() }).await;
+    let id = sim.client_id().to_string();
+    let now = jiff::Timestamp::now().as_second();
+    let url = format!("{}/{}/oauth2/v2.0/token", sim.login_url(), sim.tenant_id());
+    let claims = json!({"aud": url, "iss": id, "sub": id, "jti": "1", "nbf": now, "exp": now + 300});
+    let key = EncodingKey::from_rsa_pem(include_bytes!("key.pem")).expect("a key");
+    let header = Header { x5t_s256: Some("AA".into()), ..Header::new(Algorithm::PS256) };
+    let jwt = encode(&header, &claims, &key).expect("signed");
+    let forged = format!("{}.{}", jwt.rsplit_once('.').expect("parts").0, B64.encode([7; 256]));
+    for (assertion, status) in [(jwt, 200), (forged, 401)] {
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", id.as_str()),
+            ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
+            ("client_assertion", assertion.as_str()),
+            ("scope", SCOPE),
+        ];
+        assert_eq!(sign_in(&sim, &form).await.status, status);
+    }
+}

@@ -1,0 +1,196 @@
+//! Reading blobs: from memory, from the local cache, from packs; from another place when one fails.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use crate::crypto::{BlobKind, Secret};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::header::FileKind;
+use crate::format::id::BlobId;
+use crate::format::index::{IndexedBlob, IndexedPack};
+use crate::format::pack;
+use crate::repo::reload::Trust;
+use crate::repo::repository::{Repository, pack_path, run_blocking};
+
+/// Pack keys kept in memory.
+const KEYS_KEPT: usize = 100_000;
+/// Blobs smaller than this are opened where they are, without a thread of their own; in bytes.
+const SMALL_BLOB: u32 = 64 << 10;
+
+impl Repository {
+    /// Reads a blob's plaintext. Where one pack fails, another that holds the blob is tried; where prune moved it
+    /// meanwhile, the index is loaded again.
+    ///
+    /// # Errors
+    /// `NotFound` when no pack holds it, `Corrupt` when the pack is damaged (named), `WrongKey` for contents under a
+    /// write-only key.
+    pub async fn read_blob(&self, kind: BlobKind, id: &BlobId) -> Result<Bytes> {
+        if let Some(bytes) = self.blobs.lock().ok().and_then(|mut c| c.get(id)) {
+            return Ok(bytes);
+        }
+        let first = match self.read_anywhere(kind, id).await {
+            Err(e) if is_loss(&e) => e,
+            other => return other,
+        };
+        if first.kind() == ErrorKind::NotFound {
+            self.reload_index().await?;
+            match self.read_anywhere(kind, id).await {
+                Err(e) if is_loss(&e) => {}
+                other => return other,
+            }
+        }
+        // The local cache may be what is damaged.
+        if self.cache.is_none() || self.distrusted.swap(true, Ordering::Relaxed) {
+            return Err(first);
+        }
+        self.reload_index_from(Trust::Nothing).await?;
+        match self.read_anywhere(kind, id).await {
+            Err(e) if is_loss(&e) => Err(first),
+            other => other,
+        }
+    }
+
+    async fn read_anywhere(&self, kind: BlobKind, id: &BlobId) -> Result<Bytes> {
+        let mut places: Vec<_> = self.index().find_all(id).map(|l| (l.marked, l.pack.clone(), l.blob)).collect();
+        places.retain(|(_, pack, _)| pack.kind == kind);
+        places.sort_by_key(|(marked, ..)| *marked);
+        let mut first = None;
+        for (_, pack, blob) in &places {
+            match self.read_located(pack, blob).await {
+                Ok(plain) => {
+                    let plain = Bytes::from(plain);
+                    if let Ok(mut cache) = self.blobs.lock() {
+                        cache.insert(*id, plain.clone());
+                    }
+                    return Ok(plain);
+                }
+                Err(e) if is_loss(&e) => first = first.or(Some(e)),
+                Err(e) => return Err(e),
+            }
+        }
+        Err(first.unwrap_or_else(|| {
+            Error::not_found(format!("Blob {id} is in no pack that the index lists"))
+                .with_hint("run check; if packs are there that the index lacks, repair index")
+        }))
+    }
+
+    /// Reads one blob from one pack.
+    pub(crate) async fn read_located(&self, pack: &IndexedPack, blob: &IndexedBlob) -> Result<Vec<u8>> {
+        let what = format!("Blob {} in pack {}", blob.id.short(), pack.id);
+        let key = self.blob_key(pack, blob)?;
+        let damaged = |e: Error| if e.kind() == ErrorKind::Corrupt { e.with_hint("run check --read-data") } else { e };
+        if pack.kind == BlobKind::Tree {
+            if let Some(plain) = self.read_cached_tree(pack, blob, &key, &what).await? {
+                return Ok(plain);
+            }
+        }
+        let path = pack_path(&pack.id);
+        let ciphertext = self.storage.get_range(&path, u64::from(blob.offset), u64::from(blob.stored_bytes)).await?;
+        let blob = *blob;
+        if blob.plain_bytes < SMALL_BLOB {
+            return pack::open_blob(&what, &key, &blob, ciphertext.into()).map_err(damaged);
+        }
+        run_blocking(move || pack::open_blob(&what, &key, &blob, ciphertext.into())).await?.map_err(damaged)
+    }
+
+    /// Reads a tree blob through the local cache; fetches the whole pack into it first.
+    async fn read_cached_tree(
+        &self,
+        pack: &IndexedPack,
+        blob: &IndexedBlob,
+        key: &Secret,
+        what: &str,
+    ) -> Result<Option<Vec<u8>>> {
+        let Some(cache) = &self.cache else { return Ok(None) };
+        if !cache.has_pack(&pack.id) {
+            let bytes = match self.storage.get(&pack_path(&pack.id), pack.size_bytes).await {
+                Ok(bytes) if crate::crypto::hash_buffers([&bytes[..]]) == pack.id.0 => bytes,
+                // Not kept; the reader takes what it needs by range, so that other blobs still read.
+                Ok(_) => return Ok(None),
+                Err(e) if e.kind() == ErrorKind::Corrupt => return Ok(None),
+                Err(e) => return Err(e),
+            };
+            cache.write_pack(&pack.id, &bytes);
+        }
+        let Some(ciphertext) = cache.read_pack(&pack.id, u64::from(blob.offset), blob.stored_bytes as usize) else {
+            cache.remove_pack(&pack.id);
+            return Ok(None);
+        };
+        match pack::open_blob(what, key, blob, ciphertext) {
+            Ok(plain) => Ok(Some(plain)),
+            Err(_) => {
+                cache.remove_pack(&pack.id);
+                Ok(None)
+            }
+        }
+    }
+
+    /// The key that opens a blob of a pack.
+    pub(crate) fn blob_key(&self, pack: &IndexedPack, blob: &IndexedBlob) -> Result<Secret> {
+        if pack.kind == BlobKind::Tree {
+            return Ok(self.keys.state_sub_key(FileKind::TreePack as u8, &pack.salt));
+        }
+        let sealed = pack
+            .keys
+            .get(blob.key as usize)
+            .ok_or_else(|| Error::corrupt(format!("The index names a key that pack {} does not have", pack.id)))?;
+        if let Some(key) = self.pack_keys.lock().ok().and_then(|k| k.get(sealed).cloned()) {
+            return Ok(key);
+        }
+        let key = self.keys.open_pack_key(sealed)?;
+        if let Ok(mut known) = self.pack_keys.lock() {
+            if known.len() > KEYS_KEPT {
+                known.clear();
+            }
+            known.insert(*sealed, key.clone());
+        }
+        Ok(key)
+    }
+}
+
+/// Says whether another copy may still help.
+fn is_loss(e: &Error) -> bool {
+    matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Corrupt)
+}
+
+/// Plaintext blobs, the longest unused leaving first.
+pub(super) struct BlobCache {
+    limit: usize,
+    bytes: usize,
+    tick: u64,
+    entries: HashMap<BlobId, (u64, Bytes)>,
+    order: BTreeMap<u64, BlobId>,
+}
+
+impl BlobCache {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { limit, bytes: 0, tick: 0, entries: HashMap::new(), order: BTreeMap::new() }
+    }
+
+    pub(super) fn get(&mut self, id: &BlobId) -> Option<Bytes> {
+        self.tick += 1;
+        let (tick, bytes) = self.entries.get_mut(id)?;
+        self.order.remove(tick);
+        *tick = self.tick;
+        self.order.insert(self.tick, *id);
+        Some(bytes.clone())
+    }
+
+    pub(super) fn insert(&mut self, id: BlobId, bytes: Bytes) {
+        self.tick += 1;
+        self.bytes += bytes.len();
+        self.order.insert(self.tick, id);
+        if let Some((tick, old)) = self.entries.insert(id, (self.tick, bytes)) {
+            self.order.remove(&tick);
+            self.bytes -= old.len();
+        }
+        while self.bytes > self.limit {
+            let Some((_, oldest)) = self.order.pop_first() else { break };
+            if let Some((_, gone)) = self.entries.remove(&oldest) {
+                self.bytes -= gone.len();
+            }
+        }
+    }
+}

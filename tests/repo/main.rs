@@ -1,0 +1,15 @@
+//! The repository engine, from the outside: what is written reads back, whatever fails, dies or is damaged.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod basics;
+mod concurrency;
+mod damage;
+mod decoders;
+mod faults;
+mod model;
+mod prune;
+mod round_trip;
+#[path = "../support/mod.rs"]
+mod support;
+mod tables;
