@@ -8,7 +8,9 @@ use crate::support::{Place, shared};
 fn no_repository_is_exit_10() {
     let place = Place::empty();
     place.write("pw", "secret");
-    place.run(&["snapshots", "-r", "nowhere", "-p", "pw"]).fails(10, &["Error: There is no repository at", "nowhere", "Hint: "]);
+    place
+        .run(&["snapshots", "-r", "nowhere", "-p", "pw"])
+        .fails(10, &["Error: There is no repository at", "nowhere", "Hint: "]);
     // Nobody is asked for the passphrase of nothing.
     place.run(&["snapshots", "-r", "nowhere"]).fails(10, &["There is no repository at"]);
 }
@@ -48,7 +50,9 @@ fn no_place_and_several_places_are_told() {
 fn a_bad_configuration_is_told_with_file_line_and_nearest_key() {
     let place = Place::empty();
     place.write("tenantvault.toml", "[destinations.nas]\nurl = \"x\"\npasword_file = \"y\"\n");
-    place.run(&["snapshots"]).fails(2, &["tenantvault.toml, line 3: unknown key 'pasword_file'", "Did you mean 'password_file'?"]);
+    place
+        .run(&["snapshots"])
+        .fails(2, &["tenantvault.toml, line 3: unknown key 'pasword_file'", "Did you mean 'password_file'?"]);
     place.write("tenantvault.toml", "[destinations.nas]\nurl = \"x\"\npassword_file = \"y\"\npassword_env = \"z\"\n");
     place.run(&["config", "show"]).fails(2, &["line 4", "'password_env' is given beside 'password_file'"]);
     place.run(&["--config", "other.toml", "config", "show"]).fails(1, &["other.toml is not there", "--config"]);
@@ -140,7 +144,9 @@ fn wrong_arguments_are_exit_2() {
 
 #[test]
 fn a_repository_that_is_there_is_not_made_again() {
-    shared().run(&["init", "--generate-key", "--key-file", "again.key"]).fails(1, &["There is a repository at", "already"]);
+    shared()
+        .run(&["init", "--generate-key", "--key-file", "again.key"])
+        .fails(1, &["There is a repository at", "already"]);
     assert!(!shared().path("again.key").exists(), "a key that opens nothing was left behind");
 }
 
@@ -150,7 +156,10 @@ fn a_refused_sign_in_is_explained_in_words() {
     place.init();
     place.write("sim.secret", "not-the-secret");
     for arguments in [&["backup", "everyone"][..], &["test", "everyone"]] {
-        place.run(arguments).fails(1, &["refuses the sign-in", "client secret is wrong", "AADSTS7000215", "Hint: Use the secret's Value"]);
+        place.run(arguments).fails(
+            1,
+            &["refuses the sign-in", "client secret is wrong", "AADSTS7000215", "Hint: Use the secret's Value"],
+        );
     }
     assert!(!place.run(&["backup", "everyone"]).err.contains("not-the-secret"));
 }
@@ -182,6 +191,10 @@ fn a_secret_that_others_can_read_is_warned_about() {
     place.write("tenantvault.toml", &config);
     let done = place.run(&["config", "show"]);
     assert_eq!(done.code, 0);
-    assert!(done.err.contains("Warning: ") && done.err.contains("line 4") && done.err.contains("Hint: "), "{}", done.err);
+    assert!(
+        done.err.contains("Warning: ") && done.err.contains("line 4") && done.err.contains("Hint: "),
+        "{}",
+        done.err
+    );
     assert_eq!(place.run(&["config", "show", "--quiet"]).err, "");
 }

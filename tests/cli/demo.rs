@@ -10,7 +10,11 @@ fn the_demonstration_runs_and_leaves_a_repository_that_works() {
     let done = place.run(SMALL);
     assert_eq!(done.code, 0, "{}\n{}", done.err, done.out);
     for step in ["init", "test", "backup", "snapshots", "ls", "cat", "export", "diff", "forget", "prune", "check"] {
-        assert!(done.out.contains(&format!("   $ tenantvault {step} ")) || done.out.contains(&format!("   $ tenantvault {step}\n")), "{step}");
+        assert!(
+            done.out.contains(&format!("   $ tenantvault {step} "))
+                || done.out.contains(&format!("   $ tenantvault {step}\n")),
+            "{step}"
+        );
     }
     assert_eq!(done.out.matches("$ tenantvault backup everyone").count(), 4);
     assert!(done.out.contains("No errors found"), "{}", done.out);

@@ -12,7 +12,8 @@ fn hostile_names_stay_in_the_folder_and_apart() {
     let (code, lines) = place.json(&["export", "latest", "deep/inside/all"]);
     let summary = lines.last().expect("a summary");
     assert!(code == 0 || code == 3, "{summary}");
-    let (files, problems) = (summary["files"].as_u64().expect("files"), summary["problems"].as_u64().expect("problems"));
+    let (files, problems) =
+        (summary["files"].as_u64().expect("files"), summary["problems"].as_u64().expect("problems"));
     assert!(files > 20 && files + problems >= contents, "{summary}, {contents} in the snapshot");
     let mut all = Vec::new();
     collect(&place.path("deep"), &mut all);
@@ -44,7 +45,11 @@ fn a_second_export_writes_nothing_again() {
 fn a_file_in_the_way_is_kept_unless_overwriting_is_asked_for() {
     let place = shared();
     let (_, items) = place.json(&["ls", "-R", "latest"]);
-    let path = items.iter().filter(|line| line["kind"] == "message").find_map(|line| line["path"].as_str()).expect("a message");
+    let path = items
+        .iter()
+        .filter(|line| line["kind"] == "message")
+        .find_map(|line| line["path"].as_str())
+        .expect("a message");
     let target = format!("latest:{path}");
     assert_eq!(place.run(&["export", &target, "one"]).code, 0);
     let mut files = Vec::new();

@@ -3,8 +3,25 @@
 use crate::support::{Place, collect};
 
 const COMMANDS: &[&str] = &[
-    "init", "key", "test", "backup", "snapshots", "ls", "cat", "export", "diff", "forget", "prune", "check", "repair", "stats",
-    "config", "demo", "sim", "completions", "man",
+    "init",
+    "key",
+    "test",
+    "backup",
+    "snapshots",
+    "ls",
+    "cat",
+    "export",
+    "diff",
+    "forget",
+    "prune",
+    "check",
+    "repair",
+    "stats",
+    "config",
+    "demo",
+    "sim",
+    "completions",
+    "man",
 ];
 
 #[test]

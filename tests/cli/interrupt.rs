@@ -22,7 +22,8 @@ fn an_interrupted_backup_keeps_what_it_has_and_is_exit_130() {
         .expect("it starts");
     let mut lines = BufReader::new(child.stdout.take().expect("stdout")).lines();
     // Once items come, the run is in the middle.
-    let busy = |line: &str| serde_json::from_str::<serde_json::Value>(line).is_ok_and(|l| l["items"].as_u64() > Some(0));
+    let busy =
+        |line: &str| serde_json::from_str::<serde_json::Value>(line).is_ok_and(|l| l["items"].as_u64() > Some(0));
     assert!(lines.any(|line| busy(&line.expect("a line"))), "it ended before it began");
     let signalled = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs");
     assert!(signalled.success());

@@ -74,7 +74,8 @@ fn a_path_of_ls_is_one_that_cat_takes() {
         let (size, bytes) = readable(kind).expect(kind);
         assert_eq!(size, Some(bytes.len() as u64), "{kind}");
     }
-    let message = lines.iter().find(|line| line["kind"] == "message").and_then(|line| line["path"].as_str()).expect("a message");
+    let message =
+        lines.iter().find(|line| line["kind"] == "message").and_then(|line| line["path"].as_str()).expect("a message");
     let done = place.run(&["cat", "--properties", &format!("latest:{message}")]);
     let properties: serde_json::Value = serde_json::from_str(&done.out).expect("JSON");
     assert!(properties.is_object());

@@ -53,7 +53,8 @@ fn keys_are_added_listed_and_removed() {
     assert_eq!(place.run(&add).code, 0);
     let list = |key: &str| place.run(&["key", "list", "-r", "repo", "-p", key]).out;
     assert_eq!(list("b").lines().count(), 3, "{}", list("b"));
-    let bob = list("a").lines().find(|line| line.contains("bob")).expect("bob").split_whitespace().next().map(str::to_owned);
+    let bob =
+        list("a").lines().find(|line| line.contains("bob")).expect("bob").split_whitespace().next().map(str::to_owned);
     let bob = bob.expect("an id");
     place.run(&["key", "remove", "-r", "repo", "-p", "b", &bob]).fails(2, &["in use"]);
     assert_eq!(place.run(&["key", "remove", "-r", "repo", "-p", "a", &bob]).code, 0);

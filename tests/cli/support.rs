@@ -85,12 +85,15 @@ impl Place {
     /// The program in this folder, without what the user of this machine has set.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program());
-        set_up(|name, value| {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }, self.folder.path());
+        set_up(
+            |name, value| {
+                match value {
+                    Some(value) => command.env(name, value),
+                    None => command.env_remove(name),
+                };
+            },
+            self.folder.path(),
+        );
         command.current_dir(self.folder.path()).args(arguments);
         command
     }
@@ -98,12 +101,15 @@ impl Place {
     /// The same for those who must hold the process in their hands.
     pub fn process(&self, arguments: &[&str]) -> std::process::Command {
         let mut command = std::process::Command::new(program());
-        set_up(|name, value| {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }, self.folder.path());
+        set_up(
+            |name, value| {
+                match value {
+                    Some(value) => command.env(name, value),
+                    None => command.env_remove(name),
+                };
+            },
+            self.folder.path(),
+        );
         command.current_dir(self.folder.path()).args(arguments);
         command
     }
