@@ -19,29 +19,29 @@ use crate::storage::{self, Credentials, Storage, StorageOptions};
 const TRIES: usize = 3;
 
 /// One run of the program.
-pub struct App {
+pub(crate) struct App {
     /// The global options.
-    pub global: Global,
+    pub(crate) global: Global,
     /// What is around the program.
-    pub environment: Environment,
+    pub(crate) environment: Environment,
     /// Where results are printed.
-    pub screen: Screen,
+    pub(crate) screen: Screen,
     config: OnceLock<Option<Config>>,
 }
 
 /// A place that may hold a repository.
-pub struct Place {
+pub(crate) struct Place {
     /// The path or URL.
-    pub url: String,
+    pub(crate) url: String,
     /// Its name in the configuration.
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// What the configuration says of it.
-    pub destination: Option<Destination>,
+    pub(crate) destination: Option<Destination>,
 }
 
 impl App {
     /// Begins a run. Nothing is read yet.
-    pub fn new(global: Global, environment: Environment, screen: Screen) -> Self {
+    pub(crate) fn new(global: Global, environment: Environment, screen: Screen) -> Self {
         Self { global, environment, screen, config: OnceLock::new() }
     }
 
@@ -49,7 +49,7 @@ impl App {
     ///
     /// # Errors
     /// When there is one and it cannot be read.
-    pub fn config(&self) -> Result<Option<&Config>> {
+    pub(crate) fn config(&self) -> Result<Option<&Config>> {
         if let Some(config) = self.config.get() {
             return Ok(config.as_ref());
         }
@@ -65,7 +65,7 @@ impl App {
     ///
     /// # Errors
     /// As [`Self::config`]; `NotFound` if there is none.
-    pub fn need_config(&self) -> Result<&Config> {
+    pub(crate) fn need_config(&self) -> Result<&Config> {
         self.config()?.ok_or_else(|| {
             let user = self
                 .environment
@@ -80,7 +80,7 @@ impl App {
     }
 
     /// Where a configuration is looked for.
-    pub fn config_places(&self) -> Places {
+    pub(crate) fn config_places(&self) -> Places {
         let at = |path: PathBuf| absolute(&self.environment.working_folder, &path);
         Places {
             argument: self.global.config.clone().map(at),
@@ -94,7 +94,7 @@ impl App {
     ///
     /// # Errors
     /// `InvalidInput` if nothing says where.
-    pub fn place(&self, destination: Option<&str>) -> Result<Place> {
+    pub(crate) fn place(&self, destination: Option<&str>) -> Result<Place> {
         let given = self.global.repo.as_deref().or(self.environment.variable("REPOSITORY"));
         let config = self.config()?;
         if let Some(text) = given.or(destination) {
@@ -129,7 +129,7 @@ impl App {
     ///
     /// # Errors
     /// When the URL, a secret or an option cannot be used.
-    pub fn storage(&self, place: &Place) -> Result<Arc<dyn Storage>> {
+    pub(crate) fn storage(&self, place: &Place) -> Result<Arc<dyn Storage>> {
         let mut options = StorageOptions::default();
         if let Some(destination) = &place.destination {
             let name = place.name.as_deref().unwrap_or_default();
@@ -146,7 +146,7 @@ impl App {
     }
 
     /// The folder of caches, unless none is wanted.
-    pub fn cache_root(&self) -> Option<PathBuf> {
+    pub(crate) fn cache_root(&self) -> Option<PathBuf> {
         if self.global.no_cache {
             return None;
         }
@@ -160,7 +160,7 @@ impl App {
     ///
     /// # Errors
     /// `NoRepository`, `WrongKey`, and what else opening brings.
-    pub async fn open(&self) -> Result<Arc<Repository>> {
+    pub(crate) async fn open(&self) -> Result<Arc<Repository>> {
         self.open_at(&self.place(None)?).await
     }
 
@@ -168,7 +168,7 @@ impl App {
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub async fn open_at(&self, place: &Place) -> Result<Arc<Repository>> {
+    pub(crate) async fn open_at(&self, place: &Place) -> Result<Arc<Repository>> {
         let repo = self.open_for_repair_at(place).await?;
         repo.reload_index().await?;
         Ok(repo)
@@ -178,7 +178,7 @@ impl App {
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub async fn open_for_repair(&self) -> Result<Arc<Repository>> {
+    pub(crate) async fn open_for_repair(&self) -> Result<Arc<Repository>> {
         self.open_for_repair_at(&self.place(None)?).await
     }
 
@@ -211,7 +211,7 @@ impl App {
     ///
     /// # Errors
     /// The storage's.
-    pub async fn snapshots(&self, repo: &Repository) -> Result<Listing> {
+    pub(crate) async fn snapshots(&self, repo: &Repository) -> Result<Listing> {
         let listing = store::list(repo).await?;
         for (id, e) in &listing.broken {
             self.screen.note(format!("Warning: snapshot {id} cannot be read: {}", e.chain()));
@@ -220,7 +220,7 @@ impl App {
     }
 
     /// Shows how an operation gets on. `problems`: also what it could not read, as it happens.
-    pub fn progress(&self, problems: bool) -> Arc<ProgressMonitor> {
+    pub(crate) fn progress(&self, problems: bool) -> Arc<ProgressMonitor> {
         let display = Display::choose(self.global.json, self.global.quiet);
         let hushed = self.global.quiet || self.screen.captured || !(problems || self.global.json);
         Arc::new(ProgressMonitor::new(display, hushed))

@@ -27,50 +27,50 @@ there, 12 wrong passphrase, 130 interrupted.";
 /// Keeps snapshots of a Microsoft 365 tenant in an encrypted, deduplicated repository, and gives any item back
 #[derive(Parser)]
 #[command(name = "tenantvault", version, about, after_help = EXAMPLES, disable_help_subcommand = true, max_term_width = 100)]
-pub struct Cli {
+pub(crate) struct Cli {
     #[command(flatten)]
-    pub global: Global,
+    pub(crate) global: Global,
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 /// The options that every command has.
 #[derive(Args, Clone, Default)]
 #[command(next_help_heading = "Global options")]
-pub struct Global {
+pub(crate) struct Global {
     /// The repository: a path, a URL (s3:, azblob:, gcs:, webdav:, sftp:), or a destination's name in the
     /// configuration [env: TENANTVAULT_REPOSITORY]
     #[arg(short, long, global = true, value_name = "REPO")]
-    pub repo: Option<String>,
+    pub(crate) repo: Option<String>,
     /// Read the passphrase from a file [env: TENANTVAULT_PASSWORD_FILE, or TENANTVAULT_PASSWORD itself]
     #[arg(short, long, global = true, value_name = "FILE")]
-    pub password_file: Option<PathBuf>,
+    pub(crate) password_file: Option<PathBuf>,
     /// Read the passphrase from what a command prints [env: TENANTVAULT_PASSWORD_COMMAND]
     #[arg(long, global = true, value_name = "COMMAND", conflicts_with = "password_file")]
-    pub password_command: Option<String>,
+    pub(crate) password_command: Option<String>,
     /// The configuration file [env: TENANTVAULT_CONFIG] [default: ./tenantvault.toml, then the user's]
     #[arg(long, global = true, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// The folder of the local cache [env: TENANTVAULT_CACHE_DIR]
     #[arg(long, global = true, value_name = "DIR")]
-    pub cache_dir: Option<PathBuf>,
+    pub(crate) cache_dir: Option<PathBuf>,
     /// Use no local cache
     #[arg(long, global = true, conflicts_with = "cache_dir")]
-    pub no_cache: bool,
+    pub(crate) no_cache: bool,
     /// Print JSON: a line an object, the last one of type "summary"
     #[arg(long, global = true)]
-    pub json: bool,
+    pub(crate) json: bool,
     /// Print results and errors only
     #[arg(short, long, global = true)]
-    pub quiet: bool,
+    pub(crate) quiet: bool,
     /// Say more on stderr; -vv and -vvv still more [env: TENANTVAULT_LOG, as a filter]
     #[arg(short, long, global = true, action = ArgAction::Count)]
-    pub verbose: u8,
+    pub(crate) verbose: u8,
 }
 
 /// The commands.
 #[derive(Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     Init(init::Args),
     Key(key::Args),
     Test(test::Args),

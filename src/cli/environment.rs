@@ -12,21 +12,21 @@ const PREFIX: &str = "TENANTVAULT_";
 
 /// What is around the program. Holds secrets: no `Debug`.
 #[derive(Clone, Default)]
-pub struct Environment {
+pub(crate) struct Environment {
     variables: BTreeMap<String, String>,
     /// The folder that the program was started in.
-    pub working_folder: PathBuf,
+    pub(crate) working_folder: PathBuf,
     /// The user's folder for this program's configuration.
-    pub config_folder: Option<PathBuf>,
+    pub(crate) config_folder: Option<PathBuf>,
     /// The user's folder for this program's cache.
-    pub cache_folder: Option<PathBuf>,
+    pub(crate) cache_folder: Option<PathBuf>,
     /// Somebody can be asked.
-    pub interactive: bool,
+    pub(crate) interactive: bool,
 }
 
 impl Environment {
     /// Takes everything from the process.
-    pub fn of_process() -> Self {
+    pub(crate) fn of_process() -> Self {
         let folders = directories::ProjectDirs::from("", "", "tenantvault");
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
@@ -42,24 +42,24 @@ impl Environment {
     }
 
     /// An environment in a folder, with nothing but what is added.
-    pub fn in_folder(working_folder: PathBuf) -> Self {
+    pub(crate) fn in_folder(working_folder: PathBuf) -> Self {
         Self { working_folder, ..Self::default() }
     }
 
     /// Adds a variable, by its name without `TENANTVAULT_`.
     #[must_use]
-    pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: impl Into<String>) -> Self {
         self.variables.insert(format!("{PREFIX}{name}"), value.into());
         self
     }
 
     /// A variable by its name without `TENANTVAULT_`; one that is empty is not set.
-    pub fn variable(&self, name: &str) -> Option<&str> {
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
         self.variables.get(&format!("{PREFIX}{name}")).map(String::as_str)
     }
 }
 
 /// The time now: microseconds since 1970 UTC.
-pub fn now_us() -> i64 {
+pub(crate) fn now_us() -> i64 {
     Timestamp::now().as_microsecond()
 }

@@ -11,7 +11,7 @@ use crate::graph;
 
 /// How a command that did not fail ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// All is done.
     Done,
     /// It is done, and something is missing that should be there.
@@ -22,7 +22,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// The exit code.
-    pub fn code(self) -> ExitCode {
+    pub(crate) fn code(self) -> ExitCode {
         ExitCode::from(match self {
             Self::Done => 0,
             Self::Gaps => 3,
@@ -32,7 +32,7 @@ impl Outcome {
 
     /// The worse of two.
     #[must_use]
-    pub fn and(self, other: Self) -> Self {
+    pub(crate) fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::Interrupted, _) | (_, Self::Interrupted) => Self::Interrupted,
             (Self::Gaps, _) | (_, Self::Gaps) => Self::Gaps,
@@ -54,7 +54,7 @@ fn code_of(error: &Error) -> u8 {
 }
 
 /// Prints an error and gives its exit code. A reader of our output that went away (`| head`) is no error.
-pub fn failure(error: &Error, json: bool) -> ExitCode {
+pub(crate) fn failure(error: &Error, json: bool) -> ExitCode {
     if is_broken_pipe(error) {
         return ExitCode::SUCCESS;
     }
@@ -64,7 +64,7 @@ pub fn failure(error: &Error, json: bool) -> ExitCode {
 }
 
 /// Prints an error, for a run that goes on after it.
-pub fn report(error: &Error, json: bool) {
+pub(crate) fn report(error: &Error, json: bool) {
     print(error, code_of(error), json);
 }
 
@@ -83,7 +83,7 @@ fn print(error: &Error, code: u8, json: bool) {
 }
 
 /// Prints what clap has to say: help and version to stdout, complaints to stderr.
-pub fn usage(refused: &clap::Error) -> ExitCode {
+pub(crate) fn usage(refused: &clap::Error) -> ExitCode {
     let json = std::env::args_os().any(|argument| argument == "--json");
     if json && refused.use_stderr() {
         let text = refused.render().to_string();

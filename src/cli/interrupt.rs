@@ -9,7 +9,7 @@ use crate::ops::backup::Stop;
 const INTERRUPTED: i32 = 130;
 
 /// Throws the switch at the first Ctrl-C (or SIGTERM); ends the process at the second. `text` says what the first does.
-pub fn watch(stop: &Stop, text: &'static str) {
+pub(crate) fn watch(stop: &Stop, text: &'static str) {
     let stop = stop.clone();
     tokio::spawn(async move {
         if signalled().await.is_err() {
@@ -19,6 +19,7 @@ pub fn watch(stop: &Stop, text: &'static str) {
         // There is nobody to tell if stderr is gone.
         let _ = writeln!(std::io::stderr(), "\n{text} Press Ctrl-C again to stop at once.");
         if signalled().await.is_ok() {
+            #[expect(clippy::exit, reason = "the user asked twice")]
             std::process::exit(INTERRUPTED);
         }
     });
@@ -28,7 +29,7 @@ pub fn watch(stop: &Stop, text: &'static str) {
 ///
 /// # Errors
 /// When the system does not let the program listen.
-pub async fn signalled() -> Result<()> {
+pub(crate) async fn signalled() -> Result<()> {
     let cannot = |e| Error::io("Signals cannot be listened to", e);
     #[cfg(unix)]
     {

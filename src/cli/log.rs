@@ -3,7 +3,7 @@
 use tracing_subscriber::EnvFilter;
 
 /// Starts logging: `-v`, `-vv`, `-vvv`, or what `TENANTVAULT_LOG` says (`tenantvault::graph=debug`).
-pub fn start(verbose: u8) {
+pub(crate) fn start(verbose: u8) {
     let level = match verbose {
         0 => "off",
         1 => "tenantvault=info",

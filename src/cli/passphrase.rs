@@ -20,7 +20,7 @@ const TRIES: usize = 3;
 ///
 /// # Errors
 /// When one of them is there and does not.
-pub fn given(app: &App, place: &Place) -> Result<Option<Passphrase>> {
+pub(crate) fn given(app: &App, place: &Place) -> Result<Option<Passphrase>> {
     let what = "repository's passphrase";
     let file = |path: &Path| SecretSource::File(absolute(&app.environment.working_folder, path));
     let environment = |name| app.environment.variable(name);
@@ -46,7 +46,7 @@ pub fn given(app: &App, place: &Place) -> Result<Option<Passphrase>> {
 ///
 /// # Errors
 /// `InvalidInput` when nobody can be asked.
-pub fn ask(app: &App, place: &str) -> Result<Passphrase> {
+pub(crate) fn ask(app: &App, place: &str) -> Result<Passphrase> {
     if !app.environment.interactive {
         return Err(Error::invalid(format!("No passphrase is given for the repository at {place}")).with_hint(
             "Set TENANTVAULT_PASSWORD, use --password-file or --password-command, or put password_file into the configuration",
@@ -63,24 +63,24 @@ fn read(prompt: &str) -> Result<Passphrase> {
 /// How a new passphrase is chosen.
 #[derive(clap::Args, Default)]
 #[command(next_help_heading = "New passphrase")]
-pub struct NewKey {
+pub(crate) struct NewKey {
     /// Make a key of 44 random characters and show it once
     #[arg(long)]
-    pub generate_key: bool,
+    pub(crate) generate_key: bool,
     /// Write the generated key to a file that is not there yet, readable by you alone, instead of showing it
     #[arg(long, value_name = "FILE", requires = "generate_key")]
-    pub key_file: Option<PathBuf>,
+    pub(crate) key_file: Option<PathBuf>,
     /// Do not ask to type back a part of the generated key: for scripts
     #[arg(long, requires = "generate_key")]
-    pub yes: bool,
+    pub(crate) yes: bool,
 }
 
 /// A new passphrase, and what of it is to be shown at the end.
-pub struct Chosen {
+pub(crate) struct Chosen {
     /// The passphrase.
-    pub passphrase: Passphrase,
+    pub(crate) passphrase: Passphrase,
     /// It was generated, and is to be shown: nobody has it yet.
-    pub to_show: bool,
+    pub(crate) to_show: bool,
 }
 
 impl NewKey {
@@ -88,7 +88,7 @@ impl NewKey {
     ///
     /// # Errors
     /// When the file cannot be written, nobody is there to type, or what is typed is wrong.
-    pub fn generate(&self, app: &App) -> Result<Chosen> {
+    pub(crate) fn generate(&self, app: &App) -> Result<Chosen> {
         let passphrase = Passphrase::generate();
         if let Some(path) = &self.key_file {
             write_new(&absolute(&app.environment.working_folder, path), passphrase.expose())?;
@@ -102,7 +102,7 @@ impl NewKey {
     }
 
     /// Takes the key file away again, after what it was made for failed.
-    pub fn withdraw(&self, app: &App) {
+    pub(crate) fn withdraw(&self, app: &App) {
         if let Some(path) = &self.key_file {
             // Left behind it is a file that opens nothing.
             let _ = std::fs::remove_file(absolute(&app.environment.working_folder, path));
@@ -114,7 +114,7 @@ impl NewKey {
 ///
 /// # Errors
 /// As [`ask`], and when the two differ.
-pub fn for_init(app: &App, place: &Place) -> Result<Passphrase> {
+pub(crate) fn for_init(app: &App, place: &Place) -> Result<Passphrase> {
     match given(app, place)? {
         Some(passphrase) => Ok(passphrase),
         None => ask_twice(app, "Set TENANTVAULT_PASSWORD, use --password-file, or --generate-key"),
@@ -125,7 +125,7 @@ pub fn for_init(app: &App, place: &Place) -> Result<Passphrase> {
 ///
 /// # Errors
 /// As [`ask`], and when the two differ.
-pub fn for_slot(app: &App, file: Option<&Path>) -> Result<Passphrase> {
+pub(crate) fn for_slot(app: &App, file: Option<&Path>) -> Result<Passphrase> {
     if let Some(path) = file {
         let source = SecretSource::File(absolute(&app.environment.working_folder, path));
         return Passphrase::new(&source.resolve("new passphrase")?);
@@ -179,7 +179,7 @@ fn confirm(app: &App, passphrase: &Passphrase) -> Result<()> {
 }
 
 /// The text that shows a key, once.
-pub fn show(passphrase: &Passphrase) -> String {
+pub(crate) fn show(passphrase: &Passphrase) -> String {
     format!(
         "The key, shown only this once:\n\n    {}\n\nKeep it in a password manager and on paper. Without it nobody can read the\n\
          repository, and nobody can make another.\n",
@@ -191,7 +191,7 @@ pub fn show(passphrase: &Passphrase) -> String {
 ///
 /// # Errors
 /// `AlreadyExists` and other kinds of I/O.
-pub fn write_new(path: &Path, secret: &[u8]) -> Result<()> {
+pub(crate) fn write_new(path: &Path, secret: &[u8]) -> Result<()> {
     let failed = |e| Error::io(format!("The file {} cannot be written", path.display()), e);
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);

@@ -10,27 +10,27 @@ use crate::cli::output::{self, Column};
 use crate::error::{Error, Result};
 
 /// A place to print to.
-pub struct Screen {
+pub(crate) struct Screen {
     out: Mutex<Box<dyn Write + Send>>,
     /// Results are JSON.
-    pub json: bool,
+    pub(crate) json: bool,
     /// Nothing but results and errors.
-    pub quiet: bool,
+    pub(crate) quiet: bool,
     /// The terminal's width in columns, if stdout is one.
-    pub width: Option<u16>,
+    pub(crate) width: Option<u16>,
     /// The zone that times are shown in.
-    pub zone: TimeZone,
+    pub(crate) zone: TimeZone,
     /// Results are read by this program itself: the demonstration.
-    pub captured: bool,
+    pub(crate) captured: bool,
 }
 
 /// What a captured screen has printed.
 #[derive(Clone, Default)]
-pub struct Paper(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Paper(Arc<Mutex<Vec<u8>>>);
 
 impl Paper {
     /// What was printed; what is no text becomes marks.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
     }
 }
@@ -48,7 +48,7 @@ impl Write for Paper {
 
 impl Screen {
     /// The process's stdout.
-    pub fn stdout(json: bool, quiet: bool) -> Self {
+    pub(crate) fn stdout(json: bool, quiet: bool) -> Self {
         let terminal = std::io::stdout().is_terminal();
         Self {
             out: Mutex::new(Box::new(BufWriter::with_capacity(64 << 10, std::io::stdout()))),
@@ -61,7 +61,7 @@ impl Screen {
     }
 
     /// A screen 80 columns wide, of which this program reads itself.
-    pub fn captured(width: u16) -> (Self, Paper) {
+    pub(crate) fn captured(width: u16) -> (Self, Paper) {
         let paper = Paper::default();
         let screen = Self {
             out: Mutex::new(Box::new(paper.clone())),
@@ -75,7 +75,7 @@ impl Screen {
     }
 
     /// Says whether a person reads the results directly.
-    pub fn is_terminal(&self) -> bool {
+    pub(crate) fn is_terminal(&self) -> bool {
         self.width.is_some() && !self.captured
     }
 
@@ -87,7 +87,7 @@ impl Screen {
     ///
     /// # Errors
     /// When stdout does not take them.
-    pub fn bytes(&self, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn bytes(&self, bytes: &[u8]) -> Result<()> {
         self.lock().write_all(bytes).map_err(cannot_write)
     }
 
@@ -95,7 +95,7 @@ impl Screen {
     ///
     /// # Errors
     /// When stdout does not take it.
-    pub fn line(&self, text: impl AsRef<str>) -> Result<()> {
+    pub(crate) fn line(&self, text: impl AsRef<str>) -> Result<()> {
         if self.json {
             return Ok(());
         }
@@ -107,7 +107,7 @@ impl Screen {
     ///
     /// # Errors
     /// When stdout does not take it.
-    pub fn report(&self, text: impl AsRef<str>) -> Result<()> {
+    pub(crate) fn report(&self, text: impl AsRef<str>) -> Result<()> {
         if self.quiet { Ok(()) } else { self.line(text) }
     }
 
@@ -115,7 +115,7 @@ impl Screen {
     ///
     /// # Errors
     /// When stdout does not take it.
-    pub fn table(&self, columns: &[Column], rows: &[Vec<String>]) -> Result<()> {
+    pub(crate) fn table(&self, columns: &[Column], rows: &[Vec<String>]) -> Result<()> {
         if self.json {
             return Ok(());
         }
@@ -126,7 +126,7 @@ impl Screen {
     ///
     /// # Errors
     /// When stdout does not take it.
-    pub fn record(&self, message_type: &str, value: &impl Serialize) -> Result<()> {
+    pub(crate) fn record(&self, message_type: &str, value: &impl Serialize) -> Result<()> {
         if !self.json {
             return Ok(());
         }
@@ -137,12 +137,12 @@ impl Screen {
     ///
     /// # Errors
     /// When stdout does not take it.
-    pub fn summary(&self, value: &impl Serialize) -> Result<()> {
+    pub(crate) fn summary(&self, value: &impl Serialize) -> Result<()> {
         self.record("summary", value)
     }
 
     /// Tells people something beside the result, on stderr; not with `--quiet` or `--json`.
-    pub fn note(&self, text: impl AsRef<str>) {
+    pub(crate) fn note(&self, text: impl AsRef<str>) {
         if self.quiet || self.json {
             return;
         }
@@ -159,12 +159,12 @@ impl Screen {
     ///
     /// # Errors
     /// When stdout does not take it.
-    pub fn flush(&self) -> Result<()> {
+    pub(crate) fn flush(&self) -> Result<()> {
         self.lock().flush().map_err(cannot_write)
     }
 
     /// A moment as people read it.
-    pub fn time(&self, time_us: i64) -> String {
+    pub(crate) fn time(&self, time_us: i64) -> String {
         output::time(time_us, &self.zone)
     }
 }

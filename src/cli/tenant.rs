@@ -12,7 +12,12 @@ use crate::monitor::Monitor;
 ///
 /// # Errors
 /// When a secret cannot be had, or an address or certificate cannot be used.
-pub fn client(config: &Config, name: &str, budget: Option<Arc<Budget>>, monitor: Arc<dyn Monitor>) -> Result<Client> {
+pub(crate) fn client(
+    config: &Config,
+    name: &str,
+    budget: Option<Arc<Budget>>,
+    monitor: Arc<dyn Monitor>,
+) -> Result<Client> {
     let tenant = config.tenant(name)?;
     let named = Cloud::named(tenant.cloud.as_str())?;
     let cloud = match (&tenant.graph_url, &tenant.login_url) {

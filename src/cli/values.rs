@@ -7,11 +7,11 @@ use crate::error::{Error, Result};
 
 /// A snapshot and a path in it: `SNAPSHOT[:PATH]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
+pub(crate) struct Target {
     /// An id's beginning, `latest`, `SET@latest` or `SET@2026-11-20`.
-    pub snapshot: String,
+    pub(crate) snapshot: String,
     /// The path; empty: the whole snapshot.
-    pub path: String,
+    pub(crate) path: String,
 }
 
 impl FromStr for Target {
@@ -28,9 +28,9 @@ impl FromStr for Target {
 
 /// A stretch of time as arguments write it: `24h`, `90m`, `2d12h`, `0`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span {
+pub(crate) struct Span {
     /// Microseconds.
-    pub us: i64,
+    pub(crate) us: i64,
 }
 
 impl FromStr for Span {
@@ -67,7 +67,7 @@ impl FromStr for Span {
 
 /// A share in percent: `5%`, `2.5%`, `5`; 0 to 100.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Percent(pub f64);
+pub(crate) struct Percent(pub f64);
 
 impl FromStr for Percent {
     type Err = Error;
@@ -86,7 +86,7 @@ impl FromStr for Percent {
 }
 
 /// Makes a parser for clap that tells message and hint in one line.
-pub fn parser<T: FromStr<Err = Error>>(text: &str) -> Result<T, String> {
+pub(crate) fn parser<T: FromStr<Err = Error>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|e: Error| match e.hint() {
         Some(hint) => format!("{e}. {hint}"),
         None => e.to_string(),
@@ -94,7 +94,7 @@ pub fn parser<T: FromStr<Err = Error>>(text: &str) -> Result<T, String> {
 }
 
 /// Makes a path absolute, from a folder on.
-pub fn absolute(folder: &std::path::Path, path: &std::path::Path) -> PathBuf {
+pub(crate) fn absolute(folder: &std::path::Path, path: &std::path::Path) -> PathBuf {
     if path.is_absolute() { path.to_owned() } else { folder.join(path) }
 }
 

@@ -128,19 +128,16 @@ impl SimHandle {
         &self.app.auth.secret
     }
 
-    /// A configuration of the product: this tenant, a destination `vault` at `repository` (a path or URL), and a
-    /// set `everyone`. `secret_file` must hold [`Self::client_secret`].
-    pub fn config_toml(&self, secret_file: &str, repository: &str) -> String {
+    /// The `[tenants.sim]` table of the product's configuration; `secret_file` must hold [`Self::client_secret`].
+    pub fn config_toml(&self, secret_file: &str) -> String {
         let quoted = |text: &str| toml::Value::from(text).to_string();
         format!(
-            "[tenants.sim]\ntenant_id = {}\nclient_id = {}\nclient_secret_file = {}\ngraph_url = {}\nlogin_url = {}\n\n\
-             [destinations.vault]\nurl = {}\n\n[sets.everyone]\ntenant = \"sim\"\ndestination = \"vault\"\n",
+            "[tenants.sim]\ntenant_id = {}\nclient_id = {}\nclient_secret_file = {}\ngraph_url = {}\nlogin_url = {}\n",
             quoted(self.tenant_id()),
             quoted(self.client_id()),
             quoted(secret_file),
             quoted(self.graph_url()),
             quoted(self.login_url()),
-            quoted(repository),
         )
     }
 

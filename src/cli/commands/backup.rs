@@ -29,7 +29,7 @@ const GAPS_TOLD: usize = 20;
 /// Back up sets: read what changed, write a snapshot
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Args {
+pub(crate) struct Args {
     /// The backup sets, by their names in the configuration
     #[arg(required = true, value_name = "SET")]
     sets: Vec<String>,
@@ -52,7 +52,7 @@ struct Run<'a> {
 }
 
 /// Backs up one set after the other. One that fails does not keep the others from their turn.
-pub async fn run(args: Args, app: &App) -> Result<Outcome> {
+pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     let config = app.need_config()?;
     // A name that is wrong is told before anything begins.
     for name in &args.sets {

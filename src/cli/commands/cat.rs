@@ -20,7 +20,7 @@ A message is printed in MIME form (.eml), byte for byte as Exchange gave it.";
 /// Print the contents of a message or file
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Args {
+pub(crate) struct Args {
     /// The snapshot, and the path of an item in it
     #[arg(value_name = "SNAPSHOT:PATH", value_parser = parser::<Target>)]
     target: Target,
@@ -30,7 +30,7 @@ pub struct Args {
 }
 
 /// Prints an item's bytes.
-pub async fn run(args: Args, app: &App) -> Result<Outcome> {
+pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     let repo = app.open().await?;
     let listing = app.snapshots(&repo).await?;
     let snapshot = find(&listing.snapshots, &args.target)?;

@@ -20,7 +20,7 @@ Examples:
 /// Look whether all that the snapshots need is there and whole
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Args {
+pub(crate) struct Args {
     /// Read and verify all data
     #[arg(long)]
     read_data: bool,
@@ -30,7 +30,7 @@ pub struct Args {
 }
 
 /// Checks; what it finds to be lost makes it fail.
-pub async fn run(args: Args, app: &App) -> Result<Outcome> {
+pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     let repo = app.open().await?;
     let read = match args.read_data_subset {
         Some(Percent(percent)) => ReadData::Percent(percent, now_us().unsigned_abs()),

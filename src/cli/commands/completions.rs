@@ -17,13 +17,13 @@ Examples:
 /// Print the script that completes commands in a shell
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Args {
+pub(crate) struct Args {
     /// The shell
     shell: Shell,
 }
 
 /// Prints the script.
-pub fn run(args: Args, app: &App) -> Result<Outcome> {
+pub(crate) fn run(args: Args, app: &App) -> Result<Outcome> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "tenantvault", &mut script);
     app.screen.bytes(&script)?;

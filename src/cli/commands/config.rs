@@ -18,7 +18,7 @@ Examples:
 /// Show what the configuration comes to
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     action: Action,
 }
@@ -30,7 +30,7 @@ enum Action {
 }
 
 /// Shows the configuration.
-pub fn run(args: Args, app: &App) -> Result<Outcome> {
+pub(crate) fn run(args: Args, app: &App) -> Result<Outcome> {
     let Action::Show = args.action;
     let config = app.need_config()?;
     let value = value(config);

@@ -35,7 +35,7 @@ const DAYS: u32 = 3;
 /// See the main job done, on a simulated tenant in a fresh folder
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Args {
+pub(crate) struct Args {
     /// The folder to work in, new or empty [default: a new one among the temporary files]
     dir: Option<PathBuf>,
     /// Users of the tenant
@@ -53,7 +53,7 @@ pub struct Args {
 }
 
 /// Runs the demonstration.
-pub async fn run(args: Args, app: &App) -> Result<Outcome> {
+pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     let began = Instant::now();
     let dir = folder(&args, app)?;
     let handle = SimTenant::start(options(&args)).await?;
@@ -124,7 +124,7 @@ impl Demo<'_> {
     async fn steps(&mut self) -> Result<()> {
         self.step("Make an encrypted repository", "init --generate-key --key-file repository.key").await?;
         self.step("Sign in, and look at the permissions", "test everyone").await?;
-        self.step("The first backup reads everything", "backup everyone").await?;
+        self.step("The first backup reads everything, and lists what it cannot read", "backup everyone").await?;
         for day in 1..=DAYS {
             self.handle.advance_day();
             self.step(&format!("Day {day}: mail comes, files change; only that is read"), "backup everyone").await?;

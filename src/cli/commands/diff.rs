@@ -21,7 +21,7 @@ The first character of a line says what happened:
 /// Compare two snapshots
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Args {
+pub(crate) struct Args {
     /// The older snapshot
     #[arg(value_name = "SNAPSHOT")]
     old: String,
@@ -40,7 +40,7 @@ struct Counts {
 }
 
 /// Prints what changed, item by item, then the counts.
-pub async fn run(args: Args, app: &App) -> Result<Outcome> {
+pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     let repo = app.open().await?;
     let listing = app.snapshots(&repo).await?;
     let old = store::find(&listing.snapshots, &args.old)?;

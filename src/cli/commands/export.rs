@@ -24,7 +24,7 @@ no disk takes are changed. An export that was stopped goes on where it was.";
 /// Write messages and files of a snapshot to a folder
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Args {
+pub(crate) struct Args {
     /// The snapshot, and a path in it; without a path all of it
     #[arg(value_name = "SNAPSHOT[:PATH]", value_parser = parser::<Target>)]
     target: Target,
@@ -36,7 +36,7 @@ pub struct Args {
 }
 
 /// Writes what lies at a path, and below it.
-pub async fn run(args: Args, app: &App) -> Result<Outcome> {
+pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     let repo = app.open().await?;
     let listing = app.snapshots(&repo).await?;
     let snapshot = find(&listing.snapshots, &args.target)?;

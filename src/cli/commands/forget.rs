@@ -29,7 +29,7 @@ What is forgotten takes up space until prune.";
 /// Take snapshots out, by a retention policy or by name
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Args {
+pub(crate) struct Args {
     /// Forget just these snapshots
     #[arg(value_name = "SNAPSHOT", conflicts_with_all = ["keep", "set"])]
     snapshots: Vec<String>,
@@ -110,7 +110,7 @@ impl Keep {
 }
 
 /// Forgets, and prunes if that is asked for.
-pub async fn run(args: Args, app: &App) -> Result<Outcome> {
+pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     let repo = app.open().await?;
     let listing = app.snapshots(&repo).await?;
     if args.snapshots.is_empty() {

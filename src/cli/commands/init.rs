@@ -19,7 +19,7 @@ The passphrase never stands on the command line; see -p, --password-command.";
 /// Make a repository
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Args {
+pub(crate) struct Args {
     /// A name for the first key, for people
     #[arg(long, default_value = "owner")]
     label: String,
@@ -28,7 +28,7 @@ pub struct Args {
 }
 
 /// Makes a repository.
-pub async fn run(args: Args, app: &App) -> Result<Outcome> {
+pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     let place = app.place(None)?;
     let storage = app.storage(&place)?;
     let where_it_is = storage.describe();

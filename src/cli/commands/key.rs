@@ -28,7 +28,7 @@ the key for a backup server.";
 /// Add, list and remove keys, change a passphrase
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     action: Action,
 }
@@ -89,7 +89,7 @@ impl New {
 }
 
 /// Does what is to be done with keys.
-pub async fn run(args: Args, app: &App) -> Result<Outcome> {
+pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     let repo = app.open().await?;
     match args.action {
         Action::List => list(app, &repo).await?,

@@ -23,7 +23,7 @@ messages are UTC; the times of -l are local.";
 /// List what is in a snapshot
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Args {
+pub(crate) struct Args {
     /// The snapshot, and a path in it
     #[arg(value_name = "SNAPSHOT[:PATH]", value_parser = parser::<Target>)]
     target: Target,
@@ -36,7 +36,7 @@ pub struct Args {
 }
 
 /// Lists a place, or a place and all below it.
-pub async fn run(args: Args, app: &App) -> Result<Outcome> {
+pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     let repo = app.open().await?;
     let listing = app.snapshots(&repo).await?;
     let snapshot = find(&listing.snapshots, &args.target)?;
@@ -55,7 +55,7 @@ pub async fn run(args: Args, app: &App) -> Result<Outcome> {
 }
 
 /// Finds a snapshot; a path without one gets a hint.
-pub fn find<'a>(snapshots: &'a [store::Snapshot], target: &Target) -> Result<&'a store::Snapshot> {
+pub(crate) fn find<'a>(snapshots: &'a [store::Snapshot], target: &Target) -> Result<&'a store::Snapshot> {
     store::find(snapshots, &target.snapshot).map_err(|e| {
         if target.snapshot.contains('/') {
             return e.with_hint(format!("A path comes after a snapshot: latest:{}", output::plain(&target.snapshot)));
@@ -129,7 +129,7 @@ fn size_of(record: &Record) -> u64 {
 }
 
 /// The word for a kind of item in JSON.
-pub fn kind_word(kind: ItemKind) -> &'static str {
+pub(crate) fn kind_word(kind: ItemKind) -> &'static str {
     match kind {
         ItemKind::MailFolder => "mail_folder",
         ItemKind::MailSearchFolder => "mail_search_folder",
@@ -142,7 +142,7 @@ pub fn kind_word(kind: ItemKind) -> &'static str {
 }
 
 /// An item as JSON.
-pub fn value(path: &str, record: Option<&Record>) -> Value {
+pub(crate) fn value(path: &str, record: Option<&Record>) -> Value {
     let mut fields = Map::new();
     fields.insert("path".into(), path.into());
     let Some(record) = record else {

@@ -19,13 +19,13 @@ Examples:
 /// Write the manual pages
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Args {
+pub(crate) struct Args {
     /// Write one page a command into this folder; without it the first page is printed
     dir: Option<PathBuf>,
 }
 
 /// Prints the first page, or writes all.
-pub fn run(args: Args, app: &App) -> Result<Outcome> {
+pub(crate) fn run(args: Args, app: &App) -> Result<Outcome> {
     let Some(dir) = args.dir else {
         let mut page = Vec::new();
         let rendered = clap_mangen::Man::new(Cli::command()).render(&mut page);

@@ -1,24 +1,24 @@
 //! The commands, one file each: arguments, a call into the library, printing.
 
-pub mod backup;
-pub mod cat;
-pub mod check;
-pub mod completions;
-pub mod config;
-pub mod demo;
-pub mod diff;
-pub mod export;
-pub mod forget;
-pub mod init;
-pub mod key;
-pub mod ls;
-pub mod man;
-pub mod prune;
-pub mod repair;
-pub mod sim;
-pub mod snapshots;
-pub mod stats;
-pub mod test;
+pub(crate) mod backup;
+pub(crate) mod cat;
+pub(crate) mod check;
+pub(crate) mod completions;
+pub(crate) mod config;
+pub(crate) mod demo;
+pub(crate) mod diff;
+pub(crate) mod export;
+pub(crate) mod forget;
+pub(crate) mod init;
+pub(crate) mod key;
+pub(crate) mod ls;
+pub(crate) mod man;
+pub(crate) mod prune;
+pub(crate) mod repair;
+pub(crate) mod sim;
+pub(crate) mod snapshots;
+pub(crate) mod stats;
+pub(crate) mod test;
 
 use crate::cli::app::App;
 use crate::cli::args::Command;
@@ -29,7 +29,7 @@ use crate::error::Result;
 ///
 /// # Errors
 /// The command's; `main` makes an exit code of it.
-pub async fn run(command: Command, app: &App) -> Result<Outcome> {
+pub(crate) async fn run(command: Command, app: &App) -> Result<Outcome> {
     match command {
         Command::Init(args) => init::run(args, app).await,
         Command::Key(args) => key::run(args, app).await,

@@ -24,9 +24,9 @@ the grace period has passed: so backups may run at the same time.";
 /// Give back the space that no snapshot needs
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
-    pub options: Options,
+    pub(crate) options: Options,
     /// Only say what would be done
     #[arg(short = 'n', long)]
     dry_run: bool,
@@ -34,7 +34,7 @@ pub struct Args {
 
 /// How prune decides; `forget --prune` has these too.
 #[derive(clap::Args)]
-pub struct Options {
+pub(crate) struct Options {
     /// How long a pack that nothing needs waits before it is deleted
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parser::<Span>)]
     grace: Span,
@@ -44,14 +44,14 @@ pub struct Options {
 }
 
 /// Prunes.
-pub async fn run(args: Args, app: &App) -> Result<Outcome> {
+pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     let repo = app.open().await?;
     prune(app, &repo, &args.options, args.dry_run).await?;
     Ok(Outcome::Done)
 }
 
 /// Plans, tells, and unless it is a dry run, does.
-pub async fn prune(app: &App, repo: &Arc<Repository>, options: &Options, dry_run: bool) -> Result<()> {
+pub(crate) async fn prune(app: &App, repo: &Arc<Repository>, options: &Options, dry_run: bool) -> Result<()> {
     let options =
         PruneOptions { grace_us: options.grace.us, max_unused_percent: options.max_unused.0, now_us: now_us() };
     let monitor = app.progress(true);

@@ -16,7 +16,7 @@ Examples:
 /// Make anew what can be made from the rest
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     what: What,
 }
@@ -28,7 +28,7 @@ enum What {
 }
 
 /// Repairs.
-pub async fn run(args: Args, app: &App) -> Result<Outcome> {
+pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     let What::Index = args.what;
     let repo = app.open_for_repair().await?;
     let monitor = app.progress(true);

@@ -28,7 +28,7 @@ const PORT: u16 = 8365;
 /// Serve a simulated tenant until interrupted
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Args {
+pub(crate) struct Args {
     /// The port on this machine; 0: any that is free
     #[arg(long, default_value_t = PORT)]
     port: u16,
@@ -45,33 +45,33 @@ pub struct Args {
 /// What the tenant is made of.
 #[derive(clap::Args, Clone)]
 #[command(next_help_heading = "The tenant")]
-pub struct TenantArgs {
+pub(crate) struct TenantArgs {
     /// Its size: 4, 60 or 500 users
     #[arg(long, value_enum, default_value_t = Size::Small)]
-    pub profile: Size,
+    pub(crate) profile: Size,
     /// What all data follow from
     #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// Users with a mailbox and a OneDrive
     #[arg(long, value_name = "N")]
-    pub users: Option<u32>,
+    pub(crate) users: Option<u32>,
     /// Messages of a mailbox
     #[arg(long, value_name = "N")]
-    pub messages: Option<u32>,
+    pub(crate) messages: Option<u32>,
     /// Files and folders of a OneDrive
     #[arg(long, value_name = "N")]
-    pub files: Option<u32>,
+    pub(crate) files: Option<u32>,
     /// Lift Microsoft's limits
     #[arg(long)]
-    pub no_limits: bool,
+    pub(crate) no_limits: bool,
     /// Milliseconds that every answer takes longer
     #[arg(long, value_name = "MS", default_value_t = 0)]
-    pub latency: u64,
+    pub(crate) latency: u64,
 }
 
 /// A ready-made size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Size {
+pub(crate) enum Size {
     /// 4 users, 120 messages and 40 files each
     Small,
     /// 60 users, about 2,000 messages and 400 files each
@@ -82,7 +82,7 @@ pub enum Size {
 
 impl TenantArgs {
     /// The options of the simulation.
-    pub fn options(&self, port: u16) -> SimOptions {
+    pub(crate) fn options(&self, port: u16) -> SimOptions {
         let profile = match self.profile {
             Size::Small => Profile::Small,
             Size::Office => Profile::Office,
@@ -103,7 +103,7 @@ impl TenantArgs {
 }
 
 /// Serves until Ctrl-C.
-pub async fn run(args: Args, app: &App) -> Result<Outcome> {
+pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     let started = SimTenant::start(args.tenant.options(args.port)).await;
     let handle = started.map_err(|e| {
         let text = format!("The simulated tenant cannot be served on port {}", args.port);
@@ -146,7 +146,7 @@ pub async fn run(args: Args, app: &App) -> Result<Outcome> {
 ///
 /// # Errors
 /// When a file cannot be written. A configuration that is there is not replaced.
-pub fn write_config(handle: &SimHandle, path: &Path) -> Result<()> {
+pub(crate) fn write_config(handle: &SimHandle, path: &Path) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let failed = |path: &Path| {
         let text = format!("{} cannot be written", path.display());

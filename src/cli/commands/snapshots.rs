@@ -17,7 +17,7 @@ Examples:
 /// List the snapshots
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Args {
+pub(crate) struct Args {
     /// Only those of these backup sets
     #[arg(value_name = "SET")]
     sets: Vec<String>,
@@ -30,7 +30,7 @@ pub struct Args {
 }
 
 /// Lists snapshots, the oldest first.
-pub async fn run(args: Args, app: &App) -> Result<Outcome> {
+pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     let repo = app.open().await?;
     let listing = app.snapshots(&repo).await?;
     let wanted = |s: &&Snapshot| {
@@ -90,7 +90,7 @@ fn row(app: &App, snapshot: &Snapshot) -> Vec<String> {
 }
 
 /// A snapshot as JSON.
-pub fn value(snapshot: &Snapshot) -> serde_json::Value {
+pub(crate) fn value(snapshot: &Snapshot) -> serde_json::Value {
     let file = &snapshot.file;
     json!({
         "id": snapshot.id.to_string(),

@@ -8,10 +8,10 @@ use crate::ops::stats::stats;
 
 /// Tell how large the repository is, and what is in it
 #[derive(clap::Args)]
-pub struct Args {}
+pub(crate) struct Args {}
 
 /// Prints the sizes.
-pub async fn run(_args: Args, app: &App) -> Result<Outcome> {
+pub(crate) async fn run(_args: Args, app: &App) -> Result<Outcome> {
     let repo = app.open().await?;
     let stats = stats(&repo).await?;
     let number = |n: usize| output::number(n as u64);

@@ -19,14 +19,14 @@ Examples:
 /// Sign in to a tenant and tell which permissions are granted or missing
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Args {
+pub(crate) struct Args {
     /// A backup set or a tenant, by its name in the configuration; without one: every tenant
     #[arg(value_name = "SET|TENANT")]
     name: Option<String>,
 }
 
 /// Looks at one tenant, or all; a missing permission makes it fail.
-pub async fn run(args: Args, app: &App) -> Result<Outcome> {
+pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     let config = app.need_config()?;
     let wanted = wanted(config, args.name.as_deref())?;
     let mut missing = 0;

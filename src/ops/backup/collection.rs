@@ -342,7 +342,9 @@ impl<'a> Intake<'a> {
     async fn settle(&mut self) -> Result<()> {
         self.segmenter.settle().await?;
         for mut record in std::mem::take(&mut self.unsettled) {
-            self.segmenter.resolve_record(&mut record)?;
+            for extent in record.streams.iter_mut().flat_map(|s| &mut s.pieces).flat_map(|p| &mut p.extents.list) {
+                *extent = self.segmenter.resolve(*extent)?;
+            }
             self.editor.put(&record)?;
         }
         self.unsettled_ids.clear();
