@@ -52,7 +52,8 @@ impl Passphrase {
 
     /// The Argon2 cost that fits: a generated key cannot be guessed and needs little.
     pub fn kdf_params(&self) -> KdfParams {
-        let generated = self.0.len() == GENERATED_LEN && STANDARD.decode(&self.0).is_ok_and(|bytes| looks_random(&bytes));
+        let generated =
+            self.0.len() == GENERATED_LEN && STANDARD.decode(&self.0).is_ok_and(|bytes| looks_random(&bytes));
         if generated { KdfParams::GENERATED } else { KdfParams::CHOSEN }
     }
 }

@@ -9,10 +9,10 @@ use bincode::{Decode, Encode};
 
 use crate::crypto::{self, BlobKind, MasterKeys, SealedKey, Secret, TAG_BYTES, random_bytes};
 use crate::error::{Error, Result};
+use crate::format::codec;
 use crate::format::header::{FileKind, SALTED_BYTES, check_prefix, prefix, salt_of};
 use crate::format::id::{BlobId, PackId};
 use crate::format::index::{IndexedBlob, IndexedPack};
-use crate::format::codec;
 
 /// The nonce of a pack's header. Blobs count up from 0 and never come here.
 const HEADER_NONCE: u64 = u64::MAX;
@@ -137,13 +137,7 @@ impl PackBuilder {
         };
         crypto::seal_append(key, nonce, blob.id.as_bytes(), &blob.body, &mut self.bytes);
         let stored_bytes = length_u32(blob.body.len() + TAG_BYTES)?;
-        self.header.blobs.push(PackedBlob {
-            id: blob.id,
-            stored_bytes,
-            plain_bytes: blob.plain_bytes,
-            key: 0,
-            nonce,
-        });
+        self.header.blobs.push(PackedBlob { id: blob.id, stored_bytes, plain_bytes: blob.plain_bytes, key: 0, nonce });
         Ok(())
     }
 
@@ -282,7 +276,9 @@ pub fn read_header(
 /// `Corrupt`, `UnsupportedVersion`.
 pub fn pack_kind(what: &str, head: &[u8]) -> Result<BlobKind> {
     match head.get(5) {
-        Some(&k) if k == FileKind::TreePack as u8 => check_prefix(what, FileKind::TreePack, head).map(|_| BlobKind::Tree),
+        Some(&k) if k == FileKind::TreePack as u8 => {
+            check_prefix(what, FileKind::TreePack, head).map(|_| BlobKind::Tree)
+        }
         _ => check_prefix(what, FileKind::ContentPack, head).map(|_| BlobKind::Content),
     }
 }
@@ -303,4 +299,3 @@ pub fn open_blob(what: &str, key: &Secret, blob: &IndexedBlob, mut ciphertext: V
     }
     Ok(plain)
 }
-

@@ -85,7 +85,9 @@ impl Repository {
             match stored.get(&indexed.id) {
                 // Written since the packs were listed.
                 None if self.storage.stat(&pack_path(&indexed.id)).await.is_ok() => {}
-                None => findings.push(pack_error(indexed.id, "is missing: what lies in it is lost unless a copy has it")),
+                None => {
+                    findings.push(pack_error(indexed.id, "is missing: what lies in it is lost unless a copy has it"))
+                }
                 Some(size) if *size != indexed.size_bytes => {
                     let text = format!("has {size} bytes, the index expects {}", indexed.size_bytes);
                     findings.push(pack_error(indexed.id, text));
@@ -172,7 +174,12 @@ impl Repository {
         Ok(())
     }
 
-    pub(super) fn read_pack_header(&self, what: &str, id: PackId, bytes: &[u8]) -> Result<(IndexedPack, Vec<IndexedBlob>)> {
+    pub(super) fn read_pack_header(
+        &self,
+        what: &str,
+        id: PackId,
+        bytes: &[u8],
+    ) -> Result<(IndexedPack, Vec<IndexedBlob>)> {
         let size = bytes.len() as u64;
         let last_four = bytes.len().checked_sub(4).and_then(|at| bytes.get(at..)).unwrap_or_default();
         let tail = pack::header_bytes(what, size, last_four)?;
@@ -225,7 +232,8 @@ impl Repository {
         let count = packs.len();
         let mut files = split_index(packs);
         let mut last = files.pop().unwrap_or_default();
-        let replaced: HashSet<IndexId> = old.iter().flat_map(|(_, f)| f.iter().flat_map(|f| f.replaces.clone())).collect();
+        let replaced: HashSet<IndexId> =
+            old.iter().flat_map(|(_, f)| f.iter().flat_map(|f| f.replaces.clone())).collect();
         let counting = old.iter().filter(|(id, _)| !replaced.contains(id));
         last.marks = counting.flat_map(|(_, f)| f.iter().flat_map(|f| f.marks.clone())).collect();
         last.marks.sort_by_key(|m| (m.pack, m.marked_us));
@@ -251,7 +259,12 @@ impl Repository {
                 Err(e) if e.kind() == ErrorKind::NotFound => {}
                 Err(e) if e.kind() == ErrorKind::Corrupt => {
                     let object = format!("Index file {id}");
-                    findings.push(Finding { object, pack: None, text: format!("was damaged and is replaced: {e}"), error: false });
+                    findings.push(Finding {
+                        object,
+                        pack: None,
+                        text: format!("was damaged and is replaced: {e}"),
+                        error: false,
+                    });
                     old.push((id, None));
                 }
                 Err(e) => return Err(e),

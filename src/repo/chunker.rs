@@ -70,18 +70,8 @@ impl Chunker {
             return bytes.len();
         }
         let (s, l) = self.masks;
-        let (_, length) = cut_gear(
-            bytes,
-            self.min,
-            self.avg,
-            self.max,
-            s,
-            l,
-            s << 1,
-            l << 1,
-            &self.gear[..],
-            &self.gear_shifted[..],
-        );
+        let (_, length) =
+            cut_gear(bytes, self.min, self.avg, self.max, s, l, s << 1, l << 1, &self.gear[..], &self.gear_shifted[..]);
         length.clamp(1, bytes.len())
     }
 }

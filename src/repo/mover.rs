@@ -46,8 +46,10 @@ impl<'a> Mover<'a> {
             }
         }
         match wanted.difference(&taken).next() {
-            Some(id) => Err(Error::corrupt(format!("Pack {} does not hold blob {id}, which the index says it does", pack.id))
-                .with_hint("repair index")),
+            Some(id) => {
+                Err(Error::corrupt(format!("Pack {} does not hold blob {id}, which the index says it does", pack.id))
+                    .with_hint("repair index"))
+            }
             None => Ok(()),
         }
     }
@@ -61,7 +63,8 @@ impl<'a> Mover<'a> {
         let keys = &self.repo.keys;
         match pack.kind {
             BlobKind::Content => {
-                let sealed = pack.keys.get(blob.key as usize).ok_or_else(|| Error::corrupt(format!("{what} has no key")))?;
+                let sealed =
+                    pack.keys.get(blob.key as usize).ok_or_else(|| Error::corrupt(format!("{what} has no key")))?;
                 let builder = self.builders[0].get_or_insert_with(|| PackBuilder::for_moving(keys, 1 << 20));
                 builder.append_sealed(sealed, blob, ciphertext)
             }
@@ -80,7 +83,8 @@ impl<'a> Mover<'a> {
 
     async fn store_full(&mut self, all: bool) -> Result<()> {
         for n in 0..self.builders.len() {
-            let full = self.builders[n].as_ref().is_some_and(|b| all || b.len() >= self.repo.config.pack_bytes as usize);
+            let full =
+                self.builders[n].as_ref().is_some_and(|b| all || b.len() >= self.repo.config.pack_bytes as usize);
             if !full {
                 continue;
             }

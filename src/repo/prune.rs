@@ -87,12 +87,14 @@ struct Usage {
     pack: IndexedPack,
     used: Vec<IndexedBlob>,
     used_bytes: u64,
+    /// What all blobs of the pack take. The rest is its header, which is no waste.
+    blob_bytes: u64,
     marked_us: Option<i64>,
 }
 
 impl Usage {
     fn unused_bytes(&self) -> u64 {
-        self.pack.size_bytes.saturating_sub(self.used_bytes)
+        self.blob_bytes.saturating_sub(self.used_bytes)
     }
 }
 
@@ -166,7 +168,11 @@ impl PrunePlan {
 
     fn retire_unless(&mut self, id: PackId, marked_us: i64) -> bool {
         let due = self.now_us.saturating_sub(marked_us) >= self.grace_us;
-        if due { self.delete.push(id) } else { self.waiting.push(id) }
+        if due {
+            self.delete.push(id)
+        } else {
+            self.waiting.push(id)
+        }
         due
     }
 
@@ -179,8 +185,7 @@ impl PrunePlan {
         let (many_content, many_tree) = (many(BlobKind::Content), many(BlobKind::Tree));
         for usage in kept {
             let merge = small(&usage) && if usage.pack.kind == BlobKind::Tree { many_tree } else { many_content };
-            // A pack's header takes some bytes too: that alone is no reason.
-            let holes = unused > allowed && usage.unused_bytes() * 50 > usage.pack.size_bytes;
+            let holes = unused > allowed && usage.unused_bytes() > 0;
             if !(merge || holes) {
                 self.sizes.unused_kept += usage.unused_bytes();
                 continue;
@@ -263,15 +268,22 @@ impl PrunePlan {
         let present = repo.stored_index_files().await?;
         let mut old: Vec<IndexId> = index.files().collect();
         if let Some(gone) = old.iter().find(|id| !present.contains(*id)) {
-            return Err(Error::new(ErrorKind::Unavailable, format!("Index file {gone} went away while prune was at work"))
-                .with_hint("another prune or repair is at work: run prune again when it is done"));
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("Index file {gone} went away while prune was at work"),
+            )
+            .with_hint("another prune or repair is at work: run prune again when it is done"));
         }
         // Files that were replaced before and not deleted must not come back when their replacement is replaced.
         let leftover: Vec<IndexId> = index.replaced().filter(|id| present.contains(id)).collect();
         let gone: HashSet<PackId> = self.delete.iter().copied().collect();
         let unmarked: HashSet<PackId> = self.unmark.iter().copied().collect();
-        let mut marks: Vec<Mark> =
-            self.mark.iter().map(|&pack| Mark { pack, marked_us: self.now_us }).filter(|m| !gone.contains(&m.pack)).collect();
+        let mut marks: Vec<Mark> = self
+            .mark
+            .iter()
+            .map(|&pack| Mark { pack, marked_us: self.now_us })
+            .filter(|m| !gone.contains(&m.pack))
+            .collect();
         let listed_gone = gone.iter().any(|id| self.packs.contains_key(id));
         if !listed_gone && unmarked.is_empty() && old.len() <= MANY_INDEX_FILES {
             let mut file = index_of(new_packs);
@@ -312,11 +324,13 @@ fn usage(
     used: &HashSet<BlobId>,
 ) -> (Vec<Usage>, HashSet<BlobId>) {
     let marks: HashMap<PackId, i64> = index.marks().map(|m| (m.pack, m.marked_us)).collect();
+    let blob_bytes = index.blob_bytes();
     let mut usages: HashMap<PackId, Usage> = index
         .packs()
         .map(|p| {
             let marked_us = marks.get(&p.id).copied();
-            (p.id, Usage { pack: p.clone(), used: Vec::new(), used_bytes: 0, marked_us })
+            let blob_bytes = blob_bytes.get(&p.id).copied().unwrap_or_default();
+            (p.id, Usage { pack: p.clone(), used: Vec::new(), used_bytes: 0, blob_bytes, marked_us })
         })
         .collect();
     let mut claimed = HashSet::with_capacity(used.len());

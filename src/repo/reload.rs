@@ -60,7 +60,9 @@ impl Repository {
         let present = self.stored_index_files().await?;
         let held = self.index();
         let mut tables: Vec<Arc<Table>> = match trust {
-            Trust::Tables => held.tables.iter().filter(|t| t.meta.covers.iter().all(|id| present.contains(id))).cloned().collect(),
+            Trust::Tables => {
+                held.tables.iter().filter(|t| t.meta.covers.iter().all(|id| present.contains(id))).cloned().collect()
+            }
             Trust::Nothing => Vec::new(),
         };
         if let (true, Some(cache)) = (held.tables.is_empty() && trust == Trust::Tables, &self.cache) {
@@ -144,8 +146,9 @@ impl Repository {
         let bytes = self.storage.get(&path, DOCUMENT_FILE_LIMIT).await?;
         let what = format!("Index file {id}");
         if crate::crypto::hash_buffers([&bytes[..]]) != id.0 {
-            return Err(Error::corrupt(format!("{what} is damaged: its contents do not match its name"))
-                .with_hint(REPAIR_HINT));
+            return Err(
+                Error::corrupt(format!("{what} is damaged: its contents do not match its name")).with_hint(REPAIR_HINT)
+            );
         }
         open_document::<IndexFile>(&what, &self.keys, FileKind::Index, &bytes)?
             .check(&what)

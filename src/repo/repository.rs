@@ -106,16 +106,16 @@ impl Repository {
     /// # Errors
     /// `NoRepository`, `WrongKey`, `UnsupportedVersion`, `Corrupt`, or the storage's. Damaged index files are no error
     /// here ([`Index::damaged`]): what other index files list can be read.
-    pub async fn open(storage: Arc<dyn Storage>, passphrase: &Passphrase, cache_root: Option<PathBuf>) -> Result<Arc<Self>> {
+    pub async fn open(
+        storage: Arc<dyn Storage>,
+        passphrase: &Passphrase,
+        cache_root: Option<PathBuf>,
+    ) -> Result<Arc<Self>> {
         let opened = unlock(&*storage, passphrase).await?;
         Self::assemble(storage, opened, cache_root).await
     }
 
-    async fn assemble(
-        storage: Arc<dyn Storage>,
-        opened: Opened,
-        cache_root: Option<PathBuf>,
-    ) -> Result<Arc<Self>> {
+    async fn assemble(storage: Arc<dyn Storage>, opened: Opened, cache_root: Option<PathBuf>) -> Result<Arc<Self>> {
         let Opened { slot, keys, config } = opened;
         let cache = cache_root.map(|root| Cache::open(&root, &config.id)).transpose()?;
         let repo = Arc::new(Self {

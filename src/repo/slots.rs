@@ -94,7 +94,9 @@ impl Repository {
         }
         let owners = slots.iter().filter(|s| s.facts.right == KeyRight::Owner).count();
         if found.is_some_and(|s| s.facts.right == KeyRight::Owner) && owners < 2 {
-            return Err(Error::invalid("The last owner's key slot cannot be removed: contents could never be read again"));
+            return Err(Error::invalid(
+                "The last owner's key slot cannot be removed: contents could never be read again",
+            ));
         }
         self.storage.delete(&key_path(id)).await
     }
@@ -106,7 +108,8 @@ impl Repository {
     pub async fn change_passphrase(&self, passphrase: &Passphrase, now_us: i64) -> Result<KeyId> {
         let (slots, old) = (self.slots().await?, self.slot());
         let label = slots.iter().find(|s| s.id == old).map_or("", |s| s.facts.label.as_str());
-        let id = write_slot(&*self.storage, &self.config, self.keys.secrets().clone(), label, now_us, passphrase).await?;
+        let id =
+            write_slot(&*self.storage, &self.config, self.keys.secrets().clone(), label, now_us, passphrase).await?;
         if let Ok(mut slot) = self.slot.lock() {
             *slot = id;
         }

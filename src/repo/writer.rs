@@ -228,7 +228,9 @@ impl Inner {
     /// CPU work for one blob: id, look-up, compression, encryption. Runs on a blocking thread.
     fn store(&self, kind: BlobKind, plain: &Bytes) -> Result<BlobId> {
         let queue = self.queue.read().map_err(poisoned)?;
-        let Some(queue) = &*queue else { return Err(Error::internal("The writer is finished: it takes no more blobs")) };
+        let Some(queue) = &*queue else {
+            return Err(Error::internal("The writer is finished: it takes no more blobs"));
+        };
         let id = BlobId(self.repo.keys.blob_id(kind, plain));
         let counts = &self.uploads.counts;
         if self.known.has_live(&id) || !lock(&self.session)?.insert(id) {
@@ -240,7 +242,11 @@ impl Inner {
         counts.new_blobs.fetch_add(1, Ordering::Relaxed);
         counts.new_bytes.fetch_add(plain.len() as u64, Ordering::Relaxed);
         let stored = self.append(kind, id, plain, queue);
-        if stored.is_ok() { promise.keep() } else { promise.break_with(&stored) }
+        if stored.is_ok() {
+            promise.keep()
+        } else {
+            promise.break_with(&stored)
+        }
         stored.map(|()| id)
     }
 
@@ -346,4 +352,3 @@ pub(super) fn prepare(id: BlobId, plain: &[u8], level: i32) -> Result<PreparedBl
     let body = if body.len() < plain.len() { body } else { plain.to_vec() };
     Ok(PreparedBlob { id, plain_bytes, body })
 }
-
