@@ -18,8 +18,8 @@ use tenantvault::error::{Error, Result};
 use tenantvault::format::record::{ItemKind, Record, StreamRole};
 use tenantvault::m365::discover::Discovery;
 use tenantvault::m365::{
-    Change, ChangesEnd, Collection, CollectionKey, ContentSink, Contents, Fetched, Known, Owner, Previous, Sink, Wanted,
-    Workload,
+    Change, ChangesEnd, Collection, CollectionKey, ContentSink, Contents, Fetched, Known, Owner, Previous, Sink,
+    Wanted, Workload,
 };
 use tenantvault::monitor::Silent;
 use tenantvault::ops::backup::{BackupOptions, Stop, Surroundings, run};
@@ -32,6 +32,9 @@ use tenantvault::snapshot::set::{Selection, SetDefinition, SetOptions, TenantRef
 use tenantvault::snapshot::store;
 use tenantvault::storage::StorageOptions;
 use tenantvault::tree::collection::{CollectionReader, CollectionRoots};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Files read at once when restoring.
 const RESTORES_AT_ONCE: usize = 4;
@@ -52,7 +55,11 @@ fn io(path: &Path, e: std::io::Error) -> Error {
 /// Paths are bytes; ids are text: what is not UTF-8 is escaped.
 fn text(path: &Path) -> String {
     path.as_os_str().as_bytes().iter().fold(String::new(), |mut out, b| {
-        if b.is_ascii() && *b != b'%' { out.push(char::from(*b)) } else { out.push_str(&format!("%{b:02x}")) }
+        if b.is_ascii() && *b != b'%' {
+            out.push(char::from(*b))
+        } else {
+            out.push_str(&format!("%{b:02x}"))
+        }
         out
     })
 }
@@ -80,7 +87,13 @@ impl Folder {
         let relative = path.strip_prefix(&self.root).unwrap_or(path);
         let time = meta.modified().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok());
         let modified_us = time.and_then(|d| i64::try_from(d.as_micros()).ok());
-        let kind = if meta.is_dir() { ItemKind::Folder } else if self.mail { ItemKind::Message } else { ItemKind::File };
+        let kind = if meta.is_dir() {
+            ItemKind::Folder
+        } else if self.mail {
+            ItemKind::Message
+        } else {
+            ItemKind::File
+        };
         Record {
             id: text(relative),
             parent: relative.parent().map(text).unwrap_or_default(),
@@ -130,7 +143,8 @@ impl Collection for Folder {
                 if unchanged {
                     continue;
                 }
-                let contents = if meta.is_dir() { Contents::None } else { Contents::Fetch(Box::new(Wanted::of(record.clone()))) };
+                let contents =
+                    if meta.is_dir() { Contents::None } else { Contents::Fetch(Box::new(Wanted::of(record.clone()))) };
                 sink.change(Change::Put { record: Box::new(record), properties: Bytes::new(), contents }).await?;
             }
             open.extend(below.into_iter().rev());
@@ -146,8 +160,8 @@ impl Collection for Folder {
         let role = if self.mail { StreamRole::Mime } else { StreamRole::Content };
         let size = wanted.record.size_bytes;
         let stream = if size <= READ_BYTES as u64 {
-            let read = tokio::task::spawn_blocking(move || std::fs::read(&path).map(Bytes::from).map_err(|e| io(&path, e)));
-            let bytes = read.await.map_err(|e| Error::internal(e.to_string()))?;
+            // Read where it stands: a hop to another thread would cost more than a small file does.
+            let bytes = std::fs::read(&path).map(Bytes::from).map_err(|e| io(&path, e));
             futures::stream::iter([bytes]).boxed()
         } else {
             let file = tokio::fs::File::open(&path).await.map_err(|e| io(&path, e))?.into_std().await;

@@ -1,5 +1,51 @@
 //! The command line: arguments, configuration and printing, and no logic beyond them.
+//!
+//! `args` says what can be typed, `commands` has one file a command, `app` holds what they share. Results go to stdout,
+//! everything else to stderr. How a run ended becomes an exit code in one place, `exit`.
 
 pub mod config;
 pub mod output;
 pub mod progress;
+
+mod app;
+mod args;
+mod commands;
+mod environment;
+mod exit;
+mod interrupt;
+mod log;
+mod passphrase;
+mod screen;
+mod tenant;
+mod values;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use app::App;
+use args::Cli;
+use environment::Environment;
+use screen::Screen;
+
+/// Runs the program: reads the arguments of the process, does what they say, and gives the exit code.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(refused) => return exit::usage(&refused),
+    };
+    log::start(cli.global.verbose);
+    let (json, quiet) = (cli.global.json, cli.global.quiet);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => return exit::failure(&crate::Error::io("The program cannot start its threads", e), json),
+    };
+    let app = App::new(cli.global, Environment::of_process(), Screen::stdout(json, quiet));
+    let result = runtime.block_on(commands::run(cli.command, &app));
+    // Work that hangs on a dead connection must not keep the program.
+    runtime.shutdown_background();
+    match result.and_then(|outcome| app.screen.flush().map(|()| outcome)) {
+        Ok(outcome) => outcome.code(),
+        Err(e) => exit::failure(&e, json),
+    }
+}

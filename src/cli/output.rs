@@ -26,8 +26,11 @@ pub fn write_json(out: &mut dyn Write, message_type: &str, value: &impl Serializ
     let mut line = Map::new();
     line.insert("message_type".into(), message_type.into());
     line.extend(fields);
-    writeln!(out, "{}", Value::Object(line)).map_err(|e| Error::io("Output cannot be written", e))
+    writeln!(out, "{}", Value::Object(line)).map_err(|e| Error::io(CANNOT_WRITE, e))
 }
+
+/// The message of an error when stdout does not take what is printed.
+pub(crate) const CANNOT_WRITE: &str = "Output cannot be written";
 
 /// An error as JSON: kind, message, causes, and what to do next.
 pub fn error_json(error: &Error) -> Value {
@@ -142,7 +145,7 @@ pub fn size(bytes: u64) -> String {
     let exponent = (bytes.ilog2() / 10).min(6);
     let unit = UNITS.get(exponent as usize - 1).unwrap_or(&"EiB");
     // Thousandths, cut rather than rounded, so that no size reads as 1024.000 of a unit.
-    let thousandths = u128::from(bytes) * 1000 >> (10 * exponent);
+    let thousandths = (u128::from(bytes) * 1000) >> (10 * exponent);
     format!("{}.{:03} {unit}", thousandths / 1000, thousandths % 1000)
 }
 

@@ -38,8 +38,8 @@ impl RepoConfig {
             id: RepoId(random_bytes()),
             created_us,
             chunker_seed: random_bytes(),
-            chunk_min_bytes: 64 << 10,
-            chunk_avg_bytes: 256 << 10,
+            chunk_min_bytes: 32 << 10,
+            chunk_avg_bytes: 128 << 10,
             chunk_max_bytes: 1 << 20,
             small_stream_bytes: 1 << 20,
             attachment_bytes: 8 << 10,
@@ -58,7 +58,10 @@ impl RepoConfig {
             && self.chunk_max_bytes >= 1024
             && self.chunk_min_bytes < self.chunk_avg_bytes
             && self.chunk_avg_bytes < self.chunk_max_bytes
-            && self.chunk_max_bytes <= 16 << 20;
+            && self.chunk_avg_bytes <= 8 << 20
+            && self.chunk_max_bytes <= 16 << 20
+            // FastCDC looks at bytes in pairs, and has masks for averages up to 8 MiB.
+            && [self.chunk_min_bytes, self.chunk_avg_bytes, self.chunk_max_bytes].iter().all(|n| n.is_multiple_of(2));
         let rest = self.segment_bytes <= 16 << 20
             && self.small_stream_bytes <= 16 << 20
             && (1..=512 << 20).contains(&self.pack_bytes);

@@ -202,7 +202,7 @@ impl Form {
         let newline = memchr(b'\n', head)?;
         let crlf = newline > 0 && head.get(newline - 1) == Some(&b'\r');
         let line = newline - usize::from(crlf);
-        (line >= 4 && line <= MAX_LINE && line.is_multiple_of(4)).then_some(Self { line, crlf })
+        ((4..=MAX_LINE).contains(&line) && line.is_multiple_of(4)).then_some(Self { line, crlf })
     }
 
     /// Counts, up to `limit`, the lines at the beginning of `bytes` whose ends are where they must be.

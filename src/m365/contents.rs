@@ -54,6 +54,19 @@ pub(super) fn trouble(error: &Error) -> Trouble {
     }
 }
 
+/// Says what an error of reading contents means for the item: an address that refuses is no matter of the sign-in.
+pub(super) fn trouble_with_contents(error: &Error) -> Trouble {
+    let signed_out = |codes: &[&str]| {
+        graph_error(error).is_none_or(|a| a.status != 401 || codes.iter().any(|code| a.has_code(code)))
+    };
+    match trouble(error) {
+        Trouble::Fatal if !signed_out(&["InvalidAuthenticationToken", "unauthenticated"]) => {
+            Trouble::Gap { reason: reason(error), text: "The address of the contents refuses to give them".to_owned() }
+        }
+        other => other,
+    }
+}
+
 /// Says whether delta failed as the mailbox is full: a plain listing still works then.
 pub(super) fn is_over_quota(error: &Error) -> bool {
     graph_error(error).is_some_and(|answer| answer.status == 507 || answer.has_code("ErrorQuotaExceeded"))
@@ -163,7 +176,7 @@ impl Watch {
                     Some((Ok(bytes), Some((stream, hasher, watch))))
                 }
                 Some(Err(error)) => {
-                    let what = trouble(&error);
+                    let what = trouble_with_contents(&error);
                     watch.note(|seen| seen.trouble = Some(what));
                     Some((Err(error), None))
                 }

@@ -124,7 +124,8 @@ pub async fn discover(client: &Client, selection: &Selection) -> Result<Discover
 pub async fn all_users(client: &Client) -> Result<Vec<User>> {
     let url = format!("users?$select={USER_PROPERTIES}&$top=999");
     let request = GraphRequest::get(Scope::Directory, url).units(1);
-    let rows = client.get_all(request).await.map_err(|error| error.context("Listing the users of the tenant failed"))?;
+    let rows =
+        client.get_all(request).await.map_err(|error| error.context("Listing the users of the tenant failed"))?;
     let mut seen = HashSet::new();
     Ok(rows.iter().filter_map(user).filter(|user| seen.insert(user.id.clone())).collect())
 }
@@ -248,7 +249,12 @@ async fn look_at(client: &Client, selection: &Selection, user: &User) -> Result<
     if selection.mail {
         let state = match probe_mailbox(client, user).await? {
             None => {
-                found.collections.push(Arc::new(Mail::new(client.clone(), &user.id, &user.name, selection.mail_options)));
+                found.collections.push(Arc::new(Mail::new(
+                    client.clone(),
+                    &user.id,
+                    &user.name,
+                    selection.mail_options,
+                )));
                 CoverageState::Covered(1)
             }
             Some(state) => state,

@@ -224,7 +224,10 @@ pub struct ChangesEnd {
 /// What the last reading of a collection left behind.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Previous<'a> {
-    /// Where to go on; `None`: read everything.
+    /// Where to go on; `None`: read everything, and compare it with what is known.
+    ///
+    /// Cursors stand for exactly the items that are known. Where an earlier reading broke off and some of its changes
+    /// were kept, the cursors from before it stand for them no longer, and `None` is to be given.
     pub cursors: Option<&'a Cursors>,
     /// The ids of the collection's gaps: each is tried again, whether the service mentions it or not.
     pub retry: &'a [String],
@@ -244,8 +247,8 @@ pub trait Collection: Send + Sync {
     /// Every id of `previous.retry` comes as a `Put`, a `Remove` or a `Gap` if its item cannot be told.
     ///
     /// # Errors
-    /// What makes the collection as a whole unreadable now. What was given to `sink` before may be kept without
-    /// its cursors: the next reading then tells it again.
+    /// What makes the collection as a whole unreadable now. What was given to `sink` before may be kept, if the next
+    /// reading is then given no cursors: it compares everything, and fetches only what is not there yet.
     async fn changes(&self, previous: Previous<'_>, known: &dyn Known, sink: &mut dyn Sink) -> Result<ChangesEnd>;
 
     /// Reads the contents of one item that a change asked for. May be called for many items at once.
@@ -274,7 +277,8 @@ mod tests {
 
     #[test]
     fn what_is_no_key_is_refused() {
-        for text in ["", "users", "users//mail", "users/a/post", "users/a/mail/", "users/a/mail/b/c", "users/%41/mail"] {
+        for text in ["", "users", "users//mail", "users/a/post", "users/a/mail/", "users/a/mail/b/c", "users/%41/mail"]
+        {
             assert!(text.parse::<CollectionKey>().is_err(), "{text}");
         }
     }

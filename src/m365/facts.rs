@@ -95,9 +95,7 @@ pub(super) fn set_fact(record: &mut Record, key: &str, value: Option<&str>) {
 
 /// Says whether two records tell the same of their item, wherever their streams are.
 pub(super) fn same_facts(a: &Record, b: &Record) -> bool {
-    let facts = |r: &Record| {
-        (r.kind, r.created_us, r.modified_us, r.sort_us, r.size_bytes)
-    };
+    let facts = |r: &Record| (r.kind, r.created_us, r.modified_us, r.sort_us, r.size_bytes);
     facts(a) == facts(b)
         && a.id == b.id
         && a.parent == b.parent
@@ -126,7 +124,8 @@ mod tests {
 
     #[test]
     fn facts_of_a_wrong_type_are_not_there() {
-        let value = json!({"a": {"b": 7}, "n": null, "s": "12", "t": "2026-11-01T09:14:00.5Z", "u": "soon", "f": "True"});
+        let value =
+            json!({"a": {"b": 7}, "n": null, "s": "12", "t": "2026-11-01T09:14:00.5Z", "u": "soon", "f": "True"});
         assert_eq!(text(&value, &["a", "b"]), None);
         assert_eq!(number(&value, &["a", "b"]), Some(7));
         assert_eq!(number(&value, &["s"]), Some(12));

@@ -18,6 +18,8 @@ mod facts;
 mod rounds;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use crate::format::collection::{Cursors, Gap};
 pub use door::{

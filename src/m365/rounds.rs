@@ -68,7 +68,11 @@ impl SeenItems {
 
     /// Says whether items of a place were seen before the current walk began, and not by it.
     pub(super) fn has_phantoms(&self, place: u32, since_walk: u32) -> bool {
-        since_walk < self.walk && self.items.values().any(|seen| !seen.gone && seen.place == place && seen.walk >= since_walk && seen.walk < self.walk)
+        since_walk < self.walk
+            && self
+                .items
+                .values()
+                .any(|seen| !seen.gone && seen.place == place && seen.walk >= since_walk && seen.walk < self.walk)
     }
 
     /// The number of the current walk.

@@ -67,8 +67,12 @@ impl Known for State {
     }
 
     async fn children(&self, parent: &str) -> Result<BoxStream<'_, Result<String>>> {
-        let ids: Vec<_> =
-            self.items.values().filter(|item| item.record.parent == parent).map(|item| item.record.id.clone()).collect();
+        let ids: Vec<_> = self
+            .items
+            .values()
+            .filter(|item| item.record.parent == parent)
+            .map(|item| item.record.id.clone())
+            .collect();
         Ok(futures::stream::iter(ids).map(Ok).boxed())
     }
 
@@ -93,7 +97,12 @@ struct InMemory(BTreeMap<StreamRole, Bytes>);
 
 #[async_trait]
 impl ContentSink for InMemory {
-    async fn store(&mut self, role: StreamRole, _: Option<u64>, bytes: BoxStream<'static, Result<Bytes>>) -> Result<()> {
+    async fn store(
+        &mut self,
+        role: StreamRole,
+        _: Option<u64>,
+        bytes: BoxStream<'static, Result<Bytes>>,
+    ) -> Result<()> {
         self.0.remove(&role);
         let chunks: Vec<Bytes> = bytes.try_collect().await?;
         self.0.insert(role, Bytes::from(chunks.concat()));
@@ -104,11 +113,18 @@ impl ContentSink for InMemory {
 impl State {
     /// Runs a backup of the collection: reads changes, fetches contents, applies both.
     pub(crate) async fn run(&mut self, collection: &dyn Collection) -> Result<Run> {
+        self.run_part(collection, usize::MAX).await
+    }
+
+    /// Runs a backup that breaks off after so many changes; what was applied stays, without cursors.
+    pub(crate) async fn run_part(&mut self, collection: &dyn Collection, most: usize) -> Result<Run> {
         let retry: Vec<String> = self.gaps.iter().map(|gap| gap.id.clone()).collect();
         let mut sink = Changes::default();
         let previous = Previous { cursors: self.cursors.as_ref(), retry: &retry };
         let end = collection.changes(previous, self, &mut sink).await?;
-        let changes = sink.0.into_inner().unwrap();
+        let mut changes = sink.0.into_inner().unwrap();
+        let whole = changes.len() <= most;
+        changes.truncate(most);
         let before = std::mem::take(&mut self.gaps);
         let mut run = Run { changes: changes.clone(), resynced: end.resynced, ..Run::default() };
         let mut last: BTreeMap<String, usize> = BTreeMap::new();
@@ -131,7 +147,7 @@ impl State {
         for gap in &mut self.gaps {
             gap.since_us = before.iter().find(|b| b.id == gap.id).map_or(1, |b| b.since_us + 1);
         }
-        self.cursors = Some(end.cursors);
+        self.cursors = whole.then_some(end.cursors);
         Ok(run)
     }
 

@@ -57,7 +57,13 @@ pub async fn export(
     stop: &Stop,
 ) -> Result<ExportReport> {
     make_folder(target).await?;
-    let mut exporter = Exporter { repo: view.repository().clone(), options, monitor, running: FuturesUnordered::new(), report: ExportReport::default() };
+    let mut exporter = Exporter {
+        repo: view.repository().clone(),
+        options,
+        monitor,
+        running: FuturesUnordered::new(),
+        report: ExportReport::default(),
+    };
     if let Place::Item(_, record, path) = place {
         if !record.kind.is_container() {
             let name = FolderNames::new().allocate(path.rsplit('/').next().unwrap_or_default());
@@ -168,17 +174,24 @@ impl Exporter<'_> {
 }
 
 async fn make_folder(path: &Path) -> Result<()> {
-    tokio::fs::create_dir_all(path)
-        .await
-        .map_err(|e| Error::io(format!("Folder {} cannot be made", path.display()), e))
+    tokio::fs::create_dir_all(path).await.map_err(|e| Error::io(format!("Folder {} cannot be made", path.display()), e))
 }
 
-async fn write_item(repo: &Arc<Repository>, record: &Record, to: &Path, path: String, options: ExportOptions) -> Result<Written> {
+async fn write_item(
+    repo: &Arc<Repository>,
+    record: &Record,
+    to: &Path,
+    path: String,
+    options: ExportOptions,
+) -> Result<Written> {
     let stream = match read::main_stream(record) {
         Ok(stream) => stream,
         Err(e) if record.kind == ItemKind::Shortcut => {
             drop(e);
-            return Ok(Written::Problem(path, "a shortcut into another drive: it is kept as a reference, there are no contents".into()));
+            return Ok(Written::Problem(
+                path,
+                "a shortcut into another drive: it is kept as a reference, there are no contents".into(),
+            ));
         }
         Err(e) => return Ok(Written::Problem(path, e.to_string())),
     };
@@ -264,7 +277,9 @@ fn times(record: &Record) -> FileTimes {
 
 fn times_match(there: &std::fs::Metadata, record: &Record) -> bool {
     match (there.modified().ok(), modified(record)) {
-        (Some(a), Some(b)) => a.duration_since(b).or_else(|_| b.duration_since(a)).is_ok_and(|d| d < Duration::from_secs(2)),
+        (Some(a), Some(b)) => {
+            a.duration_since(b).or_else(|_| b.duration_since(a)).is_ok_and(|d| d < Duration::from_secs(2))
+        }
         _ => false,
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of argument parsing or printing.
 
+pub mod access;
 pub mod backup;
 pub mod catalog;
 pub mod check;

@@ -18,9 +18,11 @@ pub async fn plan(repo: &Arc<Repository>, options: &PruneOptions, monitor: &dyn 
     let stored: HashSet<_> = repo.stored_packs().await?.into_keys().collect();
     let listing = store::list(repo).await?;
     if let Some((id, e)) = listing.broken.into_iter().next() {
-        return Err(Error::corrupt(format!("Snapshot {id} cannot be read, so nobody knows what it needs: nothing is pruned"))
-            .with_hint("bring the file back from a copy, or delete it to give it up")
-            .with_source(e));
+        return Err(Error::corrupt(format!(
+            "Snapshot {id} cannot be read, so nobody knows what it needs: nothing is pruned"
+        ))
+        .with_hint("bring the file back from a copy, or delete it to give it up")
+        .with_source(e));
     }
     monitor.phase("Looking at what the snapshots need");
     monitor.add(Counter::ItemsTotal, listing.snapshots.len() as i64);

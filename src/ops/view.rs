@@ -76,7 +76,8 @@ impl View {
         let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty()).collect();
         let path = parts.join("/");
         for taken in (1..=parts.len()).rev() {
-            let (name, rest) = (parts.get(..taken).unwrap_or_default().join("/"), parts.get(taken..).unwrap_or_default());
+            let (name, rest) =
+                (parts.get(..taken).unwrap_or_default().join("/"), parts.get(taken..).unwrap_or_default());
             if let Some(state) = self.collection(&name).await? {
                 return self.descend(state, rest).await;
             }
@@ -102,7 +103,9 @@ impl View {
             let Some(found) = self.child(&state, parent, part).await? else {
                 let above = rest.get(..n).unwrap_or_default().join("/");
                 let above = format!("{}{}{above}", state.name, if n > 0 { "/" } else { "" });
-                return Err(Error::not_found(format!("There is no '{part}' in {above}")).with_hint("ls shows what is there"));
+                return Err(
+                    Error::not_found(format!("There is no '{part}' in {above}")).with_hint("ls shows what is there")
+                );
             };
             place = Some(found);
         }

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use crate::crypto::{BlobKind, random_bytes};
 use crate::error::{Error, Result};
 use crate::format::id::BlobId;
-use crate::format::record::{Extent, Record};
+use crate::format::record::Extent;
 use crate::repo::writer::Writer;
 
 /// Small streams remembered for deduplication within a run.
@@ -113,8 +113,9 @@ impl Segmenter {
         self.used = false;
         self.writer.check_alive()?;
         let plain = Bytes::from(std::mem::take(&mut self.buffer));
-        let writer = self.writer.clone();
-        let job = tokio::spawn(async move { writer.put_blob(BlobKind::Content, plain).await });
+        // Paid before it is sent on its way: however many segmenters there are, what they have sent is bounded.
+        let (writer, paid) = (self.writer.clone(), self.writer.pay(plain.len()).await?);
+        let job = tokio::spawn(async move { writer.put_paid(BlobKind::Content, plain, paid).await });
         self.running.push((self.number, job));
         self.number = self.writer.inner.segments.next.fetch_add(1, Ordering::Relaxed);
         if self.running.len() > SEGMENTS_AHEAD {
@@ -162,19 +163,6 @@ impl Segmenter {
         let id = segments.settled.lock().ok().and_then(|s| s.get(&number).copied());
         let blob = id.ok_or_else(|| Error::internal("A segment's id was asked for before it was known"))?;
         Ok(Extent { blob, ..extent })
-    }
-
-    /// Resolves all extents of a record.
-    ///
-    /// # Errors
-    /// As [`Self::resolve`].
-    pub fn resolve_record(&self, record: &mut Record) -> Result<()> {
-        for piece in record.streams.iter_mut().flat_map(|s| &mut s.pieces) {
-            for extent in &mut piece.extents.list {
-                *extent = self.resolve(*extent)?;
-            }
-        }
-        Ok(())
     }
 }
 

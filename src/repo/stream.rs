@@ -101,8 +101,8 @@ impl Cutter<'_> {
         for chunk in chunks {
             self.total += chunk.len() as u64;
             let length = u32::try_from(chunk.len()).map_err(|_| Error::internal("A chunk is too large"))?;
-            let writer = self.writer.clone();
-            let job = tokio::spawn(async move { writer.put_blob(BlobKind::Content, chunk).await });
+            let (writer, paid) = (self.writer.clone(), self.writer.pay(chunk.len()).await?);
+            let job = tokio::spawn(async move { writer.put_paid(BlobKind::Content, chunk, paid).await });
             self.running.push_back((length, job));
             while self.running.len() > CHUNKS_AHEAD {
                 self.take_one().await?;

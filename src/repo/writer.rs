@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, RwLock};
 
 use bytes::Bytes;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::crypto::BlobKind;
@@ -144,8 +144,13 @@ impl Writer {
     /// # Errors
     /// The storage's, when an upload has failed; `Internal` after [`Self::finish`].
     pub async fn put_blob(&self, kind: BlobKind, plain: Bytes) -> Result<BlobId> {
-        self.check_alive()?;
         let paid = self.pay(plain.len()).await?;
+        self.put_paid(kind, plain, paid).await
+    }
+
+    /// As [`Self::put_blob`], for bytes that were paid for with [`Self::pay`].
+    pub(super) async fn put_paid(&self, kind: BlobKind, plain: Bytes, paid: OwnedSemaphorePermit) -> Result<BlobId> {
+        self.check_alive()?;
         let worker = self.inner.cpu.acquire().await.map_err(closed)?;
         let inner = self.inner.clone();
         let id = run_blocking(move || inner.store(kind, &plain)).await?;
@@ -154,7 +159,8 @@ impl Writer {
     }
 
     /// Waits till `bytes` more may be on their way.
-    async fn pay(&self, bytes: usize) -> Result<tokio::sync::OwnedSemaphorePermit> {
+    pub(super) async fn pay(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
+        self.check_alive()?;
         let amount = permits_of(bytes).min(permits_of(self.inner.options.budget_bytes));
         let amount = u32::try_from(amount).unwrap_or(u32::MAX);
         self.inner.budget.clone().acquire_many_owned(amount).await.map_err(closed)

@@ -155,7 +155,8 @@ impl Auth {
             (Some(secret), _) => self.check_secret(secret)?,
             (None, Some(assertion)) => self.check_assertion(field("client_assertion_type"), assertion)?,
             (None, None) => {
-                let text = "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.";
+                let text =
+                    "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.";
                 return Err(refuse(401, "invalid_client", 7_000_218, text));
             }
         }
@@ -267,10 +268,13 @@ impl Auth {
     /// Checks the `Authorization` header; gives the roles.
     pub(super) fn check(&self, header: Option<&str>) -> Result<Vec<String>, Reply> {
         let refuse = |text: &str| {
-            Err(Reply::fail(401, "InvalidAuthenticationToken", text)
-                .header("WWW-Authenticate", format!("Bearer realm=\"\", authorization_uri=\"{}/common\"", self.base_url)))
+            Err(Reply::fail(401, "InvalidAuthenticationToken", text).header(
+                "WWW-Authenticate",
+                format!("Bearer realm=\"\", authorization_uri=\"{}/common\"", self.base_url),
+            ))
         };
-        let Some(token) = header.and_then(|h| h.split_once(' ')).filter(|(s, _)| s.eq_ignore_ascii_case("bearer")) else {
+        let Some(token) = header.and_then(|h| h.split_once(' ')).filter(|(s, _)| s.eq_ignore_ascii_case("bearer"))
+        else {
             return refuse("Access token is empty.");
         };
         let Some((body, signature)) = token.1.rsplit_once('.') else {

@@ -21,8 +21,17 @@ const SKU: &str = "05e9a617-0261-4cee-bb44-138d3ef5d965";
 const SKU_NAME: &str = "SPE_E3";
 /// Properties that `/users` gives when none are selected.
 const USUAL: &[&str] = &[
-    "businessPhones", "displayName", "givenName", "jobTitle", "mail", "mobilePhone", "officeLocation",
-    "preferredLanguage", "surname", "userPrincipalName", "id",
+    "businessPhones",
+    "displayName",
+    "givenName",
+    "jobTitle",
+    "mail",
+    "mobilePhone",
+    "officeLocation",
+    "preferredLanguage",
+    "surname",
+    "userPrincipalName",
+    "id",
 ];
 
 /// Finds a user for a directory request.
@@ -91,7 +100,11 @@ impl Filter {
             [name @ ("userPrincipalName" | "mail" | "id" | "displayName"), "eq", v] => {
                 Ok(Self::Name(name.into(), v.trim_matches('\'').into()))
             }
-            _ => Err(Reply::fail(400, "Request_UnsupportedQuery", "Unsupported or invalid query filter clause specified.")),
+            _ => Err(Reply::fail(
+                400,
+                "Request_UnsupportedQuery",
+                "Unsupported or invalid query filter clause specified.",
+            )),
         }
     }
 
@@ -171,14 +184,20 @@ fn value(user: &User, name: &str) -> Value {
 }
 
 fn service_plans() -> Value {
-    PLANS.iter().map(|(name, _, id)| json!({
-        "servicePlanId": id, "servicePlanName": name, "provisioningStatus": "Success", "appliesTo": "User",
-    })).collect()
+    PLANS
+        .iter()
+        .map(|(name, _, id)| {
+            json!({
+                "servicePlanId": id, "servicePlanName": name, "provisioningStatus": "Success", "appliesTo": "User",
+            })
+        })
+        .collect()
 }
 
 /// `GET /users/{id}/licenseDetails`
 pub(super) fn license_details(app: &App, request: &Request, index: usize) -> Answer {
     request.allow(&["$select"])?;
+    request.select("licenseDetails", properties::LICENSE_DETAILS)?;
     let world = app.read();
     let user = &world.users[index];
     let row = json!({"id": guid(hash(7, &[index as u64])), "skuId": SKU, "skuPartNumber": SKU_NAME, "servicePlans": service_plans()});
@@ -190,6 +209,7 @@ pub(super) fn license_details(app: &App, request: &Request, index: usize) -> Ans
 /// `GET /subscribedSkus`
 pub(super) fn subscribed_skus(app: &App, request: &Request) -> Answer {
     request.allow(&["$select"])?;
+    request.select("subscribedSku", properties::SUBSCRIBED_SKU)?;
     let world = app.read();
     Ok(Reply::json(json!({
         "@odata.context": format!("{}/v1.0/$metadata#subscribedSkus", app.base_url),
@@ -243,7 +263,8 @@ pub(super) fn mailbox_settings(app: &App, request: &Request, index: usize) -> An
         UserKind::Room => "room",
         _ => "user",
     };
-    let (locale, language) = if user.german { ("de-DE", "German (Germany)") } else { ("en-GB", "English (United Kingdom)") };
+    let (locale, language) =
+        if user.german { ("de-DE", "German (Germany)") } else { ("en-GB", "English (United Kingdom)") };
     let all = json!({
         "archiveFolder": world.users[index].mailbox.as_ref().and_then(|m| Some(m.folder_id(m.find_folder("archive")?))),
         "timeZone": "W. Europe Standard Time",
@@ -264,7 +285,10 @@ pub(super) fn mailbox_settings(app: &App, request: &Request, index: usize) -> An
         },
     });
     let mut body = Map::new();
-    body.insert("@odata.context".into(), format!("{}/v1.0/$metadata#users('{}')/mailboxSettings", app.base_url, user.id).into());
+    body.insert(
+        "@odata.context".into(),
+        format!("{}/v1.0/$metadata#users('{}')/mailboxSettings", app.base_url, user.id).into(),
+    );
     if let Value::Object(all) = all {
         body.extend(all.into_iter().filter(|(name, _)| fields.wants(name)));
     }

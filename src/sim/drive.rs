@@ -30,7 +30,11 @@ pub(super) fn owner(world: &World, id: &str) -> Result<usize, Reply> {
         if id.starts_with("b!") && id.len() == 66 {
             Reply::item_not_found()
         } else {
-            Reply::fail(400, "invalidRequest", "The provided drive id appears to be malformed, or does not represent a valid drive.")
+            Reply::fail(
+                400,
+                "invalidRequest",
+                "The provided drive id appears to be malformed, or does not represent a valid drive.",
+            )
         }
     })
 }
@@ -75,15 +79,15 @@ pub(super) fn item_get(app: &App, request: &Request, index: usize, id: &str) -> 
     let fields = request.select("driveItem", properties::DRIVE_ITEM)?;
     let world = app.read();
     let drive = drive(&world, index)?;
-    let number = readable(app, drive, id)?;
+    let number = readable(app, request, drive, id)?;
     let body = drive_json::item(app, &world.users[index], drive, number, &fields, Where::Plain);
     Ok(with_context(app, "drives/items/$entity", body))
 }
 
 /// Finds an item, unless a lasting fault made it vanish.
-fn readable(app: &App, drive: &Drive, id: &str) -> Result<u32, Reply> {
+fn readable(app: &App, request: &Request, drive: &Drive, id: &str) -> Result<u32, Reply> {
     let number = item(drive, id)?;
-    if drive.items[number as usize].kind == Kind::File && app.faults.afflicts(&FaultKind::Vanish, id) {
+    if drive.items[number as usize].kind == Kind::File && app.faults.afflicts(&FaultKind::Vanish, id, &request.target) {
         return Err(Reply::item_not_found());
     }
     Ok(number)
@@ -114,7 +118,8 @@ pub(super) fn children(app: &App, request: &Request, index: usize, id: &str) -> 
 }
 
 fn malware() -> Reply {
-    Reply::fail(403, "malwareDetected", "Malware was detected in the requested resource.").header("X-Virus-Infected", "true")
+    Reply::fail(403, "malwareDetected", "Malware was detected in the requested resource.")
+        .header("X-Virus-Infected", "true")
 }
 
 /// `GET …/content`: 302 to the pre-authenticated URL.
@@ -122,7 +127,7 @@ pub(super) fn content(app: &App, request: &Request, index: usize, id: &str) -> A
     request.allow(&[])?;
     let world = app.read();
     let drive = drive(&world, index)?;
-    let number = readable(app, drive, id)?;
+    let number = readable(app, request, drive, id)?;
     let item = &drive.items[number as usize];
     if item.kind != Kind::File {
         return Err(Reply::fail(400, "invalidRequest", "You cannot get content for a folder."));
@@ -139,7 +144,7 @@ pub(super) fn versions(app: &App, request: &Request, index: usize, id: &str) -> 
     request.select("driveItemVersion", properties::DRIVE_ITEM_VERSION)?;
     let world = app.read();
     let drive = drive(&world, index)?;
-    let number = readable(app, drive, id)?;
+    let number = readable(app, request, drive, id)?;
     let rows = drive_json::versions(&world.users[index], drive, number);
     Ok(with_context(app, "Collection(driveItemVersion)", json!({"value": rows})))
 }
@@ -149,7 +154,7 @@ pub(super) fn version_content(app: &App, request: &Request, index: usize, id: &s
     request.allow(&[])?;
     let world = app.read();
     let drive = drive(&world, index)?;
-    let number = readable(app, drive, id)?;
+    let number = readable(app, request, drive, id)?;
     let item = &drive.items[number as usize];
     let at: Option<usize> = version.strip_suffix(".0").and_then(|v| v.parse().ok()).filter(|v| *v > 0);
     match at {
@@ -198,7 +203,8 @@ fn resync(app: &App, drive: &Drive) -> Reply {
 fn stand(app: &App, request: &Request, world: &World, drive: &Drive) -> Result<(Stand, String), Reply> {
     let now = drive.log.len() as u64;
     let select = request.option("$select").unwrap_or_default().to_string();
-    let token = request.option("token").or_else(|| request.option("$deltatoken")).or_else(|| request.option("$skiptoken"));
+    let token =
+        request.option("token").or_else(|| request.option("$deltatoken")).or_else(|| request.option("$skiptoken"));
     let token = match token {
         None | Some("") => return Ok((Stand::Walk { since: now, next: 0, paused: false }, select)),
         Some("latest") => return Ok((Stand::Synced { at: now }, select)),

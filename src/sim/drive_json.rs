@@ -83,9 +83,10 @@ pub(super) fn item(app: &App, user: &User, drive: &Drive, number: u32, fields: &
     if place == Where::Plain {
         put("cTag", &|| format!("\"c:{{{id}}},{}\"", item.content_version).into());
     }
-    put("fileSystemInfo", &|| {
-        json!({"createdDateTime": times::graph(item.created), "lastModifiedDateTime": times::graph(item.modified)})
-    });
+    put(
+        "fileSystemInfo",
+        &|| json!({"createdDateTime": times::graph(item.created), "lastModifiedDateTime": times::graph(item.modified)}),
+    );
     match item.kind {
         Kind::File => put("file", &|| file(app, drive, number)),
         Kind::Folder => put("folder", &|| json!({"childCount": drive.children(number).count()})),
@@ -142,7 +143,7 @@ fn file(app: &App, drive: &Drive, number: u32) -> Value {
     let mut out = Map::new();
     out.insert("mimeType".into(), item.mime.into());
     if let Some(body) = item.bodies.last().filter(|_| !item.without_hash) {
-        let wrong = app.faults.afflicts(&FaultKind::WrongHash, &drive.item_id(number));
+        let wrong = app.faults.afflicts(&FaultKind::WrongHash, &drive.item_id(number), "");
         let hash = if wrong { "AAAAAAAAAAAAAAAAAAAAAAAAAAE=" } else { body.quick_xor() };
         out.insert("hashes".into(), json!({"quickXorHash": hash}));
     }

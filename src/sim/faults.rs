@@ -14,7 +14,8 @@ use super::rng::{hash, hash_text};
 pub struct Fault {
     /// What happens.
     pub kind: FaultKind,
-    /// Only requests whose path and query contain this text; empty: all Graph and download requests.
+    /// Only requests whose path and query contain this text; empty: all Graph and download requests. For the
+    /// kinds that belong to items, part of the item's id (of a message: the immutable one) does as well.
     #[serde(default)]
     pub path: String,
     /// How likely it is (0 to 1).
@@ -130,13 +131,13 @@ impl Faults {
         None
     }
 
-    /// Says whether an item suffers from a lasting fault. `path` may name the item's id, or with a
-    /// probability a share of all items is hit.
-    pub(super) fn afflicts(&self, kind: &FaultKind, id: &str) -> bool {
+    /// Says whether an item suffers from a lasting fault. The fault's `path` may be part of the item's id or of
+    /// the request; with a probability, a share of all items is hit.
+    pub(super) fn afflicts(&self, kind: &FaultKind, id: &str, target: &str) -> bool {
         self.lock().iter_mut().enumerate().any(|(number, a)| {
             let chosen = hash(hash_text(self.seed, id), &[number as u64, 0xaf]);
             let hit = a.fault.kind == *kind
-                && id.contains(&a.fault.path)
+                && (id.contains(&a.fault.path) || target.contains(&a.fault.path))
                 && (chosen >> 11) as f64 / (1u64 << 53) as f64 <= a.fault.probability;
             a.struck += u64::from(hit);
             hit

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Request as HttpRequest, Response, StatusCode};
 use bytes::Bytes;
-use futures::{StreamExt as _, stream};
+use futures::{Stream, StreamExt as _, stream};
 
 use super::app::App;
 use super::content::Blob;
@@ -198,7 +198,8 @@ fn out(app: &App, mut reply: Reply, spoil: Spoil, client_request_id: Option<Stri
         Payload::Empty => return finish(response.header("content-length", "0").body(Body::empty())),
         Payload::Json(value) => {
             let bytes = Bytes::from(value.to_string());
-            let mime = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8";
+            let mime =
+                "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8";
             (mime, bytes.len() as u64, spoiled(bytes, spoil))
         }
         Payload::Bytes(mime, bytes) => (mime, bytes.len() as u64, spoiled(bytes, spoil)),
@@ -217,12 +218,20 @@ fn broken() -> std::io::Error {
 }
 
 fn spoiled(bytes: Bytes, spoil: Spoil) -> Body {
-    let half = bytes.slice(..bytes.len() / 2);
-    match spoil {
-        Spoil::No => Body::from(bytes),
-        Spoil::Drop => Body::from_stream(stream::iter([Ok(half), Err(broken())])),
-        Spoil::Truncate => Body::from_stream(stream::iter([Ok::<_, std::io::Error>(half)])),
+    if spoil == Spoil::No {
+        return Body::from(bytes);
     }
+    let half = bytes.slice(..bytes.len() / 2);
+    Body::from_stream(stream::iter([Ok(half)]).chain(early_end(spoil)))
+}
+
+/// The end of a spoiled body. It waits a moment, so that head and first half are on their way before it.
+fn early_end(spoil: Spoil) -> impl Stream<Item = std::io::Result<Bytes>> {
+    stream::once(async move {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        (spoil == Spoil::Drop).then(|| Err(broken()))
+    })
+    .filter_map(std::future::ready)
 }
 
 /// Streams a range of a blob in portions.
@@ -234,9 +243,8 @@ fn blob_body(blob: Blob, from: u64, len: u64, spoil: Spoil) -> Body {
         async move {
             let n = PORTION.min(sent - done);
             let portion = Bytes::from(blob.read_at(from + done, n as usize));
-            (n > 0).then_some((Ok(portion), done + n))
+            (n > 0).then_some((Ok::<_, std::io::Error>(portion), done + n))
         }
     });
-    let end = stream::iter((spoil == Spoil::Drop).then(|| Err(broken())));
-    Body::from_stream(portions.chain(end))
+    if spoil == Spoil::No { Body::from_stream(portions) } else { Body::from_stream(portions.chain(early_end(spoil))) }
 }

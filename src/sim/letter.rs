@@ -265,11 +265,8 @@ fn attachments(cast: &Cast, rng: &mut Rng, shape: Shape, words: u64) -> Vec<Atta
 
 /// An attachment; a third of all are passed round among many people.
 fn attachment(cast: &Cast, rng: &mut Rng) -> Attachment {
-    let seed = if rng.chance(0.34) {
-        hash(cast.seed, &[0xa77, rng.below(cast.shared_attachments)])
-    } else {
-        rng.next()
-    };
+    let seed =
+        if rng.chance(0.34) { hash(cast.seed, &[0xa77, rng.below(cast.shared_attachments)]) } else { rng.next() };
     let mut rng = Rng::new(seed, &[0xa]);
     let (name, mime, texture) = file_kind(&mut rng);
     let name = if rng.chance(0.05) { format!("Ü{name}") } else { name };

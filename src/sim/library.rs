@@ -145,7 +145,7 @@ impl Drive {
     pub(super) fn add_file(&mut self, parent: u32, name: &str, mime: &'static str, blob: Blob, now: i64) -> u32 {
         let name = self.free_name(parent, name);
         let number = self.add(parent, &name, Kind::File, mime, now);
-        self.items[number as usize].bodies.push(Body::new(blob, now));
+        self.items[number as usize].bodies = vec![Body::new(blob, now)];
         number
     }
 
@@ -233,6 +233,14 @@ impl Drive {
         let parent = item.parent;
         self.children[parent as usize].retain(|c| *c != number);
         self.touch(number, now);
+    }
+
+    /// Gives back memory that was reserved for growth.
+    pub(super) fn shrink(&mut self) {
+        self.items.shrink_to_fit();
+        self.children.shrink_to_fit();
+        self.children.iter_mut().for_each(Vec::shrink_to_fit);
+        self.log = Vec::new();
     }
 
     /// A living item that passes `wanted`, by chance.

@@ -1,4 +1,4 @@
-//! Mail: folders, messages, their delta, MIME and attachments.
+//! Mail: folders, messages, MIME and attachments. Their delta is in `mail_delta`.
 
 use serde_json::{Map, Value};
 
@@ -12,13 +12,13 @@ use super::query::{Fields, Request};
 use super::reply::{Answer, Reply};
 use super::state::{UserKind, World};
 use super::times;
-use super::token::{self, Logged, Stand, Token};
 
 /// The mailbox of a user, or why there is none.
 pub(super) fn mailbox(world: &World, index: usize) -> Result<&Mailbox, Reply> {
     let user = &world.users[index];
     if user.kind == UserKind::Blocked {
-        let message = "Access to OData is disabled: [RAOP] : Blocked by tenant configured AppOnly AccessPolicy settings.";
+        let message =
+            "Access to OData is disabled: [RAOP] : Blocked by tenant configured AppOnly AccessPolicy settings.";
         return Err(Reply::fail(403, "ErrorAccessDenied", message));
     }
     user.mailbox.as_ref().ok_or_else(|| {
@@ -27,7 +27,7 @@ pub(super) fn mailbox(world: &World, index: usize) -> Result<&Mailbox, Reply> {
     })
 }
 
-fn folder(mailbox: &Mailbox, id: &str) -> Result<u32, Reply> {
+pub(super) fn folder(mailbox: &Mailbox, id: &str) -> Result<u32, Reply> {
     mailbox.find_folder(id).ok_or_else(Reply::mail_not_found)
 }
 
@@ -47,7 +47,14 @@ fn context(app: &App, world: &World, index: usize, what: &str) -> Value {
 }
 
 /// A page of a plain list, with `$top` and `$skip`.
-fn listed(app: &App, request: &Request, context: Value, usual: usize, all: &[u32], show: impl Fn(u32) -> Value) -> Answer {
+fn listed(
+    app: &App,
+    request: &Request,
+    context: Value,
+    usual: usize,
+    all: &[u32],
+    show: impl Fn(u32) -> Value,
+) -> Answer {
     let n = request.top()?.unwrap_or_else(|| request.page_size(usual, 1_000)).clamp(1, 1_000);
     let skip: usize = request.option("$skip").and_then(|s| s.parse().ok()).unwrap_or(0);
     let mut body = Map::new();
@@ -106,7 +113,7 @@ fn view(request: &Request) -> Result<MessageView, Reply> {
     expanded(fields, request.option("$expand").unwrap_or_default(), request.immutable_ids())
 }
 
-fn expanded(fields: Fields, expand: &str, immutable: bool) -> Result<MessageView, Reply> {
+pub(super) fn expanded(fields: Fields, expand: &str, immutable: bool) -> Result<MessageView, Reply> {
     let lower = expand.to_ascii_lowercase();
     let size = if lower.contains("'integer 0x0e08'") || lower.contains("'integer 0xe08'") {
         Some("Integer 0xe08")
@@ -124,8 +131,11 @@ fn expanded(fields: Fields, expand: &str, immutable: bool) -> Result<MessageView
     Ok(MessageView { fields, size, attachments, immutable })
 }
 
+/// Says whether a message passes a filter.
+pub(super) type Admits = Box<dyn Fn(&Mailbox, u32) -> bool>;
+
 /// `receivedDateTime ge 2026-01-01T00:00:00Z`, `isRead eq false`
-fn filter(text: Option<&str>) -> Result<Box<dyn Fn(&Mailbox, u32) -> bool>, Reply> {
+pub(super) fn filter(text: Option<&str>) -> Result<Admits, Reply> {
     let Some(text) = text else { return Ok(Box::new(|_, _| true)) };
     let parts: Vec<&str> = text.split(' ').collect();
     let received = |m: &Mailbox, key: u32| i64::from(m.messages[key as usize].received);
@@ -136,7 +146,9 @@ fn filter(text: Option<&str>) -> Result<Box<dyn Fn(&Mailbox, u32) -> bool>, Repl
         (["receivedDateTime", "lt", _], Some(at)) => Ok(Box::new(move |m, k| received(m, k) < at)),
         (["isRead", "eq", "true"], _) => Ok(Box::new(|m, k| m.messages[k as usize].flags & READ != 0)),
         (["isRead", "eq", "false"], _) => Ok(Box::new(|m, k| m.messages[k as usize].flags & READ == 0)),
-        _ => Err(Reply::fail(400, "ErrorInvalidUrlQueryFilter", "The query filter contains one or more invalid nodes.")),
+        _ => {
+            Err(Reply::fail(400, "ErrorInvalidUrlQueryFilter", "The query filter contains one or more invalid nodes."))
+        }
     }
 }
 
@@ -175,7 +187,7 @@ pub(super) fn message(app: &App, request: &Request, index: usize, id: &str) -> A
     let view = view(request)?;
     let world = app.read();
     let mailbox = mailbox(&world, index)?;
-    let key = readable(app, mailbox, id)?;
+    let key = readable(app, request, mailbox, id)?;
     let mut body = mail_json::message(&app.cast, mailbox, key, &view);
     if let Some(map) = body.as_object_mut() {
         map.shift_insert(0, "@odata.context".into(), context(app, &world, index, "messages/$entity"));
@@ -187,13 +199,13 @@ pub(super) fn message(app: &App, request: &Request, index: usize, id: &str) -> A
 }
 
 /// Finds a message, unless a lasting fault keeps it from being read.
-fn readable(app: &App, mailbox: &Mailbox, id: &str) -> Result<u32, Reply> {
+fn readable(app: &App, request: &Request, mailbox: &Mailbox, id: &str) -> Result<u32, Reply> {
     let key = message_key(mailbox, id)?;
     let lasting = mailbox.message_id(key, 0, true);
-    if app.faults.afflicts(&FaultKind::Vanish, &lasting) {
+    if app.faults.afflicts(&FaultKind::Vanish, &lasting, &request.target) {
         return Err(Reply::mail_not_found());
     }
-    if app.faults.afflicts(&FaultKind::Corrupt, &lasting) {
+    if app.faults.afflicts(&FaultKind::Corrupt, &lasting, &request.target) {
         return Err(Reply::fail(500, "ErrorCorruptData", "Data is corrupt., Value cannot be read."));
     }
     Ok(key)
@@ -205,7 +217,7 @@ pub(super) fn message_mime(app: &App, request: &Request, index: usize, id: &str)
     let letter = {
         let world = app.read();
         let mailbox = mailbox(&world, index)?;
-        mailbox.letter(&app.cast, readable(app, mailbox, id)?)
+        mailbox.letter(&app.cast, readable(app, request, mailbox, id)?)
     };
     Ok(Reply::bytes("text/plain", mime::render(&app.cast, &letter)))
 }
@@ -216,7 +228,7 @@ pub(super) fn attachments(app: &App, request: &Request, index: usize, id: &str) 
     let fields = request.select("attachment", properties::ATTACHMENT)?;
     let world = app.read();
     let mailbox = mailbox(&world, index)?;
-    let key = readable(app, mailbox, id)?;
+    let key = readable(app, request, mailbox, id)?;
     let all = mail_json::attachments(&app.cast, mailbox, key, &fields, request.immutable_ids());
     let numbers: Vec<u32> = (0..all.len() as u32).collect();
     let context = context(app, &world, index, "messages/attachments");
@@ -228,7 +240,7 @@ pub(super) fn attachment(app: &App, request: &Request, index: usize, ids: (&str,
     request.allow(&["$select", "$expand"])?;
     let world = app.read();
     let mailbox = mailbox(&world, index)?;
-    let key = readable(app, mailbox, ids.0)?;
+    let key = readable(app, request, mailbox, ids.0)?;
     let find = |immutable| {
         let all = mail_json::attachments(&app.cast, mailbox, key, &Fields(None), immutable);
         all.into_iter().enumerate().find(|(_, a)| a["id"] == ids.1)
@@ -239,144 +251,4 @@ pub(super) fn attachment(app: &App, request: &Request, index: usize, ids: (&str,
         return Ok(Reply::bytes("application/octet-stream", bytes));
     }
     Ok(Reply::json(value))
-}
-
-// --- delta -------------------------------------------------------------------------------------
-
-struct FolderLog<'a>(&'a Mailbox);
-
-impl Logged for FolderLog<'_> {
-    type Row = u32;
-
-    fn log_len(&self) -> u64 {
-        self.0.folder_log.len() as u64
-    }
-
-    fn walk(&self, next: u64, n: usize) -> (Vec<u32>, Option<u64>) {
-        let mut rows = (next as u32..self.0.folders.len() as u32).filter(|f| self.0.in_tree(*f));
-        (rows.by_ref().take(n).collect(), rows.next().map(u64::from))
-    }
-
-    fn entry(&self, at: u64) -> Option<u32> {
-        let number = *self.0.folder_log.get(at as usize)?;
-        let folder = self.0.folders.get(number as usize)?;
-        (number != 0 && !folder.recoverable).then_some(number)
-    }
-}
-
-struct MessageLog<'a> {
-    mailbox: &'a Mailbox,
-    folder: u32,
-    immutable: bool,
-    admits: Box<dyn Fn(&Mailbox, u32) -> bool>,
-}
-
-impl Logged for MessageLog<'_> {
-    type Row = (u32, u16);
-
-    fn log_len(&self) -> u64 {
-        self.mailbox.folders[self.folder as usize].log.len() as u64
-    }
-
-    fn walk(&self, next: u64, n: usize) -> (Vec<(u32, u16)>, Option<u64>) {
-        let keys = self.mailbox.folders[self.folder as usize].keys.range(next as u32..);
-        let mut keys = keys.copied().filter(|key| (self.admits)(self.mailbox, *key));
-        let row = |key: u32| (key, if self.immutable { 0 } else { self.mailbox.messages[key as usize].moves });
-        (keys.by_ref().take(n).map(row).collect(), keys.next().map(u64::from))
-    }
-
-    fn entry(&self, at: u64) -> Option<(u32, u16)> {
-        let entry = self.mailbox.folders[self.folder as usize].log.get(at as usize)?;
-        Some((entry.key, if self.immutable { 0 } else { entry.moves }))
-    }
-}
-
-fn sync_state_not_found() -> Reply {
-    Reply::fail(410, "SyncStateNotFound", "The sync state generation is not found.")
-}
-
-/// Where the client stands, by its token; without one at the start. Gives the frozen options too.
-fn stand(app: &App, request: &Request, scope: u64, generation: u32, fresh: (u64, String)) -> Result<(Stand, String), Reply> {
-    let token = request.option("$skiptoken").or_else(|| request.option("$deltatoken"));
-    let Some(token) = token.filter(|t| !t.is_empty()) else {
-        return Ok((Stand::Walk { since: fresh.0, next: 0, paused: false }, fresh.1));
-    };
-    let Some(token) = Token::open(&app.auth.key, token).filter(|t| t.scope == scope) else {
-        return Err(Reply::fail(400, "BadRequest", "Badly formed token."));
-    };
-    if token.generation != generation {
-        return Err(sync_state_not_found());
-    }
-    Ok((token.stand, token.options))
-}
-
-/// Puts a page together: context, the link to go on with, rows.
-fn page_body(app: &App, path: &str, what: &str, token: &Token, rows: Vec<Value>) -> Reply {
-    let sealed = token.seal(&app.auth.key);
-    let (name, option) = match token.stand {
-        Stand::Synced { .. } => ("@odata.deltaLink", "$deltatoken"),
-        _ => ("@odata.nextLink", "$skiptoken"),
-    };
-    let mut body = Map::new();
-    body.insert("@odata.context".into(), format!("{}/v1.0/$metadata#Collection({what})", app.base_url).into());
-    body.insert(name.into(), format!("{}/v1.0/{path}?{option}={sealed}", app.base_url).into());
-    body.insert("value".into(), rows.into());
-    Reply::json(body.into())
-}
-
-/// `GET /users/{id}/mailFolders/delta`: the whole tree, flat.
-pub(super) fn folders_delta(app: &App, request: &Request, index: usize) -> Answer {
-    request.allow(&["$select", "$skiptoken", "$deltatoken"])?;
-    let world = app.read();
-    let mailbox = mailbox(&world, index)?;
-    let log = FolderLog(mailbox);
-    let scope = token::scope(mailbox.seed, "folders");
-    let asked = request.option("$select").unwrap_or_default().to_string();
-    let (stand, options) = stand(app, request, scope, world.mail_generation, (log.log_len(), asked))?;
-    let fields = Fields::parse(Some(&options), "mailFolder", properties::MAIL_FOLDER)?;
-    let n = request.page_size(app.options.pages.folders, 500);
-    let (rows, stand) = token::page(&log, &stand, n, app.options.quirks);
-    let rows = rows.into_iter().map(|number| {
-        if mailbox.folders[number as usize].exists {
-            return mail_json::folder(mailbox, number, &fields);
-        }
-        serde_json::json!({"id": mailbox.folder_id(number), "@removed": {"reason": "deleted"}})
-    });
-    let token = Token { scope, generation: world.mail_generation, stand, options };
-    let path = format!("users/{}/mailFolders/delta", world.users[index].id);
-    Ok(page_body(app, &path, "mailFolder", &token, rows.collect()))
-}
-
-/// `GET /users/{id}/mailFolders/{id}/messages/delta`
-pub(super) fn messages_delta(app: &App, request: &Request, index: usize, id: &str) -> Answer {
-    request.allow(&["$select", "$expand", "$filter", "$orderby", "$top", "$skiptoken", "$deltatoken"])?;
-    request.top()?;
-    let world = app.read();
-    let mailbox = mailbox(&world, index)?;
-    let named = folder(mailbox, id)?;
-    let number = if mailbox.folders[named as usize].search { 1 } else { named };
-    let scope = token::scope(mailbox.seed, &format!("messages {named}"));
-    let option = |name| request.option(name).unwrap_or_default();
-    let asked = [option("$select"), option("$expand"), option("$filter")].join("|");
-    let since = mailbox.folders[number as usize].log.len() as u64;
-    let (stand, options) = stand(app, request, scope, world.mail_generation, (since, asked))?;
-    let parts: Vec<&str> = options.split('|').collect();
-    let part = |i: usize| parts.get(i).copied().filter(|p| !p.is_empty());
-    let immutable = request.immutable_ids();
-    let fields = Fields::parse(part(0), "message", properties::MESSAGE)?;
-    let view = expanded(fields, part(1).unwrap_or_default(), immutable)?;
-    let log = MessageLog { mailbox, folder: number, immutable, admits: filter(part(2))? };
-    let n = request.page_size(app.options.pages.messages, 1_000);
-    let (rows, stand) = token::page(&log, &stand, n, app.options.quirks);
-    let rows = rows.into_iter().map(|(key, moves)| {
-        let message = &mailbox.messages[key as usize];
-        if message.folder == number && (immutable || message.moves == moves) {
-            mail_json::message(&app.cast, mailbox, key, &view)
-        } else {
-            mail_json::removed(mailbox, key, moves, immutable)
-        }
-    });
-    let token = Token { scope, generation: world.mail_generation, stand, options };
-    let path = format!("users/{}/mailFolders/{}/messages/delta", world.users[index].id, mailbox.folder_id(named));
-    Ok(page_body(app, &path, "message", &token, rows.collect()))
 }

@@ -67,7 +67,9 @@ pub(super) fn message(cast: &Cast, mailbox: &Mailbox, key: u32, view: &MessageVi
     put("isReadReceiptRequested", &|| false.into());
     put("isRead", &|| (state.flags & READ != 0).into());
     put("isDraft", &|| (state.flags & DRAFT != 0).into());
-    put("webLink", &|| format!("https://outlook.office365.com/owa/?ItemID={id}&exvsurl=1&viewmodel=ReadMessageItem").into());
+    put("webLink", &|| {
+        format!("https://outlook.office365.com/owa/?ItemID={id}&exvsurl=1&viewmodel=ReadMessageItem").into()
+    });
     put("inferenceClassification", &|| if key.is_multiple_of(4) { "other" } else { "focused" }.into());
     if letter.shape == Shape::Meeting {
         put("meetingMessageType", &|| "meetingRequest".into());

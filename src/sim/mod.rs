@@ -19,6 +19,7 @@ mod http;
 mod letter;
 mod library;
 mod mail;
+mod mail_delta;
 mod mail_json;
 mod mailbox;
 mod mime;
@@ -52,7 +53,8 @@ pub use content::Blob;
 pub use faults::{Fault, FaultKind};
 pub use options::{BACKUP_ROLES, Contents, Limits, Pages, Profile, Script, SimOptions};
 pub use oracle::{
-    Expected, ExpectedDrive, ExpectedFolder, ExpectedItem, ExpectedMailbox, ExpectedMessage, ExpectedUser, ItemKind, Mime,
+    Expected, ExpectedDrive, ExpectedFolder, ExpectedItem, ExpectedMailbox, ExpectedMessage, ExpectedUser, ItemKind,
+    Mime,
 };
 pub use state::UserKind;
 
@@ -126,9 +128,9 @@ impl SimHandle {
         &self.app.auth.secret
     }
 
-    /// The product's configuration for this tenant; `secret_file` must hold [`Self::client_secret`].
+    /// The `[tenants.sim]` table of the product's configuration; `secret_file` must hold [`Self::client_secret`].
     pub fn config_toml(&self, secret_file: &str) -> String {
-        let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+        let quoted = |text: &str| toml::Value::from(text).to_string();
         format!(
             "[tenants.sim]\ntenant_id = {}\nclient_id = {}\nclient_secret_file = {}\ngraph_url = {}\nlogin_url = {}\n",
             quoted(self.tenant_id()),

@@ -43,7 +43,8 @@ pub struct SimOptions {
     pub awkward: bool,
     /// Messages per mailbox (the median, if `spread` is not 0).
     pub messages: u32,
-    /// Mail folders per mailbox that users see, well-known ones included (at least 10).
+    /// Mail folders per mailbox that hold messages: well-known ones, one hidden one and the user's own (at least
+    /// 10). A search folder and Recoverable Items come on top.
     pub folders: u32,
     /// Files and folders per drive (the median, if `spread` is not 0).
     pub drive_items: u32,

@@ -21,8 +21,17 @@ const WELL_KNOWN: &[(&str, &str, &str, u32)] = &[
 
 /// Folder names that are legal in Exchange and not as a file name, or nearly equal to another.
 const HOSTILE: &[&str] = &[
-    "CON", "../up", "a/b\\c", "Ünïcödé ☃ 日本", "x:y*z?", "Trailing dots...", " leading space", "case", "CASE",
-    "tab\there", "\u{202e}gnp.exe",
+    "CON",
+    "../up",
+    "a/b\\c",
+    "Ünïcödé ☃ 日本",
+    "x:y*z?",
+    "Trailing dots...",
+    " leading space",
+    "case",
+    "CASE",
+    "tab\there",
+    "\u{202e}gnp.exe",
 ];
 
 /// Makes a mailbox.
@@ -45,7 +54,8 @@ pub(super) fn mailbox(options: &SimOptions, seed: u64, owner: u32, german: bool,
     for _ in 0..(messages / 50).min(20) + 1 {
         first_message(&mut mailbox, recoverable, &mut rng);
     }
-    mailbox.folder_log.clear();
+    mailbox.folder_log = Vec::new();
+    mailbox.messages.shrink_to_fit();
     mailbox.folders.iter_mut().for_each(|f| f.log = Vec::new());
     mailbox
 }
@@ -113,8 +123,17 @@ fn special_folders(mailbox: &mut Mailbox) -> (u32, u32) {
 
 /// Names that SharePoint allows and that trouble other file systems.
 const HOSTILE_NAMES: &[&str] = &[
-    "Ünïcödé ☃ 日本語.txt", "e\u{301}.txt", "é.txt", "%2e%2e%2fpercent.txt", "nul.txt", "it's & co; $(x) `y`.txt",
-    "\u{202e}txt.exe", "😀😀😀.txt", "-rf.txt", ".hidden", "COM1.txt",
+    "Ünïcödé ☃ 日本語.txt",
+    "e\u{301}.txt",
+    "é.txt",
+    "%2e%2e%2fpercent.txt",
+    "nul.txt",
+    "it's & co; $(x) `y`.txt",
+    "\u{202e}txt.exe",
+    "😀😀😀.txt",
+    "-rf.txt",
+    ".hidden",
+    "COM1.txt",
 ];
 
 /// Makes a drive.
@@ -141,7 +160,7 @@ pub(super) fn drive(options: &SimOptions, seed: u64, owner: u32, items: u32) -> 
             new_file(options, &mut drive, parent, now, &mut rng);
         }
     }
-    drive.log.clear();
+    drive.shrink();
     drive
 }
 
@@ -175,13 +194,25 @@ fn special_files(options: &SimOptions, drive: &mut Drive, parent: u32, owner: u3
     let large = Blob::new(Texture::Mixed, rng.next(), contents.large_file_bytes);
     drive.add_file(parent, "Large database.accdb", "application/msaccess", large, at);
     drive.add_file(parent, "Empty.txt", "text/plain", Blob::new(Texture::Text, 0, 0), at);
-    let bare = drive.add_file(ROOT, "No hash.bin", "application/octet-stream", Blob::new(Texture::Random, rng.next(), 3_000), at);
+    let bare = drive.add_file(
+        ROOT,
+        "No hash.bin",
+        "application/octet-stream",
+        Blob::new(Texture::Random, rng.next(), 3_000),
+        at,
+    );
     drive.items[bare as usize].without_hash = true;
     // The same bytes in everybody's drive.
     let handbook = Blob::new(Texture::Mixed, 0xc0de ^ options.seed, contents.file_bytes as u64 * 3);
     drive.add_file(parent, "Company handbook.pdf", "application/pdf", handbook, at);
     if owner == 0 {
-        let bad = drive.add_file(ROOT, "Invoice.pdf.exe", "application/x-msdownload", Blob::new(Texture::Random, 66, 2_000), at);
+        let bad = drive.add_file(
+            ROOT,
+            "Invoice.pdf.exe",
+            "application/x-msdownload",
+            Blob::new(Texture::Random, 66, 2_000),
+            at,
+        );
         drive.items[bad as usize].malware = true;
         if contents.huge_file_bytes > 0 {
             let huge = Blob::new(Texture::Random, rng.next(), contents.huge_file_bytes);

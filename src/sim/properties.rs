@@ -197,14 +197,8 @@ pub(super) const DRIVE: &[&str] = &[
 ];
 
 /// Properties of `driveItemVersion`.
-pub(super) const DRIVE_ITEM_VERSION: &[&str] = &[
-    "id",
-    "lastModifiedBy",
-    "lastModifiedDateTime",
-    "publication",
-    "content",
-    "size",
-];
+pub(super) const DRIVE_ITEM_VERSION: &[&str] =
+    &["id", "lastModifiedBy", "lastModifiedDateTime", "publication", "content", "size"];
 
 /// Properties of `organization`.
 pub(super) const ORGANIZATION: &[&str] = &[
@@ -252,12 +246,7 @@ pub(super) const SUBSCRIBED_SKU: &[&str] = &[
 ];
 
 /// Properties of `licenseDetails`.
-pub(super) const LICENSE_DETAILS: &[&str] = &[
-    "id",
-    "servicePlans",
-    "skuId",
-    "skuPartNumber",
-];
+pub(super) const LICENSE_DETAILS: &[&str] = &["id", "servicePlans", "skuId", "skuPartNumber"];
 
 /// Properties of `mailboxSettings`.
 pub(super) const MAILBOX_SETTINGS: &[&str] = &[

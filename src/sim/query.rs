@@ -40,7 +40,7 @@ impl Request {
                 None => segments.push(text),
                 Some((name, inner)) => {
                     segments.push(name.to_string());
-                    match inner.split_once('=') {
+                    match inner.split_once('=').filter(|_| !inner.starts_with('\'')) {
                         Some((key, value)) => options.push((key.to_ascii_lowercase(), unquoted(value))),
                         None if !inner.is_empty() => segments.push(unquoted(inner)),
                         None => {}

@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn equals_the_rule_bit_by_bit_in_any_portions() {
-        let data: Vec<u8> = (0..2000u32).map(|i| (i * i >> 3) as u8).collect();
+        let data: Vec<u8> = (0..2000u32).map(|i| ((i * i) >> 3) as u8).collect();
         for (len, portion) in [(0, 1), (1, 1), (159, 7), (160, 160), (161, 3), (1999, 333), (2000, 2000)] {
             let mut hash = QuickXor::new();
             data[..len].chunks(portion).for_each(|c| hash.update(c));

@@ -4,7 +4,7 @@ use super::app::App;
 use super::query::Request;
 use super::reply::{Answer, Reply};
 use super::throttle::Charge;
-use super::{directory, drive, mail};
+use super::{directory, drive, mail, mail_delta};
 
 const USERS: &[&str] = &["User.Read.All", "User.ReadBasic.All", "User.ReadWrite.All", "Directory.Read.All"];
 const ORGANIZATION: &[&str] = &["Organization.Read.All", "Directory.Read.All", "User.Read.All"];
@@ -12,7 +12,8 @@ const LICENCES: &[&str] = &["LicenseAssignment.Read.All", "Organization.Read.All
 const SETTINGS: &[&str] = &["MailboxSettings.Read", "MailboxSettings.ReadWrite"];
 const MAIL_BASIC: &[&str] = &["Mail.ReadBasic.All", "Mail.Read", "Mail.ReadWrite"];
 const MAIL: &[&str] = &["Mail.Read", "Mail.ReadWrite"];
-const FILES: &[&str] = &["Files.Read.All", "Files.ReadWrite.All", "Sites.Read.All", "Sites.ReadWrite.All", "Sites.FullControl.All"];
+const FILES: &[&str] =
+    &["Files.Read.All", "Files.ReadWrite.All", "Sites.Read.All", "Sites.ReadWrite.All", "Sites.FullControl.All"];
 
 /// A resolved path.
 #[derive(Debug)]
@@ -96,10 +97,7 @@ fn user_route(app: &App, all: &[&str], names: &[&str], request: &Request) -> Ans
             let user = user("ResourceNotFound", "Resource could not be discovered.")?;
             made("/users/{id}/drives", Charge::Files(2), FILES, user, &[])
         }
-        [name, ..] => {
-            let _ = name;
-            Err(Reply::no_segment(all[1]))
-        }
+        [_, ..] => Err(Reply::no_segment(all[1])),
         [] => Err(Reply::no_segment("users")),
     }
 }
@@ -163,17 +161,19 @@ pub(super) fn run(app: &App, request: &Request, route: &Route) -> Answer {
         "/users/{id}/licenseDetails" => directory::license_details(app, request, user),
         "/users/{id}/mailboxSettings" => directory::mailbox_settings(app, request, user),
         "/users/{id}/mailFolders" => mail::folders(app, request, user, "msgfolderroot"),
-        "/users/{id}/mailFolders/delta" => mail::folders_delta(app, request, user),
+        "/users/{id}/mailFolders/delta" => mail_delta::folders_delta(app, request, user),
         "/users/{id}/mailFolders/{id}" => mail::folder_get(app, request, user, id(0)),
         "/users/{id}/mailFolders/{id}/childFolders" => mail::folders(app, request, user, id(0)),
         "/users/{id}/mailFolders/{id}/messages" => mail::messages(app, request, user, Some(id(0))),
-        "/users/{id}/mailFolders/{id}/messages/delta" => mail::messages_delta(app, request, user, id(0)),
+        "/users/{id}/mailFolders/{id}/messages/delta" => mail_delta::messages_delta(app, request, user, id(0)),
         "/users/{id}/messages" => mail::messages(app, request, user, None),
         "/users/{id}/messages/{id}" => mail::message(app, request, user, id(0)),
         "/users/{id}/messages/{id}/$value" => mail::message_mime(app, request, user, id(0)),
         "/users/{id}/messages/{id}/attachments" => mail::attachments(app, request, user, id(0)),
         "/users/{id}/messages/{id}/attachments/{id}" => mail::attachment(app, request, user, (id(0), id(1)), false),
-        "/users/{id}/messages/{id}/attachments/{id}/$value" => mail::attachment(app, request, user, (id(0), id(1)), true),
+        "/users/{id}/messages/{id}/attachments/{id}/$value" => {
+            mail::attachment(app, request, user, (id(0), id(1)), true)
+        }
         "/users/{id}/drives" => drive::drives(app, request, user),
         "/drives/{id}" => drive::drive_get(app, request, user),
         "/drives/{id}/root" | "/drives/{id}/items/{id}" => drive::item_get(app, request, user, id(0)),

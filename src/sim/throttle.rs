@@ -123,7 +123,8 @@ impl Throttle {
     fn mailbox(&self, number: usize) -> Result<(), Reply> {
         let mut lanes = lock(&self.mailboxes);
         let length = Duration::from_secs_f64(600.0 / self.limits.time_scale.max(1e-6));
-        let lane = lanes.entry(number).or_insert_with(|| Lane { window: Window::new(length), at_once: 0, most_at_once: 0 });
+        let lane =
+            lanes.entry(number).or_insert_with(|| Lane { window: Window::new(length), at_once: 0, most_at_once: 0 });
         let (used, left) = lane.window.count(1);
         lane.most_at_once = lane.most_at_once.max(lane.at_once + 1);
         if self.limits.mailbox_concurrency.is_some_and(|most| lane.at_once >= most) {
@@ -176,7 +177,9 @@ impl Throttle {
         };
         let (used, left) = lock(&self.directory).count(units);
         if self.limits.directory && used > limit {
-            return Err(Reply::fail(429, "TooManyRequests", "Please retry again later.").header("Retry-After", seconds(left)));
+            return Err(
+                Reply::fail(429, "TooManyRequests", "Please retry again later.").header("Retry-After", seconds(left))
+            );
         }
         Ok(())
     }

@@ -2,7 +2,6 @@
 //! calendar, never the machine's clock.
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
 /// The first day: 2026-11-02 (a Monday), 06:00 UTC.
 pub(super) const EPOCH: i64 = 1_793_599_200;
@@ -10,8 +9,8 @@ pub(super) const EPOCH: i64 = 1_793_599_200;
 /// Seconds of a day.
 pub(super) const DAY: i64 = 86_400;
 
-fn at(seconds: i64) -> jiff::ZonedDateTime {
-    Timestamp::from_second(seconds).unwrap_or_default().to_zoned_datetime(TimeZone::UTC)
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(seconds).unwrap_or_default()
 }
 
 /// `2026-11-02T06:00:00Z`

@@ -116,7 +116,11 @@ pub(super) fn page<L: Logged>(log: &L, stand: &Stand, n: usize, quirks: bool) ->
     if n == 1 && repeat == 1 {
         return (part, Stand::Round { from, to, given, paused: true });
     }
-    if given >= total { (part, Stand::Synced { at: to }) } else { (part, Stand::Round { from, to, given, paused: false }) }
+    if given >= total {
+        (part, Stand::Synced { at: to })
+    } else {
+        (part, Stand::Round { from, to, given, paused: false })
+    }
 }
 
 fn walk<L: Logged>(log: &L, since: u64, next: u64, paused: bool, n: usize, quirks: bool) -> (Vec<L::Row>, Stand) {

@@ -49,7 +49,9 @@ pub async fn list(repo: &Repository) -> Result<Listing> {
             Ok(_) => listing.broken.push((id, Error::corrupt(format!("Snapshot {id} lies in another set's folder")))),
             // Forgotten since it was listed.
             Err(e) if e.kind() == ErrorKind::NotFound => {}
-            Err(e) if matches!(e.kind(), ErrorKind::Corrupt | ErrorKind::UnsupportedVersion) => listing.broken.push((id, e)),
+            Err(e) if matches!(e.kind(), ErrorKind::Corrupt | ErrorKind::UnsupportedVersion) => {
+                listing.broken.push((id, e))
+            }
             Err(e) => return Err(e),
         }
     }
@@ -156,10 +158,13 @@ pub fn find<'a>(snapshots: &'a [Snapshot], text: &str) -> Result<&'a Snapshot> {
         let sets: HashSet<&str> = snapshots.iter().map(|s| s.file.set_name.as_str()).collect();
         let mut sets: Vec<&str> = sets.into_iter().collect();
         sets.sort_unstable();
-        return Err(Error::not_found(format!("There is no snapshot of a set named '{name}'"))
-            .with_hint(format!("sets with snapshots: {}", if sets.is_empty() { "none".into() } else { sets.join(", ") })));
+        return Err(Error::not_found(format!("There is no snapshot of a set named '{name}'")).with_hint(format!(
+            "sets with snapshots: {}",
+            if sets.is_empty() { "none".into() } else { sets.join(", ") }
+        )));
     }
-    let nothing = || Error::not_found(format!("There is no snapshot '{text}'")).with_hint("the command snapshots lists them");
+    let nothing =
+        || Error::not_found(format!("There is no snapshot '{text}'")).with_hint("the command snapshots lists them");
     if when == "latest" {
         let complete = of_set.iter().rev().find(|s| s.file.complete);
         return complete.or(of_set.last()).copied().ok_or_else(nothing);

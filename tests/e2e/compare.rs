@@ -86,7 +86,8 @@ async fn assert_mailbox(
         if gaps.contains(id) {
             continue;
         }
-        let stream = record.stream(StreamRole::Mime).unwrap_or_else(|| panic!("{who}: '{}' has no contents", record.name));
+        let stream =
+            record.stream(StreamRole::Mime).unwrap_or_else(|| panic!("{who}: '{}' has no contents", record.name));
         let bytes = read::read_whole(repo, stream, 1 << 30).await.unwrap();
         assert!(bytes == message.mime.bytes(), "{who}: '{}' has other bytes", record.name);
         let properties = read::read_whole(repo, record.stream(StreamRole::Properties).unwrap(), 1 << 24).await.unwrap();
@@ -135,7 +136,8 @@ async fn assert_drive(
         if gaps.contains(id) {
             continue;
         }
-        let stream = record.stream(StreamRole::Content).unwrap_or_else(|| panic!("{who}: {} has no contents", item.path));
+        let stream =
+            record.stream(StreamRole::Content).unwrap_or_else(|| panic!("{who}: {} has no contents", item.path));
         let bytes = read::read_whole(repo, stream, 1 << 30).await.unwrap();
         assert!(bytes == content.bytes(), "{who}: {} has other bytes", item.path);
     }

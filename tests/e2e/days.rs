@@ -79,7 +79,9 @@ async fn an_idle_run_reads_nothing_and_writes_next_to_nothing() {
     let first = setting.backup().await.unwrap();
     let second = setting.backup().await.unwrap();
     assert_eq!(second.totals.bytes_read, 0);
-    assert_eq!((second.totals.items_added, second.totals.items_changed, second.totals.items_removed), (0, 0, 0));
+    assert_eq!((second.totals.items_added, second.totals.items_removed), (0, 0));
+    // Items with gaps are asked for again; only they may read differently.
+    assert!(second.totals.items_changed <= second.totals.gaps, "{:?}", second.totals);
     assert_eq!(first.totals.items, second.totals.items);
     assert!(second.totals.bytes_stored < 200 << 10, "{} bytes", second.totals.bytes_stored);
 }

@@ -95,8 +95,19 @@ async fn people_find_items_by_paths_and_export_them() {
     let latest = store::find(&snapshots, "everyone@latest").unwrap();
     let view = View::new(setting.repo.clone(), latest.file.clone());
     let truth = setting.sim.expected();
-    let user = truth.users.iter().find(|u| u.drive.as_ref().is_some_and(|d| d.items.iter().any(|i| i.content.is_some() && !i.malware))).unwrap();
-    let item = user.drive.as_ref().unwrap().items.iter().find(|i| i.content.as_ref().is_some_and(|c| !c.is_empty()) && !i.malware).unwrap();
+    let user = truth
+        .users
+        .iter()
+        .find(|u| u.drive.as_ref().is_some_and(|d| d.items.iter().any(|i| i.content.is_some() && !i.malware)))
+        .unwrap();
+    let item = user
+        .drive
+        .as_ref()
+        .unwrap()
+        .items
+        .iter()
+        .find(|i| i.content.as_ref().is_some_and(|c| !c.is_empty()) && !i.malware)
+        .unwrap();
     let path = format!("users/{}/OneDrive/{}", user.upn, item.path);
     let Place::Item(_, record, _) = view.resolve(&path).await.unwrap() else { panic!("{path} is no item") };
     assert_eq!(record.id, item.id);
@@ -106,8 +117,10 @@ async fn people_find_items_by_paths_and_export_them() {
     let folder = tempfile::tempdir().unwrap();
     let place = view.resolve("").await.unwrap();
     let report = export(&view, &place, folder.path(), ExportOptions::default(), &Silent, &Stop::new()).await.unwrap();
-    let messages: usize = truth.users.iter().flat_map(|u| &u.mailbox).map(|m| m.messages.iter().filter(|m| !m.recoverable).count()).sum();
-    let files: usize = truth.users.iter().flat_map(|u| &u.drive).map(|d| d.items.iter().filter(|i| i.content.is_some()).count()).sum();
+    let messages: usize =
+        truth.users.iter().flat_map(|u| &u.mailbox).map(|m| m.messages.iter().filter(|m| !m.recoverable).count()).sum();
+    let files: usize =
+        truth.users.iter().flat_map(|u| &u.drive).map(|d| d.items.iter().filter(|i| i.content.is_some()).count()).sum();
     assert_eq!(report.files as usize + report.problems.len(), messages + files, "{:?}", report.problems);
     let mut written: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
     let mut open = vec![folder.path().to_owned()];

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use tenantvault::crypto::Passphrase;
 use tenantvault::error::Result;
-use tenantvault::graph::{Client, ClientOptions, Cloud, Credential, Limits};
+use tenantvault::graph::{Client, ClientOptions, Cloud, Credential, Limits, RetryOptions};
 use tenantvault::monitor::Silent;
 use tenantvault::ops::backup::{BackupOptions, BackupReport, Stop, Surroundings, backup};
 use tenantvault::repo::{Repository, WriterOptions};
@@ -36,7 +36,11 @@ pub fn passphrase() -> Passphrase {
 
 pub fn client(sim: &SimHandle) -> Client {
     let cloud = Cloud::custom(sim.graph_url(), sim.login_url()).unwrap();
-    let options = ClientOptions { limits: Limits::for_licences(100).scaled(1e6), ..ClientOptions::new(cloud) };
+    // Waits are shortened: what is tested is what is repeated, not how long that takes.
+    let wait = std::time::Duration::from_millis(2);
+    let retry = RetryOptions { base: wait, longest: wait, attempts_internal: 8, ..RetryOptions::default() };
+    let limits = Limits::for_licences(100).scaled(1e6);
+    let options = ClientOptions { limits, retry, ..ClientOptions::new(cloud) };
     Client::new(options, sim.tenant_id(), sim.client_id(), Credential::secret(sim.client_secret())).unwrap()
 }
 

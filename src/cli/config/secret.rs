@@ -160,6 +160,7 @@ mod tests {
         assert!(split_words("a 'b").is_none() && split_words("a \\").is_none());
     }
 
+    #[cfg(unix)]
     #[test]
     fn secrets_come_from_files_commands_and_the_environment() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -170,6 +171,7 @@ mod tests {
         assert!(!SecretSource::Environment("PATH".into()).resolve("x").expect("environment").is_empty());
     }
 
+    #[cfg(unix)]
     #[test]
     fn what_does_not_come_is_named() {
         let message = |source: SecretSource| {

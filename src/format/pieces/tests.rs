@@ -61,8 +61,9 @@ fn line_encoder_writes_what_others_write() {
 
 #[test]
 fn an_attachment_is_found_with_its_exact_bytes() {
-    let attachment = noise(5 << 20, 1);
     for (line, crlf) in [(76, true), (76, false), (60, true), (72, false), (996, true), (4, false)] {
+        // 5 MB once; the other forms with less.
+        let attachment = noise(if (line, crlf) == (76, true) { 5 << 20 } else { 100_000 }, 1);
         let end = if crlf { "\r\n" } else { "\n" };
         let mut mail = format!("Subject: x{end}Content-Transfer-Encoding: base64{end}{end}").into_bytes();
         let head = mail.len();
@@ -141,6 +142,16 @@ fn small_runs_and_single_lines_stay_raw() {
     let one_line = encode(&noise(700, 8), 996, true);
     assert_eq!(assert_exact(&one_line, 100).len(), 1);
     assert!(split(b"", 0).is_empty());
+}
+
+#[test]
+fn a_run_right_behind_one_that_is_too_small_is_found() {
+    let large = noise(57 * 20, 12);
+    for lines in 1..6 {
+        let text = [encode(&noise(45 * lines, 13), 60, true), encode(&large, 76, true), b"\r\n".to_vec()].concat();
+        let parts = assert_exact(&text, 300);
+        assert_eq!(decoded_parts(&parts), [large.as_slice()], "{lines} lines before");
+    }
 }
 
 #[test]

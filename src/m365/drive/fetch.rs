@@ -5,7 +5,7 @@ use super::model::{Row, Told, mark_differing, row};
 use crate::error::{Error, Result};
 use crate::format::collection::Gap;
 use crate::format::record::{ItemKind, Record, StreamRole};
-use crate::m365::contents::{Seen, SourceHasher, Trouble, Watch, gap_of, trouble};
+use crate::m365::contents::{Seen, SourceHasher, Trouble, Watch, gap_of, trouble, trouble_with_contents};
 use crate::m365::door::{ContentSink, Fetched, Wanted};
 
 /// How a transfer ended that the sink had no part in failing.
@@ -84,7 +84,7 @@ async fn transfer(
     let download = match api.content(&record.id, url).await {
         Ok(download) => download,
         Err(error) => {
-            let what = trouble(&error);
+            let what = trouble_with_contents(&error);
             return Ok(Transfer::Failed(error, what));
         }
     };

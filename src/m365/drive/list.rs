@@ -56,7 +56,7 @@ pub(super) async fn changes(
         parents: BTreeSet::new(),
     };
     let mut end = ChangesEnd::default();
-    let link = round.read(saved(ITEMS), previous.cursors.is_some(), &mut end.resynced).await?;
+    let link = round.read(saved(ITEMS), &mut end.resynced).await?;
     round.try_again(previous.retry).await?;
     round.remove().await?;
     round.report_missing_parents().await?;
@@ -86,7 +86,7 @@ struct Round<'a> {
 
 impl Round<'_> {
     /// Reads all pages; gives the link to read on from, if there is a good one.
-    async fn read(&mut self, saved: Option<&str>, has_previous: bool, resynced: &mut bool) -> Result<Option<String>> {
+    async fn read(&mut self, saved: Option<&str>, resynced: &mut bool) -> Result<Option<String>> {
         let mut again = None;
         if let Some(saved) = saved {
             match self.take_pages(self.api.items(Some(saved), None), true).await {
@@ -113,9 +113,7 @@ impl Round<'_> {
                 Err(stop) => return Err(stop.into_error()),
             }
         };
-        if has_previous {
-            self.compare().await?;
-        }
+        self.compare().await?;
         // What only an aborted walk saw may be gone by now; its id is not kept. Then the next reading compares again.
         Ok(link.filter(|_| !self.seen.has_phantoms(DRIVE, 0)))
     }
@@ -160,29 +158,12 @@ impl Round<'_> {
                 Ok(())
             }
             Some(Row::There(told)) => {
-                let told = self.with_version(*told).await?;
+                let told = with_version(self.api, &self.root, *told).await?;
                 if incremental {
                     self.placed.insert(told.record.id.clone(), told.record.parent.clone());
                 }
                 self.take_item(told, false).await
             }
-        }
-    }
-
-    /// Where a page tells neither hash nor content tag of a file, the item itself may.
-    async fn with_version(&self, told: Told) -> Result<Told> {
-        if told.record.kind != ItemKind::File || !told.record.version.is_empty() || told.malware.is_some() {
-            return Ok(told);
-        }
-        match self.api.item(&told.record.id).await {
-            Ok(value) => match row(value, &self.root) {
-                Some(Row::There(now)) => Ok(*now),
-                // Deleted meanwhile: the next reading says so.
-                _ => Ok(told),
-            },
-            // Without a version the contents are fetched, and that will fail or not by itself.
-            Err(error) if trouble(&error) == Trouble::Fatal => Err(error),
-            Err(_) => Ok(told),
         }
     }
 
@@ -309,9 +290,27 @@ impl Round<'_> {
             if there || id == self.root {
                 continue;
             }
-            self.known_gap(&id, "not-listed", "The folder holds items but is not in the list of the drive".to_owned()).await?;
+            self.known_gap(&id, "not-listed", "The folder holds items but is not in the list of the drive".to_owned())
+                .await?;
         }
         Ok(())
+    }
+}
+
+/// Where a page tells neither hash nor content tag of a file, the item itself may.
+async fn with_version(api: &Api, root: &str, told: Told) -> Result<Told> {
+    if told.record.kind != ItemKind::File || !told.record.version.is_empty() || told.malware.is_some() {
+        return Ok(told);
+    }
+    match api.item(&told.record.id).await {
+        Ok(value) => match row(value, root) {
+            Some(Row::There(now)) => Ok(*now),
+            // Deleted meanwhile: the next reading says so.
+            _ => Ok(told),
+        },
+        // Without a version the contents are fetched, and that will fail or not by itself.
+        Err(error) if trouble(&error) == Trouble::Fatal => Err(error),
+        Err(_) => Ok(told),
     }
 }
 

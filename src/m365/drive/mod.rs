@@ -9,8 +9,6 @@ mod api;
 mod fetch;
 mod list;
 mod model;
-#[cfg(test)]
-mod tests;
 
 use async_trait::async_trait;
 

@@ -64,7 +64,8 @@ fn item(mut value: Value, root: &str) -> Option<Told> {
         parent: text(&value, &["parentReference", "id"]).filter(|id| *id != root).unwrap_or_default().to_owned(),
         name: text(&value, &["name"]).unwrap_or_default().to_owned(),
         kind,
-        created_us: time_us(&value, &["fileSystemInfo", "createdDateTime"]).or_else(|| time_us(&value, &["createdDateTime"])),
+        created_us: time_us(&value, &["fileSystemInfo", "createdDateTime"])
+            .or_else(|| time_us(&value, &["createdDateTime"])),
         modified_us: time_us(&value, &["fileSystemInfo", "lastModifiedDateTime"])
             .or_else(|| time_us(&value, &["lastModifiedDateTime"])),
         sort_us: None,
@@ -210,7 +211,10 @@ mod tests {
         assert_eq!(told.download_url.as_deref(), Some("https://host/secret"));
         assert!(!String::from_utf8_lossy(&told.properties).contains("secret"));
         assert_eq!((told.record.parent.as_str(), told.record.created_us), ("", Some(1_577_836_800_000_000)));
-        assert_eq!((told.record.version.as_str(), told.source_hash.as_str()), ("quickXorHash:AAAA:12", "quickXorHash:AAAA"));
+        assert_eq!(
+            (told.record.version.as_str(), told.source_hash.as_str()),
+            ("quickXorHash:AAAA:12", "quickXorHash:AAAA")
+        );
     }
 
     #[test]

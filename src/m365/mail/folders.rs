@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::TryStreamExt;
 use serde_json::Value;
 
 use super::MailOptions;
@@ -50,8 +51,6 @@ impl Shelf {
 pub(super) struct Folder {
     pub(super) id: String,
     shelf: Shelf,
-    /// The previous snapshot had it.
-    pub(super) known: bool,
     /// Where its messages are read on.
     pub(super) link: Option<String>,
 }
@@ -89,7 +88,10 @@ pub(super) async fn read(
     previous: Option<&Cursors>,
     known: &dyn Known,
 ) -> Result<Folders> {
-    let mut round = Round::new(previous);
+    let mut round = match previous {
+        Some(cursors) => Round::after(cursors),
+        None => Round::without_cursors(known).await?,
+    };
     round.ask_mailbox(api, previous.and_then(|cursors| cursors.get(FOLDERS))).await?;
     round.ask_recoverable(api, options).await?;
     round.settle_orphans(api, known).await?;
@@ -113,20 +115,29 @@ struct Round {
 }
 
 impl Round {
-    fn new(previous: Option<&Cursors>) -> Self {
-        let links = previous.map(|cursors| cursors.links.as_slice()).unwrap_or_default();
-        let before = links.iter().filter_map(|(name, link)| {
+    fn from(before: Vec<Folder>) -> Self {
+        Self { before, told: BTreeMap::new(), gone: BTreeSet::new(), link: None, resynced: false }
+    }
+
+    fn after(cursors: &Cursors) -> Self {
+        let before = cursors.links.iter().filter_map(|(name, link)| {
             let (shelf, id) = Shelf::of_cursor(name)?;
             let link = (!link.is_empty()).then(|| link.clone());
-            Some(Folder { id: id.to_owned(), shelf, known: true, link })
+            Some(Folder { id: id.to_owned(), shelf, link })
         });
-        Self {
-            before: before.collect(),
-            told: BTreeMap::new(),
-            gone: BTreeSet::new(),
-            link: None,
-            resynced: false,
+        Self::from(before.collect())
+    }
+
+    /// Where an earlier reading broke off, folders may be known although there are no cursors.
+    async fn without_cursors(known: &dyn Known) -> Result<Self> {
+        let mut before = Vec::new();
+        let mut ids = known.ids().await?;
+        while let Some(id) = ids.try_next().await? {
+            if known.record(&id).await?.is_some_and(|record| record.kind.is_container()) {
+                before.push(Folder { id, shelf: Shelf::Messages, link: None });
+            }
         }
+        Ok(Self::from(before))
     }
 
     async fn ask_mailbox(&mut self, api: &Api, saved: Option<&str>) -> Result<()> {
@@ -229,7 +240,11 @@ impl Round {
             let mut again = false;
             for place in 0..self.before.len() {
                 let Some(id) = self.before.get(place).map(|folder| folder.id.clone()) else { break };
-                if self.gone.is_empty() || self.gone.contains(&id) || self.told.contains_key(&id) || settled.contains(&id) {
+                if self.gone.is_empty()
+                    || self.gone.contains(&id)
+                    || self.told.contains_key(&id)
+                    || settled.contains(&id)
+                {
                     continue;
                 }
                 let orphan = known.record(&id).await?.is_some_and(|record| self.gone.contains(&record.parent));
@@ -256,8 +271,13 @@ impl Round {
     fn finish(self) -> Folders {
         let known: BTreeSet<String> = self.before.iter().map(|folder| folder.id.clone()).collect();
         let mut all: Vec<Folder> = self.before.into_iter().filter(|folder| !self.gone.contains(&folder.id)).collect();
+        for folder in &mut all {
+            if let Some((shelf, _)) = self.told.get(&folder.id) {
+                folder.shelf = *shelf;
+            }
+        }
         let new = self.told.iter().filter(|(id, _)| !known.contains(*id));
-        all.extend(new.map(|(id, (shelf, _))| Folder { id: id.clone(), shelf: *shelf, known: false, link: None }));
+        all.extend(new.map(|(id, (shelf, _))| Folder { id: id.clone(), shelf: *shelf, link: None }));
         let there: BTreeSet<&str> = all.iter().map(|folder| folder.id.as_str()).collect();
         let mut told: Vec<Told> = self.told.into_values().map(|(_, told)| told).collect();
         for told in &mut told {

@@ -13,7 +13,7 @@ use super::folders::{Folder, Folders, read};
 use super::model::{Plan, Told, message, plan};
 use crate::error::{Error, Result};
 use crate::format::collection::{Cursors, Gap};
-use crate::format::record::{ItemKind, Record};
+use crate::format::record::ItemKind;
 use crate::graph::{DeltaPages, Page};
 use crate::m365::contents::{Trouble, is_over_quota, trouble};
 use crate::m365::door::{Change, ChangesEnd, Contents, Known, Previous, Sink, Wanted};
@@ -44,12 +44,16 @@ pub(super) async fn changes(
         removed: BTreeSet::new(),
         disputed: BTreeSet::new(),
         taken: 0,
+        unread: HashSet::new(),
         resynced: folders.resynced,
     };
     round.put_folders(&folders).await?;
     let mut end = ChangesEnd::default();
     folders.note(&mut end.cursors);
     round.read_folders(&folders.all, &mut end.cursors).await?;
+    if previous.cursors.is_none() {
+        round.compare_all().await?;
+    }
     round.settle_disputes().await?;
     round.try_again(previous.retry).await?;
     round.remove().await?;
@@ -74,6 +78,8 @@ struct Round<'a> {
     disputed: BTreeSet<String>,
     /// Messages that were passed on from the folder that is being read.
     taken: u64,
+    /// Folders that could not be read: what left another one may be there.
+    unread: HashSet<String>,
     resynced: bool,
 }
 
@@ -127,25 +133,15 @@ impl Round<'_> {
     }
 
     async fn read_folders(&mut self, folders: &[Folder], cursors: &mut Cursors) -> Result<()> {
-        let api = self.api;
+        let with_messages: Vec<(u32, Folder)> =
+            (0..).zip(folders).filter(|(_, folder)| folder.has_messages()).map(|(n, f)| (n, f.clone())).collect();
+        let api = self.api.clone();
         // Only saved links are asked ahead: their answers are short, and a first reading may take hours.
-        let ask = |number: usize, folder: &'_ Folder| {
-            let (id, link) = (folder.id.clone(), folder.link.clone());
-            async move {
-                let Some(link) = link else { return (number, None) };
-                let mut pages = api.messages(&id, Some(&link), None);
-                let first = pages.next().await;
-                (number, Some((pages, first)))
-            }
-        };
-        let mut asked = Vec::new();
-        for (number, folder) in folders.iter().enumerate().filter(|(_, folder)| folder.has_messages()) {
-            asked.push(ask(number, folder));
-        }
-        let mut firsts = futures::stream::iter(asked).buffered(AHEAD);
-        while let Some((number, first)) = firsts.next().await {
-            let Some(folder) = folders.get(number) else { continue };
-            let number = u32::try_from(number).map_err(|_| Error::corrupt("The mailbox has too many folders"))?;
+        let mut firsts = futures::stream::iter(with_messages)
+            .map(move |(number, folder)| first_page(api.clone(), number, folder))
+            .buffered(AHEAD);
+        while let Some((number, folder, first)) = firsts.next().await {
+            let folder = &folder;
             match self.read_folder(number, folder, first).await {
                 Ok(FolderEnd::Read(link)) => folder.note(cursors, link.as_deref()),
                 // Went away in the middle: what was read of it stays, and the next reading removes all of it.
@@ -169,7 +165,11 @@ impl Round<'_> {
     }
 
     async fn folder_gap(&mut self, folder: &Folder, error: Error) -> Result<()> {
-        let Trouble::Gap { reason, text } = trouble(&error) else { return Err(error) };
+        let (reason, text) = match trouble(&error) {
+            Trouble::Gap { reason, text } => (reason, text),
+            Trouble::Resync { .. } => ("resync", "The service gave up its list of the folder twice".to_owned()),
+            Trouble::Gone | Trouble::Fatal => return Err(error),
+        };
         let name = self.known.record(&folder.id).await?.map(|record| record.name).unwrap_or_default();
         let gap = Gap {
             collection: self.collection.to_owned(),
@@ -180,15 +180,11 @@ impl Round<'_> {
             text,
             since_us: 0,
         };
+        self.unread.insert(folder.id.clone());
         self.sink.change(Change::Gap(gap)).await
     }
 
-    async fn read_folder(
-        &mut self,
-        number: u32,
-        folder: &Folder,
-        first: Option<(DeltaPages, Result<Option<Page>>)>,
-    ) -> Result<FolderEnd, Stop> {
+    async fn read_folder(&mut self, number: u32, folder: &Folder, first: FirstPage) -> Result<FolderEnd, Stop> {
         let mut again = None;
         self.taken = 0;
         self.seen.begin_walk();
@@ -235,7 +231,7 @@ impl Round<'_> {
                 Err(stop) => return Err(stop),
             }
         };
-        self.compare(folder).await.map_err(Stop::Sink)?;
+        self.hold_untold_messages(&folder.id).await.map_err(Stop::Sink)?;
         // What only an aborted walk saw may be gone by now; its id is not kept. Then the next reading compares again.
         let phantoms = self.seen.has_phantoms(number, first_walk);
         Ok(FolderEnd::Read(link.filter(|_| !phantoms)))
@@ -261,7 +257,7 @@ impl Round<'_> {
                 None => break,
             }
         }
-        self.compare(folder).await.map_err(Stop::Sink)?;
+        self.hold_untold_messages(&folder.id).await.map_err(Stop::Sink)?;
         // The saved link, if any, is still good once the mailbox has room again.
         let phantoms = self.seen.has_phantoms(number, first_walk);
         Ok(FolderEnd::Read(folder.link.clone().filter(|_| !phantoms)))
@@ -272,11 +268,6 @@ impl Round<'_> {
         if self.taken > 0 || self.seen.walk() > first_walk {
             self.seen.begin_walk();
         }
-    }
-
-    /// After a walk: what the previous snapshot had in the folder and the walk did not see is no longer there.
-    async fn compare(&mut self, folder: &Folder) -> Result<()> {
-        if folder.known { self.hold_untold_messages(&folder.id).await } else { Ok(()) }
     }
 
     async fn take_pages(
@@ -351,15 +342,30 @@ impl Round<'_> {
         let contents = match plan {
             Plan::Nothing if first_telling => return Ok(()),
             Plan::Nothing | Plan::Keep => Contents::Keep,
-            Plan::Fetch => Contents::Fetch(Box::new(wanted(&record))),
+            Plan::Fetch => Contents::Fetch(Box::new(Wanted::of(record.clone()))),
         };
         self.sink.change(Change::Put { record: Box::new(record), properties, contents }).await
+    }
+
+    /// Where an earlier reading broke off, messages may be known whose folder is not: all that were not seen are gone.
+    async fn compare_all(&mut self) -> Result<()> {
+        let mut ids = self.known.ids().await?;
+        while let Some(id) = ids.try_next().await? {
+            if self.numbers.contains_key(&id) || self.seen.get(&id).is_some() {
+                continue;
+            }
+            let parent = self.known.record(&id).await?.map(|record| record.parent).unwrap_or_default();
+            if !self.unread.contains(&parent) {
+                self.removed.insert(id);
+            }
+        }
+        Ok(())
     }
 
     /// Asks each message that two folders claim where it is.
     async fn settle_disputes(&mut self) -> Result<()> {
         for id in std::mem::take(&mut self.disputed) {
-            self.ask(&id).await?;
+            self.ask(&id, false).await?;
         }
         Ok(())
     }
@@ -369,14 +375,14 @@ impl Round<'_> {
         for id in retry {
             let is_folder = self.numbers.contains_key(id);
             if !id.is_empty() && !is_folder && !self.seen.was_told(id) && !self.removed.contains(id) {
-                self.ask(id).await?;
+                self.ask(id, false).await?;
             }
         }
         Ok(())
     }
 
-    /// Asks for one message by its id.
-    async fn ask(&mut self, id: &str) -> Result<()> {
+    /// Asks for one message by its id; `left`: the folder where it was known has told that it left.
+    async fn ask(&mut self, id: &str, left: bool) -> Result<()> {
         let value = match self.api.message(id).await {
             Ok(value) => value,
             Err(error) => {
@@ -395,7 +401,7 @@ impl Round<'_> {
         let number_of = |folder: &str| self.numbers.get(folder).copied();
         let claimed = text(&value, &["parentFolderId"]).and_then(number_of);
         let seen = self.seen.get(id).map(|seen| seen.place);
-        let last = known.as_ref().and_then(|record| number_of(&record.parent));
+        let last = known.as_ref().filter(|_| !left).and_then(|record| number_of(&record.parent));
         let place = claimed.or(seen).or(last);
         let folder = place.and_then(|number| Some((number, self.folders.get(number as usize)?)));
         match folder.and_then(|(number, folder)| Some((number, message(&value, folder)?))) {
@@ -424,6 +430,11 @@ impl Round<'_> {
 
     /// Lets go of what was held as removed.
     async fn remove(&mut self) -> Result<()> {
+        if !self.unread.is_empty() {
+            for id in std::mem::take(&mut self.removed) {
+                self.ask(&id, true).await?;
+            }
+        }
         for id in std::mem::take(&mut self.removed) {
             self.sink.change(Change::Remove { id }).await?;
         }
@@ -431,8 +442,13 @@ impl Round<'_> {
     }
 }
 
-fn wanted(record: &Record) -> Wanted {
-    Wanted { record: record.clone(), download_url: None, source_hash: String::new() }
+type FirstPage = Option<(DeltaPages, Result<Option<Page>>)>;
+
+async fn first_page(api: Api, number: u32, folder: Folder) -> (u32, Folder, FirstPage) {
+    let Some(link) = folder.link.clone() else { return (number, folder, None) };
+    let mut pages = api.messages(&folder.id, Some(&link), None);
+    let first = pages.next().await;
+    (number, folder, Some((pages, first)))
 }
 
 /// What stops the reading of a folder.

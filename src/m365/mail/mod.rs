@@ -11,8 +11,6 @@ mod fetch;
 mod folders;
 mod list;
 mod model;
-#[cfg(test)]
-mod tests;
 
 use async_trait::async_trait;
 
@@ -41,8 +39,7 @@ pub struct Mail {
 impl Mail {
     /// Names the mail of a user, by the directory's object id and the name to show (the user principal name).
     pub fn new(client: Client, user_id: &str, user_name: &str, options: MailOptions) -> Self {
-        let key =
-            CollectionKey { owner: Owner::User(user_id.to_owned()), workload: Workload::Mail, id: String::new() };
+        let key = CollectionKey { owner: Owner::User(user_id.to_owned()), workload: Workload::Mail, id: String::new() };
         let path = format!("users/{user_name}/{}", Workload::Mail.title());
         Self { key, path, api: Api::new(client, user_id), options }
     }

@@ -103,7 +103,8 @@ fn message_facts(value: &Value, size: Option<u64>) -> Vec<(String, String)> {
     summary.mark("attachments", flag(value, &["hasAttachments"]).unwrap_or(false));
     summary.mark("draft", flag(value, &["isDraft"]).unwrap_or(false));
     summary.mark("read", flag(value, &["isRead"]).unwrap_or(false));
-    summary.add("flag", text(value, &["flag", "flagStatus"]).filter(|status| *status != "notFlagged").unwrap_or_default());
+    summary
+        .add("flag", text(value, &["flag", "flagStatus"]).filter(|status| *status != "notFlagged").unwrap_or_default());
     summary.add("importance", text(value, &["importance"]).filter(|word| *word != "normal").unwrap_or_default());
     summary.add("message_id", text(value, &["internetMessageId"]).unwrap_or_default());
     summary.add("from", at(value, &["from"]).or_else(|| at(value, &["sender"])).and_then(address).unwrap_or_default());
@@ -124,7 +125,9 @@ fn message_facts(value: &Value, size: Option<u64>) -> Vec<(String, String)> {
 /// The size that the extended property tells.
 fn size_bytes(value: &Value) -> Option<u64> {
     let extended = at(value, &["singleValueExtendedProperties"])?.as_array()?;
-    let is_size = |id: &str| id.rsplit(' ').next().is_some_and(|tag| tag.eq_ignore_ascii_case("0xe08") || tag.eq_ignore_ascii_case("0x0e08"));
+    let is_size = |id: &str| {
+        id.rsplit(' ').next().is_some_and(|tag| tag.eq_ignore_ascii_case("0xe08") || tag.eq_ignore_ascii_case("0x0e08"))
+    };
     extended.iter().find(|property| text(property, &["id"]).is_some_and(is_size)).and_then(|p| number(p, &["value"]))
 }
 
@@ -169,7 +172,8 @@ pub(super) fn plan(known: Option<&Record>, now: &Record) -> Plan {
     if !now.version.is_empty() && known.version == now.version {
         return if same_facts(known, now) { Plan::Nothing } else { Plan::Keep };
     }
-    let content_same = matches!((known.fact(CONTENT_FACT), now.fact(CONTENT_FACT)), (Some(then), Some(now)) if then == now);
+    let content_same =
+        matches!((known.fact(CONTENT_FACT), now.fact(CONTENT_FACT)), (Some(then), Some(now)) if then == now);
     let explained = known.fact(STATE) != now.fact(STATE) || known.parent != now.parent;
     let draft = known.fact("draft").is_some() || now.fact("draft").is_some();
     if content_same && explained && !draft { Plan::Keep } else { Plan::Fetch }

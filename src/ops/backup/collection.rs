@@ -65,6 +65,8 @@ pub(super) async fn read_collection(
     let end = source.changes(Previous { cursors: cursors.as_ref(), retry: &retry }, &known, &mut intake).await;
     let done = intake.finish().await?;
     let (cursors, complete, stopped, trouble) = conclude(end, cursors, shared, &source)?;
+    // Cursors stand for exactly the items they came with: what a broken reading left must be compared.
+    let cursors = cursors.filter(|_| complete || done.roots == before);
     let mut gaps = done.gaps;
     gaps.extend(trouble);
     if !complete {
@@ -276,7 +278,8 @@ impl<'a> Intake<'a> {
             }
             Step::Put { record, streams, source_hash } => self.place(*record, streams, &source_hash).await,
             Step::Fetching { record, properties, job } => {
-                let (fetched, sink) = job.await.map_err(|e| Error::internal("A fetch ended early").with_source(e))??;
+                let (fetched, sink) =
+                    job.await.map_err(|e| Error::internal("A fetch ended early").with_source(e))??;
                 self.take_fetched(record, properties, fetched, sink).await
             }
         }
@@ -339,7 +342,9 @@ impl<'a> Intake<'a> {
     async fn settle(&mut self) -> Result<()> {
         self.segmenter.settle().await?;
         for mut record in std::mem::take(&mut self.unsettled) {
-            self.segmenter.resolve_record(&mut record)?;
+            for extent in record.streams.iter_mut().flat_map(|s| &mut s.pieces).flat_map(|p| &mut p.extents.list) {
+                *extent = self.segmenter.resolve(*extent)?;
+            }
             self.editor.put(&record)?;
         }
         self.unsettled_ids.clear();

@@ -94,7 +94,13 @@ impl ItemSink {
                 }
             }
             if head.len() > LARGE_BYTES && place.is_none() {
-                place = Some(self.places.clone().acquire_owned().await.map_err(|e| Error::internal("the run is over").with_source(e))?);
+                place = Some(
+                    self.places
+                        .clone()
+                        .acquire_owned()
+                        .await
+                        .map_err(|e| Error::internal("the run is over").with_source(e))?,
+                );
             }
         }
         let (extents, size_bytes) = self.writer.put_stream(head, Some(source)).await?;
@@ -104,7 +110,13 @@ impl ItemSink {
         Ok(PendingStream { role, size_bytes, pieces })
     }
 
-    async fn take_whole(&self, role: StreamRole, bytes: Bytes, small: usize, attachment: usize) -> Result<PendingStream> {
+    async fn take_whole(
+        &self,
+        role: StreamRole,
+        bytes: Bytes,
+        small: usize,
+        attachment: usize,
+    ) -> Result<PendingStream> {
         let size_bytes = bytes.len() as u64;
         let pieces = if role == StreamRole::Mime {
             take_apart(&self.writer, bytes, small, attachment).await?
@@ -142,7 +154,8 @@ async fn take_apart(writer: &Writer, bytes: Bytes, small: usize, attachment: usi
         });
         parts.collect::<Vec<_>>()
     };
-    let parts = if writer.repository().config().attachment_bytes == 0 { Vec::new() } else { off_reactor(split).await? };
+    let parts =
+        if writer.repository().config().attachment_bytes == 0 { Vec::new() } else { off_reactor(split).await? };
     let mut out = Vec::with_capacity(parts.len());
     for (encoding, bytes) in parts {
         // A decoded attachment is a stream of its own, cut by its contents, wherever it was sent to.

@@ -63,7 +63,13 @@ pub(super) async fn write_snapshot(
     file.ended_us = (around.now_us)();
     let id = store::save(repo, &file).await?;
     store::save_set(repo, &options.set).await?;
-    let outcome = if merged.stopped { "interrupted" } else if merged.gaps.is_empty() { "complete" } else { "gaps" };
+    let outcome = if merged.stopped {
+        "interrupted"
+    } else if merged.gaps.is_empty() {
+        "complete"
+    } else {
+        "gaps"
+    };
     store::save_run(repo, &run_file(&file, outcome, Some(id))).await?;
     around.monitor.add(Counter::BytesStored, 0);
     Ok(BackupReport {

@@ -32,7 +32,7 @@ use collection::{Outcome, Shared, read_collection};
 pub use stop::Stop;
 
 /// Collections read at once. The budgets decide how many requests really run.
-const COLLECTIONS_AT_ONCE: usize = 12;
+const COLLECTIONS_AT_ONCE: usize = 32;
 
 /// What to back up, and how it is to be called.
 #[derive(Debug, Clone)]
@@ -125,7 +125,10 @@ fn selection(set: &SetDefinition) -> Selection {
         exclude: globs(Effect::Exclude),
         mail: set.selection.reads(Workload::Mail),
         onedrive: set.selection.reads(Workload::OneDrive),
-        mail_options: crate::m365::mail::MailOptions { recoverable_items: set.options.recoverable_items, ..Default::default() },
+        mail_options: crate::m365::mail::MailOptions {
+            recoverable_items: set.options.recoverable_items,
+            ..Default::default()
+        },
     }
 }
 

@@ -1,1 +1,10 @@
-//! Promises of the simulated tenant.
+//! Promises of the simulated tenant, asked through HTTP by a small client that knows nothing but the
+//! documentation.
+
+mod client;
+mod contents;
+mod delta;
+mod faults;
+mod limits;
+mod shapes;
+mod sign_in;

@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+"""Runs Tenantvault's pipeline and other backup engines over the same folder, interleaved, and prints a table.
+
+  cargo build --release --example tv-bench
+  benches/peers/compare.py DIR [--mail] [--rounds 3] [--tools tenantvault,restic,rustic,borg,bupstash]
+                           [--phases first,again,restore,check] [--json FILE] [--work FOLDER]
+
+Engines that are not in PATH are left out. A round is: a new repository, a first backup, a second one with nothing changed,
+a restore (every file's size and one in fifty files' SHA-256 are compared with the source), a check of all data. For each
+phase: wall seconds, CPU seconds (user + system, of the whole process tree), peak memory of its largest process, and what
+the repository holds afterwards. `--mail` feeds the files to Tenantvault as messages, so that taking MIME apart counts.
+"""
+import argparse, hashlib, json, os, shutil, statistics, subprocess, sys, time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TV = os.path.join(HERE, "..", "..", "target", "release", "examples", "tv-bench")
+
+TOOLS = {
+    "tenantvault": dict(
+        found=lambda: os.path.exists(TV), env={"TV_CACHE": "{work}/cache"}, init="{tv} init {repo}",
+        backup="{tv} backup {repo} {src} {mail}", restore="{tv} restore {repo} {dst}", check="{tv} check {repo}"),
+    "restic": dict(
+        env={"RESTIC_PASSWORD": "x", "RESTIC_REPOSITORY": "{repo}", "RESTIC_CACHE_DIR": "{work}/cache"}, init="restic -q init",
+        backup="restic -q backup .", restore="restic -q restore latest --target {dst}", check="restic -q check --read-data"),
+    "rustic": dict(
+        env={"RUSTIC_PASSWORD": "x", "RUSTIC_REPOSITORY": "{repo}", "RUSTIC_CACHE_DIR": "{work}/cache", "RUSTIC_NO_PROGRESS": "true",
+             "RUSTIC_LOG_LEVEL": "error"},
+        init="rustic init", backup="rustic backup .", restore="rustic restore latest {dst}", check="rustic check --read-data"),
+    "borg": dict(
+        env={"BORG_PASSPHRASE": "x", "BORG_REPO": "{repo}", "BORG_BASE_DIR": "{work}/cache", "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes"},
+        init="borg init -e repokey-blake2", backup="borg create -C zstd,3 ::a-{n} .", restore="cd {dst} && borg extract ::a-{n}",
+        check="borg check --verify-data"),
+    "bupstash": dict(
+        env={"BUPSTASH_REPOSITORY": "{repo}", "BUPSTASH_KEY": "{work}/key", "BUPSTASH_SEND_LOG": "{work}/cache/send.log",
+             "BUPSTASH_QUERY_CACHE": "{work}/cache/q", "XDG_CACHE_HOME": "{work}/cache"},
+        init="bupstash init && bupstash new-key -o {work}/key", backup="bupstash put -q name=d n={n} .",
+        restore="bupstash restore -q --into {dst} name=d and n={n}"),
+}
+
+
+def busy():
+    fields = [int(x) for x in open("/proc/stat").readline().split()[1:]]
+    return (fields[0] + fields[1] + fields[2] + fields[5] + fields[6]) / os.sysconf("SC_CLK_TCK")
+
+
+def size_of(folder):
+    total = files = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            total += os.lstat(os.path.join(path, name)).st_size
+            files += 1
+    return total, files
+
+
+def measured(command, env, cwd):
+    before, start = busy(), time.monotonic()
+    child = subprocess.Popen(["bash", "-c", command], env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT)
+    out = child.stdout.read()
+    _, status, usage = os.wait4(child.pid, 0)
+    wall, cpu = time.monotonic() - start, usage.ru_utime + usage.ru_stime
+    if status:
+        sys.exit(f"{command}\nended with {os.waitstatus_to_exitcode(status)}: {out[-2000:].decode(errors='replace')}")
+    return dict(wall_s=round(wall, 2), cpu_s=round(cpu, 2), peak_mib=round(usage.ru_maxrss / 1024, 1),
+                foreign_cpu_s=round(busy() - before - cpu, 2))
+
+
+def differences(source, restored):
+    wrong = total = 0
+    root = restored
+    names = set(os.listdir(source))
+    for path, folders, files in os.walk(restored):
+        if names <= set(folders) | set(files):
+            root = path
+            break
+    for path, _, files in os.walk(source):
+        for name in files:
+            a = os.path.join(path, name)
+            if os.path.islink(a):
+                continue
+            total += 1
+            b = os.path.join(root, os.path.relpath(a, source))
+            if not os.path.exists(b) or os.path.getsize(a) != os.path.getsize(b):
+                wrong += 1
+            elif hashlib.sha256(a.encode()).digest()[0] < 5:
+                digests = [hashlib.file_digest(open(p, "rb"), "sha256").digest() for p in (a, b)]
+                wrong += digests[0] != digests[1]
+    return wrong, total
+
+
+def one_round(name, source, args):
+    tool = TOOLS[name]
+    work = os.path.join(os.path.abspath(args.work), name)
+    shutil.rmtree(work, ignore_errors=True)
+    os.makedirs(os.path.join(work, "cache"))
+    fill = dict(work=work, repo=os.path.join(work, "repo"), dst=os.path.join(work, "out"), src=source, n=1, tv=os.path.abspath(TV),
+                mail="--mail" if args.mail else "")
+    os.makedirs(fill["dst"])
+    results = {}
+    for phase in ["init"] + args.phases.split(","):
+        key = {"first": "backup", "again": "backup"}.get(phase, phase)
+        if key not in tool:
+            continue
+        fill["n"] = {"first": 1, "again": 2}.get(phase, fill["n"])
+        env = dict(os.environ, **{k: v.format(**fill) for k, v in tool.get("env", {}).items()})
+        subprocess.run(["sync"])
+        result = measured(tool[key].format(**fill), env, source)
+        result["repo_bytes"], result["repo_files"] = size_of(fill["repo"])
+        if phase == "restore":
+            wrong, total = differences(source, fill["dst"])
+            result["wrong"] = wrong
+            shutil.rmtree(fill["dst"])
+            if wrong:
+                sys.exit(f"{name}: {wrong} of {total} restored files differ")
+        results[phase] = result
+        print(f"{name:12} {phase:8} {json.dumps(result)}", flush=True)
+    shutil.rmtree(work, ignore_errors=True)
+    return results
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dir")
+    parser.add_argument("--mail", action="store_true")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tools", default=",".join(TOOLS))
+    parser.add_argument("--phases", default="first,again,restore,check")
+    parser.add_argument("--json")
+    parser.add_argument("--work", default="bench-work")
+    args = parser.parse_args()
+    source = os.path.realpath(args.dir)
+    names = [n for n in args.tools.split(",") if TOOLS[n].get("found", lambda n=n: shutil.which(n))()]
+    rounds = {n: [] for n in names}
+    for r in range(args.rounds):
+        for name in names[r % len(names):] + names[:r % len(names)]:
+            rounds[name].append(one_round(name, source, args))
+    if args.json:
+        json.dump(dict(source=os.path.basename(source), mail=args.mail, rounds=rounds), open(args.json, "w"), indent=1)
+    print("\n| tool | phase | wall s | CPU s | peak MiB | repository MB | files | foreign CPU s |\n|---|---|---|---|---|---|---|---|")
+    for name in names:
+        for phase in rounds[name][0]:
+            median = lambda field: statistics.median(r[phase][field] for r in rounds[name])
+            if phase != "init":
+                print(f"| {name} | {phase} | {median('wall_s'):.1f} | {median('cpu_s'):.1f} | {median('peak_mib'):.0f} "
+                      f"| {median('repo_bytes') / 1e6:.1f} | {median('repo_files'):.0f} | {median('foreign_cpu_s'):.1f} |")
+
+
+main()

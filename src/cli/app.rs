@@ -1,0 +1,239 @@
+//! What the commands share: the options, the configuration, and how a repository is opened.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use crate::cli::args::Global;
+use crate::cli::config::{Config, Destination, Places};
+use crate::cli::environment::Environment;
+use crate::cli::passphrase;
+use crate::cli::progress::{Display, ProgressMonitor};
+use crate::cli::screen::Screen;
+use crate::cli::values::absolute;
+use crate::error::{Error, ErrorKind, Result};
+use crate::repo::Repository;
+use crate::snapshot::store::{self, Listing};
+use crate::storage::{self, Credentials, Storage, StorageOptions};
+
+/// How often a passphrase that was typed wrong may be typed again.
+const TRIES: usize = 3;
+
+/// One run of the program.
+pub(crate) struct App {
+    /// The global options.
+    pub(crate) global: Global,
+    /// What is around the program.
+    pub(crate) environment: Environment,
+    /// Where results are printed.
+    pub(crate) screen: Screen,
+    config: OnceLock<Option<Config>>,
+}
+
+/// A place that may hold a repository.
+pub(crate) struct Place {
+    /// The path or URL.
+    pub(crate) url: String,
+    /// Its name in the configuration.
+    pub(crate) name: Option<String>,
+    /// What the configuration says of it.
+    pub(crate) destination: Option<Destination>,
+}
+
+impl App {
+    /// Begins a run. Nothing is read yet.
+    pub(crate) fn new(global: Global, environment: Environment, screen: Screen) -> Self {
+        Self { global, environment, screen, config: OnceLock::new() }
+    }
+
+    /// The configuration, if there is one; read at the first call, which also prints its warnings.
+    ///
+    /// # Errors
+    /// When there is one and it cannot be read.
+    pub(crate) fn config(&self) -> Result<Option<&Config>> {
+        if let Some(config) = self.config.get() {
+            return Ok(config.as_ref());
+        }
+        let places = self.config_places();
+        let config = places.find()?.map(|path| Config::load(&path)).transpose()?;
+        for warning in config.iter().flat_map(Config::warnings) {
+            self.screen.note(format!("Warning: {}\nHint: {}", warning.text, warning.hint));
+        }
+        Ok(self.config.get_or_init(|| config).as_ref())
+    }
+
+    /// The configuration, which must be there.
+    ///
+    /// # Errors
+    /// As [`Self::config`]; `NotFound` if there is none.
+    pub(crate) fn need_config(&self) -> Result<&Config> {
+        self.config()?.ok_or_else(|| {
+            let user = self
+                .environment
+                .config_folder
+                .as_ref()
+                .map(|f| format!(" or {}", f.join(crate::cli::config::FILE_NAME).display()));
+            Error::not_found("There is no configuration").with_hint(format!(
+                "Name one with --config or TENANTVAULT_CONFIG, or write ./tenantvault.toml{}",
+                user.unwrap_or_default()
+            ))
+        })
+    }
+
+    /// Where a configuration is looked for.
+    pub(crate) fn config_places(&self) -> Places {
+        let at = |path: PathBuf| absolute(&self.environment.working_folder, &path);
+        Places {
+            argument: self.global.config.clone().map(at),
+            environment: self.environment.variable("CONFIG").map(PathBuf::from).map(at),
+            working_folder: self.environment.working_folder.clone(),
+            user_folder: self.environment.config_folder.clone(),
+        }
+    }
+
+    /// The place that the options name; else `destination` of the configuration; else its only one.
+    ///
+    /// # Errors
+    /// `InvalidInput` if nothing says where.
+    pub(crate) fn place(&self, destination: Option<&str>) -> Result<Place> {
+        let given = self.global.repo.as_deref().or(self.environment.variable("REPOSITORY"));
+        let config = self.config()?;
+        if let Some(text) = given.or(destination) {
+            let known = config.and_then(|c| c.destinations.get(text));
+            return Ok(match known {
+                Some(known) => Place::of(text, known),
+                None => Place { url: self.absolute_url(text), name: None, destination: None },
+            });
+        }
+        let destinations = config.map(|c| &c.destinations);
+        match destinations.map(|d| d.iter().collect::<Vec<_>>()).as_deref() {
+            Some([(name, only)]) => Ok(Place::of(name, only)),
+            Some([_, _, ..]) => {
+                let names: Vec<&str> = destinations.into_iter().flat_map(|d| d.keys()).map(String::as_str).collect();
+                Err(Error::invalid("Which repository? The configuration has several destinations")
+                    .with_hint(format!("Name one with -r or TENANTVAULT_REPOSITORY: {}", names.join(", "))))
+            }
+            _ => Err(Error::invalid("Which repository? None is named")
+                .with_hint("Name it with -r or TENANTVAULT_REPOSITORY, or add a destination to the configuration")),
+        }
+    }
+
+    /// A plain path begins at the working folder.
+    fn absolute_url(&self, text: &str) -> String {
+        if text.contains(':') || text.is_empty() {
+            return text.to_owned();
+        }
+        absolute(&self.environment.working_folder, text.as_ref()).to_string_lossy().into_owned()
+    }
+
+    /// Opens the storage of a place; says nothing about whether a repository is there.
+    ///
+    /// # Errors
+    /// When the URL, a secret or an option cannot be used.
+    pub(crate) fn storage(&self, place: &Place) -> Result<Arc<dyn Storage>> {
+        let mut options = StorageOptions::default();
+        if let Some(destination) = &place.destination {
+            let name = place.name.as_deref().unwrap_or_default();
+            let mut credentials = Credentials::new();
+            for (key, source) in &destination.credentials {
+                let secret = source.resolve(&format!("{key} of destination '{name}'"))?;
+                credentials = credentials.with(key.as_str(), secret.as_str());
+            }
+            options.credentials = credentials;
+            options.upload_bytes_per_second = destination.upload_bytes_per_second;
+            options.download_bytes_per_second = destination.download_bytes_per_second;
+        }
+        storage::open(&place.url, &options)
+    }
+
+    /// The folder of caches, unless none is wanted.
+    pub(crate) fn cache_root(&self) -> Option<PathBuf> {
+        if self.global.no_cache {
+            return None;
+        }
+        let named = self.global.cache_dir.clone().or_else(|| self.environment.variable("CACHE_DIR").map(PathBuf::from));
+        named
+            .map(|path| absolute(&self.environment.working_folder, &path))
+            .or_else(|| self.environment.cache_folder.clone())
+    }
+
+    /// Opens the repository that the options name.
+    ///
+    /// # Errors
+    /// `NoRepository`, `WrongKey`, and what else opening brings.
+    pub(crate) async fn open(&self) -> Result<Arc<Repository>> {
+        self.open_at(&self.place(None)?).await
+    }
+
+    /// Opens the repository at a place. A passphrase that was typed may be typed again.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(crate) async fn open_at(&self, place: &Place) -> Result<Arc<Repository>> {
+        let repo = self.open_for_repair_at(place).await?;
+        repo.reload_index().await?;
+        Ok(repo)
+    }
+
+    /// As [`Self::open`], but a damaged index is no hindrance: none is loaded.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(crate) async fn open_for_repair(&self) -> Result<Arc<Repository>> {
+        self.open_for_repair_at(&self.place(None)?).await
+    }
+
+    async fn open_for_repair_at(&self, place: &Place) -> Result<Arc<Repository>> {
+        let storage = self.storage(place)?;
+        if let Some(passphrase) = passphrase::given(self, place)? {
+            return Repository::open(storage, &passphrase, self.cache_root()).await;
+        }
+        // Nobody is asked for the passphrase of nothing.
+        if let Err(e) = storage.stat("config").await {
+            return Err(match e.kind() {
+                ErrorKind::NotFound => no_repository(&*storage),
+                _ => e,
+            });
+        }
+        let mut tries = 0;
+        loop {
+            let passphrase = passphrase::ask(self, &storage.describe())?;
+            tries += 1;
+            match Repository::open(storage.clone(), &passphrase, self.cache_root()).await {
+                Err(e) if e.kind() == ErrorKind::WrongKey && tries < TRIES => {
+                    self.screen.note("Wrong passphrase, try again");
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Lists the snapshots of a repository, and tells of those that cannot be read.
+    ///
+    /// # Errors
+    /// The storage's.
+    pub(crate) async fn snapshots(&self, repo: &Repository) -> Result<Listing> {
+        let listing = store::list(repo).await?;
+        for (id, e) in &listing.broken {
+            self.screen.note(format!("Warning: snapshot {id} cannot be read: {}", e.chain()));
+        }
+        Ok(listing)
+    }
+
+    /// Shows how an operation gets on. `problems`: also what it could not read, as it happens.
+    pub(crate) fn progress(&self, problems: bool) -> Arc<ProgressMonitor> {
+        let display = Display::choose(self.global.json, self.global.quiet);
+        let hushed = self.global.quiet || self.screen.captured || !(problems || self.global.json);
+        Arc::new(ProgressMonitor::new(display, hushed))
+    }
+}
+
+impl Place {
+    fn of(name: &str, destination: &Destination) -> Self {
+        Self { url: destination.url.clone(), name: Some(name.to_owned()), destination: Some(destination.clone()) }
+    }
+}
+
+fn no_repository(storage: &dyn Storage) -> Error {
+    Error::new(ErrorKind::NoRepository, format!("There is no repository at {}", storage.describe()))
+        .with_hint("Check the place, or make a repository with init")
+}

@@ -1,0 +1,224 @@
+//! `backup`: reads what changed in a tenant and writes a snapshot.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::cli::app::App;
+use crate::cli::config::Config;
+use crate::cli::environment::now_us;
+use crate::cli::exit::{self, Outcome};
+use crate::cli::{interrupt, output, tenant};
+use crate::error::{Error, ErrorKind, Result};
+use crate::graph::Budget;
+use crate::m365::discover::{Coverage, CoverageState};
+use crate::ops::backup::{BackupOptions, BackupReport, Stop, Surroundings, backup};
+use crate::repo::{Repository, WriterOptions};
+
+const EXAMPLES: &str = "\
+Examples:
+  tenantvault backup everyone
+  tenantvault backup everyone mail-offsite --tag before-migration
+Ctrl-C finishes what is under way and writes an incomplete snapshot; the next
+run goes on from it. A second Ctrl-C stops at once; nothing stored is lost.";
+
+/// How many gaps are told one by one.
+const GAPS_TOLD: usize = 20;
+
+/// Back up sets: read what changed, write a snapshot
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// The backup sets, by their names in the configuration
+    #[arg(required = true, value_name = "SET")]
+    sets: Vec<String>,
+    /// Mark the snapshots; may be given several times
+    #[arg(long, value_name = "TAG")]
+    tag: Vec<String>,
+    /// The machine's name to write into the snapshots
+    #[arg(long, value_name = "NAME")]
+    host: Option<String>,
+}
+
+/// What the sets of one run share.
+struct Run<'a> {
+    app: &'a App,
+    config: &'a Config,
+    args: &'a Args,
+    stop: Stop,
+    budgets: HashMap<String, Arc<Budget>>,
+    repositories: HashMap<String, Arc<Repository>>,
+}
+
+/// Backs up one set after the other. One that fails does not keep the others from their turn.
+pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
+    let config = app.need_config()?;
+    // A name that is wrong is told before anything begins.
+    for name in &args.sets {
+        config.set(name)?;
+    }
+    let stop = Stop::new();
+    if !app.screen.captured {
+        interrupt::watch(&stop, "Stopping: finishing what is under way, then writing an incomplete snapshot.");
+    }
+    let mut run = Run { app, config, args: &args, stop, budgets: HashMap::new(), repositories: HashMap::new() };
+    let (mut outcome, mut failed) = (Outcome::Done, None);
+    for (number, name) in args.sets.iter().enumerate() {
+        match run.set(name).await {
+            Ok(ended) => outcome = outcome.and(ended),
+            Err(e) if number + 1 == args.sets.len() && failed.is_none() => return Err(e),
+            Err(e) => {
+                let e = e.context(format!("Backup of set '{name}' failed"));
+                exit::report(&e, app.global.json);
+                failed.get_or_insert((name.clone(), e.kind()));
+            }
+        }
+        if outcome == Outcome::Interrupted {
+            return Ok(outcome);
+        }
+    }
+    match failed {
+        Some((name, kind)) => Err(Error::new(kind, format!("Not all sets were backed up: '{name}' failed"))),
+        None => Ok(outcome),
+    }
+}
+
+impl Run<'_> {
+    async fn set(&mut self, name: &str) -> Result<Outcome> {
+        let definition = self.config.definition(name)?;
+        let set = self.config.set(name)?;
+        let repo = self.repository(&set.destination).await?;
+        let monitor = self.app.progress(false);
+        let budget = self.budgets.get(&set.tenant).cloned();
+        let client = tenant::client(self.config, &set.tenant, budget, monitor.clone())?;
+        self.budgets.entry(set.tenant.clone()).or_insert_with(|| client.budget().clone());
+        let options = BackupOptions {
+            set: definition,
+            host: self.args.host.clone().unwrap_or_else(host_name),
+            program: concat!("tenantvault ", env!("CARGO_PKG_VERSION")).to_owned(),
+            tags: self.args.tag.clone(),
+            writer: WriterOptions::default(),
+            collections_at_once: 0,
+        };
+        let around = Surroundings { monitor: monitor.clone(), now_us: Arc::new(now_us), stop: self.stop.clone() };
+        let began = std::time::Instant::now();
+        let result = backup(&repo, &client, &options, &around).await;
+        monitor.finish();
+        let report = match result {
+            Err(e) if e.kind() == ErrorKind::Interrupted => {
+                self.app.screen.note("Stopped before there was anything to keep: no snapshot was written");
+                return Ok(Outcome::Interrupted);
+            }
+            other => other?,
+        };
+        show(self.app, name, &report, began.elapsed())?;
+        Ok(outcome_of(&report))
+    }
+
+    async fn repository(&mut self, destination: &str) -> Result<Arc<Repository>> {
+        let place = self.app.place(Some(destination))?;
+        if let Some(open) = self.repositories.get(&place.url) {
+            return Ok(open.clone());
+        }
+        let repo = self.app.open_at(&place).await?;
+        self.repositories.insert(place.url, repo.clone());
+        Ok(repo)
+    }
+}
+
+fn outcome_of(report: &BackupReport) -> Outcome {
+    let nobody = |c: &Coverage| matches!(c.state, CoverageState::NoSuchUser(_));
+    if report.stopped {
+        Outcome::Interrupted
+    } else if !report.complete || !report.gaps.is_empty() || report.coverage.iter().any(nobody) {
+        Outcome::Gaps
+    } else {
+        Outcome::Done
+    }
+}
+
+fn show(app: &App, set: &str, report: &BackupReport, took: std::time::Duration) -> Result<()> {
+    let (screen, totals) = (&app.screen, &report.totals);
+    let state = if report.stopped {
+        " (incomplete: stopped)"
+    } else if report.complete {
+        ""
+    } else {
+        " (incomplete)"
+    };
+    screen.report(format!(
+        "Snapshot {} of set '{set}'{state}: {} in {}",
+        report.snapshot.short(),
+        output::count(totals.items, "item", "items"),
+        output::count(totals.collections, "collection", "collections"),
+    ))?;
+    screen.report(format!(
+        "  {} added, {} changed, {} removed; {}",
+        output::number(totals.items_added),
+        output::number(totals.items_changed),
+        output::number(totals.items_removed),
+        output::count(totals.gaps, "gap", "gaps"),
+    ))?;
+    screen.report(format!(
+        "  read {}, new {}, stored {}; {} in {}",
+        output::size(totals.bytes_read),
+        output::size(totals.bytes_new),
+        output::size(totals.bytes_stored),
+        output::count(totals.requests, "request", "requests"),
+        output::duration(took),
+    ))?;
+    show_gaps(app, report)?;
+    screen.summary(&json!({
+        "set": set,
+        "snapshot": report.snapshot.to_string(),
+        "parent": report.parent.map(|id| id.to_string()),
+        "complete": report.complete,
+        "stopped": report.stopped,
+        "seconds": took.as_secs_f64(),
+        "totals": totals,
+    }))
+}
+
+fn show_gaps(app: &App, report: &BackupReport) -> Result<()> {
+    let screen = &app.screen;
+    for found in &report.coverage {
+        if let CoverageState::NoSuchUser(text) = &found.state {
+            screen.note(format!("Warning: {text}"));
+            screen.record("warning", &json!({"user": found.user, "message": text}))?;
+        }
+    }
+    if report.gaps.is_empty() {
+        return Ok(());
+    }
+    screen.report("  Missing from the snapshot, to be tried again by the next run:")?;
+    for (number, gap) in report.gaps.iter().enumerate() {
+        screen.record(
+            "gap",
+            &json!({
+                "collection": gap.collection,
+                "id": gap.id,
+                "name": gap.name,
+                "reason": gap.reason,
+                "message": gap.text,
+                "since_us": gap.since_us,
+            }),
+        )?;
+        if number < GAPS_TOLD {
+            screen.report(format!("    {}: {}", output::plain(&gap.name), output::plain(&gap.text)))?;
+        }
+    }
+    if report.gaps.len() > GAPS_TOLD {
+        let more = report.gaps.len() - GAPS_TOLD;
+        screen.report(format!("    … and {more} more; with --json all are listed"))?;
+    }
+    Ok(())
+}
+
+/// The machine's name, for people.
+fn host_name() -> String {
+    let from_file = |path: &str| std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
+    let named = from_file("/proc/sys/kernel/hostname").or_else(|| from_file("/etc/hostname"));
+    let named = named.or_else(|| std::env::var("COMPUTERNAME").or_else(|_| std::env::var("HOSTNAME")).ok());
+    named.filter(|name| !name.is_empty()).unwrap_or_else(|| "unknown".to_owned())
+}

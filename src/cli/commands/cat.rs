@@ -1,0 +1,89 @@
+//! `cat`: prints the contents of one item.
+
+use futures::StreamExt as _;
+
+use crate::cli::app::App;
+use crate::cli::commands::ls::find;
+use crate::cli::exit::Outcome;
+use crate::cli::values::{Target, parser};
+use crate::error::{Error, Result};
+use crate::format::record::StreamRole;
+use crate::ops::read;
+use crate::ops::view::{Place, View};
+
+const EXAMPLES: &str = "\
+Examples:
+  tenantvault cat 'latest:users/alice@contoso.com/Mail/Inbox/2026-11-01 0914 Plan.eml'
+  tenantvault cat latest:users/alice@contoso.com/OneDrive/Plan.docx > Plan.docx
+A message is printed in MIME form (.eml), byte for byte as Exchange gave it.";
+
+/// Print the contents of a message or file
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// The snapshot, and the path of an item in it
+    #[arg(value_name = "SNAPSHOT:PATH", value_parser = parser::<Target>)]
+    target: Target,
+    /// Print what Graph says of the item, as JSON, in place of its contents
+    #[arg(long)]
+    properties: bool,
+}
+
+/// Prints an item's bytes.
+pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
+    let repo = app.open().await?;
+    let listing = app.snapshots(&repo).await?;
+    let snapshot = find(&listing.snapshots, &args.target)?;
+    let view = View::new(repo.clone(), snapshot.file.clone());
+    let Place::Item(_, record, path) = view.resolve(&args.target.path).await? else {
+        return Err(Error::invalid(format!("'{}' is a folder", args.target.path))
+            .with_hint("Name an item in it; ls lists it, export writes it out"));
+    };
+    let stream = if args.properties {
+        record
+            .stream(StreamRole::Properties)
+            .ok_or_else(|| Error::not_found(format!("No properties are kept of '{path}'")))?
+    } else {
+        read::main_stream(&record)?
+    };
+    let mut bytes = read::read_stream(&repo, stream);
+    let mut first = true;
+    while let Some(piece) = bytes.next().await {
+        let piece = piece?;
+        if !app.screen.is_terminal() {
+            app.screen.bytes(&piece)?;
+            continue;
+        }
+        if first && piece.contains(&0) {
+            return Err(Error::invalid(format!("'{path}' is no text: it would upset the terminal"))
+                .with_hint("Send it to a file: tenantvault cat … > FILE"));
+        }
+        first = false;
+        app.screen.bytes(harmless(&String::from_utf8_lossy(&piece)).as_bytes())?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// Text that cannot steer a terminal: control characters but tabs and line ends are shown, not sent.
+fn harmless(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' => out.push(c),
+            '\r' => {}
+            c if c.is_control() => out.extend(c.escape_unicode()),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mail_cannot_steer_the_terminal() {
+        assert_eq!(harmless("a\r\n\tb\x1b[2Jc\u{9b}"), "a\n\tb\\u{1b}[2Jc\\u{9b}");
+    }
+}

@@ -1,0 +1,129 @@
+//! `config`: shows what the configuration comes to.
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use crate::cli::app::App;
+use crate::cli::config::{Config, SecretSource, SignIn};
+use crate::cli::exit::Outcome;
+use crate::cli::output;
+use crate::error::Result;
+use crate::snapshot::set::{Effect, Selection, Subject, Workload};
+
+const EXAMPLES: &str = "\
+Examples:
+  tenantvault config show
+  tenantvault config show --json | jq .sets";
+
+/// Show what the configuration comes to
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Show tenants, destinations and sets, without secrets
+    Show,
+}
+
+/// Shows the configuration.
+pub(crate) fn run(args: Args, app: &App) -> Result<Outcome> {
+    let Action::Show = args.action;
+    let config = app.need_config()?;
+    let value = value(config);
+    app.screen.line(format!("# {}", config.path.display()))?;
+    for table in ["tenants", "destinations", "sets"] {
+        for (name, fields) in value.get(table).and_then(Value::as_object).into_iter().flatten() {
+            app.screen.line(format!("\n{} {name}", table.trim_end_matches('s')))?;
+            for (key, value) in fields.as_object().into_iter().flatten() {
+                app.screen.line(format!("  {key:18} {}", text(value)))?;
+            }
+        }
+    }
+    app.screen.summary(&value)?;
+    Ok(Outcome::Done)
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => output::plain(text),
+        Value::Array(list) => list.iter().map(text).collect::<Vec<_>>().join(", "),
+        Value::Null => "-".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// Where a secret comes from, not the secret.
+fn source(source: &SecretSource) -> String {
+    match source {
+        SecretSource::Inline(_) => "in the configuration".to_owned(),
+        SecretSource::File(path) => format!("file {}", path.display()),
+        SecretSource::Command(_) => "a command".to_owned(),
+        SecretSource::Environment(name) => format!("environment {name}"),
+    }
+}
+
+fn value(config: &Config) -> Value {
+    let mut out = json!({"path": config.path.display().to_string(), "tenants": {}, "destinations": {}, "sets": {}});
+    for (name, tenant) in &config.tenants {
+        let sign_in = match &tenant.sign_in {
+            SignIn::Secret(secret) => format!("secret: {}", source(secret)),
+            SignIn::Certificate { certificate_file, .. } => format!("certificate: {}", certificate_file.display()),
+        };
+        out["tenants"][name] = json!({
+            "tenant_id": tenant.tenant_id,
+            "client_id": tenant.client_id,
+            "sign_in": sign_in,
+            "cloud": tenant.cloud.as_str(),
+            "graph_url": tenant.graph_url,
+            "login_url": tenant.login_url,
+        });
+    }
+    for (name, destination) in &config.destinations {
+        let credentials: Vec<String> =
+            destination.credentials.iter().map(|(k, s)| format!("{k}: {}", source(s))).collect();
+        out["destinations"][name] = json!({
+            "url": destination.url,
+            "password": destination.password.as_ref().map(source),
+            "credentials": credentials,
+            "upload_limit": destination.upload_bytes_per_second.map(output::size),
+            "download_limit": destination.download_bytes_per_second.map(output::size),
+        });
+    }
+    for (name, set) in &config.sets {
+        let workloads: Vec<&str> =
+            Workload::ALL.iter().filter(|w| set.selection.reads(**w)).map(|w| w.word()).collect();
+        let retention = serde_json::to_value(&set.retention).unwrap_or(Value::Null);
+        let retention: Vec<String> = retention
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(_, value)| **value != json!(0))
+            .map(|(key, value)| format!("{key} {}", text(value)))
+            .collect();
+        out["sets"][name] = json!({
+            "tenant": set.tenant,
+            "destination": set.destination,
+            "include": globs(&set.selection, Effect::Include),
+            "exclude": globs(&set.selection, Effect::Exclude),
+            "workloads": workloads,
+            "recoverable_items": set.options.recoverable_items,
+            "retention": retention,
+            "time_zone": set.time_zone.iana_name().unwrap_or("UTC"),
+        });
+    }
+    out
+}
+
+fn globs(selection: &Selection, effect: Effect) -> Vec<&str> {
+    let rules = selection.rules.iter().filter(|rule| rule.effect == effect);
+    rules
+        .map(|rule| {
+            let Subject::User(glob) = &rule.subject;
+            glob.as_str()
+        })
+        .collect()
+}

@@ -1,0 +1,168 @@
+//! `ls`: lists what is in a snapshot.
+
+use serde_json::{Map, Value, json};
+
+use crate::cli::app::App;
+use crate::cli::exit::Outcome;
+use crate::cli::output;
+use crate::cli::values::{Target, parser};
+use crate::error::Result;
+use crate::format::record::{ItemKind, Record};
+use crate::ops::read;
+use crate::ops::view::{Entry, Place, View};
+use crate::snapshot::store;
+
+const EXAMPLES: &str = "\
+Examples:
+  tenantvault ls latest
+  tenantvault ls -l latest:users/alice@contoso.com/Mail/Inbox
+  tenantvault ls -R everyone@2026-11-20:users/alice@contoso.com/OneDrive
+With -R every line is a path that cat and export take. Times in the names of
+messages are UTC; the times of -l are local.";
+
+/// List what is in a snapshot
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// The snapshot, and a path in it
+    #[arg(value_name = "SNAPSHOT[:PATH]", value_parser = parser::<Target>)]
+    target: Target,
+    /// Also sizes and times
+    #[arg(short, long)]
+    long: bool,
+    /// Also what is in the folders, and so on
+    #[arg(short = 'R', long)]
+    recursive: bool,
+}
+
+/// Lists a place, or a place and all below it.
+pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
+    let repo = app.open().await?;
+    let listing = app.snapshots(&repo).await?;
+    let snapshot = find(&listing.snapshots, &args.target)?;
+    let view = View::new(repo, snapshot.file.clone());
+    let place = view.resolve(&args.target.path).await?;
+    let mut lister = Lister { app, args: &args, items: 0 };
+    match &place {
+        Place::Item(_, record, path) if !record.kind.is_container() => {
+            let name = if args.recursive { path.as_str() } else { path.rsplit('/').next().unwrap_or(path) };
+            lister.print(name, path, Some(record), false)?;
+        }
+        _ => lister.list(&view, place).await?,
+    }
+    app.screen.summary(&json!({"snapshot": snapshot.id.to_string(), "items": lister.items}))?;
+    Ok(Outcome::Done)
+}
+
+/// Finds a snapshot; a path without one gets a hint.
+pub(crate) fn find<'a>(snapshots: &'a [store::Snapshot], target: &Target) -> Result<&'a store::Snapshot> {
+    store::find(snapshots, &target.snapshot).map_err(|e| {
+        if target.snapshot.contains('/') {
+            return e.with_hint(format!("A path comes after a snapshot: latest:{}", output::plain(&target.snapshot)));
+        }
+        e
+    })
+}
+
+struct Lister<'a> {
+    app: &'a App,
+    args: &'a Args,
+    items: u64,
+}
+
+impl Lister<'_> {
+    async fn list(&mut self, view: &View, place: Place) -> Result<()> {
+        let mut open = vec![place];
+        while let Some(place) = open.pop() {
+            let path = path_of(&place);
+            let mut below = Vec::new();
+            let mut visit = |entry: Entry| {
+                let container = entry.is_container();
+                let full = if path.is_empty() { entry.name.clone() } else { format!("{path}/{}", entry.name) };
+                let shown = if self.args.recursive { &full } else { &entry.name };
+                self.print(shown, &full, entry.record.as_ref(), container)?;
+                if container && self.args.recursive {
+                    below.push(place_of(entry, full));
+                }
+                Ok(())
+            };
+            view.list(&place, &mut visit).await?;
+            open.extend(below.into_iter().rev());
+        }
+        Ok(())
+    }
+
+    fn print(&mut self, name: &str, path: &str, record: Option<&Record>, container: bool) -> Result<()> {
+        self.items += 1;
+        let screen = &self.app.screen;
+        if screen.json {
+            return screen.record("item", &value(path, record));
+        }
+        let end = if container { "/" } else { "" };
+        if !self.args.long {
+            return screen.line(format!("{}{end}", output::plain(name)));
+        }
+        let time = record.and_then(|r| r.sort_us.or(r.modified_us)).map_or(String::new(), |us| screen.time(us));
+        let size = record.filter(|_| !container).map_or(String::new(), |r| output::size(size_of(r)));
+        screen.line(format!("{size:>12}  {time:19}  {}{end}", output::plain(name)))
+    }
+}
+
+fn path_of(place: &Place) -> String {
+    match place {
+        Place::Above(path) | Place::Item(_, _, path) => path.clone(),
+        Place::Top(state) => state.name.clone(),
+    }
+}
+
+fn place_of(entry: Entry, path: String) -> Place {
+    match (entry.state, entry.record) {
+        (Some(state), Some(record)) => Place::Item(Box::new((*state).clone()), Box::new(record), path),
+        (Some(state), None) => Place::Top(Box::new((*state).clone())),
+        _ => Place::Above(path),
+    }
+}
+
+/// The size of what `cat` gives; the source's where there is nothing to give.
+fn size_of(record: &Record) -> u64 {
+    read::main_stream(record).map_or(record.size_bytes, |stream| stream.size_bytes)
+}
+
+/// The word for a kind of item in JSON.
+pub(crate) fn kind_word(kind: ItemKind) -> &'static str {
+    match kind {
+        ItemKind::MailFolder => "mail_folder",
+        ItemKind::MailSearchFolder => "mail_search_folder",
+        ItemKind::Message => "message",
+        ItemKind::Folder => "folder",
+        ItemKind::Package => "package",
+        ItemKind::File => "file",
+        ItemKind::Shortcut => "shortcut",
+    }
+}
+
+/// An item as JSON.
+pub(crate) fn value(path: &str, record: Option<&Record>) -> Value {
+    let mut fields = Map::new();
+    fields.insert("path".into(), path.into());
+    let Some(record) = record else {
+        fields.insert("kind".into(), "place".into());
+        return Value::Object(fields);
+    };
+    fields.insert("kind".into(), kind_word(record.kind).into());
+    fields.insert("id".into(), record.id.as_str().into());
+    fields.insert("name".into(), record.name.as_str().into());
+    fields.insert("size_bytes".into(), size_of(record).into());
+    for (name, time) in
+        [("created_us", record.created_us), ("modified_us", record.modified_us), ("sort_us", record.sort_us)]
+    {
+        if let Some(time) = time {
+            fields.insert(name.into(), time.into());
+        }
+    }
+    let facts: Map<String, Value> = record.summary.iter().map(|(k, v)| (k.clone(), v.as_str().into())).collect();
+    if !facts.is_empty() {
+        fields.insert("facts".into(), Value::Object(facts));
+    }
+    Value::Object(fields)
+}

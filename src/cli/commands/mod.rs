@@ -1,0 +1,54 @@
+//! The commands, one file each: arguments, a call into the library, printing.
+
+pub(crate) mod backup;
+pub(crate) mod cat;
+pub(crate) mod check;
+pub(crate) mod completions;
+pub(crate) mod config;
+pub(crate) mod demo;
+pub(crate) mod diff;
+pub(crate) mod export;
+pub(crate) mod forget;
+pub(crate) mod init;
+pub(crate) mod key;
+pub(crate) mod ls;
+pub(crate) mod man;
+pub(crate) mod prune;
+pub(crate) mod repair;
+pub(crate) mod sim;
+pub(crate) mod snapshots;
+pub(crate) mod stats;
+pub(crate) mod test;
+
+use crate::cli::app::App;
+use crate::cli::args::Command;
+use crate::cli::exit::Outcome;
+use crate::error::Result;
+
+/// Does what a command line says.
+///
+/// # Errors
+/// The command's; `main` makes an exit code of it.
+pub(crate) async fn run(command: Command, app: &App) -> Result<Outcome> {
+    match command {
+        Command::Init(args) => init::run(args, app).await,
+        Command::Key(args) => key::run(args, app).await,
+        Command::Test(args) => test::run(args, app).await,
+        Command::Backup(args) => backup::run(args, app).await,
+        Command::Snapshots(args) => snapshots::run(args, app).await,
+        Command::Ls(args) => ls::run(args, app).await,
+        Command::Cat(args) => cat::run(args, app).await,
+        Command::Export(args) => export::run(args, app).await,
+        Command::Diff(args) => diff::run(args, app).await,
+        Command::Forget(args) => forget::run(args, app).await,
+        Command::Prune(args) => prune::run(args, app).await,
+        Command::Check(args) => check::run(args, app).await,
+        Command::Repair(args) => repair::run(args, app).await,
+        Command::Stats(args) => stats::run(args, app).await,
+        Command::Config(args) => config::run(args, app),
+        Command::Demo(args) => demo::run(args, app).await,
+        Command::Sim(args) => sim::run(args, app).await,
+        Command::Completions(args) => completions::run(args, app),
+        Command::Man(args) => man::run(args, app),
+    }
+}

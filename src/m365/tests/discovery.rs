@@ -1,0 +1,78 @@
+use std::collections::BTreeSet;
+
+use super::Tenant;
+use crate::m365::discover::{CoverageState, Selection};
+
+fn selection(users: &[&str]) -> Selection {
+    Selection { users: users.iter().map(ToString::to_string).collect(), ..Selection::default() }
+}
+
+#[tokio::test]
+async fn everybody_with_a_mailbox_or_a_drive_is_found_and_the_rest_has_a_reason() {
+    let tenant = Tenant::tiny().await;
+    let found = tenant.discover(&Selection::default()).await;
+    let paths: BTreeSet<String> = found.collections.iter().map(|c| c.path().to_owned()).collect();
+    let mut expected = BTreeSet::new();
+    for user in tenant.sim.expected().users {
+        expected.extend(user.mailbox.map(|_| format!("users/{}/Mail", user.upn)));
+        expected.extend(user.drive.map(|_| format!("users/{}/OneDrive", user.upn)));
+    }
+    assert_eq!(paths, expected);
+    let nothing = found.coverage.iter().filter(|c| matches!(&c.state, CoverageState::Nothing(why) if !why.is_empty()));
+    assert!(nothing.count() >= 2, "{:?}", found.coverage);
+}
+
+#[tokio::test]
+async fn a_selection_is_names_and_globs_less_exclusions() {
+    let tenant = Tenant::tiny().await;
+    let users = tenant.sim.expected().users;
+    let (one, two) = (&users[0], &users[1]);
+    let paths = async |selection: Selection| -> Vec<String> {
+        tenant.discover(&selection).await.collections.iter().map(|c| c.path().to_owned()).collect()
+    };
+    let both = |upn: &str| vec![format!("users/{upn}/Mail"), format!("users/{upn}/OneDrive")];
+    assert_eq!(paths(selection(&[&one.upn])).await, both(&one.upn));
+    assert_eq!(paths(selection(&[&two.id, &two.upn])).await, both(&two.upn), "by id; each once");
+    let glob = format!("{}*", one.upn.split('@').next().unwrap().to_uppercase());
+    assert_eq!(paths(selection(&[&glob])).await, both(&one.upn));
+    let mut less = selection(&["*"]);
+    less.exclude = vec![one.upn.clone()];
+    less.onedrive = false;
+    let less = paths(less).await;
+    assert!(!less.iter().any(|p| p.contains(&one.upn) || p.ends_with("OneDrive")) && less.len() > 1);
+}
+
+#[tokio::test]
+async fn a_named_user_who_does_not_exist_is_told_and_stops_nobody() {
+    let tenant = Tenant::tiny().await;
+    let upn = tenant.sim.expected().users[0].upn.clone();
+    for users in [vec!["nobody@contoso.com", &upn], vec!["nobody@contoso.com", &upn, "zz*"]] {
+        let found = tenant.discover(&selection(&users)).await;
+        let unknown: Vec<_> =
+            found.coverage.iter().filter(|c| matches!(c.state, CoverageState::NoSuchUser(_))).collect();
+        assert_eq!(unknown.len(), 1);
+        assert_eq!((unknown[0].user.as_str(), unknown[0].workload), ("nobody@contoso.com", None));
+        assert_eq!(found.collections.len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_whole_idle_run_keeps_to_its_requests() {
+    let tenant = Tenant::tiny().await;
+    let user = tenant.sim.expected().users[1].clone();
+    let mut states = Vec::new();
+    for first in [true, false] {
+        tenant.sim.clear_stats();
+        let found = tenant.discover(&selection(&[&user.upn])).await;
+        if first {
+            states = vec![crate::m365::testing::State::default(); found.collections.len()];
+        }
+        for (collection, state) in found.collections.iter().zip(&mut states) {
+            state.run(&**collection).await.unwrap();
+        }
+    }
+    let folders = user.mailbox.unwrap().folders.iter().filter(|f| !f.recoverable && !f.search).count() as u64;
+    // The user, the inbox, the drives; the folders, each folder; the drive.
+    assert_eq!(tenant.sim.stats().requests, 3 + 1 + folders + 1);
+    assert_eq!(states.len(), 2);
+}

@@ -1,0 +1,210 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Tenant, steady, user_of};
+use crate::format::record::{ItemKind, StreamRole};
+use crate::m365::Collection;
+use crate::m365::testing::State;
+use crate::sim::{ExpectedDrive, FaultKind, ItemKind as Kind, SimOptions};
+
+fn truth(tenant: &Tenant, drive: &dyn Collection) -> ExpectedDrive {
+    tenant.sim.expected().user(&user_of(drive)).unwrap().drive.clone().unwrap()
+}
+
+/// Compares what a backup keeps with the tenant's truth: the tree by paths, times, and every byte.
+fn assert_equal(state: &State, truth: &ExpectedDrive) {
+    let expected: BTreeMap<String, _> = truth.items.iter().map(|i| (format!("{}#{}", i.path, i.id), i)).collect();
+    let kept = state.paths();
+    assert_eq!(kept.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+    assert!(expected.len() > 10);
+    for (path, item) in expected {
+        let record = &kept[&path].record;
+        let kind = match item.kind {
+            Kind::Folder => ItemKind::Folder,
+            Kind::Notebook => ItemKind::Package,
+            Kind::File => ItemKind::File,
+        };
+        assert_eq!(record.kind, kind, "{path}");
+        assert_eq!(record.created_us, Some(item.created * 1_000_000), "{path}");
+        assert_eq!(record.modified_us, Some(item.modified * 1_000_000), "{path}");
+        let contents = kept[&path].streams.get(&StreamRole::Content);
+        match &item.content {
+            Some(bytes) if !item.malware => {
+                assert_eq!(contents.map(|c| c.as_ref()), Some(bytes.bytes().as_slice()), "{path}");
+                assert_eq!(record.size_bytes, bytes.len());
+            }
+            _ => assert_eq!(contents, None, "{path}"),
+        }
+        let told = String::from_utf8_lossy(&kept[&path].streams[&StreamRole::Properties]);
+        assert!(!told.contains("downloadUrl"), "{told}");
+    }
+}
+
+/// The files whose bytes are new or other than before.
+fn changed_contents(before: &ExpectedDrive, now: &ExpectedDrive) -> BTreeSet<String> {
+    let before: BTreeMap<&str, _> = before.items.iter().map(|i| (i.id.as_str(), &i.content)).collect();
+    let files = now.items.iter().filter(|i| i.kind == Kind::File && !i.malware);
+    files.filter(|i| before.get(i.id.as_str()) != Some(&&i.content)).map(|i| i.id.clone()).collect()
+}
+
+fn ids(fetched: &[String]) -> BTreeSet<String> {
+    fetched.iter().cloned().collect()
+}
+
+#[tokio::test]
+async fn every_day_equals_the_drive_and_only_new_contents_are_fetched() {
+    let tenant = Tenant::start(SimOptions::tiny()).await;
+    let drives = tenant.collections("/onedrive/").await;
+    assert!(drives.len() >= 2);
+    let mut states = vec![State::default(); drives.len()];
+    let mut before: Vec<Option<ExpectedDrive>> = vec![None; drives.len()];
+    for day in 0..9 {
+        for ((drive, state), before) in drives.iter().zip(&mut states).zip(&mut before) {
+            if tenant.sim.expected().user(&user_of(&**drive)).is_none() {
+                continue;
+            }
+            let run = state.run(&**drive).await.unwrap();
+            let now = truth(&tenant, &**drive);
+            assert_equal(state, &now);
+            if let Some(before) = before.as_ref() {
+                assert_eq!(ids(&run.fetched), changed_contents(before, &now), "day {day}");
+                assert_eq!(run.fetched.len(), ids(&run.fetched).len(), "each once");
+            }
+            *before = Some(now);
+        }
+        tenant.sim.advance_day();
+    }
+    assert_eq!(tenant.sim.stats().token_leaks, 0);
+}
+
+#[tokio::test]
+async fn an_idle_drive_costs_one_request() {
+    let tenant = Tenant::tiny().await;
+    // The second drive holds no malware, which would be asked about again.
+    let drive = tenant.collections("/onedrive/").await.remove(1);
+    let mut state = State::default();
+    state.run(&*drive).await.unwrap();
+    assert_eq!(state.gaps, []);
+    tenant.sim.clear_stats();
+    let run = state.run(&*drive).await.unwrap();
+    assert_eq!(run.changes, []);
+    assert_eq!(tenant.sim.stats().requests, 1);
+}
+
+#[tokio::test]
+async fn malware_is_a_gap_with_its_facts_kept() {
+    let tenant = Tenant::tiny().await;
+    let drive = tenant.collections("/onedrive/").await.remove(0);
+    let mut state = State::default();
+    for run in 1..4 {
+        let fetched = state.run(&*drive).await.unwrap().fetched;
+        assert_eq!(state.gaps.len(), 1);
+        let gap = &state.gaps[0];
+        assert_eq!((gap.reason.as_str(), gap.name.as_str(), gap.since_us), ("malware", "Invoice.pdf.exe", run));
+        assert_eq!(state.items[&gap.id].record.name, gap.name);
+        assert!(!fetched.contains(&gap.id), "Microsoft does not hand it out");
+    }
+}
+
+#[tokio::test]
+async fn after_expired_tokens_no_content_is_fetched_that_did_not_change() {
+    let tenant = Tenant::tiny().await;
+    let drive = tenant.collections("/onedrive/").await.remove(1);
+    let mut state = State::default();
+    state.run(&*drive).await.unwrap();
+    tenant.sim.expire_drive_deltas();
+    let run = state.run(&*drive).await.unwrap();
+    assert!(run.resynced && run.changes.is_empty(), "{:?}", run.changes);
+    for day in 0..4 {
+        let before = truth(&tenant, &*drive);
+        tenant.sim.expire_drive_deltas();
+        tenant.sim.advance_day();
+        let run = state.run(&*drive).await.unwrap();
+        let now = truth(&tenant, &*drive);
+        assert!(run.resynced);
+        assert_equal(&state, &now);
+        assert_eq!(ids(&run.fetched), changed_contents(&before, &now), "day {day}");
+    }
+}
+
+#[tokio::test]
+async fn an_enumeration_that_breaks_off_leaves_nothing_behind() {
+    let tenant = Tenant::tiny().await;
+    let drive = tenant.collections("/onedrive/").await.remove(1);
+    let mut state = State::default();
+    for _ in 0..5 {
+        tenant.inject(FaultKind::Gone, "root/delta", 0.4);
+        // A reading that fails twice ends with an error, and what it left is settled by the next.
+        let _ = state.run(&*drive).await;
+        tenant.sim.clear_faults();
+        state.run(&*drive).await.unwrap();
+        assert_equal(&state, &truth(&tenant, &*drive));
+        tenant.sim.advance_day();
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_differ_from_their_hash_are_kept_with_a_gap_and_read_twice_only() {
+    let tenant = Tenant::tiny().await;
+    let drive = tenant.collections("/onedrive/").await.remove(1);
+    tenant.inject(FaultKind::WrongHash, "", 0.4);
+    let mut state = State::default();
+    state.run(&*drive).await.unwrap();
+    let gaps = state.gaps.clone();
+    assert!(gaps.len() > 1 && gaps.iter().all(|g| g.reason == "hash-differs"), "{gaps:?}");
+    assert_equal(&state, &truth(&tenant, &*drive));
+    let run = state.run(&*drive).await.unwrap();
+    assert_eq!(run.fetched, Vec::<String>::new());
+    assert_eq!(state.gaps.len(), gaps.len(), "the gap stays as long as the contents do");
+    tenant.sim.clear_faults();
+    tenant.sim.expire_drive_deltas();
+    state.run(&*drive).await.unwrap();
+    assert_eq!(state.gaps, [], "the hash is right now, and the contents came again");
+    assert_equal(&state, &truth(&tenant, &*drive));
+}
+
+#[tokio::test]
+async fn a_vanished_file_is_not_in_the_snapshot() {
+    let tenant = Tenant::tiny().await;
+    let drive = tenant.collections("/onedrive/").await.remove(1);
+    tenant.inject(FaultKind::Vanish, "", 0.5);
+    // The vanished are met where a fresh URL is asked for.
+    tenant.inject(FaultKind::UrlExpired, "", 0.5);
+    let mut state = State::default();
+    let run = state.run(&*drive).await.unwrap();
+    assert!(state.gaps.iter().all(|gap| gap.reason == "access-denied"), "{:?}", state.gaps);
+    let files = state.items.values().filter(|i| i.record.kind == ItemKind::File).count();
+    assert!(files < run.fetched.len() && files > 0);
+}
+
+#[tokio::test]
+async fn faults_of_the_network_and_expired_urls_change_nothing() {
+    let tenant = Tenant::start(steady(7)).await;
+    let drive = tenant.collections("/onedrive/").await.remove(1);
+    tenant.stormy();
+    tenant.inject(FaultKind::UrlExpired, "", 0.2);
+    let mut state = State::default();
+    for _ in 0..4 {
+        state.run(&*drive).await.unwrap();
+        assert_eq!(state.gaps, []);
+        assert_equal(&state, &truth(&tenant, &*drive));
+        tenant.sim.advance_day();
+    }
+    assert!(tenant.sim.stats().faults > 10);
+    assert_eq!(tenant.sim.stats().token_leaks, 0);
+}
+
+#[tokio::test]
+async fn a_reading_that_broke_off_is_made_whole_by_the_next() {
+    let tenant = Tenant::tiny().await;
+    let drive = tenant.collections("/onedrive/").await.remove(1);
+    for most in [3, 15] {
+        let mut state = State::default();
+        for _ in 0..3 {
+            state.run_part(&*drive, most).await.unwrap();
+            tenant.sim.advance_day();
+            state.run(&*drive).await.unwrap();
+            assert_equal(&state, &truth(&tenant, &*drive));
+            tenant.sim.advance_day();
+        }
+    }
+}

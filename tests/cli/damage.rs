@@ -1,0 +1,77 @@
+//! A damaged repository: the damaged file is named, the rest still reads, and what can be repaired is.
+
+use std::path::Path;
+
+use crate::support::Place;
+
+fn flip(path: &Path) {
+    let mut bytes = std::fs::read(path).expect("it reads");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    replace(path, &bytes);
+}
+
+fn replace(path: &Path, bytes: &[u8]) {
+    std::fs::remove_file(path).expect("it goes");
+    std::fs::write(path, bytes).expect("it writes");
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().expect("a name").to_string_lossy().into_owned()
+}
+
+#[test]
+fn a_damaged_pack_is_named_by_check_and_fails_it() {
+    let place = Place::with_snapshots(1);
+    let packs = place.stored("packs");
+    let pack = packs.iter().max_by_key(|path| std::fs::metadata(path).map_or(0, |m| m.len())).expect("a pack");
+    flip(pack);
+    let done = place.run(&["check", "--read-data"]);
+    done.fails(1, &["Check found", "Hint: "]);
+    assert!(done.out.contains(&name(pack)), "{}", done.out);
+    std::fs::remove_file(pack).expect("it goes");
+    let done = place.run(&["check"]);
+    assert_eq!(done.code, 1);
+    assert!(done.out.contains(&name(pack)) && done.out.contains("is missing"), "{}", done.out);
+}
+
+#[test]
+fn a_damaged_index_is_named_and_repaired() {
+    let place = Place::with_snapshots(2);
+    let before = place.run(&["ls", "-R", "latest"]).out;
+    let index = place.stored("index").into_iter().next().expect("an index file");
+    flip(&index);
+    place.run(&["ls", "latest", "--no-cache"]).fails(1, &["Index file", &name(&index), "damaged", "repair index"]);
+    let done = place.run(&["repair", "index", "--no-cache"]);
+    assert_eq!(done.code, 0, "{}", done.err);
+    assert!(done.out.contains(&name(&index)), "{}", done.out);
+    assert_eq!(place.run(&["check", "--read-data", "--no-cache"]).code, 0);
+    assert_eq!(place.run(&["ls", "-R", "latest", "--no-cache"]).out, before);
+}
+
+#[test]
+fn a_damaged_snapshot_is_named_and_the_others_read() {
+    let place = Place::with_snapshots(2);
+    let ids = place.snapshots();
+    let damaged = place.stored("snapshots").into_iter().find(|path| name(path) == ids[0]).expect("its file");
+    flip(&damaged);
+    let done = place.run(&["snapshots", "--no-cache"]);
+    done.fails(3, &[&ids[0], "cannot be read"]);
+    assert!(done.out.contains(&ids[1][..8]), "{}", done.out);
+    assert_eq!(place.run(&["ls", "-R", "latest", "--no-cache"]).code, 0);
+    place.run(&["prune", "--no-cache"]).fails(1, &[&ids[0], "nothing is pruned"]);
+    let done = place.run(&["check", "--no-cache"]);
+    assert_eq!(done.code, 1);
+    assert!(done.out.contains(&ids[0]), "{}", done.out);
+}
+
+#[test]
+fn a_repository_of_a_newer_version_is_refused_by_name() {
+    let place = Place::with_snapshots(1);
+    let config = place.path("repository/config");
+    let mut bytes = std::fs::read(&config).expect("it reads");
+    // The magic is followed by the version.
+    bytes[4] = bytes[4].wrapping_add(1);
+    replace(&config, &bytes);
+    place.run(&["snapshots"]).fails(1, &["version"]);
+}

@@ -1,0 +1,13 @@
+//! The program as its users meet it: exit codes, messages, JSON, and what the demonstration shows.
+//!
+//! The tenant is simulated in this process; the program runs as a process of its own.
+
+mod bad_input;
+mod damage;
+mod demo;
+mod export;
+mod help;
+mod interrupt;
+mod json;
+mod keys;
+mod support;
