@@ -286,7 +286,8 @@ impl Storage for OpendalStorage {
             match lister.try_next().await {
                 Ok(Some(entry)) if !entry.metadata().is_file() || !path::is_file(entry.path()) => {}
                 Ok(Some(entry)) => {
-                    entries.push(Entry { path: entry.path().to_owned(), size_bytes: entry.metadata().content_length() })
+                    entries
+                        .push(Entry { path: entry.path().to_owned(), size_bytes: entry.metadata().content_length() });
                 }
                 Ok(None) => return Ok(entries),
                 Err(e) if e.kind() == opendal::ErrorKind::NotFound && entries.is_empty() => return Ok(entries),
@@ -329,7 +330,7 @@ mod tests {
         for piece_bytes in [1, 2, 3, 7, 10, 11, usize::MAX] {
             let cut = pieces(&data, piece_bytes);
             assert!(cut.iter().all(|piece| (1..=piece_bytes).contains(&piece.len())));
-            let joined: Vec<u8> = cut.iter().flat_map(|piece| piece.to_vec()).collect();
+            let joined: Vec<u8> = cut.iter().flat_map(Buffer::to_vec).collect();
             assert_eq!(joined, b"abcdefghij");
         }
         let one = pieces(&data[1..2], 100);

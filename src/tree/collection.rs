@@ -306,16 +306,16 @@ impl<'a> CollectionEditor<'a> {
     }
 
     fn note(&mut self, id: String, change: Option<Pending>) {
-        self.pending_bytes += size_of_change(&id, &change);
+        self.pending_bytes += size_of_change(&id, change.as_ref());
         if let Some(replaced) = self.pending.insert(id.clone(), change) {
-            self.pending_bytes -= size_of_change(&id, &replaced);
+            self.pending_bytes -= size_of_change(&id, replaced.as_ref());
         }
     }
 }
 
-fn size_of_change(id: &str, change: &Option<Pending>) -> usize {
+fn size_of_change(id: &str, change: Option<&Pending>) -> usize {
     const OVERHEAD: usize = 100;
-    OVERHEAD + id.len() + change.as_ref().map_or(0, |new| new.children_key.len() + new.value.len())
+    OVERHEAD + id.len() + change.map_or(0, |new| new.children_key.len() + new.value.len())
 }
 
 #[cfg(test)]
