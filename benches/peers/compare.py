@@ -13,7 +13,7 @@ the repository holds afterwards. `--mail` feeds the files to Tenantvault as mess
 import argparse, hashlib, json, os, shutil, statistics, subprocess, sys, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-TV = os.path.join(HERE, "..", "..", "target", "release", "examples", "tv-bench")
+TV = os.environ.get("TV_BENCH") or os.path.join(HERE, "..", "..", "target", "release", "examples", "tv-bench")
 
 TOOLS = {
     "tenantvault": dict(

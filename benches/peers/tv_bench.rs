@@ -33,9 +33,6 @@ use tenantvault::snapshot::store;
 use tenantvault::storage::StorageOptions;
 use tenantvault::tree::collection::{CollectionReader, CollectionRoots};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Files read at once when restoring.
 const RESTORES_AT_ONCE: usize = 4;
 /// What is read of a large file at once, in bytes.
@@ -56,9 +53,9 @@ fn io(path: &Path, e: std::io::Error) -> Error {
 fn text(path: &Path) -> String {
     path.as_os_str().as_bytes().iter().fold(String::new(), |mut out, b| {
         if b.is_ascii() && *b != b'%' {
-            out.push(char::from(*b))
+            out.push(char::from(*b));
         } else {
-            out.push_str(&format!("%{b:02x}"))
+            out.push_str(&format!("%{b:02x}"));
         }
         out
     })
@@ -319,6 +316,7 @@ async fn work(arguments: &[String]) -> Result<()> {
 
 #[tokio::main]
 async fn main() {
+    tenantvault::cli::keep_memory_small();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let Err(e) = work(&arguments).await {
         eprintln!("{}", e.chain());

@@ -21,9 +21,6 @@ use tenantvault::snapshot::policy::Policy;
 use tenantvault::snapshot::set::{Selection, SetDefinition, SetOptions, TenantRef, Workload};
 use tenantvault::storage::StorageOptions;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn now_us() -> i64 {
     jiff::Timestamp::now().as_microsecond()
 }
@@ -170,6 +167,7 @@ async fn budget(place: &str) -> Result<()> {
 
 #[tokio::main]
 async fn main() {
+    tenantvault::cli::keep_memory_small();
     let place = std::env::var("TV_REPO").unwrap_or_else(|_| {
         let folder = std::env::temp_dir().join(format!("tv-tenant-{}", std::process::id()));
         folder.to_string_lossy().into_owned()

@@ -64,12 +64,12 @@ pub async fn export(
         running: FuturesUnordered::new(),
         report: ExportReport::default(),
     };
-    if let Place::Item(_, record, path) = place {
-        if !record.kind.is_container() {
-            let name = FolderNames::new().allocate(path.rsplit('/').next().unwrap_or_default());
-            exporter.file((**record).clone(), target.join(name), path.clone()).await?;
-            return exporter.finish().await;
-        }
+    if let Place::Item(_, record, path) = place
+        && !record.kind.is_container()
+    {
+        let name = FolderNames::new().allocate(path.rsplit('/').next().unwrap_or_default());
+        exporter.file((**record).clone(), target.join(name), path.clone()).await?;
+        return exporter.finish().await;
     }
     // Folders still to do. A folder's names are given out before what lies in it, so that the same snapshot always gives the same names.
     let mut open: Vec<(Place, PathBuf, String)> = vec![(place.clone(), target.to_owned(), title(place))];

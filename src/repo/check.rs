@@ -86,7 +86,7 @@ impl Repository {
                 // Written since the packs were listed.
                 None if self.storage.stat(&pack_path(&indexed.id)).await.is_ok() => {}
                 None => {
-                    findings.push(pack_error(indexed.id, "is missing: what lies in it is lost unless a copy has it"))
+                    findings.push(pack_error(indexed.id, "is missing: what lies in it is lost unless a copy has it"));
                 }
                 Some(size) if *size != indexed.size_bytes => {
                     let text = format!("has {size} bytes, the index expects {}", indexed.size_bytes);

@@ -113,10 +113,10 @@ impl Repository {
     pub async fn get_document<T: bincode::Decode<()>>(&self, kind: DocumentKind, name: &DocumentName) -> Result<T> {
         let what = format!("{} {}", kind.noun(), hex(&name.id));
         let file_name = hex(&name.id);
-        if let Some(bytes) = self.cache.as_ref().and_then(|c| c.read_document(&file_name)) {
-            if crypto::hash_buffers([&bytes[..]]) == name.id {
-                return open_document(&what, &self.keys, kind.file_kind(), &bytes);
-            }
+        if let Some(bytes) = self.cache.as_ref().and_then(|c| c.read_document(&file_name))
+            && crypto::hash_buffers([&bytes[..]]) == name.id
+        {
+            return open_document(&what, &self.keys, kind.file_kind(), &bytes);
         }
         let bytes = self.storage.get(&name.path(kind), DOCUMENT_FILE_LIMIT).await?;
         if crypto::hash_buffers([&bytes[..]]) != name.id {

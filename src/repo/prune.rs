@@ -169,9 +169,9 @@ impl PrunePlan {
     fn retire_unless(&mut self, id: PackId, marked_us: i64) -> bool {
         let due = self.now_us.saturating_sub(marked_us) >= self.grace_us;
         if due {
-            self.delete.push(id)
+            self.delete.push(id);
         } else {
-            self.waiting.push(id)
+            self.waiting.push(id);
         }
         due
     }
@@ -359,10 +359,10 @@ fn rewritten(index: &crate::repo::Index, gone: &HashSet<PackId>, new_packs: &[Fi
         index.packs().filter(|p| !gone.contains(&p.id)).map(|p| (p.id, (p.clone(), Vec::new()))).collect();
     let mut seen = HashSet::new();
     for (pack, blob) in index.blobs() {
-        if let Some((_, blobs)) = by_pack.get_mut(&pack.id) {
-            if seen.insert((pack.id, blob.offset)) {
-                blobs.push(blob);
-            }
+        if let Some((_, blobs)) = by_pack.get_mut(&pack.id)
+            && seen.insert((pack.id, blob.offset))
+        {
+            blobs.push(blob);
         }
     }
     let mut all: Vec<(IndexedPack, Vec<IndexedBlob>)> = by_pack.into_values().collect();

@@ -30,6 +30,15 @@ impl Repository {
         if let Some(bytes) = self.blobs.lock().ok().and_then(|mut c| c.get(id)) {
             return Ok(bytes);
         }
+        // Many items lie in one segment: whoever comes while it is being read waits for it instead of reading it too.
+        let gate = self.gates.get(usize::from(id.0[0]) % self.gates.len().max(1));
+        let _alone = match gate {
+            Some(gate) => Some(gate.lock().await),
+            None => None,
+        };
+        if let Some(bytes) = self.blobs.lock().ok().and_then(|mut c| c.get(id)) {
+            return Ok(bytes);
+        }
         let first = match self.read_anywhere(kind, id).await {
             Err(e) if is_loss(&e) => e,
             other => return other,
@@ -81,10 +90,10 @@ impl Repository {
         let what = format!("Blob {} in pack {}", blob.id.short(), pack.id);
         let key = self.blob_key(pack, blob)?;
         let damaged = |e: Error| if e.kind() == ErrorKind::Corrupt { e.with_hint("run check --read-data") } else { e };
-        if pack.kind == BlobKind::Tree {
-            if let Some(plain) = self.read_cached_tree(pack, blob, &key, &what).await? {
-                return Ok(plain);
-            }
+        if pack.kind == BlobKind::Tree
+            && let Some(plain) = self.read_cached_tree(pack, blob, &key, &what).await?
+        {
+            return Ok(plain);
         }
         let path = pack_path(&pack.id);
         let ciphertext = self.storage.get_range(&path, u64::from(blob.offset), u64::from(blob.stored_bytes)).await?;

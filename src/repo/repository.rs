@@ -45,6 +45,8 @@ pub struct Repository {
     pub(super) slot: Mutex<KeyId>,
     pub(super) index: RwLock<Arc<Index>>,
     /// Held while the index is loaded anew.
+    /// One for every 64th blob: readers of one blob wait for each other.
+    pub(super) gates: Vec<tokio::sync::Mutex<()>>,
     pub(super) reloading: tokio::sync::Mutex<()>,
     /// The index was read past the local cache once, for the cache seemed damaged.
     pub(super) distrusted: AtomicBool,
@@ -124,6 +126,7 @@ impl Repository {
             config,
             cache,
             slot: Mutex::new(slot),
+            gates: (0..64).map(|_| tokio::sync::Mutex::new(())).collect(),
             reloading: tokio::sync::Mutex::new(()),
             distrusted: AtomicBool::new(false),
             index: RwLock::new(Arc::new(Index::default())),

@@ -249,9 +249,9 @@ impl Inner {
         counts.new_bytes.fetch_add(plain.len() as u64, Ordering::Relaxed);
         let stored = self.append(kind, id, plain, queue);
         if stored.is_ok() {
-            promise.keep()
+            promise.keep();
         } else {
-            promise.break_with(&stored)
+            promise.break_with(&stored);
         }
         stored.map(|()| id)
     }

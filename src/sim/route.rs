@@ -88,7 +88,7 @@ fn user_route(app: &App, all: &[&str], names: &[&str], request: &Request) -> Ans
             let user = mail_user()?;
             made("/users/{id}/mailboxSettings", Charge::Mailbox(user), SETTINGS, user, &[])
         }
-        ["mailfolders", ..] | ["messages", ..] => mail_route(mail_user()?, &all[1..], &names[1..]),
+        ["mailfolders" | "messages", ..] => mail_route(mail_user()?, &all[1..], &names[1..]),
         ["drive", ..] => {
             let user = user("ResourceNotFound", "Resource could not be discovered.")?;
             drive_route(user, &all[2..], &names[2..], request)

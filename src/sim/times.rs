@@ -30,7 +30,7 @@ pub(super) fn ical(seconds: i64) -> String {
 
 /// Reads a time as Graph's filters have it.
 pub(super) fn parse(text: &str) -> Option<i64> {
-    text.parse::<Timestamp>().ok().map(|t| t.as_second())
+    text.parse::<Timestamp>().ok().map(jiff::Timestamp::as_second)
 }
 
 #[cfg(test)]

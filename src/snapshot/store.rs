@@ -50,7 +50,7 @@ pub async fn list(repo: &Repository) -> Result<Listing> {
             // Forgotten since it was listed.
             Err(e) if e.kind() == ErrorKind::NotFound => {}
             Err(e) if matches!(e.kind(), ErrorKind::Corrupt | ErrorKind::UnsupportedVersion) => {
-                listing.broken.push((id, e))
+                listing.broken.push((id, e));
             }
             Err(e) => return Err(e),
         }

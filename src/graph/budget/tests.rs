@@ -71,9 +71,9 @@ impl Service {
             }
         };
         if fine {
-            self.allowed += 1
+            self.allowed += 1;
         } else {
-            self.refused += 1
+            self.refused += 1;
         }
         fine
     }

@@ -29,7 +29,7 @@ fn assert_equal(state: &State, truth: &ExpectedDrive) {
         let contents = kept[&path].streams.get(&StreamRole::Content);
         match &item.content {
             Some(bytes) if !item.malware => {
-                assert_eq!(contents.map(|c| c.as_ref()), Some(bytes.bytes().as_slice()), "{path}");
+                assert_eq!(contents.map(std::convert::AsRef::as_ref), Some(bytes.bytes().as_slice()), "{path}");
                 assert_eq!(record.size_bytes, bytes.len());
             }
             _ => assert_eq!(contents, None, "{path}"),

@@ -56,7 +56,7 @@ pub(super) async fn read_collection(
     previous_gaps: Vec<Gap>,
 ) -> Result<Outcome> {
     shared.monitor.phase(&format!("Reading {}", source.path()));
-    let before = previous.as_ref().map(|p| roots(p)).unwrap_or_default();
+    let before = previous.as_ref().map(roots).unwrap_or_default();
     let nodes = WriterNodes(shared.writer.clone());
     let known = KnownRecords { nodes: RepoNodes(shared.writer.repository().clone()), roots: before };
     let retry: Vec<String> = previous_gaps.iter().filter(|g| !g.id.is_empty()).map(|g| g.id.clone()).collect();

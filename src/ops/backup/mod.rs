@@ -125,10 +125,7 @@ fn selection(set: &SetDefinition) -> Selection {
         exclude: globs(Effect::Exclude),
         mail: set.selection.reads(Workload::Mail),
         onedrive: set.selection.reads(Workload::OneDrive),
-        mail_options: crate::m365::mail::MailOptions {
-            recoverable_items: set.options.recoverable_items,
-            ..Default::default()
-        },
+        mail_options: crate::m365::mail::MailOptions { recoverable_items: set.options.recoverable_items },
     }
 }
 
