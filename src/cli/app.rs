@@ -56,7 +56,9 @@ impl App {
         let places = self.config_places();
         let config = places.find()?.map(|path| Config::load(&path)).transpose()?;
         for warning in config.iter().flat_map(Config::warnings) {
-            self.screen.note(format!("Warning: {}\nHint: {}", warning.text, warning.hint));
+            if !self.screen.quiet {
+                self.screen.warn(format!("{}\nHint: {}", warning.text, warning.hint));
+            }
         }
         Ok(self.config.get_or_init(|| config).as_ref())
     }
@@ -169,20 +171,14 @@ impl App {
     /// # Errors
     /// As [`Self::open`].
     pub(crate) async fn open_at(&self, place: &Place) -> Result<Arc<Repository>> {
-        let repo = self.open_for_repair_at(place).await?;
-        repo.reload_index().await?;
+        let repo = self.unlock(place).await?;
+        for damaged in repo.index().damaged() {
+            self.screen.warn(format!("{}. repair index makes it anew from the packs", damaged.text));
+        }
         Ok(repo)
     }
 
-    /// As [`Self::open`], but a damaged index is no hindrance: none is loaded.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    pub(crate) async fn open_for_repair(&self) -> Result<Arc<Repository>> {
-        self.open_for_repair_at(&self.place(None)?).await
-    }
-
-    async fn open_for_repair_at(&self, place: &Place) -> Result<Arc<Repository>> {
+    async fn unlock(&self, place: &Place) -> Result<Arc<Repository>> {
         let storage = self.storage(place)?;
         if let Some(passphrase) = passphrase::given(self, place)? {
             return Repository::open(storage, &passphrase, self.cache_root()).await;
@@ -214,7 +210,7 @@ impl App {
     pub(crate) async fn snapshots(&self, repo: &Repository) -> Result<Listing> {
         let listing = store::list(repo).await?;
         for (id, e) in &listing.broken {
-            self.screen.note(format!("Warning: snapshot {id} cannot be read: {}", e.chain()));
+            self.screen.warn(format!("Snapshot {id} cannot be read: {}", e.chain()));
         }
         Ok(listing)
     }

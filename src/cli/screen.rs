@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::tz::TimeZone;
 use serde::Serialize;
+use serde_json::json;
 
 use crate::cli::output::{self, Column};
 use crate::error::{Error, Result};
@@ -153,6 +154,20 @@ impl Screen {
             // There is nobody to tell if stderr is gone.
             let _ = writeln!(std::io::stderr(), "{}", text.as_ref());
         }
+    }
+
+    /// Warns on stderr, whatever the options: of what is wrong and does not end the command.
+    pub(crate) fn warn(&self, text: impl AsRef<str>) {
+        let text = text.as_ref();
+        // There is nobody to tell if stderr is gone.
+        let _ = if self.json {
+            let message = json!({ "message": text });
+            output::write_json(&mut std::io::stderr(), "warning", &message)
+        } else if self.captured {
+            self.line(format!("Warning: {text}"))
+        } else {
+            writeln!(std::io::stderr(), "Warning: {text}").map_err(cannot_write)
+        };
     }
 
     /// Hands out what was printed so far.

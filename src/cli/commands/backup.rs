@@ -184,8 +184,7 @@ fn show_gaps(app: &App, report: &BackupReport) -> Result<()> {
     let screen = &app.screen;
     for found in &report.coverage {
         if let CoverageState::NoSuchUser(text) = &found.state {
-            screen.note(format!("Warning: {text}"));
-            screen.record("warning", &json!({"user": found.user, "message": text}))?;
+            screen.warn(text);
         }
     }
     if report.gaps.is_empty() {

@@ -134,7 +134,7 @@ impl Demo<'_> {
         let inbox = format!("users/{user}/Mail/Inbox");
         let listed = self.step("Look around", &format!("ls latest:{inbox}")).await?;
         let easy = |line: &&str| line.ends_with(".eml") && !line.contains(['\'', '\\']);
-        let message = listed.lines().find(easy).map(str::to_owned);
+        let message = listed.lines().filter(easy).min_by_key(|line| line.len()).map(str::to_owned);
         let message = message.ok_or_else(|| Error::internal("The demonstration's inbox is empty"))?;
         self.step("Read one mail", &format!("cat {}", quoted(&format!("latest:{inbox}/{message}")))).await?;
         self.step("Take a folder out", &format!("export latest:{inbox} restored")).await?;
@@ -153,7 +153,13 @@ impl Demo<'_> {
         self.number += 1;
         let screen = &self.app.screen;
         screen.line(format!("\n{}. {title}", self.number))?;
-        screen.line(format!("{INDENT}$ tenantvault {line}"))?;
+        let command = format!("{INDENT}$ tenantvault {line}");
+        match line.split_once(' ') {
+            Some((verb, rest)) if command.chars().count() > usize::from(WIDTH) => {
+                screen.line(format!("{INDENT}$ tenantvault {verb} \\\n{INDENT}{rest}"))?;
+            }
+            _ => screen.line(command)?,
+        }
         screen.flush()?;
         let text = self.result(line).await?;
         let lines: Vec<&str> = text.lines().collect();

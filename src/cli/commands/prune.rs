@@ -88,7 +88,7 @@ fn show(app: &App, plan: &PrunePlan, dry_run: bool) -> Result<()> {
     }
     if !plan.missing.is_empty() {
         let count = output::count(plan.missing.len() as u64, "blob", "blobs");
-        screen.note(format!("Warning: {count} that snapshots need are in no pack: prune would refuse. Run check"));
+        screen.warn(format!("{count} that snapshots need are in no pack: prune would refuse. Run check"));
     }
     screen.summary(&json!({
         "dry_run": dry_run,

@@ -30,7 +30,7 @@ enum What {
 /// Repairs.
 pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     let What::Index = args.what;
-    let repo = app.open_for_repair().await?;
+    let repo = app.open().await?;
     let monitor = app.progress(true);
     let result = repo.repair_index(&*monitor).await;
     monitor.finish();
