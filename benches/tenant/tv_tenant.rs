@@ -21,6 +21,9 @@ use tenantvault::snapshot::policy::Policy;
 use tenantvault::snapshot::set::{Selection, SetDefinition, SetOptions, TenantRef, Workload};
 use tenantvault::storage::StorageOptions;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn now_us() -> i64 {
     jiff::Timestamp::now().as_microsecond()
 }

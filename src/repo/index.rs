@@ -103,6 +103,24 @@ impl Index {
         self.tables.iter().flat_map(|t| t.iter().filter_map(move |b| Some((t.meta.packs.get(b.pack as usize)?, b))))
     }
 
+    /// How many bytes of ciphertext each pack lists.
+    pub(crate) fn blob_bytes(&self) -> HashMap<PackId, u64> {
+        let mut all = HashMap::new();
+        for table in &self.tables {
+            let mut sums = vec![0u64; table.meta.packs.len()];
+            for blob in table.iter() {
+                if let Some(sum) = sums.get_mut(blob.pack as usize) {
+                    *sum += u64::from(blob.stored_bytes);
+                }
+            }
+            // A pack may be listed twice, after a prune that was cut off: once counts.
+            for (pack, sum) in table.meta.packs.iter().zip(sums) {
+                all.entry(pack.id).or_insert(sum);
+            }
+        }
+        all
+    }
+
     /// The packs marked for deletion, with the time in microseconds since 1970 UTC.
     pub fn marks(&self) -> impl Iterator<Item = Mark> + '_ {
         self.marks.iter().map(|(&pack, &marked_us)| Mark { pack, marked_us })

@@ -87,12 +87,14 @@ struct Usage {
     pack: IndexedPack,
     used: Vec<IndexedBlob>,
     used_bytes: u64,
+    /// What all blobs of the pack take. The rest is its header, which is no waste.
+    blob_bytes: u64,
     marked_us: Option<i64>,
 }
 
 impl Usage {
     fn unused_bytes(&self) -> u64 {
-        self.pack.size_bytes.saturating_sub(self.used_bytes)
+        self.blob_bytes.saturating_sub(self.used_bytes)
     }
 }
 
@@ -183,8 +185,7 @@ impl PrunePlan {
         let (many_content, many_tree) = (many(BlobKind::Content), many(BlobKind::Tree));
         for usage in kept {
             let merge = small(&usage) && if usage.pack.kind == BlobKind::Tree { many_tree } else { many_content };
-            // A pack's header takes some bytes too: that alone is no reason.
-            let holes = unused > allowed && usage.unused_bytes() * 50 > usage.pack.size_bytes;
+            let holes = unused > allowed && usage.unused_bytes() > 0;
             if !(merge || holes) {
                 self.sizes.unused_kept += usage.unused_bytes();
                 continue;
@@ -323,11 +324,13 @@ fn usage(
     used: &HashSet<BlobId>,
 ) -> (Vec<Usage>, HashSet<BlobId>) {
     let marks: HashMap<PackId, i64> = index.marks().map(|m| (m.pack, m.marked_us)).collect();
+    let blob_bytes = index.blob_bytes();
     let mut usages: HashMap<PackId, Usage> = index
         .packs()
         .map(|p| {
             let marked_us = marks.get(&p.id).copied();
-            (p.id, Usage { pack: p.clone(), used: Vec::new(), used_bytes: 0, marked_us })
+            let blob_bytes = blob_bytes.get(&p.id).copied().unwrap_or_default();
+            (p.id, Usage { pack: p.clone(), used: Vec::new(), used_bytes: 0, blob_bytes, marked_us })
         })
         .collect();
     let mut claimed = HashSet::with_capacity(used.len());

@@ -286,7 +286,8 @@ impl Storage for OpendalStorage {
             match lister.try_next().await {
                 Ok(Some(entry)) if !entry.metadata().is_file() || !path::is_file(entry.path()) => {}
                 Ok(Some(entry)) => {
-                    entries.push(Entry { path: entry.path().to_owned(), size_bytes: entry.metadata().content_length() });
+                    entries
+                        .push(Entry { path: entry.path().to_owned(), size_bytes: entry.metadata().content_length() });
                 }
                 Ok(None) => return Ok(entries),
                 Err(e) if e.kind() == opendal::ErrorKind::NotFound && entries.is_empty() => return Ok(entries),

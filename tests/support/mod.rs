@@ -13,7 +13,8 @@ use tenantvault::format::id::{BlobId, SetId};
 use tenantvault::format::record::ExtentList;
 use tenantvault::monitor::Silent;
 use tenantvault::repo::{
-    ByteStream, DocumentKind, DocumentName, Finding, PruneOptions, PrunePlan, ReadData, Repository, Writer, WriterOptions,
+    ByteStream, DocumentKind, DocumentName, Finding, PruneOptions, PrunePlan, ReadData, Repository, Writer,
+    WriterOptions,
 };
 use tenantvault::storage::{Storage, StorageOptions, open};
 
@@ -86,10 +87,12 @@ pub fn source(bytes: Vec<u8>, read: usize) -> ByteStream {
 }
 
 pub async fn read_all(repo: &Arc<Repository>, list: &ExtentList) -> Result<Vec<u8>> {
-    repo.read_extents(list.clone()).try_fold(Vec::new(), |mut all, part| async move {
-        all.extend_from_slice(&part);
-        Ok(all)
-    }).await
+    repo.read_extents(list.clone())
+        .try_fold(Vec::new(), |mut all, part| async move {
+            all.extend_from_slice(&part);
+            Ok(all)
+        })
+        .await
 }
 
 pub fn writer(repo: &Arc<Repository>) -> Writer {
@@ -126,6 +129,8 @@ pub async fn save(writer: &Writer, doc: &Doc) -> Result<DocumentName> {
 
 /// One whole run.
 pub async fn back_up(repo: &Arc<Repository>, streams: &[Vec<u8>], trees: &[Vec<u8>]) -> Result<DocumentName> {
+    // A repository that is open for long looks at what others did meanwhile.
+    repo.reload_index().await?;
     let writer = writer(repo);
     let doc = match put(&writer, streams, trees).await {
         Ok(doc) => doc,
@@ -149,7 +154,7 @@ pub async fn add_used(repo: &Arc<Repository>, doc: &Doc, used: &mut HashSet<Blob
     Ok(())
 }
 
-pub async fn documents(repo: &Repository) -> Result<Vec<(DocumentName, Doc)>> {
+pub async fn documents(repo: &Arc<Repository>) -> Result<Vec<(DocumentName, Doc)>> {
     let mut all = Vec::new();
     for name in repo.list_documents(DocumentKind::Snapshot).await? {
         all.push((name, repo.get_document::<Doc>(DocumentKind::Snapshot, &name).await?));
@@ -174,12 +179,7 @@ pub async fn verify_doc(repo: &Arc<Repository>, doc: &Doc) -> Result<()> {
 
 /// Opens the repository anew and reads everything that every document names; gives how many documents there are.
 pub async fn verify(storage: &Arc<dyn Storage>) -> usize {
-    let repo = reopen(storage).await;
-    let all = documents(&repo).await.unwrap();
-    for (_, doc) in &all {
-        verify_doc(&repo, doc).await.unwrap();
-    }
-    all.len()
+    verify_in(&reopen(storage).await).await
 }
 
 pub async fn errors(repo: &Arc<Repository>) -> Vec<Finding> {
@@ -187,11 +187,19 @@ pub async fn errors(repo: &Arc<Repository>) -> Vec<Finding> {
     findings.into_iter().filter(|f| f.error).collect()
 }
 
-/// Everything reads, the packs are whole, and one more run works.
+async fn verify_in(repo: &Arc<Repository>) -> usize {
+    let all = documents(repo).await.unwrap();
+    for (_, doc) in &all {
+        verify_doc(repo, doc).await.unwrap();
+    }
+    all.len()
+}
+
+/// Everything reads, the packs are whole, and one more run works. Gives how many documents there were.
 pub async fn is_sound(storage: &Arc<dyn Storage>) -> usize {
     let repo = reopen(storage).await;
     assert_eq!(errors(&repo).await, []);
-    let count = verify(storage).await;
+    let count = verify_in(&repo).await;
     let salt = count as u64 + 1_000_000;
     back_up(&repo, &[noise(salt, 3000)], &[noise(salt + 1, 100)]).await.unwrap();
     assert_eq!(verify(storage).await, count + 1);
@@ -217,7 +225,7 @@ pub async fn prune(repo: &Arc<Repository>, options: &PruneOptions) -> Result<Pru
     Ok(plan)
 }
 
-pub async fn forget(repo: &Repository, name: &DocumentName) {
+pub async fn forget(repo: &Arc<Repository>, name: &DocumentName) {
     repo.delete_document(DocumentKind::Snapshot, name).await.unwrap();
 }
 

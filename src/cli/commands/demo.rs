@@ -143,7 +143,7 @@ impl Demo<'_> {
             self.step("What changed on the last day", &format!("diff {before} {last}")).await?;
         }
         self.step("Keep the last two snapshots", "forget --keep-last 2").await?;
-        self.step("Give the space back", "prune --grace 0").await?;
+        self.step("Give the space back", "prune --grace 0 --max-unused 0").await?;
         self.step("Verify every byte that is left", "check --read-data").await?;
         Ok(())
     }

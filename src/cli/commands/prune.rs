@@ -70,20 +70,17 @@ pub(crate) async fn prune(app: &App, repo: &Arc<Repository>, options: &Options, 
 fn show(app: &App, plan: &PrunePlan, dry_run: bool) -> Result<()> {
     let (screen, sizes) = (&app.screen, &plan.sizes);
     let packs = |count: usize| output::count(count as u64, "pack", "packs");
-    let would = if dry_run { "Would be " } else { "" };
+    let [copied, deleted] =
+        if dry_run { ["Would be copied together", "Would be deleted"] } else { ["Copied together", "Deleted"] };
     screen.report(format!("In use: {} of {}", output::size(sizes.used), output::size(sizes.total)))?;
     if plan.is_empty() && plan.waiting.is_empty() {
         screen.report("Nothing to prune")?;
     }
     if !plan.repack.is_empty() {
-        screen.report(format!(
-            "{would}copied together: {}, {}",
-            packs(plan.repack.len()),
-            output::size(sizes.repacked)
-        ))?;
+        screen.report(format!("{copied}: {}, {}", packs(plan.repack.len()), output::size(sizes.repacked)))?;
     }
     if !plan.delete.is_empty() {
-        screen.report(format!("{would}deleted: {}, {}", packs(plan.delete.len()), output::size(sizes.deleted)))?;
+        screen.report(format!("{deleted}: {}, {}", packs(plan.delete.len()), output::size(sizes.deleted)))?;
     }
     if !plan.waiting.is_empty() {
         let text = "waiting for their grace period, then a later prune deletes them";

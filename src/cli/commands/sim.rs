@@ -168,16 +168,12 @@ pub(crate) fn write_config(handle: &SimHandle, path: &Path) -> Result<()> {
     std::fs::write(path, text).map_err(failed(path))
 }
 
+/// The configuration of the tenant with a repository and a set; `secret` is the line that gives the app's secret.
 fn config_text(handle: &SimHandle, secret: &str) -> String {
+    let in_file = "client_secret_file = \"sim.secret\"";
     format!(
         "# A simulated tenant, and a repository beside this file.\n\
-         [tenants.sim]\n\
-         tenant_id = \"{}\"\n\
-         client_id = \"{}\"\n\
-         {secret}\n\
-         graph_url = \"{}\"\n\
-         login_url = \"{}\"\n\
-         \n\
+         {}\n\
          [destinations.local]\n\
          url = \"repository\"\n\
          password_file = \"repository.key\"\n\
@@ -190,9 +186,6 @@ fn config_text(handle: &SimHandle, secret: &str) -> String {
          keep-last = 3\n\
          keep-daily = 14\n\
          keep-monthly = 12\n",
-        handle.tenant_id(),
-        handle.client_id(),
-        handle.graph_url(),
-        handle.login_url(),
+        handle.config_toml("sim.secret").replace(in_file, secret),
     )
 }

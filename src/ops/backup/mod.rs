@@ -146,6 +146,8 @@ pub async fn run(
 ) -> Result<BackupReport> {
     let previous = previous_snapshot(repo, &options.set).await?;
     let before = Catalog::load(repo, previous.as_ref().map(|p| &p.file)).await?;
+    // What others did since the repository was opened: a prune, above all.
+    repo.reload_index().await?;
     let writer = Writer::new(repo.clone(), options.writer.clone());
     let shared = Shared {
         writer: writer.clone(),

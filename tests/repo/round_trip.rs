@@ -1,0 +1,364 @@
+//! What is written reads back, equal, once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use tenantvault::crypto::BlobKind;
+use tenantvault::error::{Error, ErrorKind};
+use tenantvault::format::id::BlobId;
+use tenantvault::format::record::{Extent, ExtentList};
+use tenantvault::repo::{Repository, Segmenter, Writer, WriterOptions};
+use tenantvault::storage::Storage;
+use tenantvault::storage::fault::{Call, Fault, FaultPlan, FaultStorage, Which};
+
+use crate::support::*;
+
+#[tokio::test]
+async fn streams_of_all_sizes_read_back() {
+    let (storage, repo) = init_tiny().await;
+    let lengths = [0, 1, 2, 511, 512, 513, 1023, 1024, 1025, 4095, 4096, 4097, 8192, 8193, 100_000];
+    let streams: Vec<Vec<u8>> = lengths.iter().map(|&n| noise(n as u64, n)).collect();
+    let mut compressible = b"the same line again and again\n".repeat(3000);
+    compressible.truncate(77_777);
+    let streams: Vec<Vec<u8>> = streams.into_iter().chain([compressible, vec![0; 50_000]]).collect();
+    back_up(&repo, &streams, &[Vec::new(), vec![7], noise(9, 100_000)]).await.unwrap();
+    assert_eq!(is_sound(&storage).await, 1);
+}
+
+#[tokio::test]
+async fn blobs_of_all_sizes_read_back() {
+    let (storage, repo) = init_tiny().await;
+    let writer = writer(&repo);
+    let mut ids = Vec::new();
+    for n in [0usize, 1, 15, 16, 17, 65_535, 65_536, 300_000] {
+        for kind in [BlobKind::Content, BlobKind::Tree] {
+            ids.push((kind, n, writer.put_blob(kind, noise(n as u64, n).into()).await.unwrap()));
+        }
+    }
+    writer.finish().await.unwrap();
+    let repo = reopen(&storage).await;
+    for (kind, n, id) in ids {
+        let other = if kind == BlobKind::Tree { BlobKind::Content } else { BlobKind::Tree };
+        assert_eq!(kind_of(repo.read_blob(other, &id).await), ErrorKind::NotFound, "the worlds are apart");
+        assert_eq!(repo.read_blob(kind, &id).await.unwrap(), noise(n as u64, n));
+    }
+}
+
+#[tokio::test]
+async fn megabytes_read_back_under_the_usual_settings() {
+    let storage = memory();
+    let repo = Repository::init(storage.clone(), &pass(), "x", T0, None).await.unwrap();
+    let data = noise(1, 18 << 20);
+    back_up(&repo, std::slice::from_ref(&data), &[]).await.unwrap();
+    assert_eq!(verify(&storage).await, 1);
+    assert!(files(&storage, "packs").await.len() >= 2);
+}
+
+#[tokio::test]
+async fn a_long_list_of_extents_goes_into_blobs() {
+    let (storage, repo) = init_tiny().await;
+    let name = back_up(&repo, &[noise(3, 600_000)], &[]).await.unwrap();
+    let (_, doc) = documents(&repo).await.unwrap().into_iter().find(|(n, _)| *n == name).unwrap();
+    assert_eq!(doc.0[0].1.depth, 1);
+    assert!(doc.0[0].1.list.len() <= 64);
+    assert_eq!(verify(&storage).await, 1);
+}
+
+#[tokio::test]
+async fn very_long_lists_nest_and_expand_in_order() {
+    let (storage, repo) = init_tiny().await;
+    let writer = writer(&repo);
+    let extents: Vec<Extent> =
+        (0..300_000u32).map(|n| Extent { blob: BlobId([n as u8; 32]), offset: n, length: n ^ 1 }).collect();
+    let list = writer.put_extents(extents.clone()).await.unwrap();
+    assert_eq!(list.depth, 2);
+    writer.finish().await.unwrap();
+    let repo = reopen(&storage).await;
+    let mut seen = Vec::new();
+    let mut lists = 0;
+    let mut visit = |e| {
+        seen.push(e);
+        Ok(())
+    };
+    repo.expand_extents(&list, &mut visit, &mut |_| lists += 1).await.unwrap();
+    assert_eq!(seen, extents);
+    assert_eq!(lists, 75);
+    let deep = ExtentList { depth: 6, list: Vec::new() };
+    let mut visit = |_| Ok(());
+    assert_eq!(kind_of(repo.expand_extents(&deep, &mut visit, &mut |_| {}).await), ErrorKind::Corrupt);
+}
+
+#[tokio::test]
+async fn an_extent_beyond_its_blob_is_an_error() {
+    let (_, repo) = init_tiny().await;
+    let writer = writer(&repo);
+    let blob = writer.put_blob(BlobKind::Content, noise(1, 100).into()).await.unwrap();
+    writer.finish().await.unwrap();
+    for (offset, length) in [(0, 101), (100, 1), (u32::MAX, u32::MAX)] {
+        let list = ExtentList { depth: 0, list: vec![Extent { blob, offset, length }] };
+        assert_eq!(kind_of(read_all(&repo, &list).await), ErrorKind::Corrupt);
+    }
+}
+
+#[tokio::test]
+async fn the_same_contents_are_stored_once() {
+    let (storage, repo) = init_tiny().await;
+    let (a, b) = (noise(1, 60_000), noise(2, 60_000));
+    back_up(&repo, &[a.clone(), a.clone()], &[noise(3, 100)]).await.unwrap();
+    let packs = files(&storage, "packs").await;
+    for repo in [repo, reopen(&storage).await] {
+        let writer = writer(&repo);
+        put(&writer, std::slice::from_ref(&a), &[noise(3, 100)]).await.unwrap();
+        let stats = writer.finish().await.unwrap();
+        assert_eq!((stats.new_blobs, stats.packs), (0, 0));
+        assert!(stats.known_blobs > 0);
+    }
+    assert_eq!(files(&storage, "packs").await, packs);
+    assert_eq!(files(&storage, "index").await.len(), 1, "a run without news writes no index file");
+    // One changed byte: little is new.
+    let repo = reopen(&storage).await;
+    let writer = writer(&repo);
+    let mut changed = a.clone();
+    changed[30_000] ^= 1;
+    put(&writer, &[changed, b], &[]).await.unwrap();
+    let stats = writer.finish().await.unwrap();
+    assert!(stats.new_bytes < 60_000 + 12_000, "{stats:?}");
+}
+
+#[tokio::test]
+async fn small_streams_share_segments_and_equal_ones_are_kept_once() {
+    let (storage, repo) = init_tiny().await;
+    let writer = writer(&repo);
+    let streams: Vec<Vec<u8>> = (0..200u64).map(|n| noise(n % 120, (n % 120 * 17) as usize)).collect();
+    let mut segmenter = Segmenter::new(writer.clone());
+    let mut extents = Vec::new();
+    for stream in &streams {
+        extents.push(segmenter.add(stream).await.unwrap());
+    }
+    assert_eq!(extents[10], extents[130], "a stream added before is not added again");
+    assert_eq!(kind_of(segmenter.resolve(extents[119])), ErrorKind::Internal, "no id before the end");
+    segmenter.settle().await.unwrap();
+    let extents: Vec<Extent> = extents.into_iter().map(|e| segmenter.resolve(e).unwrap()).collect();
+    // A second segmenter of the run knows what the first one stored.
+    let mut second = Segmenter::new(writer.clone());
+    let again = second.add(&streams[50]).await.unwrap();
+    let empty = second.add(b"").await.unwrap();
+    second.settle().await.unwrap();
+    assert_eq!(second.resolve(again).unwrap(), extents[50]);
+    assert_eq!(second.resolve(empty).unwrap().length, 0);
+    let stats = writer.finish().await.unwrap();
+    assert!(stats.new_blobs < 60, "{stats:?}");
+    let repo = reopen(&storage).await;
+    for (stream, extent) in streams.iter().zip(extents) {
+        let list = ExtentList { depth: 0, list: vec![extent] };
+        assert_eq!(read_all(&repo, &list).await.unwrap(), *stream);
+    }
+}
+
+#[tokio::test]
+async fn a_segmenter_with_nothing_but_an_empty_stream_settles() {
+    let (storage, repo) = init_tiny().await;
+    let writer = writer(&repo);
+    let mut segmenter = Segmenter::new(writer.clone());
+    let extent = segmenter.add(b"").await.unwrap();
+    segmenter.settle().await.unwrap();
+    let extent = segmenter.resolve(extent).unwrap();
+    writer.finish().await.unwrap();
+    let list = ExtentList { depth: 0, list: vec![extent] };
+    assert_eq!(read_all(&reopen(&storage).await, &list).await.unwrap(), b"");
+}
+
+#[tokio::test]
+async fn a_cache_makes_no_difference_whatever_becomes_of_it() {
+    let (storage, repo) = init_tiny().await;
+    for n in 0..4u64 {
+        back_up(&repo, &[noise(n, 20_000)], &[noise(n + 10, 3000), noise(n + 20, 100)]).await.unwrap();
+    }
+    let cache = tempfile::tempdir().unwrap();
+    let check = async || {
+        let repo = reopen_with(&storage, cache.path()).await;
+        for (_, doc) in documents(&repo).await.unwrap() {
+            verify_doc(&repo, &doc).await.unwrap();
+        }
+    };
+    check().await;
+    let mut seen = 0;
+    let mut damage = async |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut folders = vec![cache.path().to_path_buf()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let mut bytes = std::fs::read(&path).unwrap();
+                change(&mut bytes);
+                std::fs::remove_file(&path).unwrap();
+                std::fs::write(&path, bytes).unwrap();
+                seen += 1;
+            }
+        }
+        check().await;
+    };
+    for part in 0..8 {
+        damage(&|bytes| {
+            let at = bytes.len() * part / 8;
+            if let Some(b) = bytes.get_mut(at) {
+                *b ^= 0x10;
+            }
+        })
+        .await;
+    }
+    // Every record of every table points elsewhere.
+    damage(&|bytes| bytes.iter_mut().rev().step_by(16).for_each(|b| *b ^= 1)).await;
+    damage(&|bytes| bytes.truncate(bytes.len() / 2)).await;
+    damage(&|bytes| bytes.clear()).await;
+    assert!(seen > 50);
+    std::fs::remove_dir_all(cache.path()).unwrap();
+    check().await;
+    let repo = reopen_with(&storage, cache.path()).await;
+    std::fs::remove_dir_all(cache.path()).unwrap();
+    back_up(&repo, &[noise(99, 20_000)], &[noise(98, 3000)]).await.unwrap();
+    for (_, doc) in documents(&repo).await.unwrap() {
+        verify_doc(&repo, &doc).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_stream_flows_through_a_bounded_space() {
+    // A store slower than the source: what cannot be stored must wait where it comes from.
+    let slow = FaultPlan::new().every(Which::Kind(Call::Put), Fault::Delay(std::time::Duration::from_millis(4)));
+    let storage: Arc<dyn Storage> = Arc::new(FaultStorage::new(memory(), slow));
+    let mut config = tiny();
+    (config.chunk_min_bytes, config.chunk_avg_bytes, config.chunk_max_bytes) = (4 << 10, 16 << 10, 64 << 10);
+    config.pack_bytes = 256 << 10;
+    let repo = Repository::init_with(storage, &pass(), "x", config, None).await.unwrap();
+    let options = WriterOptions { budget_bytes: 512 << 10, workers: 2, ..WriterOptions::default() };
+    let writer = Writer::new(repo.clone(), options);
+    let (read, most) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let (stats, counted, peak) = (writer.clone(), read.clone(), most.clone());
+    const PART: usize = 64 << 10;
+    const PARTS: u64 = 256;
+    let parts = (0..PARTS).map(move |n| {
+        let total = counted.fetch_add(PART as u64, Ordering::Relaxed);
+        peak.fetch_max(total.saturating_sub(stats.stats().stored_bytes), Ordering::Relaxed);
+        Ok(Bytes::from(noise(n, PART)))
+    });
+    let (list, length) = writer.put_stream(BytesMut::new(), Some(futures::stream::iter(parts).boxed())).await.unwrap();
+    writer.finish().await.unwrap();
+    assert_eq!(length, PARTS * PART as u64);
+    assert!(most.load(Ordering::Relaxed) < 4 << 20, "{} bytes were on their way", most.load(Ordering::Relaxed));
+    let mut stream = repo.read_extents(list);
+    let mut hasher = blake3::Hasher::new();
+    while let Some(part) = stream.next().await {
+        hasher.update(&part.unwrap());
+    }
+    let mut wanted = blake3::Hasher::new();
+    for n in 0..PARTS {
+        wanted.update(&noise(n, PART));
+    }
+    assert_eq!(hasher.finalize(), wanted.finalize());
+}
+
+#[tokio::test]
+async fn a_budget_smaller_than_anything_still_moves() {
+    let (storage, repo) = init_tiny().await;
+    let options = WriterOptions { budget_bytes: 0, workers: 1, uploads: 0, ..WriterOptions::default() };
+    let writer = Writer::new(repo.clone(), options);
+    let doc = put(&writer, &[noise(1, 100_000)], &[noise(2, 100_000)]).await.unwrap();
+    save(&writer, &doc).await.unwrap();
+    assert_eq!(verify(&storage).await, 1);
+}
+
+#[tokio::test]
+async fn a_source_that_fails_fails_the_stream_alone() {
+    let (storage, repo) = init_tiny().await;
+    let writer = writer(&repo);
+    let broken =
+        futures::stream::iter([Ok(Bytes::from(noise(1, 50_000))), Err(Error::new(ErrorKind::Unavailable, "cut"))]);
+    assert_eq!(kind_of(writer.put_stream(BytesMut::new(), Some(broken.boxed())).await), ErrorKind::Unavailable);
+    // The same contents again: those of its chunks that came through are not stored twice, the others are stored.
+    let doc = put(&writer, &[noise(1, 50_000)], &[]).await.unwrap();
+    save(&writer, &doc).await.unwrap();
+    assert_eq!(is_sound(&storage).await, 1);
+}
+
+#[tokio::test]
+async fn a_writer_finishes_once_and_takes_nothing_afterwards() {
+    let (_, repo) = init_tiny().await;
+    let writer = writer(&repo);
+    put(&writer, &[noise(1, 10_000)], &[]).await.unwrap();
+    let first = writer.finish().await.unwrap();
+    assert_eq!(writer.finish().await.unwrap(), first);
+    assert!(writer.put_blob(BlobKind::Content, noise(9, 10).into()).await.is_err(), "it would never be stored");
+    assert_eq!(writer.finish().await.unwrap(), first);
+}
+
+#[tokio::test]
+async fn a_failed_finish_does_not_turn_into_success() {
+    for which in [Which::Under(Call::Put, "packs"), Which::Under(Call::Put, "index")] {
+        let (storage, _) = init_tiny().await;
+        let fault = Arc::new(FaultStorage::new(storage.clone(), FaultPlan::new()));
+        let repo = reopen(&(fault.clone() as Arc<dyn Storage>)).await;
+        fault.revive(FaultPlan::new().every(which, Fault::Fail(ErrorKind::StorageFull)));
+        let writer = writer(&repo);
+        writer.put_blob(BlobKind::Content, noise(1, 100).into()).await.unwrap();
+        for _ in 0..3 {
+            assert_eq!(kind_of(writer.finish().await), ErrorKind::StorageFull);
+        }
+        assert!(writer.is_broken());
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_dies_fails_every_put_and_hangs_none() {
+    let (storage, _) = init_tiny().await;
+    let fault = Arc::new(FaultStorage::new(storage.clone(), FaultPlan::new()));
+    let repo = reopen(&(fault.clone() as Arc<dyn Storage>)).await;
+    fault.revive(FaultPlan::new().at(Which::Under(Call::Put, "packs"), 2, Fault::DieBefore));
+    let writer = writer(&repo);
+    let mut puts = tokio::task::JoinSet::new();
+    for n in 0..200u64 {
+        let writer = writer.clone();
+        puts.spawn(async move { writer.put_blob(BlobKind::Content, noise(n, 4000).into()).await });
+    }
+    let results = puts.join_all().await;
+    assert!(results.iter().any(Result::is_err));
+    assert!(writer.finish().await.is_err());
+}
+
+#[tokio::test]
+async fn a_writer_that_is_dropped_leaves_nothing_running_and_what_is_full_is_listed() {
+    let (storage, repo) = init_tiny().await;
+    let writer = writer(&repo);
+    for n in 0..20u64 {
+        writer.put_blob(BlobKind::Content, noise(n, 4000).into()).await.unwrap();
+    }
+    drop(writer);
+    while Arc::strong_count(&repo) > 1 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!files(&storage, "packs").await.is_empty());
+    assert_eq!(files(&storage, "index").await.len(), 1);
+    assert_eq!(is_sound(&storage).await, 0);
+}
+
+#[tokio::test]
+async fn a_tree_blob_reads_back_before_it_is_stored() {
+    let (_, repo) = init_tiny().await;
+    let writer = writer(&repo);
+    let mut ids = Vec::new();
+    for n in 0..100u64 {
+        ids.push(writer.put_blob(BlobKind::Tree, noise(n, 1000).into()).await.unwrap());
+        for (n, id) in ids.iter().enumerate().step_by(7) {
+            assert_eq!(writer.read_tree(id).await.unwrap(), noise(n as u64, 1000));
+        }
+    }
+    writer.finish().await.unwrap();
+    for (n, id) in ids.iter().enumerate() {
+        assert_eq!(writer.read_tree(id).await.unwrap(), noise(n as u64, 1000));
+    }
+}
