@@ -53,9 +53,10 @@ fn run(command: &str, folder: &Path) -> Output {
     shell.output().expect("the shell runs")
 }
 
-/// What a command of the README may end with: the simulated tenant has a file with malware, so a backup has a gap.
+/// What a command of the README ends with: the simulated tenant's alice has a file with malware, which is a gap in
+/// every backup and every export of all she has.
 fn expected_code(command: &str) -> i32 {
-    if command.starts_with("tenantvault backup everyone") { 3 } else { 0 }
+    if command.starts_with("tenantvault backup everyone") || command.ends_with("restored/alice") { 3 } else { 0 }
 }
 
 #[test]
@@ -99,7 +100,7 @@ fn assert_results(folder: &Path) {
     let exported = files_below(&folder.join("restored"));
     assert!(exported.iter().any(|path| fs::read(path).is_ok_and(|bytes| bytes == plan)), "export gave another file");
     let letters = exported.iter().filter(|path| path.extension().is_some_and(|e| e == "eml")).count();
-    assert!(letters > 50, "{letters} messages were exported");
+    assert!(letters > 30, "{letters} messages were exported");
     assert!(fs::metadata(folder.join("repository/config")).is_ok_and(|m| m.len() > 0));
     assert_eq!(fs::read_to_string(folder.join("server.key")).map(|key| key.trim().len()).ok(), Some(44));
 }

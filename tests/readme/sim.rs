@@ -18,15 +18,16 @@ impl Sim {
     pub fn start(folder: &Path) -> Self {
         let path = folder.join("sim.toml");
         let mut process = Command::new(assert_cmd::cargo::cargo_bin("tenantvault"))
-            .args(["sim", "--config-out"])
+            .args(["sim", "--port", "0", "--users", "2", "--messages", "60", "--files", "30", "--config-out"])
             .arg(&path)
             .current_dir(folder)
             .env_clear()
             .env("HOME", folder)
-            .stdout(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("the simulated tenant starts");
-        let mut lines = BufReader::new(process.stdout.take().expect("stdout is a pipe")).lines();
+        let mut lines = BufReader::new(process.stderr.take().expect("stderr is a pipe")).lines();
         let mut said = String::new();
         let ready = |said: &str| {
             said.contains("http://127.0.0.1:") && fs::read_to_string(&path).is_ok_and(|t| t.contains("[sets"))
