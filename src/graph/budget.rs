@@ -2,7 +2,8 @@
 //!
 //! Every scope is a *lane*: a queue served in order (first come, first served, so that no backup set starves another),
 //! so many requests at once, windows of units ([`super::window`]), and a pause that a throttled answer puts on the whole
-//! lane. While its windows allow it a lane runs at full speed; after an unexpected 429 it spends its allowance evenly for one
+//! lane. Who waits in a queue must be polled, or all behind it wait too: requests run as tasks of their own
+//! ([`super::transport`]). While its windows allow it a lane runs at full speed; after an unexpected 429 it spends its allowance evenly for one
 //! window, as somebody else spends from it too. What a `RateLimit-Remaining` header leaves is never exceeded before its reset.
 
 use std::collections::{BTreeMap, HashMap};
@@ -133,7 +134,17 @@ impl Budget {
         }
         drop(said);
         drop(gate);
-        Permit { lane, units: Some(units), _slot: slot }
+        Permit { lane, units: Some(units), slot }
+    }
+
+    /// Pays for one more request in the place of an earlier one, which is never let go in between.
+    ///
+    /// Who holds something that others wait for in their places (memory, say) has to repeat a request this way: were
+    /// the place given up first, those others could take it and wait for what is held here.
+    pub(crate) async fn acquire_again(&self, mut permit: Permit, units: u32) -> Permit {
+        permit.answered();
+        let (lane, slot) = (permit.lane.clone(), permit.slot.take());
+        self.admit(lane, slot, units).await
     }
 
     fn lane(&self, scope: &Scope) -> Arc<Lane> {
@@ -169,7 +180,7 @@ impl fmt::Debug for Budget {
 pub struct Permit {
     lane: Arc<Lane>,
     units: Option<u32>,
-    _slot: Option<OwnedSemaphorePermit>,
+    slot: Option<OwnedSemaphorePermit>,
 }
 
 impl Permit {

@@ -74,8 +74,8 @@ impl DownloadSource {
 
 /// A running download.
 ///
-/// It holds one of the budget's places until it is read to its end or dropped: reading more downloads by turns
-/// than there are places would wait for ever.
+/// It holds one of the budget's places until it is read to its end or dropped, also while a cut connection is made
+/// anew: reading more downloads by turns than there are places would wait for ever.
 pub struct Download {
     client: Client,
     source: Source,
@@ -85,6 +85,7 @@ pub struct Download {
     etag: Option<String>,
     handed_out: QuickXor,
     body: Option<Body>,
+    permit: Option<Permit>,
     tries: Tries,
     renewals: u32,
 }
@@ -98,7 +99,6 @@ struct Body {
     response: Response,
     skip: u64,
     skipped: QuickXor,
-    _permit: Option<Permit>,
 }
 
 impl Download {
@@ -124,6 +124,7 @@ impl Download {
             etag: None,
             handed_out: QuickXor::new(),
             body: None,
+            permit: None,
             tries: Tries::default(),
             renewals: 0,
         };
@@ -148,7 +149,7 @@ impl Download {
     pub async fn next_chunk(&mut self) -> Result<Option<Bytes>> {
         loop {
             if self.length == Some(self.offset) && self.body.as_ref().is_none_or(|b| b.skip == 0) {
-                self.body = None;
+                (self.body, self.permit) = (None, None);
                 return Ok(None);
             }
             let limit = self.client.transport.retry.timeout;
@@ -219,45 +220,51 @@ impl Download {
     async fn connect(&mut self) -> Result<Body> {
         let (response, permit) = match &self.source {
             Source::Graph(request) => {
-                let answer = self.client.transport.open(request, "*/*", &mut self.tries).await?;
+                let transport = &self.client.transport;
+                let answer = transport.open_in(self.permit.take(), request, "*/*", &mut self.tries).await?;
                 let whole = answer.response.status() == StatusCode::OK;
                 if !whole {
                     let status = answer.response.status().as_u16();
                     return Err(Error::corrupt(format!("Graph answered {status} to {}", self.what)));
                 }
-                (answer.response, Some(answer._permit))
+                (answer.response, answer.permit)
             }
             Source::Plain { .. } => self.connect_plain().await?,
         };
+        self.permit = Some(permit);
         self.check_head(&response)?;
         let skip = if response.status() == StatusCode::PARTIAL_CONTENT { 0 } else { self.offset };
-        Ok(Body { response, skip, skipped: QuickXor::new(), _permit: permit })
+        Ok(Body { response, skip, skipped: QuickXor::new() })
     }
 
     /// Asks the pre-authenticated URL, a fresh one if it has expired, until contents begin to come.
-    async fn connect_plain(&mut self) -> Result<(Response, Option<Permit>)> {
+    async fn connect_plain(&mut self) -> Result<(Response, Permit)> {
         let client = self.client.clone();
         let transport = &client.transport;
         loop {
             let (url, units) = self.plain_url().await?;
-            let mut permit = transport.permit(transport.budget.acquire_download(units)).await;
+            let mut permit = match self.permit.take() {
+                Some(earlier) => transport.permit(transport.budget.acquire_again(earlier, units)).await,
+                None => transport.permit(transport.budget.acquire_download(units)).await,
+            };
             let sent = self.follow(url).await?;
             permit.answered();
             let mut response = match sent {
                 Ok(response) => response,
                 Err(cause) => {
-                    drop(permit);
+                    self.permit = Some(permit);
                     transport.after_failure(&mut self.tries, cause, &self.what, true).await?;
                     continue;
                 }
             };
             let status = response.status();
             if matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
-                return Ok((response, Some(permit)));
+                return Ok((response, permit));
             }
             let error = transport.read_error(&mut response).await;
             let headers = std::mem::take(response.headers_mut());
-            drop((response, permit));
+            drop(response);
+            self.permit = Some(permit);
             match status.as_u16() {
                 401 | 403 | 404 | 410 if !error.infected && self.renewals < RENEWALS => {
                     self.renewals += 1;

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use reqwest::Response;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, RANGE};
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
 use super::budget::{Budget, Permit};
@@ -43,7 +44,7 @@ pub(crate) struct Transport {
 pub(crate) struct Answer {
     pub(crate) response: Response,
     pub(crate) url: Url,
-    pub(crate) _permit: Permit,
+    pub(crate) permit: Permit,
 }
 
 /// A whole answer.
@@ -101,17 +102,32 @@ impl Transport {
 
     /// Sends until an answer begins that is no error (2xx or 3xx).
     pub(crate) async fn open(&self, request: &GraphRequest, accept: &str, tries: &mut Tries) -> Result<Answer> {
+        self.open_in(None, request, accept, tries).await
+    }
+
+    /// Like [`Transport::open`], in the place of an earlier permit if there is one.
+    pub(crate) async fn open_in(
+        &self,
+        mut place: Option<Permit>,
+        request: &GraphRequest,
+        accept: &str,
+        tries: &mut Tries,
+    ) -> Result<Answer> {
         let url = self.graph_url(&request.url)?;
         let what = request.shown();
+        let stays = place.is_some();
         loop {
-            let mut permit = self.permit(self.budget.acquire(&request.scope, request.units)).await;
+            let mut permit = match place.take() {
+                Some(earlier) => self.permit(self.budget.acquire_again(earlier, request.units)).await,
+                None => self.permit(self.budget.acquire(&request.scope, request.units)).await,
+            };
             let token = self.tokens.get().await?;
             let sent = self.send(request, &url, accept, &token).await;
             permit.answered();
             let mut response = match sent {
                 Ok(response) => response,
                 Err(cause) => {
-                    drop(permit);
+                    place = stays.then_some(permit);
                     // A POST may have been carried out although no answer came.
                     let may_repeat = request.body.is_none() || cause.connect;
                     self.after_failure(tries, cause, &what, may_repeat).await?;
@@ -123,11 +139,12 @@ impl Transport {
                 self.budget.observe(&request.scope, seen);
             }
             if status.is_success() || status.is_redirection() {
-                return Ok(Answer { response, url, _permit: permit });
+                return Ok(Answer { response, url, permit });
             }
             let error = self.read_error(&mut response).await;
             let headers = std::mem::take(response.headers_mut());
-            drop((response, permit));
+            drop(response);
+            place = stays.then_some(permit);
             match self.judge(request, &error, &headers, tries) {
                 Verdict::Final => return Err(error.into_error(&what)),
                 Verdict::Again(wait) => self.sleep(wait).await,
@@ -141,7 +158,23 @@ impl Transport {
     }
 
     /// Sends until a whole answer is there; one that breaks off is asked for again.
-    pub(crate) async fn whole(&self, request: &GraphRequest, accept: &str, limit_bytes: u64) -> Result<Whole> {
+    ///
+    /// It is a task of its own, ended when the caller no longer waits: a request that waits in a lane or holds a place
+    /// in it goes on while the caller, who may have asked for several pages ahead, is busy with something that waits
+    /// for the same lane.
+    pub(crate) async fn whole(
+        self: &Arc<Self>,
+        request: &GraphRequest,
+        accept: &'static str,
+        limit_bytes: u64,
+    ) -> Result<Whole> {
+        let (transport, request) = (self.clone(), request.clone());
+        let task = tokio::spawn(async move { transport.whole_here(&request, accept, limit_bytes).await });
+        let ended = AbortOnDropHandle::new(task).await;
+        ended.map_err(|e| Error::internal("A request ended early").with_source(e))?
+    }
+
+    async fn whole_here(&self, request: &GraphRequest, accept: &str, limit_bytes: u64) -> Result<Whole> {
         let mut tries = Tries::default();
         loop {
             let mut answer = self.open(request, accept, &mut tries).await?;
