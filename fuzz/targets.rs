@@ -14,8 +14,8 @@ use tenantvault::crypto::{SealedKey, Secret, SlotSecrets};
 use tenantvault::format::collection::{Cursors, Gap};
 use tenantvault::format::config::RepoConfig;
 use tenantvault::format::header::{FileKind, open_document, prefix};
-use tenantvault::format::id::{BlobId, IndexId, PackId, RepoId, SetId};
-use tenantvault::format::index::{IndexFile, IndexedBlob, IndexedPack, Mark};
+use tenantvault::format::id::{BlobId, ChunkId, IndexId, PackId, RepoId, SetId};
+use tenantvault::format::index::{IndexFile, IndexedBlob, IndexedChunk, IndexedPack, Mark};
 use tenantvault::format::node::{Item, Node, TreeRoot};
 use tenantvault::format::pack::{self, PackHeader, PackedBlob};
 use tenantvault::format::record::{Encoding, Extent, ExtentList, ItemKind, Piece, Record, Stream, StreamRole};
@@ -122,6 +122,10 @@ pub fn index_file(data: &[u8]) -> bool {
         let pack = &index.packs[blob.pack as usize];
         assert!(u64::from(blob.offset) + u64::from(blob.stored_bytes) <= pack.size_bytes);
     }
+    for chunk in &index.chunks {
+        let blob = &index.blobs[chunk.blob as usize];
+        assert!(u64::from(chunk.offset) + u64::from(chunk.length) <= u64::from(blob.plain_bytes));
+    }
     assert_eq!(codec::decode::<IndexFile>("index", &codec::encode(&index)).ok(), Some(index));
     true
 }
@@ -143,6 +147,7 @@ fn index_file_seeds() -> Vec<Vec<u8>> {
             pack(2, BlobKind::Content, vec![SealedKey([6; SEALED_KEY_BYTES])]),
         ],
         blobs: vec![blob(1, 0), blob(2, 1), blob(9, 0)],
+        chunks: vec![IndexedChunk { id: ChunkId([4; 16]), blob: 1, offset: 100, length: 200 }],
         marks: vec![Mark { pack: PackId([1; 32]), marked_us: -5 }],
         replaces: vec![IndexId([3; 32])],
     };

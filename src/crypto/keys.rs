@@ -9,12 +9,13 @@ use crate::error::{Error, ErrorKind, Result};
 const STATE_CONTEXT: &str = "tenantvault v1 state sub-key";
 const CONTENT_ID_CONTEXT: &str = "tenantvault v1 content blob id";
 const TREE_ID_CONTEXT: &str = "tenantvault v1 tree blob id";
+const CHUNK_ID_CONTEXT: &str = "tenantvault v1 chunk id";
 const KEY_CHECK_CONTEXT: &str = "tenantvault v1 key check";
 
 /// The two worlds of blobs. Contents open with the content private key only; trees with the state key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub enum BlobKind {
-    /// Chunks and segments: message bodies, attachments, files.
+    /// Segments: message bodies, attachments, files.
     Content,
     /// Tree nodes and extent lists.
     Tree,
@@ -74,6 +75,7 @@ pub struct MasterKeys {
     secrets: SlotSecrets,
     content_id: Secret,
     tree_id: Secret,
+    chunk_id: Secret,
 }
 
 impl std::fmt::Debug for MasterKeys {
@@ -87,7 +89,8 @@ impl MasterKeys {
     pub fn new(secrets: SlotSecrets) -> Self {
         let content_id = secrets.id.derive(CONTENT_ID_CONTEXT, b"");
         let tree_id = secrets.id.derive(TREE_ID_CONTEXT, b"");
-        Self { secrets, content_id, tree_id }
+        let chunk_id = secrets.id.derive(CHUNK_ID_CONTEXT, b"");
+        Self { secrets, content_id, tree_id, chunk_id }
     }
 
     /// The right of the slot that was opened.
@@ -108,6 +111,13 @@ impl MasterKeys {
             BlobKind::Tree => &self.tree_id,
         };
         *blake3::keyed_hash(key.expose(), plain).as_bytes()
+    }
+
+    /// A chunk's id: the first half of the keyed BLAKE3 hash of its bytes. Who lacks the id key can neither confirm
+    /// contents by it nor look for two that share one.
+    pub fn chunk_id(&self, bytes: &[u8]) -> [u8; 16] {
+        let hash = blake3::keyed_hash(self.chunk_id.expose(), bytes);
+        std::array::from_fn(|i| hash.as_bytes()[i])
     }
 
     /// The key of one file under the state key. `kind` is the file's kind byte, `salt` its own random salt.

@@ -21,11 +21,9 @@ pub struct RepoConfig {
     pub chunk_avg_bytes: u32,
     /// FastCDC: the largest chunk, in bytes.
     pub chunk_max_bytes: u32,
-    /// Streams of at most so many bytes go into segments.
+    /// Streams of at most so many bytes share segments; larger ones have segments of their own.
     pub small_stream_bytes: u32,
-    /// Decoded attachments of at least so many bytes are kept as streams of their own, cut by FastCDC.
-    pub attachment_bytes: u32,
-    /// A segment is closed when it has at least so many bytes.
+    /// A segment is closed before it would grow beyond so many bytes.
     pub segment_bytes: u32,
     /// A pack is closed when it has at least so many bytes.
     pub pack_bytes: u32,
@@ -38,11 +36,10 @@ impl RepoConfig {
             id: RepoId(random_bytes()),
             created_us,
             chunker_seed: random_bytes(),
-            chunk_min_bytes: 64 << 10,
-            chunk_avg_bytes: 256 << 10,
-            chunk_max_bytes: 1 << 20,
+            chunk_min_bytes: 16 << 10,
+            chunk_avg_bytes: 64 << 10,
+            chunk_max_bytes: 256 << 10,
             small_stream_bytes: 1 << 20,
-            attachment_bytes: 8 << 10,
             segment_bytes: 2 << 20,
             pack_bytes: 16 << 20,
         }
@@ -62,7 +59,7 @@ impl RepoConfig {
             && self.chunk_max_bytes <= 16 << 20
             // FastCDC looks at bytes in pairs, and has masks for averages up to 8 MiB.
             && [self.chunk_min_bytes, self.chunk_avg_bytes, self.chunk_max_bytes].iter().all(|n| n.is_multiple_of(2));
-        let rest = self.segment_bytes <= 16 << 20
+        let rest = (self.chunk_max_bytes..=16 << 20).contains(&self.segment_bytes)
             && self.small_stream_bytes <= 16 << 20
             && (1..=512 << 20).contains(&self.pack_bytes);
         if chunks && rest { Ok(self) } else { Err(Error::corrupt("The repository's config holds impossible sizes")) }

@@ -1,10 +1,12 @@
 //! Index files: `index/<id>`, sealed documents that say which pack holds which blob, and where.
 
+use std::collections::HashMap;
+
 use bincode::{Decode, Encode};
 
 use crate::crypto::{BlobKind, SealedKey, TAG_BYTES};
 use crate::error::{Error, Result};
-use crate::format::id::{BlobId, IndexId, PackId};
+use crate::format::id::{BlobId, ChunkId, IndexId, PackId};
 
 /// A pack as an index file lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -40,6 +42,32 @@ pub struct IndexedBlob {
     pub nonce: u64,
 }
 
+/// A chunk as an index file lists it: for writers, who look for contents that are stored already. Readers need none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct IndexedChunk {
+    /// The chunk.
+    pub id: ChunkId,
+    /// Which blob of this index file holds it, counted from 0.
+    pub blob: u32,
+    /// Where it begins in the blob's plaintext, in bytes.
+    pub offset: u32,
+    /// How long it is, in bytes.
+    pub length: u32,
+}
+
+/// Where a chunk lies, apart from any index file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChunkPlace {
+    /// The chunk.
+    pub id: ChunkId,
+    /// The segment that holds it.
+    pub segment: BlobId,
+    /// Where it begins there, in bytes.
+    pub offset: u32,
+    /// How long it is, in bytes.
+    pub length: u32,
+}
+
 /// A pack that prune wants to delete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Mark {
@@ -56,6 +84,8 @@ pub struct IndexFile {
     pub packs: Vec<IndexedPack>,
     /// Blobs, sorted by id.
     pub blobs: Vec<IndexedBlob>,
+    /// Chunks in those blobs, sorted by id. Not all of them: what a writer does not find it stores again.
+    pub chunks: Vec<IndexedChunk>,
     /// Packs marked for deletion.
     pub marks: Vec<Mark>,
     /// Index files that this one stands in for: to be ignored where they are still seen.
@@ -63,6 +93,56 @@ pub struct IndexFile {
 }
 
 impl IndexFile {
+    /// Lists packs with their blobs, and the chunks that lie in these.
+    pub fn of(packs: impl IntoIterator<Item = (IndexedPack, Vec<IndexedBlob>)>, chunks: Vec<ChunkPlace>) -> Self {
+        let mut file = Self::default();
+        for (n, (pack, blobs)) in (0..).zip(packs) {
+            file.packs.push(pack);
+            file.blobs.extend(blobs.into_iter().map(|b| IndexedBlob { pack: n, ..b }));
+        }
+        file.blobs.sort_by_key(|b| b.id);
+        let indexed = |c: &ChunkPlace| {
+            let at = file.blobs.binary_search_by_key(&c.segment, |b| b.id).ok()?;
+            Some(IndexedChunk { id: c.id, blob: u32::try_from(at).ok()?, offset: c.offset, length: c.length })
+        };
+        file.chunks = chunks.iter().filter_map(indexed).collect();
+        file.chunks.sort_by_key(|c| c.id);
+        file.chunks.dedup_by_key(|c| c.id);
+        file
+    }
+
+    /// Lists packs in as many files as it takes, of about `entries` blobs and chunks each.
+    pub fn split(
+        packs: Vec<(IndexedPack, Vec<IndexedBlob>)>,
+        chunks: impl Iterator<Item = ChunkPlace>,
+        entries: usize,
+    ) -> Vec<Self> {
+        let mut by_segment: HashMap<BlobId, Vec<ChunkPlace>> = HashMap::new();
+        chunks.for_each(|c| by_segment.entry(c.segment).or_default().push(c));
+        let mut files = Vec::new();
+        let mut rest = packs.into_iter().peekable();
+        while rest.peek().is_some() {
+            let (mut part, mut part_chunks, mut blobs) = (Vec::new(), Vec::new(), 0);
+            while blobs + part_chunks.len() < entries
+                && let Some(pack) = rest.next()
+            {
+                blobs += pack.1.len();
+                part_chunks.extend(pack.1.iter().filter_map(|b| by_segment.remove(&b.id)).flatten());
+                part.push(pack);
+            }
+            files.push(Self::of(part, part_chunks));
+        }
+        files
+    }
+
+    /// Says where the chunks lie, in the order of their ids.
+    pub fn chunk_places(&self) -> impl Iterator<Item = ChunkPlace> + Clone + '_ {
+        self.chunks.iter().filter_map(|c| {
+            let segment = self.blobs.get(c.blob as usize)?.id;
+            Some(ChunkPlace { id: c.id, segment, offset: c.offset, length: c.length })
+        })
+    }
+
     /// Refuses an index that points outside its own packs.
     ///
     /// # Errors
@@ -83,6 +163,17 @@ impl IndexFile {
         }
         if self.blobs.windows(2).any(|w| matches!(w, [a, b] if a.id > b.id)) {
             return wrong("the blobs are not sorted");
+        }
+        for chunk in &self.chunks {
+            let Some(blob) = self.blobs.get(chunk.blob as usize) else {
+                return wrong("a chunk is in a blob that is not listed");
+            };
+            if u64::from(chunk.offset) + u64::from(chunk.length) > u64::from(blob.plain_bytes) {
+                return wrong("a chunk lies outside its blob");
+            }
+        }
+        if self.chunks.windows(2).any(|w| matches!(w, [a, b] if a.id > b.id)) {
+            return wrong("the chunks are not sorted");
         }
         Ok(self)
     }

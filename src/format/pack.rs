@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::format::codec;
 use crate::format::header::{FileKind, SALTED_BYTES, check_prefix, prefix, salt_of};
 use crate::format::id::{BlobId, PackId};
-use crate::format::index::{IndexedBlob, IndexedPack};
+use crate::format::index::{ChunkPlace, IndexedBlob, IndexedPack};
 
 /// The nonce of a pack's header. Blobs count up from 0 and never come here.
 const HEADER_NONCE: u64 = u64::MAX;
@@ -67,6 +67,7 @@ pub struct PackBuilder {
     pack_key: Option<Secret>,
     bytes: Vec<u8>,
     header: PackHeader,
+    chunks: Vec<ChunkPlace>,
     next_nonce: u64,
 }
 
@@ -83,6 +84,8 @@ pub struct FinishedPack {
     pub pack: IndexedPack,
     /// What an index file says of its blobs; `pack` is 0 in all of them.
     pub blobs: Vec<IndexedBlob>,
+    /// What an index file says of the chunks in them.
+    pub chunks: Vec<ChunkPlace>,
     /// The file.
     pub bytes: Vec<u8>,
 }
@@ -118,6 +121,7 @@ impl PackBuilder {
             pack_key: None,
             bytes,
             header: PackHeader::default(),
+            chunks: Vec::new(),
             next_nonce: 0,
         }
     }
@@ -139,6 +143,11 @@ impl PackBuilder {
         let stored_bytes = length_u32(blob.body.len() + TAG_BYTES)?;
         self.header.blobs.push(PackedBlob { id: blob.id, stored_bytes, plain_bytes: blob.plain_bytes, key: 0, nonce });
         Ok(())
+    }
+
+    /// Notes chunks that lie in the pack's blobs. The pack itself does not list them, an index file does.
+    pub fn note_chunks(&mut self, chunks: impl IntoIterator<Item = ChunkPlace>) {
+        self.chunks.extend(chunks);
     }
 
     /// Takes a blob over from another content pack as ciphertext, with the sealed key that opens it.
@@ -193,7 +202,7 @@ impl PackBuilder {
         let blobs = place(&self.header)?;
         let salt = salt_of("the new pack", &head)?;
         let pack = IndexedPack { id, kind: self.kind, size_bytes, salt, keys: self.header.keys };
-        Ok(FinishedPack { pack, blobs, bytes: self.bytes })
+        Ok(FinishedPack { pack, blobs, chunks: self.chunks, bytes: self.bytes })
     }
 }
 

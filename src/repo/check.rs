@@ -13,7 +13,8 @@ use crate::format::id::{IndexId, PackId};
 use crate::format::index::{IndexFile, IndexedBlob, IndexedPack};
 use crate::format::pack;
 use crate::monitor::{Counter, Monitor};
-use crate::repo::index::{DamagedIndex, Index};
+use crate::repo::index::{ChunksBySegment, DamagedIndex, Index};
+use crate::repo::prune::ENTRIES_PER_INDEX;
 use crate::repo::repository::{Repository, index_path, pack_path, run_blocking};
 
 /// Something that is not as it should be.
@@ -101,9 +102,10 @@ impl Repository {
             findings.push(Finding { object: format!("Pack {id}"), pack: Some(*id), text, error: false });
         }
         monitor.add(Counter::BytesTotal, to_read.iter().map(|p| p.size_bytes as i64).sum());
-        let blobs = Arc::new(blobs_by_pack(&index, to_read.iter().map(|p| p.id).collect()));
+        let blobs = blobs_by_pack(&index, to_read.iter().map(|p| p.id).collect());
+        let listed = Arc::new((blobs, ChunksBySegment::new(index)));
         let results: Vec<Vec<Finding>> = futures::stream::iter(to_read)
-            .map(|indexed| self.clone().check_pack_data(indexed, blobs.clone(), monitor))
+            .map(|indexed| self.clone().check_pack_data(indexed, listed.clone(), monitor))
             .buffer_unordered(PACKS_AT_ONCE)
             .try_collect()
             .await?;
@@ -115,7 +117,7 @@ impl Repository {
     async fn check_pack_data(
         self: Arc<Self>,
         indexed: IndexedPack,
-        blobs: Arc<HashMap<PackId, Vec<IndexedBlob>>>,
+        listed: Arc<(HashMap<PackId, Vec<IndexedBlob>>, ChunksBySegment)>,
         monitor: &dyn Monitor,
     ) -> Result<Vec<Finding>> {
         let bytes = match self.storage.get(&pack_path(&indexed.id), indexed.size_bytes).await {
@@ -127,13 +129,19 @@ impl Repository {
         };
         monitor.add(Counter::BytesRead, bytes.len() as i64);
         run_blocking(move || {
-            let none = Vec::new();
-            self.check_pack_bytes(&indexed, blobs.get(&indexed.id).unwrap_or(&none), &bytes)
+            let (none, (blobs, chunks)) = (Vec::new(), &*listed);
+            self.check_pack_bytes(&indexed, blobs.get(&indexed.id).unwrap_or(&none), chunks, &bytes)
         })
         .await
     }
 
-    fn check_pack_bytes(&self, indexed: &IndexedPack, blobs: &[IndexedBlob], bytes: &Bytes) -> Vec<Finding> {
+    fn check_pack_bytes(
+        &self,
+        indexed: &IndexedPack,
+        blobs: &[IndexedBlob],
+        chunks: &ChunksBySegment,
+        bytes: &Bytes,
+    ) -> Vec<Finding> {
         let id = indexed.id;
         if crypto::hash_buffers([&bytes[..]]) != id.0 {
             return vec![pack_error(id, "is damaged: its contents do not match its name")];
@@ -156,20 +164,34 @@ impl Repository {
             return findings;
         }
         for blob in &header_blobs {
-            if let Err(e) = self.check_blob(&header_pack, blob, bytes) {
+            if let Err(e) = self.check_blob(&header_pack, blob, chunks, bytes) {
                 findings.push(pack_error(id, e.to_string()));
             }
         }
         findings
     }
 
-    fn check_blob(&self, indexed: &IndexedPack, blob: &IndexedBlob, bytes: &Bytes) -> Result<()> {
+    fn check_blob(
+        &self,
+        indexed: &IndexedPack,
+        blob: &IndexedBlob,
+        chunks: &ChunksBySegment,
+        bytes: &Bytes,
+    ) -> Result<()> {
         let what = format!("Blob {}", blob.id);
         let start = blob.offset as usize;
         let ciphertext = bytes.get(start..start + blob.stored_bytes as usize).unwrap_or_default().to_vec();
         let plain = pack::open_blob(&what, &self.blob_key(indexed, blob)?, blob, ciphertext)?;
         if self.keys.blob_id(indexed.kind, &plain) != blob.id.0 {
             return Err(Error::corrupt(format!("{what} holds other contents than its id says")));
+        }
+        for chunk in chunks.of(blob.id).filter(|_| indexed.kind == BlobKind::Content) {
+            let start = chunk.offset as usize;
+            let found = plain.get(start..start + chunk.length as usize).map(|bytes| self.keys.chunk_id(bytes));
+            if found != Some(chunk.id.0) {
+                return Err(Error::corrupt(format!("{what} does not hold the chunk that the index lists in it"))
+                    .with_hint("whoever wrote that index file lied: do not trust snapshots made after it, make a new repository"));
+            }
         }
         Ok(())
     }
@@ -230,7 +252,9 @@ impl Repository {
         }
         packs.sort_by_key(|(p, _)| p.id);
         let count = packs.len();
-        let mut files = split_index(packs);
+        // Packs do not list their chunks: those that index files still tell of are kept.
+        let chunks = old.iter().filter_map(|(_, f)| f.as_ref()).flat_map(IndexFile::chunk_places);
+        let mut files = IndexFile::split(packs, chunks, ENTRIES_PER_INDEX);
         let mut last = files.pop().unwrap_or_default();
         let replaced: HashSet<IndexId> =
             old.iter().flat_map(|(_, f)| f.iter().flat_map(|f| f.replaces.clone())).collect();
@@ -287,20 +311,4 @@ fn blobs_by_pack(index: &Index, wanted: HashSet<PackId>) -> HashMap<PackId, Vec<
         }
     }
     out
-}
-
-/// Index files of at most some hundred packs each.
-fn split_index(packs: Vec<(IndexedPack, Vec<IndexedBlob>)>) -> Vec<IndexFile> {
-    packs
-        .chunks(512)
-        .map(|part| {
-            let mut file = IndexFile::default();
-            for (n, (indexed, blobs)) in part.iter().enumerate() {
-                file.packs.push(indexed.clone());
-                file.blobs.extend(blobs.iter().map(|b| IndexedBlob { pack: n as u32, ..*b }));
-            }
-            file.blobs.sort_by_key(|b| b.id);
-            file
-        })
-        .collect()
 }

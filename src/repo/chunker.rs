@@ -65,7 +65,8 @@ impl Chunker {
         chunks
     }
 
-    fn next_length(&self, bytes: &[u8]) -> usize {
+    /// How long the chunk at the front of the last `bytes` of a stream is.
+    pub(super) fn next_length(&self, bytes: &[u8]) -> usize {
         if bytes.len() <= self.min {
             return bytes.len();
         }

@@ -76,8 +76,8 @@ const SMALL_PACK_SHARE: u64 = 4;
 const MANY_SMALL_PACKS: usize = 8;
 /// Index files than which more are rewritten into fewer.
 const MANY_INDEX_FILES: usize = 24;
-/// Blobs of one index file when the index is rewritten.
-const BLOBS_PER_INDEX: usize = 200_000;
+/// Blobs and chunks of one index file when the index is rewritten.
+pub(super) const ENTRIES_PER_INDEX: usize = 400_000;
 
 /// How long the mark of a pack that is gone and was in no index file is kept, in microseconds: should a writer that
 /// stored it list it after all, it must see that the pack is gone.
@@ -368,19 +368,6 @@ fn rewritten(index: &crate::repo::Index, gone: &HashSet<PackId>, new_packs: &[Fi
     let mut all: Vec<(IndexedPack, Vec<IndexedBlob>)> = by_pack.into_values().collect();
     all.extend(new_packs.iter().map(|p| (p.pack.clone(), p.blobs.clone())));
     all.sort_by_key(|(p, _)| p.id);
-    let mut files = vec![IndexFile::default()];
-    for (pack, blobs) in all {
-        if files.last().is_some_and(|f| f.blobs.len() >= BLOBS_PER_INDEX) {
-            files.push(IndexFile::default());
-        }
-        if let Some(file) = files.last_mut() {
-            let n = file.packs.len() as u32;
-            file.packs.push(pack);
-            file.blobs.extend(blobs.into_iter().map(|b| IndexedBlob { pack: n, ..b }));
-        }
-    }
-    for file in &mut files {
-        file.blobs.sort_by_key(|b| b.id);
-    }
-    files
+    let chunks = index.chunks().chain(new_packs.iter().flat_map(|p| p.chunks.iter().copied()));
+    IndexFile::split(all, chunks, ENTRIES_PER_INDEX)
 }

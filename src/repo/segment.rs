@@ -1,154 +1,220 @@
-//! Segments: many small streams laid end to end in one blob, so that small items compress and index together.
+//! Segments: chunks laid end to end in one blob, so that small items compress and index together.
 //!
-//! A segment's id is known only when it is full; until then its streams' extents carry a provisional id, which
-//! [`Segmenter::resolve`] turns into the real one after [`Segmenter::settle`].
+//! A chunk is the unit of deduplication, a segment that of compression and encryption. A segment's id is known only
+//! when it is closed; until then extents carry a provisional id, which [`Segmenter::resolve`] turns into the real one
+//! after [`Segmenter::settle`]. All segmenters of a writer know each other's chunks, also those in segments that are
+//! still open: who builds upon such a one closes it when it settles, whoever filled it.
 
-use std::collections::HashMap;
-use std::sync::Mutex;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
-use tokio::task::JoinHandle;
+use tokio::sync::Notify;
 
-use crate::crypto::{BlobKind, random_bytes};
-use crate::error::{Error, Result};
-use crate::format::id::BlobId;
+use crate::crypto::random_bytes;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::id::{BlobId, ChunkId};
 use crate::format::record::Extent;
 use crate::repo::writer::Writer;
 
-/// Small streams remembered for deduplication within a run.
-const REMEMBERED_STREAMS: usize = 250_000;
-/// Segments of one segmenter that may be on their way at once.
-const SEGMENTS_AHEAD: usize = 3;
+/// Chunks remembered within a run; when there are more, those in stored segments are forgotten. What a forgotten one
+/// costs is space, not correctness.
+const REMEMBERED_CHUNKS: usize = 1 << 20;
+/// Shorter chunks are not looked for: that they are stored again costs less than to remember them.
+const SHORTEST_REMEMBERED: usize = 1 << 10;
 
 /// What all segmenters of a writer share.
 pub(super) struct Segments {
     tag: [u8; 16],
     next: AtomicU64,
-    settled: Mutex<HashMap<u64, BlobId>>,
-    streams: Mutex<HashMap<[u8; 16], Extent>>,
+    state: Mutex<State>,
+    /// Some segment's id became known, or never will.
+    closed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    open: HashMap<u64, Arc<Mutex<Building>>>,
+    /// The ids of closed segments; none for one that could not be stored.
+    settled: HashMap<u64, Option<BlobId>>,
+    chunks: HashMap<ChunkId, Place>,
+}
+
+/// Where a chunk of this run lies.
+#[derive(Clone, Copy)]
+struct Place {
+    segment: u64,
+    offset: u32,
+    length: u32,
+}
+
+/// A segment that is being filled.
+#[derive(Default)]
+struct Building {
+    bytes: Vec<u8>,
+    /// The chunks that an index file is to list, with their places.
+    listed: Vec<(ChunkId, u32, u32)>,
+    used: bool,
+    closed: bool,
 }
 
 impl Segments {
     pub(super) fn new() -> Self {
-        Self {
-            tag: random_bytes(),
-            next: AtomicU64::new(0),
-            settled: Mutex::new(HashMap::new()),
-            streams: Mutex::new(HashMap::new()),
-        }
+        let (tag, next) = (random_bytes(), AtomicU64::new(0));
+        Self { tag, next, state: Mutex::default(), closed: Notify::new() }
     }
 
-    fn provisional(&self, number: u64) -> BlobId {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a segment.
+    fn open(&self) -> (u64, Arc<Mutex<Building>>) {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let building = Arc::new(Mutex::new(Building::default()));
+        self.state().open.insert(number, building.clone());
+        (number, building)
+    }
+
+    fn extent(&self, place: Place) -> Extent {
         let mut id = [0; 32];
         id[..16].copy_from_slice(&self.tag);
-        id[24..].copy_from_slice(&number.to_be_bytes());
-        BlobId(id)
+        id[24..].copy_from_slice(&place.segment.to_be_bytes());
+        Extent { blob: BlobId(id), offset: place.offset, length: place.length }
     }
 
     fn number(&self, id: &BlobId) -> Option<u64> {
         let rest = id.0.strip_prefix(&self.tag[..])?;
         Some(u64::from_be_bytes(rest.get(8..)?.try_into().ok()?))
     }
+
+    fn settle(&self, number: u64, id: Option<BlobId>) {
+        self.state().settled.insert(number, id);
+        self.closed.notify_waiters();
+    }
+
+    async fn wait(&self, number: u64) -> Option<BlobId> {
+        loop {
+            let closed = self.closed.notified();
+            if let Some(id) = self.state().settled.get(&number) {
+                return *id;
+            }
+            closed.await;
+        }
+    }
 }
 
-/// Lays small streams end to end. One for each task; the segments of all go to one writer.
+/// Lays chunks end to end. One for each task; the segments of all go to one writer.
 pub struct Segmenter {
     writer: Writer,
-    number: u64,
-    buffer: Vec<u8>,
-    /// The segment in hand has streams, if only empty ones.
-    used: bool,
-    own: HashMap<[u8; 16], Extent>,
-    running: Vec<(u64, JoinHandle<Result<BlobId>>)>,
+    current: Option<(u64, Arc<Mutex<Building>>)>,
+    /// Segments that extents were given for since the last time of settling.
+    owed: HashSet<u64>,
     limit: usize,
+    shortest_listed: usize,
 }
 
 impl std::fmt::Debug for Segmenter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Segmenter({} bytes)", self.buffer.len())
+        write!(f, "Segmenter({} segments owed)", self.owed.len())
     }
 }
 
 impl Segmenter {
-    /// Starts with an empty segment.
+    /// Starts with nothing in hand.
     pub fn new(writer: Writer) -> Self {
-        let number = writer.inner.segments.next.fetch_add(1, Ordering::Relaxed);
-        let limit = writer.inner.repo.config.segment_bytes as usize;
-        Self { writer, number, buffer: Vec::new(), used: false, own: HashMap::new(), running: Vec::new(), limit }
+        let config = &writer.inner.repo.config;
+        let (limit, shortest_listed) = (config.segment_bytes as usize, config.chunk_min_bytes as usize / 2);
+        Self { writer, current: None, owed: HashSet::new(), limit, shortest_listed }
     }
 
-    /// Adds a stream and says where it will be, under a provisional id. A stream that was added before is not added again.
+    /// Adds a stream: cuts it into chunks where it is long. Says where they will be, under provisional ids; what is
+    /// stored already, by this run or an earlier one, is not added again.
     ///
     /// # Errors
     /// The storage's, when an upload has failed.
-    pub async fn add(&mut self, stream: &[u8]) -> Result<Extent> {
-        let key = stream_key(stream);
-        if let Some(known) = self.known(&key) {
-            return Ok(known);
+    pub async fn add(&mut self, stream: &[u8]) -> Result<Vec<Extent>> {
+        let chunker = self.writer.inner.chunker.clone();
+        let mut extents = Vec::new();
+        let mut rest = stream;
+        loop {
+            let (chunk, tail) = rest.split_at(chunker.next_length(rest));
+            let extent = self.add_chunk(None, chunk).await?;
+            push_extent(&mut extents, extent);
+            if tail.is_empty() {
+                return Ok(extents);
+            }
+            rest = tail;
         }
-        if self.buffer.len() + stream.len() > self.limit {
-            self.close().await?;
-        }
-        let extent = Extent {
-            blob: self.writer.inner.segments.provisional(self.number),
-            offset: self.buffer.len() as u32,
-            length: stream.len() as u32,
-        };
-        self.buffer.extend_from_slice(stream);
-        self.used = true;
-        self.own.insert(key, extent);
-        Ok(extent)
     }
 
-    fn known(&self, key: &[u8; 16]) -> Option<Extent> {
-        let shared = || self.writer.inner.segments.streams.lock().ok().and_then(|s| s.get(key).copied());
-        self.own.get(key).copied().or_else(shared)
+    /// Adds a stream that nothing else is equal to, without looking for it. It must fit a segment.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub async fn append(&mut self, stream: &[u8]) -> Result<Extent> {
+        self.lay(None, stream).await
     }
 
-    async fn close(&mut self) -> Result<()> {
-        if !self.used {
-            return Ok(());
+    /// Adds one chunk, of which the id may be known already.
+    pub(super) async fn add_chunk(&mut self, id: Option<ChunkId>, chunk: &[u8]) -> Result<Extent> {
+        if chunk.len() < SHORTEST_REMEMBERED.min(self.shortest_listed) {
+            return self.lay(None, chunk).await;
         }
-        self.used = false;
-        self.writer.check_alive()?;
-        let plain = Bytes::from(std::mem::take(&mut self.buffer));
-        // Paid before it is sent on its way: however many segmenters there are, what they have sent is bounded.
-        let (writer, paid) = (self.writer.clone(), self.writer.pay(plain.len()).await?);
-        let job = tokio::spawn(async move { writer.put_paid(BlobKind::Content, plain, paid).await });
-        self.running.push((self.number, job));
-        self.number = self.writer.inner.segments.next.fetch_add(1, Ordering::Relaxed);
-        if self.running.len() > SEGMENTS_AHEAD {
-            let (number, job) = self.running.remove(0);
-            self.await_one(number, job).await?;
+        let id = id.unwrap_or_else(|| self.writer.chunk_id(chunk));
+        match self.known(&id, chunk.len()) {
+            Some(extent) => Ok(extent),
+            None => self.lay(Some(id), chunk).await,
         }
-        Ok(())
     }
 
-    async fn await_one(&self, number: u64, job: JoinHandle<Result<BlobId>>) -> Result<()> {
-        let id = job.await.map_err(|e| Error::internal("A segment got lost").with_source(e))??;
-        if let Ok(mut settled) = self.writer.inner.segments.settled.lock() {
-            settled.insert(number, id);
+    fn known(&mut self, id: &ChunkId, length: usize) -> Option<Extent> {
+        let inner = &self.writer.inner;
+        let found = inner.segments.state().chunks.get(id).copied().filter(|p| p.length as usize == length);
+        if let Some(place) = found {
+            self.owed.insert(place.segment);
+            inner.uploads.counts.known_chunks.fetch_add(1, Ordering::Relaxed);
+            return Some(inner.segments.extent(place));
         }
-        Ok(())
+        if length < self.shortest_listed {
+            return None;
+        }
+        let place = inner.known.find_chunk(id).filter(|p| p.length as usize == length)?;
+        inner.uploads.counts.known_chunks.fetch_add(1, Ordering::Relaxed);
+        Some(Extent { blob: place.segment, offset: place.offset, length: place.length })
     }
 
-    /// Closes the segment in hand and waits till all ids are known.
+    /// Lays a chunk into the segment in hand, or into a new one.
+    async fn lay(&mut self, id: Option<ChunkId>, chunk: &[u8]) -> Result<Extent> {
+        loop {
+            let (number, building) = self.current.get_or_insert_with(|| self.writer.inner.segments.open()).clone();
+            if let Some(place) = fill(&building, number, chunk, id, self.limit, self.shortest_listed) {
+                let segments = &self.writer.inner.segments;
+                if let Some(id) = id {
+                    remember(&mut segments.state(), id, place);
+                }
+                self.owed.insert(number);
+                return Ok(segments.extent(place));
+            }
+            self.current = None;
+            self.writer.close_segment(number).await?;
+        }
+    }
+
+    /// Closes the segments that extents were given for, and waits till all ids are known.
     ///
     /// # Errors
     /// The storage's, when an upload has failed.
     pub async fn settle(&mut self) -> Result<()> {
-        self.close().await?;
-        for (number, job) in std::mem::take(&mut self.running) {
-            self.await_one(number, job).await?;
+        self.current = None;
+        for number in &self.owed {
+            self.writer.close_segment(*number).await?;
         }
-        let own: Vec<_> = std::mem::take(&mut self.own).into_iter().collect();
-        let resolved: Result<Vec<_>> = own.into_iter().map(|(k, e)| Ok((k, self.resolve(e)?))).collect();
-        if let Ok(mut streams) = self.writer.inner.segments.streams.lock() {
-            if streams.len() > REMEMBERED_STREAMS {
-                streams.clear();
+        for number in std::mem::take(&mut self.owed) {
+            if self.writer.inner.segments.wait(number).await.is_none() {
+                self.writer.check_alive()?;
+                return Err(Error::new(ErrorKind::Unavailable, "A segment could not be stored"));
             }
-            streams.extend(resolved?);
         }
         Ok(())
     }
@@ -160,14 +226,103 @@ impl Segmenter {
     pub fn resolve(&self, extent: Extent) -> Result<Extent> {
         let segments = &self.writer.inner.segments;
         let Some(number) = segments.number(&extent.blob) else { return Ok(extent) };
-        let id = segments.settled.lock().ok().and_then(|s| s.get(&number).copied());
+        let id = segments.state().settled.get(&number).copied().flatten();
         let blob = id.ok_or_else(|| Error::internal("A segment's id was asked for before it was known"))?;
         Ok(Extent { blob, ..extent })
     }
+
+    /// Resolves a list, and joins what lies end to end.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`].
+    pub fn resolve_all(&self, extents: &[Extent]) -> Result<Vec<Extent>> {
+        let mut resolved = Vec::with_capacity(extents.len());
+        for extent in extents {
+            push_extent(&mut resolved, self.resolve(*extent)?);
+        }
+        Ok(resolved)
+    }
 }
 
-/// The key by which equal small streams are known within a run: half a BLAKE3 hash, never stored.
-fn stream_key(stream: &[u8]) -> [u8; 16] {
-    let hash = blake3::hash(stream);
-    std::array::from_fn(|i| hash.as_bytes()[i])
+/// Puts a chunk into a segment; nothing if it is closed, or too full for the chunk.
+fn fill(
+    building: &Mutex<Building>,
+    segment: u64,
+    chunk: &[u8],
+    id: Option<ChunkId>,
+    limit: usize,
+    shortest_listed: usize,
+) -> Option<Place> {
+    let mut building = building.lock().unwrap_or_else(PoisonError::into_inner);
+    if building.closed || (building.used && building.bytes.len() + chunk.len() > limit) {
+        return None;
+    }
+    let place = Place { segment, offset: building.bytes.len() as u32, length: chunk.len() as u32 };
+    building.used = true;
+    building.bytes.extend_from_slice(chunk);
+    if let Some(id) = id.filter(|_| chunk.len() >= shortest_listed) {
+        building.listed.push((id, place.offset, place.length));
+    }
+    Some(place)
+}
+
+fn remember(state: &mut State, id: ChunkId, place: Place) {
+    if state.chunks.len() >= REMEMBERED_CHUNKS {
+        let State { chunks, settled, .. } = state;
+        chunks.retain(|_, place| !settled.contains_key(&place.segment));
+    }
+    state.chunks.insert(id, place);
+}
+
+/// Adds an extent to a list, as a longer last one where it follows on that.
+pub(super) fn push_extent(extents: &mut Vec<Extent>, extent: Extent) {
+    if let Some(last) = extents.last_mut()
+        && last.blob == extent.blob
+        && last.offset.checked_add(last.length) == Some(extent.offset)
+        && let Some(length) = last.length.checked_add(extent.length)
+    {
+        last.length = length;
+    } else {
+        extents.push(extent);
+    }
+}
+
+impl Writer {
+    /// A chunk's id.
+    pub(super) fn chunk_id(&self, chunk: &[u8]) -> ChunkId {
+        ChunkId(self.inner.repo.keys.chunk_id(chunk))
+    }
+
+    /// Closes an open segment and sends it on its way; one that is closed stays as it is.
+    async fn close_segment(&self, number: u64) -> Result<()> {
+        self.check_alive()?;
+        let Some(building) = self.inner.segments.state().open.remove(&number) else { return Ok(()) };
+        let (bytes, listed) = {
+            let mut building = building.lock().unwrap_or_else(PoisonError::into_inner);
+            building.closed = true;
+            (std::mem::take(&mut building.bytes), std::mem::take(&mut building.listed))
+        };
+        // Whoever waits for the segment hears of it, however this ends.
+        let told = Told { writer: self.clone(), number, id: None };
+        // Paid before it is sent on its way: however many segmenters there are, what they have sent is bounded.
+        let paid = self.pay(bytes.len()).await?;
+        tokio::spawn(async move {
+            let mut told = told;
+            told.id = told.writer.put_segment(bytes.into(), paid, listed).await.ok();
+        });
+        Ok(())
+    }
+}
+
+/// Tells the id of a segment when it is dropped: none, if it could not be stored.
+struct Told {
+    writer: Writer,
+    number: u64,
+    id: Option<BlobId>,
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.writer.inner.segments.settle(self.number, self.id);
+    }
 }

@@ -1,17 +1,16 @@
 //! Streams in and out: large ones cut into chunks on the way in; extents joined on the way out.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures::stream::{BoxStream, StreamExt};
-use tokio::task::JoinHandle;
 
 use crate::crypto::BlobKind;
 use crate::error::{Error, Result};
-use crate::format::id::BlobId;
+use crate::format::id::{BlobId, ChunkId};
 use crate::format::record::{Extent, ExtentList};
 use crate::repo::repository::{Repository, run_blocking};
+use crate::repo::segment::{Segmenter, push_extent};
 use crate::repo::writer::Writer;
 
 /// Extents kept in a record itself; longer lists go to blobs.
@@ -22,8 +21,8 @@ const EXTENT_BYTES: usize = 40;
 const EXTENTS_PER_BLOB: usize = 4096;
 /// Deeper lists than this are damage: each level multiplies the length by thousands.
 const MAX_DEPTH: u8 = 5;
-/// Chunks of one stream that may be on their way at once.
-const CHUNKS_AHEAD: usize = 4;
+/// So much of a stream is cut at a time, in bytes.
+const CUT_BYTES: usize = 1 << 20;
 /// Blobs fetched ahead of a reader.
 const BLOBS_AHEAD: usize = 4;
 
@@ -37,8 +36,10 @@ impl Writer {
     /// # Errors
     /// The source's, or the storage's.
     pub async fn put_stream(&self, head: BytesMut, source: Option<ByteStream>) -> Result<(ExtentList, u64)> {
-        let mut cutter = Cutter { writer: self, running: VecDeque::new(), extents: Vec::new(), total: 0 };
+        // Segments of its own: what belongs together is read together.
+        let mut segmenter = Segmenter::new(self.clone());
         let (mut buffer, mut source) = (head, source);
+        let (mut extents, mut total) = (Vec::new(), 0u64);
         loop {
             let ended = match source.as_mut() {
                 Some(s) => match s.next().await {
@@ -50,16 +51,33 @@ impl Writer {
                 },
                 None => true,
             };
-            if ended || buffer.len() >= self.inner.chunker.max_bytes() * 2 {
-                buffer = cutter.cut(buffer, ended).await?;
+            if ended || buffer.len() >= (self.inner.chunker.max_bytes() * 2).max(CUT_BYTES) {
+                let (chunks, rest) = self.cut(buffer, ended).await?;
+                buffer = rest;
+                for (id, chunk) in chunks {
+                    total += chunk.len() as u64;
+                    push_extent(&mut extents, segmenter.add_chunk(Some(id), &chunk).await?);
+                }
             }
             if ended {
                 break;
             }
         }
-        let total = cutter.total;
-        let extents = cutter.finish().await?;
+        segmenter.settle().await?;
+        let extents = segmenter.resolve_all(&extents)?;
         Ok((self.put_extents(extents).await?, total))
+    }
+
+    /// Cuts what can be cut from the front of a buffer, and names the chunks. Gives back the rest of the buffer.
+    async fn cut(&self, mut buffer: BytesMut, ended: bool) -> Result<(Vec<(ChunkId, Bytes)>, BytesMut)> {
+        let writer = self.clone();
+        run_blocking(move || {
+            let chunks = writer.inner.chunker.cut(&mut buffer, ended);
+            // The rest moves to a buffer of its own, so that the chunks' memory is free as soon as they are laid down.
+            let rest = BytesMut::from(&buffer[..]);
+            (chunks.into_iter().map(|chunk| (writer.chunk_id(&chunk), chunk)).collect(), rest)
+        })
+        .await
     }
 
     /// Keeps a list of extents: short ones as they are, long ones in tree blobs.
@@ -79,51 +97,6 @@ impl Writer {
             list = ExtentList { depth: list.depth + 1, list: outer };
         }
         Ok(list)
-    }
-}
-
-struct Cutter<'a> {
-    writer: &'a Writer,
-    running: VecDeque<(u32, JoinHandle<Result<BlobId>>)>,
-    extents: Vec<Extent>,
-    total: u64,
-}
-
-impl Cutter<'_> {
-    async fn cut(&mut self, mut buffer: BytesMut, ended: bool) -> Result<BytesMut> {
-        let chunker = self.writer.inner.chunker.clone();
-        let (chunks, buffer) = run_blocking(move || {
-            let chunks = chunker.cut(&mut buffer, ended);
-            // The rest moves to a buffer of its own, so that the chunks' memory is free as soon as they are stored.
-            (chunks, BytesMut::from(&buffer[..]))
-        })
-        .await?;
-        for chunk in chunks {
-            self.total += chunk.len() as u64;
-            let length = u32::try_from(chunk.len()).map_err(|_| Error::internal("A chunk is too large"))?;
-            let (writer, paid) = (self.writer.clone(), self.writer.pay(chunk.len()).await?);
-            let job = tokio::spawn(async move { writer.put_paid(BlobKind::Content, chunk, paid).await });
-            self.running.push_back((length, job));
-            while self.running.len() > CHUNKS_AHEAD {
-                self.take_one().await?;
-            }
-        }
-        Ok(buffer)
-    }
-
-    async fn take_one(&mut self) -> Result<()> {
-        if let Some((length, job)) = self.running.pop_front() {
-            let blob = job.await.map_err(|e| Error::internal("A chunk got lost").with_source(e))??;
-            self.extents.push(Extent { blob, offset: 0, length });
-        }
-        Ok(())
-    }
-
-    async fn finish(mut self) -> Result<Vec<Extent>> {
-        while !self.running.is_empty() {
-            self.take_one().await?;
-        }
-        Ok(self.extents)
     }
 }
 

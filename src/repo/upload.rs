@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::crypto::BlobKind;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::id::{BlobId, PackId};
-use crate::format::index::{IndexFile, IndexedBlob};
+use crate::format::index::IndexFile;
 use crate::format::pack::FinishedPack;
 use crate::repo::repository::{Repository, pack_path, run_blocking};
 
@@ -30,6 +30,7 @@ const LISTED_AFTER: Duration = Duration::from_secs(10 * 60);
 pub(super) struct Counts {
     pub(super) new_blobs: AtomicU64,
     pub(super) known_blobs: AtomicU64,
+    pub(super) known_chunks: AtomicU64,
     pub(super) new_bytes: AtomicU64,
     pub(super) stored_bytes: AtomicU64,
     pub(super) packs: AtomicU64,
@@ -198,11 +199,6 @@ impl Listing {
 
 /// The index file of some packs.
 pub(super) fn index_of(packs: &[FinishedPack]) -> IndexFile {
-    let mut file = IndexFile::default();
-    for (n, pack) in packs.iter().enumerate() {
-        file.packs.push(pack.pack.clone());
-        file.blobs.extend(pack.blobs.iter().map(|b| IndexedBlob { pack: n as u32, ..*b }));
-    }
-    file.blobs.sort_by_key(|b| b.id);
-    file
+    let chunks = packs.iter().flat_map(|p| p.chunks.iter().copied()).collect();
+    IndexFile::of(packs.iter().map(|p| (p.pack.clone(), p.blobs.clone())), chunks)
 }

@@ -15,7 +15,8 @@ use tokio::task::JoinHandle;
 
 use crate::crypto::BlobKind;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::id::{BlobId, PackId};
+use crate::format::id::{BlobId, ChunkId, PackId};
+use crate::format::index::ChunkPlace;
 use crate::format::pack::{FinishedPack, PackBuilder, PreparedBlob};
 use crate::repo::chunker::Chunker;
 use crate::repo::index::Index;
@@ -49,6 +50,8 @@ pub struct WriterStats {
     pub new_blobs: u64,
     /// Blobs that the repository had already.
     pub known_blobs: u64,
+    /// Chunks that the repository had already.
+    pub known_chunks: u64,
     /// Bytes of plaintext in new blobs.
     pub new_bytes: u64,
     /// Bytes of packs written.
@@ -62,7 +65,7 @@ pub(super) struct Inner {
     pub(super) chunker: Arc<Chunker>,
     pub(super) segments: Segments,
     options: WriterOptions,
-    known: Arc<Index>,
+    pub(super) known: Arc<Index>,
     session: Mutex<HashSet<BlobId>>,
     packers: [Mutex<Option<PackBuilder>>; 2],
     /// Full packs go here. None: the writer is finished. Whoever stores a blob holds it for reading all the while, so
@@ -71,7 +74,7 @@ pub(super) struct Inner {
     queue: RwLock<Option<mpsc::Sender<FinishedPack>>>,
     cpu: Semaphore,
     budget: Arc<Semaphore>,
-    uploads: Arc<Uploads>,
+    pub(super) uploads: Arc<Uploads>,
     uploader: tokio::sync::Mutex<Option<JoinHandle<Result<()>>>>,
 }
 
@@ -132,6 +135,7 @@ impl Writer {
         WriterStats {
             new_blobs: c.new_blobs.load(Ordering::Relaxed),
             known_blobs: c.known_blobs.load(Ordering::Relaxed),
+            known_chunks: c.known_chunks.load(Ordering::Relaxed),
             new_bytes: c.new_bytes.load(Ordering::Relaxed),
             stored_bytes: c.stored_bytes.load(Ordering::Relaxed),
             packs: c.packs.load(Ordering::Relaxed),
@@ -150,10 +154,30 @@ impl Writer {
 
     /// As [`Self::put_blob`], for bytes that were paid for with [`Self::pay`].
     pub(super) async fn put_paid(&self, kind: BlobKind, plain: Bytes, paid: OwnedSemaphorePermit) -> Result<BlobId> {
+        self.store(kind, plain, paid, Vec::new()).await
+    }
+
+    /// Stores a segment, and notes the chunks that an index file is to list: id, offset, length.
+    pub(super) async fn put_segment(
+        &self,
+        plain: Bytes,
+        paid: OwnedSemaphorePermit,
+        chunks: Vec<(ChunkId, u32, u32)>,
+    ) -> Result<BlobId> {
+        self.store(BlobKind::Content, plain, paid, chunks).await
+    }
+
+    async fn store(
+        &self,
+        kind: BlobKind,
+        plain: Bytes,
+        paid: OwnedSemaphorePermit,
+        chunks: Vec<(ChunkId, u32, u32)>,
+    ) -> Result<BlobId> {
         self.check_alive()?;
         let worker = self.inner.cpu.acquire().await.map_err(closed)?;
         let inner = self.inner.clone();
-        let id = run_blocking(move || inner.store(kind, &plain)).await?;
+        let id = run_blocking(move || inner.store(kind, &plain, &chunks)).await?;
         drop((worker, paid));
         id
     }
@@ -232,7 +256,7 @@ fn closed<E: std::error::Error + Send + Sync + 'static>(e: E) -> Error {
 
 impl Inner {
     /// CPU work for one blob: id, look-up, compression, encryption. Runs on a blocking thread.
-    fn store(&self, kind: BlobKind, plain: &Bytes) -> Result<BlobId> {
+    fn store(&self, kind: BlobKind, plain: &Bytes, chunks: &[(ChunkId, u32, u32)]) -> Result<BlobId> {
         let queue = self.queue.read().map_err(poisoned)?;
         let Some(queue) = &*queue else {
             return Err(Error::internal("The writer is finished: it takes no more blobs"));
@@ -247,7 +271,9 @@ impl Inner {
         let promise = Promise(Some(&self.uploads));
         counts.new_blobs.fetch_add(1, Ordering::Relaxed);
         counts.new_bytes.fetch_add(plain.len() as u64, Ordering::Relaxed);
-        let stored = self.append(kind, id, plain, queue);
+        let chunks =
+            chunks.iter().map(|&(chunk, offset, length)| ChunkPlace { id: chunk, segment: id, offset, length });
+        let stored = self.append(kind, id, plain, chunks, queue);
         if stored.is_ok() {
             promise.keep();
         } else {
@@ -256,7 +282,14 @@ impl Inner {
         stored.map(|()| id)
     }
 
-    fn append(&self, kind: BlobKind, id: BlobId, plain: &Bytes, queue: &mpsc::Sender<FinishedPack>) -> Result<()> {
+    fn append(
+        &self,
+        kind: BlobKind,
+        id: BlobId,
+        plain: &Bytes,
+        chunks: impl Iterator<Item = ChunkPlace>,
+        queue: &mpsc::Sender<FinishedPack>,
+    ) -> Result<()> {
         if kind == BlobKind::Tree {
             lock(&self.uploads.unlisted)?.insert(id, plain.clone());
         }
@@ -269,6 +302,7 @@ impl Inner {
                 empty => empty.insert(PackBuilder::new(&self.repo.keys, kind, capacity(kind, pack_bytes))?),
             };
             builder.append(&blob)?;
+            builder.note_chunks(chunks);
             if builder.len() >= pack_bytes { packer.take() } else { None }
         };
         full.map_or(Ok(()), |builder| self.send(queue, builder))

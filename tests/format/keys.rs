@@ -37,6 +37,11 @@ fn blob_ids() -> Value {
     ids.collect()
 }
 
+fn chunk_ids() -> Value {
+    let keys = master_keys();
+    PLAINS.iter().map(|plain| json!({"bytes": hex(plain), "id": hex(&keys.chunk_id(plain))})).collect()
+}
+
 fn sub_keys() -> Value {
     let keys = master_keys();
     let salts = [[0u8; 32], std::array::from_fn(|i| i as u8 + 1)];
@@ -108,7 +113,7 @@ pub fn make(old: Option<Value>) -> Value {
     let s = secrets();
     let kept = |name: &str, make: fn() -> Value| old.as_ref().map_or_else(make, |old| old[name].clone());
     json!({
-        "about": "Vectors of format-spec/files.md, sections 3, 4 and 6. Byte strings are hexadecimal, counters decimal. blob_ids and sub_keys follow from the secrets; sealed_keys open with content_private and psk; the slots hold the secrets (the write-only one all but content_private).",
+        "about": "Vectors of format-spec/files.md, sections 3, 4 and 6. Byte strings are hexadecimal, counters decimal. blob_ids, chunk_ids and sub_keys follow from the secrets; sealed_keys open with content_private and psk; the slots hold the secrets (the write-only one all but content_private).",
         "secrets": {
             "content_private": hex(s.content_private.as_ref().expect("an owner's").expose()),
             "content_public": hex(&s.content_public),
@@ -117,6 +122,7 @@ pub fn make(old: Option<Value>) -> Value {
             "id": hex(s.id.expose()),
         },
         "blob_ids": blob_ids(),
+        "chunk_ids": chunk_ids(),
         "sub_keys": sub_keys(),
         "aead": aead(),
         "slot_keys": slot_keys(),
@@ -129,7 +135,7 @@ pub fn make(old: Option<Value>) -> Value {
 fn ids_keys_and_ciphertexts_are_those_of_the_vectors() {
     let stored = vectors("crypto.json");
     let made = make(Some(stored.clone()));
-    for part in ["secrets", "blob_ids", "sub_keys", "aead", "slot_keys"] {
+    for part in ["secrets", "blob_ids", "chunk_ids", "sub_keys", "aead", "slot_keys"] {
         assert_eq!(made[part], stored[part], "{part}");
     }
     for vector in list(&stored["aead"]) {

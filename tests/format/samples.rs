@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 use tenantvault::crypto::{BlobKind, SealedKey};
 use tenantvault::format::collection::{Cursors, Gap};
 use tenantvault::format::config::RepoConfig;
-use tenantvault::format::id::{BlobId, IndexId, PackId, RepoId, SetId, SnapshotId};
-use tenantvault::format::index::{IndexFile, IndexedBlob, IndexedPack, Mark};
+use tenantvault::format::id::{BlobId, ChunkId, IndexId, PackId, RepoId, SetId, SnapshotId};
+use tenantvault::format::index::{IndexFile, IndexedBlob, IndexedChunk, IndexedPack, Mark};
 use tenantvault::format::node::TreeRoot;
 use tenantvault::format::record::{Encoding, Extent, ExtentList, ItemKind, Piece, Record, Stream, StreamRole};
 use tenantvault::format::snapshot::{CollectionState, RunFile, SnapshotFile, Totals};
@@ -26,7 +26,7 @@ pub fn config() -> (RepoConfig, Value) {
     config.chunker_seed = id(2);
     let fields = json!({"id": hex(&id(1)), "made_us": config.created_us, "chunker_seed": hex(&id(2)),
         "smallest_chunk": config.chunk_min_bytes, "average_chunk": config.chunk_avg_bytes, "largest_chunk": config.chunk_max_bytes,
-        "small_stream": config.small_stream_bytes, "attachment": config.attachment_bytes, "segment": config.segment_bytes,
+        "small_stream": config.small_stream_bytes, "segment": config.segment_bytes,
         "pack": config.pack_bytes});
     (config, fields)
 }
@@ -127,6 +127,12 @@ pub fn index() -> (IndexFile, Value) {
     let file = IndexFile {
         packs: vec![pack(10, BlobKind::Content, vec![sealed]), pack(20, BlobKind::Tree, Vec::new())],
         blobs: vec![blob(30, 1, 0), blob(31, 0, 300)],
+        chunks: vec![IndexedChunk {
+            id: ChunkId(std::array::from_fn(|i| 50 + i as u8)),
+            blob: 1,
+            offset: 300,
+            length: 69_000,
+        }],
         marks: vec![Mark { pack: PackId(id(20)), marked_us: 5 }],
         replaces: vec![IndexId(id(40))],
     };
@@ -147,7 +153,8 @@ pub fn index() -> (IndexFile, Value) {
                 "key": b.key, "nonce": b.nonce})
         })
         .collect();
-    let fields = json!({"packs": packs, "blobs": blobs, "marks": [[hex(&id(20)), 5]], "replaces": [hex(&id(40))]});
+    let chunks: Vec<Value> = file.chunks.iter().map(|c| json!([hex(&c.id.0), c.blob, c.offset, c.length])).collect();
+    let fields = json!({"packs": packs, "blobs": blobs, "chunks": chunks, "marks": [[hex(&id(20)), 5]], "replaces": [hex(&id(40))]});
     (file, fields)
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod basics;
+mod chunks;
 mod concurrency;
 mod damage;
 mod decoders;

@@ -137,23 +137,25 @@ async fn small_streams_share_segments_and_equal_ones_are_kept_once() {
     for stream in &streams {
         extents.push(segmenter.add(stream).await.unwrap());
     }
-    assert_eq!(extents[10], extents[130], "a stream added before is not added again");
-    assert_eq!(kind_of(segmenter.resolve(extents[119])), ErrorKind::Internal, "no id before the end");
-    segmenter.settle().await.unwrap();
-    let extents: Vec<Extent> = extents.into_iter().map(|e| segmenter.resolve(e).unwrap()).collect();
-    // A second segmenter of the run knows what the first one stored.
+    assert_eq!(extents[60], extents[180], "a stream added before is not added again");
+    assert_eq!(kind_of(segmenter.resolve_all(&extents[119])), ErrorKind::Internal, "no id before the end");
+    // A second segmenter of the run knows what the first one has in hand, and closes it if it must.
     let mut second = Segmenter::new(writer.clone());
-    let again = second.add(&streams[50]).await.unwrap();
+    let again = second.add(&streams[119]).await.unwrap();
     let empty = second.add(b"").await.unwrap();
     second.settle().await.unwrap();
-    assert_eq!(second.resolve(again).unwrap(), extents[50]);
-    assert_eq!(second.resolve(empty).unwrap().length, 0);
+    let again = second.resolve_all(&again).unwrap();
+    assert_eq!(second.resolve_all(&empty).unwrap()[0].length, 0);
+    let later = segmenter.add(&noise(1000, 1000)).await.unwrap();
+    segmenter.settle().await.unwrap();
+    assert_eq!(segmenter.resolve_all(&later).unwrap()[0].length, 1000);
+    let extents: Vec<Vec<Extent>> = extents.iter().map(|e| segmenter.resolve_all(e).unwrap()).collect();
+    assert_eq!(again, extents[119]);
     let stats = writer.finish().await.unwrap();
     assert!(stats.new_blobs < 60, "{stats:?}");
     let repo = reopen(&storage).await;
-    for (stream, extent) in streams.iter().zip(extents) {
-        let list = ExtentList { depth: 0, list: vec![extent] };
-        assert_eq!(read_all(&repo, &list).await.unwrap(), *stream);
+    for (stream, list) in streams.iter().zip(extents) {
+        assert_eq!(read_all(&repo, &ExtentList { depth: 0, list }).await.unwrap(), *stream);
     }
 }
 
@@ -162,11 +164,11 @@ async fn a_segmenter_with_nothing_but_an_empty_stream_settles() {
     let (storage, repo) = init_tiny().await;
     let writer = writer(&repo);
     let mut segmenter = Segmenter::new(writer.clone());
-    let extent = segmenter.add(b"").await.unwrap();
+    let list = segmenter.add(b"").await.unwrap();
     segmenter.settle().await.unwrap();
-    let extent = segmenter.resolve(extent).unwrap();
+    let list = segmenter.resolve_all(&list).unwrap();
     writer.finish().await.unwrap();
-    let list = ExtentList { depth: 0, list: vec![extent] };
+    let list = ExtentList { depth: 0, list };
     assert_eq!(read_all(&reopen(&storage).await, &list).await.unwrap(), b"");
 }
 
@@ -234,7 +236,7 @@ async fn a_large_stream_flows_through_a_bounded_space() {
     let storage: Arc<dyn Storage> = Arc::new(FaultStorage::new(memory(), slow));
     let mut config = tiny();
     (config.chunk_min_bytes, config.chunk_avg_bytes, config.chunk_max_bytes) = (4 << 10, 16 << 10, 64 << 10);
-    config.pack_bytes = 256 << 10;
+    (config.segment_bytes, config.pack_bytes) = (128 << 10, 256 << 10);
     let repo = Repository::init_with(storage, &pass(), "x", config, None).await.unwrap();
     let options = WriterOptions { budget_bytes: 512 << 10, workers: 2, ..WriterOptions::default() };
     let writer = Writer::new(repo.clone(), options);

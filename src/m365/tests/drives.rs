@@ -181,7 +181,7 @@ async fn faults_of_the_network_and_expired_urls_change_nothing() {
     let tenant = Tenant::start(steady(7)).await;
     let drive = tenant.collections("/onedrive/").await.remove(1);
     tenant.stormy();
-    tenant.inject(FaultKind::UrlExpired, "", 0.2);
+    tenant.inject(FaultKind::UrlExpired, "", 0.05);
     let mut state = State::default();
     for _ in 0..4 {
         state.run(&*drive).await.unwrap();

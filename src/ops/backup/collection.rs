@@ -6,10 +6,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt};
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinHandle;
 
-use super::contents::{ItemSink, PendingStream};
+use super::contents::{ItemSink, PendingStream, SharedSegmenter};
 use super::stop::Stop;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::collection::{Cursors, Gap};
@@ -177,7 +177,7 @@ struct Intake<'a> {
     shared: &'a Shared,
     source: Arc<dyn Collection>,
     editor: CollectionEditor<'a>,
-    segmenter: Segmenter,
+    segmenter: SharedSegmenter,
     queue: VecDeque<Step>,
     /// Records whose small streams have provisional places.
     unsettled: Vec<Record>,
@@ -199,7 +199,7 @@ impl<'a> Intake<'a> {
             shared,
             source,
             editor: CollectionEditor::new(nodes, before),
-            segmenter: Segmenter::new(shared.writer.clone()),
+            segmenter: Arc::new(Mutex::new(Segmenter::new(shared.writer.clone()))),
             queue: VecDeque::new(),
             unsettled: Vec::new(),
             unsettled_ids: HashSet::new(),
@@ -212,9 +212,9 @@ impl<'a> Intake<'a> {
         let of_properties = |properties| vec![PendingStream::small(StreamRole::Properties, properties)];
         let step = match contents {
             Contents::Fetch(wanted) => {
-                let (source, shared) = (self.source.clone(), self.shared.clone());
+                let (source, shared, segmenter) = (self.source.clone(), self.shared.clone(), self.segmenter.clone());
                 let job = tokio::spawn(async move {
-                    let mut sink = ItemSink::new(shared.writer.clone(), shared.places.clone());
+                    let mut sink = ItemSink::new(shared.writer.clone(), segmenter, shared.places.clone());
                     let fetched = source.fetch(&wanted, &mut sink).await?;
                     Ok((fetched, sink))
                 });
@@ -320,13 +320,15 @@ impl<'a> Intake<'a> {
     /// Lays a record's small streams into segments; the record waits for their ids.
     async fn place(&mut self, mut record: Record, streams: Vec<PendingStream>, source_hash: &str) -> Result<()> {
         let mut placed = Vec::with_capacity(streams.len() + record.streams.len());
+        let mut segmenter = self.segmenter.lock().await;
         for stream in streams {
-            let mut stream = stream.place(&mut self.segmenter, source_hash).await?;
+            let mut stream = stream.place(&mut segmenter, source_hash).await?;
             if stream.role == StreamRole::Properties {
                 stream.source_hash.clear();
             }
             placed.push(stream);
         }
+        drop(segmenter);
         placed.append(&mut record.streams);
         placed.sort_by_key(|s| s.role);
         record.streams = placed;
@@ -340,13 +342,15 @@ impl<'a> Intake<'a> {
     }
 
     async fn settle(&mut self) -> Result<()> {
-        self.segmenter.settle().await?;
+        let mut segmenter = self.segmenter.lock().await;
+        segmenter.settle().await?;
         for mut record in std::mem::take(&mut self.unsettled) {
-            for extent in record.streams.iter_mut().flat_map(|s| &mut s.pieces).flat_map(|p| &mut p.extents.list) {
-                *extent = self.segmenter.resolve(*extent)?;
+            for extents in record.streams.iter_mut().flat_map(|s| &mut s.pieces).map(|p| &mut p.extents) {
+                extents.list = segmenter.resolve_all(&extents.list)?;
             }
             self.editor.put(&record)?;
         }
+        drop(segmenter);
         self.unsettled_ids.clear();
         if self.editor.pending_bytes() > EDIT_BYTES {
             self.editor.apply().await?;

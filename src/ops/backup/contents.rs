@@ -1,12 +1,13 @@
-//! From an item's byte streams to what is stored: small ones are handed on to be laid into segments, large ones are
-//! cut and stored as they come; messages are taken apart, so that attachments are kept decoded and once.
+//! From an item's byte streams to what is stored: small ones are handed on to be laid into the collection's segments,
+//! larger ones are laid there at once, large ones go into segments of their own as they come; messages are taken apart,
+//! so that attachments are kept decoded and once.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::stream::{BoxStream, StreamExt};
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::error::{Error, Result};
 use crate::format::pieces::{self, Part};
@@ -16,15 +17,20 @@ use crate::repo::{Segmenter, Writer};
 
 /// Messages up to this size are taken apart; larger ones are kept as they are, cut like files.
 const MESSAGE_LIMIT_BYTES: usize = 48 << 20;
+/// Pieces up to this size wait in memory till their item is whole, to be laid into segments together with it.
+const HELD_BYTES: usize = 64 << 10;
 /// Streams larger than this wait for one of a few places, so that memory stays bounded.
 const LARGE_BYTES: usize = 2 << 20;
 /// Large streams at once in all collections.
 pub(crate) const LARGE_PLACES: usize = 3;
 
-/// The stored bytes of a piece: already in blobs, or small and still in hand.
+/// A collection's segmenter, shared by all who fetch for it.
+pub(crate) type SharedSegmenter = Arc<Mutex<Segmenter>>;
+
+/// The bytes of a piece: laid down already (if in shared segments, under provisional ids), or small and still in hand.
 #[derive(Debug)]
 enum Body {
-    Stored(ExtentList),
+    Laid(ExtentList),
     Small(Bytes),
 }
 
@@ -54,9 +60,13 @@ impl PendingStream {
         let mut pieces = Vec::with_capacity(self.pieces.len());
         for pending in self.pieces {
             let extents = match pending.body {
-                Body::Stored(extents) => extents,
+                Body::Laid(extents) => extents,
                 Body::Small(bytes) if bytes.is_empty() => continue,
-                Body::Small(bytes) => ExtentList { depth: 0, list: vec![segmenter.add(&bytes).await?] },
+                // No two items have equal properties.
+                Body::Small(bytes) if self.role == StreamRole::Properties && bytes.len() <= HELD_BYTES => {
+                    ExtentList { depth: 0, list: vec![segmenter.append(&bytes).await?] }
+                }
+                Body::Small(bytes) => ExtentList { depth: 0, list: segmenter.add(&bytes).await? },
             };
             pieces.push(Piece { encoding: pending.encoding, extents });
         }
@@ -67,6 +77,7 @@ impl PendingStream {
 /// Takes the streams of one item.
 pub(crate) struct ItemSink {
     writer: Writer,
+    segmenter: SharedSegmenter,
     places: Arc<Semaphore>,
     pub(crate) streams: Vec<PendingStream>,
     /// Bytes that came from the source, also of transfers that were tried again.
@@ -75,13 +86,12 @@ pub(crate) struct ItemSink {
 
 impl ItemSink {
     /// Starts with no streams. `places` bounds the large streams of a whole run.
-    pub(crate) fn new(writer: Writer, places: Arc<Semaphore>) -> Self {
-        Self { writer, places, streams: Vec::new(), bytes_read: 0 }
+    pub(crate) fn new(writer: Writer, segmenter: SharedSegmenter, places: Arc<Semaphore>) -> Self {
+        Self { writer, segmenter, places, streams: Vec::new(), bytes_read: 0 }
     }
 
     async fn read(&mut self, role: StreamRole, mut source: BoxStream<'static, Result<Bytes>>) -> Result<PendingStream> {
-        let config = self.writer.repository().config();
-        let (small_limit, attachment_limit) = (config.small_stream_bytes as usize, config.attachment_bytes as usize);
+        let small_limit = self.writer.repository().config().small_stream_bytes as usize;
         let limit = if role == StreamRole::Mime { MESSAGE_LIMIT_BYTES } else { small_limit };
         let mut head = BytesMut::new();
         let mut place = None;
@@ -90,7 +100,7 @@ impl ItemSink {
                 Some(bytes) => head.extend_from_slice(&bytes?),
                 None => {
                     self.bytes_read += head.len() as u64;
-                    return self.take_whole(role, head.freeze(), small_limit, attachment_limit).await;
+                    return self.take_whole(role, head.freeze()).await;
                 }
             }
             if head.len() > LARGE_BYTES && place.is_none() {
@@ -106,65 +116,53 @@ impl ItemSink {
         let (extents, size_bytes) = self.writer.put_stream(head, Some(source)).await?;
         self.bytes_read += size_bytes;
         drop(place);
-        let pieces = vec![PendingPiece { encoding: Encoding::Raw, body: Body::Stored(extents) }];
+        let pieces = vec![PendingPiece { encoding: Encoding::Raw, body: Body::Laid(extents) }];
         Ok(PendingStream { role, size_bytes, pieces })
     }
 
-    async fn take_whole(
-        &self,
-        role: StreamRole,
-        bytes: Bytes,
-        small: usize,
-        attachment: usize,
-    ) -> Result<PendingStream> {
+    async fn take_whole(&self, role: StreamRole, bytes: Bytes) -> Result<PendingStream> {
         let size_bytes = bytes.len() as u64;
-        let pieces = if role == StreamRole::Mime {
-            take_apart(&self.writer, bytes, small, attachment).await?
-        } else {
-            vec![raw(&self.writer, bytes, small).await?]
+        let parts = match role {
+            StreamRole::Mime => off_reactor(move || take_apart(bytes)).await?,
+            _ => vec![(Encoding::Raw, bytes)],
         };
+        let mut pieces = Vec::with_capacity(parts.len());
+        for (encoding, bytes) in parts {
+            pieces.push(PendingPiece { encoding, body: self.lay(bytes).await? });
+        }
         Ok(PendingStream { role, size_bytes, pieces })
     }
-}
 
-/// Keeps bytes as they are: in hand when small, cut and stored when not.
-async fn raw(writer: &Writer, bytes: Bytes, small: usize) -> Result<PendingPiece> {
-    let body = if bytes.len() <= small {
-        Body::Small(bytes)
-    } else {
-        Body::Stored(writer.put_stream(BytesMut::from(&bytes[..]), None).await?.0)
-    };
-    Ok(PendingPiece { encoding: Encoding::Raw, body })
+    /// Keeps a piece in hand when it is small, and lays it down when not.
+    async fn lay(&self, bytes: Bytes) -> Result<Body> {
+        if bytes.len() <= HELD_BYTES {
+            return Ok(Body::Small(bytes));
+        }
+        if bytes.len() <= self.writer.repository().config().small_stream_bytes as usize {
+            let list = self.segmenter.lock().await.add(&bytes).await?;
+            return Ok(Body::Laid(ExtentList { depth: 0, list }));
+        }
+        Ok(Body::Laid(self.writer.put_stream(BytesMut::from(bytes), None).await?.0))
+    }
 }
 
 /// A message's parts: runs of Base64 decoded, the rest as it is.
-async fn take_apart(writer: &Writer, bytes: Bytes, small: usize, attachment: usize) -> Result<Vec<PendingPiece>> {
-    let split = move || {
-        let mut at = 0;
-        let parts = pieces::split(&bytes, MIN_DECODED_BYTES).into_iter().map(|part| match part {
-            Part::Raw(raw) => {
-                let piece = (Encoding::Raw, bytes.slice(at..at + raw.len()));
-                at += raw.len();
-                piece
-            }
-            Part::Base64 { decoded, line, crlf, source_len } => {
-                at += source_len;
-                (Encoding::Base64 { line, crlf }, Bytes::from(decoded))
-            }
-        });
-        parts.collect::<Vec<_>>()
-    };
-    let parts =
-        if writer.repository().config().attachment_bytes == 0 { Vec::new() } else { off_reactor(split).await? };
-    let mut out = Vec::with_capacity(parts.len());
-    for (encoding, bytes) in parts {
-        // A decoded attachment is a stream of its own, cut by its contents, wherever it was sent to.
-        let limit = if matches!(encoding, Encoding::Base64 { .. }) { attachment } else { small };
-        let mut piece = raw(writer, bytes, limit).await?;
-        piece.encoding = encoding;
-        out.push(piece);
-    }
-    Ok(out)
+fn take_apart(bytes: Bytes) -> Vec<(Encoding, Bytes)> {
+    let mut at = 0;
+    let parts = pieces::split(&bytes, MIN_DECODED_BYTES).into_iter().map(|part| match part {
+        Part::Raw(raw) => {
+            // A small piece of a large message is copied: as a slice it would keep all of the message in memory.
+            let apart = raw.len() <= HELD_BYTES && bytes.len() > 4 * HELD_BYTES;
+            let piece = if apart { Bytes::copy_from_slice(raw) } else { bytes.slice(at..at + raw.len()) };
+            at += raw.len();
+            (Encoding::Raw, piece)
+        }
+        Part::Base64 { decoded, line, crlf, source_len } => {
+            at += source_len;
+            (Encoding::Base64 { line, crlf }, Bytes::from(decoded))
+        }
+    });
+    parts.collect()
 }
 
 /// Runs of Base64 smaller than this, decoded, are not worth a piece of their own.
