@@ -158,7 +158,7 @@ impl Collection for Folder {
         let size = wanted.record.size_bytes;
         let stream = if size <= READ_BYTES as u64 {
             // Read where it stands: a hop to another thread would cost more than a small file does.
-            let bytes = std::fs::read(&path).map(Bytes::from).map_err(|e| io(&path, e));
+            let bytes = read_small(&path, size as usize).map(Bytes::from).map_err(|e| io(&path, e));
             futures::stream::iter([bytes]).boxed()
         } else {
             let file = tokio::fs::File::open(&path).await.map_err(|e| io(&path, e))?.into_std().await;
@@ -178,6 +178,14 @@ impl Collection for Folder {
         contents.store(role, Some(size), stream).await?;
         Ok(Fetched::Stored { source_hash: String::new(), newer: None, gap: None })
     }
+}
+
+/// Reads a file whose size is known, with as few calls as that takes.
+fn read_small(path: &Path, size: usize) -> std::io::Result<Vec<u8>> {
+    use std::io::Read;
+    let mut bytes = Vec::with_capacity(size);
+    std::fs::File::open(path)?.take(size as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn set() -> SetDefinition {
@@ -318,8 +326,10 @@ async fn work(arguments: &[String]) -> Result<()> {
 async fn main() {
     tenantvault::cli::keep_memory_small();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let Err(e) = work(&arguments).await {
-        eprintln!("{}", e.chain());
+    // On a worker thread: the main thread is none, and would have to be woken for every item.
+    let done = tokio::spawn(async move { work(&arguments).await }).await;
+    if let Err(text) = done.map_err(|e| e.to_string()).and_then(|done| done.map_err(|e| e.chain())) {
+        eprintln!("{text}");
         std::process::exit(1);
     }
 }

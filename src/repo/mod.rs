@@ -6,6 +6,7 @@
 mod cache;
 mod check;
 mod chunker;
+mod compress;
 mod documents;
 mod index;
 mod mover;

@@ -9,21 +9,24 @@ use crate::crypto::BlobKind;
 use crate::error::{Error, Result};
 use crate::format::id::{BlobId, PackId};
 use crate::format::index::{IndexedBlob, IndexedPack};
-use crate::format::pack::{FinishedPack, PackBuilder, PreparedBlob};
+use crate::format::pack::{FinishedPack, PackBuilder};
+use crate::repo::compress::Compressors;
 use crate::repo::repository::{Repository, pack_path};
 use crate::repo::upload::index_of;
-use crate::repo::writer::prepare;
+use crate::repo::writer::WriterOptions;
 
 /// Copies blobs into new packs: contents as ciphertext, tree blobs under a new key.
 pub(super) struct Mover<'a> {
     repo: &'a Arc<Repository>,
     builders: [Option<PackBuilder>; 2],
     done: Vec<FinishedPack>,
+    compressors: Compressors,
 }
 
 impl<'a> Mover<'a> {
     pub(super) fn new(repo: &'a Arc<Repository>) -> Self {
-        Self { repo, builders: [None, None], done: Vec::new() }
+        let compressors = Compressors::new(WriterOptions::default().level);
+        Self { repo, builders: [None, None], done: Vec::new(), compressors }
     }
 
     /// Takes over some blobs of a pack.
@@ -71,7 +74,7 @@ impl<'a> Mover<'a> {
             BlobKind::Tree => {
                 let key = self.repo.blob_key(pack, blob)?;
                 let plain = crate::format::pack::open_blob(&what, &key, blob, ciphertext.to_vec())?;
-                let prepared: PreparedBlob = prepare(blob.id, &plain, 3)?;
+                let prepared = self.compressors.prepare(blob.id, &plain)?;
                 let builder = match &mut self.builders[1] {
                     Some(builder) => builder,
                     empty => empty.insert(PackBuilder::new(keys, BlobKind::Tree, 1 << 20)?),

@@ -4,7 +4,6 @@
 //! bytes on their way are paid from a budget; full packs wait in a short queue for the uploader. Packs are
 //! durable before an index file names them; [`Writer::finish`] returns when all of it is.
 
-use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, RwLock};
@@ -17,8 +16,9 @@ use crate::crypto::BlobKind;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::id::{BlobId, ChunkId, PackId};
 use crate::format::index::ChunkPlace;
-use crate::format::pack::{FinishedPack, PackBuilder, PreparedBlob};
+use crate::format::pack::{FinishedPack, PackBuilder};
 use crate::repo::chunker::Chunker;
+use crate::repo::compress::Compressors;
 use crate::repo::index::Index;
 use crate::repo::repository::{Repository, run_blocking};
 use crate::repo::segment::Segments;
@@ -73,6 +73,7 @@ pub(super) struct Inner {
     /// dropped, the queue ends and with it the uploader.
     queue: RwLock<Option<mpsc::Sender<FinishedPack>>>,
     cpu: Semaphore,
+    compressors: Compressors,
     budget: Arc<Semaphore>,
     pub(super) uploads: Arc<Uploads>,
     uploader: tokio::sync::Mutex<Option<JoinHandle<Result<()>>>>,
@@ -89,10 +90,6 @@ impl std::fmt::Debug for Writer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Writer({:?})", self.inner.repo)
     }
-}
-
-thread_local! {
-    static COMPRESSOR: RefCell<Option<(i32, zstd::bulk::Compressor<'static>)>> = const { RefCell::new(None) };
 }
 
 impl Writer {
@@ -115,6 +112,7 @@ impl Writer {
             packers: [Mutex::new(None), Mutex::new(None)],
             queue: RwLock::new(Some(full)),
             cpu: Semaphore::new(workers),
+            compressors: Compressors::new(options.level),
             budget: Arc::new(Semaphore::new(permits_of(options.budget_bytes))),
             uploads,
             uploader: tokio::sync::Mutex::new(Some(uploader)),
@@ -293,7 +291,7 @@ impl Inner {
         if kind == BlobKind::Tree {
             lock(&self.uploads.unlisted)?.insert(id, plain.clone());
         }
-        let blob = prepare(id, plain, self.options.level)?;
+        let blob = self.compressors.prepare(id, plain)?;
         let pack_bytes = pack_bytes(kind, self.repo.config.pack_bytes as usize);
         let full = {
             let mut packer = lock(&self.packers[packer_of(kind)])?;
@@ -374,21 +372,4 @@ fn packer_of(kind: BlobKind) -> usize {
 
 fn lock<T>(mutex: &Mutex<T>) -> Result<std::sync::MutexGuard<'_, T>> {
     mutex.lock().map_err(poisoned)
-}
-
-/// Compresses where it helps.
-pub(super) fn prepare(id: BlobId, plain: &[u8], level: i32) -> Result<PreparedBlob> {
-    let plain_bytes = u32::try_from(plain.len()).map_err(|_| Error::internal("A blob is larger than 4 GiB"))?;
-    let body = COMPRESSOR.with_borrow_mut(|slot| -> std::io::Result<Vec<u8>> {
-        if slot.as_ref().is_none_or(|(l, _)| *l != level) {
-            *slot = Some((level, zstd::bulk::Compressor::new(level)?));
-        }
-        match slot {
-            Some((_, compressor)) => compressor.compress(plain),
-            None => Ok(plain.to_vec()),
-        }
-    });
-    let body = body.map_err(|e| Error::internal("Compression failed").with_source(e))?;
-    let body = if body.len() < plain.len() { body } else { plain.to_vec() };
-    Ok(PreparedBlob { id, plain_bytes, body })
 }

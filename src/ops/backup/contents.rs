@@ -74,6 +74,34 @@ impl PendingStream {
     }
 }
 
+/// The beginning of a stream. Most come in one part, which is not copied.
+#[derive(Default)]
+struct Head {
+    first: Bytes,
+    more: BytesMut,
+}
+
+impl Head {
+    fn len(&self) -> usize {
+        self.first.len().max(self.more.len())
+    }
+
+    fn push(&mut self, bytes: Bytes) {
+        if self.len() == 0 {
+            self.first = bytes;
+            return;
+        }
+        if self.more.is_empty() {
+            self.more.extend_from_slice(&std::mem::take(&mut self.first));
+        }
+        self.more.extend_from_slice(&bytes);
+    }
+
+    fn whole(self) -> Bytes {
+        if self.more.is_empty() { self.first } else { self.more.freeze() }
+    }
+}
+
 /// Takes the streams of one item.
 pub(crate) struct ItemSink {
     writer: Writer,
@@ -93,14 +121,14 @@ impl ItemSink {
     async fn read(&mut self, role: StreamRole, mut source: BoxStream<'static, Result<Bytes>>) -> Result<PendingStream> {
         let small_limit = self.writer.repository().config().small_stream_bytes as usize;
         let limit = if role == StreamRole::Mime { MESSAGE_LIMIT_BYTES } else { small_limit };
-        let mut head = BytesMut::new();
+        let mut head = Head::default();
         let mut place = None;
         while head.len() <= limit {
             match source.next().await {
-                Some(bytes) => head.extend_from_slice(&bytes?),
+                Some(bytes) => head.push(bytes?),
                 None => {
                     self.bytes_read += head.len() as u64;
-                    return self.take_whole(role, head.freeze()).await;
+                    return self.take_whole(role, head.whole()).await;
                 }
             }
             if head.len() > LARGE_BYTES && place.is_none() {
@@ -113,6 +141,7 @@ impl ItemSink {
                 );
             }
         }
+        let head = BytesMut::from(head.whole());
         let (extents, size_bytes) = self.writer.put_stream(head, Some(source)).await?;
         self.bytes_read += size_bytes;
         drop(place);
