@@ -326,10 +326,8 @@ async fn work(arguments: &[String]) -> Result<()> {
 async fn main() {
     tenantvault::cli::keep_memory_small();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    // On a worker thread: the main thread is none, and would have to be woken for every item.
-    let done = tokio::spawn(async move { work(&arguments).await }).await;
-    if let Err(text) = done.map_err(|e| e.to_string()).and_then(|done| done.map_err(|e| e.chain())) {
-        eprintln!("{text}");
+    if let Err(e) = work(&arguments).await {
+        eprintln!("{}", e.chain());
         std::process::exit(1);
     }
 }

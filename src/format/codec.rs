@@ -1,6 +1,8 @@
 //! The one place that knows the wire format: Bincode 2, standard configuration (little endian,
 //! variable-length integers), with a byte limit on every decode of bytes from outside.
 
+use std::cell::RefCell;
+
 use crate::error::{Error, Result};
 
 /// The largest plaintext that any structure of a repository may decode from, in bytes.
@@ -52,8 +54,19 @@ pub(crate) fn decompress_document(what: &str, bytes: &[u8]) -> Result<Vec<u8>> {
     }
 }
 
+thread_local! {
+    /// Making one costs more than decompressing a small blob.
+    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
 /// Decompresses a Zstandard frame of at most `limit` bytes of plaintext.
 pub(crate) fn decompress(what: &str, bytes: &[u8], limit: usize) -> Result<Vec<u8>> {
-    zstd::bulk::decompress(bytes, limit)
-        .map_err(|e| Error::corrupt(format!("{what} does not decompress")).with_source(e))
+    let plain = DECOMPRESSOR.with_borrow_mut(|slot| {
+        let decompressor = match slot {
+            Some(decompressor) => decompressor,
+            empty => empty.insert(zstd::bulk::Decompressor::new()?),
+        };
+        decompressor.decompress(bytes, limit)
+    });
+    plain.map_err(|e| Error::corrupt(format!("{what} does not decompress")).with_source(e))
 }

@@ -35,7 +35,7 @@ pub use cloud::Cloud;
 pub use delta::DeltaPages;
 pub use download::{Download, DownloadSource, Renewal, UrlSource};
 pub use error::{Fate, GraphError, fate, graph_error};
-pub use limits::Limits;
+pub use limits::{Limits, WindowLimit};
 pub use quickxor::QuickXor;
 pub use request::{GraphRequest, IMMUTABLE_IDS, Page, Scope};
 pub use retry::RetryOptions;

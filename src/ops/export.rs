@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use futures::stream::{FuturesUnordered, StreamExt};
+use futures::stream::StreamExt;
+use tokio::task::JoinSet;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{ItemKind, Record};
@@ -61,7 +62,7 @@ pub async fn export(
         repo: view.repository().clone(),
         options,
         monitor,
-        running: FuturesUnordered::new(),
+        running: JoinSet::new(),
         report: ExportReport::default(),
     };
     if let Place::Item(_, record, path) = place
@@ -121,8 +122,6 @@ fn below(path: &str, entry: Entry) -> Place {
     }
 }
 
-type Running<'a> = std::pin::Pin<Box<dyn Future<Output = Result<Written>> + Send + 'a>>;
-
 enum Written {
     File(u64),
     Skipped,
@@ -133,7 +132,8 @@ struct Exporter<'a> {
     repo: Arc<Repository>,
     options: ExportOptions,
     monitor: &'a dyn Monitor,
-    running: FuturesUnordered<Running<'a>>,
+    /// Files being written: tasks, which go on while the next folder is listed.
+    running: JoinSet<Result<Written>>,
     report: ExportReport,
 }
 
@@ -143,13 +143,13 @@ impl Exporter<'_> {
             self.take_one().await?;
         }
         let (repo, options) = (self.repo.clone(), self.options);
-        self.running.push(Box::pin(async move { write_item(&repo, &record, &to, path, options).await }));
+        self.running.spawn(async move { write_item(&repo, &record, &to, path, options).await });
         Ok(())
     }
 
     async fn take_one(&mut self) -> Result<()> {
-        let Some(done) = self.running.next().await else { return Ok(()) };
-        match done? {
+        let Some(done) = self.running.join_next().await else { return Ok(()) };
+        match done.map_err(|e| Error::internal("Writing a file ended early").with_source(e))?? {
             Written::File(bytes) => {
                 self.report.files += 1;
                 self.report.bytes += bytes;

@@ -13,8 +13,11 @@ use crate::repo::Repository;
 use crate::tree::collection::{CollectionReader, CollectionRoots};
 use crate::tree::{Tree, children_key};
 
-/// Records read at once from a folder.
-pub const PAGE: usize = 500;
+/// Records read at once from a folder, at first: what is to be seen comes soon.
+const PAGE: usize = 500;
+/// Records read at once after that. What stands together in a listing lies scattered in the tree of items: the
+/// more are looked up at once, the fewer nodes are read again.
+const LONG_PAGE: usize = 32_000;
 
 /// A snapshot, open for looking around in.
 #[derive(Clone)]
@@ -135,8 +138,10 @@ impl View {
         pages: usize,
     ) -> Result<Option<Record>> {
         let reader = self.reader(state);
+        let mut limit = if pages == 1 { 64 } else { PAGE };
         for _ in 0..pages {
-            let page = reader.children(parent, after, if pages == 1 { 64 } else { PAGE }).await?;
+            let page = reader.children(parent, after, limit).await?;
+            limit = LONG_PAGE;
             if let Some(found) = page.records.into_iter().find(|r| names::matches(name, r)) {
                 return Ok(Some(found));
             }
@@ -174,9 +179,10 @@ impl View {
         let reader = self.reader(state);
         let shared = Arc::new(state.clone());
         let mut naming = Naming::default();
-        let mut after = None;
+        let (mut after, mut limit) = (None, PAGE);
         loop {
-            let page = reader.children(parent, after, PAGE).await?;
+            let page = reader.children(parent, after, limit).await?;
+            limit = LONG_PAGE;
             for record in page.records {
                 let name = naming.name(&record);
                 visit(Entry { name, record: Some(record), state: Some(shared.clone()) })?;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::crypto::{BlobKind, Secret};
 use crate::error::{Error, ErrorKind, Result};
@@ -30,6 +31,21 @@ impl Repository {
         if let Some(bytes) = self.blobs.lock().ok().and_then(|mut c| c.get(id)) {
             return Ok(bytes);
         }
+        if kind == BlobKind::Tree
+            && let Some(bytes) = self.read_kept(id)
+        {
+            return Ok(bytes);
+        }
+        // A task of its own: it holds a gate that others wait for, and a place in the storage, and whoever asked may be busy
+        // with something else (a stream asks for blobs ahead of its reader).
+        let repo = self.me.upgrade().ok_or_else(|| Error::internal("The repository is closed"))?;
+        let id = *id;
+        let task = tokio::spawn(async move { repo.read_alone(kind, &id).await });
+        let ended = AbortOnDropHandle::new(task).await;
+        ended.map_err(|e| Error::internal("Reading a blob ended early").with_source(e))?
+    }
+
+    async fn read_alone(&self, kind: BlobKind, id: &BlobId) -> Result<Bytes> {
         // Many items lie in one segment: whoever comes while it is being read waits for it instead of reading it too.
         let gate = self.gates.get(usize::from(id.0[0]) % self.gates.len().max(1));
         let _alone = match gate {
@@ -61,6 +77,35 @@ impl Repository {
         }
     }
 
+    /// Reads a tree blob that lies in the local cache: there is nothing to wait for.
+    fn read_kept(&self, id: &BlobId) -> Option<Bytes> {
+        let index = self.index();
+        let found = index.find_all(id).find(|l| l.pack.kind == BlobKind::Tree)?;
+        self.cache.as_ref().filter(|cache| cache.has_pack(&found.pack.id))?;
+        let key = self.blob_key(found.pack, &found.blob).ok()?;
+        let plain = self.open_kept("A cached tree node", found.pack, &found.blob, &key)?;
+        Some(self.keep_in_memory(id, plain))
+    }
+
+    /// Opens a blob of a cached pack; a cached pack that does not open is removed.
+    fn open_kept(&self, what: &str, pack: &IndexedPack, blob: &IndexedBlob, key: &Secret) -> Option<Vec<u8>> {
+        let cache = self.cache.as_ref()?;
+        let ciphertext = cache.read_pack(&pack.id, u64::from(blob.offset), blob.stored_bytes as usize);
+        let plain = ciphertext.and_then(|bytes| pack::open_blob(what, key, blob, bytes).ok());
+        if plain.is_none() {
+            cache.remove_pack(&pack.id);
+        }
+        plain
+    }
+
+    fn keep_in_memory(&self, id: &BlobId, plain: Vec<u8>) -> Bytes {
+        let plain = Bytes::from(plain);
+        if let Ok(mut cache) = self.blobs.lock() {
+            cache.insert(*id, plain.clone());
+        }
+        plain
+    }
+
     async fn read_anywhere(&self, kind: BlobKind, id: &BlobId) -> Result<Bytes> {
         let mut places: Vec<_> = self.index().find_all(id).map(|l| (l.marked, l.pack.clone(), l.blob)).collect();
         places.retain(|(_, pack, _)| pack.kind == kind);
@@ -68,13 +113,7 @@ impl Repository {
         let mut first = None;
         for (_, pack, blob) in &places {
             match self.read_located(pack, blob).await {
-                Ok(plain) => {
-                    let plain = Bytes::from(plain);
-                    if let Ok(mut cache) = self.blobs.lock() {
-                        cache.insert(*id, plain.clone());
-                    }
-                    return Ok(plain);
-                }
+                Ok(plain) => return Ok(self.keep_in_memory(id, plain)),
                 Err(e) if is_loss(&e) => first = first.or(Some(e)),
                 Err(e) => return Err(e),
             }
@@ -123,17 +162,7 @@ impl Repository {
             };
             cache.write_pack(&pack.id, &bytes);
         }
-        let Some(ciphertext) = cache.read_pack(&pack.id, u64::from(blob.offset), blob.stored_bytes as usize) else {
-            cache.remove_pack(&pack.id);
-            return Ok(None);
-        };
-        match pack::open_blob(what, key, blob, ciphertext) {
-            Ok(plain) => Ok(Some(plain)),
-            Err(_) => {
-                cache.remove_pack(&pack.id);
-                Ok(None)
-            }
-        }
+        Ok(self.open_kept(what, pack, blob, key))
     }
 
     /// The key that opens a blob of a pack.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, RwLock, Weak};
 
 use crate::crypto::{KeyRight, MasterKeys, Passphrase, SealedKey, Secret, SlotSecrets};
 use crate::error::{Error, ErrorKind, Result};
@@ -44,9 +44,11 @@ pub struct Repository {
     pub(crate) cache: Option<Cache>,
     pub(super) slot: Mutex<KeyId>,
     pub(super) index: RwLock<Arc<Index>>,
-    /// Held while the index is loaded anew.
+    /// Itself, for tasks that read on its behalf.
+    pub(super) me: Weak<Self>,
     /// One for every 64th blob: readers of one blob wait for each other.
     pub(super) gates: Vec<tokio::sync::Mutex<()>>,
+    /// Held while the index is loaded anew.
     pub(super) reloading: tokio::sync::Mutex<()>,
     /// The index was read past the local cache once, for the cache seemed damaged.
     pub(super) distrusted: AtomicBool,
@@ -120,7 +122,8 @@ impl Repository {
     async fn assemble(storage: Arc<dyn Storage>, opened: Opened, cache_root: Option<PathBuf>) -> Result<Arc<Self>> {
         let Opened { slot, keys, config } = opened;
         let cache = cache_root.map(|root| Cache::open(&root, &config.id)).transpose()?;
-        let repo = Arc::new(Self {
+        let repo = Arc::new_cyclic(|me| Self {
+            me: me.clone(),
             storage,
             keys,
             config,

@@ -50,6 +50,9 @@ pub struct SimStats {
     pub statuses: BTreeMap<u16, u64>,
     /// Most requests at once that each mailbox saw, by user principal name.
     pub most_at_once: BTreeMap<String, u32>,
+    /// Where requests of mailboxes are limited: how many each was let through in each stretch of the limit's window, from
+    /// its first request on, by user principal name.
+    pub spent: BTreeMap<String, Vec<u32>>,
     /// Resource units of SharePoint and OneDrive used.
     pub file_units: u64,
     /// Bytes of answers.
@@ -127,13 +130,16 @@ impl App {
     pub(super) fn stats(&self) -> SimStats {
         let world = self.read();
         let routes = lock(&self.counts.routes).clone();
+        let name = |n: usize| world.users.get(n).map(|user| user.upn.clone());
         let most = self.throttle.most_at_once().into_iter();
+        let spent = self.throttle.spent().into_iter();
         SimStats {
             day: world.day,
             requests: routes.values().sum(),
             routes,
             statuses: lock(&self.counts.statuses).clone(),
-            most_at_once: most.filter_map(|(n, most)| Some((world.users.get(n)?.upn.clone(), most))).collect(),
+            most_at_once: most.filter_map(|(n, most)| Some((name(n)?, most))).collect(),
+            spent: spent.filter_map(|(n, spent)| Some((name(n)?, spent))).collect(),
             file_units: self.throttle.units(),
             bytes: self.counts.bytes.load(Ordering::Relaxed),
             token_leaks: self.counts.leaks.load(Ordering::Relaxed),

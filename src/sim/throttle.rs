@@ -49,7 +49,29 @@ struct Lane {
     window: Window,
     at_once: u32,
     most_at_once: u32,
+    /// The first request.
+    since: Instant,
+    /// What was let through in each stretch of a window's length since then.
+    spent: Vec<u32>,
 }
+
+impl Lane {
+    fn new(length: Duration) -> Self {
+        Self { window: Window::new(length), at_once: 0, most_at_once: 0, since: Instant::now(), spent: Vec::new() }
+    }
+
+    fn note_spent(&mut self) {
+        let stretch = self.since.elapsed().as_micros() / self.window.length.as_micros().max(1);
+        let stretch = usize::try_from(stretch).unwrap_or(usize::MAX).min(MOST_STRETCHES);
+        if self.spent.len() <= stretch {
+            self.spent.resize(stretch + 1, 0);
+        }
+        self.spent[stretch] += 1;
+    }
+}
+
+/// How many stretches are told apart; a simulation that goes on longer counts the rest into one.
+const MOST_STRETCHES: usize = 10_000;
 
 /// Counts of all limits.
 #[derive(Debug)]
@@ -123,8 +145,7 @@ impl Throttle {
     fn mailbox(&self, number: usize) -> Result<(), Reply> {
         let mut lanes = lock(&self.mailboxes);
         let length = Duration::from_secs_f64(600.0 / self.limits.time_scale.max(1e-6));
-        let lane =
-            lanes.entry(number).or_insert_with(|| Lane { window: Window::new(length), at_once: 0, most_at_once: 0 });
+        let lane = lanes.entry(number).or_insert_with(|| Lane::new(length));
         let (used, left) = lane.window.count(1);
         lane.most_at_once = lane.most_at_once.max(lane.at_once + 1);
         if self.limits.mailbox_concurrency.is_some_and(|most| lane.at_once >= most) {
@@ -136,6 +157,9 @@ impl Throttle {
             return Err(Reply::fail(429, "ApplicationThrottled", message).header("Retry-After", seconds(left)));
         }
         lane.at_once += 1;
+        if self.limits.mailbox_requests.is_some() {
+            lane.note_spent();
+        }
         Ok(())
     }
 
@@ -187,6 +211,11 @@ impl Throttle {
     /// Most requests at once that a mailbox saw.
     pub(super) fn most_at_once(&self) -> HashMap<usize, u32> {
         lock(&self.mailboxes).iter().map(|(number, lane)| (*number, lane.most_at_once)).collect()
+    }
+
+    /// What each mailbox was let through in each stretch of a window's length since its first request.
+    pub(super) fn spent(&self) -> HashMap<usize, Vec<u32>> {
+        lock(&self.mailboxes).iter().map(|(number, lane)| (*number, lane.spent.clone())).collect()
     }
 
     /// Resource units used in all.

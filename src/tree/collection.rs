@@ -81,6 +81,13 @@ impl<'a> CollectionReader<'a> {
         Ok(Page { records: self.listed(&keys).await?, next: None })
     }
 
+    /// Goes through the ids of the records directly below `parent`, in listing order, without reading the records.
+    pub fn child_ids(&self, parent: &str) -> IdCursor<'a> {
+        let prefix = parent_prefix(parent);
+        let range = (Bound::Included(prefix.to_vec()), end_of(&prefix));
+        IdCursor { cursor: self.tree.range(self.roots.children, range) }
+    }
+
     /// Counts the records directly below `parent`, without listing them.
     pub async fn count_children(&self, parent: &str) -> Result<u64> {
         let prefix = parent_prefix(parent);
@@ -143,6 +150,19 @@ fn decode_record(id: &[u8], value: &[u8]) -> Result<Record> {
         Ok(record)
     } else {
         Err(Error::corrupt(format!("The record of item {name} is one of item {}", record.id)))
+    }
+}
+
+/// Goes through the ids of what is directly below a parent.
+pub struct IdCursor<'a> {
+    cursor: Cursor<'a>,
+}
+
+impl IdCursor<'_> {
+    /// Reads the next id; `None` after the last.
+    pub async fn next(&mut self) -> Result<Option<String>> {
+        let item = self.cursor.next().await?;
+        item.map(|item| item_id(&item.key).map(str::to_owned)).transpose()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -11,7 +12,7 @@ use tenantvault::ops::export::{ExportOptions, export};
 use tenantvault::ops::view::{Place, View};
 use tenantvault::ops::{check, diff, forget, prune};
 use tenantvault::repo::{PruneOptions, ReadData};
-use tenantvault::sim::SimOptions;
+use tenantvault::sim::{Fault, FaultKind, SimOptions};
 use tenantvault::snapshot::policy::{Count, Policy};
 use tenantvault::snapshot::store;
 
@@ -49,6 +50,35 @@ async fn a_stopped_run_leaves_an_incomplete_snapshot_and_the_next_run_completes_
     let snapshots = setting.snapshots().await;
     assert!(!snapshots[0].file.complete && snapshots[1].file.complete);
     assert_equal(&setting.repo, &snapshots[1].file, &setting.sim.expected(), false).await;
+}
+
+/// Microsoft may ask to wait for an hour, for contents as for a page of a listing: a stopped run does not wait it out, and
+/// the next one reads what it left.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_run_does_not_wait_for_its_budget() {
+    for path in ["/$value", "/messages/delta"] {
+        let mut setting = Setting::new(SimOptions::tiny()).await;
+        setting.backup().await.unwrap();
+        setting.next_day();
+        let kind = FaultKind::TooManyRequests { retry_after: 3000.0 };
+        setting.sim.inject(Fault { kind, path: path.into(), probability: 1.0, count: None });
+        let stopped = async {
+            while setting.client.budget().waiting_text().is_empty() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            setting.stop.stop();
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        };
+        tokio::select! {
+            report = setting.backup() => assert!(report.is_ok_and(|r| r.stopped && !r.complete), "{path}"),
+            () = stopped => panic!("{path}: it waits although it was stopped"),
+        }
+        setting.sim.clear_faults();
+        (setting.client, setting.stop) = (crate::support::client(&setting.sim), Stop::new());
+        assert!(setting.backup().await.unwrap().complete);
+        let last = setting.snapshots().await.pop().unwrap();
+        assert_equal(&setting.repo, &last.file, &setting.sim.expected(), false).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

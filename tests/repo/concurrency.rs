@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use futures::StreamExt;
 use tenantvault::error::ErrorKind;
 use tenantvault::repo::{DocumentKind, Repository};
 use tenantvault::storage::Storage;
+use tenantvault::storage::fault::{Call, Fault, FaultPlan, FaultStorage, Which};
 
 use crate::support::*;
 
@@ -119,4 +122,24 @@ async fn of_two_inits_at_once_one_wins_and_opens() {
         assert_eq!(lost.kind(), ErrorKind::AlreadyExists);
         assert_eq!(reopen(&storage).await.config().id, winner.config().id);
     }
+}
+
+/// A reader asks ahead and is then busy elsewhere: the blob it asked for held its gate, and whoever wanted that blob, or
+/// another behind the same gate, waited for ever. Export did so: files half read, while it listed the next folder.
+#[tokio::test]
+async fn a_reader_that_looks_away_holds_up_nobody() {
+    let (storage, repo) = init_tiny().await;
+    let writer = writer(&repo);
+    let doc = put(&writer, &[noise(1, 2000)], &[]).await.unwrap();
+    writer.finish().await.unwrap();
+    let slow = FaultPlan::new().every(Which::Kind(Call::GetRange), Fault::Delay(Duration::from_millis(5)));
+    let repo = reopen(&(Arc::new(FaultStorage::new(storage, slow)) as Arc<dyn Storage>)).await;
+    let list = &doc.0[0].1;
+    let mut idle = repo.read_extents(list.clone());
+    assert!(futures::poll!(idle.next()).is_pending());
+    tokio::select! {
+        bytes = read_all(&repo, list) => assert_eq!(bytes.unwrap(), noise(1, 2000)),
+        () = tokio::time::sleep(Duration::from_secs(60)) => panic!("a reader waits for one that is not polled"),
+    }
+    drop(idle);
 }

@@ -1,32 +1,33 @@
 //! One collection's part of a backup: changes in, contents fetched in parallel, records out, in the order of changes.
 
 use std::collections::{HashSet, VecDeque};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::{BoxStream, StreamExt};
 use tokio::sync::{Mutex, Semaphore};
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::contents::{ItemSink, PendingStream, SharedSegmenter};
+use super::known::KnownRecords;
+use super::share::{Share, Shares};
 use super::stop::Stop;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::collection::{Cursors, Gap};
 use crate::format::record::{Record, StreamRole};
 use crate::format::snapshot::CollectionState;
-use crate::m365::{Change, Collection, Contents, Fetched, Known, Previous, Sink, contents::without_contents};
+use crate::m365::{Change, Collection, Contents, Fetched, Previous, Sink, contents::without_contents};
 use crate::monitor::{Counter, Monitor};
-use crate::ops::nodes::{RepoNodes, WriterNodes};
+use crate::ops::nodes::WriterNodes;
 use crate::repo::{Segmenter, Writer};
-use crate::tree::collection::{CollectionEditor, CollectionReader, CollectionRoots, EditCounts};
+use crate::tree::collection::{CollectionEditor, CollectionRoots, EditCounts};
 
 /// Contents fetched at once for one collection. The budget's lanes decide how many really run.
 const FETCHES_AHEAD: usize = 8;
-/// Records that wait for their segments before these are settled.
-const RECORDS_PER_SETTLE: usize = 8192;
-/// Memory of noted changes before they are made, in bytes.
-const EDIT_BYTES: usize = 48 << 20;
 
 /// What all collections of a run share.
 #[derive(Clone)]
@@ -35,6 +36,7 @@ pub(super) struct Shared {
     pub(super) monitor: Arc<dyn Monitor>,
     pub(super) stop: Stop,
     pub(super) places: Arc<Semaphore>,
+    pub(super) shares: Arc<Shares>,
     pub(super) now_us: i64,
 }
 
@@ -58,12 +60,16 @@ pub(super) async fn read_collection(
     shared.monitor.phase(&format!("Reading {}", source.path()));
     let before = previous.as_ref().map(roots).unwrap_or_default();
     let nodes = WriterNodes(shared.writer.clone());
-    let known = KnownRecords { nodes: RepoNodes(shared.writer.repository().clone()), roots: before };
+    let known = KnownRecords::new(shared.writer.repository(), before);
     let retry: Vec<String> = previous_gaps.iter().filter(|g| !g.id.is_empty()).map(|g| g.id.clone()).collect();
     let cursors = previous.as_ref().and_then(|p| p.cursors.clone());
     let mut intake = Intake::new(shared, source.clone(), &nodes, before);
-    let end = source.changes(Previous { cursors: cursors.as_ref(), retry: &retry }, &known, &mut intake).await;
+    let busy = intake.busy.clone();
+    let reading = source.changes(Previous { cursors: cursors.as_ref(), retry: &retry }, &known, &mut intake);
+    let end = until_stopped(reading, &shared.stop, &busy).await;
     let done = intake.finish().await?;
+    // The cursors that came at the end of the reading stand for items that are not there.
+    let end = if done.is_broken_off { Err(Stop::error()) } else { end };
     let (cursors, complete, stopped, trouble) = conclude(end, cursors, shared, &source)?;
     // Cursors stand for exactly the items they came with: what a broken reading left must be compared.
     let cursors = cursors.filter(|_| complete || done.roots == before);
@@ -86,6 +92,21 @@ pub(super) async fn read_collection(
         complete,
     };
     Ok(Outcome { state, gaps, counts: done.counts, bytes_read: done.bytes_read, stopped })
+}
+
+/// Lets a reading go on till it ends or the run is stopped: it may be waiting for a budget, for minutes. It is never broken off
+/// while the intake has a change in hand.
+async fn until_stopped<T>(reading: impl Future<Output = Result<T>>, stop: &Stop, busy: &AtomicBool) -> Result<T> {
+    let (mut reading, mut stopped) = (pin!(reading), pin!(stop.stopped()));
+    let step = |cx: &mut Context<'_>| {
+        let polled = reading.as_mut().poll(cx);
+        let is_over = stop.is_stopped() || stopped.as_mut().poll(cx).is_ready();
+        if polled.is_pending() && is_over && !busy.load(Ordering::Relaxed) {
+            return Poll::Ready(Err(Stop::error()));
+        }
+        polled
+    };
+    poll_fn(step).await
 }
 
 pub(super) fn roots(state: &CollectionState) -> CollectionRoots {
@@ -130,46 +151,11 @@ fn date_gaps(gaps: &mut [Gap], previous: &[Gap], now_us: i64) {
     }
 }
 
-/// Looks into the previous snapshot for the workload.
-struct KnownRecords {
-    nodes: RepoNodes,
-    roots: CollectionRoots,
-}
-
-#[async_trait]
-impl Known for KnownRecords {
-    async fn record(&self, id: &str) -> Result<Option<Record>> {
-        CollectionReader::new(&self.nodes, self.roots).get(id).await
-    }
-
-    async fn children(&self, parent: &str) -> Result<BoxStream<'_, Result<String>>> {
-        let reader = CollectionReader::new(&self.nodes, self.roots);
-        let mut ids = Vec::new();
-        let mut after = None;
-        loop {
-            let page = reader.children(parent, after, 1000).await?;
-            ids.extend(page.records.into_iter().map(|r| Ok(r.id)));
-            after = page.next;
-            if after.is_none() {
-                return Ok(futures::stream::iter(ids).boxed());
-            }
-        }
-    }
-
-    async fn ids(&self) -> Result<BoxStream<'_, Result<String>>> {
-        let records = CollectionReader::new(&self.nodes, self.roots).records();
-        let ids = futures::stream::try_unfold(records, |mut records| async move {
-            Ok(records.next().await?.map(|record| (record.id, records)))
-        });
-        Ok(ids.boxed())
-    }
-}
-
 /// A change on its way to the trees.
 enum Step {
     Remove(String),
     Put { record: Box<Record>, streams: Vec<PendingStream>, source_hash: String },
-    Fetching { record: Box<Record>, properties: Bytes, job: JoinHandle<Result<(Fetched, ItemSink)>> },
+    Fetching { record: Box<Record>, properties: Bytes, job: AbortOnDropHandle<Result<(Fetched, ItemSink)>> },
 }
 
 /// Takes the changes of one collection in order.
@@ -182,8 +168,13 @@ struct Intake<'a> {
     /// Records whose small streams have provisional places.
     unsettled: Vec<Record>,
     unsettled_ids: HashSet<String>,
+    share: Share,
     gaps: Vec<Gap>,
     bytes_read: u64,
+    /// A change is being taken.
+    busy: Arc<AtomicBool>,
+    /// Changes are missing, as the run was stopped.
+    is_broken_off: bool,
 }
 
 struct Done {
@@ -191,6 +182,7 @@ struct Done {
     counts: EditCounts,
     gaps: Vec<Gap>,
     bytes_read: u64,
+    is_broken_off: bool,
 }
 
 impl<'a> Intake<'a> {
@@ -203,8 +195,11 @@ impl<'a> Intake<'a> {
             queue: VecDeque::new(),
             unsettled: Vec::new(),
             unsettled_ids: HashSet::new(),
+            share: shared.shares.join(),
             gaps: Vec::new(),
             bytes_read: 0,
+            busy: Arc::default(),
+            is_broken_off: false,
         }
     }
 
@@ -213,11 +208,13 @@ impl<'a> Intake<'a> {
         let step = match contents {
             Contents::Fetch(wanted) => {
                 let (source, shared, segmenter) = (self.source.clone(), self.shared.clone(), self.segmenter.clone());
-                let job = tokio::spawn(async move {
+                let job = AbortOnDropHandle::new(tokio::spawn(async move {
                     let mut sink = ItemSink::new(shared.writer.clone(), segmenter, shared.places.clone());
-                    let fetched = source.fetch(&wanted, &mut sink).await?;
-                    Ok((fetched, sink))
-                });
+                    tokio::select! {
+                        fetched = source.fetch(&wanted, &mut sink) => Ok((fetched?, sink)),
+                        () = shared.stop.stopped() => Err(Stop::error()),
+                    }
+                }));
                 Step::Fetching { record, properties, job }
             }
             Contents::Unreadable(gap) => {
@@ -278,9 +275,15 @@ impl<'a> Intake<'a> {
             }
             Step::Put { record, streams, source_hash } => self.place(*record, streams, &source_hash).await,
             Step::Fetching { record, properties, job } => {
-                let (fetched, sink) =
-                    job.await.map_err(|e| Error::internal("A fetch ended early").with_source(e))??;
-                self.take_fetched(record, properties, fetched, sink).await
+                match job.await.map_err(|e| Error::internal("A fetch ended early").with_source(e))? {
+                    Ok((fetched, sink)) => self.take_fetched(record, properties, fetched, sink).await,
+                    // The run was stopped: the item stays as it was.
+                    Err(e) if e.kind() == ErrorKind::Interrupted => {
+                        self.is_broken_off = true;
+                        Ok(())
+                    }
+                    Err(e) => Err(e),
+                }
             }
         }
     }
@@ -335,7 +338,7 @@ impl<'a> Intake<'a> {
         self.unsettled_ids.insert(record.id.clone());
         self.unsettled.push(record);
         self.shared.monitor.add(Counter::Items, 1);
-        if self.unsettled.len() >= RECORDS_PER_SETTLE {
+        if self.unsettled.len() >= self.share.records() {
             self.settle().await?;
         }
         Ok(())
@@ -352,8 +355,9 @@ impl<'a> Intake<'a> {
         }
         drop(segmenter);
         self.unsettled_ids.clear();
-        if self.editor.pending_bytes() > EDIT_BYTES {
+        if self.share.is_used_up(self.editor.pending_bytes()) {
             self.editor.apply().await?;
+            self.share.hold(0);
         }
         Ok(())
     }
@@ -362,7 +366,7 @@ impl<'a> Intake<'a> {
         self.drain(0).await?;
         self.settle().await?;
         let (roots, counts) = self.editor.finish().await?;
-        Ok(Done { roots, counts, gaps: self.gaps, bytes_read: self.bytes_read })
+        Ok(Done { roots, counts, gaps: self.gaps, bytes_read: self.bytes_read, is_broken_off: self.is_broken_off })
     }
 }
 
@@ -370,6 +374,15 @@ impl<'a> Intake<'a> {
 impl Sink for Intake<'_> {
     async fn change(&mut self, change: Change) -> Result<()> {
         self.shared.stop.check()?;
+        self.busy.store(true, Ordering::Relaxed);
+        let taken = self.take_change(change).await;
+        self.busy.store(false, Ordering::Relaxed);
+        taken
+    }
+}
+
+impl Intake<'_> {
+    async fn take_change(&mut self, change: Change) -> Result<()> {
         match change {
             Change::Put { record, properties, contents } => {
                 self.shared.monitor.add(Counter::ItemsTotal, 1);

@@ -7,6 +7,8 @@
 mod collection;
 mod contents;
 mod finish;
+mod known;
+mod share;
 mod stop;
 
 use std::collections::HashMap;
@@ -14,6 +16,7 @@ use std::sync::Arc;
 
 use futures::stream::{StreamExt, TryStreamExt};
 use tokio::sync::Semaphore;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::collection::Gap;
@@ -151,6 +154,7 @@ pub async fn run(
         monitor: around.monitor.clone(),
         stop: around.stop.clone(),
         places: Arc::new(Semaphore::new(contents::LARGE_PLACES)),
+        shares: Arc::default(),
         now_us: started_us,
     };
     around.monitor.add(Counter::CollectionsTotal, discovery.collections.len() as i64);
@@ -175,6 +179,7 @@ async fn previous_snapshot(repo: &Repository, set: &SetDefinition) -> Result<Opt
     Ok(store::list(repo).await?.snapshots.into_iter().rev().find(|s| s.file.set == id))
 }
 
+/// Reads all collections, each in a task of its own: what one waits for or works at does not hold up the others.
 async fn read_all(
     shared: &Shared,
     collections: &[Arc<dyn Collection>],
@@ -190,9 +195,11 @@ async fn read_all(
                 if shared.stop.is_stopped() {
                     return Ok(None);
                 }
-                let outcome = read_collection(shared, source, state, gaps).await;
+                let task = shared.clone();
+                let task = tokio::spawn(async move { read_collection(&task, source, state, gaps).await });
+                let ended = AbortOnDropHandle::new(task).await;
                 shared.monitor.add(Counter::Collections, 1);
-                outcome.map(Some)
+                ended.map_err(|e| Error::internal("Reading a collection ended early").with_source(e))?.map(Some)
             }
         })
         .buffer_unordered(at_once)

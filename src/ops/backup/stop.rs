@@ -1,13 +1,12 @@
 //! Stopping a run from outside: the user's Ctrl-C, or a server that shuts down.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind, Result};
 
 /// A switch that asks a run to come to an orderly end. Clones are one switch.
 #[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct Stop(CancellationToken);
 
 impl Stop {
     /// Makes a switch that is not thrown.
@@ -17,12 +16,12 @@ impl Stop {
 
     /// Throws it.
     pub fn stop(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.cancel();
     }
 
     /// Says whether it was thrown.
     pub fn is_stopped(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.is_cancelled()
     }
 
     /// Fails once it was thrown.
@@ -30,6 +29,16 @@ impl Stop {
     /// # Errors
     /// `Interrupted`.
     pub fn check(&self) -> Result<()> {
-        if self.is_stopped() { Err(Error::new(ErrorKind::Interrupted, "The run was stopped")) } else { Ok(()) }
+        if self.is_stopped() { Err(Self::error()) } else { Ok(()) }
+    }
+
+    /// Waits till it is thrown.
+    pub(super) async fn stopped(&self) {
+        self.0.cancelled().await;
+    }
+
+    /// What fails because it was thrown.
+    pub(super) fn error() -> Error {
+        Error::new(ErrorKind::Interrupted, "The run was stopped")
     }
 }

@@ -34,13 +34,14 @@ async fn the_fifth_request_at_once_to_a_mailbox_is_refused() {
 #[tokio::test]
 async fn requests_per_mailbox_are_counted_in_a_window_that_scales() {
     let limits = Limits { mailbox_requests: Some(5), time_scale: 60.0, ..Limits::unlimited() };
-    let (_sim, client) = start(SimOptions { limits, ..SimOptions::tiny() }).await;
+    let (sim, client) = start(SimOptions { limits, ..SimOptions::tiny() }).await;
     for _ in 0..5 {
         client.ok("users/alice@contoso.com/mailFolders").await;
     }
     let refused = client.get("users/alice@contoso.com/mailFolders").await;
     let wait: f64 = refused.header("retry-after").parse().expect("seconds");
     assert!(refused.status == 429 && wait > 0.0 && wait <= 10.0, "{wait}");
+    assert_eq!(sim.stats().spent["alice@contoso.com"].iter().sum::<u32>(), 5, "the refused one is not counted");
     client.ok("users/bob@contoso.com/mailFolders").await;
 }
 

@@ -119,6 +119,11 @@ proptest! {
             let mut expected: Vec<Record> = model.values().filter(|r| r.parent == parent).cloned().collect();
             expected.sort_by_key(children_key);
             prop_assert_eq!(block_on(reader.count_children(parent)).unwrap(), expected.len() as u64);
+            let mut ids = reader.child_ids(parent);
+            for record in &expected {
+                prop_assert_eq!(block_on(ids.next()).unwrap(), Some(record.id.clone()));
+            }
+            prop_assert_eq!(block_on(ids.next()).unwrap(), None);
             prop_assert_eq!(listing(&reader, parent, limit), expected);
         }
         let mut cursor = reader.records();

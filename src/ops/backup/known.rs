@@ -1,0 +1,46 @@
+//! What the previous snapshot knows of a collection, for the workload to look up.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::stream::{BoxStream, StreamExt};
+
+use crate::error::Result;
+use crate::format::record::Record;
+use crate::m365::Known;
+use crate::ops::nodes::RepoNodes;
+use crate::repo::Repository;
+use crate::tree::collection::{CollectionReader, CollectionRoots};
+
+/// Looks into the previous snapshot for the workload.
+pub(super) struct KnownRecords {
+    nodes: RepoNodes,
+    roots: CollectionRoots,
+}
+
+impl KnownRecords {
+    pub(super) fn new(repo: &Arc<Repository>, roots: CollectionRoots) -> Self {
+        Self { nodes: RepoNodes(repo.clone()), roots }
+    }
+}
+
+#[async_trait]
+impl Known for KnownRecords {
+    async fn record(&self, id: &str) -> Result<Option<Record>> {
+        CollectionReader::new(&self.nodes, self.roots).get(id).await
+    }
+
+    async fn children(&self, parent: &str) -> Result<BoxStream<'_, Result<String>>> {
+        let ids = CollectionReader::new(&self.nodes, self.roots).child_ids(parent);
+        let ids = futures::stream::try_unfold(ids, |mut ids| async move { Ok(ids.next().await?.map(|id| (id, ids))) });
+        Ok(ids.boxed())
+    }
+
+    async fn ids(&self) -> Result<BoxStream<'_, Result<String>>> {
+        let records = CollectionReader::new(&self.nodes, self.roots).records();
+        let ids = futures::stream::try_unfold(records, |mut records| async move {
+            Ok(records.next().await?.map(|record| (record.id, records)))
+        });
+        Ok(ids.boxed())
+    }
+}
