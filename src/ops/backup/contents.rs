@@ -152,7 +152,9 @@ impl ItemSink {
     async fn take_whole(&self, role: StreamRole, bytes: Bytes) -> Result<PendingStream> {
         let size_bytes = bytes.len() as u64;
         let parts = match role {
-            StreamRole::Mime => off_reactor(move || take_apart(bytes)).await?,
+            // A hop to another thread costs more than taking a small message apart.
+            StreamRole::Mime if bytes.len() > HELD_BYTES => off_reactor(move || take_apart(bytes)).await?,
+            StreamRole::Mime => take_apart(bytes),
             _ => vec![(Encoding::Raw, bytes)],
         };
         let mut pieces = Vec::with_capacity(parts.len());
