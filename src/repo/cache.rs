@@ -1,16 +1,17 @@
 //! The local cache: index tables and tree packs, in a folder outside the repository. Safe to delete at any time.
 
 use std::collections::HashSet;
-use std::fs::DirEntry;
+use std::fs::{DirEntry, File};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::crypto;
 use crate::error::{Error, Result};
 use crate::format::id::{IndexId, PackId, RepoId};
 use crate::repo::table::{self, Table};
+use crate::storage::read_exact_at;
 
 /// More tables than this are merged into one, so that a look-up asks few.
 const MAX_TABLES: usize = 8;
@@ -21,10 +22,15 @@ const TEMPORARY: &str = "tmp-";
 /// When a file in the making is nobody's any more.
 const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Tree packs that are kept open.
+const OPEN_PACKS: usize = 64;
+
 /// The cache folder of one repository.
 #[derive(Debug, Clone)]
 pub(crate) struct Cache {
     folder: PathBuf,
+    /// Tree packs that were read lately, the last one last: a node is a few KiB, and opening costs more than reading it.
+    open: Arc<Mutex<Vec<(PackId, Arc<File>)>>>,
 }
 
 impl Cache {
@@ -41,7 +47,7 @@ impl Cache {
                     .with_hint("choose another with --cache-dir, or --no-cache")
             })?;
         }
-        Ok(Self { folder })
+        Ok(Self { folder, open: Arc::default() })
     }
 
     /// Opens the tables that cover only index files in `present`, none covering the same. Broken ones are removed.
@@ -133,17 +139,34 @@ impl Cache {
 
     /// Reads a stretch of a cached tree pack; `None` when it is not (wholly) there.
     pub(crate) fn read_pack(&self, id: &PackId, offset: u64, length: usize) -> Option<Vec<u8>> {
-        use std::io::{Read, Seek, SeekFrom};
-        let mut file = std::fs::File::open(self.pack_path(id)).ok()?;
-        file.seek(SeekFrom::Start(offset)).ok()?;
+        let file = self.open_pack(id)?;
         let mut out = vec![0; length];
-        file.read_exact(&mut out).ok()?;
+        read_exact_at(&file, &mut out, offset).ok()?;
         Some(out)
+    }
+
+    fn open_pack(&self, id: &PackId) -> Option<Arc<File>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = open.iter().position(|(known, _)| known == id).map(|at| open.remove(at));
+        let (id, file) = match known {
+            Some(known) => known,
+            None => (*id, Arc::new(File::open(self.pack_path(id)).ok()?)),
+        };
+        if open.len() >= OPEN_PACKS {
+            open.remove(0);
+        }
+        open.push((id, file.clone()));
+        Some(file)
+    }
+
+    fn close_pack(&self, id: &PackId) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).retain(|(open, _)| open != id);
     }
 
     /// Says whether a tree pack is there.
     pub(crate) fn has_pack(&self, id: &PackId) -> bool {
-        self.pack_path(id).exists()
+        let is_open = || self.open.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|(open, _)| open == id);
+        is_open() || self.pack_path(id).exists()
     }
 
     /// Keeps a tree pack. That it cannot be kept is no failure.
@@ -153,6 +176,7 @@ impl Cache {
 
     /// Removes a tree pack.
     pub(crate) fn remove_pack(&self, id: &PackId) {
+        self.close_pack(id);
         drop(std::fs::remove_file(self.pack_path(id)));
     }
 
@@ -177,6 +201,7 @@ impl Cache {
             let name = entry.file_name();
             let id = name.to_str().and_then(|n| n.parse().ok());
             if id.is_some_and(|id| !listed.contains(&id)) || is_abandoned(&entry) {
+                id.iter().for_each(|id| self.close_pack(id));
                 drop(std::fs::remove_file(entry.path()));
             }
         }

@@ -18,6 +18,7 @@ mod path;
 mod read_only;
 
 pub use local::LocalStorage;
+pub(crate) use local::read_exact_at;
 pub use object::OpendalStorage;
 pub use open::{SCHEMES, open};
 pub use options::{Credentials, StorageOptions};
