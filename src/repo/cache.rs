@@ -25,12 +25,14 @@ const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// Tree packs that are kept open.
 const OPEN_PACKS: usize = 64;
 
+type OpenPack = (PackId, Arc<File>);
+
 /// The cache folder of one repository.
 #[derive(Debug, Clone)]
 pub(crate) struct Cache {
     folder: PathBuf,
     /// Tree packs that were read lately, the last one last: a node is a few KiB, and opening costs more than reading it.
-    open: Arc<Mutex<Vec<(PackId, Arc<File>)>>>,
+    open: Arc<Mutex<Vec<OpenPack>>>,
 }
 
 impl Cache {
