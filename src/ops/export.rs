@@ -64,40 +64,11 @@ pub async fn export(
         running: FuturesUnordered::new(),
         report: ExportReport::default(),
     };
-    if let Place::Item(_, record, path) = place
-        && !record.kind.is_container()
-    {
-        let name = FolderNames::new().allocate(path.rsplit('/').next().unwrap_or_default());
-        exporter.file((**record).clone(), target.join(name), path.clone()).await?;
-        return exporter.finish().await;
-    }
-    // Folders still to do. A folder's names are given out before what lies in it, so that the same snapshot always gives the same names.
-    let mut open: Vec<(Place, PathBuf, String)> = vec![(place.clone(), target.to_owned(), title(place))];
-    while let Some((place, folder, path)) = open.pop() {
-        stop.check()?;
-        let mut entries: Vec<Entry> = Vec::new();
-        let mut collect = |entry| {
-            entries.push(entry);
-            Ok(())
-        };
-        view.list(&place, &mut collect).await?;
-        monitor.add(Counter::ItemsTotal, entries.len() as i64);
-        let mut names = FolderNames::new();
-        for entry in entries {
-            stop.check()?;
-            let name = names.allocate(&entry.name);
-            let (to, item_path) = (folder.join(&name), join(&path, &entry.name));
-            if entry.is_container() {
-                make_folder(&to).await?;
-                exporter.report.folders += 1;
-                monitor.add(Counter::Items, 1);
-                open.push((below(&path, entry), to, item_path));
-            } else if let Some(record) = entry.record {
-                exporter.file(record, to, item_path).await?;
-            }
-        }
-    }
-    exporter.finish().await
+    let walked = exporter.walk(view, place, target, stop).await;
+    // Whatever ended the walk, files under way are finished, or taken away by what ends them.
+    let finished = exporter.finish().await;
+    walked?;
+    finished
 }
 
 fn title(place: &Place) -> String {
@@ -138,6 +109,43 @@ struct Exporter<'a> {
 }
 
 impl Exporter<'_> {
+    /// Goes through what lies at a place and below it. A folder's names are given out before what lies in it, so that
+    /// the same snapshot always gives the same names.
+    async fn walk(&mut self, view: &View, place: &Place, target: &Path, stop: &Stop) -> Result<()> {
+        if let Place::Item(_, record, path) = place
+            && !record.kind.is_container()
+        {
+            let name = FolderNames::new().allocate(path.rsplit('/').next().unwrap_or_default());
+            return self.file((**record).clone(), target.join(name), path.clone()).await;
+        }
+        let mut open: Vec<(Place, PathBuf, String)> = vec![(place.clone(), target.to_owned(), title(place))];
+        while let Some((place, folder, path)) = open.pop() {
+            stop.check()?;
+            let mut entries: Vec<Entry> = Vec::new();
+            let mut collect = |entry| {
+                entries.push(entry);
+                Ok(())
+            };
+            view.list(&place, &mut collect).await?;
+            self.monitor.add(Counter::ItemsTotal, entries.len() as i64);
+            let mut names = FolderNames::new();
+            for entry in entries {
+                stop.check()?;
+                let name = names.allocate(&entry.name);
+                let (to, item_path) = (folder.join(&name), join(&path, &entry.name));
+                if entry.is_container() {
+                    make_folder(&to).await?;
+                    self.report.folders += 1;
+                    self.monitor.add(Counter::Items, 1);
+                    open.push((below(&path, entry), to, item_path));
+                } else if let Some(record) = entry.record {
+                    self.file(record, to, item_path).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     async fn file(&mut self, record: Record, to: PathBuf, path: String) -> Result<()> {
         while self.running.len() >= FILES_AT_ONCE {
             self.take_one().await?;
@@ -165,11 +173,15 @@ impl Exporter<'_> {
         Ok(())
     }
 
+    /// Waits for the files under way; the first error counts.
     async fn finish(mut self) -> Result<ExportReport> {
+        let mut failed = None;
         while !self.running.is_empty() {
-            self.take_one().await?;
+            if let Err(e) = self.take_one().await {
+                failed = failed.or(Some(e));
+            }
         }
-        Ok(self.report)
+        failed.map_or(Ok(self.report), Err)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Reading blobs: from memory, from the local cache, from packs; from another place when one fails.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
@@ -26,10 +27,19 @@ impl Repository {
     /// # Errors
     /// `NotFound` when no pack holds it, `Corrupt` when the pack is damaged (named), `WrongKey` for contents under a
     /// write-only key.
-    pub async fn read_blob(&self, kind: BlobKind, id: &BlobId) -> Result<Bytes> {
+    pub async fn read_blob(self: &Arc<Self>, kind: BlobKind, id: &BlobId) -> Result<Bytes> {
         if let Some(bytes) = self.blobs.lock().ok().and_then(|mut c| c.get(id)) {
             return Ok(bytes);
         }
+        // A task of its own: a caller that does other things meanwhile (writes what it has, lists the next folder) must
+        // not hold the gate, or a place in the storage's queue, that those other things wait for.
+        let (repo, id) = (self.clone(), *id);
+        tokio::spawn(async move { repo.read_behind_gate(kind, &id).await })
+            .await
+            .map_err(|e| Error::internal(format!("Reading blob {id} was broken off")).with_source(e))?
+    }
+
+    async fn read_behind_gate(&self, kind: BlobKind, id: &BlobId) -> Result<Bytes> {
         // Many items lie in one segment: whoever comes while it is being read waits for it instead of reading it too.
         let gate = self.gates.get(usize::from(id.0[0]) % self.gates.len().max(1));
         let _alone = match gate {

@@ -44,9 +44,9 @@ pub struct Repository {
     pub(crate) cache: Option<Cache>,
     pub(super) slot: Mutex<KeyId>,
     pub(super) index: RwLock<Arc<Index>>,
-    /// Held while the index is loaded anew.
     /// One for every 64th blob: readers of one blob wait for each other.
     pub(super) gates: Vec<tokio::sync::Mutex<()>>,
+    /// Held while the index is loaded anew.
     pub(super) reloading: tokio::sync::Mutex<()>,
     /// The index was read past the local cache once, for the cache seemed damaged.
     pub(super) distrusted: AtomicBool,
