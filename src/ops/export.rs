@@ -40,6 +40,8 @@ pub struct ExportReport {
     pub bytes: u64,
     /// Files that were there already, the same size.
     pub skipped: u64,
+    /// Files whose contents are lost or damaged; they are problems too.
+    pub damaged: u64,
     /// What could not be written: path and reason.
     pub problems: Vec<(String, String)>,
 }
@@ -98,6 +100,7 @@ enum Written {
     File(u64),
     Skipped,
     Problem(String, String),
+    Damaged(String, String),
 }
 
 struct Exporter<'a> {
@@ -164,13 +167,19 @@ impl Exporter<'_> {
                 self.monitor.add(Counter::BytesRead, bytes as i64);
             }
             Written::Skipped => self.report.skipped += 1,
-            Written::Problem(path, text) => {
-                self.monitor.problem(&path, &text);
-                self.report.problems.push((path, text));
+            Written::Problem(path, text) => self.problem(path, text),
+            Written::Damaged(path, text) => {
+                self.report.damaged += 1;
+                self.problem(path, text);
             }
         }
         self.monitor.add(Counter::Items, 1);
         Ok(())
+    }
+
+    fn problem(&mut self, path: String, text: String) {
+        self.monitor.problem(&path, &text);
+        self.report.problems.push((path, text));
     }
 
     /// Waits for the files under way; the first error counts.
@@ -217,7 +226,7 @@ async fn write_item(
     }
     match write_file(repo, stream, record, to).await {
         Ok(bytes) => Ok(Written::File(bytes)),
-        Err(e) if matches!(e.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => Ok(Written::Problem(path, e.chain())),
+        Err(e) if matches!(e.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => Ok(Written::Damaged(path, e.chain())),
         Err(e) => Err(e),
     }
 }
