@@ -62,14 +62,15 @@ pub(crate) fn absent(coverage: &[Coverage], set: &SetDefinition, collections: u6
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::m365::Workload;
     use crate::snapshot::policy::Policy;
-    use crate::snapshot::set::{Selection, SetOptions, TenantRef, Workload};
+    use crate::snapshot::set::{Selection, SetOptions, TenantRef, Workload as Selected};
 
     fn set(include: &str) -> SetDefinition {
         SetDefinition {
             name: "x".into(),
             tenant: TenantRef { name: "x".into(), id: "x".into() },
-            selection: Selection::of_users(vec![include.parse().expect("a glob")], vec![], &Workload::ALL),
+            selection: Selection::of_users(vec![include.parse().expect("a glob")], vec![], Selected::ALL),
             options: SetOptions::default(),
             destinations: vec![],
             retention: Policy::default(),
