@@ -381,3 +381,35 @@ fn the_judge_knows_good_arrows_from_bad_ones() {
     assert_eq!(objection("ops", "sim::Sim", true), None);
     assert!(objection("ops", "cli::output", true).is_some());
 }
+
+/// Adds the text of every Rust file below a folder.
+fn add_sources(folder: &Path, text: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            add_sources(&path, text);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            text.push_str(&std::fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn the_tests_that_the_table_of_bad_input_names_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let table = std::fs::read_to_string(root.join("docs/bad-input.md")).unwrap();
+    let mut sources = String::new();
+    for folder in ["src", "tests"] {
+        add_sources(&root.join(folder), &mut sources);
+    }
+    let words = table.lines().filter(|line| line.starts_with('|')).flat_map(|line| {
+        let cell = line.trim_end_matches('|').rsplit('|').next().unwrap_or_default();
+        cell.split(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'))
+    });
+    // Names of tests are sentences.
+    let names: Vec<&str> = words.filter(|word| word.matches('_').count() >= 3).collect();
+    assert!(names.len() > 40, "{names:?}");
+    for name in names {
+        assert!(sources.contains(&format!("fn {name}(")), "no test is called {name}");
+    }
+}

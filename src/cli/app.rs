@@ -153,9 +153,19 @@ impl App {
             return None;
         }
         let named = self.global.cache_dir.clone().or_else(|| self.environment.variable("CACHE_DIR").map(PathBuf::from));
-        named
-            .map(|path| absolute(&self.environment.working_folder, &path))
-            .or_else(|| self.environment.cache_folder.clone())
+        if let Some(path) = named {
+            return Some(absolute(&self.environment.working_folder, &path));
+        }
+        // Nobody asked for this one: a home that cannot be written to must not keep a backup from running.
+        let usual = self.environment.cache_folder.clone()?;
+        match std::fs::create_dir_all(&usual) {
+            Ok(()) => Some(usual),
+            Err(e) => {
+                let text = format!("The cache folder {} cannot be made: {e}. The run goes on without", usual.display());
+                self.screen.warn(format!("{text}\nHint: choose another with --cache-dir, or say --no-cache"));
+                None
+            }
+        }
     }
 
     /// Opens the repository that the options name.
@@ -180,16 +190,18 @@ impl App {
 
     async fn unlock(&self, place: &Place) -> Result<Arc<Repository>> {
         let storage = self.storage(place)?;
-        if let Some(passphrase) = passphrase::given(self, place)? {
-            return Repository::open(storage, &passphrase, self.cache_root()).await;
+        let given = passphrase::given(self, place);
+        if let Ok(Some(passphrase)) = &given {
+            return Repository::open(storage, passphrase, self.cache_root()).await;
         }
-        // Nobody is asked for the passphrase of nothing.
+        // Nobody is asked for the passphrase of nothing, nor told of a file that holds none.
         if let Err(e) = storage.stat("config").await {
             return Err(match e.kind() {
                 ErrorKind::NotFound => no_repository(&*storage),
                 _ => e,
             });
         }
+        given?;
         let mut tries = 0;
         loop {
             let passphrase = passphrase::ask(self, &storage.describe())?;
@@ -209,8 +221,8 @@ impl App {
     /// The storage's.
     pub(crate) async fn snapshots(&self, repo: &Repository) -> Result<Listing> {
         let listing = store::list(repo).await?;
-        for (id, e) in &listing.broken {
-            self.screen.warn(format!("Snapshot {id} cannot be read: {}", e.chain()));
+        for broken in &listing.broken {
+            self.screen.warn(broken.text());
         }
         Ok(listing)
     }

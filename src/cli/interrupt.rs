@@ -11,17 +11,16 @@ const INTERRUPTED: i32 = 130;
 /// Throws the switch at the first Ctrl-C (or SIGTERM); ends the process at the second. `text` says what the first does.
 pub(crate) fn watch(stop: &Stop, text: &'static str) {
     let stop = stop.clone();
+    // Listening begins here and never pauses: a second Ctrl-C right after the first counts too.
+    let Ok(mut signals) = Signals::listen() else { return };
     tokio::spawn(async move {
-        if signalled().await.is_err() {
-            return;
-        }
+        signals.next().await;
         stop.stop();
         // There is nobody to tell if stderr is gone.
         let _ = writeln!(std::io::stderr(), "\n{text} Press Ctrl-C again to stop at once.");
-        if signalled().await.is_ok() {
-            #[expect(clippy::exit, reason = "the user asked twice")]
-            std::process::exit(INTERRUPTED);
-        }
+        signals.next().await;
+        #[expect(clippy::exit, reason = "the user asked twice")]
+        std::process::exit(INTERRUPTED);
     });
 }
 
@@ -30,16 +29,41 @@ pub(crate) fn watch(stop: &Stop, text: &'static str) {
 /// # Errors
 /// When the system does not let the program listen.
 pub(crate) async fn signalled() -> Result<()> {
-    let cannot = |e| Error::io("Signals cannot be listened to", e);
+    Signals::listen()?.next().await;
+    Ok(())
+}
+
+/// Ctrl-C and SIGTERM, none of which is missed.
+struct Signals {
     #[cfg(unix)]
-    {
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(windows)]
+    interrupt: tokio::signal::windows::CtrlC,
+}
+
+impl Signals {
+    #[cfg(unix)]
+    fn listen() -> Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
-        tokio::select! {
-            result = tokio::signal::ctrl_c() => result.map_err(cannot),
-            _ = terminate.recv() => Ok(()),
-        }
+        let to = |kind| signal(kind).map_err(|e| Error::io("Signals cannot be listened to", e));
+        Ok(Self { interrupt: to(SignalKind::interrupt())?, terminate: to(SignalKind::terminate())? })
     }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await.map_err(cannot)
+
+    #[cfg(windows)]
+    fn listen() -> Result<Self> {
+        let interrupt = tokio::signal::windows::ctrl_c();
+        Ok(Self { interrupt: interrupt.map_err(|e| Error::io("Signals cannot be listened to", e))? })
+    }
+
+    async fn next(&mut self) {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+        #[cfg(windows)]
+        self.interrupt.recv().await;
+    }
 }

@@ -10,6 +10,7 @@ pub mod progress;
 mod app;
 mod args;
 mod commands;
+mod coverage;
 mod environment;
 mod exit;
 mod interrupt;

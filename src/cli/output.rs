@@ -6,7 +6,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use comfy_table::{CellAlignment, ContentArrangement, Table};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -85,23 +85,26 @@ pub fn error_text(error: &Error) -> String {
 /// A column of a table.
 #[derive(Debug, Clone, Copy)]
 pub enum Column {
-    /// Text, to the left.
+    /// Text, to the left; wraps where the terminal is narrow.
     Text(&'static str),
+    /// Text that is useless in pieces: an id, a time.
+    Fixed(&'static str),
     /// A number, to the right.
     Number(&'static str),
 }
 
 /// Draws a table without borders. `width`: the terminal's, in columns, that long cells wrap to fit; `None` (the
-/// output is piped): as wide as the contents, one line a row.
+/// output is piped): as wide as the contents, one line a row. So it is too where the rest leaves too little for text
+/// to wrap in: the terminal wraps whole lines more readably than a table wraps words.
 pub fn table(columns: &[Column], rows: &[Vec<String>], width: Option<u16>) -> String {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
-    match width {
+    match width.filter(|width| leaves_room(columns, rows, *width)) {
         Some(width) => table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width.max(20)),
         None => table.set_content_arrangement(ContentArrangement::Disabled),
     };
     table.set_header(columns.iter().map(|column| match column {
-        Column::Text(name) | Column::Number(name) => *name,
+        Column::Text(name) | Column::Fixed(name) | Column::Number(name) => *name,
     }));
     for row in rows {
         table.add_row(row.iter().map(|cell| plain(cell)));
@@ -109,12 +112,31 @@ pub fn table(columns: &[Column], rows: &[Vec<String>], width: Option<u16>) -> St
     for (index, column) in columns.iter().enumerate() {
         if let Some(drawn) = table.column_mut(index) {
             drawn.set_padding((0, 2));
+            if !matches!(column, Column::Text(_)) {
+                drawn.set_constraint(ColumnConstraint::ContentWidth);
+            }
             if matches!(column, Column::Number(_)) {
                 drawn.set_cell_alignment(CellAlignment::Right);
             }
         }
     }
     table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+/// The least that a column of text needs, in columns of the terminal.
+const LEAST_TEXT: usize = 10;
+
+/// Says whether columns of text can wrap to fit a terminal.
+fn leaves_room(columns: &[Column], rows: &[Vec<String>], width: u16) -> bool {
+    let widest = |index: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(index));
+        cells.map(|cell| plain(cell).chars().count()).max().unwrap_or(0)
+    };
+    let needs = columns.iter().enumerate().map(|(index, column)| match column {
+        Column::Text(name) => LEAST_TEXT.min(widest(index).max(name.len()) + 2),
+        Column::Fixed(name) | Column::Number(name) => widest(index).max(name.len()) + 2,
+    });
+    needs.sum::<usize>() <= usize::from(width)
 }
 
 /// Makes foreign text safe to print: control and direction characters (which could move the cursor or turn text
@@ -266,6 +288,18 @@ mod tests {
             let text = table(&[Column::Text("Name"), Column::Number("Size")], &rows, Some(width));
             assert!(text.lines().all(|line| line.chars().count() <= usize::from(width)), "{text}");
             assert!(text.lines().count() > 2);
+        }
+    }
+
+    #[test]
+    fn ids_and_times_stay_whole_in_a_narrow_terminal() {
+        let columns = [Column::Fixed("ID"), Column::Text("Set"), Column::Number("Size")];
+        let rows = vec![vec!["0123456789abcdef".into(), "a set with a long name".into(), "1,234.567 KiB".into()]];
+        for width in [20, 30, 45, 60, 100] {
+            let text = table(&columns, &rows, Some(width));
+            assert!(text.contains("0123456789abcdef") && text.contains("1,234.567 KiB"), "{width}:\n{text}");
+            let fits = text.lines().all(|line| line.chars().count() <= usize::from(width));
+            assert_eq!(fits, width >= 45, "{width}:\n{text}");
         }
     }
 

@@ -51,9 +51,9 @@ pub async fn check(repo: &Arc<Repository>, read: ReadData, monitor: &dyn Monitor
     report.findings = repo.check_packs(read, monitor).await?;
     let bad: HashSet<PackId> = report.findings.iter().filter(|f| f.error).filter_map(|f| f.pack).collect();
     let listing = store::list(repo).await?;
-    for (id, e) in listing.broken {
-        let text = format!("cannot be read: {}", e.chain());
-        report.findings.push(Finding { object: format!("Snapshot {id}"), pack: None, text, error: true });
+    for broken in listing.broken {
+        let object = format!("Snapshot {}", broken.id);
+        report.findings.push(Finding { object, pack: None, text: broken.text(), error: true });
     }
     monitor.phase("Looking at the snapshots");
     monitor.add(Counter::ItemsTotal, listing.snapshots.len() as i64);
@@ -193,7 +193,24 @@ impl<F: FnMut(&[u8], &[u8]) -> Result<()> + Send> NodeVisitor for Visitor<'_, F>
 
 /// The error that a check with errors ends in.
 pub fn failure(report: &CheckReport) -> Error {
-    let errors = report.findings.iter().filter(|f| f.error).count();
-    Error::corrupt(format!("Check found {errors} errors; {} items are touched", report.items_touched))
-        .with_hint("repair index makes the index anew; what is missing comes back with the next backup, or from a copy")
+    let errors: Vec<&Finding> = report.findings.iter().filter(|f| f.error).collect();
+    let found = match errors.len() {
+        0 => "no damaged file".to_owned(),
+        1 => "1 error".to_owned(),
+        n => format!("{n} errors"),
+    };
+    let touched = match report.items_touched {
+        0 => String::new(),
+        1 => "; the contents of 1 item are missing".to_owned(),
+        n => format!("; the contents of {n} items are missing"),
+    };
+    let about = |kind: &str| errors.iter().any(|f| f.object.starts_with(kind));
+    let hint = if about("Index file") {
+        "run repair index, then check again"
+    } else if report.items_touched == 0 && !about("Pack") {
+        "bring the files named back from a copy of the repository, or forget the snapshots named"
+    } else {
+        "bring the files named back from a copy of the repository; all that is not named still reads"
+    };
+    Error::corrupt(format!("Check found {found}{touched}")).with_hint(hint)
 }

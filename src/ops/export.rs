@@ -41,6 +41,8 @@ pub struct ExportReport {
     pub bytes: u64,
     /// Files that were there already, the same size.
     pub skipped: u64,
+    /// Files whose contents are lost or damaged; they are problems too.
+    pub damaged: u64,
     /// What could not be written: path and reason.
     pub problems: Vec<(String, String)>,
 }
@@ -65,40 +67,11 @@ pub async fn export(
         running: JoinSet::new(),
         report: ExportReport::default(),
     };
-    if let Place::Item(_, record, path) = place
-        && !record.kind.is_container()
-    {
-        let name = FolderNames::new().allocate(path.rsplit('/').next().unwrap_or_default());
-        exporter.file((**record).clone(), target.join(name), path.clone()).await?;
-        return exporter.finish().await;
-    }
-    // Folders still to do. A folder's names are given out before what lies in it, so that the same snapshot always gives the same names.
-    let mut open: Vec<(Place, PathBuf, String)> = vec![(place.clone(), target.to_owned(), title(place))];
-    while let Some((place, folder, path)) = open.pop() {
-        stop.check()?;
-        let mut entries: Vec<Entry> = Vec::new();
-        let mut collect = |entry| {
-            entries.push(entry);
-            Ok(())
-        };
-        view.list(&place, &mut collect).await?;
-        monitor.add(Counter::ItemsTotal, entries.len() as i64);
-        let mut names = FolderNames::new();
-        for entry in entries {
-            stop.check()?;
-            let name = names.allocate(&entry.name);
-            let (to, item_path) = (folder.join(&name), join(&path, &entry.name));
-            if entry.is_container() {
-                make_folder(&to).await?;
-                exporter.report.folders += 1;
-                monitor.add(Counter::Items, 1);
-                open.push((below(&path, entry), to, item_path));
-            } else if let Some(record) = entry.record {
-                exporter.file(record, to, item_path).await?;
-            }
-        }
-    }
-    exporter.finish().await
+    let walked = exporter.walk(view, place, target, stop).await;
+    // Whatever ended the walk, files under way are finished, or taken away by what ends them.
+    let finished = exporter.finish().await;
+    walked?;
+    finished
 }
 
 fn title(place: &Place) -> String {
@@ -126,6 +99,7 @@ enum Written {
     File(u64),
     Skipped,
     Problem(String, String),
+    Damaged(String, String),
 }
 
 struct Exporter<'a> {
@@ -138,6 +112,43 @@ struct Exporter<'a> {
 }
 
 impl Exporter<'_> {
+    /// Goes through what lies at a place and below it. A folder's names are given out before what lies in it, so that
+    /// the same snapshot always gives the same names.
+    async fn walk(&mut self, view: &View, place: &Place, target: &Path, stop: &Stop) -> Result<()> {
+        if let Place::Item(_, record, path) = place
+            && !record.kind.is_container()
+        {
+            let name = FolderNames::new().allocate(path.rsplit('/').next().unwrap_or_default());
+            return self.file((**record).clone(), target.join(name), path.clone()).await;
+        }
+        let mut open: Vec<(Place, PathBuf, String)> = vec![(place.clone(), target.to_owned(), title(place))];
+        while let Some((place, folder, path)) = open.pop() {
+            stop.check()?;
+            let mut entries: Vec<Entry> = Vec::new();
+            let mut collect = |entry| {
+                entries.push(entry);
+                Ok(())
+            };
+            view.list(&place, &mut collect).await?;
+            self.monitor.add(Counter::ItemsTotal, entries.len() as i64);
+            let mut names = FolderNames::new();
+            for entry in entries {
+                stop.check()?;
+                let name = names.allocate(&entry.name);
+                let (to, item_path) = (folder.join(&name), join(&path, &entry.name));
+                if entry.is_container() {
+                    make_folder(&to).await?;
+                    self.report.folders += 1;
+                    self.monitor.add(Counter::Items, 1);
+                    open.push((below(&path, entry), to, item_path));
+                } else if let Some(record) = entry.record {
+                    self.file(record, to, item_path).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     async fn file(&mut self, record: Record, to: PathBuf, path: String) -> Result<()> {
         while self.running.len() >= FILES_AT_ONCE {
             self.take_one().await?;
@@ -156,20 +167,30 @@ impl Exporter<'_> {
                 self.monitor.add(Counter::BytesRead, bytes as i64);
             }
             Written::Skipped => self.report.skipped += 1,
-            Written::Problem(path, text) => {
-                self.monitor.problem(&path, &text);
-                self.report.problems.push((path, text));
+            Written::Problem(path, text) => self.problem(path, text),
+            Written::Damaged(path, text) => {
+                self.report.damaged += 1;
+                self.problem(path, text);
             }
         }
         self.monitor.add(Counter::Items, 1);
         Ok(())
     }
 
+    fn problem(&mut self, path: String, text: String) {
+        self.monitor.problem(&path, &text);
+        self.report.problems.push((path, text));
+    }
+
+    /// Waits for the files under way; the first error counts.
     async fn finish(mut self) -> Result<ExportReport> {
+        let mut failed = None;
         while !self.running.is_empty() {
-            self.take_one().await?;
+            if let Err(e) = self.take_one().await {
+                failed = failed.or(Some(e));
+            }
         }
-        Ok(self.report)
+        failed.map_or(Ok(self.report), Err)
     }
 }
 
@@ -205,7 +226,7 @@ async fn write_item(
     }
     match write_file(repo, stream, record, to).await {
         Ok(bytes) => Ok(Written::File(bytes)),
-        Err(e) if matches!(e.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => Ok(Written::Problem(path, e.chain())),
+        Err(e) if matches!(e.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => Ok(Written::Damaged(path, e.chain())),
         Err(e) => Err(e),
     }
 }

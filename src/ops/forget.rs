@@ -24,7 +24,7 @@ pub struct SetPlan {
 /// the set alone.
 ///
 /// # Errors
-/// `InvalidInput` when a policy would keep nothing.
+/// `InvalidInput` when a policy keeps nothing, as a rule or of the snapshots that are there.
 pub fn plan(
     snapshots: &[Snapshot],
     mut policy_of: impl FnMut(&str) -> Result<Option<(Policy, TimeZone)>>,
@@ -41,7 +41,12 @@ pub fn plan(
             return Err(Error::invalid(format!("The retention policy of set '{name}' keeps nothing"))
                 .with_hint("give at least one --keep option, or a retention table in the config"));
         }
-        plans.push(SetPlan { set_name: name.to_owned(), plan: policy::plan(&policy, &facts, &zone, now) });
+        let plan = policy::plan(&policy, &facts, &zone, now);
+        if plan.keep.is_empty() && !plan.remove.is_empty() {
+            return Err(Error::invalid(format!("The retention policy would remove every snapshot of set '{name}'"))
+                .with_hint("check its tags and numbers; to give up a whole set, name its snapshots one by one"));
+        }
+        plans.push(SetPlan { set_name: name.to_owned(), plan });
     }
     Ok(plans)
 }

@@ -17,12 +17,12 @@ pub async fn plan(repo: &Arc<Repository>, options: &PruneOptions, monitor: &dyn 
     // Packs before snapshots: a pack that comes later cannot be taken for one that nobody needs.
     let stored: HashSet<_> = repo.stored_packs().await?.into_keys().collect();
     let listing = store::list(repo).await?;
-    if let Some((id, e)) = listing.broken.into_iter().next() {
-        return Err(Error::corrupt(format!(
-            "Snapshot {id} cannot be read, so nobody knows what it needs: nothing is pruned"
-        ))
-        .with_hint("bring the file back from a copy, or delete it to give it up")
-        .with_source(e));
+    if let Some(broken) = listing.broken.into_iter().next() {
+        let id = broken.id;
+        let text = format!("Snapshot {id} cannot be read, so nobody knows what it needs: nothing is pruned");
+        return Err(Error::corrupt(text)
+            .with_hint(format!("bring the file back from a copy, or give it up: forget {}", id.short()))
+            .with_source(broken.error));
     }
     monitor.phase("Looking at what the snapshots need");
     monitor.add(Counter::ItemsTotal, listing.snapshots.len() as i64);

@@ -30,6 +30,13 @@ pub struct Finding {
     pub error: bool,
 }
 
+impl Finding {
+    /// Object and text as one sentence that names the object once.
+    pub fn sentence(&self) -> String {
+        format!("{} {}", self.object, self.text.replace(&format!("{} ", self.object), ""))
+    }
+}
+
 /// How much of the packs' contents is read.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum ReadData {
@@ -76,7 +83,7 @@ impl Repository {
         let damaged = |d: &DamagedIndex| Finding {
             object: format!("Index file {}", d.id),
             pack: None,
-            text: format!("{}: repair index makes it anew from the packs", d.text),
+            text: d.text.clone(),
             error: true,
         };
         let mut findings: Vec<Finding> = index.damaged().iter().map(damaged).collect();
@@ -286,7 +293,7 @@ impl Repository {
                     findings.push(Finding {
                         object,
                         pack: None,
-                        text: format!("was damaged and is replaced: {e}"),
+                        text: "was damaged and is replaced".to_owned(),
                         error: false,
                     });
                     old.push((id, None));

@@ -1,6 +1,7 @@
 //! Reading blobs: from memory, from the local cache, from packs; from another place when one fails.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
@@ -27,7 +28,7 @@ impl Repository {
     /// # Errors
     /// `NotFound` when no pack holds it, `Corrupt` when the pack is damaged (named), `WrongKey` for contents under a
     /// write-only key.
-    pub async fn read_blob(&self, kind: BlobKind, id: &BlobId) -> Result<Bytes> {
+    pub async fn read_blob(self: &Arc<Self>, kind: BlobKind, id: &BlobId) -> Result<Bytes> {
         if let Some(bytes) = self.blobs.lock().ok().and_then(|mut c| c.get(id)) {
             return Ok(bytes);
         }

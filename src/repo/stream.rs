@@ -129,7 +129,7 @@ impl Repository {
     /// # Errors
     /// `Corrupt` when the list is damaged or too deep; what the callbacks return.
     pub async fn expand_extents(
-        &self,
+        self: &Arc<Self>,
         list: &ExtentList,
         visit: &mut (dyn FnMut(Extent) -> Result<()> + Send),
         visit_list: &mut (dyn FnMut(BlobId) + Send),

@@ -33,7 +33,25 @@ pub struct Listing {
     /// By time, the oldest first.
     pub snapshots: Vec<Snapshot>,
     /// What could not be read, with the reason.
-    pub broken: Vec<(SnapshotId, Error)>,
+    pub broken: Vec<Broken>,
+}
+
+/// A file that should be a snapshot and cannot be read.
+#[derive(Debug)]
+pub struct Broken {
+    /// The id; the file's name.
+    pub id: SnapshotId,
+    /// Why it cannot be read.
+    pub error: Error,
+    name: DocumentName,
+}
+
+impl Broken {
+    /// What is wrong, beginning with the snapshot's name.
+    pub fn text(&self) -> String {
+        let (name, text) = (format!("Snapshot {}", self.id), self.error.chain());
+        if text.starts_with(&name) { text } else { format!("{name} cannot be read: {text}") }
+    }
 }
 
 /// Lists all snapshots.
@@ -46,11 +64,14 @@ pub async fn list(repo: &Repository) -> Result<Listing> {
         let id = SnapshotId(name.id);
         match repo.get_document::<SnapshotFile>(DocumentKind::Snapshot, &name).await {
             Ok(file) if Some(file.set) == name.set => listing.snapshots.push(Snapshot { id, file }),
-            Ok(_) => listing.broken.push((id, Error::corrupt(format!("Snapshot {id} lies in another set's folder")))),
+            Ok(_) => {
+                let error = Error::corrupt(format!("Snapshot {id} lies in another set's folder"));
+                listing.broken.push(Broken { id, error, name });
+            }
             // Forgotten since it was listed.
             Err(e) if e.kind() == ErrorKind::NotFound => {}
             Err(e) if matches!(e.kind(), ErrorKind::Corrupt | ErrorKind::UnsupportedVersion) => {
-                listing.broken.push((id, e));
+                listing.broken.push(Broken { id, error: e, name });
             }
             Err(e) => return Err(e),
         }
@@ -74,6 +95,21 @@ pub async fn save(repo: &Repository, file: &SnapshotFile) -> Result<SnapshotId> 
 /// The storage's.
 pub async fn delete(repo: &Repository, snapshot: &Snapshot) -> Result<()> {
     repo.delete_document(DocumentKind::Snapshot, &snapshot.name()).await
+}
+
+/// Finds an unreadable snapshot by its id or the beginning of it; nothing if several fit.
+pub fn find_broken<'a>(broken: &'a [Broken], text: &str) -> Option<&'a Broken> {
+    let wanted = text.to_ascii_lowercase();
+    let mut found = broken.iter().filter(|b| !wanted.is_empty() && b.id.to_string().starts_with(&wanted));
+    found.next().filter(|_| found.next().is_none())
+}
+
+/// Deletes an unreadable snapshot: it is given up.
+///
+/// # Errors
+/// The storage's.
+pub async fn delete_broken(repo: &Repository, broken: &Broken) -> Result<()> {
+    repo.delete_document(DocumentKind::Snapshot, &broken.name).await
 }
 
 /// Writes the facts of a run.

@@ -83,11 +83,24 @@ impl Wording {
         let error = Error::new(kind, message);
         match kind {
             ErrorKind::StorageFull => error.with_hint("Free or add space there, then run the command again"),
+            ErrorKind::Permission if place.starts_with("fs:") => error.with_hint(
+                "Check whom the folder belongs to, its permissions, and whether its disk is mounted read-only",
+            ),
             ErrorKind::Permission => error.with_hint("Check the credentials and what they may do at this place"),
+            ErrorKind::Unavailable if place.starts_with("fs:") => error.with_hint("Check the disk, then try again"),
             ErrorKind::Unavailable => error.with_hint("Check the network and the address, then try again"),
             ErrorKind::InvalidInput => error.with_hint("Check the URL of the destination and its options"),
+            ErrorKind::NotFound if doing == Doing::Store => error.with_hint("Check the path of the destination"),
+            ErrorKind::Internal if place.starts_with("fs:") => error.with_hint("Check the path, and the disk"),
             _ => error,
         }
+    }
+
+    /// The folder that was in use is not there any more.
+    pub(super) fn vanished(&self) -> Error {
+        let text = format!("{} was moved, removed or unmounted while it was in use", self.place);
+        Error::new(ErrorKind::Unavailable, text)
+            .with_hint("Bring it back, then run the command again; what was stored there is safe")
     }
 
     /// A file that is shorter or longer than what was asked.

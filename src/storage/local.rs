@@ -50,12 +50,17 @@ struct Folder {
     wording: Wording,
     options: StorageOptions,
     writer: OnceLock<Operator>,
+    /// Which folder the root was when it was used first.
+    identity: OnceLock<Identity>,
     /// Folders known to be on disk, so that each is synced into its parent only once.
     durable: Mutex<HashSet<PathBuf>>,
     /// What was done to the disk, in order.
     #[cfg(test)]
     journal: Mutex<Vec<String>>,
 }
+
+/// Device and number of a folder, where the system has them.
+type Identity = (u64, u64);
 
 impl LocalStorage {
     /// Names a folder; it need not be there yet. A relative path is taken from the current folder, now.
@@ -72,6 +77,7 @@ impl LocalStorage {
             wording,
             options: options.clone(),
             writer: OnceLock::new(),
+            identity: OnceLock::new(),
             durable: Mutex::default(),
             #[cfg(test)]
             journal: Mutex::default(),
@@ -126,7 +132,13 @@ impl Storage for LocalStorage {
     async fn list(&self, folder: &str) -> Result<Vec<Entry>> {
         path::check_folder(folder)?;
         let path = folder.to_owned();
-        self.blocking(move |folder| folder.list(&path).map_err(|e| folder.wording.io(Doing::List, &path, e))).await
+        self.blocking(move |folder| {
+            let entries = folder.list(&path).map_err(|e| folder.wording.io(Doing::List, &path, e))?;
+            // A folder that is not there is empty; one that was there is gone.
+            folder.same_root()?;
+            Ok(entries)
+        })
+        .await
     }
 
     async fn stat(&self, path: &str) -> Result<Entry> {
@@ -160,13 +172,29 @@ impl Storage for LocalStorage {
 impl Folder {
     fn failed(&self, doing: Doing, path: &str, error: io::Error) -> Error {
         match error.kind() {
+            Io::NotFound => self.same_root().err().unwrap_or_else(|| self.wording.io(doing, path, error)),
             Io::NotADirectory => self.wording.of_kind(ErrorKind::NotFound, doing, path),
             _ => self.wording.io(doing, path, error),
         }
     }
 
+    /// Refuses to go on where the folder in use was moved away or its disk unmounted: what has its name now is another,
+    /// where a file is not stored and none is missing. The first call remembers which folder it is.
+    fn same_root(&self) -> Result<()> {
+        let now = fs::metadata(&self.root).ok().filter(fs::Metadata::is_dir).map(|metadata| identity(&metadata));
+        match (self.identity.get(), now) {
+            (Some(then), now) if Some(then) != now.as_ref() => Err(self.wording.vanished()),
+            (None, Some(now)) => {
+                self.identity.get_or_init(|| now);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn put(&self, runtime: &Handle, path: &str, data: &[Bytes]) -> Result<()> {
         let failed = |e| self.wording.io(Doing::Store, path, e);
+        self.same_root()?;
         let target = self.root.join(path);
         if target.symlink_metadata().is_ok() {
             return Err(self.wording.of_kind(ErrorKind::AlreadyExists, Doing::Store, path));
@@ -181,7 +209,8 @@ impl Folder {
         if first {
             self.sweep(&aside);
         }
-        self.publish(aside, &target).map_err(failed)
+        self.publish(aside, &target).map_err(failed)?;
+        self.same_root()
     }
 
     /// Writes and syncs one file. OpenDAL's `fs` syncs when it closes (`tests/storage/strace.rs` watches it).
@@ -238,6 +267,9 @@ impl Folder {
         let made = match fs::create_dir(folder) {
             Ok(()) => true,
             Err(_) if folder.is_dir() => false,
+            Err(e) if e.kind() == Io::AlreadyExists => {
+                return Err(io::Error::new(Io::NotADirectory, format!("{} is not a folder", folder.display())));
+            }
             Err(e) if e.kind() == Io::NotFound && !is_ours => {
                 self.make_durable(parent(folder)?)?;
                 match fs::create_dir(folder) {
@@ -287,7 +319,12 @@ impl Folder {
     fn open(&self, path: &str) -> Result<(File, u64)> {
         let opened = File::open(self.root.join(path)).and_then(|file| Ok((file.metadata()?, file)));
         match opened {
-            Ok((metadata, file)) if metadata.is_file() => Ok((file, metadata.len())),
+            Ok((metadata, file)) if metadata.is_file() => {
+                if self.identity.get().is_none() {
+                    self.same_root()?;
+                }
+                Ok((file, metadata.len()))
+            }
             Ok(_) => Err(self.wording.of_kind(ErrorKind::NotFound, Doing::Read, path)),
             Err(e) => Err(self.failed(Doing::Read, path, e)),
         }
@@ -366,6 +403,17 @@ impl Folder {
 
 fn parent(path: &Path) -> io::Result<&Path> {
     path.parent().ok_or_else(|| io::Error::from(Io::InvalidInput))
+}
+
+#[cfg(unix)]
+fn identity(metadata: &fs::Metadata) -> Identity {
+    use std::os::unix::fs::MetadataExt as _;
+    (metadata.dev(), metadata.ino())
+}
+
+#[cfg(not(unix))]
+fn identity(_metadata: &fs::Metadata) -> Identity {
+    (0, 0)
 }
 
 /// Fills a buffer from a place in a file, whatever others read from it meanwhile.

@@ -74,6 +74,45 @@ async fn a_folder_taken_away_is_made_again() {
     assert_eq!(&storage.get("packs/3f/b", 10).await.unwrap()[..], b"two");
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn a_storage_moved_away_is_neither_made_again_nor_taken_for_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let (root, away) = (dir.path().join("repository"), dir.path().join("away"));
+    let storage = storage(&root);
+    storage.put("packs/3f/a", bytes("one")).await.unwrap();
+    fs::rename(&root, &away).unwrap();
+    let vanished = |e: Error| {
+        assert_eq!(e.kind(), ErrorKind::Unavailable, "{e}");
+        assert!(e.to_string().contains("unmounted"), "{e}");
+    };
+    // Gone, and then another in its place, as after an unmount.
+    for round in 0..2 {
+        vanished(storage.put("packs/3f/b", bytes("two")).await.unwrap_err());
+        vanished(storage.get("packs/3f/a", 10).await.unwrap_err());
+        vanished(storage.stat("packs/3f/a").await.unwrap_err());
+        vanished(storage.list("packs").await.unwrap_err());
+        if round == 0 {
+            assert!(!root.exists());
+            fs::create_dir(&root).unwrap();
+        }
+    }
+    assert_eq!(fs::read_dir(&root).unwrap().count(), 0);
+    fs::remove_dir(&root).unwrap();
+    fs::rename(&away, &root).unwrap();
+    storage.put("packs/3f/b", bytes("two")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_where_the_folder_should_be_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, "x").unwrap();
+    let e = storage(&file).put("config", bytes("one")).await.unwrap_err();
+    assert_ne!(e.kind(), ErrorKind::AlreadyExists);
+    assert!(e.chain().contains("is not a folder") && e.hint().is_some(), "{e:?}");
+}
+
 #[tokio::test]
 async fn leftovers_of_killed_writers_are_swept_when_a_day_old_and_never_listed() {
     let dir = tempfile::tempdir().unwrap();

@@ -2,7 +2,7 @@
 
 use tenantvault::sim::SimOptions;
 
-use crate::support::{Place, shared};
+use crate::support::{Done, Place, shared};
 
 #[test]
 fn no_repository_is_exit_10() {
@@ -13,6 +13,42 @@ fn no_repository_is_exit_10() {
         .fails(10, &["Error: There is no repository at", "nowhere", "Hint: "]);
     // Nobody is asked for the passphrase of nothing.
     place.run(&["snapshots", "-r", "nowhere"]).fails(10, &["There is no repository at"]);
+    // Nor told that a file holds none: init makes both.
+    place.run(&["snapshots", "-r", "nowhere", "-p", "pw.not"]).fails(10, &["There is no repository at"]);
+}
+
+#[test]
+fn a_passphrase_that_does_not_come_is_told_with_its_source() {
+    let place = Place::with_tenant(SimOptions::tiny());
+    place.init();
+    place.write("empty", "\n");
+    place.run(&["snapshots", "-p", "empty"]).fails(2, &["passphrase is empty", "Hint: ", "empty must hold it"]);
+    place.run(&["snapshots", "-p", "nowhere"]).fails(1, &["nowhere for the repository's passphrase", "Hint: "]);
+    place.run(&["snapshots", "--password-command", "false"]).fails(1, &["'false'", "Hint: Run it by hand"]);
+    place.run(&["snapshots", "--password-command", "no-such-program"]).fails(1, &["'no-such-program'", "PATH"]);
+}
+
+#[test]
+fn a_repository_in_a_file_is_refused() {
+    let place = Place::empty();
+    place.write("file", "x");
+    let init = ["init", "-r", "file", "--generate-key", "--key-file", "key"];
+    place.run(&init).fails(1, &["fs:", "is not a folder", "Hint: "]);
+    assert!(!place.path("key").exists());
+    place.write("pw", "x");
+    place.run(&["snapshots", "-r", "file", "-p", "pw"]).fails(10, &["There is no repository at"]);
+}
+
+#[test]
+fn a_cache_folder_that_cannot_be_is_told_and_keeps_no_backup_from_running() {
+    let place = Place::with_snapshots(1);
+    place.write("file", "x");
+    place.run(&["snapshots", "--cache-dir", "file/cache"]).fails(1, &["Cache folder", "--no-cache"]);
+    // The usual one nobody asked for.
+    let mut command = place.command(&["backup", "everyone"]);
+    command.env_remove("TENANTVAULT_CACHE_DIR").env("XDG_CACHE_HOME", place.path("file"));
+    let done = Done::of(command.output().expect("it runs"));
+    done.fails(3, &["Warning: The cache folder", "The run goes on without"]);
 }
 
 #[test]
@@ -55,6 +91,8 @@ fn a_bad_configuration_is_told_with_file_line_and_nearest_key() {
         .fails(2, &["tenantvault.toml, line 3: unknown key 'pasword_file'", "Did you mean 'password_file'?"]);
     place.write("tenantvault.toml", "[destinations.nas]\nurl = \"x\"\npassword_file = \"y\"\npassword_env = \"z\"\n");
     place.run(&["config", "show"]).fails(2, &["line 4", "'password_env' is given beside 'password_file'"]);
+    place.write("tenantvault.toml", "[destinations.nas]\nurl = \"x\"\nurl = \"y\"\n");
+    place.run(&["config", "show"]).fails(2, &["line 3: the key 'url' stands here twice", "Keep one of them"]);
     place.run(&["--config", "other.toml", "config", "show"]).fails(1, &["other.toml is not there", "--config"]);
 }
 
@@ -69,7 +107,9 @@ fn unknown_names_are_told_with_what_there_is() {
     place.run(&["ls", "everyone@yesterday"]).fails(2, &["'yesterday'"]);
     place.run(&["ls", "latest:users/nobody@contoso.com"]).fails(1, &["users/nobody@contoso.com", "ls shows"]);
     place.run(&["cat", "latest:users"]).fails(2, &["'users' is a folder"]);
+    place.run(&["cat", "latest"]).fails(2, &["A whole snapshot is a folder"]);
     place.run(&["forget", "--set", "nobody", "--keep-last", "1"]).fails(1, &["nobody", "everyone"]);
+    place.run(&["forget", "--keep-tag", "mistyped"]).fails(2, &["every snapshot of set 'everyone'", "Hint: "]);
     place.run(&["key", "remove", "ffffffffffff"]).fails(1, &["There is no key 'ffffffffffff'"]);
 }
 
@@ -132,6 +172,9 @@ fn wrong_arguments_are_exit_2() {
         &["check", "--read-data", "--read-data-subset", "5%"],
         &["init", "--yes"],
         &["snapshots", "-p", "x", "--password-command", "y"],
+        &["backup", "everyone", "--tag", ""],
+        &["completions", "fnord"],
+        &["sim", "--port", "70000"],
     ] {
         let done = place.run(arguments);
         assert_eq!(done.code, 2, "{arguments:?}: {}", done.err);
@@ -165,6 +208,23 @@ fn a_refused_sign_in_is_explained_in_words() {
 }
 
 #[test]
+fn an_unknown_app_and_an_unknown_tenant_are_explained_in_words() {
+    let place = Place::with_tenant(SimOptions::tiny());
+    let config = place.read("tenantvault.toml");
+    for (key, value, parts) in [
+        ("client_id", "00000000-0000-0000-0000-000000000001", ["the app is not known", "AADSTS700016", "Hint: Check"]),
+        ("tenant_id", "nosuch.onmicrosoft.com", ["there is no such tenant", "AADSTS90002", "Hint: Check the tenant"]),
+    ] {
+        let changed = config.lines().map(|line| match line.starts_with(key) {
+            true => format!("{key} = \"{value}\"\n"),
+            false => format!("{line}\n"),
+        });
+        place.write("tenantvault.toml", &changed.collect::<String>());
+        place.run(&["test"]).fails(1, &parts);
+    }
+}
+
+#[test]
 fn a_missing_permission_is_told_with_its_cost() {
     let roles = ["User.Read.All", "Mail.Read"].map(str::to_owned).to_vec();
     let place = Place::with_tenant(SimOptions { roles, ..SimOptions::tiny() });
@@ -182,6 +242,23 @@ fn a_user_that_does_not_exist_is_told_and_is_a_gap() {
     let config = place.read("tenantvault.toml") + "include = [\"nobody@contoso.com\"]\n";
     place.write("tenantvault.toml", &config);
     place.run(&["backup", "everyone"]).fails(3, &["nobody@contoso.com", "no such user"]);
+}
+
+#[test]
+fn a_mailbox_that_is_not_in_exchange_online_is_told() {
+    let done = Place::with_snapshots(1).run(&["backup", "everyone"]);
+    assert!(done.out.contains("Nothing to read:"), "{}", done.out);
+    let line = done.out.lines().find(|line| line.contains("no mailbox in Exchange Online")).expect("a line");
+    assert!(line.contains("@contoso.com") && line.contains("MailboxNotEnabledForRESTAPI"), "{line}");
+}
+
+#[test]
+fn a_selection_that_fits_nobody_is_no_success() {
+    let place = Place::with_tenant(SimOptions::tiny());
+    place.init();
+    let config = place.read("tenantvault.toml") + "include = [\"*@elsewhere.example\"]\n";
+    place.write("tenantvault.toml", &config);
+    place.run(&["backup", "everyone"]).fails(3, &["Warning: ", "'include' and 'exclude'"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::support::Place;
+use crate::support::{Place, collect};
 
 fn flip(path: &Path) {
     let mut bytes = std::fs::read(path).expect("it reads");
@@ -56,13 +56,59 @@ fn a_damaged_snapshot_is_named_and_the_others_read() {
     let damaged = place.stored("snapshots").into_iter().find(|path| name(path) == ids[0]).expect("its file");
     flip(&damaged);
     let done = place.run(&["snapshots", "--no-cache"]);
-    done.fails(3, &[&ids[0], "cannot be read"]);
+    done.fails(3, &[&ids[0], "is damaged"]);
     assert!(done.out.contains(&ids[1][..8]), "{}", done.out);
     assert_eq!(place.run(&["ls", "-R", "latest", "--no-cache"]).code, 0);
     place.run(&["prune", "--no-cache"]).fails(1, &[&ids[0], "nothing is pruned"]);
     let done = place.run(&["check", "--no-cache"]);
     assert_eq!(done.code, 1);
     assert!(done.out.contains(&ids[0]), "{}", done.out);
+    assert_eq!(done.out.matches(&ids[0]).count(), 1, "named once: {}", done.out);
+    // It can be given up by name.
+    let done = place.run(&["forget", &ids[0], "--no-cache"]);
+    assert_eq!(done.code, 0, "{}", done.err);
+    assert_eq!(place.run(&["check", "--no-cache"]).code, 0);
+    assert_eq!(place.snapshots(), [ids[1].clone()]);
+}
+
+#[test]
+fn of_a_damaged_pack_of_contents_the_rest_is_exported() {
+    let place = Place::with_snapshots(1);
+    // Those of contents come first, and are larger than the pack of trees in this tenant.
+    let packs = place.stored("packs");
+    let pack = packs.iter().max_by_key(|path| std::fs::metadata(path).map_or(0, |m| m.len())).expect("a pack");
+    let bytes = std::fs::read(pack).expect("it reads");
+    replace(pack, &bytes[..bytes.len() / 2]);
+    let done = place.run(&["check"]);
+    done.fails(1, &["Check found 1 error;", "Hint: bring the files named back"]);
+    assert!(done.out.contains(&name(pack)), "{}", done.out);
+    let done = place.run(&["export", "latest", "out"]);
+    done.fails(3, &[&name(pack), "not written", "Hint: contents are lost or damaged"]);
+    let mut files = Vec::new();
+    collect(&place.path("out"), &mut files);
+    assert!(files.len() > 5, "{files:?}");
+    assert!(files.iter().all(|file| file.extension().is_none_or(|e| e != "part")), "{files:?}");
+    // And the next run goes on.
+    place.tenant.as_ref().expect("a tenant").advance_day();
+    assert_eq!(place.run(&["backup", "everyone"]).code, 3);
+}
+
+#[test]
+fn files_that_changed_places_are_both_named() {
+    let place = Place::with_snapshots(2);
+    for folder in ["index", "snapshots", "packs"] {
+        let files = place.stored(folder);
+        let [first, second] = [&files[0], &files[1]];
+        let (one, two) = (std::fs::read(first).expect("it reads"), std::fs::read(second).expect("it reads"));
+        replace(first, &two);
+        replace(second, &one);
+        let done = place.run(&["check", "--read-data", "--no-cache"]);
+        done.fails(1, &["Hint: "]);
+        assert!(done.out.contains(&name(first)) && done.out.contains(&name(second)), "{folder}: {}", done.out);
+        replace(first, &one);
+        replace(second, &two);
+    }
+    assert_eq!(place.run(&["check", "--read-data", "--no-cache"]).code, 0);
 }
 
 #[test]

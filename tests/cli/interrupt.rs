@@ -10,6 +10,32 @@ use tenantvault::sim::SimOptions;
 use crate::support::Place;
 
 #[test]
+fn a_second_interruption_ends_at_once_and_loses_nothing_stored() {
+    let options = SimOptions { latency: Duration::from_millis(30), messages: 300, ..SimOptions::tiny() };
+    let place = Place::with_tenant(options);
+    place.init();
+    let mut child =
+        place.process(&["backup", "everyone"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut lines = BufReader::new(child.stderr.take().expect("stderr")).lines();
+    let interrupt = || {
+        let id = child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &id]).status().expect("kill runs").success());
+    };
+    // Once it writes, it is in the middle.
+    while place.stored("").len() < 3 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    interrupt();
+    assert!(lines.any(|line| line.expect("a line").contains("Ctrl-C again")), "the first is not told");
+    interrupt();
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    assert_eq!(place.run(&["check", "--read-data"]).code, 0);
+    assert_eq!(place.run(&["backup", "everyone"]).code, 3);
+    let (_, listed) = place.json(&["snapshots"]);
+    assert_eq!(listed[listed.len() - 2]["complete"], true, "{listed:?}");
+}
+
+#[test]
 fn an_interrupted_backup_keeps_what_it_has_and_is_exit_130() {
     let options = SimOptions { latency: Duration::from_millis(30), messages: 300, ..SimOptions::tiny() };
     let place = Place::with_tenant(options);

@@ -5,9 +5,11 @@
 mod bad_input;
 mod damage;
 mod demo;
+mod disk;
 mod export;
 mod help;
 mod interrupt;
 mod json;
 mod keys;
+mod kill;
 mod support;

@@ -366,3 +366,21 @@ async fn a_tree_blob_reads_back_before_it_is_stored() {
         assert_eq!(writer.read_tree(id).await.unwrap(), noise(n as u64, 1000));
     }
 }
+
+#[tokio::test]
+async fn a_reader_that_is_not_listened_to_holds_up_no_other() {
+    // An export once hung for ever: a file half read waited for its turn, held what the listing of the next folder
+    // needed, and got its turn only after that listing.
+    let (storage, repo) = init_tiny().await;
+    let id = put(&writer(&repo), &[], &[noise(1, 5000)]).await.unwrap().1[0].1;
+    back_up(&repo, &[], &[noise(1, 5000)]).await.unwrap();
+    let delay = Fault::Delay(std::time::Duration::from_millis(50));
+    let slow = FaultStorage::new(storage, FaultPlan::new().every(Which::Kind(Call::GetRange), delay));
+    let repo = reopen(&(Arc::new(slow) as Arc<dyn Storage>)).await;
+    let mut forgotten = std::pin::pin!(repo.read_blob(BlobKind::Tree, &id));
+    assert!(futures::poll!(&mut forgotten).is_pending());
+    // Time enough that whoever is served in turn has been given the turn.
+    let read = tokio::time::timeout(std::time::Duration::from_secs(60), repo.read_blob(BlobKind::Tree, &id)).await;
+    assert_eq!(read.expect("it hangs").unwrap(), noise(1, 5000));
+    assert_eq!(forgotten.await.unwrap(), noise(1, 5000));
+}

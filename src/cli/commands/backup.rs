@@ -7,12 +7,13 @@ use serde_json::json;
 
 use crate::cli::app::App;
 use crate::cli::config::Config;
+use crate::cli::coverage::{self, Absent};
 use crate::cli::environment::now_us;
 use crate::cli::exit::{self, Outcome};
 use crate::cli::{interrupt, output, tenant};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::Budget;
-use crate::m365::discover::{Coverage, CoverageState};
+use crate::m365::discover::CoverageState;
 use crate::ops::backup::{BackupOptions, BackupReport, Stop, Surroundings, backup};
 use crate::repo::{Repository, WriterOptions};
 
@@ -34,7 +35,7 @@ pub(crate) struct Args {
     #[arg(required = true, value_name = "SET")]
     sets: Vec<String>,
     /// Mark the snapshots; may be given several times
-    #[arg(long, value_name = "TAG")]
+    #[arg(long, value_name = "TAG", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     tag: Vec<String>,
     /// The machine's name to write into the snapshots
     #[arg(long, value_name = "NAME")]
@@ -112,8 +113,9 @@ impl Run<'_> {
             }
             other => other?,
         };
-        show(self.app, name, &report, began.elapsed())?;
-        Ok(outcome_of(&report))
+        let absent = coverage::absent(&report.coverage, &options.set, report.totals.collections);
+        show(self.app, name, &report, &absent, began.elapsed())?;
+        Ok(outcome_of(&report, &absent))
     }
 
     async fn repository(&mut self, destination: &str) -> Result<Arc<Repository>> {
@@ -127,18 +129,17 @@ impl Run<'_> {
     }
 }
 
-fn outcome_of(report: &BackupReport) -> Outcome {
-    let nobody = |c: &Coverage| matches!(c.state, CoverageState::NoSuchUser(_));
+fn outcome_of(report: &BackupReport, absent: &Absent) -> Outcome {
     if report.stopped {
         Outcome::Interrupted
-    } else if !report.complete || !report.gaps.is_empty() || report.coverage.iter().any(nobody) {
+    } else if !report.complete || !report.gaps.is_empty() || !absent.warnings.is_empty() {
         Outcome::Gaps
     } else {
         Outcome::Done
     }
 }
 
-fn show(app: &App, set: &str, report: &BackupReport, took: std::time::Duration) -> Result<()> {
+fn show(app: &App, set: &str, report: &BackupReport, absent: &Absent, took: std::time::Duration) -> Result<()> {
     let (screen, totals) = (&app.screen, &report.totals);
     let state = if report.stopped {
         " (incomplete: stopped)"
@@ -168,6 +169,7 @@ fn show(app: &App, set: &str, report: &BackupReport, took: std::time::Duration) 
         output::count(totals.requests, "request", "requests"),
         output::duration(took),
     ))?;
+    show_absent(app, report, absent)?;
     show_gaps(app, report)?;
     screen.summary(&json!({
         "set": set,
@@ -180,13 +182,29 @@ fn show(app: &App, set: &str, report: &BackupReport, took: std::time::Duration) 
     }))
 }
 
-fn show_gaps(app: &App, report: &BackupReport) -> Result<()> {
+fn show_absent(app: &App, report: &BackupReport, absent: &Absent) -> Result<()> {
     let screen = &app.screen;
+    for text in &report.damage {
+        screen.warn(format!("{}\nHint: check --read-data says what else is damaged", output::plain(text)));
+    }
+    for text in &absent.warnings {
+        screen.warn(output::plain(text));
+    }
+    for (number, text) in absent.notes.iter().enumerate() {
+        let before = if number == 0 { "  Nothing to read:\n" } else { "" };
+        screen.report(format!("{before}    {}", output::plain(text)))?;
+    }
     for found in &report.coverage {
-        if let CoverageState::NoSuchUser(text) = &found.state {
-            screen.warn(text);
+        if let CoverageState::Nothing(reason) = &found.state {
+            let workload = found.workload.map(crate::m365::Workload::word);
+            screen.record("nothing", &json!({"user": found.user, "workload": workload, "message": reason}))?;
         }
     }
+    Ok(())
+}
+
+fn show_gaps(app: &App, report: &BackupReport) -> Result<()> {
+    let screen = &app.screen;
     if report.gaps.is_empty() {
         return Ok(());
     }

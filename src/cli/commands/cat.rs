@@ -36,7 +36,9 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     let snapshot = find(&listing.snapshots, &args.target)?;
     let view = View::new(repo.clone(), snapshot.file.clone());
     let Place::Item(_, record, path) = view.resolve(&args.target.path).await? else {
-        return Err(Error::invalid(format!("'{}' is a folder", args.target.path))
+        let path = &args.target.path;
+        let what = if path.is_empty() { "A whole snapshot".to_owned() } else { format!("'{path}'") };
+        return Err(Error::invalid(format!("{what} is a folder"))
             .with_hint("Name an item in it; ls lists it, export writes it out"));
     };
     let stream = if args.properties {

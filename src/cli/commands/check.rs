@@ -49,7 +49,7 @@ fn show(app: &App, report: &CheckReport) -> Result<()> {
     let screen = &app.screen;
     for finding in &report.findings {
         let word = if finding.error { "Error" } else { "Note" };
-        screen.line(format!("{word}: {} {}", finding.object, output::plain(&finding.text)))?;
+        screen.line(format!("{word}: {}", output::plain(&finding.sentence())))?;
         let pack = finding.pack.map(|id| id.to_string());
         screen.record(
             "finding",

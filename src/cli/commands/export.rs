@@ -64,6 +64,9 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     if !report.problems.is_empty() {
         let count = output::count(report.problems.len() as u64, "item was", "items were");
         app.screen.note(format!("{count} not written"));
+        if report.damaged > 0 {
+            app.screen.note("Hint: contents are lost or damaged; run check --read-data, and try an earlier snapshot");
+        }
     }
     app.screen.summary(&json!({
         "snapshot": snapshot.id.to_string(),
@@ -73,6 +76,7 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
         "bytes": report.bytes,
         "skipped": report.skipped,
         "problems": report.problems.len(),
+        "damaged": report.damaged,
     }))?;
     Ok(if report.problems.is_empty() { Outcome::Done } else { Outcome::Gaps })
 }

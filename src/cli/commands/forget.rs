@@ -16,7 +16,7 @@ use crate::ops::forget::{self, SetPlan};
 use crate::repo::Repository;
 use crate::snapshot::policy::{Count, Policy, SnapshotFacts, Within};
 use crate::snapshot::set::SetDefinition;
-use crate::snapshot::store::{self, Snapshot};
+use crate::snapshot::store::{self, Broken, Listing, Snapshot};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -116,7 +116,7 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     if args.snapshots.is_empty() {
         by_policy(&args, app, &repo, &listing.snapshots).await?;
     } else {
-        by_name(&args, app, &repo, &listing.snapshots).await?;
+        by_name(&args, app, &repo, &listing).await?;
     }
     if args.prune {
         prune::prune(app, &repo, &args.options, args.dry_run).await?;
@@ -124,19 +124,31 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-async fn by_name(args: &Args, app: &App, repo: &Repository, snapshots: &[Snapshot]) -> Result<()> {
+async fn by_name(args: &Args, app: &App, repo: &Repository, listing: &Listing) -> Result<()> {
+    let snapshots = &listing.snapshots;
     let mut chosen: Vec<&Snapshot> = Vec::new();
+    let mut given_up: Vec<&Broken> = Vec::new();
     for text in &args.snapshots {
-        let found = store::find(snapshots, text)?;
-        if !chosen.iter().any(|s| s.id == found.id) {
-            chosen.push(found);
+        match (store::find(snapshots, text), store::find_broken(&listing.broken, text)) {
+            (Ok(found), _) if chosen.iter().all(|s| s.id != found.id) => chosen.push(found),
+            (Ok(_), _) => {}
+            (Err(_), Some(broken)) if given_up.iter().all(|b| b.id != broken.id) => given_up.push(broken),
+            (Err(_), Some(_)) => {}
+            (Err(e), None) => return Err(e),
         }
+    }
+    let word = if args.dry_run { "Would forget" } else { "Forgot" };
+    for broken in &given_up {
+        if !args.dry_run {
+            store::delete_broken(repo, broken).await?;
+        }
+        app.screen.report(format!("{word} snapshot {}, which cannot be read", broken.id.short()))?;
+        app.screen.record("snapshot", &json!({"action": "remove", "id": broken.id.to_string(), "set": null}))?;
     }
     for snapshot in &chosen {
         if !args.dry_run {
             store::delete(repo, snapshot).await?;
         }
-        let word = if args.dry_run { "Would forget" } else { "Forgot" };
         let (id, time) = (snapshot.id.short(), app.screen.time(snapshot.file.time_us));
         app.screen.report(format!("{word} snapshot {id} of set '{}', {time}", snapshot.file.set_name))?;
         app.screen.record(
@@ -144,7 +156,7 @@ async fn by_name(args: &Args, app: &App, repo: &Repository, snapshots: &[Snapsho
             &json!({"action": "remove", "id": snapshot.id.to_string(), "set": snapshot.file.set_name}),
         )?;
     }
-    summary(args, app, chosen.len(), snapshots.len() - chosen.len())
+    summary(args, app, chosen.len() + given_up.len(), snapshots.len() - chosen.len())
 }
 
 async fn by_policy(args: &Args, app: &App, repo: &Repository, snapshots: &[Snapshot]) -> Result<()> {
@@ -233,7 +245,7 @@ fn show(app: &App, plan: &SetPlan, dry_run: bool) -> Result<()> {
     let (keep, remove) = (plan.plan.keep.len(), plan.plan.remove.len());
     let would = if dry_run { "would " } else { "" };
     screen.report(format!("Set '{}': {would}keep {keep}, {would}remove {remove}", output::plain(&plan.set_name)))?;
-    screen.table(&[Column::Text(""), Column::Text("ID"), Column::Text("Time"), Column::Text("Kept by")], &rows)
+    screen.table(&[Column::Text(""), Column::Fixed("ID"), Column::Fixed("Time"), Column::Text("Kept by")], &rows)
 }
 
 fn summary(args: &Args, app: &App, removed: usize, kept: usize) -> Result<()> {

@@ -145,7 +145,7 @@ async fn list(app: &App, repo: &Arc<Repository>) -> Result<()> {
         )?;
     }
     let columns =
-        [Column::Text("ID"), Column::Text("Right"), Column::Text("Made"), Column::Text("Label"), Column::Text("")];
+        [Column::Fixed("ID"), Column::Text("Right"), Column::Fixed("Made"), Column::Text("Label"), Column::Text("")];
     app.screen.table(&columns, &rows)?;
     app.screen.summary(&json!({"keys": slots.len()}))
 }

@@ -36,7 +36,7 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     monitor.finish();
     let (packs, findings) = result?;
     for finding in &findings {
-        app.screen.line(format!("{} {}", finding.object, output::plain(&finding.text)))?;
+        app.screen.line(output::plain(&finding.sentence()))?;
         app.screen
             .record("finding", &json!({"error": finding.error, "object": finding.object, "message": finding.text}))?;
     }

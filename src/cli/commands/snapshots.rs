@@ -50,8 +50,8 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
         app.screen.line("No snapshots")?;
     } else {
         let columns = [
-            Column::Text("ID"),
-            Column::Text("Time"),
+            Column::Fixed("ID"),
+            Column::Fixed("Time"),
             Column::Text("Set"),
             Column::Number("Items"),
             Column::Number("Stored"),

@@ -67,6 +67,11 @@ impl<'a> Complaints<'a> {
                 "docs/config.toml explains every key",
             );
         }
+        if message == "duplicate key" {
+            // The span is the key's.
+            let key = self.text.get(span.clone()).unwrap_or_default();
+            return self.at(span, &format!("the key '{}' stands here twice", key.escape_debug()), "Keep one of them");
+        }
         self.at(span, message, "docs/config.toml is a complete example")
     }
 }

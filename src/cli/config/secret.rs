@@ -46,7 +46,8 @@ impl SecretSource {
             Self::Inline(secret) => secret.clone(),
             Self::File(path) => {
                 let bytes = std::fs::read(path)
-                    .map_err(|e| Error::io(format!("File {} for the {what} cannot be read", path.display()), e))?;
+                    .map_err(|e| Error::io(format!("File {} for the {what} cannot be read", path.display()), e))
+                    .map_err(|e| e.with_hint("Check its name, and whether you may read it"))?;
                 text(bytes, what)?
             }
             Self::Command(command) => run(command, what)?,
@@ -57,7 +58,13 @@ impl SecretSource {
         };
         let trimmed = secret.trim_end_matches(['\r', '\n']);
         if trimmed.is_empty() {
-            return Err(Error::invalid(format!("The {what} is empty")));
+            let hint = match self {
+                Self::Inline(_) => "Write it into the configuration, or give it by file, command or environment".into(),
+                Self::File(path) => format!("{} must hold it", path.display()),
+                Self::Command(_) => "The command must print it".into(),
+                Self::Environment(name) => format!("The environment variable {name} must hold it"),
+            };
+            return Err(Error::invalid(format!("The {what} is empty")).with_hint(hint));
         }
         Ok(Zeroizing::new(trimmed.to_owned()))
     }
@@ -95,7 +102,8 @@ fn run(command: &str, what: &str) -> Result<Zeroizing<String>> {
         .stdin(Stdio::inherit())
         .stderr(Stdio::inherit())
         .output()
-        .map_err(|e| Error::io(format!("The command '{program}' for the {what} cannot be run"), e))?;
+        .map_err(|e| Error::io(format!("The command '{program}' for the {what} cannot be run"), e))
+        .map_err(|e| e.with_hint("Check its name and the PATH; no shell is involved"))?;
     if !output.status.success() {
         return Err(Error::new(
             ErrorKind::Permission,

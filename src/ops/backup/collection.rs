@@ -14,6 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::contents::{ItemSink, PendingStream, SharedSegmenter};
 use super::known::KnownRecords;
+use super::loss::{Loss, Watched};
 use super::share::{Share, Shares};
 use super::stop::Stop;
 use crate::error::{Error, ErrorKind, Result};
@@ -24,6 +25,7 @@ use crate::m365::{Change, Collection, Contents, Fetched, Previous, Sink, content
 use crate::monitor::{Counter, Monitor};
 use crate::ops::nodes::WriterNodes;
 use crate::repo::{Segmenter, Writer};
+use crate::tree::NodeStore;
 use crate::tree::collection::{CollectionEditor, CollectionRoots, EditCounts};
 
 /// Contents fetched at once for one collection. The budget's lanes decide how many really run.
@@ -48,19 +50,23 @@ pub(super) struct Outcome {
     pub(super) bytes_read: u64,
     /// It was not read to its end, for the user stopped the run.
     pub(super) stopped: bool,
+    /// What the repository had lost of it, in words: it was read from the beginning.
+    pub(super) damage: Option<String>,
 }
 
 /// Reads one collection. An error of the source becomes a gap of the collection; errors of the destination end the run.
-pub(super) async fn read_collection(
+/// `loss` learns of tree nodes that the repository lost.
+pub(super) async fn read(
     shared: &Shared,
     source: Arc<dyn Collection>,
     previous: Option<CollectionState>,
     previous_gaps: Vec<Gap>,
+    loss: &Loss,
 ) -> Result<Outcome> {
     shared.monitor.phase(&format!("Reading {}", source.path()));
     let before = previous.as_ref().map(roots).unwrap_or_default();
-    let nodes = WriterNodes(shared.writer.clone());
-    let known = KnownRecords::new(shared.writer.repository(), before);
+    let nodes = Watched { nodes: WriterNodes(shared.writer.clone()), loss: loss.clone() };
+    let known = KnownRecords::new(shared.writer.repository(), before, loss);
     let retry: Vec<String> = previous_gaps.iter().filter(|g| !g.id.is_empty()).map(|g| g.id.clone()).collect();
     let cursors = previous.as_ref().and_then(|p| p.cursors.clone());
     let mut intake = Intake::new(shared, source.clone(), &nodes, before);
@@ -91,7 +97,7 @@ pub(super) async fn read_collection(
         read_us: if complete { shared.now_us } else { previous.map_or(0, |p| p.read_us) },
         complete,
     };
-    Ok(Outcome { state, gaps, counts: done.counts, bytes_read: done.bytes_read, stopped })
+    Ok(Outcome { state, gaps, counts: done.counts, bytes_read: done.bytes_read, stopped, damage: None })
 }
 
 /// Lets a reading go on till it ends or the run is stopped: it may be waiting for a budget, for minutes. It is never broken off
@@ -186,7 +192,7 @@ struct Done {
 }
 
 impl<'a> Intake<'a> {
-    fn new(shared: &'a Shared, source: Arc<dyn Collection>, nodes: &'a WriterNodes, before: CollectionRoots) -> Self {
+    fn new(shared: &'a Shared, source: Arc<dyn Collection>, nodes: &'a dyn NodeStore, before: CollectionRoots) -> Self {
         Self {
             shared,
             source,

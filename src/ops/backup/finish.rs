@@ -79,6 +79,7 @@ pub(super) async fn write_snapshot(
         stopped: merged.stopped,
         totals: file.totals,
         gaps: merged.gaps,
+        damage: Vec::new(),
         coverage: Vec::new(),
     })
 }

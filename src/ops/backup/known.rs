@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::stream::{BoxStream, StreamExt};
 
+use super::loss::{Loss, Watched};
 use crate::error::Result;
 use crate::format::record::Record;
 use crate::m365::Known;
@@ -14,13 +15,14 @@ use crate::tree::collection::{CollectionReader, CollectionRoots};
 
 /// Looks into the previous snapshot for the workload.
 pub(super) struct KnownRecords {
-    nodes: RepoNodes,
+    nodes: Watched<RepoNodes>,
     roots: CollectionRoots,
 }
 
 impl KnownRecords {
-    pub(super) fn new(repo: &Arc<Repository>, roots: CollectionRoots) -> Self {
-        Self { nodes: RepoNodes(repo.clone()), roots }
+    /// Looks from these roots on; `loss` learns of tree nodes that the repository lost.
+    pub(super) fn new(repo: &Arc<Repository>, roots: CollectionRoots, loss: &Loss) -> Self {
+        Self { nodes: Watched { nodes: RepoNodes(repo.clone()), loss: loss.clone() }, roots }
     }
 }
 

@@ -8,6 +8,7 @@ mod collection;
 mod contents;
 mod finish;
 mod known;
+mod loss;
 mod share;
 mod stop;
 
@@ -31,7 +32,8 @@ use crate::repo::{Repository, Writer, WriterOptions};
 use crate::snapshot::set::{Effect, SetDefinition, Subject, Workload};
 use crate::snapshot::store::{self, Snapshot};
 use crate::tree::collection::EditCounts;
-use collection::{Outcome, Shared, read_collection};
+use collection::{Outcome, Shared};
+use loss::{is_loss, read_collection};
 pub use stop::Stop;
 
 /// Collections read at once. The budgets decide how many requests really run.
@@ -80,6 +82,8 @@ pub struct BackupReport {
     pub totals: Totals,
     /// What is missing from the snapshot.
     pub gaps: Vec<Gap>,
+    /// What the repository had lost of the snapshot before, in words; it was read from the tenant again.
+    pub damage: Vec<String>,
     /// What was found for every user of the selection.
     pub coverage: Vec<Coverage>,
 }
@@ -144,10 +148,11 @@ pub async fn run(
     around: &Surroundings,
     started_us: i64,
 ) -> Result<BackupReport> {
-    let previous = previous_snapshot(repo, &options.set).await?;
-    let before = Catalog::load(repo, previous.as_ref().map(|p| &p.file)).await?;
     // What others did since the repository was opened: a prune, above all.
     repo.reload_index().await?;
+    // What a damaged index file lists must not be taken for lost.
+    repo.whole_index()?;
+    let (previous, before, mut damage) = previous_snapshot(repo, &options.set).await?;
     let writer = Writer::new(repo.clone(), options.writer.clone());
     let shared = Shared {
         writer: writer.clone(),
@@ -167,16 +172,31 @@ pub async fn run(
             return Err(cause.unwrap_or(e));
         }
     };
+    damage.extend(outcomes.iter().filter_map(|o| o.damage.clone()));
     let mut merged = Merged::new(&before, outcomes, &discovery.coverage, started_us);
     merged.stopped |= around.stop.is_stopped();
     let report = finish::write_snapshot(repo, &writer, merged, previous, requests, options, around, started_us).await?;
-    Ok(BackupReport { coverage: discovery.coverage, ..report })
+    Ok(BackupReport { coverage: discovery.coverage, damage, ..report })
 }
 
-/// The snapshot to build upon: the newest of the set that can be read, complete or not.
-async fn previous_snapshot(repo: &Repository, set: &SetDefinition) -> Result<Option<Snapshot>> {
-    let id = set.id(&repo.config().id);
-    Ok(store::list(repo).await?.snapshots.into_iter().rev().find(|s| s.file.set == id))
+/// The snapshot to build upon: the newest of the set that can be read, complete or not; its catalog; and
+/// which newer ones are damaged.
+async fn previous_snapshot(
+    repo: &Arc<Repository>,
+    set: &SetDefinition,
+) -> Result<(Option<Snapshot>, Catalog, Vec<String>)> {
+    let (id, mut damage) = (set.id(&repo.config().id), Vec::new());
+    for snapshot in store::list(repo).await?.snapshots.into_iter().rev().filter(|s| s.file.set == id) {
+        match Catalog::load(repo, Some(&snapshot.file)).await {
+            Ok(catalog) => return Ok((Some(snapshot), catalog, damage)),
+            Err(e) if is_loss(&e) => {
+                let id = snapshot.id.short();
+                damage.push(format!("Snapshot {id} is damaged, so the run builds upon one before it: {}", e.chain()));
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    Ok((None, Catalog::default(), damage))
 }
 
 /// Reads all collections, each in a task of its own: what one waits for or works at does not hold up the others.
