@@ -2,11 +2,7 @@
 
 use std::process::ExitCode;
 
-/// glibc's allocator spends a tenth of a backup's CPU time, and a third of a listing's, on buffers that go from thread to thread
-/// (docs/performance.md).
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    tenantvault::cli::keep_memory_small();
     tenantvault::cli::main()
 }

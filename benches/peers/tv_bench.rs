@@ -33,10 +33,6 @@ use tenantvault::snapshot::store;
 use tenantvault::storage::StorageOptions;
 use tenantvault::tree::collection::{CollectionReader, CollectionRoots};
 
-/// The program's own.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Files read at once when restoring.
 const RESTORES_AT_ONCE: usize = 4;
 /// What is read of a large file at once, in bytes.
@@ -328,6 +324,7 @@ async fn work(arguments: &[String]) -> Result<()> {
 
 #[tokio::main]
 async fn main() {
+    tenantvault::cli::keep_memory_small();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let Err(e) = work(&arguments).await {
         eprintln!("{}", e.chain());

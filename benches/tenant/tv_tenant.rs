@@ -37,10 +37,6 @@ use tenantvault::snapshot::policy::Policy;
 use tenantvault::snapshot::set::{Selection, SetDefinition, SetOptions, TenantRef, Workload};
 use tenantvault::storage::StorageOptions;
 
-/// The program's own.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn now_us() -> i64 {
     jiff::Timestamp::now().as_microsecond()
 }
@@ -258,6 +254,7 @@ fn budget() -> Result<()> {
 }
 
 fn main() {
+    tenantvault::cli::keep_memory_small();
     let result = match std::env::args().nth(1).as_deref() {
         Some("idle") => idle(),
         Some("budget") => budget(),

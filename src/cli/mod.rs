@@ -15,10 +15,13 @@ mod environment;
 mod exit;
 mod interrupt;
 mod log;
+mod memory;
 mod passphrase;
 mod screen;
 mod tenant;
 mod values;
+
+pub use memory::keep_memory_small;
 
 use std::process::ExitCode;
 
