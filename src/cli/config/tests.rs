@@ -176,7 +176,7 @@ fn values_that_cannot_be_used_are_named() {
         (format!("{DESTINATION}upload_limit = \"fast\"\n"), ["line 3", "'fast' is not a size", ""]),
         (format!("{DESTINATION}password_env = \" \"\n"), ["line 3", "'password_env' is empty", ""]),
         ("[tenants\n".into(), ["line 1", "", ""]),
-        (format!("{DESTINATION}url = \"x\"\n"), ["line 3", "stands here twice", "Keep one of them"]),
+        (format!("{DESTINATION}url = \"x\"\n"), ["line 3", "'url' stands here twice", ""]),
     ] {
         assert_complaint(&text, &parts);
     }
