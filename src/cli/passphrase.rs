@@ -181,8 +181,8 @@ fn confirm(app: &App, passphrase: &Passphrase) -> Result<()> {
 /// The text that shows a key, once.
 pub(crate) fn show(passphrase: &Passphrase) -> String {
     format!(
-        "The key, shown only this once:\n\n    {}\n\nKeep it in a password manager and on paper. Without it nobody can read the\n\
-         repository, and nobody can make another.\n",
+        "The key, shown only this once:\n\n    {}\n\nKeep it in a password manager and on paper: it cannot be shown again, and\n\
+         without any key nobody can read the repository.\n",
         passphrase.expose_text()
     )
 }

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use crate::crypto::random_bytes;
 use crate::error::{Error, ErrorKind, Result};
@@ -302,14 +302,28 @@ impl Writer {
             building.closed = true;
             (std::mem::take(&mut building.bytes), std::mem::take(&mut building.listed))
         };
-        // Whoever waits for the segment hears of it, however this ends.
+        // A task of its own from here on: who gives up waiting (a fetch that is stopped) takes no segment along that
+        // others have laid chunks into. Whoever waits for the segment hears of it, however this ends.
         let told = Told { writer: self.clone(), number, id: None };
-        // Paid before it is sent on its way: however many segmenters there are, what they have sent is bounded.
-        let paid = self.pay(bytes.len()).await?;
+        let (sent, paid) = oneshot::channel();
+        let at_once = self.pay_at_once(bytes.len());
+        let waits = at_once.is_none();
         tokio::spawn(async move {
             let mut told = told;
-            told.id = told.writer.put_segment(bytes.into(), paid, listed).await.ok();
+            let permit = match at_once {
+                Some(permit) => permit,
+                None => match told.writer.pay(bytes.len()).await {
+                    Ok(permit) => permit,
+                    Err(_) => return,
+                },
+            };
+            let _ = sent.send(());
+            told.id = told.writer.put_segment(bytes.into(), permit, listed).await.ok();
         });
+        // Waits till it is paid for: however many segmenters there are, what they have sent is bounded.
+        if waits && paid.await.is_err() {
+            self.check_alive()?;
+        }
         Ok(())
     }
 }

@@ -38,6 +38,22 @@ impl Writer {
     pub async fn put_stream(&self, head: BytesMut, source: Option<ByteStream>) -> Result<(ExtentList, u64)> {
         // Segments of its own: what belongs together is read together.
         let mut segmenter = Segmenter::new(self.clone());
+        let laid = self.lay_stream(&mut segmenter, head, source).await;
+        // Also of a stream that broke off: a segment left open would stay in memory, and the next try finds its chunks.
+        let settled = segmenter.settle().await;
+        let (extents, total) = laid?;
+        settled?;
+        let extents = segmenter.resolve_all(&extents)?;
+        Ok((self.put_extents(extents).await?, total))
+    }
+
+    /// Cuts a stream into chunks and lays them into segments. Says the extents, provisional ones, and the length.
+    async fn lay_stream(
+        &self,
+        segmenter: &mut Segmenter,
+        head: BytesMut,
+        source: Option<ByteStream>,
+    ) -> Result<(Vec<Extent>, u64)> {
         let (mut buffer, mut source) = (head, source);
         let (mut extents, mut total) = (Vec::new(), 0u64);
         loop {
@@ -60,12 +76,9 @@ impl Writer {
                 }
             }
             if ended {
-                break;
+                return Ok((extents, total));
             }
         }
-        segmenter.settle().await?;
-        let extents = segmenter.resolve_all(&extents)?;
-        Ok((self.put_extents(extents).await?, total))
     }
 
     /// Cuts what can be cut from the front of a buffer, and names the chunks. Gives back the rest of the buffer.

@@ -183,9 +183,17 @@ impl Writer {
     /// Waits till `bytes` more may be on their way.
     pub(super) async fn pay(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
         self.check_alive()?;
+        self.inner.budget.clone().acquire_many_owned(self.amount(bytes)).await.map_err(closed)
+    }
+
+    /// As [`Self::pay`], if there is no need to wait.
+    pub(super) fn pay_at_once(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        self.inner.budget.clone().try_acquire_many_owned(self.amount(bytes)).ok()
+    }
+
+    fn amount(&self, bytes: usize) -> u32 {
         let amount = permits_of(bytes).min(permits_of(self.inner.options.budget_bytes));
-        let amount = u32::try_from(amount).unwrap_or(u32::MAX);
-        self.inner.budget.clone().acquire_many_owned(amount).await.map_err(closed)
+        u32::try_from(amount).unwrap_or(u32::MAX)
     }
 
     /// Says whether writing to the destination has failed.

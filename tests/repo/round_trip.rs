@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use tenantvault::crypto::BlobKind;
 use tenantvault::error::{Error, ErrorKind};
+use tenantvault::format::config::RepoConfig;
 use tenantvault::format::id::BlobId;
 use tenantvault::format::record::{Extent, ExtentList};
 use tenantvault::repo::{Repository, Segmenter, Writer, WriterOptions};
@@ -159,6 +160,49 @@ async fn small_streams_share_segments_and_equal_ones_are_kept_once() {
     for (stream, list) in streams.iter().zip(extents) {
         assert_eq!(read_all(&repo, &ExtentList { depth: 0, list }).await.unwrap(), *stream);
     }
+}
+
+#[tokio::test]
+async fn who_gives_up_waiting_takes_no_segment_along() {
+    let (storage, repo) = init_tiny().await;
+    // So small a budget that a full segment waits for the one before it.
+    let writer = Writer::new(repo.clone(), WriterOptions { budget_bytes: 4 << 10, ..Default::default() });
+    let mut segmenter = Segmenter::new(writer.clone());
+    let (mut kept, mut given_up) = (Vec::new(), 0);
+    for n in 0..40u64 {
+        let stream = noise(n, 1500);
+        match segmenter.add(&stream).now_or_never() {
+            Some(extents) => kept.push((stream, extents.unwrap())),
+            None => given_up += 1,
+        }
+    }
+    assert!(given_up > 2 && kept.len() > 10, "{given_up} given up, {} kept", kept.len());
+    segmenter.settle().await.unwrap();
+    let kept: Vec<_> = kept.into_iter().map(|(stream, e)| (stream, segmenter.resolve_all(&e).unwrap())).collect();
+    writer.finish().await.unwrap();
+    let repo = reopen(&storage).await;
+    for (stream, list) in kept {
+        assert_eq!(read_all(&repo, &ExtentList { depth: 0, list }).await.unwrap(), stream);
+    }
+}
+
+#[tokio::test]
+async fn what_came_of_a_stream_that_broke_off_is_stored_and_found_by_the_next_try() {
+    let storage = memory();
+    // All of it in one segment, which is still open when the stream breaks off.
+    let config = RepoConfig { segment_bytes: 4 << 20, ..tiny() };
+    Repository::init_with(storage.clone(), &pass(), "test", config, None).await.unwrap();
+    let data = noise(1, 1_300_000);
+    let first = writer(&reopen(&storage).await);
+    let broken = || Err(Error::new(ErrorKind::Unavailable, "the line is cut"));
+    let source = futures::stream::iter([Ok(Bytes::from(data[..1_200_000].to_vec())), broken()]).boxed();
+    let e = first.put_stream(BytesMut::new(), Some(source)).await.err().unwrap();
+    assert_eq!(e.kind(), ErrorKind::Unavailable);
+    first.finish().await.unwrap();
+    let second = writer(&reopen(&storage).await);
+    put(&second, &[data], &[]).await.unwrap();
+    let stats = second.finish().await.unwrap();
+    assert!(stats.known_chunks > 500 && stats.new_bytes < 120_000, "{stats:?}");
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! Backup: discover collections -> ask each what changed since the last snapshot -> fetch the changed items ->
-//! streams -> segments and chunks -> packs -> destination; records -> tree edits -> roots -> snapshot.
+//! streams -> chunks -> segments -> packs -> destination; records -> tree edits -> roots -> snapshot.
 //!
 //! What has to be trusted: a collection's cursors are written only together with the items they stand for, and the
 //! snapshot is the last file written, after everything that it names is durable.
