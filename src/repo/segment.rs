@@ -258,6 +258,10 @@ fn fill(
         return None;
     }
     let place = Place { segment, offset: building.bytes.len() as u32, length: chunk.len() as u32 };
+    if !building.used {
+        // At once: growing step by step would copy all of it once more.
+        building.bytes.reserve_exact(limit.max(chunk.len()));
+    }
     building.used = true;
     building.bytes.extend_from_slice(chunk);
     if let Some(id) = id.filter(|_| chunk.len() >= shortest_listed) {
