@@ -10,7 +10,7 @@ pub fn keep_memory_small() {
         libc::mallopt(libc::M_ARENA_MAX, 2);
         // Every large buffer that is freed would sweep the lists of fast small ones: a tenth of a listing's time.
         libc::mallopt(libc::M_MXFAST, 0);
-        libc::mallopt(libc::M_MMAP_THRESHOLD, 4 << 20);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, 16 << 20);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 32 << 20);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 64 << 20);
     }
 }
