@@ -378,7 +378,7 @@ impl KeyReader {
             return Err("has a key that is too long");
         }
         let prefix = self.previous.get(..shared).ok_or("has a key that shares more than there is")?;
-        let rest = reader.take(own)?;
+        let rest = reader.slice(own)?;
         let ascends = match (rest.first(), self.previous.get(shared)) {
             (Some(new), Some(old)) => new > old,
             (Some(_), None) => true,
@@ -387,9 +387,9 @@ impl KeyReader {
         if !ascends {
             return Err("has keys out of order");
         }
-        let key = [prefix, &rest].concat();
+        let key = [prefix, rest].concat();
         self.previous.truncate(shared);
-        self.previous.extend_from_slice(&rest);
+        self.previous.extend_from_slice(rest);
         self.entries += 1;
         Ok(key)
     }
@@ -400,15 +400,21 @@ struct Reader<'a> {
     at: usize,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     fn is_at_end(&self) -> bool {
         self.at >= self.bytes.len()
     }
 
+    /// Takes bytes that live on, sharing the memory of all.
     fn take(&mut self, length: usize) -> Result<Bytes, Why> {
-        let end = self.at.checked_add(length).filter(|end| *end <= self.bytes.len()).ok_or("is cut short")?;
-        let taken = self.bytes.slice(self.at..end);
-        self.at = end;
+        let start = self.at;
+        self.slice(length)?;
+        Ok(self.bytes.slice(start..self.at))
+    }
+
+    fn slice(&mut self, length: usize) -> Result<&'a [u8], Why> {
+        let taken = self.at.checked_add(length).and_then(|end| self.bytes.get(self.at..end)).ok_or("is cut short")?;
+        self.at += length;
         Ok(taken)
     }
 

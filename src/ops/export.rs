@@ -195,7 +195,15 @@ impl Exporter<'_> {
 }
 
 async fn make_folder(path: &Path) -> Result<()> {
-    tokio::fs::create_dir_all(path).await.map_err(|e| Error::io(format!("Folder {} cannot be made", path.display()), e))
+    tokio::fs::create_dir_all(path).await.map_err(|e| {
+        let in_the_way = path.ancestors().find(|p| p.exists()).filter(|p| !p.is_dir());
+        let hint = in_the_way.map(|p| format!("{} is a file: name a folder", p.display()));
+        let e = Error::io(format!("Folder {} cannot be made", path.display()), e);
+        match hint {
+            Some(hint) => e.with_hint(hint),
+            None => e,
+        }
+    })
 }
 
 async fn write_item(

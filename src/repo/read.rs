@@ -1,8 +1,8 @@
 //! Reading blobs: from memory, from the local cache, from packs; from another place when one fails.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use tokio_util::task::AbortOnDropHandle;
@@ -29,7 +29,7 @@ impl Repository {
     /// `NotFound` when no pack holds it, `Corrupt` when the pack is damaged (named), `WrongKey` for contents under a
     /// write-only key.
     pub async fn read_blob(self: &Arc<Self>, kind: BlobKind, id: &BlobId) -> Result<Bytes> {
-        if let Some(bytes) = self.blobs.lock().ok().and_then(|mut c| c.get(id)) {
+        if let Some(bytes) = self.in_memory(kind).lock().ok().and_then(|mut c| c.get(id)) {
             return Ok(bytes);
         }
         if kind == BlobKind::Tree
@@ -53,7 +53,7 @@ impl Repository {
             Some(gate) => Some(gate.lock().await),
             None => None,
         };
-        if let Some(bytes) = self.blobs.lock().ok().and_then(|mut c| c.get(id)) {
+        if let Some(bytes) = self.in_memory(kind).lock().ok().and_then(|mut c| c.get(id)) {
             return Ok(bytes);
         }
         let first = match self.read_anywhere(kind, id).await {
@@ -85,7 +85,7 @@ impl Repository {
         self.cache.as_ref().filter(|cache| cache.has_pack(&found.pack.id))?;
         let key = self.blob_key(found.pack, &found.blob).ok()?;
         let plain = self.open_kept("A cached tree node", found.pack, &found.blob, &key)?;
-        Some(self.keep_in_memory(id, plain))
+        Some(self.keep_in_memory(BlobKind::Tree, id, plain))
     }
 
     /// Opens a blob of a cached pack; a cached pack that does not open is removed.
@@ -99,9 +99,16 @@ impl Repository {
         plain
     }
 
-    fn keep_in_memory(&self, id: &BlobId, plain: Vec<u8>) -> Bytes {
+    fn in_memory(&self, kind: BlobKind) -> &Mutex<BlobCache> {
+        match kind {
+            BlobKind::Content => &self.contents,
+            BlobKind::Tree => &self.tree_nodes,
+        }
+    }
+
+    fn keep_in_memory(&self, kind: BlobKind, id: &BlobId, plain: Vec<u8>) -> Bytes {
         let plain = Bytes::from(plain);
-        if let Ok(mut cache) = self.blobs.lock() {
+        if let Ok(mut cache) = self.in_memory(kind).lock() {
             cache.insert(*id, plain.clone());
         }
         plain
@@ -114,7 +121,7 @@ impl Repository {
         let mut first = None;
         for (_, pack, blob) in &places {
             match self.read_located(pack, blob).await {
-                Ok(plain) => return Ok(self.keep_in_memory(id, plain)),
+                Ok(plain) => return Ok(self.keep_in_memory(kind, id, plain)),
                 Err(e) if is_loss(&e) => first = first.or(Some(e)),
                 Err(e) => return Err(e),
             }

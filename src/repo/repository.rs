@@ -22,8 +22,11 @@ pub(super) const CONFIG_PATH: &str = "config";
 pub(super) const SMALL_FILE_LIMIT: u64 = 1 << 20;
 /// How large a document may be, in bytes.
 pub(crate) const DOCUMENT_FILE_LIMIT: u64 = 256 << 20;
-/// Plaintext blobs kept in memory for the next reader, in bytes.
-const BLOB_CACHE_BYTES: usize = 48 << 20;
+/// Plaintext segments kept in memory for the next reader, in bytes.
+const CONTENT_CACHE_BYTES: usize = 40 << 20;
+/// Tree nodes kept in memory, in bytes: the upper levels of the trees in use, and the leaves around the reader. Little,
+/// so that who walks through a tree uses the same memory again and again.
+const TREE_CACHE_BYTES: usize = 8 << 20;
 
 /// The path of a pack.
 pub(crate) fn pack_path(id: &PackId) -> String {
@@ -53,7 +56,8 @@ pub struct Repository {
     /// The index was read past the local cache once, for the cache seemed damaged.
     pub(super) distrusted: AtomicBool,
     pub(super) pack_keys: Mutex<HashMap<SealedKey, Secret>>,
-    pub(super) blobs: Mutex<BlobCache>,
+    pub(super) contents: Mutex<BlobCache>,
+    pub(super) tree_nodes: Mutex<BlobCache>,
 }
 
 impl std::fmt::Debug for Repository {
@@ -134,7 +138,8 @@ impl Repository {
             distrusted: AtomicBool::new(false),
             index: RwLock::new(Arc::new(Index::default())),
             pack_keys: Mutex::new(HashMap::new()),
-            blobs: Mutex::new(BlobCache::new(BLOB_CACHE_BYTES)),
+            contents: Mutex::new(BlobCache::new(CONTENT_CACHE_BYTES)),
+            tree_nodes: Mutex::new(BlobCache::new(TREE_CACHE_BYTES)),
         });
         repo.reload_index().await?;
         Ok(repo)

@@ -66,7 +66,8 @@ pub(super) struct Inner {
     pub(super) segments: Segments,
     options: WriterOptions,
     pub(super) known: Arc<Index>,
-    session: Mutex<HashSet<BlobId>>,
+    /// Blobs that this run stores.
+    new: Mutex<HashSet<BlobId>>,
     packers: [Mutex<Option<PackBuilder>>; 2],
     /// Full packs go here. None: the writer is finished. Whoever stores a blob holds it for reading all the while, so
     /// that `close` comes after every blob that was begun. The uploader has no hold on it: when the last writer is
@@ -108,7 +109,7 @@ impl Writer {
             chunker: Arc::new(Chunker::new(&repo.config)),
             segments: Segments::new(),
             known: repo.index(),
-            session: Mutex::new(HashSet::new()),
+            new: Mutex::new(HashSet::new()),
             packers: [Mutex::new(None), Mutex::new(None)],
             queue: RwLock::new(Some(full)),
             cpu: Semaphore::new(workers),
@@ -269,7 +270,7 @@ impl Inner {
         };
         let id = BlobId(self.repo.keys.blob_id(kind, plain));
         let counts = &self.uploads.counts;
-        if self.known.has_live(&id) || !lock(&self.session)?.insert(id) {
+        if self.known.has_live(&id) || !lock(&self.new)?.insert(id) {
             counts.known_blobs.fetch_add(1, Ordering::Relaxed);
             return Ok(id);
         }

@@ -1,6 +1,6 @@
 //! Snapshots of a repository: listing, finding by what people type, writing, deleting.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::civil::Date;
@@ -179,6 +179,21 @@ pub async fn list_sets(repo: &Repository) -> Result<Vec<SetDefinition>> {
     Ok(sets)
 }
 
+/// Refuses the name of a set that has no snapshot.
+///
+/// # Errors
+/// `NotFound`, saying which sets have some.
+pub fn need_set(snapshots: &[Snapshot], name: &str) -> Result<()> {
+    let sets: BTreeSet<&str> = snapshots.iter().map(|s| s.file.set_name.as_str()).collect();
+    if sets.contains(name) {
+        return Ok(());
+    }
+    let sets: Vec<&str> = sets.into_iter().collect();
+    let sets = if sets.is_empty() { "none".into() } else { sets.join(", ") };
+    Err(Error::not_found(format!("There is no snapshot of a set named '{name}'"))
+        .with_hint(format!("sets with snapshots: {sets}")))
+}
+
 /// Finds the snapshot that people mean: an id or the beginning of one, `latest`, `SET@latest`, `SET@2026-11-20`
 /// (the last one of that day, by UTC). `latest` means complete snapshots first.
 ///
@@ -191,13 +206,7 @@ pub fn find<'a>(snapshots: &'a [Snapshot], text: &str) -> Result<&'a Snapshot> {
     };
     let of_set: Vec<&Snapshot> = snapshots.iter().filter(|s| set.is_none_or(|n| s.file.set_name == n)).collect();
     if let (Some(name), true) = (set, of_set.is_empty()) {
-        let sets: HashSet<&str> = snapshots.iter().map(|s| s.file.set_name.as_str()).collect();
-        let mut sets: Vec<&str> = sets.into_iter().collect();
-        sets.sort_unstable();
-        return Err(Error::not_found(format!("There is no snapshot of a set named '{name}'")).with_hint(format!(
-            "sets with snapshots: {}",
-            if sets.is_empty() { "none".into() } else { sets.join(", ") }
-        )));
+        need_set(snapshots, name)?;
     }
     let nothing =
         || Error::not_found(format!("There is no snapshot '{text}'")).with_hint("the command snapshots lists them");

@@ -102,6 +102,7 @@ fn unknown_names_are_told_with_what_there_is() {
     place.run(&["backup", "everybody"]).fails(1, &["There is no backup set 'everybody'", "Hint: ", "everyone"]);
     place.run(&["test", "everybody"]).fails(1, &["everybody", "Hint: "]);
     place.run(&["ls", "nobody@latest"]).fails(1, &["There is no snapshot of a set named 'nobody'", "everyone"]);
+    place.run(&["snapshots", "nobody"]).fails(1, &["There is no snapshot of a set named 'nobody'", "everyone"]);
     place.run(&["ls", "ffffffffffff"]).fails(1, &["There is no snapshot 'ffffffffffff'", "Hint: "]);
     place.run(&["ls", "users/alice"]).fails(1, &["There is no snapshot 'users/alice'", "latest:users/alice"]);
     place.run(&["ls", "everyone@yesterday"]).fails(2, &["'yesterday'"]);
@@ -170,6 +171,10 @@ fn wrong_arguments_are_exit_2() {
         &["forget", "--keep-last", "many"],
         &["forget", "--keep-within", "3w"],
         &["check", "--read-data", "--read-data-subset", "5%"],
+        &["check", "--read-data-subset", "0%"],
+        &["snapshots", "--latest", "0"],
+        &["demo", "--users", "0"],
+        &["sim", "--users", "0"],
         &["init", "--yes"],
         &["snapshots", "-p", "x", "--password-command", "y"],
         &["backup", "everyone", "--tag", ""],

@@ -83,13 +83,15 @@ async fn a_merged_table_whose_parts_are_replaced_is_taken_apart() {
 #[tokio::test]
 async fn a_run_without_news_costs_a_handful_of_calls() {
     let (storage, repo) = init_tiny().await;
-    back_up(&repo, &[noise(1, 20_000)], &[noise(2, 100)]).await.unwrap();
+    // Each a chunk that an index file lists: shorter ends of streams may be stored again, wherever the key cuts them.
+    let streams: Vec<Vec<u8>> = (10..40).map(|seed| noise(seed, 500)).collect();
+    back_up(&repo, &streams, &[noise(2, 100)]).await.unwrap();
     let counting = Arc::new(FaultStorage::new(storage.clone(), FaultPlan::new()));
     let repo = reopen(&(counting.clone() as Arc<dyn Storage>)).await;
     let opened = counting.recorder().calls().len();
     assert!(opened <= 6, "{:?}", counting.recorder().calls());
     counting.recorder().clear();
-    back_up(&repo, &[noise(1, 20_000)], &[noise(2, 100)]).await.unwrap();
+    back_up(&repo, &streams, &[noise(2, 100)]).await.unwrap();
     let calls = counting.recorder().calls();
     assert!(calls.len() <= 3, "two listings of the index, one document: {calls:?}");
 }

@@ -1,6 +1,6 @@
 //! `backup`: reads what changed in a tenant and writes a snapshot.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::json;
@@ -59,20 +59,23 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     for name in &args.sets {
         config.set(name)?;
     }
+    // Named twice is backed up once.
+    let mut named = HashSet::new();
+    let sets: Vec<&String> = args.sets.iter().filter(|name| named.insert(*name)).collect();
     let stop = Stop::new();
     if !app.screen.captured {
         interrupt::watch(&stop, "Stopping: finishing what is under way, then writing an incomplete snapshot.");
     }
     let mut run = Run { app, config, args: &args, stop, budgets: HashMap::new(), repositories: HashMap::new() };
     let (mut outcome, mut failed) = (Outcome::Done, None);
-    for (number, name) in args.sets.iter().enumerate() {
+    for (number, name) in sets.iter().enumerate() {
         match run.set(name).await {
             Ok(ended) => outcome = outcome.and(ended),
-            Err(e) if number + 1 == args.sets.len() && failed.is_none() => return Err(e),
+            Err(e) if number + 1 == sets.len() && failed.is_none() => return Err(e),
             Err(e) => {
                 let e = e.context(format!("Backup of set '{name}' failed"));
                 exit::report(&e, app.global.json);
-                failed.get_or_insert((name.clone(), e.kind()));
+                failed.get_or_insert(((*name).clone(), e.kind()));
             }
         }
         if outcome == Outcome::Interrupted {

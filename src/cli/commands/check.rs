@@ -25,7 +25,7 @@ pub(crate) struct Args {
     #[arg(long)]
     read_data: bool,
     /// Read and verify this share of the packs, others every time
-    #[arg(long, value_name = "PERCENT", conflicts_with = "read_data", value_parser = parser::<Percent>)]
+    #[arg(long, value_name = "PERCENT", conflicts_with = "read_data", value_parser = some)]
     read_data_subset: Option<Percent>,
 }
 
@@ -43,6 +43,14 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     let report = result?;
     show(app, &report)?;
     if report.has_errors() { Err(check::failure(&report)) } else { Ok(Outcome::Done) }
+}
+
+/// A share that is more than nothing: a check that reads no data is asked for without the option.
+fn some(text: &str) -> Result<Percent, String> {
+    match parser::<Percent>(text)? {
+        Percent(0.0) => Err("0% reads no data. Write more, or leave the option out".to_owned()),
+        percent => Ok(percent),
+    }
 }
 
 fn show(app: &App, report: &CheckReport) -> Result<()> {

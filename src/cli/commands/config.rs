@@ -38,7 +38,7 @@ pub(crate) fn run(args: Args, app: &App) -> Result<Outcome> {
     for table in ["tenants", "destinations", "sets"] {
         for (name, fields) in value.get(table).and_then(Value::as_object).into_iter().flatten() {
             app.screen.line(format!("\n{} {name}", table.trim_end_matches('s')))?;
-            for (key, value) in fields.as_object().into_iter().flatten() {
+            for (key, value) in fields.as_object().into_iter().flatten().filter(|(_, value)| !is_empty(value)) {
                 app.screen.line(format!("  {key:18} {}", text(value)))?;
             }
         }
@@ -47,11 +47,15 @@ pub(crate) fn run(args: Args, app: &App) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
+/// Says whether there is nothing to show.
+fn is_empty(value: &Value) -> bool {
+    value.is_null() || value.as_array().is_some_and(Vec::is_empty)
+}
+
 fn text(value: &Value) -> String {
     match value {
         Value::String(text) => output::plain(text),
         Value::Array(list) => list.iter().map(text).collect::<Vec<_>>().join(", "),
-        Value::Null => "-".to_owned(),
         other => other.to_string(),
     }
 }

@@ -39,7 +39,7 @@ pub(crate) struct Args {
     /// The folder to work in, new or empty [default: a new one among the temporary files]
     dir: Option<PathBuf>,
     /// Users of the tenant
-    #[arg(long, value_name = "N", default_value_t = 4)]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
     users: u32,
     /// Messages of each mailbox
     #[arg(long, value_name = "N", default_value_t = 120)]

@@ -162,7 +162,7 @@ async fn by_name(args: &Args, app: &App, repo: &Repository, listing: &Listing) -
 async fn by_policy(args: &Args, app: &App, repo: &Repository, snapshots: &[Snapshot]) -> Result<()> {
     let stored = store::list_sets(repo).await?;
     let given = args.keep.policy();
-    check_sets(&args.set, snapshots)?;
+    args.set.iter().try_for_each(|name| store::need_set(snapshots, name))?;
     let mut without = BTreeSet::new();
     let policy_of = |name: &str| {
         if !args.set.is_empty() && !args.set.iter().any(|set| set == name) {
@@ -196,20 +196,6 @@ async fn by_policy(args: &Args, app: &App, repo: &Repository, snapshots: &[Snaps
         forget::execute(repo, snapshots, &plans).await?
     };
     summary(args, app, removed, snapshots.len() - removed)
-}
-
-fn check_sets(wanted: &[String], snapshots: &[Snapshot]) -> Result<()> {
-    for name in wanted {
-        if !snapshots.iter().any(|s| s.file.set_name == *name) {
-            let known: BTreeSet<&str> = snapshots.iter().map(|s| s.file.set_name.as_str()).collect();
-            let known: Vec<&str> = known.into_iter().collect();
-            return Err(Error::not_found(format!("There is no snapshot of a set named '{name}'")).with_hint(format!(
-                "Sets with snapshots: {}",
-                if known.is_empty() { "none".into() } else { known.join(", ") }
-            )));
-        }
-    }
-    Ok(())
 }
 
 /// The policy of a set: the configuration's, else the one that the repository keeps.

@@ -53,7 +53,7 @@ pub(crate) struct TenantArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
     /// Users with a mailbox and a OneDrive
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) users: Option<u32>,
     /// Messages of a mailbox
     #[arg(long, value_name = "N")]

@@ -6,7 +6,7 @@ use crate::cli::app::App;
 use crate::cli::exit::Outcome;
 use crate::cli::output::{self, Column};
 use crate::error::Result;
-use crate::snapshot::store::Snapshot;
+use crate::snapshot::store::{self, Snapshot};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,21 +25,27 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TAG")]
     tag: Vec<String>,
     /// Only the newest N of each set
-    #[arg(long, value_name = "N")]
-    latest: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    latest: Option<u32>,
 }
 
 /// Lists snapshots, the oldest first.
 pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     let repo = app.open().await?;
     let listing = app.snapshots(&repo).await?;
+    for name in &args.sets {
+        // A set that is configured may have none yet.
+        if !app.config()?.is_some_and(|config| config.sets.contains_key(name)) {
+            store::need_set(&listing.snapshots, name)?;
+        }
+    }
     let wanted = |s: &&Snapshot| {
         (args.sets.is_empty() || args.sets.contains(&s.file.set_name))
             && args.tag.iter().all(|t| s.file.tags.contains(t))
     };
     let mut chosen: Vec<&Snapshot> = listing.snapshots.iter().filter(wanted).collect();
     if let Some(latest) = args.latest {
-        chosen = newest_of_each(&chosen, latest);
+        chosen = newest_of_each(&chosen, latest as usize);
     }
     let mut rows = Vec::with_capacity(chosen.len());
     for snapshot in &chosen {
