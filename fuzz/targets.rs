@@ -16,7 +16,7 @@ use tenantvault::format::config::RepoConfig;
 use tenantvault::format::header::{FileKind, open_document, prefix};
 use tenantvault::format::id::{BlobId, ChunkId, IndexId, PackId, RepoId, SetId};
 use tenantvault::format::index::{IndexFile, IndexedBlob, IndexedChunk, IndexedPack, Mark};
-use tenantvault::format::node::{Item, Node, TreeRoot};
+use tenantvault::format::node::{FlatLeaf, Item, Node, TreeRoot};
 use tenantvault::format::pack::{self, PackHeader, PackedBlob};
 use tenantvault::format::record::{Encoding, Extent, ExtentList, ItemKind, Piece, Record, Stream, StreamRole};
 use tenantvault::format::slot::{SlotFacts, open_slot, read_slot};
@@ -283,7 +283,16 @@ fn slot_seeds() -> Vec<Vec<u8>> {
 /// A tree node: what is accepted encodes to the same bytes.
 pub fn tree_node(data: &[u8]) -> bool {
     let bytes = Bytes::copy_from_slice(data);
-    let Ok(node) = Node::decode(&"fuzzed", &bytes) else { return false };
+    let (node, flat) = (Node::decode(&"fuzzed", &bytes), FlatLeaf::decode(&"fuzzed", &bytes));
+    match (&node, flat) {
+        (Ok(Node::Leaf(items)), Ok(flat)) => {
+            assert!(flat.count() == items.len() as u64 && flat.last_key() == items.last().map(|i| &i.key[..]));
+            assert!(items.iter().all(|i| flat.find(&i.key).as_ref() == Some(&i.value)), "a record is not found");
+        }
+        (Ok(Node::Leaf(_)), Err(_)) | (Err(_) | Ok(Node::Inner { .. }), Ok(_)) => panic!("two minds about a leaf"),
+        (_, Err(_)) => {}
+    }
+    let Ok(node) = node else { return false };
     assert!(node.encode().is_ok_and(|again| again == data), "a node with two encodings");
     true
 }

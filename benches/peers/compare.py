@@ -3,12 +3,17 @@
 
   cargo build --release --example tv-bench
   benches/peers/compare.py DIR [--mail] [--rounds 3] [--tools tenantvault,restic,rustic,borg,bupstash]
-                           [--phases first,again,restore,check] [--json FILE] [--work FOLDER]
+                           [--phases first,again,restore,check,changed,prune] [--json FILE] [--work FOLDER]
 
 Engines that are not in PATH are left out. A round is: a new repository, a first backup, a second one with nothing changed,
-a restore (every file's size and one in fifty files' SHA-256 are compared with the source), a check of all data. Nothing
-is deleted before the end: ext4 takes seconds of CPU to make files where many were deleted a minute ago. For each phase: wall seconds, CPU seconds (user + system, of the whole process tree), peak memory of its largest process, and what
-the repository holds afterwards. `--mail` feeds the files to Tenantvault as messages, so that taking MIME apart counts.
+a restore (every file's size and one in fifty files' SHA-256 are compared with the source), a check of all data, a backup
+after 1 % has changed, and the first two snapshots forgotten and pruned. What has changed: one file in a hundred has another
+line in its middle (of messages: is another message); of a single large file, one MiB in a hundred is other bytes. DIR
+gives its name to a copy of hard links, DIR.changed, for the time of that phase.
+
+Nothing is deleted before the end: ext4 takes seconds of CPU to make files where many were deleted a minute ago. For each
+phase: wall seconds, CPU seconds (user + system, of the whole process tree), peak memory of its largest process, and what the
+repository holds afterwards. `--mail` feeds the files to Tenantvault as messages, so that taking MIME apart counts.
 """
 import argparse, hashlib, json, os, shutil, statistics, subprocess, sys, time
 
@@ -18,23 +23,27 @@ TV = os.environ.get("TV_BENCH") or os.path.join(HERE, "..", "..", "target", "rel
 TOOLS = {
     "tenantvault": dict(
         found=lambda: os.path.exists(TV), env={"TV_CACHE": "{work}/cache"}, init="{tv} init {repo}",
-        backup="{tv} backup {repo} {src} {mail}", restore="{tv} restore {repo} {dst}", check="{tv} check {repo}"),
+        backup="{tv} backup {repo} {src} {mail}", restore="{tv} restore {repo} {dst}", check="{tv} check {repo}",
+        prune="{tv} forget {repo}"),
     "restic": dict(
         env={"RESTIC_PASSWORD": "x", "RESTIC_REPOSITORY": "{repo}", "RESTIC_CACHE_DIR": "{work}/cache"}, init="restic -q init",
-        backup="restic -q backup .", restore="restic -q restore latest --target {dst}", check="restic -q check --read-data"),
+        backup="restic -q backup .", restore="restic -q restore latest --target {dst}", check="restic -q check --read-data",
+        prune="restic -q forget --keep-last 1 --prune"),
     "rustic": dict(
         env={"RUSTIC_PASSWORD": "x", "RUSTIC_REPOSITORY": "{repo}", "RUSTIC_CACHE_DIR": "{work}/cache", "RUSTIC_NO_PROGRESS": "true",
              "RUSTIC_LOG_LEVEL": "error"},
-        init="rustic init", backup="rustic backup .", restore="rustic restore latest {dst}", check="rustic check --read-data"),
+        init="rustic init", backup="rustic backup .", restore="rustic restore latest {dst}", check="rustic check --read-data",
+        prune="rustic forget --keep-last 1 --prune --instant-delete"),
     "borg": dict(
         env={"BORG_PASSPHRASE": "x", "BORG_REPO": "{repo}", "BORG_BASE_DIR": "{work}/cache", "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes"},
         init="borg init -e repokey-blake2", backup="borg create -C zstd,3 ::a-{n} .", restore="cd {dst} && borg extract ::a-{n}",
-        check="borg check --verify-data"),
+        check="borg check --verify-data", prune="borg delete ::a-1 ::a-2 && borg compact"),
     "bupstash": dict(
         env={"BUPSTASH_REPOSITORY": "{repo}", "BUPSTASH_KEY": "{work}/key", "BUPSTASH_SEND_LOG": "{work}/cache/send.log",
              "BUPSTASH_QUERY_CACHE": "{work}/cache/q", "XDG_CACHE_HOME": "{work}/cache"},
         init="bupstash init && bupstash new-key -o {work}/key", backup="bupstash put -q name=d n={n} .",
-        restore="bupstash restore -q --into {dst} name=d and n={n}"),
+        restore="bupstash restore -q --into {dst} name=d and n={n}",
+        prune="bupstash rm -q --allow-many n=1 or n=2 && bupstash gc -q"),
 }
 
 
@@ -88,6 +97,40 @@ def differences(source, restored):
     return wrong, total
 
 
+def change(source, mail):
+    """Makes DIR.changed: hard links to what is in DIR, and other contents in one file in a hundred."""
+    changed = source + ".changed"
+    subprocess.run(["cp", "-al", source, changed], check=True)
+    files = sorted(os.path.join(path, name) for path, _, names in os.walk(changed) for name in names)
+    files = [f for f in files if not os.path.islink(f)]
+    for number, path in enumerate(files):
+        dice = hashlib.sha256(os.path.relpath(path, changed).encode(errors="surrogateescape")).digest()
+        if len(files) > 1 and int.from_bytes(dice[:2]) * 100 >= 1 << 16:
+            continue
+        with open(path, "rb") as file:
+            data = bytearray(file.read())
+        os.unlink(path)
+        if len(files) == 1:
+            for at in range(0, len(data), 100 << 20):
+                data[at:at + (1 << 20)] = hashlib.shake_256(b"%d" % at).digest(1 << 20)
+        else:
+            middle = len(data) // 2 + 1
+            data[middle:middle] = b"\r\nchanged %d\r\n" % number
+        with open(path + ".new" if mail else path, "wb") as file:
+            file.write(data)
+    subprocess.run(["sync"])
+
+
+def swapped(source):
+    os.rename(source, source + ".as-it-was")
+    os.rename(source + ".changed", source)
+
+
+def swapped_back(source):
+    os.rename(source, source + ".changed")
+    os.rename(source + ".as-it-was", source)
+
+
 def one_round(name, number, source, args):
     tool = TOOLS[name]
     work = os.path.join(os.path.abspath(args.work), f"{name}-{number}")
@@ -97,13 +140,19 @@ def one_round(name, number, source, args):
     os.makedirs(fill["dst"])
     results = {}
     for phase in ["init"] + args.phases.split(","):
-        key = {"first": "backup", "again": "backup"}.get(phase, phase)
+        key = {"first": "backup", "again": "backup", "changed": "backup"}.get(phase, phase)
         if key not in tool:
             continue
-        fill["n"] = {"first": 1, "again": 2}.get(phase, fill["n"])
+        fill["n"] = {"first": 1, "again": 2, "changed": 3}.get(phase, fill["n"])
         env = dict(os.environ, **{k: v.format(**fill) for k, v in tool.get("env", {}).items()})
         subprocess.run(["sync"])
-        result = measured(tool[key].format(**fill), env, source)
+        if phase == "changed":
+            swapped(source)
+        try:
+            result = measured(tool[key].format(**fill), env, source)
+        finally:
+            if phase == "changed":
+                swapped_back(source)
         result["repo_bytes"], result["repo_files"] = size_of(fill["repo"])
         if phase == "restore":
             wrong, total = differences(source, fill["dst"])
@@ -121,7 +170,7 @@ def main():
     parser.add_argument("--mail", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tools", default=",".join(TOOLS))
-    parser.add_argument("--phases", default="first,again,restore,check")
+    parser.add_argument("--phases", default="first,again,restore,check,changed,prune")
     parser.add_argument("--json")
     parser.add_argument("--work", default="bench-work")
     args = parser.parse_args()
@@ -130,10 +179,13 @@ def main():
         sys.exit(f"{args.work} is there already: name another folder with --work")
     names = [n for n in args.tools.split(",") if TOOLS[n].get("found", lambda n=n: shutil.which(n))()]
     rounds = {n: [] for n in names}
+    if "changed" in args.phases:
+        change(source, args.mail)
     for r in range(args.rounds):
         for name in names[r % len(names):] + names[:r % len(names)]:
             rounds[name].append(one_round(name, r, source, args))
     shutil.rmtree(args.work, ignore_errors=True)
+    shutil.rmtree(source + ".changed", ignore_errors=True)
     if args.json:
         json.dump(dict(source=os.path.basename(source), mail=args.mail, rounds=rounds), open(args.json, "w"), indent=1)
     print("\n| tool | phase | wall s | CPU s | peak MiB | repository MB | files | foreign CPU s |\n|---|---|---|---|---|---|---|---|")

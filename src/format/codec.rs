@@ -18,7 +18,7 @@ pub fn encode<T: bincode::Encode>(value: &T) -> Vec<u8> {
 ///
 /// # Errors
 /// [`crate::ErrorKind::Corrupt`] when the bytes do not decode, or some are left over. `what` names the object.
-pub fn decode<T: bincode::Decode<()>>(what: &str, bytes: &[u8]) -> Result<T> {
+pub fn decode<T: bincode::Decode<()>>(what: impl std::fmt::Display, bytes: &[u8]) -> Result<T> {
     let config = bincode::config::standard().with_limit::<DECODE_LIMIT_BYTES>();
     let (value, used) = bincode::decode_from_slice(bytes, config)
         .map_err(|e| Error::corrupt(format!("{what} does not decode")).with_source(e))?;

@@ -6,6 +6,7 @@
 //! the entries since the last end alone. So equal contents make equal nodes, whatever their history.
 
 use std::fmt;
+use std::ops::Range;
 
 use bincode::{Decode, Encode};
 use bytes::Bytes;
@@ -130,7 +131,7 @@ impl Node {
         let level = decode_header(name, bytes)?;
         let broken = |why: &str| Error::corrupt(format!("Tree node {name} {why}"));
         let mut reader = Reader { bytes, at: HEADER_BYTES };
-        let mut keys = KeyReader { level, previous: Vec::new(), weight: 0, entries: 0 };
+        let mut keys = KeyReader::new(level);
         let mut items = Vec::new();
         let mut children = Vec::new();
         while !reader.is_at_end() {
@@ -339,25 +340,36 @@ fn put_integer(bytes: &mut Vec<u8>, value: u64) {
 
 type Why = &'static str;
 
-/// Reads the entries of a node in order; holds what an entry depends on: the key before, the weight so far.
+/// Reads the entries of a node in order; holds what an entry depends on: the last key, the weight so far.
 struct KeyReader {
     level: u8,
-    previous: Vec<u8>,
+    last: Vec<u8>,
     weight: u64,
     entries: u64,
 }
 
 impl KeyReader {
+    fn new(level: u8) -> Self {
+        Self { level, last: Vec::new(), weight: 0, entries: 0 }
+    }
+
     fn item(&mut self, reader: &mut Reader) -> Result<Item, Why> {
-        let key = self.key(reader)?;
+        let value = self.value(reader)?;
+        Ok(Item { key: self.last.clone(), value: reader.bytes.slice(value) })
+    }
+
+    /// Reads a record: leaves its key in `last`, and says where its value is.
+    fn value(&mut self, reader: &mut Reader) -> Result<Range<usize>, Why> {
+        self.key(reader)?;
         let length = reader.length(MAX_VALUE_BYTES, "has a value that is too long")?;
-        let value = reader.take(length)?;
-        self.weight += record_weight(&key, &value);
-        Ok(Item { key, value })
+        let start = reader.at;
+        self.weight += record_weight(&self.last, reader.slice(length)?);
+        Ok(start..reader.at)
     }
 
     fn child(&mut self, reader: &mut Reader) -> Result<Child, Why> {
-        let key = self.key(reader)?;
+        self.key(reader)?;
+        let key = self.last.clone();
         let id = BlobId(reader.array()?);
         let (count, bytes) = (reader.integer()?, reader.integer()?);
         if count == 0 || bytes == 0 {
@@ -368,7 +380,7 @@ impl KeyReader {
     }
 
     /// Reads a key. That it is above the one before and shares as much as it can follows from its first own byte.
-    fn key(&mut self, reader: &mut Reader) -> Result<Vec<u8>, Why> {
+    fn key(&mut self, reader: &mut Reader) -> Result<(), Why> {
         if self.weight >= CUT_MAX && (self.level == 0 || self.entries >= 2) {
             return Err("goes on past its end");
         }
@@ -377,9 +389,11 @@ impl KeyReader {
         if shared + own > MAX_KEY_BYTES {
             return Err("has a key that is too long");
         }
-        let prefix = self.previous.get(..shared).ok_or("has a key that shares more than there is")?;
+        if shared > self.last.len() {
+            return Err("has a key that shares more than there is");
+        }
         let rest = reader.slice(own)?;
-        let ascends = match (rest.first(), self.previous.get(shared)) {
+        let ascends = match (rest.first(), self.last.get(shared)) {
             (Some(new), Some(old)) => new > old,
             (Some(_), None) => true,
             (None, _) => self.entries == 0,
@@ -387,11 +401,10 @@ impl KeyReader {
         if !ascends {
             return Err("has keys out of order");
         }
-        let key = [prefix, rest].concat();
-        self.previous.truncate(shared);
-        self.previous.extend_from_slice(rest);
+        self.last.truncate(shared);
+        self.last.extend_from_slice(rest);
         self.entries += 1;
-        Ok(key)
+        Ok(())
     }
 }
 
@@ -403,13 +416,6 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn is_at_end(&self) -> bool {
         self.at >= self.bytes.len()
-    }
-
-    /// Takes bytes that live on, sharing the memory of all.
-    fn take(&mut self, length: usize) -> Result<Bytes, Why> {
-        let start = self.at;
-        self.slice(length)?;
-        Ok(self.bytes.slice(start..self.at))
     }
 
     fn slice(&mut self, length: usize) -> Result<&'a [u8], Why> {
@@ -441,6 +447,10 @@ impl<'a> Reader<'a> {
         usize::try_from(self.integer()?).ok().filter(|length| *length <= limit).ok_or(why)
     }
 }
+
+mod flat;
+
+pub use flat::FlatLeaf;
 
 #[cfg(test)]
 mod tests;

@@ -142,8 +142,11 @@ impl View {
         for _ in 0..pages {
             let page = reader.children(parent, after, limit).await?;
             limit = LONG_PAGE;
-            if let Some(found) = page.records.into_iter().find(|r| names::matches(name, r)) {
-                return Ok(Some(found));
+            for record in page.records() {
+                let record = record?;
+                if names::matches(name, &record) {
+                    return Ok(Some(record));
+                }
             }
             after = page.next;
             if after.is_none() {
@@ -183,7 +186,8 @@ impl View {
         loop {
             let page = reader.children(parent, after, limit).await?;
             limit = LONG_PAGE;
-            for record in page.records {
+            for record in page.records() {
+                let record = record?;
                 let name = naming.name(&record);
                 visit(Entry { name, record: Some(record), state: Some(shared.clone()) })?;
             }

@@ -2,9 +2,10 @@
 //! Every change goes to both, so that each record is listed under its parent exactly once.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 
 use bincode::{Decode, Encode};
+use bytes::Bytes;
 
 use crate::error::{Error, Result};
 use crate::format::codec;
@@ -38,13 +39,39 @@ pub struct CollectionReader<'a> {
     roots: CollectionRoots,
 }
 
-/// A page of a folder's listing.
+/// A page of a folder's listing. Its records are kept as they are stored, side by side, till they are asked for: a large
+/// page of decoded ones would be scattered over several times the memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// The records, in listing order.
-    pub records: Vec<Record>,
     /// What to give as `after` to get the next page; `None`: this was the last.
     pub next: Option<Vec<u8>>,
+    /// Keys of the `children` tree, in listing order, and where each one's record is in `bytes`.
+    keys: Vec<Vec<u8>>,
+    places: Vec<Range<usize>>,
+    bytes: Vec<u8>,
+}
+
+impl Page {
+    /// Counts the records.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Says whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Decodes the records, in listing order.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Corrupt`], for each that is not what it must be.
+    pub fn records(&self) -> impl Iterator<Item = Result<Record>> {
+        self.keys.iter().zip(&self.places).map(|(key, place)| {
+            let value = self.bytes.get(place.clone()).unwrap_or_default();
+            decode_record(item_id(key)?.as_bytes(), value)
+        })
+    }
 }
 
 impl<'a> CollectionReader<'a> {
@@ -74,11 +101,12 @@ impl<'a> CollectionReader<'a> {
         let mut keys: Vec<Vec<u8>> = Vec::new();
         while let Some(item) = cursor.next().await? {
             if keys.len() == limit {
-                return Ok(Page { records: self.listed(&keys).await?, next: keys.pop() });
+                let next = keys.last().cloned();
+                return self.page(keys, next).await;
             }
             keys.push(item.key);
         }
-        Ok(Page { records: self.listed(&keys).await?, next: None })
+        self.page(keys, None).await
     }
 
     /// Goes through the ids of the records directly below `parent`, in listing order, without reading the records.
@@ -109,8 +137,8 @@ impl<'a> CollectionReader<'a> {
         RecordDiffCursor { cursor: self.tree.diff(self.roots.items, newer.items) }
     }
 
-    /// Reads the records that keys of the `children` tree stand for, in the order of the keys.
-    async fn listed(&self, keys: &[Vec<u8>]) -> Result<Vec<Record>> {
+    /// Reads the records that keys of the `children` tree stand for.
+    async fn page(&self, keys: Vec<Vec<u8>>, next: Option<Vec<u8>>) -> Result<Page> {
         let mut ids = Vec::with_capacity(keys.len());
         for (at, key) in keys.iter().enumerate() {
             ids.push((item_id(key)?, at));
@@ -119,15 +147,18 @@ impl<'a> CollectionReader<'a> {
         if let Some([(id, _), _]) = ids.array_windows().find(|[(a, _), (b, _)]| a == b) {
             return Err(Error::corrupt(format!("Item {id} is listed twice")));
         }
-        let wanted: Vec<&str> = ids.iter().map(|(id, _)| *id).collect();
-        let values = self.tree.get_many(self.roots.items, wanted).await?;
-        let mut records = Vec::with_capacity(keys.len());
-        for ((id, at), value) in ids.into_iter().zip(values) {
+        let (ids, order): (Vec<&str>, Vec<usize>) = ids.into_iter().unzip();
+        let (mut bytes, mut places, mut order) = (Vec::new(), vec![0..0; keys.len()], order.into_iter());
+        let mut keep = |id: &&str, value: Option<Bytes>| {
             let value = value.ok_or_else(|| Error::corrupt(format!("Item {id} is listed and has no record")))?;
-            records.push((at, decode_record(id.as_bytes(), &value)?));
-        }
-        records.sort_unstable_by_key(|(at, _)| *at);
-        Ok(records.into_iter().map(|(_, record)| record).collect())
+            if let Some(place) = order.next().and_then(|at| places.get_mut(at)) {
+                *place = bytes.len()..bytes.len() + value.len();
+                bytes.extend_from_slice(&value);
+            }
+            Ok(())
+        };
+        self.tree.visit_many(self.roots.items, ids, &mut keep).await?;
+        Ok(Page { next, keys, places, bytes })
     }
 }
 
@@ -145,7 +176,7 @@ fn end_of(prefix: &[u8]) -> Bound<Vec<u8>> {
 
 fn decode_record(id: &[u8], value: &[u8]) -> Result<Record> {
     let name = String::from_utf8_lossy(id);
-    let record: Record = codec::decode(&format!("The record of item {name}"), value)?;
+    let record: Record = codec::decode(format_args!("The record of item {name}"), value)?;
     if record.id.as_bytes() == id {
         Ok(record)
     } else {

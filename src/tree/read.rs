@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::error::{Error, Result};
 use crate::format::id::BlobId;
-use crate::format::node::{Child, Item, Node};
+use crate::format::node::{Child, FlatLeaf, Node};
 use crate::tree::{NodeStore, Tree, TreeRoot};
 
 /// A node that is named but not read yet, and what is said of it.
@@ -31,18 +31,26 @@ impl Link {
     }
 }
 
+impl Link {
+    /// Refuses a node that is not as its parent says.
+    fn holds(&self, level: u8, count: Option<u64>, last_key: &[u8]) -> Result<()> {
+        let as_said = level == self.level
+            && count == Some(self.count)
+            && self.last_key.as_ref().is_none_or(|key| key.as_slice() == last_key);
+        if as_said {
+            Ok(())
+        } else {
+            Err(Error::corrupt(format!("Tree node {} is not the node that its parent describes", self.id)))
+        }
+    }
+}
+
 /// Reads a node; returns its bytes too.
 pub(super) async fn load(store: &dyn NodeStore, link: &Link) -> Result<(Node, Bytes)> {
     let bytes = store.get(&link.id).await?;
     let node = Node::decode(&link.id, &bytes)?;
-    let is_as_said = node.level() == link.level
-        && node.count() == Some(link.count)
-        && link.last_key.as_ref().is_none_or(|key| key == node.last_key());
-    if is_as_said {
-        Ok((node, bytes))
-    } else {
-        Err(Error::corrupt(format!("Tree node {} is not the node that its parent describes", link.id)))
-    }
+    link.holds(node.level(), node.count(), node.last_key())?;
+    Ok((node, bytes))
 }
 
 impl Tree<'_> {
@@ -62,17 +70,36 @@ impl Tree<'_> {
         root: Option<TreeRoot>,
         keys: impl IntoIterator<Item = K>,
     ) -> Result<Vec<Option<Bytes>>> {
-        let mut path = Path::new(self.store, root);
         let mut values = Vec::new();
+        let mut keep = |_: &K, value: Option<Bytes>| {
+            values.push(value);
+            Ok(())
+        };
+        self.visit_many(root, keys, &mut keep).await?;
+        Ok(values)
+    }
+
+    /// As [`Self::get_many`], giving each value to `visit` as soon as it is read: a value that is kept keeps the memory
+    /// of its whole node.
+    ///
+    /// # Errors
+    /// As [`Self::get_many`]; what `visit` returns.
+    pub async fn visit_many<K: AsRef<[u8]>>(
+        &self,
+        root: Option<TreeRoot>,
+        keys: impl IntoIterator<Item = K>,
+        visit: &mut (dyn FnMut(&K, Option<Bytes>) -> Result<()> + Send),
+    ) -> Result<()> {
+        let mut path = Path::new(self.store, root);
         let mut last: Option<K> = None;
         for key in keys {
             if last.as_ref().is_some_and(|last| last.as_ref() >= key.as_ref()) {
                 return Err(Error::invalid("Keys to look up must ascend"));
             }
-            values.push(path.find(key.as_ref()).await?);
+            visit(&key, path.find(key.as_ref()).await?)?;
             last = Some(key);
         }
-        Ok(values)
+        Ok(())
     }
 
     /// Counts the records whose keys are below `key`. Reads one node a level.
@@ -104,12 +131,12 @@ struct Path<'a> {
     root: Option<Link>,
     /// The rest of each inner node on the way, the root first.
     inner: Vec<(u8, VecDeque<Child>)>,
-    leaf: Vec<Item>,
+    leaf: FlatLeaf,
 }
 
 impl<'a> Path<'a> {
     fn new(store: &'a dyn NodeStore, root: Option<TreeRoot>) -> Self {
-        Self { store, root: root.map(Link::to_root), inner: Vec::new(), leaf: Vec::new() }
+        Self { store, root: root.map(Link::to_root), inner: Vec::new(), leaf: FlatLeaf::default() }
     }
 
     /// Finds a key above all that were looked up before.
@@ -117,7 +144,7 @@ impl<'a> Path<'a> {
         if let Some(root) = self.root.take() {
             self.open(&root).await?;
         }
-        while self.leaf.last().is_none_or(|item| item.key.as_slice() < key) {
+        while self.leaf.last_key().is_none_or(|last| last < key) {
             let Some((level, children)) = self.inner.last_mut() else { return Ok(None) };
             children.drain(..children.partition_point(|child| child.key.as_slice() < key));
             match children.pop_front() {
@@ -128,14 +155,17 @@ impl<'a> Path<'a> {
                 None => drop(self.inner.pop()),
             }
         }
-        let found = self.leaf.binary_search_by(|item| item.key.as_slice().cmp(key)).ok();
-        Ok(found.and_then(|at| self.leaf.get(at)).map(|item| item.value.clone()))
+        Ok(self.leaf.find(key))
     }
 
     async fn open(&mut self, link: &Link) -> Result<()> {
-        match load(self.store, link).await?.0 {
-            Node::Leaf(items) => self.leaf = items,
-            Node::Inner { level, children } => self.inner.push((level, children.into())),
+        if link.level == 0 {
+            let bytes = self.store.get(&link.id).await?;
+            let leaf = FlatLeaf::decode(&link.id, &bytes)?;
+            link.holds(0, Some(leaf.count()), leaf.last_key().unwrap_or_default())?;
+            self.leaf = leaf;
+        } else if let Node::Inner { level, children } = load(self.store, link).await?.0 {
+            self.inner.push((level, children.into()));
         }
         Ok(())
     }

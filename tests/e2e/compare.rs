@@ -27,7 +27,7 @@ async fn records(repo: &Arc<Repository>, state: &CollectionState) -> BTreeMap<St
         let mut after = None;
         loop {
             let page = reader.children(&parent, after, 50).await.unwrap();
-            for record in page.records {
+            for record in page.records().map(Result::unwrap) {
                 assert!(listed.insert(record.id.clone()), "{} is listed twice", record.id);
                 open.push(record.id);
             }
