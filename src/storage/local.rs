@@ -1,6 +1,7 @@
 //! Storage in a folder of this machine.
 //!
-//! OpenDAL's `fs` service writes the bytes, through the same layers as every other service, and syncs the file. What it
+//! OpenDAL's `fs` service writes the bytes, through the same layers as every other service, and syncs the file; large
+//! files go past the page cache where the system can ([`super::direct`]). What it
 //! does not do is done here, beside it: a file takes its name by a rename that refuses to replace, then its folder is
 //! synced, and so is the parent of every folder made. A reader sees a file whole or not at all; when `put` returns, a
 //! power cut takes nothing of it away. Reading is one `pread` into one buffer (OpenDAL would read in steps of 2 MiB and
@@ -26,7 +27,7 @@ use super::object::pieces;
 use super::options::StorageOptions;
 use super::pace::Pace;
 use super::path::{self, TMP};
-use super::{Entry, Storage};
+use super::{Entry, Storage, direct};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long a file in `tmp/` is left alone: its writer may be alive.
@@ -205,7 +206,11 @@ impl Folder {
         // Removes the file again unless it is published.
         let aside = TempPath::try_from_path(self.root.join(&name)).map_err(failed)?;
         let writer = self.writer()?;
-        runtime.block_on(self.write(writer, &name, data)).map_err(|e| self.wording.error(Doing::Store, path, &e))?;
+        if !self.write_directly(&aside, data).map_err(failed)? {
+            runtime
+                .block_on(self.write(writer, &name, data))
+                .map_err(|e| self.wording.error(Doing::Store, path, &e))?;
+        }
         if first {
             self.sweep(&aside);
         }
@@ -222,6 +227,17 @@ impl Folder {
         writer.close().await?;
         self.note("write and sync", Path::new(TMP));
         Ok(())
+    }
+
+    /// Writes and syncs a large file past the page cache; says whether it did.
+    fn write_directly(&self, aside: &Path, data: &[Bytes]) -> io::Result<bool> {
+        let is_large = data.iter().map(Bytes::len).sum::<usize>() >= direct::LARGE;
+        // A limit to the speed is OpenDAL's business.
+        let written = is_large && self.options.upload_bytes_per_second.is_none() && direct::write_new(aside, data)?;
+        if written {
+            self.note("write and sync", Path::new(TMP));
+        }
+        Ok(written)
     }
 
     fn writer(&self) -> Result<&Operator> {

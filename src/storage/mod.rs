@@ -5,6 +5,7 @@
 //! operation passes on its way out (retries, limits) is composed in one place, `layers.rs`.
 //! [`ReadOnlyStorage`] and [`fault::FaultStorage`] wrap any other storage.
 
+mod direct;
 mod failure;
 pub mod fault;
 mod layers;
