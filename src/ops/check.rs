@@ -210,7 +210,7 @@ pub fn failure(report: &CheckReport) -> Error {
     } else if report.items_touched == 0 && !about("Pack") {
         "bring the files named back from a copy of the repository, or forget the snapshots named"
     } else {
-        "bring the files named back from a copy of the repository; all that is not named still reads"
+        "bring the files named back from a copy of the repository; or run repair index --read-data, repair snapshots, and a backup, which fetches again what the tenant still has. All that is not named still reads"
     };
     Error::corrupt(format!("Check found {found}{touched}")).with_hint(hint)
 }

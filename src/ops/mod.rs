@@ -13,6 +13,7 @@ pub mod names;
 pub mod nodes;
 pub mod prune;
 pub mod read;
+pub mod repair;
 pub mod stats;
 pub mod used;
 pub mod view;

@@ -147,6 +147,12 @@ impl Cache {
         Some(out)
     }
 
+    /// Reads a cached tree pack whole; `None` when it is not there or not as its name says.
+    pub(crate) fn read_whole_pack(&self, id: &PackId) -> Option<Vec<u8>> {
+        let bytes = std::fs::read(self.pack_path(id)).ok()?;
+        (crypto::hash_buffers([&bytes[..]]) == id.0).then_some(bytes)
+    }
+
     fn open_pack(&self, id: &PackId) -> Option<Arc<File>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let known = open.iter().position(|(known, _)| known == id).map(|at| open.remove(at));

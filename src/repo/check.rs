@@ -1,4 +1,4 @@
-//! Checks what the repository promises of its packs, and makes the index anew from them.
+//! Checks what the repository promises of its packs.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -9,13 +9,12 @@ use futures::stream::{StreamExt, TryStreamExt};
 use crate::crypto::{self, BlobKind, KeyRight};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::header::SALTED_BYTES;
-use crate::format::id::{IndexId, PackId};
-use crate::format::index::{IndexFile, IndexedBlob, IndexedPack};
+use crate::format::id::PackId;
+use crate::format::index::{IndexedBlob, IndexedPack};
 use crate::format::pack;
 use crate::monitor::{Counter, Monitor};
 use crate::repo::index::{ChunksBySegment, DamagedIndex, Index};
-use crate::repo::prune::ENTRIES_PER_INDEX;
-use crate::repo::repository::{Repository, index_path, pack_path, run_blocking};
+use crate::repo::repository::{Repository, pack_path, run_blocking};
 
 /// Something that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -186,12 +185,7 @@ impl Repository {
         bytes: &Bytes,
     ) -> Result<()> {
         let what = format!("Blob {}", blob.id);
-        let start = blob.offset as usize;
-        let ciphertext = bytes.get(start..start + blob.stored_bytes as usize).unwrap_or_default().to_vec();
-        let plain = pack::open_blob(&what, &self.blob_key(indexed, blob)?, blob, ciphertext)?;
-        if self.keys.blob_id(indexed.kind, &plain) != blob.id.0 {
-            return Err(Error::corrupt(format!("{what} holds other contents than its id says")));
-        }
+        let plain = self.open_checked(&what, indexed, blob, bytes)?;
         for chunk in chunks.of(blob.id).filter(|_| indexed.kind == BlobKind::Content) {
             let start = chunk.offset as usize;
             let found = plain.get(start..start + chunk.length as usize).map(|bytes| self.keys.chunk_id(bytes));
@@ -201,6 +195,24 @@ impl Repository {
             }
         }
         Ok(())
+    }
+
+    /// Opens a blob of a pack that is in memory, and holds it against its id.
+    pub(super) fn open_checked(
+        &self,
+        what: &str,
+        indexed: &IndexedPack,
+        blob: &IndexedBlob,
+        bytes: &Bytes,
+    ) -> Result<Vec<u8>> {
+        let start = blob.offset as usize;
+        let ciphertext = bytes.get(start..start + blob.stored_bytes as usize).unwrap_or_default().to_vec();
+        let plain = pack::open_blob(what, &self.blob_key(indexed, blob)?, blob, ciphertext)?;
+        if self.keys.blob_id(indexed.kind, &plain) == blob.id.0 {
+            Ok(plain)
+        } else {
+            Err(Error::corrupt(format!("{what} holds other contents than its id says")))
+        }
     }
 
     pub(super) fn read_pack_header(
@@ -218,7 +230,7 @@ impl Repository {
     }
 
     /// Reads a stored pack's header without the rest of it.
-    async fn fetch_pack_header(&self, id: PackId, size: u64) -> Result<(IndexedPack, Vec<IndexedBlob>)> {
+    pub(super) async fn fetch_pack_header(&self, id: PackId, size: u64) -> Result<(IndexedPack, Vec<IndexedBlob>)> {
         let (what, path) = (format!("Pack {id}"), pack_path(&id));
         if size < SALTED_BYTES as u64 + 4 {
             return Err(Error::corrupt(format!("{what} is too short: {size} bytes")));
@@ -229,87 +241,13 @@ impl Repository {
         let tail = self.storage.get_range(&path, size - tail, tail).await?;
         pack::read_header(&what, &self.keys, pack::pack_kind(&what, &head)?, id, size, &head, &tail)
     }
-
-    /// Makes the index anew from the headers of the packs that are there. Marks for deletion are kept where they can
-    /// still be read. Says what could not be read; those packs are left alone and out of the index.
-    ///
-    /// # Errors
-    /// The storage's.
-    pub async fn repair_index(self: &Arc<Self>, monitor: &dyn Monitor) -> Result<(usize, Vec<Finding>)> {
-        // Index files before packs: one that comes later is not replaced, and its packs need not be seen.
-        let mut findings = Vec::new();
-        let old = self.index_files_present(&mut findings).await?;
-        let stored = self.stored_packs().await?;
-        monitor.add(Counter::ItemsTotal, stored.len() as i64);
-        let headers = futures::stream::iter(stored)
-            .map(|(id, size)| async move { (id, self.fetch_pack_header(id, size).await) })
-            .buffer_unordered(8);
-        let headers: Vec<_> = headers.inspect(|_| monitor.add(Counter::Items, 1)).collect().await;
-        let mut packs = Vec::new();
-        for (id, header) in headers {
-            match header {
-                Ok(header) => packs.push(header),
-                // Deleted by a prune since it was listed.
-                Err(e) if e.kind() == ErrorKind::NotFound => {}
-                Err(e) if matches!(e.kind(), ErrorKind::Corrupt | ErrorKind::UnsupportedVersion) => {
-                    findings.push(pack_error(id, format!("is left out: {e}")));
-                }
-                Err(e) => return Err(e),
-            }
-        }
-        packs.sort_by_key(|(p, _)| p.id);
-        let count = packs.len();
-        // Packs do not list their chunks: those that index files still tell of are kept.
-        let chunks = old.iter().filter_map(|(_, f)| f.as_ref()).flat_map(IndexFile::chunk_places);
-        let mut files = IndexFile::split(packs, chunks, ENTRIES_PER_INDEX);
-        let mut last = files.pop().unwrap_or_default();
-        let replaced: HashSet<IndexId> =
-            old.iter().flat_map(|(_, f)| f.iter().flat_map(|f| f.replaces.clone())).collect();
-        let counting = old.iter().filter(|(id, _)| !replaced.contains(id));
-        last.marks = counting.flat_map(|(_, f)| f.iter().flat_map(|f| f.marks.clone())).collect();
-        last.marks.sort_by_key(|m| (m.pack, m.marked_us));
-        last.marks.dedup_by_key(|m| m.pack);
-        last.replaces = old.iter().map(|(id, _)| *id).collect();
-        for file in &files {
-            self.write_index_file(file).await?;
-        }
-        self.write_index_file(&last).await?;
-        for (id, _) in &old {
-            self.storage.delete(&index_path(id)).await?;
-        }
-        self.reload_index().await?;
-        Ok((count, findings))
-    }
-
-    async fn index_files_present(&self, findings: &mut Vec<Finding>) -> Result<Vec<(IndexId, Option<IndexFile>)>> {
-        let mut old = Vec::new();
-        for entry in self.storage.list("index").await? {
-            let Ok(id) = entry.path.rsplit('/').next().unwrap_or_default().parse::<IndexId>() else { continue };
-            match self.read_index_file(&id).await {
-                Ok(file) => old.push((id, Some(file))),
-                Err(e) if e.kind() == ErrorKind::NotFound => {}
-                Err(e) if e.kind() == ErrorKind::Corrupt => {
-                    let object = format!("Index file {id}");
-                    findings.push(Finding {
-                        object,
-                        pack: None,
-                        text: "was damaged and is replaced".to_owned(),
-                        error: false,
-                    });
-                    old.push((id, None));
-                }
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(old)
-    }
 }
 
-fn pack_error(id: PackId, text: impl Into<String>) -> Finding {
+pub(super) fn pack_error(id: PackId, text: impl Into<String>) -> Finding {
     Finding { object: format!("Pack {id}"), pack: Some(id), text: text.into(), error: true }
 }
 
-fn blobs_by_pack(index: &Index, wanted: HashSet<PackId>) -> HashMap<PackId, Vec<IndexedBlob>> {
+pub(super) fn blobs_by_pack(index: &Index, wanted: HashSet<PackId>) -> HashMap<PackId, Vec<IndexedBlob>> {
     let mut out: HashMap<PackId, Vec<IndexedBlob>> = HashMap::new();
     let mut seen = HashSet::new();
     for (pack, blob) in index.blobs() {

@@ -13,6 +13,7 @@ mod mover;
 mod prune;
 mod read;
 mod reload;
+mod repair;
 mod repository;
 mod segment;
 mod slots;

@@ -57,7 +57,7 @@ impl<'a> Mover<'a> {
         }
     }
 
-    fn take_one(&mut self, pack: &IndexedPack, blob: &IndexedBlob, bytes: &Bytes) -> Result<()> {
+    pub(super) fn take_one(&mut self, pack: &IndexedPack, blob: &IndexedBlob, bytes: &Bytes) -> Result<()> {
         let what = format!("Blob {} in pack {}", blob.id.short(), pack.id);
         let start = blob.offset as usize;
         let ciphertext = bytes
@@ -84,7 +84,7 @@ impl<'a> Mover<'a> {
         }
     }
 
-    async fn store_full(&mut self, all: bool) -> Result<()> {
+    pub(super) async fn store_full(&mut self, all: bool) -> Result<()> {
         for n in 0..self.builders.len() {
             let full =
                 self.builders[n].as_ref().is_some_and(|b| all || b.len() >= self.repo.config.pack_bytes as usize);

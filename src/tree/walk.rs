@@ -1,6 +1,6 @@
 //! Visiting all nodes of a tree: what garbage collection and checks are made of.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::id::BlobId;
 use crate::format::node::Node;
 use crate::tree::read::{Link, load};
@@ -12,6 +12,14 @@ pub trait NodeVisitor: Send {
     fn wants(&mut self, id: &BlobId, level: u8) -> bool;
     /// Receives a node that it wanted. An error ends the walk.
     fn visit(&mut self, id: &BlobId, node: &Node) -> Result<()>;
+    /// Hears of a node that it wanted and that cannot be read. Unless it returns the error, the walk goes on beside
+    /// what is below that node.
+    ///
+    /// # Errors
+    /// What is to end the walk.
+    fn unreadable(&mut self, _id: &BlobId, error: Error) -> Result<()> {
+        Err(error)
+    }
 }
 
 impl Tree<'_> {
@@ -22,7 +30,13 @@ impl Tree<'_> {
             if !visitor.wants(&link.id, link.level) {
                 continue;
             }
-            let (node, _) = load(self.store, &link).await?;
+            let node = match load(self.store, &link).await {
+                Ok((node, _)) => node,
+                Err(e) => {
+                    visitor.unreadable(&link.id, e)?;
+                    continue;
+                }
+            };
             visitor.visit(&link.id, &node)?;
             if let Node::Inner { level, children } = node {
                 links.extend(children.into_iter().rev().map(|child| Link::to_child(level, child)));

@@ -36,6 +36,41 @@ fn a_damaged_pack_is_named_by_check_and_fails_it() {
 }
 
 #[test]
+fn what_a_damaged_pack_held_is_fetched_again_by_the_next_backup() {
+    let place = Place::with_snapshots(1);
+    let export = |to: &str| {
+        assert!(matches!(place.run(&["export", "latest", to]).code, 0 | 3));
+        let mut files = Vec::new();
+        collect(&place.path(to), &mut files);
+        let bytes =
+            |f: &std::path::PathBuf| (f.strip_prefix(place.path(to)).unwrap().to_owned(), std::fs::read(f).unwrap());
+        files.iter().map(bytes).collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let before = export("before");
+    let packs = place.stored("packs");
+    flip(packs.iter().max_by_key(|path| std::fs::metadata(path).map_or(0, |m| m.len())).expect("a pack"));
+    place.run(&["check", "--read-data"]).fails(1, &["repair index --read-data", "repair snapshots"]);
+    let done = place.run(&["repair", "index", "--read-data"]);
+    done.fails(3, &["repair snapshots"]);
+    assert!(done.out.contains("blobs were saved"), "{}", done.out);
+    let id = place.snapshots().remove(0);
+    let looked = place.run(&["repair", "snapshots", "--dry-run"]);
+    assert!(looked.code == 3 && looked.out.contains("would be written anew"), "{}", looked.out);
+    assert_eq!(place.snapshots(), [id.as_str()]);
+    let done = place.run(&["repair", "snapshots"]);
+    assert!(done.code == 3 && done.out.contains("fetches them again"), "{}\n{}", done.out, done.err);
+    assert_ne!(place.snapshots(), [id.as_str()]);
+    assert_eq!(place.run(&["check", "--read-data"]).code, 0, "what is left is whole");
+    assert_eq!(place.run(&["prune", "--grace", "0"]).code, 0);
+    assert!(export("after").len() < before.len());
+    // The tenant has a user whose mailbox cannot be read.
+    assert_eq!(place.run(&["backup", "everyone"]).code, 3);
+    assert!(export("again") == before, "what was lost is there again");
+    let done = place.run(&["repair", "snapshots", "--json"]);
+    assert_eq!((done.code, done.json().last().and_then(|v| v["repaired"].as_u64())), (0, Some(0)));
+}
+
+#[test]
 fn a_damaged_index_is_named_and_repaired() {
     let place = Place::with_snapshots(2);
     let before = place.run(&["ls", "-R", "latest"]).out;

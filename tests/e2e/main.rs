@@ -4,4 +4,5 @@
 mod compare;
 mod days;
 mod lifecycle;
+mod repair;
 mod support;

@@ -41,7 +41,7 @@ async fn later_runs_find_chunks_in_any_order_also_after_prune_and_repair() {
     let stats = add(&reopen(&storage).await, &shuffled(200)).await;
     assert!(stats.new_bytes < 10 * 400 + 6000, "{stats:?}");
 
-    reopen(&storage).await.repair_index(&Silent).await.unwrap();
+    reopen(&storage).await.repair_index(false, &Silent).await.unwrap();
     let stats = add(&reopen(&storage).await, &shuffled(300)).await;
     assert!(stats.new_bytes < 10 * 400 + 6000, "{stats:?}");
     assert_eq!(is_sound(&storage).await, 1);

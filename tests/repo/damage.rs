@@ -128,7 +128,7 @@ async fn a_damaged_pack() {
             assert_eq!(quick.is_empty(), matches!(h, Harm::Flip(_)), "sizes show without reading: {h:?}");
             // After a repair the pack is out of the index, and the same contents are stored anew.
             if h != Harm::Grow {
-                let (_, found) = repo.repair_index(&Silent).await.unwrap();
+                let (_, found) = repo.repair_index(false, &Silent).await.unwrap();
                 assert!(found.iter().all(|f| f.object == format!("Pack {id}")), "{found:?}");
             }
         }
@@ -142,7 +142,7 @@ async fn contents_lost_with_a_pack_are_stored_again_after_a_repair() {
         harm(&storage, &pack, Harm::Gone).await;
     }
     let repo = reopen(&storage).await;
-    repo.repair_index(&Silent).await.unwrap();
+    repo.repair_index(false, &Silent).await.unwrap();
     assert_eq!(repo.index().packs().count(), 0);
     for n in 0..2u64 {
         back_up(&repo, &[noise(n, 9000)], &[noise(n + 10, 600)]).await.unwrap();
@@ -166,7 +166,7 @@ async fn a_damaged_index_file() {
                     "{findings:?}"
                 );
             }
-            repo.repair_index(&Silent).await.unwrap();
+            repo.repair_index(false, &Silent).await.unwrap();
             assert_eq!(is_sound(&storage).await, 2);
         }
     }
@@ -182,7 +182,7 @@ async fn all_index_files_lost_come_back_from_the_packs() {
     }
     let repo = reopen(&storage).await;
     assert_eq!(readable(&repo, "index/").await, 0);
-    let (packs, findings) = repo.repair_index(&Silent).await.unwrap();
+    let (packs, findings) = repo.repair_index(false, &Silent).await.unwrap();
     assert_eq!((packs, findings), (4, Vec::new()));
     assert_eq!(repo.index().blobs().count(), listed);
     assert_eq!(is_sound(&storage).await, 2);
@@ -196,7 +196,7 @@ async fn a_repair_keeps_the_marks_for_deletion() {
     prune(&repo, &options(T0, DAY)).await.unwrap();
     let marks = repo.index().marks().count();
     assert!(marks > 0);
-    repo.repair_index(&Silent).await.unwrap();
+    repo.repair_index(false, &Silent).await.unwrap();
     assert_eq!(repo.index().marks().count(), marks);
     prune(&repo, &options(T0 + DAY, DAY)).await.unwrap();
     assert_eq!(files(&storage, "packs").await.len(), 0);
@@ -225,7 +225,7 @@ async fn foreign_files_are_no_part_of_the_repository() {
         storage.put(path, vec![b"x"[..].into()]).await.unwrap();
     }
     let repo = reopen(&storage).await;
-    repo.repair_index(&Silent).await.unwrap();
+    repo.repair_index(false, &Silent).await.unwrap();
     prune(&repo, &options(T0, 0)).await.unwrap();
     assert_eq!(is_sound(&storage).await, 2);
 }

@@ -157,11 +157,11 @@ async fn a_repair_of_the_index() {
     replace(&base, &lost[0], bytes).await;
     let work = async |storage: Arc<dyn Storage>| {
         let repo = Repository::open(storage, &pass(), None).await?;
-        repo.repair_index(&Silent).await.map(drop)
+        repo.repair_index(false, &Silent).await.map(drop)
     };
     at_every_call(&base, work, async |storage, _| {
         let repo = reopen(&storage).await;
-        let (_, findings) = repo.repair_index(&Silent).await.unwrap();
+        let (_, findings) = repo.repair_index(false, &Silent).await.unwrap();
         assert!(findings.iter().all(|f| !f.error), "{findings:?}");
         assert_eq!(is_sound(&storage).await, 2);
     })

@@ -62,7 +62,7 @@ impl History {
             8 => self.reopen().await,
             _ => {
                 self.log.push("repair".into());
-                self.repo.repair_index(&tenantvault::monitor::Silent).await.unwrap();
+                self.repo.repair_index(false, &tenantvault::monitor::Silent).await.unwrap();
             }
         }
     }

@@ -382,7 +382,7 @@ async fn a_damaged_index_file_stops_prune_and_writers_and_is_repaired() {
         fine += usize::from(verify_doc(&repo, &doc).await.is_ok());
     }
     assert_eq!(fine, 1);
-    repo.repair_index(&Silent).await.unwrap();
+    repo.repair_index(false, &Silent).await.unwrap();
     assert_eq!(repo.index().damaged(), []);
     assert_eq!(is_sound(&storage).await, 2);
 }

@@ -4,14 +4,18 @@ use clap::Subcommand;
 use serde_json::json;
 
 use crate::cli::app::App;
+use crate::cli::environment::now_us;
 use crate::cli::exit::Outcome;
 use crate::cli::output;
 use crate::error::Result;
+use crate::ops::repair::{RepairReport, RepairedSnapshot, repair_snapshots};
 
 const EXAMPLES: &str = "\
 Examples:
-  tenantvault repair index
-  tenantvault check --read-data";
+  tenantvault check --read-data            what is damaged
+  tenantvault repair index --read-data     save what is whole of damaged packs
+  tenantvault repair snapshots             turn what is lost into gaps
+  tenantvault backup everyone              fetch again what the tenant still has";
 
 /// Make anew what can be made from the rest
 #[derive(clap::Args)]
@@ -23,16 +27,35 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 enum What {
-    /// Make the index anew from the packs that are there
-    Index,
+    /// Make the index anew from the packs; what is whole of damaged ones is copied into new packs
+    Index {
+        /// Read every byte: damage within packs is found, too
+        #[arg(long)]
+        read_data: bool,
+    },
+    /// Write snapshots anew without what is lost of them; the next backup fetches it again
+    Snapshots {
+        /// Only say what would be done
+        #[arg(short = 'n', long)]
+        dry_run: bool,
+    },
 }
+
+/// Items of a snapshot that are named one by one.
+const NAMED: usize = 20;
 
 /// Repairs.
 pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
-    let What::Index = args.what;
+    match args.what {
+        What::Index { read_data } => index(app, read_data).await,
+        What::Snapshots { dry_run } => snapshots(app, dry_run).await,
+    }
+}
+
+async fn index(app: &App, read_data: bool) -> Result<Outcome> {
     let repo = app.open().await?;
     let monitor = app.progress(true);
-    let result = repo.repair_index(&*monitor).await;
+    let result = repo.repair_index(read_data, &*monitor).await;
     monitor.finish();
     let (packs, findings) = result?;
     for finding in &findings {
@@ -41,6 +64,69 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
             .record("finding", &json!({"error": finding.error, "object": finding.object, "message": finding.text}))?;
     }
     app.screen.report(format!("The index is made anew: {}", output::count(packs as u64, "pack", "packs")))?;
+    let lost = findings.iter().any(|f| f.error);
+    if lost {
+        app.screen.note("Hint: repair snapshots turns what is lost into gaps, and the next backup fetches it again");
+    }
     app.screen.summary(&json!({"packs": packs, "findings": findings.len()}))?;
-    Ok(if findings.iter().any(|f| f.error) { Outcome::Gaps } else { Outcome::Done })
+    Ok(if lost { Outcome::Gaps } else { Outcome::Done })
+}
+
+async fn snapshots(app: &App, dry_run: bool) -> Result<Outcome> {
+    let repo = app.open().await?;
+    let monitor = app.progress(true);
+    let result = repair_snapshots(&repo, dry_run, now_us(), &*monitor).await;
+    monitor.finish();
+    let report = result?;
+    for text in &report.unreadable {
+        app.screen.warn(format!("{}\nHint: forget with its id gives it up", output::plain(text)));
+    }
+    for snapshot in &report.repaired {
+        show(app, snapshot)?;
+    }
+    conclude(app, &report, dry_run)
+}
+
+fn show(app: &App, snapshot: &RepairedSnapshot) -> Result<()> {
+    let screen = &app.screen;
+    let count = output::count(snapshot.lost.len() as u64, "thing is lost", "things are lost");
+    let (old, set) = (snapshot.old.short(), output::plain(&snapshot.set_name));
+    screen.line(match &snapshot.new {
+        Some(new) => format!("Snapshot {old} of set '{set}' is now {}: {count}", new.short()),
+        None => format!("Snapshot {old} of set '{set}' would be written anew: {count}"),
+    })?;
+    for gap in snapshot.lost.iter().take(NAMED) {
+        screen.line(format!("  '{}': {}", output::plain(&gap.name), gap.text))?;
+    }
+    if snapshot.lost.len() > NAMED {
+        screen.line(format!("  … and {} more", output::number((snapshot.lost.len() - NAMED) as u64)))?;
+    }
+    screen.record(
+        "snapshot",
+        &json!({
+            "old": snapshot.old.to_string(),
+            "new": snapshot.new.map(|id| id.to_string()),
+            "set": snapshot.set_name,
+            "lost": snapshot.lost.len(),
+        }),
+    )
+}
+
+fn conclude(app: &App, report: &RepairReport, dry_run: bool) -> Result<Outcome> {
+    let looked_at = output::count(report.snapshots as u64, "snapshot", "snapshots");
+    let done = match (report.repaired.len() as u64, dry_run) {
+        (0, _) => "nothing is lost of them".to_owned(),
+        (n, true) => format!("{} would be written anew", output::number(n)),
+        (n, false) => format!("{} written anew", output::number(n)),
+    };
+    app.screen.report(format!("{looked_at} looked at: {done}"))?;
+    app.screen.summary(&json!({
+        "snapshots": report.snapshots,
+        "repaired": report.repaired.len(),
+        "lost": report.repaired.iter().map(|s| s.lost.len()).sum::<usize>(),
+        "unreadable": report.unreadable.len(),
+        "dry_run": dry_run,
+    }))?;
+    let whole = report.repaired.is_empty() && report.unreadable.is_empty();
+    Ok(if whole { Outcome::Done } else { Outcome::Gaps })
 }

@@ -1,0 +1,120 @@
+//! Any single pack is lost, flipped or cut: what is left restores, and what is lost comes back from the tenant.
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+use tenantvault::monitor::Silent;
+use tenantvault::ops::catalog::Catalog;
+use tenantvault::ops::nodes::RepoNodes;
+use tenantvault::ops::repair::{LOST, repair_snapshots};
+use tenantvault::ops::{check, prune, read};
+use tenantvault::repo::{PruneOptions, ReadData, Repository};
+use tenantvault::sim::SimOptions;
+use tenantvault::snapshot::store::Snapshot;
+use tenantvault::storage::{Storage, StorageOptions};
+use tenantvault::tree::collection::{CollectionReader, CollectionRoots};
+
+use crate::compare::assert_equal;
+use crate::support::{START_US, Setting};
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Harm {
+    Lost,
+    Flipped,
+    Cut,
+}
+
+async fn copy(storage: &Arc<dyn Storage>) -> Arc<dyn Storage> {
+    let copy = tenantvault::storage::open("memory:", &StorageOptions::default()).unwrap();
+    for entry in storage.list("").await.unwrap() {
+        copy.put(&entry.path, vec![storage.get(&entry.path, u64::MAX).await.unwrap()]).await.unwrap();
+    }
+    copy
+}
+
+async fn harm(storage: &Arc<dyn Storage>, path: &str, harm: Harm) {
+    let mut bytes = storage.get(path, u64::MAX).await.unwrap().to_vec();
+    let middle = bytes.len() / 2;
+    storage.delete(path).await.unwrap();
+    match harm {
+        Harm::Lost => return,
+        Harm::Flipped => bytes[middle] ^= 1,
+        Harm::Cut => bytes.truncate(middle),
+    }
+    storage.put(path, vec![bytes.into()]).await.unwrap();
+}
+
+/// Reads every stream of every item; says how many there are.
+async fn read_everything(repo: &Arc<Repository>, snapshot: &Snapshot) -> usize {
+    let nodes = RepoNodes(repo.clone());
+    let mut count = 0;
+    for state in Catalog::load(repo, Some(&snapshot.file)).await.unwrap().states.values() {
+        let roots = CollectionRoots { items: state.items, children: state.children };
+        let mut records = CollectionReader::new(&nodes, roots).records();
+        while let Some(record) = records.next().await.unwrap() {
+            for stream in &record.streams {
+                let mut bytes = read::read_stream(repo, stream);
+                while let Some(part) = bytes.next().await {
+                    part.unwrap();
+                }
+                count += 1;
+            }
+        }
+    }
+    count
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_pack_is_lost_the_rest_restores_and_the_tenant_gives_the_lost_again() {
+    let mut setting = Setting::new(SimOptions::tiny()).await;
+    setting.backup().await.unwrap();
+    setting.next_day();
+    setting.backup().await.unwrap();
+    let base = setting.storage.clone();
+    let whole = read_everything(&setting.repo, setting.snapshots().await.last().unwrap()).await;
+    let packs: Vec<String> = base.list("packs").await.unwrap().into_iter().map(|e| e.path).collect();
+    assert!(packs.len() >= 4, "{packs:?}");
+    let (mut seen_lost, mut seen_saved) = (0, 0);
+    for (pack, kind) in packs.iter().flat_map(|p| [Harm::Lost, Harm::Flipped, Harm::Cut].map(|h| (p, h))) {
+        let what = format!("{kind:?} {pack}");
+        setting.storage = copy(&base).await;
+        harm(&setting.storage, pack, kind).await;
+        setting.repo = setting.reopen(false).await;
+        let repo = setting.repo.clone();
+        let report = check::check(&repo, ReadData::All, &Silent).await.unwrap();
+        let name = pack.rsplit('/').next().unwrap();
+        assert!(report.findings.iter().any(|f| f.error && f.object.contains(name)), "{what}: {report:?}");
+
+        let (_, findings) = repo.repair_index(true, &Silent).await.unwrap();
+        assert!(findings.iter().all(|f| f.object.contains(name)) && findings.len() == 1, "{what}: {findings:?}");
+        seen_saved += usize::from(findings[0].text.contains("were saved"));
+        let only_looked = repair_snapshots(&repo, true, START_US, &Silent).await.unwrap();
+        let repaired = repair_snapshots(&repo, false, START_US, &Silent).await.unwrap();
+        assert_eq!(only_looked.repaired.len(), repaired.repaired.len(), "{what}");
+        seen_lost += repaired.repaired.len();
+
+        // Nothing that is left refers to what is gone: all of it reads, check is content, and prune works again.
+        let report = check::check(&repo, ReadData::All, &Silent).await.unwrap();
+        assert!(!report.has_errors(), "{what}: {report:?}");
+        let snapshots = setting.snapshots().await;
+        assert_eq!(snapshots.len(), 2, "{what}");
+        for snapshot in &snapshots {
+            assert!(read_everything(&repo, snapshot).await <= whole);
+        }
+        let options = PruneOptions { grace_us: 0, max_unused_percent: 0.0, now_us: START_US };
+        prune::plan(&repo, &options, &Silent).await.unwrap().execute(&repo, &Silent).await.unwrap();
+        assert!(!check::check(&repo, ReadData::All, &Silent).await.unwrap().has_errors(), "{what}");
+        let again = repair_snapshots(&repo, false, START_US, &Silent).await.unwrap();
+        assert!(again.repaired.is_empty(), "{what}: {again:?}");
+
+        // The next backup fetches what was lost, and is whole.
+        let report = setting.backup().await.unwrap();
+        assert!(report.complete && report.gaps.iter().all(|g| g.reason != LOST), "{what}: {:?}", report.gaps);
+        let newest = setting.snapshots().await.pop().unwrap();
+        assert_equal(&repo, &newest.file, &setting.sim.expected(), false).await;
+    }
+    assert!(
+        seen_lost > 0 && seen_saved > 0,
+        "{seen_lost} snapshots lost something, {seen_saved} packs were saved in part"
+    );
+}
