@@ -6,12 +6,14 @@ use std::sync::{Arc, OnceLock};
 use crate::cli::args::Global;
 use crate::cli::config::{Config, Destination, Places};
 use crate::cli::environment::Environment;
+use crate::cli::output;
 use crate::cli::passphrase;
 use crate::cli::progress::{Display, ProgressMonitor};
 use crate::cli::screen::Screen;
 use crate::cli::values::absolute;
 use crate::error::{Error, ErrorKind, Result};
 use crate::repo::Repository;
+use crate::snapshot::memory;
 use crate::snapshot::store::{self, Listing};
 use crate::storage::{self, Credentials, Storage, StorageOptions};
 
@@ -223,6 +225,12 @@ impl App {
         let listing = store::list(repo).await?;
         for broken in &listing.broken {
             self.screen.warn(broken.text());
+        }
+        for surprise in memory::compare(repo, &listing) {
+            self.screen.warn(format!(
+                "{}\nHint: check tells it once more, and then takes it as it is",
+                output::plain(&surprise.sentence())
+            ));
         }
         Ok(listing)
     }

@@ -13,6 +13,7 @@ use crate::format::snapshot::CollectionState;
 use crate::monitor::{Counter, Monitor};
 use crate::ops::nodes::RepoNodes;
 use crate::repo::{Finding, ReadData, Repository};
+use crate::snapshot::memory;
 use crate::snapshot::store::{self, Snapshot};
 use crate::tree::{NodeVisitor, Tree, TreeRoot};
 
@@ -51,6 +52,10 @@ pub async fn check(repo: &Arc<Repository>, read: ReadData, monitor: &dyn Monitor
     report.findings = repo.check_packs(read, monitor).await?;
     let bad: HashSet<PackId> = report.findings.iter().filter(|f| f.error).filter_map(|f| f.pack).collect();
     let listing = store::list(repo).await?;
+    for surprise in memory::compare(repo, &listing) {
+        report.findings.push(Finding { object: surprise.object, pack: None, text: surprise.text, error: true });
+    }
+    memory::accept(repo, &listing);
     for broken in listing.broken {
         let object = format!("Snapshot {}", broken.id);
         report.findings.push(Finding { object, pack: None, text: broken.text(), error: true });

@@ -57,12 +57,9 @@ pub fn plan(
 /// The storage's; what was deleted before stays deleted.
 pub async fn execute(repo: &Repository, snapshots: &[Snapshot], plans: &[SetPlan]) -> Result<usize> {
     let gone: HashSet<SnapshotId> = plans.iter().flat_map(|p| p.plan.remove.iter().map(|s| s.id)).collect();
-    let mut count = 0;
-    for snapshot in snapshots.iter().filter(|s| gone.contains(&s.id)) {
-        store::delete(repo, snapshot).await?;
-        count += 1;
-    }
-    Ok(count)
+    let gone: Vec<&Snapshot> = snapshots.iter().filter(|s| gone.contains(&s.id)).collect();
+    store::delete(repo, &gone).await?;
+    Ok(gone.len())
 }
 
 fn facts(snapshot: &Snapshot) -> SnapshotFacts {

@@ -102,7 +102,7 @@ async fn replace(
 ) -> Result<SnapshotId> {
     file.parent = file.parent.map(|id| names.get(&id).copied().unwrap_or(id));
     let new = store::save(repo, &file).await?;
-    store::delete(repo, old).await?;
+    store::delete(repo, &[old]).await?;
     Ok(new)
 }
 

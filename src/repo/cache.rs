@@ -188,6 +188,16 @@ impl Cache {
         drop(std::fs::remove_file(self.pack_path(id)));
     }
 
+    /// Reads a note that was kept beside the cache.
+    pub(crate) fn read_note(&self, name: &str) -> Option<Vec<u8>> {
+        std::fs::read(self.folder.join(name)).ok()
+    }
+
+    /// Keeps a note. That it cannot be kept is no failure.
+    pub(crate) fn write_note(&self, name: &str, bytes: &[u8]) {
+        self.write_file("documents", &self.folder.join(name), bytes);
+    }
+
     /// Reads a cached document.
     pub(crate) fn read_document(&self, name: &str) -> Option<Vec<u8>> {
         std::fs::read(self.folder.join("documents").join(name)).ok()

@@ -130,6 +130,18 @@ impl Repository {
         Ok(value)
     }
 
+    /// Reads a small file that this machine keeps for itself, beside the local cache; nothing without one.
+    pub fn read_note(&self, name: &str) -> Option<Vec<u8>> {
+        self.cache.as_ref()?.read_note(name)
+    }
+
+    /// Keeps such a file. That it cannot be kept is no failure.
+    pub fn write_note(&self, name: &str, bytes: &[u8]) {
+        if let Some(cache) = &self.cache {
+            cache.write_note(name, bytes);
+        }
+    }
+
     /// Removes a document.
     ///
     /// # Errors

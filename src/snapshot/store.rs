@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::id::{SetId, SnapshotId};
 use crate::format::snapshot::{RunFile, SnapshotFile};
 use crate::repo::{DocumentKind, DocumentName, Repository};
+use crate::snapshot::memory;
 use crate::snapshot::set::SetDefinition;
 
 /// A snapshot with its id.
@@ -89,12 +90,22 @@ pub async fn save(repo: &Repository, file: &SnapshotFile) -> Result<SnapshotId> 
     Ok(SnapshotId(name.id))
 }
 
-/// Deletes a snapshot. Its contents stay till prune.
+/// Deletes snapshots. Their contents stay till prune.
 ///
 /// # Errors
-/// The storage's.
-pub async fn delete(repo: &Repository, snapshot: &Snapshot) -> Result<()> {
-    repo.delete_document(DocumentKind::Snapshot, &snapshot.name()).await
+/// The storage's; what was deleted before stays deleted.
+pub async fn delete(repo: &Repository, snapshots: &[&Snapshot]) -> Result<()> {
+    let mut gone = Vec::with_capacity(snapshots.len());
+    let mut result = Ok(());
+    for snapshot in snapshots {
+        result = repo.delete_document(DocumentKind::Snapshot, &snapshot.name()).await;
+        if result.is_err() {
+            break;
+        }
+        gone.push(snapshot.id);
+    }
+    memory::note_forgotten(repo, &gone);
+    result
 }
 
 /// Finds an unreadable snapshot by its id or the beginning of it; nothing if several fit.
@@ -109,7 +120,9 @@ pub fn find_broken<'a>(broken: &'a [Broken], text: &str) -> Option<&'a Broken> {
 /// # Errors
 /// The storage's.
 pub async fn delete_broken(repo: &Repository, broken: &Broken) -> Result<()> {
-    repo.delete_document(DocumentKind::Snapshot, &broken.name).await
+    repo.delete_document(DocumentKind::Snapshot, &broken.name).await?;
+    memory::note_forgotten(repo, &[broken.id]);
+    Ok(())
 }
 
 /// Writes the facts of a run.

@@ -12,4 +12,5 @@ mod interrupt;
 mod json;
 mod keys;
 mod kill;
+mod rollback;
 mod support;

@@ -147,7 +147,7 @@ async fn by_name(args: &Args, app: &App, repo: &Repository, listing: &Listing) -
     }
     for snapshot in &chosen {
         if !args.dry_run {
-            store::delete(repo, snapshot).await?;
+            store::delete(repo, &[snapshot]).await?;
         }
         let (id, time) = (snapshot.id.short(), app.screen.time(snapshot.file.time_us));
         app.screen.report(format!("{word} snapshot {id} of set '{}', {time}", snapshot.file.set_name))?;

@@ -29,6 +29,7 @@ use crate::m365::discover::{Coverage, CoverageState, Discovery, Selection, disco
 use crate::monitor::{Counter, Monitor};
 use crate::ops::catalog::{self, Catalog};
 use crate::repo::{Repository, Writer, WriterOptions};
+use crate::snapshot::memory::{self, Surprise};
 use crate::snapshot::set::{Effect, SetDefinition, Subject, Workload};
 use crate::snapshot::store::{self, Snapshot};
 use crate::tree::collection::EditCounts;
@@ -185,8 +186,10 @@ async fn previous_snapshot(
     repo: &Arc<Repository>,
     set: &SetDefinition,
 ) -> Result<(Option<Snapshot>, Catalog, Vec<String>)> {
-    let (id, mut damage) = (set.id(&repo.config().id), Vec::new());
-    for snapshot in store::list(repo).await?.snapshots.into_iter().rev().filter(|s| s.file.set == id) {
+    let id = set.id(&repo.config().id);
+    let listing = store::list(repo).await?;
+    let mut damage: Vec<String> = memory::compare(repo, &listing).iter().map(Surprise::sentence).collect();
+    for snapshot in listing.snapshots.into_iter().rev().filter(|s| s.file.set == id) {
         match Catalog::load(repo, Some(&snapshot.file)).await {
             Ok(catalog) => return Ok((Some(snapshot), catalog, damage)),
             Err(e) if is_loss(&e) => {

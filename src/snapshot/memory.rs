@@ -1,0 +1,123 @@
+//! What this machine remembers of the snapshots it saw: a storage that was set back to an older state, or that holds
+//! something back, cannot prove that there was more. Kept beside the local cache, safe to delete.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::format::id::SnapshotId;
+use crate::repo::Repository;
+use crate::snapshot::store::{Listing, Snapshot};
+
+const NOTE: &str = "snapshots-seen.json";
+/// Snapshots forgotten by this machine that are remembered, the last ones.
+const FORGOTTEN: usize = 10_000;
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Memory {
+    /// The newest snapshot of each set, by the set's id.
+    newest: BTreeMap<String, Seen>,
+    /// Those that were once the newest, and are gone without a word.
+    missed: Vec<Seen>,
+    /// Those that this machine forgot, the last ones last.
+    forgotten: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Seen {
+    id: String,
+    set_name: String,
+    time_us: i64,
+}
+
+/// A snapshot that is not where this machine saw it last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Surprise {
+    /// "Snapshot 3f9a…".
+    pub object: String,
+    /// What is strange about it, and what it may mean.
+    pub text: String,
+}
+
+impl Surprise {
+    /// Object and text as one sentence.
+    pub fn sentence(&self) -> String {
+        format!("{} {}", self.object, self.text)
+    }
+}
+
+/// Holds a listing against what this machine saw before, and remembers it. Says the same again till [`accept`].
+pub fn compare(repo: &Repository, listing: &Listing) -> Vec<Surprise> {
+    let before = load(repo);
+    let mut memory = before.clone();
+    let there: BTreeSet<String> = listing
+        .snapshots
+        .iter()
+        .map(|s| s.id)
+        .chain(listing.broken.iter().map(|b| b.id))
+        .map(|id| id.to_string())
+        .collect();
+    let forgotten: BTreeSet<&String> = before.forgotten.iter().collect();
+    let missed = before.newest.values().filter(|seen| !there.contains(&seen.id) && !forgotten.contains(&seen.id));
+    let missed = missed.cloned();
+    memory.missed.retain(|seen| !there.contains(&seen.id));
+    memory.missed.extend(missed);
+    memory.newest.clear();
+    // The oldest first, so that the newest stays.
+    for snapshot in &listing.snapshots {
+        memory.newest.insert(snapshot.file.set.to_string(), seen(snapshot));
+    }
+    let back = listing.snapshots.iter().filter(|s| forgotten.contains(&s.id.to_string()));
+    let back = back.map(|s| surprise(&seen(s), "was forgotten by this machine and is back"));
+    let gone =
+        memory.missed.iter().map(|s| surprise(s, "was here, and is gone without this machine having forgotten it"));
+    let surprises: Vec<Surprise> = gone.chain(back).collect();
+    if memory != before {
+        save(repo, &memory);
+    }
+    surprises
+}
+
+/// Takes things as they are: what was strange till now was told.
+pub fn accept(repo: &Repository, listing: &Listing) {
+    let mut memory = load(repo);
+    memory.missed.clear();
+    let there: BTreeSet<String> = listing.snapshots.iter().map(|s| s.id.to_string()).collect();
+    memory.forgotten.retain(|id| !there.contains(id));
+    save(repo, &memory);
+}
+
+/// Remembers that this machine forgot snapshots.
+pub(super) fn note_forgotten(repo: &Repository, ids: &[SnapshotId]) {
+    let mut memory = load(repo);
+    memory.forgotten.extend(ids.iter().map(SnapshotId::to_string));
+    let surplus = memory.forgotten.len().saturating_sub(FORGOTTEN);
+    memory.forgotten.drain(..surplus);
+    save(repo, &memory);
+}
+
+fn seen(snapshot: &Snapshot) -> Seen {
+    Seen { id: snapshot.id.to_string(), set_name: snapshot.file.set_name.clone(), time_us: snapshot.file.time_us }
+}
+
+fn surprise(seen: &Seen, what: &str) -> Surprise {
+    let time = jiff::Timestamp::from_microsecond(seen.time_us).map(|t| t.to_string()).unwrap_or_default();
+    Surprise {
+        object: format!("Snapshot {}", seen.id),
+        text: format!(
+            "of set '{}', made {time}, {what}: another machine did that, or the storage was set back to an older state",
+            seen.set_name
+        ),
+    }
+}
+
+/// What cannot be read is nothing: a memory is a help, not a need.
+fn load(repo: &Repository) -> Memory {
+    repo.read_note(NOTE).and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+}
+
+fn save(repo: &Repository, memory: &Memory) {
+    if let Ok(bytes) = serde_json::to_vec(memory) {
+        repo.write_note(NOTE, &bytes);
+    }
+}
