@@ -1,7 +1,8 @@
 //! Backs up simulated tenants and prints what it cost, one JSON line a run.
 //!
 //! `tv-tenant idle [MESSAGES] [FOLDERS] [MAILBOXES]`: one mailbox, or some, without limits or latency: first run, idle run,
-//! ten new and ten changed messages in each. `tv-tenant budget [MAILBOXES] [MESSAGES] [LATENCY_MS] [WINDOW_S]`: many mailboxes under Microsoft's limits.
+//! ten new and ten changed messages in each. `tv-tenant changed [MESSAGES] [FOLDERS] [MAILBOXES]`: the same tenants, and
+//! one message in a hundred changed, as many new as others. `tv-tenant budget [MAILBOXES] [MESSAGES] [LATENCY_MS] [WINDOW_S]`: many mailboxes under Microsoft's limits.
 //!
 //! The tenant is simulated in this process; each run is a process of its own (this program again), so that CPU time and
 //! peak memory are those of the backup alone. `TV_UNDER` holds a command to put before it (`perf record -g -o /tmp/p`).
@@ -187,12 +188,13 @@ fn number(n: usize, usual: u32) -> u32 {
     std::env::args().nth(n).and_then(|a| a.parse().ok()).unwrap_or(usual)
 }
 
-fn idle() -> Result<()> {
+/// Mailboxes without limits or latency, after their first run.
+fn backed_up(messages: u32, mailboxes: u32) -> Result<Bench> {
     let options = SimOptions {
-        users: number(4, 1),
+        users: mailboxes,
         shared_mailboxes: 0,
         awkward: false,
-        messages: number(2, 100_000),
+        messages,
         folders: number(3, 30),
         drive_items: 0,
         contents: Contents { body_words: 60.0, ..Contents::tiny() },
@@ -202,6 +204,23 @@ fn idle() -> Result<()> {
     };
     let bench = Bench::start(options, WindowLimit { units: u32::MAX, window: Duration::from_millis(1) })?;
     bench.run("first")?;
+    Ok(bench)
+}
+
+fn changed() -> Result<()> {
+    let messages = number(2, 100_000);
+    let bench = backed_up(messages, number(4, 10))?;
+    let half = messages as usize / 200;
+    bench.sim.advance_day_by(&Script { new_messages: half, changed_messages: half, ..Script::nothing() });
+    bench.run("one in a hundred changed")?;
+    bench.run("idle")?;
+    eprintln!("The repository is at {}", bench.place);
+    bench.runtime.shutdown_background();
+    Ok(())
+}
+
+fn idle() -> Result<()> {
+    let bench = backed_up(number(2, 100_000), number(4, 1))?;
     bench.run("idle")?;
     bench.sim.advance_day_by(&Script { new_messages: 10, ..Script::nothing() });
     bench.run("ten new messages")?;
@@ -257,12 +276,13 @@ fn main() {
     tenantvault::cli::keep_memory_small();
     let result = match std::env::args().nth(1).as_deref() {
         Some("idle") => idle(),
+        Some("changed") => changed(),
         Some("budget") => budget(),
         Some("run") => match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
             Ok(runtime) => runtime.block_on(run_here()),
             Err(e) => Err(Error::io("Threads cannot be started", e)),
         },
-        _ => Err(Error::invalid("say idle or budget")),
+        _ => Err(Error::invalid("say idle, changed or budget")),
     };
     if let Err(e) = result {
         eprintln!("{}", e.chain());
