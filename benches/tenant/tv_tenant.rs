@@ -210,7 +210,7 @@ fn backed_up(messages: u32, mailboxes: u32) -> Result<Bench> {
 fn changed() -> Result<()> {
     let messages = number(2, 100_000);
     let bench = backed_up(messages, number(4, 10))?;
-    let half = messages as usize / 200;
+    let half = messages / 200;
     bench.sim.advance_day_by(&Script { new_messages: half, changed_messages: half, ..Script::nothing() });
     bench.run("one in a hundred changed")?;
     bench.run("idle")?;
