@@ -32,7 +32,7 @@ def check(repository, _=None):
 
 class Check:
     def __init__(self, repository):
-        self.repository, self.problems, self.done = repository, [], set()
+        self.repository, self.problems, self.done = repository, list(map(str, repository.damaged)), set()
         self.chunk_id_key = fmt.derive("chunk id", repository.secrets.id)
         with self.noted():
             check_config(repository.config)
@@ -177,7 +177,7 @@ def ends(level, number, key, own, weight):
 def children_key(record):
     """tree.md, "Collections"."""
     def cut(text):
-        return text.replace("\0", "").encode()[:2048].decode(errors="ignore").encode() + b"\0"
+        return text.encode()[:2048].decode(errors="ignore").replace("\0", "").encode() + b"\0"
 
     folded = "".join(char.lower() if char < "\u0590" or "\u1e00" <= char <= "\u1fff" else char for char in record.name)
     start = blake3(record.parent.encode()).digest()[:16]

@@ -11,7 +11,6 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 CONFIG, KEY, CONTENTS, TREES, INDEX, SNAPSHOT, SET, RUN = range(1, 9)
-LARGEST_BLOB, LARGEST_DOCUMENT = 16 << 20, 256 << 20
 
 
 class Damaged(Exception):
@@ -76,7 +75,7 @@ def string(b):
 def parse(item, plain, what):
     b = Bytes(plain, what)
     value = item(b)
-    if b.at != len(plain):
+    if b.at < len(plain):
         raise b.wrong("bytes are left over")
     return value
 
@@ -92,7 +91,6 @@ ID, SEALED_KEY = fixed(32), fixed(80)
 ROOT = option(struct(id=ID, level=u8, records=u64))
 KIND = choice("mail folder", "mail search folder", "message", "folder", "package", "file", "shortcut")
 CONTAINERS = "mail folder", "mail search folder", "folder", "package"
-
 SLOT_CLEAR = struct(repository=ID, right=choice("owner", "write-only"), label=string, made=i64, memory=u32, passes=u32,
                     lanes=u32, salt=fixed(16))
 SLOT_SECRETS = struct(private=option(ID), public=ID, psk=ID, state=ID, id=ID)
@@ -113,7 +111,6 @@ COLLECTION = struct(key=string, name=string, items=ROOT, children=ROOT,
 
 
 def encoding(b):
-    """Nothing for raw; else Base64 and its lines."""
     form = struct(line=u16, crlf=boolean)(b) if choice(False, True)(b) else None
     if form and not (4 <= form.line <= 996 and form.line % 4 == 0):
         raise b.wrong("no such lines of Base64")
@@ -156,9 +153,8 @@ def open_sealed_key(secrets, sealed, what):
     def extract(suite, salt, label, material):
         return hmac.digest(salt, b"HPKE-v1" + suite + label + material, "sha256")
 
-    def expand(suite, key, label, info, length):  # never more than one block of SHA-256
-        info = length.to_bytes(2, "big") + b"HPKE-v1" + suite + label + info
-        return hmac.digest(key, info + b"\1", "sha256")[:length]
+    def expand(suite, key, label, info, size):  # never more than one block of SHA-256
+        return hmac.digest(key, size.to_bytes(2, "big") + b"HPKE-v1" + suite + label + info + b"\1", "sha256")[:size]
 
     kem, hpke, enc = b"KEM\x00\x20", b"HPKE\x00\x20\x00\x01\x00\x03", sealed[:32]
     try:
@@ -173,7 +169,6 @@ def open_sealed_key(secrets, sealed, what):
         raise Damaged(f"{what} is damaged: a sealed key does not open") from None
 
 
-# files.md, 2 and 4 to 6: files
 def expect_kind(file, kinds, what):
     if len(file) < 6 or file[:4] != b"TVLT" or file[4] == 1 and file[5] not in kinds:
         raise Damaged(f"{what} is damaged, or in the wrong place: it does not begin as its place asks")
@@ -182,7 +177,7 @@ def expect_kind(file, kinds, what):
 
 
 def open_slot(file, passphrase, what):
-    """The secrets of a key slot, with its repository's id beside them."""
+    """files.md, 4: the secrets of a key slot, with its repository's id beside them."""
     expect_kind(file, [KEY], what)
     b = Bytes(file[6:], what)
     slot = SLOT_CLEAR(b)
@@ -192,6 +187,8 @@ def open_slot(file, passphrase, what):
         raise Damaged(f"{what} is damaged: it asks for more work than the format allows")
     key = hash_secret_raw(passphrase, slot.salt, slot.passes, slot.memory, slot.lanes, 32, Type.ID, 0x13)
     secrets = parse(SLOT_SECRETS, decrypt(key, 0, sealed, clear, what), what)
+    if (slot.right == "owner") != (secrets.private is not None):
+        raise Damaged(f"{what} is damaged: it says another right than it gives")
     secrets.repository = slot.repository
     return secrets
 
@@ -201,11 +198,11 @@ def open_document(file, kind, fields, secrets, what):
     plain = decrypt(sub_key(secrets, kind, file[6:38]), 0, file[38:], file[:38], what)
     if plain[:1] not in (b"\0", b"\1"):
         raise Damaged(f"{what} is damaged: it is packed in an unknown way")
-    return parse(fields, unpack(plain[1:], LARGEST_DOCUMENT, what) if plain[0] else plain[1:], what)
+    return parse(fields, unpack(plain[1:], 256 << 20, what) if plain[0] else plain[1:], what)
 
 
 def open_pack(file, secrets, what):
-    """What the header of a pack says, and where each blob is."""
+    """files.md, 6: what the header of a pack says, and where each blob is."""
     expect_kind(file, [CONTENTS, TREES], what)
     start, end = file[:38], len(file) - 4 - int.from_bytes(file[-4:], "little")
     header = decrypt(sub_key(secrets, start[5], start[6:]), 2**64 - 1, file[max(end, 0):-4], start, what)
@@ -218,9 +215,8 @@ def open_pack(file, secrets, what):
     return pack
 
 
-# tree.md: nodes
 def parse_node(node, what):
-    """A node's level, its entries (inner ones have an id in place of a value), and its records and bytes in all."""
+    """tree.md: a node's level, its entries (inner ones have an id for a value), and its records and bytes in all."""
     b = Bytes(node, what)
     if b.take(2) != b"T\1":
         raise b.wrong("no tree node of version 1")
@@ -236,8 +232,7 @@ def parse_node(node, what):
         fits = len(key) == shared + len(own) <= 16_384 and (entry.size if level else len(entry.value) <= 1_048_576)
         if level > 40 or weight >= 65_536 or not (ascends and fits and entry.records):
             raise b.wrong("an entry that must not be there")
-        weight += len(key) + (48 if level else len(entry.value) + 8)
+        weight, last = weight + len(key) + (48 if level else len(entry.value) + 8), key
         entries.append(entry)
-        last = key
     return SimpleNamespace(level=level, entries=entries, records=sum(entry.records for entry in entries),
                            size=len(node) + sum(entry.size for entry in entries))

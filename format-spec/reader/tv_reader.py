@@ -38,8 +38,8 @@ def snapshots(repository, _):
 def ls(repository, options):
     snapshot, path = target(repository, options)
     for parts, _, record in snapshot.walk(path, None if options.recursive else 1):
-        facts = f"{record.size:12}  {time_text(record.modified):16}" if record else " " * 30
-        print(f"{facts}  {'/'.join(parts)}{'/' if record is None or record.kind in fmt.CONTAINERS else ''}")
+        path = "/".join(parts) + ("/" if record is None or record.kind in fmt.CONTAINERS else "")
+        print(f"{record.size if record else '':>12}  {time_text(record and record.modified):16}  {path}")
 
 
 def cat(repository, options):
@@ -72,9 +72,9 @@ def extract(repository, options):
 
 
 def passphrase(options):
-    if options.password_file:
-        given = Path(options.password_file).read_bytes()
-    elif not (given := os.fsencode(os.environ.get("TENANTVAULT_PASSWORD", ""))):
+    given = os.fsencode(os.environ.get("TENANTVAULT_PASSWORD", ""))
+    given = Path(options.password_file).read_bytes() if options.password_file else given
+    if not given:
         raise Refused("No passphrase: set TENANTVAULT_PASSWORD, or give --password-file")
     return given.removesuffix(b"\n").removesuffix(b"\r") if given.endswith(b"\n") else given
 

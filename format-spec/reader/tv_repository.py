@@ -7,7 +7,6 @@ from pathlib import Path
 from blake3 import blake3
 
 import tv_format as fmt
-from tv_format import Damaged
 
 
 class Refused(Exception):
@@ -19,10 +18,7 @@ class Repository:
         self.folder = Path(folder)
         if not (self.folder / "config").is_file():
             raise Refused(f"{folder} holds no repository: there is no file 'config' in it")
-        self.secrets = self.open_key(passphrase)
-        self.config = self.document("config", fmt.CONFIG, fmt.CONFIG_FIELDS)
-        if self.config.repository != self.secrets.repository:
-            raise Damaged("config and the key slot are of different repositories")
+        self.secrets, self.config = self.open_key(passphrase)
         self.pack_key = lru_cache(256)(lambda sealed, what: fmt.open_sealed_key(self.secrets, sealed, what))
         self.blob = lru_cache(8)(self.read_blob)
         self.node = lru_cache(64)(lambda id: fmt.parse_node(self.blob(fmt.TREES, id), f"tree node {id.hex()}"))
@@ -37,25 +33,33 @@ class Repository:
         """A whole file, held against its name."""
         file = (self.folder / name).read_bytes()
         if name != "config" and blake3(file).hexdigest() != name[-64:]:
-            raise Damaged(f"{name} is damaged: its bytes do not have the hash that is its name")
+            raise fmt.Damaged(f"{name} is damaged: its bytes do not have the hash that is its name")
         return file
 
     def document(self, name, kind, fields):
         return fmt.open_document(self.read(name), kind, fields, self.secrets, name)
 
     def open_key(self, passphrase):
+        """The secrets and the config. A slot that opens but does not fit the config is of an init that was cut off."""
         failures = []
         for name in self.names("keys/*"):
             try:
-                return fmt.open_slot(self.read(name), passphrase, name)
-            except Damaged as failure:
+                secrets = fmt.open_slot(self.read(name), passphrase, name)
+                config = fmt.open_document(self.read("config"), fmt.CONFIG, fmt.CONFIG_FIELDS, secrets, "config")
+                if config.repository == secrets.repository:
+                    return secrets, config
+            except fmt.Damaged as failure:
                 failures.append(f"\n  {failure}")
-        raise Refused("No key slot opens: the passphrase is wrong, or they are damaged" + "".join(failures))
+        raise Refused("Nothing opens: the passphrase is wrong, or keys or config are damaged" + "".join(failures))
 
     def load_index(self):
-        """Reads the index files but those that others replace."""
-        self.packs, self.places, self.chunks = {}, {}, {}
-        files = {name: self.document(name, fmt.INDEX, fmt.INDEX_FIELDS) for name in self.names("index/*")}
+        """Reads the index files but those that others replace, and those that are damaged."""
+        self.packs, self.places, self.chunks, self.damaged, files = {}, {}, {}, [], {}
+        for name in self.names("index/*"):
+            try:
+                files[name] = self.document(name, fmt.INDEX, fmt.INDEX_FIELDS)
+            except fmt.Damaged as damage:
+                self.damaged.append(damage)
         for replaced in [id for index in files.values() for id in index.replaces]:
             files.pop(f"index/{replaced.hex()}", None)
         for name, index in files.items():
@@ -76,7 +80,8 @@ class Repository:
                 with open(path, "rb") as file:
                     file.seek(place.offset)
                     return self.open_blob(place, file.read(place.stored))
-        raise Damaged(f"blob {id.hex()} is missing" + "".join(f", with {place.pack.name}" for place in places))
+        lost = [place.pack.name for place in places] or self.damaged
+        raise fmt.Damaged(f"blob {id.hex()} is missing" + "".join(f"; {what}" for what in lost))
 
     def open_blob(self, place, sealed):
         what = f"blob {place.id.hex()} in {place.pack.name}"
@@ -88,10 +93,10 @@ class Repository:
             raise Refused("This passphrase is of a write-only key: contents do not open with it")
         plain = fmt.decrypt(key, place.nonce, sealed, place.id, what)
         if len(plain) != place.plain:
-            plain = fmt.unpack(plain, min(place.plain, fmt.LARGEST_BLOB), what)
+            plain = fmt.unpack(plain, min(place.plain, 16 << 20), what)
         id_key = fmt.derive(f"{world} blob id", self.secrets.id)
         if len(plain) != place.plain or fmt.keyed(id_key, plain) != place.id:
-            raise Damaged(f"{what} is damaged: its plaintext is not the one of its id")
+            raise fmt.Damaged(f"{what} is damaged: its plaintext is not the one of its id")
         return plain
 
     def records(self, root, start=b""):
@@ -103,7 +108,7 @@ class Repository:
         node = self.node(named.id)
         last, size = getattr(named, "key", node.entries[-1].key), getattr(named, "size", node.size)
         if (level, named.records, last, size) != (node.level, node.records, node.entries[-1].key, node.size):
-            raise Damaged(f"tree node {named.id.hex()} is damaged: it is not what is said above it")
+            raise fmt.Damaged(f"tree node {named.id.hex()} is damaged: it is not what is said above it")
         for entry in node.entries:
             if entry.key >= start:
                 yield from self.below(entry, level - 1, start) if level else [(entry.key, entry.value)]
@@ -121,23 +126,21 @@ class Repository:
                     break
                 yield chunk
         if size != stream.size:
-            raise Damaged(f"{what} is damaged: its stream does not have the {stream.size} bytes that its record says")
+            raise fmt.Damaged(f"{what} is damaged: its stream has not the {stream.size} bytes that its record says")
 
     def listed(self, extents, what):
         """The extents that are listed in these, 40 bytes each."""
-        rest = b""
         for extent in extents:
-            rest += self.cut(fmt.TREES, extent, what)
-            for at in range(0, len(rest) - 39, 40):
-                yield rest[at:at + 32], *(int.from_bytes(rest[at + n:at + n + 4], "little") for n in (32, 36))
-            rest = rest[len(rest) - len(rest) % 40:]
-        if rest:
-            raise Damaged(f"{what} is damaged: a list of extents is cut short")
+            listed = self.cut(fmt.TREES, extent, what)
+            if len(listed) % 40:
+                raise fmt.Damaged(f"{what} is damaged: a list of extents is cut short")
+            for at in range(0, len(listed), 40):
+                yield listed[at:at + 32], *(int.from_bytes(listed[at + n:at + n + 4], "little") for n in (32, 36))
 
     def cut(self, kind, extent, what):
         id, offset, length = extent
         if offset + length > len(blob := self.blob(kind, id)):
-            raise Damaged(f"{what} is damaged: an extent reaches beyond blob {id.hex()}")
+            raise fmt.Damaged(f"{what} is damaged: an extent reaches beyond blob {id.hex()}")
         return blob[offset:offset + length]
 
 

@@ -13,6 +13,8 @@ class Snapshot:
     def __init__(self, repository, name):
         self.repository, self.name, self.id = repository, name, name[-64:]
         self.fields = repository.document(name, fmt.SNAPSHOT, fmt.SNAPSHOT_FIELDS)
+        if self.fields.set.hex() != name.split("/")[1]:
+            raise fmt.Damaged(f"{name} is damaged: it is of another set")
 
     def collections(self):
         """The states of all collections, by name."""
@@ -53,9 +55,9 @@ class Snapshot:
                 if record and len(here) >= len(wanted):
                     yield here, collection, record
                 if len(here) < deepest and (record is None or record.kind in fmt.CONTAINERS):
-                    inside = self.folder(collection, record.id if record else "")
-                    inside = [((*here, name), child) for name, child in inside]
-                    waiting += [found for found in reversed(inside) if found[0][:len(wanted)] == wanted[:len(found[0])]]
+                    for name, child in reversed([*self.folder(collection, record.id if record else "")]):
+                        if (*here, name)[:len(wanted)] == wanted[:len(here) + 1]:
+                            waiting.append(((*here, name), child))
 
     def contents(self, record):
         """The bytes that people mean: a message's MIME form, a file's contents. None if they are not there."""
