@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from blake3 import blake3
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 import tv_check
 import tv_format as fmt
@@ -137,6 +138,12 @@ class Files(unittest.TestCase):
             for blob, expected in zip(pack.blobs, one["blobs"], strict=True):
                 found = Repository.open_blob(reader, blob, file[blob.offset:blob.offset + blob.stored])
                 self.assertEqual((blob.id.hex(), found.hex()), (expected["id"], expected["plain"]))
+            if pack.kind == fmt.TREES:
+                other, key = bytes(32), fmt.sub_key(self.secrets, fmt.TREES, pack.salt)
+                sealed = ChaCha20Poly1305(key).encrypt(bytes(12), b"other bytes", other)
+                place = SimpleNamespace(id=other, pack=pack, nonce=0, plain=11, key=0)
+                with self.assertRaisesRegex(fmt.Damaged, "not the one of its id"):
+                    Repository.open_blob(reader, place, sealed)
             for changed in (file[:-1], file + b"\0", file[:4] + b"\2" + file[5:], file[:50], b""):
                 with self.assertRaises(fmt.Damaged):
                     fmt.open_pack(changed, self.secrets, "it")
@@ -342,6 +349,35 @@ class Stored(unittest.TestCase):
                 path.unlink()
                 self.assertEqual(self.run_reader("check")[2], 1 if name in needed else 0)
             path.write_bytes(whole)
+
+    def seal(self, kind, structure):
+        """Writes a document as the holder of any key can, and gives its name."""
+        head = b"TVLT\1" + bytes([kind]) + os.urandom(32)
+        key = fmt.sub_key(Repository(self.repository, self.passphrase).secrets, kind, head[6:])
+        file = head + ChaCha20Poly1305(key).encrypt(bytes(12), b"\0" + structure, head)
+        (self.repository / "index" / blake3(file).hexdigest()).write_bytes(file)
+        return blake3(file).digest()
+
+    def test_an_index_file_that_another_replaces_does_not_count(self):
+        bogus = b"\1" + bytes(32) + b"\1" + b"\x64" + bytes(32) + b"\0" + bytes(4)
+        old = self.seal(fmt.INDEX, bogus)
+        self.assertIn("is missing", self.run_reader("check")[1])
+        self.seal(fmt.INDEX, bytes(4) + b"\1" + old)
+        self.assertEqual(self.run_reader("check")[1:], ("", 0))
+
+    def test_an_index_file_that_is_well_sealed_and_lies_is_noticed(self):
+        repository = Repository(self.repository, self.passphrase)
+        name = self.files("index/*")[-1]
+        whole = repository.document(name, fmt.INDEX, lambda b: b.take(len(b.data)))
+        (self.repository / name).unlink()
+        chunk = next(iter(repository.chunks.values()))[0].id
+        salt = next(pack.salt for pack in repository.packs.values() if pack.kind == fmt.CONTENTS)
+        blob = next(blob.id for (kind, _), (blob, *_) in repository.places.items() if kind == fmt.CONTENTS)
+        for lie, told in (chunk, "Chunk .* is not where"), (salt, "do not say the same"), (blob, "do not say the same"):
+            at = whole.index(lie)
+            forged = self.seal(fmt.INDEX, whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1:])
+            self.assertRegex(self.run_reader("check")[1], told)
+            (self.repository / "index" / forged.hex()).unlink()
 
     def files(self, pattern):
         """Names of files, the smallest first."""
