@@ -1,5 +1,5 @@
 //! The repository format is what `format-spec/` says: the test vectors in `format-spec/vectors/` are read, and made again
-//! where they follow from their inputs.
+//! where they follow from their inputs. A repository that an earlier program made is read in full.
 //!
 //! They are written by `cargo test --test format write_vectors -- --ignored`, once: a change to them is a change of the
 //! format. What holds random parts (slots, sealed keys, packs) is kept as it was written first.
@@ -8,6 +8,7 @@ mod chunks;
 mod files;
 mod keys;
 mod samples;
+mod stored;
 
 use std::fs;
 use std::path::PathBuf;
