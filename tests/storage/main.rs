@@ -14,6 +14,16 @@ mod servers;
 mod services;
 #[cfg(target_os = "linux")]
 mod strace;
+#[cfg(unix)]
+mod tenant;
+
+#[cfg(unix)]
+#[path = "../e2e/compare.rs"]
+mod compare;
+#[cfg(unix)]
+#[allow(dead_code)]
+#[path = "../e2e/support.rs"]
+mod tenant_support;
 
 use std::any::Any;
 use std::sync::Arc;
