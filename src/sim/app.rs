@@ -1,6 +1,6 @@
 //! What all handlers share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -35,6 +35,7 @@ pub(super) struct Counts {
     request_ids: AtomicU64,
     pub(super) bytes: AtomicU64,
     pub(super) leaks: AtomicU64,
+    given_out: Mutex<BTreeSet<String>>,
 }
 
 /// What clients asked for since the start.
@@ -86,6 +87,16 @@ impl Counts {
 
     pub(super) fn status(&self, status: u16) {
         *lock(&self.statuses).entry(status).or_insert(0) += 1;
+    }
+
+    /// Keeps a token or a permission that a client gets.
+    pub(super) fn gives_out(&self, secret: &str) {
+        lock(&self.given_out).insert(secret.to_owned());
+    }
+
+    /// What clients got so far.
+    pub(super) fn given_out(&self) -> BTreeSet<String> {
+        lock(&self.given_out).clone()
     }
 
     /// A fresh request id.

@@ -28,6 +28,9 @@ pub(super) fn url(app: &App, drive: &Drive, number: u32, version: Option<usize>,
     let text = format!("{}|{number}|{version}|{until}|{}", drive.id, u8::from(paid));
     let mac = blake3::keyed_hash(&app.auth.key, text.as_bytes());
     let permission = B64.encode([&mac.as_bytes()[..9], text.as_bytes()].concat());
+    if app.options.remembers {
+        app.counts.gives_out(&permission);
+    }
     format!("{}{PATH}?UniqueId={}&tempauth={permission}", app.base_url, unique_id(drive, number))
 }
 

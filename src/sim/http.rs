@@ -55,7 +55,13 @@ async fn other(app: &Arc<App>, request: Request) -> (Reply, Spoil) {
             if let Some(reply) = plain_fault(app, &request, false).await {
                 return reply;
             }
-            (app.auth.token(tenant, &request.body), Spoil::No)
+            let reply = app.auth.token(tenant, &request.body);
+            if let (true, Payload::Json(body)) = (app.options.remembers, &reply.payload)
+                && let Some(token) = body["access_token"].as_str()
+            {
+                app.counts.gives_out(token);
+            }
+            (reply, Spoil::No)
         }
         ("GET", [tenant, "v2.0", ".well-known", "openid-configuration"]) => (app.auth.metadata(tenant), Spoil::No),
         ("GET" | "HEAD", ["_layouts", "15", "download.aspx"]) => download_request(app, &request).await,

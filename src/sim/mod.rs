@@ -162,6 +162,11 @@ impl SimHandle {
         oracle::tell(&self.app.read())
     }
 
+    /// The access tokens and download permissions that clients got so far, if the options say to remember them.
+    pub fn given_out(&self) -> std::collections::BTreeSet<String> {
+        self.app.counts.given_out()
+    }
+
     /// What clients asked for so far.
     pub fn stats(&self) -> SimStats {
         self.app.stats()

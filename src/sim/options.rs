@@ -70,6 +70,8 @@ pub struct SimOptions {
     pub roles: Vec<String>,
     /// Certificate or public key (PEM, RSA) that client assertions must be signed with; none: signatures are not checked.
     pub certificate_pem: Option<String>,
+    /// Remembers every access token and download permission given out, for [`super::SimHandle::given_out`].
+    pub remembers: bool,
 }
 
 impl Default for SimOptions {
@@ -106,6 +108,7 @@ impl SimOptions {
             quirks: true,
             roles: BACKUP_ROLES.iter().map(ToString::to_string).collect(),
             certificate_pem: None,
+            remembers: false,
         }
     }
 

@@ -9,6 +9,7 @@
 //!    OpenDAL's own notes on the layer warn of.)
 
 use std::cell::Cell;
+use std::future::Future;
 use std::time::Duration;
 
 use opendal::Operator;
@@ -40,13 +41,40 @@ pub(super) fn piece_bytes(operator: &Operator, options: &StorageOptions) -> usiz
     }
 }
 
+/// The shortest and the longest pause before a request is sent again.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+/// Runs an operation, and again, with growing pauses, where no SSH connection came about: OpenDAL takes that for a
+/// failure that time does not cure, and its retry layer lets it pass.
+pub(super) async fn connected<T, F: Future<Output = opendal::Result<T>>>(
+    retries: usize,
+    operation: impl Fn() -> F,
+) -> opendal::Result<T> {
+    let mut pause = PAUSES.0;
+    for attempt in 1..=retries {
+        match operation().await {
+            Err(e) if e.message() == NO_CONNECTION => {
+                let _ = RETRIED.try_with(|retried| retried.set(true));
+                tracing::debug!(attempt, ?pause, "connecting again");
+                tokio::time::sleep(pause.mul_f32(rand::random_range(1.0..2.0))).await;
+                pause = (pause * 2).min(PAUSES.1);
+            }
+            done => return done,
+        }
+    }
+    operation().await
+}
+
+/// OpenDAL's words for it.
+const NO_CONNECTION: &str = "ssh error";
+
 /// Puts the layers round a service.
 pub(super) fn on(operator: Operator, options: &StorageOptions) -> Operator {
     let timeout = TimeoutLayer::new().with_timeout(options.timeout).with_io_timeout(options.io_timeout);
     let retry = RetryLayer::new()
         .with_max_times(options.retries)
-        .with_min_delay(Duration::from_millis(500))
-        .with_max_delay(Duration::from_secs(30))
+        .with_min_delay(PAUSES.0)
+        .with_max_delay(PAUSES.1)
         .with_jitter()
         .with_notify(NoteRetry);
     limits(operator.layer(timeout), options).layer(retry)

@@ -62,6 +62,8 @@ pub(super) struct Service {
     secrets: &'static [(&'static str, &'static str)],
     /// A file is written aside and renamed, because the service shows what has arrived of an unfinished one.
     pub(super) staged: bool,
+    /// How many operations it takes at once.
+    pub(super) most_at_once: usize,
 }
 
 /// Options that are ours alone; OpenDAL has them the other way round, or not at all.
@@ -95,6 +97,7 @@ static S3: Service = Service {
         ("session_token", "session_token"),
     ],
     staged: false,
+    most_at_once: usize::MAX,
 };
 
 static AZBLOB: Service = Service {
@@ -102,6 +105,7 @@ static AZBLOB: Service = Service {
     options: &[("endpoint", "endpoint"), ("account", "account_name"), ANONYMOUS, (INSTANCE_METADATA, "")],
     secrets: &[("account_key", "account_key"), ("sas_token", "sas_token")],
     staged: false,
+    most_at_once: usize::MAX,
 };
 
 static GCS: Service = Service {
@@ -116,6 +120,7 @@ static GCS: Service = Service {
     ],
     secrets: &[("credential", "credential"), ("token", "token")],
     staged: false,
+    most_at_once: usize::MAX,
 };
 
 static WEBDAV: Service = Service {
@@ -123,6 +128,7 @@ static WEBDAV: Service = Service {
     options: &[],
     secrets: &[("username", "username"), ("password", "password"), ("token", "token")],
     staged: true,
+    most_at_once: usize::MAX,
 };
 
 static SFTP: Service = Service {
@@ -130,6 +136,9 @@ static SFTP: Service = Service {
     options: &[("key", "key"), ("known_hosts", "known_hosts_strategy")],
     secrets: &[("user", "user")],
     staged: true,
+    // Each operation has a connection of its own, and an OpenSSH server left as it comes (MaxStartups 10:30:100)
+    // throws dice on refusing a connection while ten others are still signing in.
+    most_at_once: 8,
 };
 
 /// Understands a URL or a plain path.

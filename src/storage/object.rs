@@ -34,6 +34,7 @@ pub struct OpendalStorage {
     conditional: bool,
     staged: bool,
     piece_bytes: usize,
+    retries: usize,
     upload: Option<Pace>,
     download: Option<Pace>,
     swept: OnceCell<()>,
@@ -60,6 +61,7 @@ impl OpendalStorage {
         Self {
             conditional: conditional && operator.info().capability().write_with_if_not_exists,
             piece_bytes: layers::piece_bytes(&operator, options),
+            retries: options.retries,
             upload,
             download: options.download_bytes_per_second.map(Pace::new),
             operator,
@@ -69,11 +71,23 @@ impl OpendalStorage {
         }
     }
 
+    /// Runs an operation, again where its connection does not come about.
+    async fn on_line<T, F>(&self, operation: impl Fn() -> F) -> opendal::Result<T>
+    where
+        F: Future<Output = opendal::Result<T>>,
+    {
+        layers::connected(self.retries, operation).await
+    }
+
     /// Writes a file in pieces that share the given buffers.
     async fn write(&self, path: &str, data: &[Bytes], if_not_exists: bool) -> opendal::Result<()> {
         if let Some(pace) = &self.upload {
             pace.take(data.iter().map(Bytes::len).sum()).await;
         }
+        self.on_line(|| self.write_once(path, data, if_not_exists)).await
+    }
+
+    async fn write_once(&self, path: &str, data: &[Bytes], if_not_exists: bool) -> opendal::Result<()> {
         let options = WriteOptions { if_not_exists, ..WriteOptions::default() };
         let mut writer = self.operator.writer_options(path, options).await?;
         let written = async {
@@ -99,7 +113,7 @@ impl OpendalStorage {
         let moved = async {
             self.write(&aside, data, false).await.map_err(failed)?;
             // A retry in the middle of a stream could have sent a stretch twice.
-            let arrived = self.operator.stat(&aside).await.map_err(failed)?.content_length();
+            let arrived = self.on_line(|| self.operator.stat(&aside)).await.map_err(failed)?.content_length();
             if arrived != size {
                 return Err(self
                     .wording
@@ -107,7 +121,7 @@ impl OpendalStorage {
                     .with_hint(format!("{arrived} bytes of {size} arrived; try again")));
             }
             self.swept.get_or_init(|| self.sweep(&aside)).await;
-            self.operator.rename(&aside, path).await.map_err(failed)
+            self.on_line(|| self.operator.rename(&aside, path)).await.map_err(failed)
         }
         .await;
         if moved.is_err() {
@@ -148,26 +162,51 @@ impl OpendalStorage {
 
     /// Reads a range, or all there is, in one request, and stops at more than `limit` bytes.
     async fn read(&self, path: &str, range: Option<(u64, u64)>, limit: u64) -> Result<Bytes> {
-        let failed = |error: opendal::Error| self.wording.error(Doing::Read, path, &error);
-        let reader = self.operator.reader(path).await.map_err(failed)?;
-        let mut stream = match range {
-            Some((from, to)) => reader.into_stream(from..to).await,
-            None => reader.into_stream(..).await,
+        match self.on_line(|| self.read_once(path, range, limit)).await {
+            Ok(Some(bytes)) => Ok(bytes),
+            Ok(None) => Err(self.wording.wrong_size(path, &format!("is larger than {limit} bytes"))),
+            Err(error) => Err(self.wording.error(Doing::Read, path, &error)),
         }
-        .map_err(failed)?;
+    }
+
+    /// The same; `None`: there is more.
+    async fn read_once(&self, path: &str, range: Option<(u64, u64)>, limit: u64) -> opendal::Result<Option<Bytes>> {
+        let reader = self.operator.reader(path).await?;
+        let mut stream = match range {
+            Some((from, to)) => reader.into_stream(from..to).await?,
+            None => reader.into_stream(..).await?,
+        };
         let mut size = 0u64;
         let mut parts: Vec<Buffer> = Vec::new();
-        while let Some(part) = stream.try_next().await.map_err(failed)? {
+        while let Some(part) = stream.try_next().await? {
             size += part.len() as u64;
             if size > limit {
-                return Err(self.wording.wrong_size(path, &format!("is larger than {limit} bytes")));
+                return Ok(None);
             }
             if let Some(pace) = &self.download {
                 pace.take(part.len()).await;
             }
             parts.push(part);
         }
-        Ok(parts.into_iter().flatten().collect::<Buffer>().to_bytes())
+        Ok(Some(parts.into_iter().flatten().collect::<Buffer>().to_bytes()))
+    }
+
+    async fn list_once(&self, folder: &str) -> opendal::Result<Vec<Entry>> {
+        let options = ListOptions { recursive: true, ..ListOptions::default() };
+        let mut lister = self.operator.lister_options(&format!("{folder}/"), options).await?;
+        let mut entries = Vec::new();
+        loop {
+            match lister.try_next().await {
+                Ok(Some(entry)) if !entry.metadata().is_file() || !path::is_file(entry.path()) => {}
+                Ok(Some(entry)) => {
+                    entries
+                        .push(Entry { path: entry.path().to_owned(), size_bytes: entry.metadata().content_length() });
+                }
+                Ok(None) => return Ok(entries),
+                Err(e) if e.kind() == opendal::ErrorKind::NotFound && entries.is_empty() => return Ok(entries),
+                Err(e) => return Err(e),
+            }
+        }
     }
 }
 
@@ -205,7 +244,7 @@ impl Storage for OpendalStorage {
         path::check_file(path)?;
         let size = data.iter().map(|bytes| bytes.len() as u64).sum();
         if !self.conditional {
-            match self.operator.stat(path).await {
+            match self.on_line(|| self.operator.stat(path)).await {
                 Ok(_) => return Err(self.wording.of_kind(ErrorKind::AlreadyExists, Doing::Store, path)),
                 Err(e) if e.kind() == opendal::ErrorKind::NotFound => {}
                 Err(e) => return Err(self.wording.error(Doing::Store, path, &e)),
@@ -266,40 +305,27 @@ impl Storage for OpendalStorage {
     async fn list(&self, folder: &str) -> Result<Vec<Entry>> {
         path::check_folder(folder)?;
         let failed = |error: opendal::Error| self.wording.error(Doing::List, folder, &error);
-        let options = ListOptions { recursive: true, ..ListOptions::default() };
-        let mut entries = Vec::new();
         // Servers asked to list a file answer with the file itself, or an error; OpenDAL is ready for neither.
         if self.staged && !folder.is_empty() {
-            match self.operator.stat(folder).await {
-                Ok(metadata) if metadata.is_file() => return Ok(entries),
-                Err(e) if e.kind() == opendal::ErrorKind::NotFound => return Ok(entries),
+            match self.on_line(|| self.operator.stat(folder)).await {
+                Ok(metadata) if metadata.is_file() => return Ok(Vec::new()),
+                Err(e) if e.kind() == opendal::ErrorKind::NotFound => return Ok(Vec::new()),
                 Ok(_) => {}
                 Err(e) => return Err(failed(e)),
             }
         }
-        let mut lister = match self.operator.lister_options(&format!("{folder}/"), options).await {
-            Ok(lister) => lister,
-            Err(e) if e.kind() == opendal::ErrorKind::NotFound => return Ok(entries),
-            Err(e) => return Err(failed(e)),
-        };
-        loop {
-            match lister.try_next().await {
-                Ok(Some(entry)) if !entry.metadata().is_file() || !path::is_file(entry.path()) => {}
-                Ok(Some(entry)) => {
-                    entries
-                        .push(Entry { path: entry.path().to_owned(), size_bytes: entry.metadata().content_length() });
-                }
-                Ok(None) => return Ok(entries),
-                Err(e) if e.kind() == opendal::ErrorKind::NotFound && entries.is_empty() => return Ok(entries),
-                Err(e) => return Err(failed(e)),
-            }
+        match self.on_line(|| self.list_once(folder)).await {
+            Err(e) if e.kind() == opendal::ErrorKind::NotFound => Ok(Vec::new()),
+            listed => listed.map_err(failed),
         }
     }
 
     async fn stat(&self, path: &str) -> Result<Entry> {
         path::check_file(path)?;
-        let metadata =
-            self.operator.stat(path).await.map_err(|error| self.wording.error(Doing::LookUp, path, &error))?;
+        let metadata = self
+            .on_line(|| self.operator.stat(path))
+            .await
+            .map_err(|error| self.wording.error(Doing::LookUp, path, &error))?;
         if metadata.is_dir() {
             return Err(self.wording.of_kind(ErrorKind::NotFound, Doing::LookUp, path));
         }
@@ -308,7 +334,7 @@ impl Storage for OpendalStorage {
 
     async fn delete(&self, path: &str) -> Result<()> {
         path::check_file(path)?;
-        match self.operator.delete(path).await {
+        match self.on_line(|| self.operator.delete(path)).await {
             Err(e) if e.kind() != opendal::ErrorKind::NotFound => Err(self.wording.error(Doing::Delete, path, &e)),
             _ => Ok(()),
         }

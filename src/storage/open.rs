@@ -57,6 +57,8 @@ fn service(remote: Remote, options: &StorageOptions) -> Result<OpendalStorage> {
         .chain(["password", "token"].iter().filter_map(|name| remote.settings.get(*name)).map(String::as_str));
     let wording = Wording::new(remote.place.clone(), secrets);
     let (conditional, staged) = (remote.conditional, remote.service.staged);
+    let concurrency = options.concurrency.min(remote.service.most_at_once);
+    let options = &StorageOptions { concurrency, ..options.clone() };
     let operator = Operator::via_iter(remote.service.name, remote.settings).map_err(|e| {
         let kind = match e.kind() {
             opendal::ErrorKind::ConfigInvalid => ErrorKind::InvalidInput,

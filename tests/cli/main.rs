@@ -13,4 +13,6 @@ mod json;
 mod keys;
 mod kill;
 mod rollback;
+mod secrets;
+mod store;
 mod support;

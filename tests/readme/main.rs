@@ -139,3 +139,17 @@ fn what_the_readme_links_to_is_there() {
     }
     assert!(links > 5, "only {links} links were found");
 }
+
+/// Cargo refuses an older toolchain; CI reads the version from `Cargo.toml` and builds with it.
+#[test]
+fn the_minimum_rust_version_is_the_same_everywhere() {
+    let manifest = read("Cargo.toml");
+    let line = manifest.lines().find_map(|line| line.strip_prefix("rust-version = ")).expect("Cargo.toml states one");
+    let minimum = line.trim_matches('"');
+    assert!(read("README.md").contains(&format!("A Rust toolchain ({minimum} or later")), "the README says another");
+    let ci = read(".ci/run");
+    assert!(
+        ci.contains("s/^rust-version = ") && ci.contains("cargo \"+$minimum\" check --locked"),
+        "CI does not build with it"
+    );
+}

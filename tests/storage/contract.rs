@@ -22,7 +22,7 @@ macro_rules! contract {
             a_range_is_exact_and_never_beyond_the_end
             get_refuses_what_is_larger_than_allowed
             listing_shows_every_file_below_a_folder_and_nothing_else
-            two_thousand_files_are_listed
+            every_page_of_a_listing_is_read
             deleting_what_is_not_there_is_no_error
             what_is_not_there_is_not_found
             large_files_keep_their_bytes
@@ -85,19 +85,20 @@ pub async fn a_second_put_is_refused_and_changes_nothing(place: &Place) {
 }
 
 pub async fn of_puts_at_once_one_wins(place: &Place) {
-    if !place.refuses_races {
-        return;
-    }
     for round in 0..20 {
         let path = format!("index/{round}");
         let puts = (0..8).map(|n| place.storage.put(&path, one(noise(&n.to_string(), 1000 + n))));
         let results = futures::future::join_all(puts).await;
         let winners: Vec<usize> = (0..8).filter(|n| results[*n].is_ok()).collect();
-        assert_eq!(winners.len(), 1, "round {round}: {results:?}");
-        let losers = results.into_iter().filter_map(Result::err);
-        assert!(losers.into_iter().all(|e| e.kind() == ErrorKind::AlreadyExists));
         let stored = place.storage.get(&path, 2000).await.unwrap();
-        assert_eq!(stored, noise(&winners[0].to_string(), 1000 + winners[0]));
+        let whole = |n: &usize| stored == noise(&n.to_string(), 1000 + n);
+        // Elsewhere the last one may win; what is there is whole all the same, and was reported stored.
+        assert!(winners.iter().any(whole), "round {round}: {} bytes, {results:?}", stored.len());
+        if place.refuses_races {
+            assert_eq!(winners.len(), 1, "round {round}: {results:?}");
+            let losers = results.into_iter().filter_map(Result::err);
+            assert!(losers.into_iter().all(|e| e.kind() == ErrorKind::AlreadyExists));
+        }
     }
 }
 
@@ -230,16 +231,16 @@ pub async fn listing_shows_every_file_below_a_folder_and_nothing_else(place: &Pl
     assert_eq!(shown("").await.len(), files.len());
 }
 
-pub async fn two_thousand_files_are_listed(place: &Place) {
+pub async fn every_page_of_a_listing_is_read(place: &Place) {
     let put = |n: u32| {
         let path = format!("packs/{:02x}/{n}", n % 256);
         async move { place.storage.put(&path, one(n.to_string())).await }
     };
-    stream::iter(0..2000).map(put).buffer_unordered(32).try_collect::<Vec<_>>().await.unwrap();
+    stream::iter(0..place.listed).map(put).buffer_unordered(32).try_collect::<Vec<_>>().await.unwrap();
     let mut found: Vec<_> = place.storage.list("packs").await.unwrap().into_iter().map(|entry| entry.path).collect();
     found.sort();
     found.dedup();
-    assert_eq!(found.len(), 2000);
+    assert_eq!(found.len(), place.listed as usize);
 }
 
 pub async fn deleting_what_is_not_there_is_no_error(place: &Place) {

@@ -4,11 +4,26 @@
 
 mod contract;
 mod fault;
+#[cfg(unix)]
+mod flaky;
 mod lost_answer;
 mod read_only;
+#[cfg(unix)]
+mod servers;
+#[cfg(unix)]
 mod services;
 #[cfg(target_os = "linux")]
 mod strace;
+#[cfg(unix)]
+mod tenant;
+
+#[cfg(unix)]
+#[path = "../e2e/compare.rs"]
+mod compare;
+#[cfg(unix)]
+#[allow(dead_code)]
+#[path = "../e2e/support.rs"]
+mod tenant_support;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -21,6 +36,8 @@ pub struct Place {
     pub storage: Arc<dyn Storage>,
     /// Whether of two puts of one name at the same instant exactly one succeeds.
     pub refuses_races: bool,
+    /// How many files make more than one page of a listing.
+    pub listed: u32,
     pub keep: Box<dyn Any + Send>,
 }
 
@@ -35,13 +52,13 @@ fn memory() -> Place {
 }
 
 fn memory_with(options: &StorageOptions) -> Place {
-    Place { storage: open("memory:", options).unwrap(), refuses_races: true, keep: Box::new(()) }
+    Place { storage: open("memory:", options).unwrap(), refuses_races: true, listed: 2000, keep: Box::new(()) }
 }
 
 fn folder(options: &StorageOptions) -> Place {
     let dir = tempfile::tempdir().unwrap();
     let storage = open(&format!("fs:{}/new/repo", dir.path().display()), options).unwrap();
-    Place { storage, refuses_races: true, keep: Box::new(dir) }
+    Place { storage, refuses_races: true, listed: 2000, keep: Box::new(dir) }
 }
 
 fn without_faults() -> Place {
