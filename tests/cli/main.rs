@@ -12,4 +12,6 @@ mod interrupt;
 mod json;
 mod keys;
 mod kill;
+mod kill_loop;
+mod processes;
 mod support;

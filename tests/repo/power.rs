@@ -18,8 +18,6 @@ use crate::support::Dice;
 pub enum Loss {
     /// It is as it was before the calls.
     All,
-    /// It is as if the calls had returned.
-    Nothing,
     /// Each call by itself, by dice with this seed.
     Some(u64),
 }
@@ -76,7 +74,6 @@ impl Powered {
         let mut dice = Dice(if let Loss::Some(seed) = loss { seed << 32 | state.calls } else { 0 });
         let mut is_lost = || match loss {
             Loss::All => true,
-            Loss::Nothing => false,
             Loss::Some(_) => dice.roll(2) == 0,
         };
         for (_, change) in std::mem::take(&mut state.under_way) {
