@@ -26,7 +26,7 @@ use tenantvault::ops::backup::{BackupOptions, Stop, Surroundings, run};
 use tenantvault::ops::catalog::Catalog;
 use tenantvault::ops::nodes::RepoNodes;
 use tenantvault::ops::{check, forget, prune, read};
-use tenantvault::repo::{PruneOptions, ReadData, Repository, WriterOptions};
+use tenantvault::repo::{Clock, PruneOptions, ReadData, Repository, WriterOptions};
 use tenantvault::snapshot::policy::{Count, Policy};
 use tenantvault::snapshot::set::{Selection, SetDefinition, SetOptions, TenantRef};
 use tenantvault::snapshot::store;
@@ -295,7 +295,7 @@ async fn forget_and_prune(repo: &Arc<Repository>) -> Result<()> {
     let zone = jiff::tz::TimeZone::UTC;
     let plans = forget::plan(&snapshots, |_| Ok(Some((policy.clone(), zone.clone()))), jiff::Timestamp::now())?;
     forget::execute(repo, &snapshots, &plans).await?;
-    let options = PruneOptions { grace_us: 0, max_unused_percent: 5.0, now_us: now_us() };
+    let options = PruneOptions { grace_us: 0, max_unused_percent: 5.0, now_us: now_us(), clock: Clock::new(now_us) };
     prune::plan(repo, &options, &Silent).await?.execute(repo, &Silent).await
 }
 

@@ -26,7 +26,7 @@ pub use check::{Finding, ReadData};
 pub use chunker::Chunker;
 pub use documents::{DocumentKind, DocumentName};
 pub use index::{DamagedIndex, Index, Location};
-pub use prune::{PruneOptions, PrunePlan, PruneSizes};
+pub use prune::{Clock, PruneOptions, PrunePlan, PruneSizes};
 pub use repository::Repository;
 pub use segment::Segmenter;
 pub use slots::Slot;

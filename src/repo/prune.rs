@@ -17,19 +17,49 @@ use crate::repo::mover::Mover;
 use crate::repo::repository::{Repository, index_path, pack_path};
 use crate::repo::upload::index_of;
 
+/// Tells the time: microseconds since 1970 UTC.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> i64 + Send + Sync>);
+
+impl Clock {
+    /// A clock that asks `now_us`.
+    pub fn new(now_us: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now_us))
+    }
+
+    /// A clock that stands still.
+    pub fn still(now_us: i64) -> Self {
+        Self::new(move || now_us)
+    }
+
+    /// The time now.
+    pub fn now_us(&self) -> i64 {
+        (self.0)()
+    }
+}
+
+impl std::fmt::Debug for Clock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Clock({})", self.now_us())
+    }
+}
+
 /// How prune decides.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct PruneOptions {
     /// How long a marked pack waits before it is deleted, in microseconds.
     pub grace_us: i64,
     /// How much of the repository may stay unused, in percent.
     pub max_unused_percent: f64,
-    /// The time now: microseconds since 1970 UTC.
+    /// When the prune began, before it looked at anything: microseconds since 1970 UTC. What is due is decided by it.
     pub now_us: i64,
+    /// Tells the time at which marks are written. A prune may take longer than the grace period: marks with the time of
+    /// its beginning would be due as soon as they can be seen.
+    pub clock: Clock,
 }
 
 /// What prune would do.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct PrunePlan {
     /// Packs whose used blobs move to new packs.
     pub repack: Vec<PackId>,
@@ -49,8 +79,9 @@ pub struct PrunePlan {
     packs: HashMap<PackId, IndexedPack>,
     stored: HashSet<PackId>,
     index_files: usize,
-    grace_us: i64,
-    now_us: i64,
+    /// Index files that others stand in for and that are still there: a prune was killed before it deleted them.
+    leftover: Vec<IndexId>,
+    options: PruneOptions,
 }
 
 /// Sizes of a prune plan, in bytes.
@@ -114,12 +145,10 @@ impl PrunePlan {
         repo.reload_index().await?;
         let index = repo.whole_index()?;
         let stored: HashSet<PackId> = repo.stored_packs().await?.into_keys().collect();
-        let mut plan = Self {
-            grace_us: options.grace_us,
-            now_us: options.now_us,
-            index_files: index.files().count(),
-            ..Self::default()
-        };
+        let present = repo.stored_index_files().await?;
+        let mut plan = Self::empty(options);
+        plan.index_files = index.files().count();
+        plan.leftover = index.replaced().filter(|id| present.contains(id)).collect();
         let (usages, claimed) = usage(&index, &stored, used);
         plan.missing = used.iter().filter(|id| !claimed.contains(*id)).copied().collect();
         let marks: HashMap<PackId, i64> = index.marks().map(|m| (m.pack, m.marked_us)).collect();
@@ -158,6 +187,24 @@ impl PrunePlan {
         Ok(plan)
     }
 
+    fn empty(options: &PruneOptions) -> Self {
+        Self {
+            repack: Vec::new(),
+            mark: Vec::new(),
+            unmark: Vec::new(),
+            delete: Vec::new(),
+            waiting: Vec::new(),
+            missing: Vec::new(),
+            sizes: PruneSizes::default(),
+            keep: HashMap::new(),
+            packs: HashMap::new(),
+            stored: HashSet::new(),
+            index_files: 0,
+            leftover: Vec::new(),
+            options: options.clone(),
+        }
+    }
+
     fn retire(&mut self, id: PackId, size_bytes: u64, marked_us: i64) {
         if self.retire_unless(id, marked_us) {
             self.sizes.deleted += size_bytes;
@@ -167,7 +214,7 @@ impl PrunePlan {
     }
 
     fn retire_unless(&mut self, id: PackId, marked_us: i64) -> bool {
-        let due = self.now_us.saturating_sub(marked_us) >= self.grace_us;
+        let due = self.options.now_us.saturating_sub(marked_us) >= self.options.grace_us;
         if due {
             self.delete.push(id);
         } else {
@@ -198,7 +245,7 @@ impl PrunePlan {
             if usage.marked_us.is_none() {
                 self.mark.push(id);
             }
-            self.retire(id, usage.pack.size_bytes, usage.marked_us.unwrap_or(self.now_us));
+            self.retire(id, usage.pack.size_bytes, usage.marked_us.unwrap_or(self.options.now_us));
             self.keep.insert(id, usage.used);
         }
     }
@@ -209,6 +256,7 @@ impl PrunePlan {
             && self.mark.is_empty()
             && self.unmark.is_empty()
             && self.delete.is_empty()
+            && self.leftover.is_empty()
             && self.index_files <= MANY_INDEX_FILES
     }
 
@@ -235,7 +283,8 @@ impl PrunePlan {
         }
         monitor.phase("Deleting packs");
         for id in &self.delete {
-            repo.storage.delete(&pack_path(id)).await?;
+            // Should it come back after a crash, it is a pack that no index file names, and the next prune's.
+            repo.storage.discard(&pack_path(id)).await?;
             if let Some(cache) = &repo.cache {
                 cache.remove_pack(id);
             }
@@ -278,12 +327,9 @@ impl PrunePlan {
         let leftover: Vec<IndexId> = index.replaced().filter(|id| present.contains(id)).collect();
         let gone: HashSet<PackId> = self.delete.iter().copied().collect();
         let unmarked: HashSet<PackId> = self.unmark.iter().copied().collect();
-        let mut marks: Vec<Mark> = self
-            .mark
-            .iter()
-            .map(|&pack| Mark { pack, marked_us: self.now_us })
-            .filter(|m| !gone.contains(&m.pack))
-            .collect();
+        let marked_us = self.options.clock.now_us().max(self.options.now_us);
+        let mut marks: Vec<Mark> =
+            self.mark.iter().map(|&pack| Mark { pack, marked_us }).filter(|m| !gone.contains(&m.pack)).collect();
         let listed_gone = gone.iter().any(|id| self.packs.contains_key(id));
         if !listed_gone && unmarked.is_empty() && old.len() <= MANY_INDEX_FILES {
             let mut file = index_of(new_packs);
@@ -297,7 +343,7 @@ impl PrunePlan {
         let kept = |m: &Mark| {
             let known = self.packs.contains_key(&m.pack) && !gone.contains(&m.pack);
             let waiting = self.stored.contains(&m.pack) && !gone.contains(&m.pack);
-            let fresh = self.now_us.saturating_sub(m.marked_us) < GONE_MARK_US.max(self.grace_us);
+            let fresh = marked_us.saturating_sub(m.marked_us) < GONE_MARK_US.max(self.options.grace_us);
             let listed_gone = self.packs.contains_key(&m.pack) && gone.contains(&m.pack);
             !unmarked.contains(&m.pack) && !listed_gone && (known || waiting || fresh)
         };

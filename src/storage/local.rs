@@ -156,13 +156,21 @@ impl Storage for LocalStorage {
     async fn delete(&self, path: &str) -> Result<()> {
         path::check_file(path)?;
         let path = path.to_owned();
-        self.blocking(move |folder| match fs::remove_file(folder.root.join(&path)) {
-            Err(e) if !matches!(e.kind(), Io::NotFound | Io::NotADirectory | Io::IsADirectory) => {
-                Err(folder.failed(Doing::Delete, &path, e))
+        self.blocking(move |folder| {
+            if !folder.remove(&path)? {
+                return Ok(());
             }
-            _ => Ok(()),
+            // A removed key or a forgotten snapshot must not be back after a power cut.
+            let synced = parent(&folder.root.join(&path)).and_then(|above| folder.sync_folder(above));
+            synced.map_err(|e| folder.failed(Doing::Delete, &path, e))
         })
         .await
+    }
+
+    async fn discard(&self, path: &str) -> Result<()> {
+        path::check_file(path)?;
+        let path = path.to_owned();
+        self.blocking(move |folder| folder.remove(&path).map(drop)).await
     }
 
     fn describe(&self) -> String {
@@ -238,6 +246,15 @@ impl Folder {
             self.note("write and sync", Path::new(TMP));
         }
         Ok(written)
+    }
+
+    /// Removes a file; says whether it was there.
+    fn remove(&self, path: &str) -> Result<bool> {
+        match fs::remove_file(self.root.join(path)) {
+            Ok(()) => Ok(true),
+            Err(e) if matches!(e.kind(), Io::NotFound | Io::NotADirectory | Io::IsADirectory) => Ok(false),
+            Err(e) => Err(self.failed(Doing::Delete, path, e)),
+        }
     }
 
     fn writer(&self) -> Result<&Operator> {

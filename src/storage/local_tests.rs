@@ -43,6 +43,23 @@ async fn file_name_and_new_folders_are_synced_before_a_put_returns() {
 }
 
 #[tokio::test]
+async fn a_delete_is_synced_before_it_returns_and_a_discard_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = storage(dir.path());
+    for path in ["keys/a", "keys/b"] {
+        storage.put(path, bytes("one")).await.unwrap();
+    }
+    journal(&storage);
+    storage.delete("keys/a").await.unwrap();
+    assert_eq!(journal(&storage), ["sync keys"]);
+    storage.discard("keys/b").await.unwrap();
+    storage.discard("keys/b").await.unwrap();
+    storage.delete("keys/b").await.unwrap();
+    assert_eq!(journal(&storage), Vec::<String>::new());
+    assert_eq!(storage.list("").await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn folders_made_by_another_process_are_synced_too() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir_all(dir.path().join("packs/3f")).unwrap();

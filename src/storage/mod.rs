@@ -65,8 +65,12 @@ pub trait Storage: Send + Sync + fmt::Debug {
     async fn list(&self, folder: &str) -> Result<Vec<Entry>>;
     /// Looks up one file.
     async fn stat(&self, path: &str) -> Result<Entry>;
-    /// Removes a file; that it is not there is no error.
+    /// Removes a file, durably when it returns; that it is not there is no error.
     async fn delete(&self, path: &str) -> Result<()>;
+    /// Removes a file that nothing refers to any more: as [`Storage::delete`], but after a crash it may be there again.
+    async fn discard(&self, path: &str) -> Result<()> {
+        self.delete(path).await
+    }
     /// Says in a few words where this is, without secrets: `fs:/srv/backup`.
     fn describe(&self) -> String;
 }

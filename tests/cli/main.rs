@@ -12,6 +12,8 @@ mod interrupt;
 mod json;
 mod keys;
 mod kill;
+mod kill_loop;
+mod processes;
 mod rollback;
 mod secrets;
 mod store;

@@ -13,7 +13,7 @@ use tenantvault::ops::catalog::Catalog;
 use tenantvault::ops::export::{ExportOptions, export};
 use tenantvault::ops::view::{Place, View};
 use tenantvault::ops::{check, diff, forget, prune};
-use tenantvault::repo::{PruneOptions, ReadData};
+use tenantvault::repo::{Clock, PruneOptions, ReadData};
 use tenantvault::sim::{Fault, FaultKind, SimOptions};
 use tenantvault::snapshot::policy::{Count, Policy};
 use tenantvault::snapshot::store;
@@ -99,7 +99,7 @@ async fn forget_and_prune_leave_the_kept_snapshots_whole_and_give_back_space() {
     let plans = forget::plan(&snapshots, |_| Ok(Some((policy.clone(), TimeZone::UTC))), Timestamp::now()).unwrap();
     assert_eq!(forget::execute(&setting.repo, &snapshots, &plans).await.unwrap(), 2);
     let before: u64 = setting.repo.stored_packs().await.unwrap().values().sum();
-    let options = PruneOptions { grace_us: 0, max_unused_percent: 0.0, now_us: 1 };
+    let options = PruneOptions { grace_us: 0, max_unused_percent: 0.0, now_us: 1, clock: Clock::still(1) };
     let plan = prune::plan(&setting.repo, &options, &Silent).await.unwrap();
     plan.execute(&setting.repo, &Silent).await.unwrap();
     let after: u64 = setting.repo.stored_packs().await.unwrap().values().sum();

@@ -1,22 +1,53 @@
 //! The storage fails or dies at the n-th call, for every n: what was saved before still reads, and work goes on.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tenantvault::crypto::{KeyRight, Passphrase};
 use tenantvault::error::{ErrorKind, Result};
 use tenantvault::monitor::Silent;
-use tenantvault::repo::Repository;
+use tenantvault::repo::{DocumentKind, ReadData, Repository};
 use tenantvault::storage::Storage;
 use tenantvault::storage::fault::{Fault, FaultPlan, FaultStorage, Which};
 
+use crate::power::{Loss, Powered};
 use crate::support::*;
 
-// A torn put shows nothing: to a later look it is a death before the call.
-const FAULTS: [Fault; 3] = [Fault::Fail(ErrorKind::Unavailable), Fault::DieBefore, Fault::DieAfter];
+/// What happens at a call.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    Fault(Fault),
+    PowerCut(Loss),
+}
 
-/// Runs `work` over a copy of `base` with a fault at the n-th call, for every n and fault, then `look` at what is left.
+// A torn put shows nothing: to a later look it is a death before the call.
+const WAYS: [Way; 7] = [
+    Way::Fault(Fault::Fail(ErrorKind::Unavailable)),
+    Way::Fault(Fault::Delay(Duration::from_millis(1))),
+    Way::Fault(Fault::DieBefore),
+    Way::Fault(Fault::DieAfter),
+    Way::PowerCut(Loss::All),
+    Way::PowerCut(Loss::Some(1)),
+    Way::PowerCut(Loss::Some(2)),
+];
+
+/// For long work: the ways that differ most.
+const DEATHS: [Way; 3] = [Way::Fault(Fault::DieBefore), Way::PowerCut(Loss::All), Way::PowerCut(Loss::Some(3))];
+
+/// Runs `work` over a copy of `base` with a fault at the n-th call, for every n and each way, then `look` at what is
+/// left. Gives how many calls there are.
 async fn at_every_call(
     base: &Arc<dyn Storage>,
+    work: impl AsyncFn(Arc<dyn Storage>) -> Result<()>,
+    look: impl AsyncFn(Arc<dyn Storage>, bool),
+) -> u64 {
+    at_calls(base, &WAYS, work, look).await
+}
+
+async fn at_calls(
+    base: &Arc<dyn Storage>,
+    ways: &[Way],
     work: impl AsyncFn(Arc<dyn Storage>) -> Result<()>,
     look: impl AsyncFn(Arc<dyn Storage>, bool),
 ) -> u64 {
@@ -24,18 +55,43 @@ async fn at_every_call(
     work(clean.clone()).await.unwrap();
     let calls = clean.recorder().count(&Which::Any);
     assert!(calls > 3);
-    for fault in FAULTS {
+    for way in ways {
         for n in 1..=calls {
             let inner = copy(base).await;
-            let storage = Arc::new(FaultStorage::new(inner.clone(), FaultPlan::new().at(Which::Any, n, fault)));
-            let done = work(storage.clone()).await;
-            if storage.is_dead() && n < calls {
-                assert!(done.is_err(), "{fault:?} at call {n} of {calls} went unnoticed");
+            let (done, ended) = match way {
+                Way::Fault(fault) => {
+                    let plan = FaultPlan::new().at(Which::Any, n, *fault);
+                    let storage = Arc::new(FaultStorage::new(inner.clone(), plan));
+                    (work(storage.clone()).await, storage.is_dead())
+                }
+                Way::PowerCut(loss) => {
+                    let storage = Arc::new(Powered::new(inner.clone(), n, *loss));
+                    (work(storage.clone()).await, storage.is_off().await)
+                }
+            };
+            if ended && n < calls {
+                assert!(done.is_err(), "{way:?} at call {n} of {calls} went unnoticed");
             }
+            if matches!(way, Way::Fault(Fault::Delay(_))) {
+                assert!(done.is_ok(), "{done:?}");
+            }
+            println!("{way:?} at call {n} of {calls}: {}", if done.is_ok() { "done" } else { "failed" });
             look(inner, done.is_ok()).await;
         }
     }
     calls
+}
+
+/// One more prune, without grace, and there is no pack, no index file and no blob that nothing needs.
+async fn one_prune_leaves_no_garbage(storage: &Arc<dyn Storage>) {
+    let (repo, now) = (reopen(storage).await, T0 + 400 * DAY);
+    prune(&repo, &options(now, 0)).await.unwrap();
+    let after = plan(&repo, &options(now + DAY, 0)).await.unwrap();
+    assert!(after.is_empty() && after.waiting.is_empty() && after.sizes.unused_kept == 0, "{after:?}");
+    assert_eq!(repo.check_packs(ReadData::All, &Silent).await.unwrap(), [], "not even a note");
+    assert_eq!(files(storage, "index").await.len(), repo.index().files().count());
+    let listed: HashSet<_> = repo.index().packs().map(|p| p.id).collect();
+    assert_eq!(repo.stored_packs().await.unwrap().into_keys().collect::<HashSet<_>>(), listed);
 }
 
 /// A repository with a few runs, one of them forgotten.
@@ -65,6 +121,7 @@ async fn init() {
             Err(e) => panic!("{e:?}"),
         }
         assert_eq!(is_sound(&storage).await, 0);
+        one_prune_leaves_no_garbage(&storage).await;
     })
     .await;
 }
@@ -80,6 +137,8 @@ async fn a_run() {
     at_every_call(&base, work, async |storage, done| {
         let count = is_sound(&storage).await;
         assert!(count == 3 || (count == 2 && !done), "{count}");
+        one_prune_leaves_no_garbage(&storage).await;
+        assert_eq!(verify(&storage).await, count + 1);
     })
     .await;
 }
@@ -127,9 +186,102 @@ async fn prune_at_every_call(grace: i64, marked_before: bool) {
         let findings = repo.check_packs(tenantvault::repo::ReadData::All, &Silent).await.unwrap();
         assert_eq!(findings, []);
         assert_eq!(is_sound(&storage).await, 3);
+        one_prune_leaves_no_garbage(&storage).await;
+        assert_eq!(verify(&storage).await, 4);
     })
     .await;
     assert!(calls > 12);
+}
+
+/// The next prune finds what a killed one left, also when there is nothing else to do: index files came to stay.
+#[tokio::test]
+async fn a_prune_that_was_killed_leaves_nothing_to_the_one_after_the_next() {
+    let base = lived_in().await;
+    let work = async |storage: Arc<dyn Storage>| {
+        let repo = Repository::open(storage, &pass(), None).await?;
+        let plan = prune(&repo, &options(T0, 0)).await?;
+        assert!(!plan.repack.is_empty() && !plan.delete.is_empty(), "it copies and deletes");
+        Ok(())
+    };
+    at_calls(&base, &DEATHS, work, async |storage, _| {
+        one_prune_leaves_no_garbage(&storage).await;
+        assert_eq!(verify(&storage).await, 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_forget() {
+    let base = lived_in().await;
+    let names = documents(&reopen(&base).await).await.unwrap();
+    let work = async |storage: Arc<dyn Storage>| {
+        let repo = Repository::open(storage, &pass(), None).await?;
+        for (name, _) in &names {
+            repo.delete_document(DocumentKind::Snapshot, name).await?;
+        }
+        Ok(())
+    };
+    at_every_call(&base, work, async |storage, done| {
+        let count = is_sound(&storage).await;
+        assert!(count == 0 || !done);
+        one_prune_leaves_no_garbage(&storage).await;
+        assert_eq!(verify(&storage).await, count + 1);
+    })
+    .await;
+}
+
+/// A whole day, from one run to a prune, on one storage.
+#[tokio::test]
+async fn a_run_a_forget_and_a_prune() {
+    let base = lived_in().await;
+    let old = documents(&reopen(&base).await).await.unwrap()[0].0;
+    let work = async |storage: Arc<dyn Storage>| {
+        let repo = Repository::open(storage, &pass(), None).await?;
+        back_up(&repo, &[noise(100, 20_000), noise(50, 15_000)], &[noise(102, 900)]).await?;
+        repo.delete_document(DocumentKind::Snapshot, &old).await?;
+        prune(&repo, &options(T0, 0)).await.map(drop)
+    };
+    at_calls(&base, &DEATHS, work, async |storage, done| {
+        let count = is_sound(&storage).await;
+        assert!((2..=3).contains(&count) && (count == 2 || !done), "{count}");
+        one_prune_leaves_no_garbage(&storage).await;
+        assert_eq!(verify(&storage).await, count + 1);
+    })
+    .await;
+}
+
+/// A store that breaks the contract and shows half a file: what was saved before is still there, what is broken is
+/// named, and when that is mended all is well.
+#[tokio::test]
+async fn a_file_that_is_torn_for_all_to_see() {
+    let base = lived_in().await;
+    let before: Vec<_> = documents(&reopen(&base).await).await.unwrap();
+    let work = async |storage: Arc<dyn Storage>| {
+        let repo = Repository::open(storage, &pass(), None).await?;
+        back_up(&repo, &[noise(100, 30_000), noise(50, 15_000)], &[noise(102, 9000)]).await?;
+        prune(&repo, &options(T0, DAY)).await.map(drop)
+    };
+    at_calls(&base, &[Way::Fault(Fault::TearVisibly)], work, async |storage, _| {
+        let repo = reopen(&storage).await;
+        for (_, doc) in &before {
+            verify_doc(&repo, doc).await.unwrap();
+        }
+        if !repo.index().damaged().is_empty() {
+            assert!(errors(&repo).await.iter().any(|f| f.object.starts_with("Index file")));
+            repo.repair_index(false, &Silent).await.unwrap();
+        }
+        for name in repo.list_documents(DocumentKind::Snapshot).await.unwrap() {
+            if let Err(e) = repo.get_document::<Doc>(DocumentKind::Snapshot, &name).await {
+                assert_eq!(e.kind(), ErrorKind::Corrupt);
+                forget(&repo, &name).await;
+            }
+        }
+        let count = is_sound(&storage).await;
+        assert!((2..=3).contains(&count));
+        one_prune_leaves_no_garbage(&storage).await;
+        assert_eq!(verify(&storage).await, count + 1);
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -9,8 +9,11 @@ mod damage;
 mod decoders;
 mod faults;
 mod model;
+mod power;
 mod prune;
+mod prune_model;
 mod round_trip;
 #[path = "../support/mod.rs"]
 mod support;
 mod tables;
+mod turmoil;

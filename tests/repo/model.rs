@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tenantvault::crypto::{KeyRight, Passphrase};
-use tenantvault::repo::{DocumentName, PruneOptions, Repository};
+use tenantvault::repo::{Clock, DocumentName, PruneOptions, Repository};
 use tenantvault::storage::Storage;
 use tenantvault::storage::fault::{Fault, FaultPlan, FaultStorage, Which};
 
@@ -98,7 +98,7 @@ impl History {
     async fn prune(&mut self) {
         let grace_us = [0, HOUR, DAY][self.dice.roll(3) as usize];
         let max_unused_percent = [0.0, 10.0][self.dice.roll(2) as usize];
-        let options = PruneOptions { grace_us, max_unused_percent, now_us: self.now };
+        let options = PruneOptions { grace_us, max_unused_percent, now_us: self.now, clock: Clock::still(self.now) };
         self.log.push(format!("prune {grace_us}"));
         match self.dice.roll(3) {
             0 => {

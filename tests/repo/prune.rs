@@ -7,7 +7,7 @@ use tenantvault::crypto::{KeyRight, Passphrase};
 use tenantvault::error::ErrorKind;
 use tenantvault::format::id::BlobId;
 use tenantvault::monitor::Silent;
-use tenantvault::repo::{PrunePlan, ReadData, Repository, Writer, WriterOptions};
+use tenantvault::repo::{Clock, PruneOptions, PrunePlan, ReadData, Repository, Writer, WriterOptions};
 use tenantvault::storage::fault::{Call, Fault, FaultPlan, FaultStorage, Which};
 
 use crate::support::*;
@@ -36,6 +36,28 @@ async fn unused_packs_wait_out_the_grace_period() {
     assert_eq!(files(&storage, "packs").await.len(), all.len() - first.mark.len());
     assert_eq!(marked(&repo).await, 0);
     assert!(plan(&repo, &options(T0 + 2 * DAY, DAY)).await.unwrap().is_empty());
+    assert_eq!(is_sound(&storage).await, 1);
+}
+
+/// A prune that copied packs for longer than the grace period wrote marks that were due as soon as they could be seen:
+/// the next one deleted what a backup, which had looked a moment before, was about to name in its snapshot.
+#[tokio::test]
+async fn the_grace_period_begins_when_a_mark_can_be_seen_however_long_its_prune_took() {
+    let (storage, repo) = init_tiny().await;
+    let old = back_up(&repo, &[noise(1, 40_000)], &[noise(2, 100)]).await.unwrap();
+    let other = reopen(&storage).await;
+    forget(&other, &old).await;
+    let slow = PruneOptions { clock: Clock::still(T0 + 3 * DAY), ..options(T0, DAY) };
+    let slow = plan(&other, &slow).await.unwrap();
+    // A backup looks, and is about to save.
+    let writer = writer(&repo);
+    let doc = put(&writer, &[noise(1, 40_000)], &[noise(2, 100)]).await.unwrap();
+    writer.finish().await.unwrap();
+    assert!(!writer.has_lost_ground());
+    slow.execute(&other, &Silent).await.unwrap();
+    assert!(prune(&other, &options(T0 + 3 * DAY, DAY)).await.unwrap().delete.is_empty());
+    repo.put_document(tenantvault::repo::DocumentKind::Snapshot, Some(SET), &doc).await.unwrap();
+    prune(&other, &options(T0 + 4 * DAY, DAY)).await.unwrap();
     assert_eq!(is_sound(&storage).await, 1);
 }
 

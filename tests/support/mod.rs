@@ -13,7 +13,7 @@ use tenantvault::format::id::{BlobId, SetId};
 use tenantvault::format::record::ExtentList;
 use tenantvault::monitor::Silent;
 use tenantvault::repo::{
-    ByteStream, DocumentKind, DocumentName, Finding, PruneOptions, PrunePlan, ReadData, Repository, Writer,
+    ByteStream, Clock, DocumentKind, DocumentName, Finding, PruneOptions, PrunePlan, ReadData, Repository, Writer,
     WriterOptions,
 };
 use tenantvault::storage::{Storage, StorageOptions, open};
@@ -207,7 +207,7 @@ pub async fn is_sound(storage: &Arc<dyn Storage>) -> usize {
 }
 
 pub fn options(now_us: i64, grace_us: i64) -> PruneOptions {
-    PruneOptions { grace_us, max_unused_percent: 0.0, now_us }
+    PruneOptions { grace_us, max_unused_percent: 0.0, now_us, clock: Clock::still(now_us) }
 }
 
 pub async fn plan(repo: &Arc<Repository>, options: &PruneOptions) -> Result<PrunePlan> {

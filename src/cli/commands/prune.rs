@@ -11,7 +11,7 @@ use crate::cli::output;
 use crate::cli::values::{Percent, Span, parser};
 use crate::error::Result;
 use crate::ops::prune;
-use crate::repo::{PruneOptions, PrunePlan, Repository};
+use crate::repo::{Clock, PruneOptions, PrunePlan, Repository};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -52,8 +52,12 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
 
 /// Plans, tells, and unless it is a dry run, does.
 pub(crate) async fn prune(app: &App, repo: &Arc<Repository>, options: &Options, dry_run: bool) -> Result<()> {
-    let options =
-        PruneOptions { grace_us: options.grace.us, max_unused_percent: options.max_unused.0, now_us: now_us() };
+    let options = PruneOptions {
+        grace_us: options.grace.us,
+        max_unused_percent: options.max_unused.0,
+        now_us: now_us(),
+        clock: Clock::new(now_us),
+    };
     let monitor = app.progress(true);
     let work = async {
         let plan = prune::plan(repo, &options, &*monitor).await?;

@@ -1,0 +1,254 @@
+//! The state of the model, and what the code makes of it: which index files count, and what a prune decides.
+
+use std::hash::{Hash, Hasher};
+
+/// Roles of packs and index files: 0 was there at first, 1 and 2 are the first writer's own and rescued, 3 and 4 the
+/// second's, then one for each run of prune. So no order of allocation multiplies the states.
+pub const ROLES: usize = 5 + RUNS;
+/// Runs of prune: those that are explored, and those that tidy up after them.
+pub const RUNS: usize = 5;
+/// The grace period, in ticks of the clock.
+pub const GRACE: u8 = 1;
+
+/// A set of roles.
+pub type Mask = u16;
+
+pub fn bit(role: usize) -> Mask {
+    1 << role
+}
+
+pub fn each(mask: Mask) -> impl Iterator<Item = usize> {
+    (0..Mask::BITS as usize).filter(move |n| mask & (1 << n) != 0)
+}
+
+/// An index file. Never changes once it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct IndexFile {
+    pub listed: Mask,
+    pub replaces: Mask,
+    /// For each pack: 0, or one more than the time of its mark.
+    pub marks: [u8; ROLES],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Writer {
+    pub at: W,
+    /// When it stored a pack that no index file lists yet, or looked at the marks.
+    pub since: u8,
+    /// The marked pack that it rescues its blob from.
+    pub from: u8,
+}
+
+/// What a writer does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum W {
+    #[default]
+    Load,
+    Reuse,
+    StorePack,
+    ListPack,
+    Look,
+    StoreRescued,
+    ListRescued,
+    SaveSnapshot,
+    Done,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Pruner {
+    pub at: P,
+    /// Which run of all.
+    pub run: u8,
+    /// When it began.
+    pub now: u8,
+    /// Packs that were there before it looked at the snapshots.
+    pub before: Mask,
+    /// The snapshots that it listed; once it has read them, whether there was any.
+    pub snapshots: u8,
+    /// The index files that it loaded.
+    pub view: Mask,
+    pub stored: Mask,
+    /// The pack that the blob is counted to, if it is in use.
+    pub claim: u8,
+    pub repacks: bool,
+    pub rewrites: bool,
+    pub index_to_delete: Mask,
+    pub packs_to_delete: Mask,
+}
+
+/// What a prune does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum P {
+    #[default]
+    Idle,
+    ListPacks,
+    ListSnapshots,
+    ReadSnapshots,
+    LoadIndex,
+    Decide,
+    StorePack,
+    LookAgain,
+    WriteIndex,
+    DeleteIndex,
+    DeletePacks,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Reader {
+    pub at: R,
+    pub snapshot: u8,
+    pub view: Mask,
+    pub since: u8,
+}
+
+/// What a reader does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum R {
+    #[default]
+    Open,
+    Read,
+    ReadAgain,
+    Done,
+    /// It could not read a snapshot that is there.
+    Failed,
+}
+
+/// One blob, which every snapshot needs and every pack holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct State {
+    pub clock: u8,
+    /// The packs that are stored.
+    pub packs: Mask,
+    /// The index files that are stored.
+    pub index: Mask,
+    /// What each index file says; of those that were never written, nothing.
+    pub files: [IndexFile; ROLES],
+    /// The snapshots that are stored: 0 was there at first, the others are the writers'.
+    pub snapshots: u8,
+    pub writers: [Writer; 2],
+    pub pruners: [Pruner; 2],
+    pub reader: Reader,
+    pub runs: u8,
+    pub crashes: u8,
+}
+
+impl Hash for State {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        // What the index files of writers say is always the same.
+        let written = &self.files[5..5 + usize::from(self.runs)];
+        (self.clock, self.packs, self.index, written, self.snapshots).hash(hasher);
+        (self.writers, self.pruners, self.reader, self.runs, self.crashes).hash(hasher);
+    }
+}
+
+impl State {
+    /// One snapshot, whose blob lies in one pack.
+    pub fn first() -> Self {
+        let mut files = [IndexFile::default(); ROLES];
+        for (role, file) in files.iter_mut().enumerate().take(5) {
+            file.listed = bit(role);
+        }
+        Self {
+            clock: 0,
+            packs: bit(0),
+            index: bit(0),
+            files,
+            snapshots: 1,
+            writers: Default::default(),
+            pruners: Default::default(),
+            reader: Reader::default(),
+            runs: 0,
+            crashes: 0,
+        }
+    }
+
+    /// Index files that others of a view stand in for: `Index::replaced`.
+    pub fn replaced(&self, view: Mask) -> Mask {
+        each(self.counting(view)).fold(0, |all, n| all | self.files[n].replaces)
+    }
+
+    /// The index files of a view that count: `Repository::reload_index`.
+    pub fn counting(&self, view: Mask) -> Mask {
+        view & !each(view).fold(0, |all, n| all | self.files[n].replaces)
+    }
+
+    /// The packs that a view lists: `Index::packs`.
+    pub fn listed(&self, view: Mask) -> Mask {
+        each(self.counting(view)).fold(0, |all, n| all | self.files[n].listed)
+    }
+
+    /// The time of a pack's mark; the earliest counts: `Index::new`.
+    pub fn mark(&self, view: Mask, pack: usize) -> Option<u8> {
+        let marks = each(self.counting(view)).map(|n| self.files[n].marks[pack]);
+        marks.filter(|m| *m > 0).min().map(|m| m - 1)
+    }
+
+    pub fn marked(&self, view: Mask) -> Mask {
+        each(self.counting(view))
+            .fold(0, |all, n| (0..ROLES).filter(|p| self.files[n].marks[*p] > 0).fold(all, |all, p| all | bit(p)))
+    }
+
+    /// Whether the blob is in a pack that may be built upon: `Index::has_live`.
+    pub fn has_live(&self, view: Mask) -> bool {
+        self.listed(view) & !self.marked(view) != 0
+    }
+
+    /// The promise: what a snapshot needs is in a pack that is stored and listed.
+    pub fn is_readable(&self) -> bool {
+        self.snapshots == 0 || self.listed(self.index) & self.packs != 0
+    }
+
+    /// What check wants beyond that: no index file that counts names a pack that is not there.
+    pub fn is_clean(&self) -> bool {
+        self.listed(self.index) & !self.packs == 0
+    }
+
+    pub fn is_quiet(&self) -> bool {
+        self.writers.iter().all(|w| matches!(w.at, W::Load | W::Done)) && self.pruners.iter().all(|p| p.at == P::Idle)
+    }
+}
+
+/// What a prune wants: `PrunePlan`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Plan {
+    pub mark: Mask,
+    pub unmark: Mask,
+    pub delete: Mask,
+    pub missing: bool,
+}
+
+impl Plan {
+    /// `PrunePlan::new`, from what a prune has seen. `grace`: whether it is waited out.
+    pub fn new(state: &State, pruner: &Pruner, grace: bool) -> Self {
+        let (listed, marked) = (state.listed(pruner.view), state.marked(pruner.view));
+        let used = pruner.snapshots != 0;
+        let mut plan = Self { missing: used && listed & pruner.stored == 0, ..Self::default() };
+        let is_due = |mark: u8| !grace || pruner.now.saturating_sub(mark) >= GRACE;
+        let claimed = if used { bit(pruner.claim.into()) } else { 0 };
+        let retire = |plan: &mut Self, pack: usize| match state.mark(pruner.view, pack) {
+            Some(mark) if is_due(mark) => plan.delete |= bit(pack),
+            Some(_) => {}
+            None => {
+                plan.mark |= bit(pack);
+                plan.delete |= if grace { 0 } else { bit(pack) };
+            }
+        };
+        let fresh = pruner.stored & !pruner.before;
+        for pack in each(listed | pruner.stored) {
+            if claimed == bit(pack) {
+                if pruner.repacks {
+                    retire(&mut plan, pack);
+                } else {
+                    plan.unmark |= marked & bit(pack);
+                }
+            } else if fresh & bit(pack) == 0 || marked & listed & bit(pack) != 0 {
+                retire(&mut plan, pack);
+            }
+        }
+        plan
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.mark | self.unmark | self.delete == 0
+    }
+}
