@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes docs/scale-*.svg of the lines that tv-scale prints.
+"""Makes docs/scale-*.svg of the lines that tv-scale prints, and prints the figures as tables.
 
     benches/scale/plot.py docs RESULTS...
 
@@ -12,8 +12,8 @@ import math
 import pathlib
 import sys
 
-WIDTH, HEIGHT = 420, 300
-LEFT, RIGHT, TOP, BOTTOM = 62, 14, 34, 44
+WIDTH, HEIGHT = 420, 350
+LEFT, RIGHT, TOP, BOTTOM = 62, 24, 92, 44
 COLOURS = ["#2f7ed8", "#d9822b", "#2aa876", "#a45bd0"]
 GREY = "#808890"
 
@@ -61,13 +61,7 @@ def short(value):
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
             return f"{value / size:g}{letter}"
-    return f"{value:g}"
-
-
-def power(value):
-    """A power of ten of an axis."""
-    exponent = round(math.log10(value))
-    return short(value) if -4 < exponent < 6 else f"1e{exponent}"
+    return f"{value:g}" if value >= 1e-3 else f"{value:.0e}".replace("e-0", "e-")
 
 
 def ticks(low, high):
@@ -104,9 +98,9 @@ def panel(out, at, title, axis, unit, target, lines):
     out.append(f'<text x="{left}" y="{y0 + 18}" class="t">{title}, {unit}</text>')
     for y in ticks(low_y, high_y):
         out.append(f'<path d="M{left} {place_y(y):.1f}H{right}" class="g"/>')
-        out.append(f'<text x="{left - 6}" y="{place_y(y) + 4:.1f}" class="e">{power(y)}</text>')
+        out.append(f'<text x="{left - 6}" y="{place_y(y) + 4:.1f}" class="e">{short(y)}</text>')
     for x in sorted(set(xs)):
-        out.append(f'<text x="{place_x(x):.1f}" y="{bottom + 16}" class="m">{power(x)}</text>')
+        out.append(f'<text x="{place_x(x):.1f}" y="{bottom + 16}" class="m">{short(x)}</text>')
     out.append(f'<text x="{(left + right) / 2}" y="{bottom + 33}" class="m">{axis}</text>')
     if target:
         out.append(f'<path d="M{left} {place_y(target):.1f}H{right}" class="d"/>')
@@ -118,9 +112,9 @@ def panel(out, at, title, axis, unit, target, lines):
         out.extend(f'<circle cx="{place_x(x):.1f}" cy="{place_y(y):.1f}" r="3" fill="{colour}"/>' for x, y in points)
         taken.append((label, colour))
     for n, (label, colour) in enumerate(taken):
-        y = y0 + TOP + 12 + 15 * n
-        out.append(f'<path d="M{left + 8} {y - 4}h14" stroke="{colour}" stroke-width="3"/>')
-        out.append(f'<text x="{left + 27}" y="{y}">{label}</text>')
+        y = y0 + 34 + 15 * n
+        out.append(f'<path d="M{left} {y - 4}h14" stroke="{colour}" stroke-width="3"/>')
+        out.append(f'<text x="{left + 20}" y="{y}">{label}</text>')
 
 
 def draw(axis, panels, results):
@@ -148,8 +142,35 @@ def draw(axis, panels, results):
     return "\n".join([*out, "</svg>", ""])
 
 
+def figure(value, unit):
+    """A figure of a table."""
+    if value is None:
+        return ""
+    if unit == "bytes":
+        for size, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+            if value >= size:
+                return f"{value / size:.3g} {name}"
+    if unit == "seconds" and value < 1:
+        return f"{value * 1e3:.3g} ms" if value >= 1e-3 else f"{value * 1e6:.0f} us"
+    text = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return text + {"seconds": " s", "MiB": "", "a second": "", "microseconds": "", "MB a second": ""}.get(unit, "")
+
+
+def table(name, axis, panels, results):
+    """The figures of one file as a table."""
+    columns = [(f"{title}: {label}, {unit}" if unit not in ("seconds", "bytes") else f"{title}: {label}", unit, curve, key)
+               for title, unit, _, lines in panels for label, curve, key in lines]
+    points = [(n, p) for (c, n), p in sorted(results.items()) if c == name]
+    if not points:
+        return
+    print(f"\n| {axis} | " + " | ".join(f"{n:,}" for n, _ in points) + " |\n|---" + "|---" * len(points) + "|")
+    for title, unit, _, key in columns:
+        print(f"| {title} | " + " | ".join(figure(p.get(key), unit) for _, p in points) + " |")
+    print("| Load of the machine at the start | " + " | ".join(f"{p['load']:.1f}" for _, p in points) + " |")
+
+
 def main():
-    """Reads the results, writes the plots."""
+    """Reads the results, writes the plots, prints the tables."""
     folder, results = pathlib.Path(sys.argv[1]), {}
     for name in sys.argv[2:]:
         for line in pathlib.Path(name).read_text().splitlines():
@@ -160,7 +181,7 @@ def main():
         svg = draw(axis, panels, results)
         if svg:
             (folder / f"scale-{name}.svg").write_text(svg)
-            print(folder / f"scale-{name}.svg", len(svg))
+        table(name, axis, panels, results)
 
 
 main()

@@ -129,3 +129,19 @@ fn a_table_that_cannot_be_read_says_so() {
     assert!(table.iter().count() < 100_000);
     assert!(table.intact().is_err());
 }
+
+/// Nothing is built upon what a failing table says, for its marks may not be known.
+#[test]
+fn an_index_with_a_failing_table_finds_nothing_live_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let part = Table::from_index(IndexId([1; 32]), index(1, 100_000));
+    let path = folder.path().join("merged");
+    write_merged(&[&part], &folder.path().join("new"), &path).unwrap();
+    let blobs: Vec<IndexedBlob> = part.iter().collect();
+    let index = crate::repo::Index::new(vec![std::sync::Arc::new(Table::open(&path).unwrap())], Vec::new());
+    assert!(blobs.iter().step_by(1000).all(|b| index.has_live(&b.id)));
+    File::options().write(true).open(&path).unwrap().set_len(part.len() / 2).unwrap();
+    assert!(index.blobs().count() < blobs.len());
+    assert!(index.intact().is_err());
+    assert!(!blobs.iter().step_by(1000).any(|b| index.has_live(&b.id) || index.find(&b.id).is_some()));
+}
