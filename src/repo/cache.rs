@@ -10,11 +10,21 @@ use std::time::Duration;
 use crate::crypto;
 use crate::error::{Error, Result};
 use crate::format::id::{IndexId, PackId, RepoId};
-use crate::repo::table::{self, Table};
+use crate::repo::merge;
+use crate::repo::table::Table;
 use crate::storage::read_exact_at;
 
-/// More tables than this are merged into one, so that a look-up asks few.
-const MAX_TABLES: usize = 8;
+/// A table stays as it is while it is more than so many times as large as all smaller ones together; otherwise they are
+/// merged. So there are few tables, and a blob is written anew few times, however much comes after it.
+const TABLE_GROWTH: u64 = 4;
+/// Smaller ones together count as so large, in bytes.
+const SMALL_TABLE: u64 = 1 << 20;
+/// Larger tables than this are not made, in bytes: while tables are merged, the disk holds both.
+const LARGEST_TABLE: u64 = 4 << 30;
+/// Tables in memory are written to the cache when they have so many bytes.
+const TABLES_IN_MEMORY: u64 = 48 << 20;
+/// So many tables are merged even while an index is being read: each is an open file.
+const MANY_TABLES: usize = 64;
 /// How the names of tables end.
 const TABLE: &str = "tbl";
 /// How the names of files in the making begin.
@@ -79,21 +89,48 @@ impl Cache {
         found
     }
 
-    /// Keeps the tables that are not in the cache yet; with too many, merges all of them into one. Tables that cover
-    /// nothing else than these do are removed. What cannot be written stays in memory.
+    /// Keeps the tables that are not in the cache yet, and merges those that have become many. Tables that cover nothing
+    /// else than these do are removed. What cannot be written stays in memory.
     pub(crate) fn keep(&self, tables: Vec<Arc<Table>>) -> Vec<Arc<Table>> {
-        if tables.iter().all(|t| t.is_mapped()) && tables.len() <= MAX_TABLES {
+        if tables.iter().all(|t| t.is_kept()) && mergeable(&by_size(&tables)) < 2 {
             return tables;
         }
-        let kept: Vec<Arc<Table>> = if tables.len() > MAX_TABLES {
-            let parts: Vec<&Table> = tables.iter().map(|t| &**t).collect();
-            self.write(&parts).map_or(tables, |merged| vec![Arc::new(merged)])
-        } else {
-            let write = |t: Arc<Table>| if t.is_mapped() { t } else { self.write(&[&t]).map_or(t, Arc::new) };
-            tables.into_iter().map(write).collect()
-        };
+        let kept = self.write_new(self.merge(tables));
         self.sweep_tables(&kept);
         kept
+    }
+
+    /// Writes the tables in memory to the cache when they have become large, so that memory does not grow with the index.
+    pub(crate) fn spill(&self, tables: Vec<Arc<Table>>) -> Vec<Arc<Table>> {
+        if !is_much(&tables) {
+            return tables;
+        }
+        let tables = self.write_new(tables);
+        if tables.len() < MANY_TABLES { tables } else { self.merge(tables) }
+    }
+
+    /// Writes the tables in memory to the cache, all as one.
+    fn write_new(&self, tables: Vec<Arc<Table>>) -> Vec<Arc<Table>> {
+        let (mut kept, new): (Vec<_>, Vec<_>) = tables.into_iter().partition(|t| t.is_kept());
+        match self.write(&new) {
+            Ok(Some(written)) => kept.push(Arc::new(written)),
+            _ => kept.extend(new),
+        }
+        kept
+    }
+
+    fn merge(&self, tables: Vec<Arc<Table>>) -> Vec<Arc<Table>> {
+        let mut tables = by_size(&tables);
+        loop {
+            let count = mergeable(&tables);
+            if count < 2 {
+                return tables;
+            }
+            let Ok(Some(merged)) = self.write(tables.get(..count).unwrap_or_default()) else { return tables };
+            // At once: the disk need not hold all parts until the last merge. Who has one open keeps it.
+            tables.splice(..count, [Arc::new(merged)]).for_each(|part| part.remove());
+            tables = by_size(&tables);
+        }
     }
 
     /// Removes tables that are not in use, and what killed processes left. Another process that has one open keeps it.
@@ -113,11 +150,16 @@ impl Cache {
         std::fs::read_dir(self.folder.join(part)).into_iter().flatten().flatten()
     }
 
-    fn write(&self, parts: &[&Table]) -> Result<Table> {
+    /// Writes tables as one; nothing for none.
+    fn write(&self, parts: &[Arc<Table>]) -> Result<Option<Table>> {
+        if parts.is_empty() {
+            return Ok(None);
+        }
+        let parts: Vec<&Table> = parts.iter().map(|t| &**t).collect();
         let name = table_name(parts.iter().flat_map(|t| &t.meta.covers));
         let path = self.folder.join("index").join(format!("{name}.{TABLE}"));
-        table::write_merged(parts, &self.temporary("index"), &path)?;
-        Table::open(&path)
+        merge::write_merged(&parts, &self.temporary("index"), &path)?;
+        Table::open(&path).map(Some)
     }
 
     /// A name that nobody else uses: for a file in the making.
@@ -226,6 +268,31 @@ impl Cache {
     }
 }
 
+/// The tables, the smallest first.
+fn by_size(tables: &[Arc<Table>]) -> Vec<Arc<Table>> {
+    let mut tables = tables.to_vec();
+    tables.sort_by_key(|t| t.len());
+    tables
+}
+
+/// How many of these tables, which come by size, are to become one.
+fn mergeable(tables: &[Arc<Table>]) -> usize {
+    let mut together = 0;
+    let fits = |table: &&Arc<Table>| {
+        let size = table.len();
+        let is_near = size <= TABLE_GROWTH * together.max(SMALL_TABLE);
+        let joins = together == 0 || (is_near && together + size <= LARGEST_TABLE);
+        together += size;
+        joins
+    };
+    tables.iter().take_while(fits).count()
+}
+
+/// Says whether the tables in memory have many bytes.
+pub(crate) fn is_much(tables: &[Arc<Table>]) -> bool {
+    tables.iter().filter(|t| !t.is_kept()).map(|t| t.len()).sum::<u64>() > TABLES_IN_MEMORY
+}
+
 fn table_name<'a>(covers: impl Iterator<Item = &'a IndexId>) -> String {
     IndexId(crypto::hash_buffers(covers.map(|id| &id.0[..]))).to_string()
 }
@@ -235,3 +302,6 @@ fn is_abandoned(entry: &DirEntry) -> bool {
     let old = || entry.metadata().ok()?.modified().ok()?.elapsed().ok().map(|age| age > ABANDONED_AFTER);
     entry.file_name().to_str().is_some_and(|n| n.starts_with(TEMPORARY)) && old() == Some(true)
 }
+
+#[cfg(test)]
+mod tests;

@@ -99,7 +99,7 @@ impl Repository {
                     let text = format!("has {size} bytes, the index expects {}", indexed.size_bytes);
                     findings.push(pack_error(indexed.id, text));
                 }
-                Some(_) if read.takes(&indexed.id) => to_read.push(indexed.clone()),
+                Some(_) if read.takes(&indexed.id) => to_read.push(indexed),
                 Some(_) => {}
             }
         }
@@ -109,12 +109,13 @@ impl Repository {
         }
         monitor.add(Counter::BytesTotal, to_read.iter().map(|p| p.size_bytes as i64).sum());
         let blobs = blobs_by_pack(&index, to_read.iter().map(|p| p.id).collect());
-        let listed = Arc::new((blobs, ChunksBySegment::new(index)));
+        let listed = Arc::new((blobs, ChunksBySegment::new(index.clone())));
         let results: Vec<Vec<Finding>> = futures::stream::iter(to_read)
             .map(|indexed| self.clone().check_pack_data(indexed, listed.clone(), monitor))
             .buffer_unordered(PACKS_AT_ONCE)
             .try_collect()
             .await?;
+        index.intact()?;
         findings.extend(results.into_iter().flatten());
         findings.sort_by(|a, b| a.object.cmp(&b.object));
         Ok(findings)

@@ -4,15 +4,17 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::crypto::BlobKind;
+use crate::error::Result;
 use crate::format::id::{BlobId, ChunkId, IndexId, PackId};
 use crate::format::index::{ChunkPlace, IndexedBlob, IndexedPack, Mark};
-use crate::repo::table::Table;
+use crate::repo::merge::Merge;
+use crate::repo::table::{PackHead, Table};
 
 /// Where a blob is.
 #[derive(Debug, Clone)]
-pub struct Location<'a> {
+pub struct Location {
     /// The pack that holds it.
-    pub pack: &'a IndexedPack,
+    pub pack: IndexedPack,
     /// Where it is in there.
     pub blob: IndexedBlob,
     /// The pack is marked for deletion: readable now, not to be built upon.
@@ -24,6 +26,8 @@ pub struct Location<'a> {
 pub struct Index {
     pub(super) tables: Vec<Arc<Table>>,
     marks: HashMap<PackId, i64>,
+    /// The marked packs of each table, by their numbers there.
+    marked: Vec<HashSet<u32>>,
     damaged: Vec<DamagedIndex>,
 }
 
@@ -44,7 +48,8 @@ impl Index {
             let at = marks.entry(mark.pack).or_insert(mark.marked_us);
             *at = (*at).min(mark.marked_us);
         }
-        Self { tables, marks, damaged }
+        let marked_of = |t: &Arc<Table>| marks.keys().filter_map(|pack| t.find_pack(pack)).collect();
+        Self { marked: tables.iter().map(marked_of).collect(), tables, marks, damaged }
     }
 
     /// The same with one more table.
@@ -54,9 +59,24 @@ impl Index {
         Self::new(tables, self.damaged.clone())
     }
 
+    /// The same with tables in the place of others.
+    pub(crate) fn with_instead(&self, old: &[Arc<Table>], new: Vec<Arc<Table>>) -> Self {
+        let rest = self.tables.iter().filter(|t| !old.iter().any(|o| Arc::ptr_eq(o, t))).cloned();
+        Self::new(new.into_iter().chain(rest).collect(), self.damaged.clone())
+    }
+
     /// The index files that could not be read.
     pub fn damaged(&self) -> &[DamagedIndex] {
         &self.damaged
+    }
+
+    /// Fails if a table of the local cache could not be read: what was found or gone through is not all then. Who decides
+    /// about deleting or rewriting asks this afterwards.
+    ///
+    /// # Errors
+    /// `Corrupt`, naming the file.
+    pub(crate) fn intact(&self) -> Result<()> {
+        self.tables.iter().try_for_each(|t| t.intact())
     }
 
     /// The index files that those in this view stand in for.
@@ -65,7 +85,7 @@ impl Index {
     }
 
     /// Finds a blob for reading; a pack that is not marked is preferred.
-    pub fn find(&self, id: &BlobId) -> Option<Location<'_>> {
+    pub fn find(&self, id: &BlobId) -> Option<Location> {
         let mut last = None;
         for location in self.find_all(id) {
             if !location.marked {
@@ -77,19 +97,25 @@ impl Index {
     }
 
     /// Finds every place of a blob.
-    pub fn find_all<'a>(&'a self, id: &BlobId) -> impl Iterator<Item = Location<'a>> + use<'a> {
+    pub fn find_all(&self, id: &BlobId) -> impl Iterator<Item = Location> + use<'_> {
         let id = *id;
-        self.tables.iter().flat_map(move |table| {
-            table.find(&id).filter_map(|blob| {
-                let pack = table.meta.packs.get(blob.pack as usize)?;
-                Some(Location { pack, blob, marked: self.marks.contains_key(&pack.id) })
+        self.tables.iter().zip(&self.marked).flat_map(move |(table, marked)| {
+            table.find(&id).into_iter().filter_map(|blob| {
+                let pack = table.pack(blob.pack)?;
+                Some(Location { pack, marked: marked.contains(&blob.pack), blob })
             })
         })
     }
 
     /// Says whether a new snapshot may build upon a stored blob: it is in a pack that is not marked for deletion.
     pub fn has_live(&self, id: &BlobId) -> bool {
-        self.find_all(id).any(|l| !l.marked)
+        let mut tables = self.tables.iter().zip(&self.marked);
+        tables.any(|(table, marked)| table.find(id).iter().any(|blob| !marked.contains(&blob.pack)))
+    }
+
+    /// Says whether a pack is listed and not marked for deletion.
+    pub(crate) fn has_live_pack(&self, id: &PackId) -> bool {
+        !self.marks.contains_key(id) && self.tables.iter().any(|table| table.find_pack(id).is_some())
     }
 
     /// Finds contents that are stored already and may be built upon: a chunk in a segment of a pack that is not marked.
@@ -103,29 +129,44 @@ impl Index {
         self.tables.iter().flat_map(|t| t.chunks())
     }
 
-    /// All packs, each once.
-    pub fn packs(&self) -> impl Iterator<Item = &IndexedPack> {
-        let mut seen = HashSet::new();
-        self.tables.iter().flat_map(|t| &t.meta.packs).filter(move |p| seen.insert(p.id))
+    /// All packs, each once, in the order of their ids.
+    pub fn packs(&self) -> impl Iterator<Item = IndexedPack> + '_ {
+        let mut last = None;
+        Merge::new(self.tables.iter().map(|t| t.pack_records())).filter_map(move |pack| {
+            // What cannot be read is noted by the table: see `intact`.
+            let (table, record) = pack.ok()?;
+            let id: [u8; 32] = *record.first_chunk()?;
+            let is_new = last.replace(id) != Some(id);
+            is_new.then(|| self.tables.get(table)?.pack_of(&record)).flatten()
+        })
+    }
+
+    /// The ids of all packs, table by table; one that several tables list comes several times.
+    pub(crate) fn pack_ids(&self) -> impl Iterator<Item = PackId> + '_ {
+        self.tables.iter().flat_map(|t| t.pack_heads().map(|pack| pack.id))
     }
 
     /// All blobs with their packs, table by table; a blob in several packs comes several times.
-    pub fn blobs(&self) -> impl Iterator<Item = (&IndexedPack, IndexedBlob)> {
-        self.tables.iter().flat_map(|t| t.iter().filter_map(move |b| Some((t.meta.packs.get(b.pack as usize)?, b))))
+    pub fn blobs(&self) -> impl Iterator<Item = (PackHead, IndexedBlob)> + '_ {
+        self.tables.iter().flat_map(|table| {
+            let packs: Vec<PackHead> = table.pack_heads().collect();
+            table.iter().filter_map(move |blob| Some((*packs.get(blob.pack as usize)?, blob)))
+        })
     }
 
     /// How many bytes of ciphertext each pack lists.
     pub(crate) fn blob_bytes(&self) -> HashMap<PackId, u64> {
         let mut all = HashMap::new();
         for table in &self.tables {
-            let mut sums = vec![0u64; table.meta.packs.len()];
+            let packs: Vec<PackHead> = table.pack_heads().collect();
+            let mut sums = vec![0u64; packs.len()];
             for blob in table.iter() {
                 if let Some(sum) = sums.get_mut(blob.pack as usize) {
                     *sum += u64::from(blob.stored_bytes);
                 }
             }
             // A pack may be listed twice, after a prune that was cut off: once counts.
-            for (pack, sum) in table.meta.packs.iter().zip(sums) {
+            for (pack, sum) in packs.iter().zip(sums) {
                 all.entry(pack.id).or_insert(sum);
             }
         }

@@ -134,7 +134,7 @@ impl Repository {
                 Error::not_found(format!("Blob {id} was deleted while this run was building upon it"))
                     .with_hint("run the backup again; give prune a longer --grace than backups take")
             })?;
-            by_pack.entry(found.pack.id).or_insert_with(|| (found.pack.clone(), Vec::new())).1.push(found.blob);
+            by_pack.entry(found.pack.id).or_insert_with(|| (found.pack, Vec::new())).1.push(found.blob);
         }
         if by_pack.is_empty() {
             return Ok(0);

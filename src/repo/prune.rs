@@ -150,6 +150,7 @@ impl PrunePlan {
         plan.index_files = index.files().count();
         plan.leftover = index.replaced().filter(|id| present.contains(id)).collect();
         let (usages, claimed) = usage(&index, &stored, used);
+        index.intact()?;
         plan.missing = used.iter().filter(|id| !claimed.contains(*id)).copied().collect();
         let marks: HashMap<PackId, i64> = index.marks().map(|m| (m.pack, m.marked_us)).collect();
         let is_fresh = |id: &PackId| stored.contains(id) && !before.contains(id);
@@ -351,6 +352,7 @@ impl PrunePlan {
         marks.sort_by_key(|m| (m.pack, m.marked_us));
         marks.dedup_by_key(|m| m.pack);
         let mut parts = rewritten(&index, &gone, new_packs);
+        index.intact()?;
         // Only the last file says what it stands in for: till it is durable, the old ones count.
         let mut last = parts.pop().unwrap_or_default();
         for part in &parts {
@@ -376,7 +378,7 @@ fn usage(
         .map(|p| {
             let marked_us = marks.get(&p.id).copied();
             let blob_bytes = blob_bytes.get(&p.id).copied().unwrap_or_default();
-            (p.id, Usage { pack: p.clone(), used: Vec::new(), used_bytes: 0, blob_bytes, marked_us })
+            (p.id, Usage { pack: p, used: Vec::new(), used_bytes: 0, blob_bytes, marked_us })
         })
         .collect();
     let mut claimed = HashSet::with_capacity(used.len());
@@ -402,7 +404,7 @@ fn usage(
 /// The whole index in new files, without the packs that go.
 fn rewritten(index: &crate::repo::Index, gone: &HashSet<PackId>, new_packs: &[FinishedPack]) -> Vec<IndexFile> {
     let mut by_pack: HashMap<PackId, (IndexedPack, Vec<IndexedBlob>)> =
-        index.packs().filter(|p| !gone.contains(&p.id)).map(|p| (p.id, (p.clone(), Vec::new()))).collect();
+        index.packs().filter(|p| !gone.contains(&p.id)).map(|p| (p.id, (p, Vec::new()))).collect();
     let mut seen = HashSet::new();
     for (pack, blob) in index.blobs() {
         if let Some((_, blobs)) = by_pack.get_mut(&pack.id)

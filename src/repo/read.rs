@@ -83,8 +83,8 @@ impl Repository {
         let index = self.index();
         let found = index.find_all(id).find(|l| l.pack.kind == BlobKind::Tree)?;
         self.cache.as_ref().filter(|cache| cache.has_pack(&found.pack.id))?;
-        let key = self.blob_key(found.pack, &found.blob).ok()?;
-        let plain = self.open_kept("A cached tree node", found.pack, &found.blob, &key)?;
+        let key = self.blob_key(&found.pack, &found.blob).ok()?;
+        let plain = self.open_kept("A cached tree node", &found.pack, &found.blob, &key)?;
         Some(self.keep_in_memory(BlobKind::Tree, id, plain))
     }
 
@@ -115,7 +115,7 @@ impl Repository {
     }
 
     async fn read_anywhere(&self, kind: BlobKind, id: &BlobId) -> Result<Bytes> {
-        let mut places: Vec<_> = self.index().find_all(id).map(|l| (l.marked, l.pack.clone(), l.blob)).collect();
+        let mut places: Vec<_> = self.index().find_all(id).map(|l| (l.marked, l.pack, l.blob)).collect();
         places.retain(|(_, pack, _)| pack.kind == kind);
         places.sort_by_key(|(marked, ..)| *marked);
         let mut first = None;

@@ -9,12 +9,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::header::{FileKind, open_document, seal_document};
 use crate::format::id::IndexId;
 use crate::format::index::IndexFile;
+use crate::repo::cache;
 use crate::repo::index::{DamagedIndex, Index};
-use crate::repo::repository::{DOCUMENT_FILE_LIMIT, Repository, index_path};
+use crate::repo::repository::{DOCUMENT_FILE_LIMIT, Repository, index_path, run_blocking};
 use crate::repo::table::Table;
 
-/// Index files read at once.
-const READS_AT_ONCE: usize = 8;
+/// Index files read at once. One that prune wrote takes some 100 MiB while it is decoded.
+const READS_AT_ONCE: usize = 4;
 /// How often a listing is made anew when files of it are gone before they are read.
 const LISTINGS: usize = 5;
 
@@ -80,8 +81,8 @@ impl Repository {
         tables.retain(|t| !stale(t));
         self.read_tables(parts, &mut tables, &mut damaged).await?;
         damaged.retain(|d| !replaced.contains(&d.id));
-        if let Some(cache) = &self.cache {
-            tables = cache.keep(tables);
+        if let Some(cache) = self.cache.clone() {
+            tables = run_blocking(move || cache.keep(tables)).await?;
         }
         if let Ok(mut slot) = self.index.write() {
             // What this process wrote since the listing stays.
@@ -101,28 +102,51 @@ impl Repository {
     ) -> Result<()> {
         let mut reads = futures::stream::iter(wanted)
             .map(|id| async move {
-                match self.read_index_file(&id).await {
-                    Ok(file) => Ok((id, Ok(file))),
+                match self.read_table(id).await {
+                    Ok(table) => Ok((id, Ok(table))),
                     Err(e) if e.kind() == ErrorKind::Corrupt => Ok((id, Err(e))),
                     Err(e) => Err(e),
                 }
             })
             .buffer_unordered(READS_AT_ONCE);
-        while let Some((id, file)) = reads.try_next().await? {
-            match file {
-                Ok(file) => tables.push(Arc::new(Table::from_index(id, file))),
+        while let Some((id, table)) = reads.try_next().await? {
+            match table {
+                Ok(table) => tables.push(Arc::new(table)),
                 Err(e) => damaged.push(DamagedIndex { id, text: e.to_string() }),
+            }
+            if let (true, Some(cache)) = (cache::is_much(tables), self.cache.clone()) {
+                let much = std::mem::take(tables);
+                *tables = run_blocking(move || cache.spill(much)).await?;
             }
         }
         Ok(())
     }
 
-    /// Adds an index file that this process has just written to the index in memory.
-    pub(crate) fn add_index_file(&self, id: IndexId, file: IndexFile) {
-        let table = Table::from_index(id, file);
+    async fn read_table(&self, id: IndexId) -> Result<Table> {
+        let bytes = self.storage.get(&index_path(&id), DOCUMENT_FILE_LIMIT).await?;
+        let repo = self.me.upgrade().ok_or_else(|| Error::internal("The repository is closed"))?;
+        run_blocking(move || Ok(Table::from_index(id, repo.decode_index_file(&id, &bytes)?))).await?
+    }
+
+    /// Adds an index file that this process has just written to the index in memory; what of it has become much goes to
+    /// the local cache.
+    pub(crate) async fn add_index_file(&self, id: IndexId, file: IndexFile) -> Result<()> {
+        let table = run_blocking(move || Table::from_index(id, file)).await?;
         if let Ok(mut slot) = self.index.write() {
             *slot = Arc::new(slot.with(table));
         }
+        // While the index is being loaded anew, that sees to it.
+        let (Some(cache), Ok(_alone)) = (self.cache.clone(), self.reloading.try_lock()) else { return Ok(()) };
+        let held = self.index().tables.clone();
+        if !cache::is_much(&held) {
+            return Ok(());
+        }
+        let much = held.clone();
+        let kept = run_blocking(move || cache.spill(much)).await?;
+        if let Ok(mut slot) = self.index.write() {
+            *slot = Arc::new(slot.with_instead(&held, kept));
+        }
+        Ok(())
     }
 
     /// Refuses to go on where an index file cannot be read: what must know every blob and every mark asks first.
@@ -142,15 +166,18 @@ impl Repository {
     /// # Errors
     /// `Corrupt`, naming it; the storage's.
     pub async fn read_index_file(&self, id: &IndexId) -> Result<IndexFile> {
-        let path = index_path(id);
-        let bytes = self.storage.get(&path, DOCUMENT_FILE_LIMIT).await?;
+        let bytes = self.storage.get(&index_path(id), DOCUMENT_FILE_LIMIT).await?;
+        self.decode_index_file(id, &bytes)
+    }
+
+    fn decode_index_file(&self, id: &IndexId, bytes: &[u8]) -> Result<IndexFile> {
         let what = format!("Index file {id}");
-        if crate::crypto::hash_buffers([&bytes[..]]) != id.0 {
+        if crate::crypto::hash_buffers([bytes]) != id.0 {
             return Err(
                 Error::corrupt(format!("{what} is damaged: its contents do not match its name")).with_hint(REPAIR_HINT)
             );
         }
-        open_document::<IndexFile>(&what, &self.keys, FileKind::Index, &bytes)?
+        open_document::<IndexFile>(&what, &self.keys, FileKind::Index, bytes)?
             .check(&what)
             .map_err(|e| e.with_hint(REPAIR_HINT))
     }

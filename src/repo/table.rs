@@ -1,215 +1,382 @@
-//! Index tables: blobs and chunks, each sorted by id behind a fan-out, memory-mapped from the local cache or held in
-//! memory. A look-up touches one fan-out entry and some sixteen records, however large the table.
+//! Index tables: packs, blobs and chunks, each sorted by id behind a fan-out ([`crate::repo::section`]); files of the local
+//! cache, or held in memory.
 //!
-//! A table is made from index files and can be made again from them: nothing here is the only copy of anything.
+//! A table is made from index files and can be made again from them: nothing here is the only copy of anything. A table
+//! of the cache that cannot be read says so once it is asked ([`Table::intact`]); look-ups find nothing in it then.
 
+use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::io::{self, Cursor, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use bincode::{Decode, Encode};
 
+use crate::crypto::{BlobKind, SealedKey};
 use crate::error::{Error, Result};
 use crate::format::codec;
-use crate::format::id::{BlobId, ChunkId, IndexId};
+use crate::format::id::{BlobId, ChunkId, IndexId, PackId};
 use crate::format::index::{ChunkPlace, IndexFile, IndexedBlob, IndexedPack, Mark};
+use crate::repo::section::{Backing, Records, SECTION_HEAD_BYTES, Section, cut_short};
 
-const MAGIC: &[u8; 8] = b"TVTABLE3";
-const HEAD_BYTES: usize = 48;
+const MAGIC: &[u8; 8] = b"TVTABLE4";
+/// Magic; packs, blobs, chunks; places of the keys and of the rest, and its length; the length of all.
+const HEAD_BYTES: usize = 8 + 3 * SECTION_HEAD_BYTES + 4 * 8;
+/// A pack: id, salt, size, number of its first key, how many keys, kind, 3 bytes unused.
+const PACK_BYTES: usize = 88;
 /// A blob: id, pack, offset, stored, plain, key, 4 bytes unused, nonce.
 const BLOB_BYTES: usize = 64;
 /// A chunk: id, segment, offset, length.
 const CHUNK_BYTES: usize = 56;
-/// Records a fan-out entry should stand for.
-const BUCKET: u64 = 16;
+const KEY_BYTES: usize = 80;
+/// Smaller tables of the cache are held in memory, in bytes: there a look-up costs a tenth.
+const HELD_BYTES: u64 = 4 << 20;
 
-/// What a table knows beside its blobs and chunks.
+/// What a table knows beside its packs, blobs and chunks.
 #[derive(Debug, Clone, Default, Encode, Decode)]
 pub(crate) struct TableMeta {
     /// The index files that the table was made from.
     pub(crate) covers: Vec<IndexId>,
-    /// The packs; blobs refer to them by number.
-    pub(crate) packs: Vec<IndexedPack>,
     /// Packs marked for deletion.
     pub(crate) marks: Vec<Mark>,
     /// Index files that those covered stand in for.
     pub(crate) replaces: Vec<IndexId>,
 }
 
-enum Backing {
-    Memory(Vec<u8>),
-    Mapped(memmap2::Mmap),
+/// What one needs to know of a pack for most ends.
+#[derive(Debug, Clone, Copy)]
+pub struct PackHead {
+    /// The pack.
+    pub id: PackId,
+    /// What it holds.
+    pub kind: BlobKind,
 }
 
-impl Backing {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Memory(bytes) => bytes,
-            Self::Mapped(map) => map,
-        }
-    }
-}
-
-/// Records of `N` bytes, sorted by the id that each begins with, behind a fan-out of ids' first bits.
-#[derive(Debug, Clone, Copy, Default)]
-struct Section<const N: usize> {
-    bits: u32,
-    count: u64,
-    fan_at: usize,
-    records_at: usize,
-}
-
-impl<const N: usize> Section<N> {
-    /// Finds a section that begins at `at`, and where it ends.
-    fn parse(at: u64, count: u64, bits: u64) -> Option<(Self, u64)> {
-        let bits = u32::try_from(bits).ok().filter(|bits| *bits <= 28)?;
-        let records_at = at.checked_add(((1u64 << bits) + 1) * 4)?;
-        let end = count.checked_mul(N as u64)?.checked_add(records_at)?;
-        let (fan_at, records_at) = (usize::try_from(at).ok()?, usize::try_from(records_at).ok()?);
-        Some((Self { bits, count, fan_at, records_at }, end))
-    }
-
-    fn record<'a>(&self, bytes: &'a [u8], n: u64) -> Option<&'a [u8; N]> {
-        if n >= self.count {
-            return None;
-        }
-        let at = self.records_at.checked_add(usize::try_from(n).ok()?.checked_mul(N)?)?;
-        bytes.get(at..)?.first_chunk()
-    }
-
-    /// The records that begin with an id.
-    fn find<const K: usize>(self, bytes: &[u8], id: [u8; K]) -> impl Iterator<Item = &[u8; N]> + use<'_, N, K> {
-        let section = self;
-        let (mut low, to) = section.bucket(bytes, &id);
-        let mut high = to;
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if section.record(bytes, middle).is_some_and(|r| r.get(..K).is_some_and(|found| found < &id[..])) {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        (low..to).map_while(move |n| section.record(bytes, n).filter(|r| r.starts_with(&id)))
-    }
-
-    fn bucket(&self, bytes: &[u8], id: &[u8]) -> (u64, u64) {
-        if self.count == 0 {
-            return (0, 0);
-        }
-        let slot = fan_slot(id, self.bits);
-        let read = |n: usize| read_u32(bytes, self.fan_at + n * 4).map_or(self.count, u64::from);
-        (read(slot).min(self.count), read(slot + 1).min(self.count))
-    }
-}
-
-/// A sorted table of blobs, and one of chunks.
+/// A sorted table of packs, one of blobs, and one of chunks.
 pub(crate) struct Table {
     backing: Backing,
+    /// The file of the cache that holds it.
+    kept: Option<PathBuf>,
+    packs: Section<PACK_BYTES>,
     blobs: Section<BLOB_BYTES>,
     chunks: Section<CHUNK_BYTES>,
+    keys_at: u64,
     pub(crate) meta: TableMeta,
+    /// The first failure to read it.
+    failure: OnceLock<String>,
 }
 
 impl std::fmt::Debug for Table {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (blobs, chunks) = (self.blobs.count, self.chunks.count);
-        write!(f, "Table({blobs} blobs, {chunks} chunks, {} packs)", self.meta.packs.len())
+        let (packs, blobs, chunks) = (self.packs.count, self.blobs.count, self.chunks.count);
+        write!(f, "Table({packs} packs, {blobs} blobs, {chunks} chunks)")
     }
 }
 
 impl Table {
     /// Makes a table of one index file.
-    pub(crate) fn from_index(id: IndexId, mut file: IndexFile) -> Self {
-        let meta = TableMeta {
-            covers: vec![id],
-            packs: std::mem::take(&mut file.packs),
-            marks: std::mem::take(&mut file.marks),
-            replaces: std::mem::take(&mut file.replaces),
-        };
-        let mut bytes = Vec::new();
-        let counts = (file.blobs.len() as u64, file.chunks.len() as u64);
+    pub(crate) fn from_index(id: IndexId, file: IndexFile) -> Self {
+        let meta = TableMeta { covers: vec![id], marks: file.marks, replaces: file.replaces };
+        let rest = IndexFile { packs: file.packs, blobs: file.blobs, chunks: file.chunks, ..IndexFile::default() };
         // Writing into memory does not fail.
-        let blobs = file.blobs.iter().map(blob_record);
-        let _ = write_table(&mut bytes, &meta, counts, blobs, file.chunk_places().map(|c| chunk_record(&c)));
-        Self::parse(Backing::Memory(bytes), meta).unwrap_or_else(|_| Self::empty())
+        let bytes = bytes_of(&meta, &rest).unwrap_or_default();
+        Self::parse(Backing::Memory(bytes), None).unwrap_or_else(|_| Self::empty(meta))
     }
 
-    fn empty() -> Self {
-        let (blobs, chunks) = (Section::default(), Section::default());
-        Self { backing: Backing::Memory(Vec::new()), blobs, chunks, meta: TableMeta::default() }
+    fn empty(meta: TableMeta) -> Self {
+        let (packs, blobs, chunks) = (Section::default(), Section::default(), Section::default());
+        let (backing, failure) = (Backing::Memory(Vec::new()), OnceLock::new());
+        Self { backing, kept: None, packs, blobs, chunks, keys_at: 0, meta, failure }
     }
 
-    /// Maps a table of the local cache.
+    /// Opens a table of the local cache.
     ///
     /// # Errors
     /// `Corrupt` when the file is no whole table; an I/O kind when it cannot be read.
-    #[allow(unsafe_code)]
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|e| Error::io(path.display(), e))?;
-        // SAFETY: tables are written under a temporary name, renamed into place and never changed; the cache folder is
-        // this user's own. A file cut short by somebody else would end the process, not corrupt it.
-        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(|e| Error::io(path.display(), e))?;
-        let broken = || Error::corrupt(format!("Cache file {} is damaged", path.display()));
-        let meta_bytes = usize::try_from(read_u64(&map, 40).ok_or_else(broken)?).map_err(|_| broken())?;
-        let meta = map.get(HEAD_BYTES..).and_then(|rest| rest.get(..meta_bytes)).ok_or_else(broken)?;
-        let meta: TableMeta = codec::decode("Cache file", meta)?;
-        Self::parse(Backing::Mapped(map), meta)
+        let opened = File::open(path).and_then(|file| {
+            let backing = Backing::File { bytes: file.metadata()?.len(), file };
+            let is_small = backing.len() <= HELD_BYTES;
+            let bytes = is_small.then(|| backing.read_vec(0, backing.len())).transpose()?;
+            Self::parse(bytes.map_or(backing, Backing::Memory), Some(path))
+        });
+        opened.map_err(|e| match e.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => {
+                Error::corrupt(format!("Cache file {} is damaged", path.display())).with_source(e)
+            }
+            _ => Error::io(path.display(), e),
+        })
+    }
+
+    fn parse(backing: Backing, path: Option<&Path>) -> io::Result<Self> {
+        let wrong = |text: &'static str| io::Error::new(io::ErrorKind::InvalidData, text);
+        let mut head = [0; HEAD_BYTES];
+        backing.read(0, &mut head)?;
+        let rest = head.strip_prefix(MAGIC).ok_or_else(|| wrong("it is no table"))?;
+        let (sections, numbers) = rest.split_at_checked(3 * SECTION_HEAD_BYTES).ok_or_else(cut_short)?;
+        let ([packs, blobs, chunks], []) = sections.as_chunks() else { return Err(cut_short()) };
+        let number = |n: usize| u64::from_le_bytes(std::array::from_fn(|i| numbers[n * 8 + i]));
+        let (keys_at, meta_at, meta_bytes, length) = (number(0), number(1), number(2), number(3));
+        if length != backing.len() {
+            return Err(cut_short());
+        }
+        let meta = codec::decode("Cache file", &backing.read_vec(meta_at, meta_bytes)?);
+        Ok(Self {
+            packs: Section::open(&backing, packs)?,
+            blobs: Section::open(&backing, blobs)?,
+            chunks: Section::open(&backing, chunks)?,
+            keys_at,
+            meta: meta.map_err(|_| wrong("it does not decode"))?,
+            kept: path.map(Path::to_owned),
+            backing,
+            failure: OnceLock::new(),
+        })
     }
 
     /// Says whether the table lies in the local cache.
-    pub(crate) fn is_mapped(&self) -> bool {
-        matches!(self.backing, Backing::Mapped(_))
+    pub(crate) fn is_kept(&self) -> bool {
+        self.kept.is_some()
     }
 
-    fn parse(backing: Backing, meta: TableMeta) -> Result<Self> {
-        let parsed = parse_sections(backing.bytes());
-        let (blobs, chunks) = parsed.ok_or_else(|| Error::corrupt("An index table of the cache is damaged"))?;
-        Ok(Self { blobs, chunks, meta, backing })
+    /// Removes its file from the cache; it can still be read.
+    pub(crate) fn remove(&self) {
+        if let Some(path) = &self.kept {
+            drop(std::fs::remove_file(path));
+        }
+    }
+
+    /// How many bytes it has, in memory or in the cache.
+    pub(crate) fn len(&self) -> u64 {
+        self.backing.len()
+    }
+
+    /// Fails if anything of the table could not be read so far: what was found is not all then.
+    ///
+    /// # Errors
+    /// `Corrupt`, naming the file.
+    pub(crate) fn intact(&self) -> Result<()> {
+        let Some(text) = self.failure.get() else { return Ok(()) };
+        let file = self.kept.as_deref().unwrap_or(Path::new("(in memory)"));
+        Err(Error::corrupt(format!("Cache file {} cannot be read: {text}", file.display()))
+            .with_hint("delete the cache folder: it is made anew"))
+    }
+
+    fn noted<T>(&self, result: io::Result<T>) -> Option<T> {
+        result.inspect_err(|e| drop(self.failure.set(e.to_string()))).ok()
     }
 
     /// Finds the entries of a blob: more than one where it is in several packs.
-    pub(crate) fn find<'a>(&'a self, id: &BlobId) -> impl Iterator<Item = IndexedBlob> + use<'a> {
-        self.blobs.find(self.backing.bytes(), id.0).filter_map(read_blob)
+    pub(crate) fn find(&self, id: &BlobId) -> Vec<IndexedBlob> {
+        self.found(|found| self.blobs.find(&self.backing, &id.0, |_, record| found.push(read_blob(record))))
     }
 
     /// Finds the places of a chunk.
-    pub(crate) fn find_chunk<'a>(&'a self, id: &ChunkId) -> impl Iterator<Item = ChunkPlace> + use<'a> {
-        self.chunks.find(self.backing.bytes(), id.0).filter_map(read_chunk)
+    pub(crate) fn find_chunk(&self, id: &ChunkId) -> Vec<ChunkPlace> {
+        self.found(|found| self.chunks.find(&self.backing, &id.0, |_, record| found.push(read_chunk(record))))
+    }
+
+    /// Finds the number of a pack in this table.
+    pub(crate) fn find_pack(&self, id: &PackId) -> Option<u32> {
+        let found = self.found(|found| self.packs.find(&self.backing, &id.0, |n, _| found.push(n)));
+        found.first().copied()
+    }
+
+    /// Nothing once the table has failed: what it says of marks, too, may not be all then.
+    fn found<T>(&self, find: impl FnOnce(&mut Vec<T>) -> io::Result<()>) -> Vec<T> {
+        let mut found = Vec::new();
+        let is_whole = self.failure.get().is_none() && self.noted(find(&mut found)).is_some();
+        if is_whole { found } else { Vec::new() }
+    }
+
+    /// Reads the pack of a number.
+    pub(crate) fn pack(&self, n: u32) -> Option<IndexedPack> {
+        self.pack_of(&self.noted(self.packs.record(&self.backing, n.into()))?)
+    }
+
+    /// Reads what a record of a pack stands for.
+    pub(super) fn pack_of(&self, record: &[u8; PACK_BYTES]) -> Option<IndexedPack> {
+        let PackHead { id, kind } = head_of(record);
+        let keys = self.noted(self.key_bytes(record))?;
+        let keys = keys.as_chunks().0.iter().map(|key| SealedKey(*key)).collect();
+        Some(IndexedPack { id, kind, size_bytes: read_u64(record, 64), salt: array(record, 32), keys })
+    }
+
+    /// All packs' ids and kinds in the order of ids, which is that of their numbers.
+    pub(crate) fn pack_heads(&self) -> impl Iterator<Item = PackHead> + '_ {
+        self.pack_records().map_while(|r| self.noted(r)).map(|r| head_of(&r))
     }
 
     /// All blobs in the order of ids.
     pub(crate) fn iter(&self) -> impl Iterator<Item = IndexedBlob> + '_ {
-        (0..self.blobs.count).map_while(|n| read_blob(self.blobs.record(self.backing.bytes(), n)?))
+        self.blob_records().map_while(|r| self.noted(r)).map(|r| read_blob(&r))
     }
 
     /// Gives the n-th chunk in the order of ids.
     pub(crate) fn chunk(&self, n: u64) -> Option<ChunkPlace> {
-        read_chunk(self.chunks.record(self.backing.bytes(), n)?)
+        self.noted(self.chunks.record(&self.backing, n)).map(|r| read_chunk(&r))
     }
 
     /// All chunks in the order of ids.
     pub(crate) fn chunks(&self) -> impl Iterator<Item = ChunkPlace> + '_ {
-        (0..self.chunks.count).map_while(|n| self.chunk(n))
+        self.chunk_records().map_while(|r| self.noted(r)).map(|r| read_chunk(&r))
+    }
+
+    pub(super) fn pack_count(&self) -> u64 {
+        self.packs.count
+    }
+
+    pub(super) fn blob_count(&self) -> u64 {
+        self.blobs.count
+    }
+
+    pub(super) fn chunk_count(&self) -> u64 {
+        self.chunks.count
+    }
+
+    pub(super) fn pack_records(&self) -> Records<'_, PACK_BYTES> {
+        self.packs.records(&self.backing)
+    }
+
+    pub(super) fn blob_records(&self) -> Records<'_, BLOB_BYTES> {
+        self.blobs.records(&self.backing)
+    }
+
+    pub(super) fn chunk_records(&self) -> Records<'_, CHUNK_BYTES> {
+        self.chunks.records(&self.backing)
+    }
+
+    /// The sealed keys of a pack, laid end to end.
+    pub(super) fn key_bytes(&self, pack: &[u8; PACK_BYTES]) -> io::Result<Vec<u8>> {
+        let (first, count) = (read_u64(pack, 72), u64::from(read_u32(pack, 80)));
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let at = first.checked_mul(KEY_BYTES as u64).and_then(|at| at.checked_add(self.keys_at));
+        self.backing.read_vec(at.ok_or_else(cut_short)?, count * KEY_BYTES as u64)
     }
 }
 
-fn parse_sections(bytes: &[u8]) -> Option<(Section<BLOB_BYTES>, Section<CHUNK_BYTES>)> {
-    if bytes.get(..8)? != MAGIC {
-        return None;
+/// Writes a table: keys, packs, blobs, chunks, in this order; then the rest.
+pub(super) struct TableWriter<W> {
+    out: W,
+    at: u64,
+    packs: Section<PACK_BYTES>,
+    blobs: Section<BLOB_BYTES>,
+    chunks: Section<CHUNK_BYTES>,
+}
+
+impl<W: Write + Seek> TableWriter<W> {
+    pub(super) fn begin(mut out: W) -> io::Result<Self> {
+        // The head comes last, so that a file cut short is seen to be one.
+        out.write_all(&[0; HEAD_BYTES])?;
+        let (packs, blobs, chunks) = (Section::default(), Section::default(), Section::default());
+        Ok(Self { out, at: HEAD_BYTES as u64, packs, blobs, chunks })
     }
-    let at = read_u64(bytes, 40)?.checked_add(HEAD_BYTES as u64)?;
-    let (blobs, at) = Section::parse(at, read_u64(bytes, 8)?, read_u64(bytes, 16)?)?;
-    let (chunks, end) = Section::parse(at, read_u64(bytes, 24)?, read_u64(bytes, 32)?)?;
-    (end == bytes.len() as u64).then_some((blobs, chunks))
+
+    /// Adds the keys of a pack. They come in the order of the packs.
+    pub(super) fn keys(&mut self, keys: &[u8]) -> io::Result<()> {
+        self.at += keys.len() as u64;
+        self.out.write_all(keys)
+    }
+
+    /// Writes the packs, sorted by id. Their records say how many keys each has; where these are is put in here.
+    pub(super) fn packs(
+        &mut self,
+        most: u64,
+        packs: impl Iterator<Item = io::Result<[u8; PACK_BYTES]>>,
+    ) -> io::Result<()> {
+        let mut first_key = 0u64;
+        let packs = packs.map(|pack| {
+            let mut pack = pack?;
+            pack[72..80].copy_from_slice(&first_key.to_le_bytes());
+            first_key += u64::from(read_u32(&pack, 80));
+            Ok(pack)
+        });
+        self.packs = Section::write(&mut self.out, &mut self.at, most, packs)?;
+        Ok(())
+    }
+
+    pub(super) fn blobs(
+        &mut self,
+        most: u64,
+        blobs: impl Iterator<Item = io::Result<[u8; BLOB_BYTES]>>,
+    ) -> io::Result<()> {
+        self.blobs = Section::write(&mut self.out, &mut self.at, most, blobs)?;
+        Ok(())
+    }
+
+    pub(super) fn chunks(
+        &mut self,
+        most: u64,
+        chunks: impl Iterator<Item = io::Result<[u8; CHUNK_BYTES]>>,
+    ) -> io::Result<()> {
+        self.chunks = Section::write(&mut self.out, &mut self.at, most, chunks)?;
+        Ok(())
+    }
+
+    /// Writes the fan-outs, the rest, and the head.
+    pub(super) fn finish(mut self, meta: &TableMeta) -> io::Result<()> {
+        let mut head = MAGIC.to_vec();
+        head.extend(self.packs.write_fan(&mut self.out, &mut self.at)?);
+        head.extend(self.blobs.write_fan(&mut self.out, &mut self.at)?);
+        head.extend(self.chunks.write_fan(&mut self.out, &mut self.at)?);
+        let meta = codec::encode(meta);
+        self.out.write_all(&meta)?;
+        let end = self.at + meta.len() as u64;
+        for number in [HEAD_BYTES as u64, self.at, meta.len() as u64, end] {
+            head.extend(number.to_le_bytes());
+        }
+        self.out.seek(SeekFrom::Start(0))?;
+        self.out.write_all(&head)?;
+        self.out.flush()
+    }
 }
 
-fn read_u32(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+/// The table of one index file.
+fn bytes_of(meta: &TableMeta, file: &IndexFile) -> io::Result<Vec<u8>> {
+    let mut packs: Vec<&IndexedPack> = file.packs.iter().collect();
+    packs.sort_by_key(|p| p.id);
+    packs.dedup_by_key(|p| p.id);
+    let number: HashMap<PackId, u32> = packs.iter().map(|p| p.id).zip(0..).collect();
+    let numbers: Vec<u32> = file.packs.iter().filter_map(|p| number.get(&p.id).copied()).collect();
+    let mut bytes = Vec::new();
+    let mut writer = TableWriter::begin(Cursor::new(&mut bytes))?;
+    for key in packs.iter().flat_map(|p| &p.keys) {
+        writer.keys(&key.0)?;
+    }
+    writer.packs(packs.len() as u64, packs.iter().map(|p| Ok(pack_record(p))))?;
+    let blobs = file.blobs.iter().map(|b| moved(blob_record(b), &numbers));
+    writer.blobs(file.blobs.len() as u64, blobs)?;
+    writer.chunks(file.chunks.len() as u64, file.chunk_places().map(|c| Ok(chunk_record(&c))))?;
+    writer.finish(meta)?;
+    Ok(bytes)
 }
 
-fn read_u64(bytes: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+fn array<const N: usize>(r: &[u8], at: usize) -> [u8; N] {
+    r.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; N])
+}
+
+fn read_u32(r: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(array(r, at))
+}
+
+fn read_u64(r: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(array(r, at))
+}
+
+fn pack_record(p: &IndexedPack) -> [u8; PACK_BYTES] {
+    let mut out = [0; PACK_BYTES];
+    out[..32].copy_from_slice(&p.id.0);
+    out[32..64].copy_from_slice(&p.salt);
+    out[64..72].copy_from_slice(&p.size_bytes.to_le_bytes());
+    out[80..84].copy_from_slice(&(p.keys.len() as u32).to_le_bytes());
+    out[84] = u8::from(p.kind == BlobKind::Tree);
+    out
+}
+
+fn head_of(r: &[u8; PACK_BYTES]) -> PackHead {
+    let kind = if r[84] == 0 { BlobKind::Content } else { BlobKind::Tree };
+    PackHead { id: PackId(array(r, 0)), kind }
 }
 
 fn blob_record(b: &IndexedBlob) -> [u8; BLOB_BYTES] {
@@ -222,16 +389,24 @@ fn blob_record(b: &IndexedBlob) -> [u8; BLOB_BYTES] {
     out
 }
 
-fn read_blob(r: &[u8; BLOB_BYTES]) -> Option<IndexedBlob> {
-    Some(IndexedBlob {
-        id: BlobId(*r.first_chunk()?),
-        pack: read_u32(r, 32)?,
-        offset: read_u32(r, 36)?,
-        stored_bytes: read_u32(r, 40)?,
-        plain_bytes: read_u32(r, 44)?,
-        key: read_u32(r, 48)?,
-        nonce: read_u64(r, 56)?,
-    })
+/// A blob's record under its pack's new number.
+pub(super) fn moved(mut record: [u8; BLOB_BYTES], numbers: &[u32]) -> io::Result<[u8; BLOB_BYTES]> {
+    let number = numbers.get(read_u32(&record, 32) as usize);
+    let number = number.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a blob is in no pack"))?;
+    record[32..36].copy_from_slice(&number.to_le_bytes());
+    Ok(record)
+}
+
+fn read_blob(r: &[u8; BLOB_BYTES]) -> IndexedBlob {
+    IndexedBlob {
+        id: BlobId(array(r, 0)),
+        pack: read_u32(r, 32),
+        offset: read_u32(r, 36),
+        stored_bytes: read_u32(r, 40),
+        plain_bytes: read_u32(r, 44),
+        key: read_u32(r, 48),
+        nonce: read_u64(r, 56),
+    }
 }
 
 fn chunk_record(c: &ChunkPlace) -> [u8; CHUNK_BYTES] {
@@ -243,198 +418,10 @@ fn chunk_record(c: &ChunkPlace) -> [u8; CHUNK_BYTES] {
     out
 }
 
-fn read_chunk(r: &[u8; CHUNK_BYTES]) -> Option<ChunkPlace> {
-    let segment = BlobId(r.get(16..48)?.try_into().ok()?);
-    Some(ChunkPlace { id: ChunkId(*r.first_chunk()?), segment, offset: read_u32(r, 48)?, length: read_u32(r, 52)? })
-}
-
-/// The fan-out slot of an id: its first `bits` bits.
-fn fan_slot(id: &[u8], bits: u32) -> usize {
-    let top = id.first_chunk().map_or(0, |first| u64::from(u32::from_be_bytes(*first)));
-    ((top << bits) >> 32) as usize
-}
-
-fn fan_bits(count: u64) -> u32 {
-    (count / BUCKET).checked_ilog2().map_or(0, |b| b + 1).min(28)
-}
-
-/// Writes a table. Records must be sorted by id, and be as many as `counts` says.
-fn write_table(
-    out: &mut impl Write,
-    meta: &TableMeta,
-    counts: (u64, u64),
-    blobs: impl Iterator<Item = [u8; BLOB_BYTES]> + Clone,
-    chunks: impl Iterator<Item = [u8; CHUNK_BYTES]> + Clone,
-) -> std::io::Result<()> {
-    let meta = codec::encode(meta);
-    out.write_all(MAGIC)?;
-    for (count, bits) in [(counts.0, fan_bits(counts.0)), (counts.1, fan_bits(counts.1))] {
-        out.write_all(&count.to_le_bytes())?;
-        out.write_all(&u64::from(bits).to_le_bytes())?;
-    }
-    out.write_all(&(meta.len() as u64).to_le_bytes())?;
-    out.write_all(&meta)?;
-    write_section(out, fan_bits(counts.0), blobs)?;
-    write_section(out, fan_bits(counts.1), chunks)
-}
-
-fn write_section<const N: usize>(
-    out: &mut impl Write,
-    bits: u32,
-    records: impl Iterator<Item = [u8; N]> + Clone,
-) -> std::io::Result<()> {
-    let mut slot = 0usize;
-    let mut n = 0u32;
-    for record in records.clone() {
-        let own = fan_slot(&record, bits);
-        while slot <= own {
-            out.write_all(&n.to_le_bytes())?;
-            slot += 1;
-        }
-        n += 1;
-    }
-    while slot <= 1usize << bits {
-        out.write_all(&n.to_le_bytes())?;
-        slot += 1;
-    }
-    records.into_iter().try_for_each(|record| out.write_all(&record))
-}
-
-/// Writes the union of tables into a file, under a name of its own first.
-///
-/// # Errors
-/// An I/O kind.
-pub(crate) fn write_merged(tables: &[&Table], temporary: &Path, path: &Path) -> Result<()> {
-    let mut meta = TableMeta::default();
-    let (mut blobs, mut chunks) = (Vec::new(), Vec::new());
-    let mut shifts = Vec::new();
-    for table in tables {
-        shifts.push(meta.packs.len() as u32);
-        meta.covers.extend(&table.meta.covers);
-        meta.packs.extend(table.meta.packs.iter().cloned());
-        meta.marks.extend(&table.meta.marks);
-        meta.replaces.extend(&table.meta.replaces);
-        blobs.push((table.backing.bytes(), table.blobs));
-        chunks.push((table.backing.bytes(), table.chunks));
-    }
-    let counts = (blobs.iter().map(|(_, s)| s.count).sum(), chunks.iter().map(|(_, s)| s.count).sum());
-    let at = vec![0; tables.len()];
-    let shifted = Merge { parts: &blobs, at: at.clone() }.filter_map(|(n, record)| {
-        let mut blob = read_blob(&record)?;
-        blob.pack += shifts.get(n)?;
-        Some(blob_record(&blob))
-    });
-    let chunks = Merge { parts: &chunks, at }.map(|(_, record)| record);
-    let failed = |e| Error::io(format!("Cache file {}", path.display()), e);
-    let written = File::create(temporary).and_then(|file| {
-        let mut out = BufWriter::with_capacity(1 << 18, file);
-        write_table(&mut out, &meta, counts, shifted, chunks)?;
-        out.flush()?;
-        std::fs::rename(temporary, path)
-    });
-    if written.is_err() {
-        drop(std::fs::remove_file(temporary));
-    }
-    written.map_err(failed)
-}
-
-/// The records of several sections in the order of ids, each with the number of its section.
-#[derive(Clone)]
-struct Merge<'a, const N: usize> {
-    parts: &'a [(&'a [u8], Section<N>)],
-    at: Vec<u64>,
-}
-
-impl<const N: usize> Iterator for Merge<'_, N> {
-    type Item = (usize, [u8; N]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let heads = self.parts.iter().zip(&self.at).enumerate();
-        let heads = heads.filter_map(|(n, ((bytes, section), at))| Some((n, section.record(bytes, *at)?)));
-        let (n, record) = heads.min_by_key(|(_, record)| *record)?;
-        *self.at.get_mut(n)? += 1;
-        Some((n, *record))
-    }
+fn read_chunk(r: &[u8; CHUNK_BYTES]) -> ChunkPlace {
+    let (id, segment) = (ChunkId(array(r, 0)), BlobId(array(r, 16)));
+    ChunkPlace { id, segment, offset: read_u32(r, 48), length: read_u32(r, 52) }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::crypto::BlobKind;
-    use crate::format::id::PackId;
-
-    fn index(seed: u8, count: u32) -> IndexFile {
-        let pack = IndexedPack {
-            id: PackId([seed; 32]),
-            kind: BlobKind::Tree,
-            size_bytes: 1 << 40,
-            salt: [0; 32],
-            keys: Vec::new(),
-        };
-        let mut blobs: Vec<_> = (0..count)
-            .map(|n| IndexedBlob {
-                id: BlobId(*blake3::hash(&[&[seed], &n.to_le_bytes()[..]].concat()).as_bytes()),
-                pack: 0,
-                offset: n,
-                stored_bytes: 20,
-                plain_bytes: 4,
-                key: 0,
-                nonce: u64::from(n),
-            })
-            .collect();
-        blobs.sort_by_key(|b| b.id);
-        let chunk = |n: u8| ChunkPlace {
-            id: ChunkId(std::array::from_fn(|i| blake3::hash(&[seed, n, 1]).as_bytes()[i])),
-            segment: blobs[n as usize % blobs.len()].id,
-            offset: u32::from(n) % 4,
-            length: 0,
-        };
-        let chunks = if blobs.is_empty() { Vec::new() } else { (0..100).map(chunk).collect() };
-        IndexFile::of([(pack, blobs.clone())], chunks)
-    }
-
-    #[test]
-    fn every_blob_is_found_and_no_other() {
-        for count in [0, 1, 15, 16, 17, 1000] {
-            let file = index(1, count);
-            let table = Table::from_index(IndexId([1; 32]), file.clone());
-            for blob in &file.blobs {
-                assert_eq!(table.find(&blob.id).collect::<Vec<_>>(), [*blob]);
-            }
-            let places: Vec<_> = file.chunk_places().collect();
-            for place in &places {
-                assert_eq!(table.find_chunk(&place.id).collect::<Vec<_>>(), [*place]);
-            }
-            assert_eq!(table.chunks().collect::<Vec<_>>(), places);
-            assert_eq!(table.find_chunk(&ChunkId([0; 16])).count() + table.find_chunk(&ChunkId([255; 16])).count(), 0);
-            for n in 0..100u8 {
-                assert_eq!(table.find(&BlobId(*blake3::hash(&[n]).as_bytes())).count(), 0);
-            }
-            assert_eq!(table.find(&BlobId([0; 32])).count() + table.find(&BlobId([255; 32])).count(), 0);
-        }
-    }
-
-    #[test]
-    fn a_merged_table_holds_all_of_its_parts() {
-        let folder = tempfile::tempdir().unwrap();
-        let parts: Vec<_> = (1..5u8).map(|s| Table::from_index(IndexId([s; 32]), index(s, 500))).collect();
-        let path = folder.path().join("merged");
-        write_merged(&parts.iter().collect::<Vec<_>>(), &folder.path().join("new"), &path).unwrap();
-        let merged = Table::open(&path).unwrap();
-        assert_eq!((merged.blobs.count, merged.chunks.count, merged.meta.covers.len()), (2000, 400, 4));
-        for (n, part) in parts.iter().enumerate() {
-            for blob in part.iter() {
-                let found: Vec<_> = merged.find(&blob.id).collect();
-                assert_eq!(found, [IndexedBlob { pack: n as u32, ..blob }]);
-            }
-            for place in part.chunks() {
-                assert_eq!(merged.find_chunk(&place.id).collect::<Vec<_>>(), [place]);
-            }
-        }
-        let bytes = std::fs::read(&path).unwrap();
-        for cut in [0, 7, 31, 40, bytes.len() - 1] {
-            std::fs::write(&path, &bytes[..cut]).unwrap();
-            assert!(Table::open(&path).is_err());
-        }
-    }
-}
+mod tests;

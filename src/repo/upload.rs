@@ -187,7 +187,7 @@ impl Listing {
         let id = shared.repo.write_index_file(&file).await?;
         shared.own.lock().unwrap_or_else(PoisonError::into_inner).extend(file.packs.iter().map(|p| p.id));
         // Listed before they leave: a reader finds them in one of both places.
-        shared.repo.add_index_file(id, file);
+        shared.repo.add_index_file(id, file).await?;
         let listed = std::mem::replace(self, Self::new());
         let mut unlisted = shared.unlisted.lock().unwrap_or_else(PoisonError::into_inner);
         for blob in listed.packs.iter().filter(|p| p.pack.kind == BlobKind::Tree).flat_map(|p| &p.blobs) {

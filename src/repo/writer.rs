@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::crypto::BlobKind;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::id::{BlobId, ChunkId, PackId};
+use crate::format::id::{BlobId, ChunkId};
 use crate::format::index::ChunkPlace;
 use crate::format::pack::{FinishedPack, PackBuilder};
 use crate::repo::chunker::Chunker;
@@ -246,10 +246,9 @@ impl Writer {
     /// at one by one, and rescued ([`Repository::rescue`]).
     pub fn has_lost_ground(&self) -> bool {
         let index = self.inner.repo.index();
-        let marked: HashSet<PackId> = index.marks().map(|m| m.pack).collect();
-        let live: HashSet<PackId> = index.packs().map(|p| p.id).filter(|id| !marked.contains(id)).collect();
-        let own = self.inner.uploads.own_packs();
-        own.iter().chain(self.inner.known.packs().map(|p| &p.id)).any(|id| !live.contains(id))
+        let own = self.inner.uploads.own_packs().into_iter();
+        let lost = own.chain(self.inner.known.pack_ids()).any(|id| !index.has_live_pack(&id));
+        lost || self.inner.known.intact().is_err()
     }
 }
 

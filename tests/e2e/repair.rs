@@ -8,7 +8,7 @@ use tenantvault::ops::catalog::Catalog;
 use tenantvault::ops::nodes::RepoNodes;
 use tenantvault::ops::repair::{LOST, repair_snapshots};
 use tenantvault::ops::{check, prune, read};
-use tenantvault::repo::{PruneOptions, ReadData, Repository};
+use tenantvault::repo::{Clock, PruneOptions, ReadData, Repository};
 use tenantvault::sim::SimOptions;
 use tenantvault::snapshot::store::Snapshot;
 use tenantvault::storage::{Storage, StorageOptions};
@@ -101,7 +101,8 @@ async fn whatever_pack_is_lost_the_rest_restores_and_the_tenant_gives_the_lost_a
         for snapshot in &snapshots {
             assert!(read_everything(&repo, snapshot).await <= whole);
         }
-        let options = PruneOptions { grace_us: 0, max_unused_percent: 0.0, now_us: START_US };
+        let options =
+            PruneOptions { grace_us: 0, max_unused_percent: 0.0, now_us: START_US, clock: Clock::still(START_US) };
         prune::plan(&repo, &options, &Silent).await.unwrap().execute(&repo, &Silent).await.unwrap();
         assert!(!check::check(&repo, ReadData::All, &Silent).await.unwrap().has_errors(), "{what}");
         let again = repair_snapshots(&repo, false, START_US, &Silent).await.unwrap();

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use tenantvault::monitor::Silent;
 use tenantvault::ops::backup::{BackupOptions, Surroundings, backup};
 use tenantvault::ops::{check, prune};
-use tenantvault::repo::{PruneOptions, ReadData};
+use tenantvault::repo::{Clock, PruneOptions, ReadData};
 use tenantvault::sim::{Contents, Limits, SimOptions};
 use tenantvault::snapshot::store;
 
@@ -52,9 +52,10 @@ async fn lives(place: Place) {
 
     let snapshots = setting.snapshots().await;
     assert_eq!(snapshots.len(), 4);
-    store::delete(&setting.repo, &snapshots[0]).await.unwrap();
+    store::delete(&setting.repo, &[&snapshots[0]]).await.unwrap();
     let before = setting.repo.stored_packs().await.unwrap().len();
-    let options = PruneOptions { grace_us: 0, max_unused_percent: 0.0, now_us: setting.clock.load(Ordering::Relaxed) };
+    let now_us = setting.clock.load(Ordering::Relaxed);
+    let options = PruneOptions { grace_us: 0, max_unused_percent: 0.0, now_us, clock: Clock::still(now_us) };
     let plan = prune::plan(&setting.repo, &options, &Silent).await.unwrap();
     plan.execute(&setting.repo, &Silent).await.unwrap();
 
