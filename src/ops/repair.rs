@@ -69,7 +69,7 @@ pub async fn repair_snapshots(
     monitor.add(Counter::ItemsTotal, listing.snapshots.len() as i64);
     let writer = Writer::new(repo.clone(), WriterOptions::default());
     let mut work =
-        Work { writer: &writer, index, dry_run, now_us, leaves: HashMap::new(), collections: HashMap::new() };
+        Work { writer: &writer, index: index.clone(), dry_run, now_us, leaves: HashMap::new(), collections: HashMap::new() };
     let mut report = RepairReport { snapshots: listing.snapshots.len(), ..RepairReport::default() };
     report.unreadable = listing.broken.iter().map(store::Broken::text).collect();
     let mut files = Vec::new();
@@ -80,6 +80,8 @@ pub async fn repair_snapshots(
         monitor.add(Counter::Items, 1);
     }
     writer.finish().await?;
+    // What could not be looked up must not be taken for lost.
+    index.intact()?;
     if !files.is_empty() && writer.has_lost_ground() {
         return Err(Error::new(ErrorKind::Unavailable, "A prune was at work at the same time: nothing was repaired")
             .with_hint("run it again when the prune is done"));

@@ -75,7 +75,7 @@ impl Index {
     ///
     /// # Errors
     /// `Corrupt`, naming the file.
-    pub(crate) fn intact(&self) -> Result<()> {
+    pub fn intact(&self) -> Result<()> {
         self.tables.iter().try_for_each(|t| t.intact())
     }
 
