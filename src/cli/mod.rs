@@ -47,7 +47,8 @@ pub fn main() -> ExitCode {
     let app = App::new(cli.global, Environment::of_process(), Screen::stdout(json, quiet));
     let result = runtime.block_on(commands::run(cli.command, &app));
     // Work that hangs on a dead connection must not keep the program.
-    runtime.shutdown_background();
+    // Long enough for SSH connections to be taken down, which tasks of their own hold; else their processes would stay.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     match result.and_then(|outcome| app.screen.flush().map(|()| outcome)) {
         Ok(outcome) => outcome.code(),
         Err(e) => exit::failure(&e, json),

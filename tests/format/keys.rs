@@ -172,3 +172,20 @@ fn sealed_keys_of_the_vectors_open() {
         assert_eq!(key.expose()[..], unhex(&vector["key"]));
     }
 }
+
+/// What holds keys wipes itself, when told and when dropped, and shows nothing of them.
+#[test]
+fn key_material_is_wiped_and_does_not_print() {
+    use zeroize::{Zeroize, ZeroizeOnDrop};
+    fn is_wiped_on_drop<T: ZeroizeOnDrop>(_: &T) {}
+    let mut secret = Secret::new([0xab; 32]);
+    let mut passphrase = Passphrase::new("correct horse").unwrap();
+    is_wiped_on_drop(&secret);
+    is_wiped_on_drop(&passphrase);
+    for shown in [format!("{secret:?} {secret:#?}"), format!("{passphrase:?} {passphrase:#?}")] {
+        assert!(!["ab", "171", "correct", "99, 111"].iter().any(|part| shown.contains(part)), "{shown}");
+    }
+    secret.zeroize();
+    passphrase.zeroize();
+    assert_eq!((secret.expose(), passphrase.expose()), (&[0; 32], &[][..]));
+}

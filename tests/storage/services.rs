@@ -117,3 +117,30 @@ fn at(root: &str, query: &str, options: &StorageOptions) -> Place {
     let url = format!("{root}/{:016x}?{query}", rand::random::<u64>());
     Place { storage: open(&url, options).unwrap(), refuses_races: true, listed: 2000, keep: Box::new(()) }
 }
+
+/// Each connection is a process of its own, which nobody else would end.
+#[tokio::test]
+#[ignore = "needs sshd, which .ci/servers installs"]
+async fn the_program_leaves_no_ssh_process_behind() {
+    let _turn = sftp().await;
+    let folder = servers::sftp().folder.join("served").display().to_string();
+    let port = servers::sftp().port;
+    let home = tempfile::tempdir().unwrap();
+    let id = std::process::Command::new("id").arg("-un").output().unwrap().stdout;
+    let id = String::from_utf8(id).unwrap();
+    let key = servers::sftp().folder.join("user");
+    let url = format!("sftp://{}@127.0.0.1:{port}{folder}/program?key={}&known_hosts=accept", id.trim(), key.display());
+    let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_tenantvault"));
+    program.args(["init", "-r", &url]).current_dir(home.path()).env("TENANTVAULT_PASSWORD", "a passphrase");
+    program.env("HOME", home.path()).env("XDG_STATE_HOME", home.path()).stdin(std::process::Stdio::null());
+    let done = program.output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    // A connection keeps its control socket in a folder that goes with it.
+    let left = || {
+        std::fs::read_dir(home.path())
+            .unwrap()
+            .filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().starts_with(".ssh-connection"))
+            .count()
+    };
+    assert_eq!(left(), 0, "connections are left behind");
+}
