@@ -144,6 +144,9 @@ class Files(unittest.TestCase):
                 place = SimpleNamespace(id=other, pack=pack, nonce=0, plain=11, key=0)
                 with self.assertRaisesRegex(fmt.Damaged, "not the one of its id"):
                     Repository.open_blob(reader, place, sealed)
+            gap = len(file) - 4 - int.from_bytes(file[-4:], "little")
+            with self.assertRaisesRegex(fmt.Damaged, "do not fill it"):
+                fmt.open_pack(file[:gap] + b"\0" + file[gap:], self.secrets, "it")
             for changed in (file[:-1], file + b"\0", file[:4] + b"\2" + file[5:], file[:50], b""):
                 with self.assertRaises(fmt.Damaged):
                     fmt.open_pack(changed, self.secrets, "it")
@@ -205,6 +208,27 @@ class Trees(unittest.TestCase):
         for one in self.vectors["bad_nodes"]:
             with self.assertRaises(fmt.Damaged, msg=one["why"]):
                 fmt.parse_node(bytes.fromhex(one["bytes"]), "it")
+
+    def test_a_node_that_is_not_what_is_said_of_it_is_refused(self):
+        reader = Blobs({})
+        node = fmt.parse_node(b"T\1\0" + b"\0\1a\0" + b"\0\1b\1v", "it")
+        reader.node = {b"id": node}.get
+        said = {"id": b"id", "level": 0, "records": 2, "key": b"b", "size": node.size}
+        for name, lie in ("key", None), ("level", 1), ("records", 3), ("key", b"c"), ("size", node.size + 1):
+            named = SimpleNamespace(**said | ({name: lie} if lie else {}))
+            if lie:
+                self.assertRaises(fmt.Damaged, list, reader.records(named))
+            else:
+                self.assertEqual(list(reader.records(named, b"aa")), [(b"b", b"v")])
+
+    def test_nothing_follows_where_a_node_must_end(self):
+        for length, entries in (65_526, 2), (65_527, 1):
+            value = integer(length) + bytes(length)
+            node = b"T\1\0" + b"\0\1a" + value + b"\0\1b\0"
+            if entries == 2:
+                self.assertEqual(len(fmt.parse_node(node, "it").entries), 2)
+            else:
+                self.assertRaises(fmt.Damaged, fmt.parse_node, node, "it")
 
     def test_trees_follow_from_their_records(self):
         for one in self.vectors["cut_hashes"]:
@@ -298,6 +322,25 @@ class Blobs(Repository):
 
     def __init__(self, blobs):
         self.blob = lambda kind, id: blobs[kind, id]
+
+
+class Folders(unittest.TestCase):
+    def test_an_item_is_in_the_folder_that_its_record_names_and_no_other(self):
+        def record(id, parent):
+            return b"".join(bytes([len(text)]) + text for text in (id, parent, id)) + b"\3" + bytes(7)
+
+        def records(tree, start):
+            return ((key, tree[key]) for key in sorted(tree) if key >= start)
+
+        snapshot = Snapshot.__new__(Snapshot)
+        snapshot.repository = SimpleNamespace(records=records)
+        top = blake3(b"").digest()[:16] + b"\1"
+        for parent in b"", b"a", b"b":
+            collection = SimpleNamespace(name="c", items={b"a": record(b"a", parent)}, children={top + b"a\0a\0a": b""})
+            if parent:
+                self.assertRaises(fmt.Damaged, list, snapshot.folder(collection, ""))
+            else:
+                self.assertEqual([name for name, _ in snapshot.folder(collection, "")], ["a"])
 
 
 class Names(unittest.TestCase):
