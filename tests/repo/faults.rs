@@ -22,18 +22,21 @@ enum Way {
 }
 
 // A torn put shows nothing: to a later look it is a death before the call.
-const WAYS: [Way; 7] = [
+const WAYS: [Way; 5] = [
     Way::Fault(Fault::Fail(ErrorKind::Unavailable)),
-    Way::Fault(Fault::Delay(Duration::from_millis(1))),
     Way::Fault(Fault::DieBefore),
     Way::Fault(Fault::DieAfter),
     Way::PowerCut(Loss::All),
     Way::PowerCut(Loss::Some(1)),
-    Way::PowerCut(Loss::Some(2)),
 ];
 
 /// For long work: the ways that differ most.
-const DEATHS: [Way; 3] = [Way::Fault(Fault::DieBefore), Way::PowerCut(Loss::All), Way::PowerCut(Loss::Some(3))];
+const DEATHS: [Way; 4] = [
+    Way::Fault(Fault::Delay(Duration::from_millis(1))),
+    Way::Fault(Fault::DieBefore),
+    Way::PowerCut(Loss::All),
+    Way::PowerCut(Loss::Some(3)),
+];
 
 /// Runs `work` over a copy of `base` with a fault at the n-th call, for every n and each way, then `look` at what is
 /// left. Gives how many calls there are.
@@ -185,9 +188,8 @@ async fn prune_at_every_call(grace: i64, marked_before: bool) {
         assert!(last.is_empty(), "{last:?}");
         let findings = repo.check_packs(tenantvault::repo::ReadData::All, &Silent).await.unwrap();
         assert_eq!(findings, []);
-        assert_eq!(is_sound(&storage).await, 3);
         one_prune_leaves_no_garbage(&storage).await;
-        assert_eq!(verify(&storage).await, 4);
+        assert_eq!(verify(&storage).await, 3);
     })
     .await;
     assert!(calls > 12);

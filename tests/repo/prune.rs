@@ -210,6 +210,42 @@ async fn a_writer_that_built_upon_packs_that_were_marked_meanwhile_copies_them()
 }
 
 #[tokio::test]
+async fn what_is_rescued_outlives_a_prune_that_did_not_see_the_snapshot() {
+    let (storage, repo) = init_tiny().await;
+    let old = back_up(&repo, &[noise(1, 40_000)], &[noise(2, 100)]).await.unwrap();
+    let writer = writer(&repo);
+    let doc = put(&writer, &[noise(1, 40_000)], &[noise(2, 100)]).await.unwrap();
+    let other = reopen(&storage).await;
+    forget(&other, &old).await;
+    prune(&other, &options(T0, DAY)).await.unwrap();
+    // The packs are due; the snapshot comes between this prune's look and its deed.
+    let due = plan(&other, &options(T0 + DAY, DAY)).await.unwrap();
+    save(&writer, &doc).await.unwrap();
+    due.execute(&other, &Silent).await.unwrap();
+    assert!(!due.delete.is_empty());
+    assert_eq!(is_sound(&storage).await, 1);
+}
+
+#[tokio::test]
+async fn index_files_that_a_killed_prune_left_go_also_when_there_is_nothing_else_to_do() {
+    let (storage, repo) = init_tiny().await;
+    let name = back_up(&repo, &[noise(1, 40_000)], &[]).await.unwrap();
+    let doc = documents(&repo).await.unwrap().remove(0).1;
+    forget(&repo, &name).await;
+    prune(&repo, &options(T0, DAY)).await.unwrap();
+    repo.put_document(tenantvault::repo::DocumentKind::Snapshot, Some(SET), &doc).await.unwrap();
+    // Lifts the marks in an index file that stands in for all others, and dies before it deletes them.
+    let death = FaultPlan::new().at(Which::Under(Call::Delete, "index"), 1, Fault::DieBefore);
+    let dying = Arc::new(FaultStorage::new(storage.clone(), death));
+    let dying = Repository::open(dying, &pass(), None).await.unwrap();
+    prune(&dying, &options(T0, DAY)).await.unwrap_err();
+    assert_eq!(files(&storage, "index").await.len(), 3);
+    prune(&reopen(&storage).await, &options(T0, DAY)).await.unwrap();
+    assert_eq!(files(&storage, "index").await.len(), 1);
+    assert_eq!(is_sound(&storage).await, 1);
+}
+
+#[tokio::test]
 async fn a_writer_that_outlasts_the_grace_period_fails_rather_than_save_a_hole() {
     let (storage, repo) = init_tiny().await;
     let old = back_up(&repo, &[noise(1, 40_000)], &[]).await.unwrap();

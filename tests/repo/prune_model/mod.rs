@@ -153,6 +153,11 @@ fn a_writer_that_does_not_look_at_the_marks_is_found_out() {
 }
 
 #[test]
+fn a_writer_that_builds_upon_marked_packs_is_found_out() {
+    breaks(&Rules { rescues: false, crashes: 0, ..AS_THE_CODE_IS }, is_safe, "a snapshot needs a blob that is gone");
+}
+
+#[test]
 fn an_index_file_before_its_pack_is_found_out() {
     breaks(&Rules { pack_first: false, ..AS_THE_CODE_IS }, is_safe, "a snapshot needs a blob that is gone");
 }

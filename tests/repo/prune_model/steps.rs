@@ -17,6 +17,8 @@ pub struct Rules {
     pub waits: bool,
     /// A writer looks at the marks before it saves. False: a broken writer.
     pub looks: bool,
+    /// What only marked packs hold is copied before a snapshot is built upon it. False: a broken writer.
+    pub rescues: bool,
     /// A pack is stored before an index file names it. False: a broken writer.
     pub pack_first: bool,
     /// A mark bears the time at which it is written, not at which the prune began. False: a broken prune.
@@ -36,6 +38,7 @@ pub const AS_THE_CODE_IS: Rules = Rules {
     reads: false,
     waits: true,
     looks: true,
+    rescues: true,
     pack_first: true,
     marks_when_written: true,
     minds_leftovers: true,
@@ -122,7 +125,9 @@ impl Rules {
                 w.at = W::Look;
             }
             // `Writer::finish` reloads the index; `Writer::has_lost_ground`; `finish::rescue_marked`.
-            W::Look if !self.looks || state.has_live(state.index) => {
+            W::Look
+                if !self.looks || state.has_live(state.index) || (!self.rescues && state.listed(state.index) != 0) =>
+            {
                 (w.since, w.at) = (state.clock, W::SaveSnapshot);
             }
             // `Repository::rescue` takes it from any pack that the index lists; none: the backup fails.
