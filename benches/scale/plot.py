@@ -16,6 +16,8 @@ WIDTH, HEIGHT = 420, 350
 LEFT, RIGHT, TOP, BOTTOM = 62, 24, 92, 44
 COLOURS = ["#2f7ed8", "#d9822b", "#2aa876", "#a45bd0"]
 GREY = "#808890"
+# As in blobs.rs.
+LOOK_UPS = 1_000_000
 
 # File, title, axis, [(panel title, unit, target or None, [(label, curve, key)])]
 PLOTS = [
@@ -31,10 +33,10 @@ PLOTS = [
         ("Opening", "seconds", 1, [("warm", "blobs", "warm_s"), ("cold: the cache is made", "blobs", "cold_s")]),
         ("Peak memory", "MiB", None, [("open, warm", "blobs", "look_open_mib"), ("look-ups", "blobs", "look_peak_mib"),
                                       ("open, cold", "blobs", "cold_peak_mib")]),
-        ("Look-ups a second, one core", "a second", 500_000,
-         [("blob", "blobs", "look_blob_a_second"), ("absent blob", "blobs", "look_absent_a_second"),
-          ("chunk and its segment", "blobs", "look_chunk_a_second"),
-          ("absent chunk", "blobs", "look_absent_chunk_a_second")]),
+        ("Look-ups", "a second of CPU", 500_000,
+         [("blob", "blobs", "look_blob_a_cpu_s"), ("absent blob", "blobs", "look_absent_a_cpu_s"),
+          ("chunk and its segment", "blobs", "look_chunk_a_cpu_s"),
+          ("absent chunk", "blobs", "look_absent_chunk_a_cpu_s")]),
         ("On disk", "bytes", None, [("index files", "blobs", "make_index_bytes"), ("cache", "blobs", "warm_cache_bytes")]),
     ]),
     ("snapshots", "snapshots in a repository", [
@@ -44,6 +46,8 @@ PLOTS = [
                                       ("prune: plan", "snapshots", "prune_peak_mib")]),
     ]),
     ("writers", "writers at once", [
+        ("Stored", "MB a second of CPU", None, [("one process", "writers", "all_mb_a_cpu_s"),
+                                                ("a process each", "writers", "processes_mb_a_cpu_s")]),
         ("Stored", "MB a second", None, [("one process", "writers", "all_mb_a_second"),
                                          ("a process each", "writers", "processes_mb_a_second")]),
         ("Peak memory", "MiB", None, [("one process", "writers", "all_peak_mib"),
@@ -153,7 +157,7 @@ def figure(value, unit):
     if unit == "seconds" and value < 1:
         return f"{value * 1e3:.3g} ms" if value >= 1e-3 else f"{value * 1e6:.0f} us"
     text = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-    return text + {"seconds": " s", "MiB": "", "a second": "", "microseconds": "", "MB a second": ""}.get(unit, "")
+    return text + (" s" if unit == "seconds" else "")
 
 
 def table(name, axis, panels, results):
@@ -169,6 +173,17 @@ def table(name, axis, panels, results):
     print("| Load of the machine at the start | " + " | ".join(f"{p['load']:.1f}" for _, p in points) + " |")
 
 
+def derive(point):
+    """What is done in a second of CPU time: other work on the machine has less part in it."""
+    for sort in ("blob", "absent", "chunk", "absent_chunk"):
+        if point.get(f"look_{sort}_cpu_s"):
+            point[f"look_{sort}_a_cpu_s"] = LOOK_UPS / point[f"look_{sort}_cpu_s"]
+    for which in ("all", "processes"):
+        if point.get(f"{which}_cpu_s"):
+            point[f"{which}_mb_a_cpu_s"] = point["all_bytes"] / point[f"{which}_cpu_s"] / 1e6
+    return point
+
+
 def main():
     """Reads the results, writes the plots, prints the tables."""
     folder, results = pathlib.Path(sys.argv[1]), {}
@@ -176,7 +191,7 @@ def main():
         for line in pathlib.Path(name).read_text().splitlines():
             if line.startswith("{"):
                 point = json.loads(line)
-                results[(point["curve"], point["n"])] = point
+                results[(point["curve"], point["n"])] = derive(point)
     for name, axis, panels in PLOTS:
         svg = draw(axis, panels, results)
         if svg:
