@@ -68,8 +68,14 @@ pub async fn repair_snapshots(
     let listing = store::list(repo).await?;
     monitor.add(Counter::ItemsTotal, listing.snapshots.len() as i64);
     let writer = Writer::new(repo.clone(), WriterOptions::default());
-    let mut work =
-        Work { writer: &writer, index: index.clone(), dry_run, now_us, leaves: HashMap::new(), collections: HashMap::new() };
+    let mut work = Work {
+        writer: &writer,
+        index: index.clone(),
+        dry_run,
+        now_us,
+        leaves: HashMap::new(),
+        collections: HashMap::new(),
+    };
     let mut report = RepairReport { snapshots: listing.snapshots.len(), ..RepairReport::default() };
     report.unreadable = listing.broken.iter().map(store::Broken::text).collect();
     let mut files = Vec::new();

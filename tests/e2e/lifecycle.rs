@@ -194,6 +194,49 @@ async fn diff_tells_what_the_day_changed() {
     assert!(count("Added") > 0 && count("Moved") > 0, "{kinds:?}");
 }
 
+/// Wakes someone after so many items.
+struct WakeAfter(std::sync::atomic::AtomicI64, Arc<tokio::sync::Notify>);
+
+impl Monitor for WakeAfter {
+    fn add(&self, counter: Counter, by: i64) {
+        if counter == Counter::Items && self.0.fetch_sub(by, std::sync::atomic::Ordering::Relaxed) <= by {
+            self.1.notify_one();
+        }
+    }
+}
+
+// Found by many processes at once: a mailbox that goes while its messages are fetched ended the whole run.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_who_leaves_while_his_mail_is_read_is_a_gap_and_ends_no_run() {
+    for after in [1, 30, 90] {
+        let options = SimOptions { users: 3, messages: 60, ..SimOptions::tiny() };
+        let setting = Setting::new(options).await;
+        // On the third day a user leaves.
+        setting.next_day();
+        setting.next_day();
+        let wake = Arc::new(tokio::sync::Notify::new());
+        let clock = setting.clock.clone();
+        let around = Surroundings {
+            monitor: Arc::new(WakeAfter(after.into(), wake.clone())),
+            now_us: Arc::new(move || clock.fetch_add(1000, std::sync::atomic::Ordering::Relaxed)),
+            stop: setting.stop.clone(),
+        };
+        let leaving = async {
+            wake.notified().await;
+            setting.next_day();
+        };
+        let (report, ()) = tokio::join!(backup(&setting.repo, &setting.client, &setting.options, &around), leaving);
+        let report = report.unwrap_or_else(|e| panic!("after {after} items: {}", e.chain()));
+        assert!(!report.stopped);
+        let whole = |g: &&tenantvault::format::collection::Gap| g.id.is_empty() && g.reason == "unreadable";
+        assert_eq!(report.complete, !report.gaps.iter().any(|g| whole(&g)), "{:?}", report.gaps);
+        // The next run finds things as they are.
+        setting.backup().await.unwrap();
+        let newest = setting.snapshots().await.pop().unwrap();
+        assert_equal(&setting.repo, &newest.file, &setting.sim.expected(), false).await;
+    }
+}
+
 /// Spoils the stored bytes of one tree node.
 async fn spoil(setting: &Setting, id: &BlobId) {
     let index = setting.repo.index();
