@@ -12,6 +12,7 @@ import tempfile
 import unittest
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 from blake3 import blake3
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -421,6 +422,23 @@ class Stored(unittest.TestCase):
             forged = self.seal(fmt.INDEX, whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1:])
             self.assertRegex(self.run_reader("check")[1], told)
             (self.repository / "index" / forged.hex()).unlink()
+
+    def test_check_holds_every_stream_against_its_size_and_its_hash(self):
+        whole = Repository.stream
+
+        def changed(repository, stream, what):
+            bytes_ = bytearray(b"".join(whole(repository, stream, what)))
+            if stream.source_hash:
+                bytes_[-1:] = bytes([bytes_[-1] ^ 1]) if bytes_ else b"x"
+            yield bytes(bytes_)
+
+        def cut(repository, stream, what):
+            stream.size += 1
+            return whole(repository, stream, what)
+
+        for other, told in (changed, "does not have the hash"), (cut, "its stream has not the"):
+            with mock.patch.object(Repository, "stream", other):
+                self.assertIn(told, self.run_reader("check")[1])
 
     def files(self, pattern):
         """Names of files, the smallest first."""
