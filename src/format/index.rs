@@ -92,6 +92,9 @@ pub struct IndexFile {
     pub replaces: Vec<IndexId>,
 }
 
+/// No writer makes a blob of more plaintext, in bytes: what claims to be larger must not be given memory.
+pub const MAX_PLAIN_BYTES: u32 = 16 << 20;
+
 impl IndexFile {
     /// Lists packs with their blobs, and the chunks that lie in these.
     pub fn of(packs: impl IntoIterator<Item = (IndexedPack, Vec<IndexedBlob>)>, chunks: Vec<ChunkPlace>) -> Self {
@@ -156,6 +159,9 @@ impl IndexFile {
             let end = u64::from(blob.offset) + u64::from(blob.stored_bytes);
             if end > pack.size_bytes || (blob.stored_bytes as usize) < TAG_BYTES {
                 return wrong("a blob lies outside its pack");
+            }
+            if blob.plain_bytes > MAX_PLAIN_BYTES {
+                return wrong("a blob is larger than any that is written");
             }
             if pack.kind == BlobKind::Content && blob.key as usize >= pack.keys.len() {
                 return wrong("a blob has a key that is not listed");
