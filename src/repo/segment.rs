@@ -17,9 +17,9 @@ use crate::format::id::{BlobId, ChunkId};
 use crate::format::record::Extent;
 use crate::repo::writer::Writer;
 
-/// Chunks remembered within a run; when there are more, those in stored segments are forgotten. What a forgotten one
-/// costs is space, not correctness.
-const REMEMBERED_CHUNKS: usize = 1 << 20;
+/// Chunks remembered within a run; when there are more, those in stored segments are forgotten, and looked for in the
+/// index files that the run has written.
+const REMEMBERED_CHUNKS: usize = 1 << 18;
 /// Shorter chunks are not looked for: that they are stored again costs less than to remember them.
 const SHORTEST_REMEMBERED: usize = 1 << 10;
 
@@ -38,6 +38,8 @@ struct State {
     /// The ids of closed segments; none for one that could not be stored.
     settled: HashMap<u64, Option<BlobId>>,
     chunks: HashMap<ChunkId, Place>,
+    /// Some of them were forgotten.
+    forgot: bool,
 }
 
 /// Where a chunk of this run lies.
@@ -170,7 +172,10 @@ impl Segmenter {
 
     fn known(&mut self, id: &ChunkId, length: usize) -> Option<Extent> {
         let inner = &self.writer.inner;
-        let found = inner.segments.state().chunks.get(id).copied().filter(|p| p.length as usize == length);
+        let (found, forgot) = {
+            let state = inner.segments.state();
+            (state.chunks.get(id).copied().filter(|p| p.length as usize == length), state.forgot)
+        };
         if let Some(place) = found {
             self.owed.insert(place.segment);
             inner.uploads.counts.known_chunks.fetch_add(1, Ordering::Relaxed);
@@ -179,7 +184,9 @@ impl Segmenter {
         if length < self.shortest_listed {
             return None;
         }
-        let place = inner.known.find_chunk(id).filter(|p| p.length as usize == length)?;
+        let place = inner.known.find_chunk(id);
+        let place = if forgot { place.or_else(|| inner.repo.index().find_chunk(id)) } else { place };
+        let place = place.filter(|p| p.length as usize == length)?;
         inner.uploads.counts.known_chunks.fetch_add(1, Ordering::Relaxed);
         Some(Extent { blob: place.segment, offset: place.offset, length: place.length })
     }
@@ -272,8 +279,9 @@ fn fill(
 
 fn remember(state: &mut State, id: ChunkId, place: Place) {
     if state.chunks.len() >= REMEMBERED_CHUNKS {
-        let State { chunks, settled, .. } = state;
+        let State { chunks, settled, forgot, .. } = state;
         chunks.retain(|_, place| !settled.contains_key(&place.segment));
+        *forgot = true;
     }
     state.chunks.insert(id, place);
 }

@@ -19,6 +19,8 @@ const INLINE_EXTENTS: usize = 64;
 const EXTENT_BYTES: usize = 40;
 /// Extents in one list blob.
 const EXTENTS_PER_BLOB: usize = 4096;
+/// After so many a stream's segments are closed, and the extents leave memory for list blobs.
+const SETTLED_AFTER: usize = 4 * EXTENTS_PER_BLOB;
 /// Deeper lists than this are damage: each level multiplies the length by thousands.
 const MAX_DEPTH: u8 = 5;
 /// So much of a stream is cut at a time, in bytes.
@@ -38,19 +40,22 @@ impl Writer {
     pub async fn put_stream(&self, head: BytesMut, source: Option<ByteStream>) -> Result<(ExtentList, u64)> {
         // Segments of its own: what belongs together is read together.
         let mut segmenter = Segmenter::new(self.clone());
-        let laid = self.lay_stream(&mut segmenter, head, source).await;
+        let mut list = GrowingList::new(self);
+        let laid = self.lay_stream(&mut segmenter, &mut list, head, source).await;
         // Also of a stream that broke off: a segment left open would stay in memory, and the next try finds its chunks.
         let settled = segmenter.settle().await;
         let (extents, total) = laid?;
         settled?;
-        let extents = segmenter.resolve_all(&extents)?;
-        Ok((self.put_extents(extents).await?, total))
+        list.extend(segmenter.resolve_all(&extents)?).await?;
+        Ok((list.finish().await?, total))
     }
 
-    /// Cuts a stream into chunks and lays them into segments. Says the extents, provisional ones, and the length.
+    /// Cuts a stream into chunks and lays them into segments. Says the last extents, provisional ones, and the length; those
+    /// before are in `list`.
     async fn lay_stream(
         &self,
         segmenter: &mut Segmenter,
+        list: &mut GrowingList<'_>,
         head: BytesMut,
         source: Option<ByteStream>,
     ) -> Result<(Vec<Extent>, u64)> {
@@ -73,6 +78,10 @@ impl Writer {
                 for (id, chunk) in chunks {
                     total += chunk.len() as u64;
                     push_extent(&mut extents, segmenter.add_chunk(Some(id), &chunk).await?);
+                }
+                if extents.len() >= SETTLED_AFTER {
+                    segmenter.settle().await?;
+                    list.extend(segmenter.resolve_all(&std::mem::take(&mut extents))?).await?;
                 }
             }
             if ended {
@@ -98,18 +107,67 @@ impl Writer {
     /// # Errors
     /// The storage's.
     pub async fn put_extents(&self, extents: Vec<Extent>) -> Result<ExtentList> {
-        let mut list = ExtentList { depth: 0, list: extents };
-        while list.list.len() > INLINE_EXTENTS {
-            let mut outer = Vec::new();
-            for part in list.list.chunks(EXTENTS_PER_BLOB) {
-                let bytes: Vec<u8> = part.iter().flat_map(extent_bytes).collect();
-                let length = bytes.len() as u32;
-                let blob = self.put_blob(BlobKind::Tree, bytes.into()).await?;
-                outer.push(Extent { blob, offset: 0, length });
+        let mut list = GrowingList::new(self);
+        list.extend(extents).await?;
+        list.finish().await
+    }
+}
+
+/// A list of extents that is kept while it grows: of each level, what fills a blob goes into one.
+struct GrowingList<'a> {
+    writer: &'a Writer,
+    levels: Vec<Vec<Extent>>,
+}
+
+impl<'a> GrowingList<'a> {
+    fn new(writer: &'a Writer) -> Self {
+        Self { writer, levels: vec![Vec::new()] }
+    }
+
+    /// Adds extents at the end, as longer last ones where they follow on these.
+    async fn extend(&mut self, extents: Vec<Extent>) -> Result<()> {
+        for extent in extents {
+            let mut next = Some(extent);
+            let mut level = 0;
+            while let Some(extent) = next.take() {
+                if self.levels.len() == level {
+                    self.levels.push(Vec::new());
+                }
+                let Some(list) = self.levels.get_mut(level) else { break };
+                push_extent(list, extent);
+                if list.len() > EXTENTS_PER_BLOB {
+                    let full: Vec<Extent> = list.drain(..EXTENTS_PER_BLOB).collect();
+                    next = Some(self.put(&full).await?);
+                }
+                level += 1;
             }
-            list = ExtentList { depth: list.depth + 1, list: outer };
         }
-        Ok(list)
+        Ok(())
+    }
+
+    async fn put(&self, part: &[Extent]) -> Result<Extent> {
+        let bytes: Vec<u8> = part.iter().flat_map(extent_bytes).collect();
+        let length = bytes.len() as u32;
+        let blob = self.writer.put_blob(BlobKind::Tree, bytes.into()).await?;
+        Ok(Extent { blob, offset: 0, length })
+    }
+
+    async fn finish(mut self) -> Result<ExtentList> {
+        for depth in 0u8.. {
+            let level = usize::from(depth);
+            let list = self.levels.get_mut(level).map(std::mem::take).unwrap_or_default();
+            if level + 1 >= self.levels.len() && list.len() <= INLINE_EXTENTS {
+                return Ok(ExtentList { depth, list });
+            }
+            for part in list.chunks(EXTENTS_PER_BLOB) {
+                let outer = self.put(part).await?;
+                match self.levels.get_mut(level + 1) {
+                    Some(above) => above.push(outer),
+                    None => self.levels.push(vec![outer]),
+                }
+            }
+        }
+        Err(Error::internal("A list of extents is too deep"))
     }
 }
 
