@@ -75,7 +75,10 @@ pub(super) async fn read(
     let end = until_stopped(reading, &shared.stop, &busy).await;
     let done = intake.finish().await?;
     // The cursors that came at the end of the reading stand for items that are not there.
-    let end = if done.is_broken_off { Err(Stop::error()) } else { end };
+    let end = match done.broken_off {
+        Some(why) => Err(why),
+        None => end,
+    };
     let (cursors, complete, stopped, trouble) = conclude(end, cursors, shared, &source)?;
     // Cursors stand for exactly the items they came with: what a broken reading left must be compared.
     let cursors = cursors.filter(|_| complete || done.roots == before);
@@ -179,8 +182,9 @@ struct Intake<'a> {
     bytes_read: u64,
     /// A change is being taken.
     busy: Arc<AtomicBool>,
-    /// Changes are missing, as the run was stopped.
-    is_broken_off: bool,
+    /// Why changes are missing: the run was stopped, or contents of theirs failed as no single item's do (no sign-in, no
+    /// network).
+    broken_off: Option<Error>,
 }
 
 struct Done {
@@ -188,7 +192,7 @@ struct Done {
     counts: EditCounts,
     gaps: Vec<Gap>,
     bytes_read: u64,
-    is_broken_off: bool,
+    broken_off: Option<Error>,
 }
 
 impl<'a> Intake<'a> {
@@ -205,7 +209,7 @@ impl<'a> Intake<'a> {
             gaps: Vec::new(),
             bytes_read: 0,
             busy: Arc::default(),
-            is_broken_off: false,
+            broken_off: None,
         }
     }
 
@@ -283,12 +287,12 @@ impl<'a> Intake<'a> {
             Step::Fetching { record, properties, job } => {
                 match job.await.map_err(|e| Error::internal("A fetch ended early").with_source(e))? {
                     Ok((fetched, sink)) => self.take_fetched(record, properties, fetched, sink).await,
-                    // The run was stopped: the item stays as it was.
-                    Err(e) if e.kind() == ErrorKind::Interrupted => {
-                        self.is_broken_off = true;
+                    Err(e) if self.shared.writer.is_broken() => Err(e),
+                    // The item stays as it was. What was fetched beside it is taken all the same.
+                    Err(e) => {
+                        self.broken_off.get_or_insert(e);
                         Ok(())
                     }
-                    Err(e) => Err(e),
                 }
             }
         }
@@ -372,7 +376,7 @@ impl<'a> Intake<'a> {
         self.drain(0).await?;
         self.settle().await?;
         let (roots, counts) = self.editor.finish().await?;
-        Ok(Done { roots, counts, gaps: self.gaps, bytes_read: self.bytes_read, is_broken_off: self.is_broken_off })
+        Ok(Done { roots, counts, gaps: self.gaps, bytes_read: self.bytes_read, broken_off: self.broken_off })
     }
 }
 
@@ -380,6 +384,10 @@ impl<'a> Intake<'a> {
 impl Sink for Intake<'_> {
     async fn change(&mut self, change: Change) -> Result<()> {
         self.shared.stop.check()?;
+        if self.broken_off.is_some() {
+            // What it was is told at the end.
+            return Err(Stop::error());
+        }
         self.busy.store(true, Ordering::Relaxed);
         let taken = self.take_change(change).await;
         self.busy.store(false, Ordering::Relaxed);
