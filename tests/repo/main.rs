@@ -9,6 +9,7 @@ mod damage;
 mod decoders;
 mod faults;
 mod model;
+mod nonces;
 mod prune;
 mod round_trip;
 #[path = "../support/mod.rs"]
