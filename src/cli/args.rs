@@ -103,6 +103,26 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    // Other users of a machine can read the arguments of every process.
+    #[test]
+    fn no_argument_takes_a_secret() {
+        let mut command = Cli::command();
+        command.build();
+        let mut open = vec![command];
+        let mut sources = 0;
+        while let Some(command) = open.pop() {
+            for argument in command.get_arguments().filter(|a| a.get_action().takes_values()) {
+                let name = argument.get_id().as_str();
+                let names_a_secret = ["pass", "secret", "token", "credential"].iter().any(|word| name.contains(word));
+                let names_its_source = name.ends_with("_file") || name.ends_with("_command");
+                assert!(!names_a_secret || names_its_source, "{} --{name}", command.get_name());
+                sources += usize::from(names_a_secret);
+            }
+            open.extend(command.get_subcommands().cloned());
+        }
+        assert!(sources >= 2, "{sources}");
+    }
+
     #[test]
     fn every_command_and_option_is_explained() {
         let mut command = Cli::command();

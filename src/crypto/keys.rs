@@ -189,5 +189,6 @@ mod tests {
         let keys = MasterKeys::new(SlotSecrets::generate());
         assert_eq!(format!("{keys:?}"), "MasterKeys(Owner)");
         assert_eq!(format!("{:?}", Secret::random()), "Secret(…)");
+        assert_eq!(format!("{:?}", crate::crypto::Passphrase::generate()), "Passphrase(…)");
     }
 }

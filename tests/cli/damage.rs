@@ -129,6 +129,28 @@ fn of_a_damaged_pack_of_contents_the_rest_is_exported() {
 }
 
 #[test]
+fn what_cannot_be_read_does_not_take_the_place_of_a_file_that_is_there() {
+    let place = Place::with_snapshots(1);
+    assert!(matches!(place.run(&["export", "latest", "out"]).code, 0 | 3));
+    let mut files = Vec::new();
+    collect(&place.path("out"), &mut files);
+    let whole: Vec<Vec<u8>> = files.iter().map(|file| std::fs::read(file).expect("it reads")).collect();
+    files.iter().for_each(|file| replace(file, b"mine"));
+    let packs = place.stored("packs");
+    let pack = packs.iter().max_by_key(|path| std::fs::metadata(path).map_or(0, |m| m.len())).expect("a pack");
+    let bytes = std::fs::read(pack).expect("it reads");
+    replace(pack, &bytes[..bytes.len() / 2]);
+    place.run(&["export", "latest", "out", "--overwrite"]).fails(3, &[&name(pack)]);
+    let mut kept = 0;
+    for (file, whole) in files.iter().zip(&whole) {
+        let now = std::fs::read(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        assert!(now == b"mine" || now == *whole, "{} holds a part", file.display());
+        kept += usize::from(now == b"mine");
+    }
+    assert!(kept > 0 && kept < files.len(), "{kept} of {}", files.len());
+}
+
+#[test]
 fn files_that_changed_places_are_both_named() {
     let place = Place::with_snapshots(2);
     for folder in ["index", "snapshots", "packs"] {

@@ -3,6 +3,8 @@
 
 mod compare;
 mod days;
+mod gaps;
 mod lifecycle;
+mod order;
 mod repair;
 mod support;

@@ -10,12 +10,13 @@ use tenantvault::ops::repair::{LOST, repair_snapshots};
 use tenantvault::ops::{check, prune, read};
 use tenantvault::repo::{Clock, PruneOptions, ReadData, Repository};
 use tenantvault::sim::SimOptions;
-use tenantvault::snapshot::store::Snapshot;
+use tenantvault::snapshot::store::{self, Snapshot};
+use tenantvault::storage::fault::{Call, Fault, FaultPlan, FaultStorage, Which};
 use tenantvault::storage::{Storage, StorageOptions};
 use tenantvault::tree::collection::{CollectionReader, CollectionRoots};
 
 use crate::compare::assert_equal;
-use crate::support::{START_US, Setting};
+use crate::support::{START_US, Setting, passphrase};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Harm {
@@ -118,4 +119,23 @@ async fn whatever_pack_is_lost_the_rest_restores_and_the_tenant_gives_the_lost_a
         seen_lost > 0 && seen_saved > 0,
         "{seen_lost} snapshots lost something, {seen_saved} packs were saved in part"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repair_that_dies_leaves_the_snapshots_that_it_was_to_replace() {
+    let setting = Setting::new(SimOptions::tiny()).await;
+    setting.backup().await.unwrap();
+    let ids = |snapshots: &[Snapshot]| snapshots.iter().map(|s| s.id).collect::<Vec<_>>();
+    let before = ids(&setting.snapshots().await);
+    let packs = setting.storage.list("packs").await.unwrap();
+    let largest = packs.into_iter().max_by_key(|e| e.size_bytes).unwrap();
+    harm(&setting.storage, &largest.path, Harm::Lost).await;
+    let plan = FaultPlan::new().at(Which::Under(Call::Put, "snapshots/"), 1, Fault::DieBefore);
+    let dying = Arc::new(FaultStorage::new(setting.storage.clone(), plan));
+    let repo = Repository::open(dying, &passphrase(), None).await.unwrap();
+    repo.repair_index(false, &Silent).await.unwrap();
+    repair_snapshots(&repo, false, START_US, &Silent).await.unwrap_err();
+    let repo = setting.reopen(false).await;
+    assert_eq!(ids(&store::list(&repo).await.unwrap().snapshots), before);
+    assert_eq!(repair_snapshots(&repo, false, START_US, &Silent).await.unwrap().repaired.len(), 1);
 }

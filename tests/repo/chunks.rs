@@ -1,7 +1,11 @@
 //! Chunks: what any run has stored, no later run stores again, whatever lies around it.
 
+use tenantvault::crypto::BlobKind;
 use tenantvault::format::header::{FileKind, seal_document};
-use tenantvault::format::id::IndexId;
+use tenantvault::format::id::{BlobId, IndexId};
+use tenantvault::format::index::IndexFile;
+use tenantvault::format::pack::{PackBuilder, PreparedBlob};
+use tenantvault::format::record::ExtentList;
 use tenantvault::monitor::Silent;
 use tenantvault::repo::{ReadData, Segmenter, WriterStats};
 
@@ -76,4 +80,43 @@ async fn a_chunk_that_is_not_where_the_index_says_is_found_by_check() {
     storage.delete(&path).await.unwrap();
     let found = reopen(&storage).await.check_packs(ReadData::All, &Silent).await.unwrap();
     assert!(found.iter().any(|f| f.error && f.text.contains("chunk")), "{found:?}");
+}
+
+/// Who waits for a chunk that lies in another's open segment closes it.
+#[tokio::test]
+async fn a_segment_that_another_closed_takes_nothing_more() {
+    let (storage, repo) = init_tiny().await;
+    let writer = writer(&repo);
+    let (mut one, mut two) = (Segmenter::new(writer.clone()), Segmenter::new(writer.clone()));
+    let (shared, later) = (noise(1, 600), noise(2, 600));
+    let first = one.add(&shared).await.unwrap();
+    let same = two.add(&shared).await.unwrap();
+    two.settle().await.unwrap();
+    let second = one.add(&later).await.unwrap();
+    one.settle().await.unwrap();
+    let stream = |bytes: &Vec<u8>, list| (hash(bytes), ExtentList { depth: 0, list: one.resolve_all(list).unwrap() });
+    let doc = (vec![stream(&shared, &first), stream(&shared, &same), stream(&later, &second)], vec![]);
+    save(&writer, &doc).await.unwrap();
+    assert_eq!(is_sound(&storage).await, 1);
+}
+
+/// Who has a write-only key can store other bytes under the id of a content that it knows (`format-spec/threat-model.md`).
+#[tokio::test]
+async fn other_bytes_under_the_id_of_a_content_are_found_by_check() {
+    for kind in [BlobKind::Content, BlobKind::Tree] {
+        let (storage, repo) = init_tiny().await;
+        let id = BlobId(repo.keys().blob_id(kind, b"what was meant"));
+        let mut builder = PackBuilder::new(repo.keys(), kind, 1000).unwrap();
+        builder.append(&PreparedBlob { id, plain_bytes: 10, body: b"other data".to_vec() }).unwrap();
+        let forged = builder.finish().unwrap();
+        let name = forged.pack.id.to_string();
+        storage.put(&format!("packs/{}/{name}", &name[..2]), vec![forged.bytes.into()]).await.unwrap();
+        let index = seal_document(repo.keys(), FileKind::Index, &IndexFile::of([(forged.pack, forged.blobs)], vec![]));
+        storage.put(&format!("index/{}", IndexId(hash(&index))), vec![index.into()]).await.unwrap();
+        let found = errors(&reopen(&storage).await).await;
+        assert!(
+            matches!(&found[..], [f] if f.object.contains(&name) && f.text.contains("other contents")),
+            "{found:?}"
+        );
+    }
 }

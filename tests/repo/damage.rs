@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tenantvault::crypto::{KeyRight, Passphrase};
 use tenantvault::error::{Error, ErrorKind};
 use tenantvault::monitor::Silent;
 use tenantvault::repo::{DocumentKind, ReadData, Repository};
@@ -133,6 +134,21 @@ async fn a_damaged_pack() {
             }
         }
     }
+}
+
+/// Under a key that cannot open contents, a pack's name is all that shows whether it is whole.
+#[tokio::test]
+async fn a_write_only_key_finds_flipped_contents_that_it_cannot_read() {
+    let (storage, repo) = init_tiny().await;
+    let pass = Passphrase::generate();
+    repo.add_slot(&pass, KeyRight::WriteOnly, "server", T0).await.unwrap();
+    back_up(&repo, &[noise(1, 9000)], &[]).await.unwrap();
+    let path = files(&storage, "packs").await.remove(0);
+    let server = Repository::open(storage.clone(), &pass, None).await.unwrap();
+    assert_eq!(errors(&server).await, []);
+    harm(&storage, &path, Harm::Flip(70)).await;
+    let findings = errors(&server).await;
+    assert!(matches!(&findings[..], [f] if path.ends_with(f.object.trim_start_matches("Pack "))), "{findings:?}");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod damage;
 mod decoders;
 mod faults;
 mod model;
+mod nonces;
 mod power;
 mod prune;
 mod prune_model;

@@ -414,6 +414,25 @@ async fn a_wrong_index_cannot_make_prune_move_the_wrong_bytes() {
     assert_eq!(verify(&storage).await, 10);
 }
 
+/// A new pack's name would say that the damaged bytes in it are as they should be.
+#[tokio::test]
+async fn damaged_contents_are_not_moved_into_a_new_pack() {
+    let (storage, repo) = init_tiny().await;
+    for n in 0..10u64 {
+        back_up(&repo, &[noise(n, 300)], &[]).await.unwrap();
+    }
+    let mut all = files(&storage, "packs").await;
+    let mut bytes = bytes_of(&storage, &all[4]).await;
+    bytes[60] ^= 1;
+    replace(&storage, &all[4], bytes).await;
+    let e = prune(&reopen(&storage).await, &options(T0, 0)).await.unwrap_err();
+    assert!(e.kind() == ErrorKind::Corrupt && e.to_string().contains(&all[4][9..]), "{e}");
+    let mut left = files(&storage, "packs").await;
+    left.retain(|path| all.contains(path));
+    all.sort();
+    assert_eq!(left, all, "nothing was deleted");
+}
+
 #[tokio::test]
 async fn a_damaged_index_file_stops_prune_and_writers_and_is_repaired() {
     let (storage, repo) = init_tiny().await;

@@ -18,6 +18,9 @@ async fn child() {
     storage.put("packs/3f/a", vec![Bytes::from(vec![7; 100_000])]).await.unwrap();
     // Seen in the trace: the put has returned.
     let _ = std::fs::metadata(format!("{root}/returned"));
+    // Large enough to go past the page cache.
+    storage.put("packs/3f/large", vec![Bytes::from(vec![7; (2 << 20) + 5])]).await.unwrap();
+    let _ = std::fs::metadata(format!("{root}/large-returned"));
     storage.get_range("packs/3f/a", 10, 50_000).await.unwrap();
     let _ = std::fs::metadata(format!("{root}/read"));
 }
@@ -57,6 +60,17 @@ fn file_and_folders_are_synced_before_a_put_returns_and_a_range_is_one_read() {
         let synced = ours.iter().skip(made).position(|l| l.contains("sync(") && l.contains(&format!("<{parent}>")));
         assert!(synced.is_some_and(|after| made + after < renamed), "{folder} is not synced into its parent");
     }
+    let later = |from: usize, what: &str, needles: &[&str]| {
+        let found = ours.iter().skip(from).position(|line| needles.iter().all(|needle| line.contains(needle)));
+        from + found.unwrap_or_else(|| panic!("no {what} of the large file in\n{}", ours.join("\n")))
+    };
+    let tmp = format!("<{root}/tmp/");
+    let large_renamed = later(returned, "rename", &["rename", "packs/3f/large"]);
+    let last_write = ours[..large_renamed].iter().rposition(|l| l.contains("write(") && l.contains(&tmp)).unwrap();
+    let large_synced = later(last_write, "sync", &["sync(", &tmp]);
+    let again = later(large_renamed, "sync of the folder", &["sync(", &format!("<{root}/packs/3f>")]);
+    let large_returned = later(returned, "return", &["/large-returned"]);
+    assert!(returned < last_write && large_synced < large_renamed && again < large_returned);
     let reads: Vec<_> = ours.iter().skip(returned).filter(|l| l.contains("read") && l.contains("3f/a>")).collect();
     assert_eq!(reads.len(), 1, "{reads:?}");
     let opens = ours.iter().skip(returned).filter(|l| l.contains("openat") && l.contains("3f/a\"")).count();
