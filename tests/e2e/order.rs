@@ -6,7 +6,7 @@ use tenantvault::ErrorKind;
 use tenantvault::monitor::{Monitor, Silent};
 use tenantvault::ops::backup::{Stop, Surroundings, backup};
 use tenantvault::ops::{check, prune};
-use tenantvault::repo::{PruneOptions, ReadData, Repository};
+use tenantvault::repo::{Clock, PruneOptions, ReadData, Repository};
 use tenantvault::sim::SimOptions;
 use tenantvault::snapshot::store;
 use tenantvault::storage::StorageOptions;
@@ -61,7 +61,8 @@ async fn what_a_prune_took_from_under_a_backup_is_rescued_or_told() {
         setting.backup().await.unwrap();
         setting.next_day();
         let other = setting.reopen(false).await;
-        let options = PruneOptions { grace_us, max_unused_percent: 0.0, now_us: START_US };
+        let options =
+            PruneOptions { grace_us, max_unused_percent: 0.0, now_us: START_US, clock: Clock::still(START_US) };
         let forget_and_prune = async move {
             let listing = store::list(&other).await.unwrap();
             store::delete(&other, &listing.snapshots.iter().collect::<Vec<_>>()).await.unwrap();
