@@ -413,3 +413,46 @@ fn the_tests_that_the_table_of_bad_input_names_are_there() {
         assert!(sources.contains(&format!("fn {name}(")), "no test is called {name}");
     }
 }
+
+/// The tests that a cell names and that are not there. It reads `` `repo/faults` a_run, init; `src/x.rs` other ``: files
+/// below `tests`, or with their whole path, and functions in them.
+fn not_there(root: &Path, cell: &str) -> Vec<String> {
+    let mut problems = Vec::new();
+    for entry in cell.split(';').map(str::trim) {
+        let Some((file, names)) = entry.strip_prefix('`').and_then(|rest| rest.split_once('`')) else {
+            problems.push(format!("'{entry}' names no file"));
+            continue;
+        };
+        let path = if file.ends_with(".rs") { root.join(file) } else { root.join(format!("tests/{file}.rs")) };
+        let source = std::fs::read_to_string(&path).unwrap_or_default();
+        let lacks = |name: &&str| !source.contains(&format!("fn {name}("));
+        problems.extend(names.split(',').map(str::trim).filter(lacks).map(|name| format!("`{file}` has no '{name}'")));
+    }
+    problems
+}
+
+#[test]
+fn the_tests_that_prove_the_guarantees_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("docs/guarantees.md")).unwrap();
+    let (mut promises, mut broken, mut problems) = (0, 0, Vec::new());
+    for line in text.lines().filter(|line| line.starts_with('|') && !line.starts_with("|---")) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [promise, tests, what, caught] = cells[..] else { panic!("not four cells: {line}") };
+        if promise == "promise" {
+            continue;
+        }
+        promises += 1;
+        problems.extend(not_there(root, tests));
+        assert_eq!(what == "—", caught == "—", "{promise}");
+        if what != "—" {
+            broken += 1;
+            // What caught it, marked if it is new, then its words in brackets.
+            let names = caught.trim_start_matches("★ ").split(" (").next().unwrap_or_default();
+            problems.extend(not_there(root, names));
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+    assert!(promises >= 30 && broken >= 20, "{promises} promises, {broken} of them broken once");
+    assert_eq!(not_there(root, "`architecture` a_test_that_nobody_wrote").len(), 1);
+}
