@@ -37,7 +37,7 @@ TOOLS = {
     "borg": dict(
         env={"BORG_PASSPHRASE": "x", "BORG_REPO": "{repo}", "BORG_BASE_DIR": "{work}/cache", "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes"},
         init="borg init -e repokey-blake2", backup="borg create -C zstd,3 ::a-{n} .", restore="cd {dst} && borg extract ::a-{n}",
-        check="borg check --verify-data", prune="borg delete ::a-1 ::a-2 && borg compact"),
+        check="borg check --verify-data", prune="borg delete :: a-1 a-2 && borg compact"),
     "bupstash": dict(
         env={"BUPSTASH_REPOSITORY": "{repo}", "BUPSTASH_KEY": "{work}/key", "BUPSTASH_SEND_LOG": "{work}/cache/send.log",
              "BUPSTASH_QUERY_CACHE": "{work}/cache/q", "XDG_CACHE_HOME": "{work}/cache"},
@@ -107,15 +107,19 @@ def change(source, mail):
         dice = hashlib.sha256(os.path.relpath(path, changed).encode(errors="surrogateescape")).digest()
         if len(files) > 1 and int.from_bytes(dice[:2]) * 100 >= 1 << 16:
             continue
+        if len(files) == 1:
+            # Not read whole: the peak memory of this process would be taken for that of those it starts.
+            subprocess.run(["cp", "--remove-destination", os.path.join(source, os.path.relpath(path, changed)), path], check=True)
+            with open(path, "r+b") as file:
+                for at in range(0, os.path.getsize(path), 100 << 20):
+                    file.seek(at)
+                    file.write(hashlib.shake_256(b"%d" % at).digest(1 << 20))
+            continue
         with open(path, "rb") as file:
             data = bytearray(file.read())
         os.unlink(path)
-        if len(files) == 1:
-            for at in range(0, len(data), 100 << 20):
-                data[at:at + (1 << 20)] = hashlib.shake_256(b"%d" % at).digest(1 << 20)
-        else:
-            middle = len(data) // 2 + 1
-            data[middle:middle] = b"\r\nchanged %d\r\n" % number
+        middle = len(data) // 2 + 1
+        data[middle:middle] = b"\r\nchanged %d\r\n" % number
         with open(path + ".new" if mail else path, "wb") as file:
             file.write(data)
     subprocess.run(["sync"])
@@ -181,6 +185,8 @@ def main():
     rounds = {n: [] for n in names}
     if "changed" in args.phases:
         change(source, args.mail)
+    # Whoever comes first is not to pay for reading from the disk.
+    subprocess.run("find . -type f -print0 | xargs -0 cat > /dev/null", shell=True, cwd=source, check=True)
     for r in range(args.rounds):
         for name in names[r % len(names):] + names[:r % len(names)]:
             rounds[name].append(one_round(name, r, source, args))
