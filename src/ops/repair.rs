@@ -18,6 +18,7 @@ use crate::m365::contents::without_contents;
 use crate::monitor::{Counter, Monitor};
 use crate::ops::catalog::{self, Catalog};
 use crate::ops::nodes::{RepoNodes, WriterNodes};
+use crate::ops::used::{Seen, add_snapshot};
 use crate::repo::{Index, Repository, Writer, WriterOptions};
 use crate::snapshot::store::{self, Snapshot};
 use crate::tree::collection::{CollectionEditor, CollectionRoots};
@@ -25,6 +26,8 @@ use crate::tree::{NodeVisitor, Tree};
 
 /// Records put into a tree that is built anew before they are written, in bytes.
 const PENDING_BYTES: usize = 8 << 20;
+/// Losses of a snapshot that are told one by one: many snapshots may share a pack with very many items.
+pub const GAPS_NAMED: usize = 20;
 /// The reason in the gaps that a repair makes.
 pub const LOST: &str = "lost";
 
@@ -37,7 +40,9 @@ pub struct RepairedSnapshot {
     pub new: Option<SnapshotId>,
     /// The set's name.
     pub set_name: String,
-    /// What is lost: items, or parts of collections, as gaps.
+    /// How many items, or parts of collections, lost something.
+    pub lost_count: usize,
+    /// The first of them, as gaps; at most [`GAPS_NAMED`].
     pub lost: Vec<Gap>,
 }
 
@@ -63,9 +68,10 @@ pub async fn repair_snapshots(
     now_us: i64,
     monitor: &dyn Monitor,
 ) -> Result<RepairReport> {
+    // Snapshots before the index: what a snapshot of this listing needs was listed in the index before it was written.
+    let listing = store::list(repo).await?;
     repo.reload_index().await?;
     let index = repo.whole_index()?;
-    let listing = store::list(repo).await?;
     monitor.add(Counter::ItemsTotal, listing.snapshots.len() as i64);
     let writer = Writer::new(repo.clone(), WriterOptions::default());
     let mut work = Work {
@@ -80,25 +86,39 @@ pub async fn repair_snapshots(
     report.unreadable = listing.broken.iter().map(store::Broken::text).collect();
     let mut files = Vec::new();
     for snapshot in &listing.snapshots {
-        if let Some((file, lost)) = work.snapshot(&snapshot.file).await? {
-            files.push((snapshot, file, lost));
+        if let Some((file, mut lost)) = work.snapshot(&snapshot.file).await? {
+            let count = lost.len();
+            lost.truncate(GAPS_NAMED);
+            lost.shrink_to_fit();
+            files.push((snapshot, file, count, lost));
         }
         monitor.add(Counter::Items, 1);
     }
     writer.finish().await?;
     // What could not be looked up must not be taken for lost.
     index.intact()?;
-    if !files.is_empty() && writer.has_lost_ground() {
-        return Err(Error::new(ErrorKind::Unavailable, "A prune was at work at the same time: nothing was repaired")
-            .with_hint("run it again when the prune is done"));
+    if !dry_run && !files.is_empty() && writer.has_lost_ground() {
+        rescue(repo, files.iter().map(|(_, file, ..)| file)).await?;
     }
     let mut names: HashMap<SnapshotId, SnapshotId> = HashMap::new();
-    for (old, file, lost) in files {
+    for (old, file, lost_count, lost) in files {
         let new = if dry_run { None } else { Some(replace(repo, old, file, &names).await?) };
         names.extend(new.map(|new| (old.id, new)));
-        report.repaired.push(RepairedSnapshot { old: old.id, new, set_name: old.file.set_name.clone(), lost });
+        let set_name = old.file.set_name.clone();
+        report.repaired.push(RepairedSnapshot { old: old.id, new, set_name, lost_count, lost });
     }
     Ok(report)
+}
+
+/// Copies what the snapshots need and only packs marked for deletion hold.
+async fn rescue(repo: &Arc<Repository>, files: impl Iterator<Item = &SnapshotFile>) -> Result<()> {
+    let (mut seen, mut blobs) = (Seen::default(), HashSet::new());
+    for file in files {
+        add_snapshot(repo, file, &mut seen, &mut blobs).await?;
+    }
+    let index = repo.index();
+    blobs.retain(|id| !index.has_live(id));
+    repo.rescue(&blobs).await.map(drop)
 }
 
 /// Writes a snapshot, then deletes the one that it stands for.
@@ -118,7 +138,7 @@ async fn replace(
 #[derive(Clone)]
 struct Mended {
     roots: CollectionRoots,
-    lost: Vec<Record>,
+    lost: Vec<Arc<Record>>,
     rebuilt: bool,
 }
 
@@ -128,7 +148,7 @@ struct Work<'a> {
     dry_run: bool,
     now_us: i64,
     /// Leaves that were looked at, with the records in them that lost something.
-    leaves: HashMap<BlobId, Vec<Record>>,
+    leaves: HashMap<BlobId, Vec<Arc<Record>>>,
     /// Collections that were looked at, by their trees.
     collections: HashMap<CollectionRoots, Mended>,
 }
@@ -238,11 +258,14 @@ impl Work<'_> {
     }
 
     /// Puts the records that lost something back without it.
-    async fn edited(&self, roots: CollectionRoots, lost: &[Record]) -> Result<CollectionRoots> {
+    async fn edited(&self, roots: CollectionRoots, lost: &[Arc<Record>]) -> Result<CollectionRoots> {
         let nodes = WriterNodes(self.writer.clone());
         let mut editor = CollectionEditor::new(&nodes, roots);
         for record in lost {
-            editor.put(&self.without_lost(record.clone()).await?)?;
+            editor.put(&self.without_lost((**record).clone()).await?)?;
+            if editor.pending_bytes() > PENDING_BYTES {
+                editor.apply().await?;
+            }
         }
         Ok(editor.finish().await?.0)
     }
@@ -269,13 +292,13 @@ impl Work<'_> {
     }
 
     /// The records of a leaf that lost something.
-    async fn leaf(&mut self, leaf: &BlobId) -> Result<&[Record]> {
+    async fn leaf(&mut self, leaf: &BlobId) -> Result<&[Arc<Record>]> {
         if !self.leaves.contains_key(leaf) {
             let mut lost = Vec::new();
             for record in self.records(leaf).await? {
                 for stream in &record.streams {
                     if self.is_lost(stream).await? {
-                        lost.push(record.clone());
+                        lost.push(Arc::new(record.clone()));
                         break;
                     }
                 }

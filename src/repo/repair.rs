@@ -35,6 +35,14 @@ enum Found {
     Gone,
 }
 
+/// What became of a damaged pack.
+enum Saved {
+    /// So many of its blobs are in new packs.
+    Copied(usize),
+    /// It stays listed as it is.
+    Kept(Listed),
+}
+
 impl Repository {
     /// Makes the index anew from the headers of the packs that are there; with `read_data`, from packs whose every byte
     /// was read and is as their names say. Of a damaged pack, the blobs that are whole are copied into a new one, and
@@ -79,8 +87,17 @@ impl Repository {
             }
         }
         packs.extend(self.save_what_is_whole(damaged, &mut findings).await?);
-        let count = packs.len();
+        // A prune may have deleted some since they were looked at.
+        let stored = self.stored_packs().await?;
+        packs.retain(|(pack, _)| stored.contains_key(&pack.id));
+        let listed: Vec<PackId> = packs.iter().map(|(pack, _)| pack.id).collect();
         self.write_new_index(&old, packs).await?;
+        let stored = self.stored_packs().await?;
+        if let Some(gone) = listed.iter().find(|id| !stored.contains_key(*id)) {
+            return Err(Error::new(ErrorKind::Unavailable, format!("A prune deleted pack {gone} at the same time"))
+                .with_hint("run repair index again when the prune is done"));
+        }
+        let count = listed.len();
         findings.sort_by(|a, b| (!a.error, &a.object).cmp(&(!b.error, &b.object)));
         Ok((count, findings))
     }
@@ -119,17 +136,22 @@ impl Repository {
         let listed = blobs_by_pack(&self.index(), damaged.keys().copied().collect());
         let known: HashMap<PackId, IndexedPack> =
             self.index().packs().filter(|p| damaged.contains_key(&p.id)).map(|p| (p.id, p.clone())).collect();
-        let mut mover = Mover::new(self);
+        let (mut mover, mut kept) = (Mover::new(self), Vec::new());
         let mut damaged: Vec<_> = damaged.into_iter().collect();
         damaged.sort_by_key(|(id, _)| *id);
         for (id, why) in damaged {
             let known = known.get(&id).cloned().zip(listed.get(&id).cloned());
             let all = known.as_ref().map(|(_, blobs)| blobs.len());
-            let saved = self.save_pack(id, known, &mut mover).await?;
-            let (text, lost) = match (saved, all) {
-                (0, _) if self.right() == KeyRight::WriteOnly => {
-                    ("an owner's key may save some of it".to_owned(), true)
+            let saved = match self.save_pack(id, known, &mut mover).await? {
+                Saved::Copied(count) => count,
+                Saved::Kept(listed) => {
+                    kept.push(listed);
+                    let text = format!("stays listed: {why}; only an owner's key can save what is whole of it");
+                    findings.push(pack_error(id, text));
+                    continue;
                 }
+            };
+            let (text, lost) = match (saved, all) {
                 (0, _) => ("nothing of it could be saved".to_owned(), true),
                 (saved, Some(all)) if saved == all => (format!("all of its {all} blobs were saved"), false),
                 (saved, Some(all)) => (format!("{saved} of its {all} blobs were saved"), true),
@@ -138,24 +160,30 @@ impl Repository {
             let why = why.to_string();
             findings.push(Finding { error: lost, ..pack_error(id, format!("is left out: {why}; {text}")) });
         }
-        Ok(mover.finish().await?.into_iter().map(|p| (p.pack, p.blobs)).collect())
+        kept.extend(mover.finish().await?.into_iter().map(|p| (p.pack, p.blobs)));
+        Ok(kept)
     }
 
-    /// Copies what is whole of a pack; says how many blobs that was.
-    async fn save_pack(self: &Arc<Self>, id: PackId, known: Option<Listed>, mover: &mut Mover<'_>) -> Result<usize> {
+    /// Copies what is whole of a pack. Contents that this key cannot open stay where they are, and listed: the index alone
+    /// may know where they lie.
+    async fn save_pack(self: &Arc<Self>, id: PackId, known: Option<Listed>, mover: &mut Mover<'_>) -> Result<Saved> {
         let cached = self.cache.as_ref().and_then(|cache| cache.read_whole_pack(&id));
         let bytes = match cached {
             Some(bytes) => Bytes::from(bytes),
             None => match self.storage.get(&pack_path(&id), PACK_LIMIT).await {
                 Ok(bytes) => bytes,
-                Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => return Ok(0),
+                Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {
+                    return Ok(Saved::Copied(0));
+                }
                 Err(e) => return Err(e),
             },
         };
         let what = format!("Pack {id}");
-        let Some((pack, blobs)) = self.read_pack_header(&what, id, &bytes).ok().or(known) else { return Ok(0) };
+        let Some((pack, blobs)) = self.read_pack_header(&what, id, &bytes).ok().or(known) else {
+            return Ok(Saved::Copied(0));
+        };
         if pack.kind == BlobKind::Content && self.right() == KeyRight::WriteOnly {
-            return Ok(0);
+            return Ok(Saved::Kept((pack, blobs)));
         }
         let mut saved = HashSet::new();
         for blob in &blobs {
@@ -165,7 +193,7 @@ impl Repository {
                 mover.store_full(false).await?;
             }
         }
-        Ok(saved.len())
+        Ok(Saved::Copied(saved.len()))
     }
 
     /// Writes an index of these packs that stands in for the old one.

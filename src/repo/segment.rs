@@ -185,7 +185,7 @@ impl Segmenter {
             return None;
         }
         let place = inner.known.find_chunk(id);
-        let place = if forgot { place.or_else(|| inner.repo.index().find_chunk(id)) } else { place };
+        let place = if forgot { place.or_else(|| self.writer.find_own_chunk(id)) } else { place };
         let place = place.filter(|p| p.length as usize == length)?;
         inner.uploads.counts.known_chunks.fetch_add(1, Ordering::Relaxed);
         Some(Extent { blob: place.segment, offset: place.offset, length: place.length })

@@ -197,6 +197,13 @@ impl Writer {
         u32::try_from(amount).unwrap_or(u32::MAX)
     }
 
+    /// Finds a chunk in a segment that this run has stored and listed. Not one of other runs: a prune may take their packs
+    /// without [`Self::has_lost_ground`] seeing it.
+    pub(super) fn find_own_chunk(&self, id: &ChunkId) -> Option<ChunkPlace> {
+        let place = self.inner.repo.index().find_chunk(id)?;
+        lock(&self.inner.new).ok()?.contains(&place.segment).then_some(place)
+    }
+
     /// Says whether writing to the destination has failed.
     pub fn is_broken(&self) -> bool {
         self.inner.uploads.failure().is_some()

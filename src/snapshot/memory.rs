@@ -62,10 +62,12 @@ pub fn compare(repo: &Repository, listing: &Listing) -> Vec<Surprise> {
     let missed = missed.cloned();
     memory.missed.retain(|seen| !there.contains(&seen.id));
     memory.missed.extend(missed);
-    memory.newest.clear();
+    // A file that cannot be read now is there all the same.
+    let broken: BTreeSet<String> = listing.broken.iter().map(|b| b.id.to_string()).collect();
+    memory.newest.retain(|_, seen| broken.contains(&seen.id));
     // The oldest first, so that the newest stays.
     for snapshot in &listing.snapshots {
-        memory.newest.insert(snapshot.file.set.to_string(), seen(snapshot));
+        memory.see(snapshot.file.set.to_string(), seen(snapshot));
     }
     let back = listing.snapshots.iter().filter(|s| forgotten.contains(&s.id.to_string()));
     let back = back.map(|s| surprise(&seen(s), "was forgotten by this machine and is back"));
@@ -76,6 +78,22 @@ pub fn compare(repo: &Repository, listing: &Listing) -> Vec<Surprise> {
         save(repo, &memory);
     }
     surprises
+}
+
+/// Remembers a snapshot that this machine wrote.
+pub(super) fn note_written(repo: &Repository, snapshot: &Snapshot) {
+    let mut memory = load(repo);
+    memory.see(snapshot.file.set.to_string(), seen(snapshot));
+    save(repo, &memory);
+}
+
+impl Memory {
+    /// Keeps the newer one of a set's two.
+    fn see(&mut self, set: String, seen: Seen) {
+        if self.newest.get(&set).is_none_or(|known| known.time_us <= seen.time_us) {
+            self.newest.insert(set, seen);
+        }
+    }
 }
 
 /// Takes things as they are: what was strange till now was told.

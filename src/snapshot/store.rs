@@ -87,7 +87,9 @@ pub async fn list(repo: &Repository) -> Result<Listing> {
 /// The storage's.
 pub async fn save(repo: &Repository, file: &SnapshotFile) -> Result<SnapshotId> {
     let name = repo.put_document(DocumentKind::Snapshot, Some(file.set), file).await?;
-    Ok(SnapshotId(name.id))
+    let id = SnapshotId(name.id);
+    memory::note_written(repo, &Snapshot { id, file: file.clone() });
+    Ok(id)
 }
 
 /// Deletes snapshots. Their contents stay till prune.

@@ -28,10 +28,12 @@ pub(super) fn write_new(_path: &Path, _data: &[Bytes]) -> io::Result<bool> {
 pub(super) fn write_new(path: &Path, data: &[Bytes]) -> io::Result<bool> {
     match linux::write_new(path, data) {
         // Also from open, which may have made the file before it refuses; also in the middle, after a short write.
-        Err(e) if e.kind() == io::ErrorKind::InvalidInput => match std::fs::remove_file(path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-            _ => Ok(false),
-        },
+        Err(e) if matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
+            match std::fs::remove_file(path) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+                _ => Ok(false),
+            }
+        }
         written => written.map(|()| true),
     }
 }

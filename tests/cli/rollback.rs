@@ -48,3 +48,13 @@ fn a_snapshot_that_was_forgotten_and_is_back_is_noticed() {
     assert_eq!(place.run(&["check"]).code, 1);
     assert_eq!(place.run(&["check"]).code, 0);
 }
+
+#[test]
+fn who_only_backs_up_notices_that_the_last_run_is_gone() {
+    let place = Place::with_snapshots(1);
+    copy(&place.path("repository"), &place.path("older"));
+    let done = place.run(&["backup", "everyone", "--json"]);
+    let newest = done.json().last().and_then(|v| v["snapshot"].as_str().map(str::to_owned)).expect("a snapshot");
+    set_back(&place, "older");
+    place.run(&["backup", "everyone"]).fails(3, &["Warning: Snapshot", newest.as_str(), "is gone"]);
+}

@@ -139,3 +139,34 @@ async fn a_repair_that_dies_leaves_the_snapshots_that_it_was_to_replace() {
     assert_eq!(ids(&store::list(&repo).await.unwrap().snapshots), before);
     assert_eq!(repair_snapshots(&repo, false, START_US, &Silent).await.unwrap().repaired.len(), 1);
 }
+
+// Found by reading: marks of an earlier prune kept repairs from being done, and what was lost kept prunes from unmarking.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repair_is_not_held_up_by_packs_that_are_marked() {
+    let mut setting = Setting::new(SimOptions::tiny()).await;
+    for _ in 0..3 {
+        setting.backup().await.unwrap();
+        setting.next_day();
+    }
+    let first = setting.snapshots().await.remove(0);
+    tenantvault::snapshot::store::delete(&setting.repo, &[&first]).await.unwrap();
+    let prune = async |repo: &Arc<Repository>, grace_us| {
+        let options =
+            PruneOptions { grace_us, max_unused_percent: 0.0, now_us: START_US, clock: Clock::still(START_US) };
+        prune::plan(repo, &options, &Silent).await.unwrap().execute(repo, &Silent).await.unwrap();
+    };
+    prune(&setting.repo, 86_400_000_000).await;
+    assert!(setting.repo.index().marks().count() > 0);
+    let packs = setting.storage.list("packs").await.unwrap();
+    let largest = packs.iter().max_by_key(|e| e.size_bytes).unwrap();
+    harm(&setting.storage, &largest.path, Harm::Lost).await;
+    setting.repo = setting.reopen(false).await;
+    setting.repo.repair_index(true, &Silent).await.unwrap();
+    let repaired = repair_snapshots(&setting.repo, false, START_US, &Silent).await.unwrap();
+    assert!(!repaired.repaired.is_empty());
+    prune(&setting.repo, 0).await;
+    assert!(!check::check(&setting.repo, ReadData::All, &Silent).await.unwrap().has_errors());
+    setting.backup().await.unwrap();
+    let newest = setting.snapshots().await.pop().unwrap();
+    assert_equal(&setting.repo, &newest.file, &setting.sim.expected(), false).await;
+}

@@ -152,6 +152,24 @@ async fn a_write_only_key_finds_flipped_contents_that_it_cannot_read() {
 }
 
 #[tokio::test]
+async fn a_repair_with_a_write_only_key_leaves_to_the_owner_what_he_alone_can_save() {
+    let (storage, repo) = init_tiny().await;
+    let pass = Passphrase::generate();
+    repo.add_slot(&pass, KeyRight::WriteOnly, "server", T0).await.unwrap();
+    back_up(&repo, &[noise(1, 9000)], &[]).await.unwrap();
+    let path = files(&storage, "packs").await.remove(0);
+    // The header at its end goes: the index alone knows what is in the pack.
+    harm(&storage, &path, Harm::Cut(3)).await;
+    let server = Repository::open(storage.clone(), &pass, None).await.unwrap();
+    let (count, findings) = server.repair_index(true, &Silent).await.unwrap();
+    assert!(count == 1 && findings.len() == 1 && findings[0].text.contains("owner"), "{findings:?}");
+    let owner = reopen(&storage).await;
+    let (_, findings) = owner.repair_index(true, &Silent).await.unwrap();
+    assert!(findings.len() == 1 && findings[0].text.contains("all of its"), "{findings:?}");
+    assert_eq!(verify(&storage).await, 1);
+}
+
+#[tokio::test]
 async fn contents_lost_with_a_pack_are_stored_again_after_a_repair() {
     let storage = two_runs().await;
     for pack in files(&storage, "packs").await {

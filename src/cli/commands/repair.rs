@@ -41,9 +41,6 @@ enum What {
     },
 }
 
-/// Items of a snapshot that are named one by one.
-const NAMED: usize = 20;
-
 /// Repairs.
 pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     match args.what {
@@ -89,17 +86,18 @@ async fn snapshots(app: &App, dry_run: bool) -> Result<Outcome> {
 
 fn show(app: &App, snapshot: &RepairedSnapshot) -> Result<()> {
     let screen = &app.screen;
-    let count = output::count(snapshot.lost.len() as u64, "thing is lost", "things are lost");
+    let count = output::count(snapshot.lost_count as u64, "thing is lost", "things are lost");
     let (old, set) = (snapshot.old.short(), output::plain(&snapshot.set_name));
     screen.line(match &snapshot.new {
         Some(new) => format!("Snapshot {old} of set '{set}' is now {}: {count}", new.short()),
         None => format!("Snapshot {old} of set '{set}' would be written anew: {count}"),
     })?;
-    for gap in snapshot.lost.iter().take(NAMED) {
+    for gap in &snapshot.lost {
         screen.line(format!("  '{}': {}", output::plain(&gap.name), gap.text))?;
     }
-    if snapshot.lost.len() > NAMED {
-        screen.line(format!("  … and {} more", output::number((snapshot.lost.len() - NAMED) as u64)))?;
+    let more = snapshot.lost_count - snapshot.lost.len();
+    if more > 0 {
+        screen.line(format!("  … and {} more", output::number(more as u64)))?;
     }
     screen.record(
         "snapshot",
@@ -107,7 +105,7 @@ fn show(app: &App, snapshot: &RepairedSnapshot) -> Result<()> {
             "old": snapshot.old.to_string(),
             "new": snapshot.new.map(|id| id.to_string()),
             "set": snapshot.set_name,
-            "lost": snapshot.lost.len(),
+            "lost": snapshot.lost_count,
         }),
     )
 }
@@ -123,7 +121,7 @@ fn conclude(app: &App, report: &RepairReport, dry_run: bool) -> Result<Outcome> 
     app.screen.summary(&json!({
         "snapshots": report.snapshots,
         "repaired": report.repaired.len(),
-        "lost": report.repaired.iter().map(|s| s.lost.len()).sum::<usize>(),
+        "lost": report.repaired.iter().map(|s| s.lost_count).sum::<usize>(),
         "unreadable": report.unreadable.len(),
         "dry_run": dry_run,
     }))?;

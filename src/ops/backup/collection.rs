@@ -303,6 +303,10 @@ impl<'a> Intake<'a> {
     ) -> Result<()> {
         self.bytes_read += sink.bytes_read;
         self.shared.monitor.add(Counter::BytesRead, sink.bytes_read as i64);
+        if !matches!(fetched, Fetched::Stored { .. }) && self.unsettled_ids.contains(&record.id) {
+            // Told twice: what was stored the first time comes before what becomes of it now.
+            self.settle().await?;
+        }
         match fetched {
             Fetched::Stored { source_hash, newer, gap } => {
                 self.gaps.extend(gap);
