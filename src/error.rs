@@ -78,6 +78,11 @@ impl Error {
         self.kind
     }
 
+    /// Says whether something in the repository is lost or damaged, rather than out of reach now: another copy may help.
+    pub fn is_loss(&self) -> bool {
+        matches!(self.kind, ErrorKind::Corrupt | ErrorKind::NotFound)
+    }
+
     /// Says what the user can do next, if that is known.
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()

@@ -22,6 +22,9 @@
 //!   stretches and the snapshot included.
 //! - `throttled_share`: answers 429 / all answers.
 
+#[path = "../common/process.rs"]
+mod process;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,6 +40,8 @@ use tenantvault::sim::{self, Contents, Script, SimHandle, SimOptions, SimStats, 
 use tenantvault::snapshot::policy::Policy;
 use tenantvault::snapshot::set::{Selection, SetDefinition, SetOptions, TenantRef, Workload};
 use tenantvault::storage::StorageOptions;
+
+use process::{cpu_s, memory_mib, stored_bytes};
 
 fn now_us() -> i64 {
     jiff::Timestamp::now().as_microsecond()
@@ -83,7 +88,7 @@ async fn run_here() -> Result<()> {
     println!(
         "{}",
         json!({
-            "wall_s": start.elapsed().as_secs_f64(), "cpu_s": cpu_s(), "peak_rss_mib": peak_rss_mib(),
+            "wall_s": start.elapsed().as_secs_f64(), "cpu_s": cpu_s(), "peak_rss_mib": memory_mib("VmHWM"),
             "items": totals.items, "changed": totals.items_changed, "added": totals.items_added,
             "bytes_read": totals.bytes_read, "gaps": report.gaps.len(),
         })
@@ -121,7 +126,7 @@ impl Bench {
     /// Backs up in a process of its own and prints what it cost.
     fn run(&self, label: &str) -> Result<(Value, SimStats)> {
         self.sim.clear_stats();
-        let before = stored(&self.place);
+        let before = stored_bytes(self.place.as_ref());
         let program = std::env::current_exe().map_err(|e| Error::io("This program's own file", e))?;
         let under = std::env::var("TV_UNDER").unwrap_or_default();
         let mut words = under.split_whitespace().map(PathBuf::from).chain([program]);
@@ -144,44 +149,14 @@ impl Bench {
         line["run"] = label.into();
         line["requests"] = stats.requests.into();
         line["throttled"] = stats.throttled().into();
-        line["bytes_written"] = (stored(&self.place) - before).into();
+        line["bytes_written"] = (stored_bytes(self.place.as_ref()) - before).into();
         println!("{line}");
         Ok((line, stats))
     }
 }
 
-/// Bytes of all files below a folder.
-fn stored(folder: &str) -> u64 {
-    let mut total = 0;
-    let mut open = vec![PathBuf::from(folder)];
-    while let Some(path) = open.pop() {
-        for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
-            match entry.metadata() {
-                Ok(meta) if meta.is_dir() => open.push(entry.path()),
-                Ok(meta) => total += meta.len(),
-                Err(_) => {}
-            }
-        }
-    }
-    total
-}
-
 fn read(path: &str) -> Result<String> {
     std::fs::read_to_string(path).map_err(|e| Error::io(format!("{path} cannot be read"), e))
-}
-
-/// CPU seconds of this process so far, from `/proc/self/stat`: user and system time in hundredths of a second.
-fn cpu_s() -> f64 {
-    let stat = read("/proc/self/stat").unwrap_or_default();
-    let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let ticks = after_name.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<f64>().ok());
-    ticks.sum::<f64>() / 100.0
-}
-
-fn peak_rss_mib() -> u64 {
-    let status = read("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|l| l.starts_with("VmHWM")).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|n| n.parse::<u64>().ok()).unwrap_or(0) / 1024
 }
 
 fn number(n: usize, usual: u32) -> u32 {

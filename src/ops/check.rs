@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::crypto::BlobKind;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::format::codec;
 use crate::format::id::{BlobId, PackId};
 use crate::format::node::Node;
@@ -52,11 +52,12 @@ pub async fn check(repo: &Arc<Repository>, read: ReadData, monitor: &dyn Monitor
     report.findings = repo.check_packs(read, monitor).await?;
     let bad: HashSet<PackId> = report.findings.iter().filter(|f| f.error).filter_map(|f| f.pack).collect();
     let listing = store::list(repo).await?;
+    // What a run that ended meanwhile wrote: its index files were there before its snapshot.
+    repo.reload_index().await?;
     for surprise in memory::compare(repo, &listing) {
         report.findings.push(Finding { object: surprise.object, pack: None, text: surprise.text, error: true });
     }
-    memory::accept(repo, &listing);
-    for broken in listing.broken {
+    for broken in &listing.broken {
         let object = format!("Snapshot {}", broken.id);
         report.findings.push(Finding { object, pack: None, text: broken.text(), error: true });
     }
@@ -69,6 +70,8 @@ pub async fn check(repo: &Arc<Repository>, read: ReadData, monitor: &dyn Monitor
         monitor.add(Counter::Items, 1);
     }
     report.findings.sort_by_key(|f| !f.error);
+    // Not before all else is done: what nobody hears of must be told again.
+    memory::accept(repo, &listing);
     Ok(report)
 }
 
@@ -128,7 +131,7 @@ impl Walker<'_> {
         let always = what.starts_with("Snapshot") && !what.contains(',');
         let mut visitor = Visitor { seen: &mut self.seen, leaf, always };
         match Tree::new(&nodes).walk_nodes(root, &mut visitor).await {
-            Err(e) if matches!(e.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
+            Err(e) if e.is_loss() => {
                 let text = format!("has a tree that cannot be read: {}", e.chain());
                 report.findings.push(Finding { object: what.to_owned(), pack: None, text, error: true });
                 Ok(())
@@ -149,7 +152,7 @@ impl Walker<'_> {
                 };
                 let read = self.repo.expand_extents(&piece.extents, &mut push, &mut |_| {}).await;
                 match read {
-                    Err(e) if matches!(e.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
+                    Err(e) if e.is_loss() => {
                         return Ok(Some(format!("has a list of extents that cannot be read: {e}")));
                     }
                     other => other?,

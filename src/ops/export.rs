@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use futures::stream::StreamExt;
 use tokio::task::JoinSet;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::format::record::{ItemKind, Record};
 use crate::monitor::{Counter, Monitor};
 use crate::ops::backup::Stop;
@@ -234,7 +234,7 @@ async fn write_item(
     }
     match write_file(repo, stream, record, to).await {
         Ok(bytes) => Ok(Written::File(bytes)),
-        Err(e) if matches!(e.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => Ok(Written::Damaged(path, e.chain())),
+        Err(e) if e.is_loss() => Ok(Written::Damaged(path, e.chain())),
         Err(e) => Err(e),
     }
 }

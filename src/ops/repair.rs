@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::crypto::BlobKind;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::format::codec;
 use crate::format::collection::Gap;
 use crate::format::id::{BlobId, SnapshotId};
@@ -18,7 +18,7 @@ use crate::m365::contents::without_contents;
 use crate::monitor::{Counter, Monitor};
 use crate::ops::catalog::{self, Catalog};
 use crate::ops::nodes::{RepoNodes, WriterNodes};
-use crate::ops::used::{Seen, add_snapshot};
+use crate::ops::used;
 use crate::repo::{Index, Repository, Writer, WriterOptions};
 use crate::snapshot::store::{self, Snapshot};
 use crate::tree::collection::{CollectionEditor, CollectionRoots};
@@ -97,8 +97,8 @@ pub async fn repair_snapshots(
     writer.finish().await?;
     // What could not be looked up must not be taken for lost.
     index.intact()?;
-    if !dry_run && !files.is_empty() && writer.has_lost_ground() {
-        rescue(repo, files.iter().map(|(_, file, ..)| file)).await?;
+    if !dry_run {
+        used::rescue_marked(repo, &writer, files.iter().map(|(_, file, ..)| file)).await?;
     }
     let mut names: HashMap<SnapshotId, SnapshotId> = HashMap::new();
     for (old, file, lost_count, lost) in files {
@@ -108,17 +108,6 @@ pub async fn repair_snapshots(
         report.repaired.push(RepairedSnapshot { old: old.id, new, set_name, lost_count, lost });
     }
     Ok(report)
-}
-
-/// Copies what the snapshots need and only packs marked for deletion hold.
-async fn rescue(repo: &Arc<Repository>, files: impl Iterator<Item = &SnapshotFile>) -> Result<()> {
-    let (mut seen, mut blobs) = (Seen::default(), HashSet::new());
-    for file in files {
-        add_snapshot(repo, file, &mut seen, &mut blobs).await?;
-    }
-    let index = repo.index();
-    blobs.retain(|id| !index.has_live(id));
-    repo.rescue(&blobs).await.map(drop)
 }
 
 /// Writes a snapshot, then deletes the one that it stands for.
@@ -317,7 +306,7 @@ impl Work<'_> {
                 Ok(())
             };
             match self.writer.repository().expand_extents(extents, &mut look, &mut |_| {}).await {
-                Err(e) if matches!(e.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => return Ok(true),
+                Err(e) if e.is_loss() => return Ok(true),
                 other => other?,
             }
             if missing {
@@ -364,7 +353,7 @@ impl NodeVisitor for Leaves {
     }
 
     fn unreadable(&mut self, _id: &BlobId, error: Error) -> Result<()> {
-        if !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) {
+        if !error.is_loss() {
             return Err(error);
         }
         self.lost = true;

@@ -11,13 +11,35 @@ use crate::format::node::{Node, TreeRoot};
 use crate::format::record::{Extent, ExtentList, Record};
 use crate::format::snapshot::{CollectionState, SnapshotFile};
 use crate::ops::nodes::RepoNodes;
-use crate::repo::Repository;
+use crate::repo::{Repository, Writer};
 use crate::tree::{NodeVisitor, Tree};
 
 /// Tree nodes that were read already.
 #[derive(Debug, Default)]
 pub struct Seen {
     nodes: HashSet<BlobId>,
+}
+
+/// Where a prune was at work beside a writer that has finished: copies what snapshots that are to be written need and only
+/// packs marked for deletion hold.
+///
+/// # Errors
+/// `NotFound` when something of it is gone already; the storage's.
+pub async fn rescue_marked(
+    repo: &Arc<Repository>,
+    writer: &Writer,
+    files: impl IntoIterator<Item = &SnapshotFile>,
+) -> Result<()> {
+    if !writer.has_lost_ground() {
+        return Ok(());
+    }
+    let (mut seen, mut used) = (Seen::default(), HashSet::new());
+    for file in files {
+        add_snapshot(repo, file, &mut seen, &mut used).await?;
+    }
+    let index = repo.index();
+    used.retain(|id| !index.has_live(id));
+    repo.rescue(&used).await.map(drop)
 }
 
 /// Adds all blobs that a snapshot refers to, tree nodes included.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::stream::{StreamExt, TryStreamExt};
 
 use crate::crypto::{self, BlobKind, KeyRight};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::format::header::SALTED_BYTES;
 use crate::format::id::PackId;
 use crate::format::index::{IndexedBlob, IndexedPack};
@@ -129,7 +129,7 @@ impl Repository {
     ) -> Result<Vec<Finding>> {
         let bytes = match self.storage.get(&pack_path(&indexed.id), indexed.size_bytes).await {
             Ok(bytes) => bytes,
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {
+            Err(e) if e.is_loss() => {
                 return Ok(vec![pack_error(indexed.id, format!("cannot be read: {e}"))]);
             }
             Err(e) => return Err(e),

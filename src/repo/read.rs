@@ -57,13 +57,13 @@ impl Repository {
             return Ok(bytes);
         }
         let first = match self.read_anywhere(kind, id).await {
-            Err(e) if is_loss(&e) => e,
+            Err(e) if e.is_loss() => e,
             other => return other,
         };
         if first.kind() == ErrorKind::NotFound {
             self.reload_index().await?;
             match self.read_anywhere(kind, id).await {
-                Err(e) if is_loss(&e) => {}
+                Err(e) if e.is_loss() => {}
                 other => return other,
             }
         }
@@ -73,7 +73,7 @@ impl Repository {
         }
         self.reload_index_from(Trust::Nothing).await?;
         match self.read_anywhere(kind, id).await {
-            Err(e) if is_loss(&e) => Err(first),
+            Err(e) if e.is_loss() => Err(first),
             other => other,
         }
     }
@@ -122,7 +122,7 @@ impl Repository {
         for (_, pack, blob) in &places {
             match self.read_located(pack, blob).await {
                 Ok(plain) => return Ok(self.keep_in_memory(kind, id, plain)),
-                Err(e) if is_loss(&e) => first = first.or(Some(e)),
+                Err(e) if e.is_loss() => first = first.or(Some(e)),
                 Err(e) => return Err(e),
             }
         }
@@ -194,11 +194,6 @@ impl Repository {
         }
         Ok(key)
     }
-}
-
-/// Says whether another copy may still help.
-fn is_loss(e: &Error) -> bool {
-    matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Corrupt)
 }
 
 /// Plaintext blobs, the longest unused leaving first.

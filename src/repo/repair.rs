@@ -172,7 +172,7 @@ impl Repository {
             Some(bytes) => Bytes::from(bytes),
             None => match self.storage.get(&pack_path(&id), PACK_LIMIT).await {
                 Ok(bytes) => bytes,
-                Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {
+                Err(e) if e.is_loss() => {
                     return Ok(Saved::Copied(0));
                 }
                 Err(e) => return Err(e),

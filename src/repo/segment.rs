@@ -17,9 +17,6 @@ use crate::format::id::{BlobId, ChunkId};
 use crate::format::record::Extent;
 use crate::repo::writer::Writer;
 
-/// Chunks remembered within a run; when there are more, those in stored segments are forgotten, and looked for in the
-/// index files that the run has written.
-const REMEMBERED_CHUNKS: usize = 1 << 18;
 /// Shorter chunks are not looked for: that they are stored again costs less than to remember them.
 const SHORTEST_REMEMBERED: usize = 1 << 10;
 
@@ -27,6 +24,7 @@ const SHORTEST_REMEMBERED: usize = 1 << 10;
 pub(super) struct Segments {
     tag: [u8; 16],
     next: AtomicU64,
+    remembered_chunks: usize,
     state: Mutex<State>,
     /// Some segment's id became known, or never will.
     closed: Notify,
@@ -61,9 +59,9 @@ struct Building {
 }
 
 impl Segments {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(remembered_chunks: usize) -> Self {
         let (tag, next) = (random_bytes(), AtomicU64::new(0));
-        Self { tag, next, state: Mutex::default(), closed: Notify::new() }
+        Self { tag, next, remembered_chunks, state: Mutex::default(), closed: Notify::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -93,6 +91,16 @@ impl Segments {
     fn settle(&self, number: u64, id: Option<BlobId>) {
         self.state().settled.insert(number, id);
         self.closed.notify_waiters();
+    }
+
+    fn remember(&self, id: ChunkId, place: Place) {
+        let mut state = self.state();
+        if state.chunks.len() >= self.remembered_chunks {
+            let State { chunks, settled, forgot, .. } = &mut *state;
+            chunks.retain(|_, place| !settled.contains_key(&place.segment));
+            *forgot = true;
+        }
+        state.chunks.insert(id, place);
     }
 
     async fn wait(&self, number: u64) -> Option<BlobId> {
@@ -198,7 +206,7 @@ impl Segmenter {
             if let Some(place) = fill(&building, number, chunk, id, self.limit, self.shortest_listed) {
                 let segments = &self.writer.inner.segments;
                 if let Some(id) = id {
-                    remember(&mut segments.state(), id, place);
+                    segments.remember(id, place);
                 }
                 self.owed.insert(number);
                 return Ok(segments.extent(place));
@@ -275,15 +283,6 @@ fn fill(
         building.listed.push((id, place.offset, place.length));
     }
     Some(place)
-}
-
-fn remember(state: &mut State, id: ChunkId, place: Place) {
-    if state.chunks.len() >= REMEMBERED_CHUNKS {
-        let State { chunks, settled, forgot, .. } = state;
-        chunks.retain(|_, place| !settled.contains_key(&place.segment));
-        *forgot = true;
-    }
-    state.chunks.insert(id, place);
 }
 
 /// Adds an extent to a list, as a longer last one where it follows on that.

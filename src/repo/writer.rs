@@ -35,11 +35,14 @@ pub struct WriterOptions {
     pub uploads: usize,
     /// Bytes of plaintext on their way to packs.
     pub budget_bytes: usize,
+    /// Chunks remembered within a run. When there are more, those in stored segments are forgotten, and looked for in the
+    /// index files that the run has written.
+    pub remembered_chunks: usize,
 }
 
 impl Default for WriterOptions {
     fn default() -> Self {
-        Self { level: 3, workers: 0, uploads: 2, budget_bytes: 32 << 20 }
+        Self { level: 3, workers: 0, uploads: 2, budget_bytes: 32 << 20, remembered_chunks: 1 << 18 }
     }
 }
 
@@ -107,7 +110,7 @@ impl Writer {
         let uploader = tokio::spawn(upload(uploads.clone(), queue));
         let inner = Arc::new(Inner {
             chunker: Arc::new(Chunker::new(&repo.config)),
-            segments: Segments::new(),
+            segments: Segments::new(options.remembered_chunks),
             known: repo.index(),
             new: Mutex::new(HashSet::new()),
             packers: [Mutex::new(None), Mutex::new(None)],

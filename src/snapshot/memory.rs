@@ -50,20 +50,13 @@ impl Surprise {
 pub fn compare(repo: &Repository, listing: &Listing) -> Vec<Surprise> {
     let before = load(repo);
     let mut memory = before.clone();
-    let there: BTreeSet<String> = listing
-        .snapshots
-        .iter()
-        .map(|s| s.id)
-        .chain(listing.broken.iter().map(|b| b.id))
-        .map(|id| id.to_string())
-        .collect();
+    let broken: BTreeSet<String> = listing.broken.iter().map(|b| b.id.to_string()).collect();
+    let there: BTreeSet<String> = listing.snapshots.iter().map(|s| s.id.to_string()).chain(broken.clone()).collect();
     let forgotten: BTreeSet<&String> = before.forgotten.iter().collect();
     let missed = before.newest.values().filter(|seen| !there.contains(&seen.id) && !forgotten.contains(&seen.id));
-    let missed = missed.cloned();
     memory.missed.retain(|seen| !there.contains(&seen.id));
-    memory.missed.extend(missed);
+    memory.missed.extend(missed.cloned());
     // A file that cannot be read now is there all the same.
-    let broken: BTreeSet<String> = listing.broken.iter().map(|b| b.id.to_string()).collect();
     memory.newest.retain(|_, seen| broken.contains(&seen.id));
     // The oldest first, so that the newest stays.
     for snapshot in &listing.snapshots {

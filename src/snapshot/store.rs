@@ -144,7 +144,7 @@ pub async fn list_runs(repo: &Repository) -> Result<Vec<RunFile>> {
     for name in repo.list_documents(DocumentKind::Run).await? {
         match repo.get_document::<RunFile>(DocumentKind::Run, &name).await {
             Ok(run) => runs.push(run),
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {}
+            Err(e) if e.is_loss() => {}
             Err(e) => return Err(e),
         }
     }

@@ -7,7 +7,7 @@ use tenantvault::format::index::IndexFile;
 use tenantvault::format::pack::{PackBuilder, PreparedBlob};
 use tenantvault::format::record::ExtentList;
 use tenantvault::monitor::Silent;
-use tenantvault::repo::{ReadData, Segmenter, WriterStats};
+use tenantvault::repo::{ReadData, Segmenter, Writer, WriterOptions, WriterStats};
 
 use crate::support::*;
 
@@ -20,6 +20,22 @@ async fn add(repo: &std::sync::Arc<tenantvault::repo::Repository>, streams: &[Ve
     }
     segmenter.settle().await.unwrap();
     writer.finish().await.unwrap()
+}
+
+/// A long run remembers no chunk for ever: what it forgot it finds in the index files that it wrote.
+#[tokio::test]
+async fn what_a_run_forgot_of_its_own_it_finds_again() {
+    let (storage, repo) = init_tiny().await;
+    let options = WriterOptions { remembered_chunks: 64, ..WriterOptions::default() };
+    let writer = Writer::new(repo.clone(), options);
+    let first = noise(1, 20_000);
+    let again: Vec<Vec<u8>> = vec![first.clone(), noise(2, 3_000_000), first.clone()];
+    let doc = put(&writer, &again, &[]).await.unwrap();
+    save(&writer, &doc).await.unwrap();
+    // All chunks of the second telling but the last, which may be too short to be listed.
+    let stats = writer.stats();
+    assert!(stats.known_chunks > 5, "{stats:?}");
+    assert_eq!(verify(&storage).await, 1);
 }
 
 #[tokio::test]

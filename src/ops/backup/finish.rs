@@ -1,6 +1,5 @@
 //! The end of a run: catalog, gaps, a last look at what prune did meanwhile, then the snapshot.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{BackupOptions, BackupReport, Merged, Surroundings, outcome_of, write_catalog};
@@ -59,7 +58,10 @@ pub(super) async fn write_snapshot(
             throttled,
         },
     };
-    rescue_marked(repo, writer, &file, around).await?;
+    if writer.has_lost_ground() {
+        around.monitor.phase("Looking at what prune did meanwhile");
+    }
+    used::rescue_marked(repo, writer, [&file]).await?;
     file.ended_us = (around.now_us)();
     let id = store::save(repo, &file).await?;
     store::save_set(repo, &options.set).await?;
@@ -82,24 +84,6 @@ pub(super) async fn write_snapshot(
         damage: Vec::new(),
         coverage: Vec::new(),
     })
-}
-
-/// What prune marked since this run began must not carry the new snapshot: such blobs are copied out of marked packs.
-async fn rescue_marked(
-    repo: &Arc<Repository>,
-    writer: &Writer,
-    file: &SnapshotFile,
-    around: &Surroundings,
-) -> Result<()> {
-    if !writer.has_lost_ground() {
-        return Ok(());
-    }
-    let index = repo.index();
-    around.monitor.phase("Looking at what prune did meanwhile");
-    let mut used = HashSet::new();
-    used::add_snapshot(repo, file, &mut used::Seen::default(), &mut used).await?;
-    used.retain(|id| !index.has_live(id));
-    repo.rescue(&used).await.map(drop)
 }
 
 fn run_file(file: &SnapshotFile, outcome: &str, snapshot: Option<crate::format::id::SnapshotId>) -> RunFile {

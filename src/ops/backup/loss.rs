@@ -7,17 +7,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::collection::{self, Outcome, Shared};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::format::collection::Gap;
 use crate::format::id::BlobId;
 use crate::format::snapshot::CollectionState;
 use crate::m365::Collection;
 use crate::tree::NodeStore;
-
-/// Says whether an error of reading the repository means that something is lost, rather than out of reach now.
-pub(super) fn is_loss(e: &Error) -> bool {
-    matches!(e.kind(), ErrorKind::Corrupt | ErrorKind::NotFound)
-}
 
 /// Remembers the first tree node that was needed and is lost. Clones are one memory.
 #[derive(Debug, Clone, Default)]
@@ -34,7 +29,7 @@ impl<N: NodeStore> NodeStore for Watched<N> {
     async fn get(&self, id: &BlobId) -> Result<Bytes> {
         let result = self.nodes.get(id).await;
         if let Err(e) = &result
-            && is_loss(e)
+            && e.is_loss()
         {
             self.loss.0.get_or_init(|| e.chain());
         }

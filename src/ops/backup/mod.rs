@@ -34,7 +34,7 @@ use crate::snapshot::set::{Effect, SetDefinition, Subject, Workload};
 use crate::snapshot::store::{self, Snapshot};
 use crate::tree::collection::EditCounts;
 use collection::{Outcome, Shared};
-use loss::{is_loss, read_collection};
+use loss::read_collection;
 pub use stop::Stop;
 
 /// Collections read at once. The budgets decide how many requests really run.
@@ -192,7 +192,7 @@ async fn previous_snapshot(
     for snapshot in listing.snapshots.into_iter().rev().filter(|s| s.file.set == id) {
         match Catalog::load(repo, Some(&snapshot.file)).await {
             Ok(catalog) => return Ok((Some(snapshot), catalog, damage)),
-            Err(e) if is_loss(&e) => {
+            Err(e) if e.is_loss() => {
                 let id = snapshot.id.short();
                 damage.push(format!("Snapshot {id} is damaged, so the run builds upon one before it: {}", e.chain()));
             }
