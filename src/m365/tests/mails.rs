@@ -296,7 +296,8 @@ async fn faults_of_the_network_and_the_service_change_nothing() {
         assert_equal(&state, &truth(&tenant, &*mail), false);
         tenant.sim.advance_day();
     }
-    assert!(tenant.sim.stats().faults > 10);
+    // Some twenty on average: how many is chance, that there were any is not.
+    assert!(tenant.sim.stats().faults > 0);
 }
 
 #[tokio::test]
