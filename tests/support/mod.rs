@@ -157,7 +157,12 @@ pub async fn add_used(repo: &Arc<Repository>, doc: &Doc, used: &mut HashSet<Blob
 pub async fn documents(repo: &Arc<Repository>) -> Result<Vec<(DocumentName, Doc)>> {
     let mut all = Vec::new();
     for name in repo.list_documents(DocumentKind::Snapshot).await? {
-        all.push((name, repo.get_document::<Doc>(DocumentKind::Snapshot, &name).await?));
+        match repo.get_document::<Doc>(DocumentKind::Snapshot, &name).await {
+            Ok(doc) => all.push((name, doc)),
+            // Forgotten since it was listed, as `snapshot::store::list` takes it.
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
     }
     Ok(all)
 }
