@@ -89,8 +89,15 @@ def at(items, number, what):
 # files.md, 4 to 9: structures
 ID, SEALED_KEY = fixed(32), fixed(80)
 ROOT = option(struct(id=ID, level=u8, records=u64))
-KIND = choice("mail folder", "mail search folder", "message", "folder", "package", "file", "shortcut")
-CONTAINERS = "mail folder", "mail search folder", "folder", "package"
+KIND = choice(
+    "mail folder", "mail search folder", "message", "folder", "package", "file", "shortcut", "attachment",
+    "version", "permission", "calendar group", "calendar", "event", "contact folder", "contact", "task list",
+    "task", "category", "rule", "setting", "thread", "post", "list", "list item", "column", "content type",
+    "page", "term group", "term set", "term", "channel", "chat", "member", "tab", "app", "tag", "chat message",
+    "hosted content", "plan", "bucket")
+CONTAINERS = (
+    "mail folder", "mail search folder", "folder", "package", "calendar group", "calendar", "contact folder",
+    "task list", "thread", "list", "term group", "term set", "term", "channel", "chat", "plan", "bucket")
 SLOT_CLEAR = struct(repository=ID, right=choice("owner", "write-only"), label=string, made=i64, memory=u32, passes=u32,
                     lanes=u32, salt=fixed(16))
 SLOT_SECRETS = struct(private=option(ID), public=ID, psk=ID, state=ID, id=ID)

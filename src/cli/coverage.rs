@@ -28,10 +28,10 @@ pub(crate) fn absent(coverage: &[Coverage], set: &SetDefinition, collections: u6
         match &found.state {
             CoverageState::NoSuchUser(text) => absent.warnings.push(text.clone()),
             CoverageState::Nothing(reason) => {
-                by_reason.entry(reason).or_default().push(&found.user);
-                without.entry(&found.user).or_default().push(reason);
+                by_reason.entry(reason).or_default().push(&found.name);
+                without.entry(&found.name).or_default().push(reason);
             }
-            _ => drop(with_something.insert(&found.user)),
+            _ => drop(with_something.insert(&found.name)),
         }
     }
     let is_named = |user: &str| {
@@ -62,7 +62,7 @@ pub(crate) fn absent(coverage: &[Coverage], set: &SetDefinition, collections: u6
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::m365::Workload;
+    use crate::m365::{Owner, Workload};
     use crate::snapshot::policy::Policy;
     use crate::snapshot::set::{Selection, SetOptions, TenantRef, Workload as Selected};
 
@@ -79,7 +79,7 @@ mod tests {
     }
 
     fn found(user: &str, workload: Workload, state: CoverageState) -> Coverage {
-        Coverage { user_id: user.into(), user: user.into(), workload: Some(workload), state }
+        Coverage { owner: Owner::User(user.into()), name: user.into(), workload: Some(workload), state }
     }
 
     fn nothing(text: &str) -> CoverageState {

@@ -96,14 +96,157 @@ pub enum ItemKind {
     File,
     /// A shortcut into another drive; the reference is kept, not followed.
     Shortcut,
+    /// A file or item attached to an event, a task, a post or a list item.
+    Attachment,
+    /// An earlier version of a file or list item.
+    Version,
+    /// Who may do what with an item, as Graph tells it.
+    Permission,
+    /// A group of calendars.
+    CalendarGroup,
+    /// A calendar.
+    Calendar,
+    /// An event: a single one, the master of a series, or an exception of one.
+    Event,
+    /// A folder of contacts.
+    ContactFolder,
+    /// A contact; its photo is its stream of contents.
+    Contact,
+    /// A list of tasks.
+    TaskList,
+    /// A task, of To Do or of Planner.
+    Task,
+    /// A colour category of a mailbox.
+    Category,
+    /// A rule of an inbox.
+    Rule,
+    /// A group of settings, or facts of an owner that are none of the other kinds.
+    Setting,
+    /// A thread of a group's mailbox.
+    Thread,
+    /// A post of a thread.
+    Post,
+    /// A SharePoint list.
+    List,
+    /// An item of a list.
+    ListItem,
+    /// A column of a list or site.
+    Column,
+    /// A content type of a list or site.
+    ContentType,
+    /// A page of a site.
+    Page,
+    /// A group of the term store.
+    TermGroup,
+    /// A set of terms.
+    TermSet,
+    /// A term; further terms may hang below it.
+    Term,
+    /// A channel of a team.
+    Channel,
+    /// A chat.
+    Chat,
+    /// A member of a team, channel or chat.
+    Member,
+    /// A tab of a channel.
+    Tab,
+    /// An app installed in a team.
+    App,
+    /// A tag of a team.
+    Tag,
+    /// A message of a channel or chat, or the reply to one.
+    ChatMessage,
+    /// A picture or the like inside a message of a channel or chat.
+    HostedContent,
+    /// A plan of Planner.
+    Plan,
+    /// A bucket of a plan.
+    Bucket,
 }
 
 impl ItemKind {
-    /// Says whether items of this kind can have children.
+    /// Says whether items of this kind are shown as folders.
     pub fn is_container(self) -> bool {
-        matches!(self, Self::MailFolder | Self::MailSearchFolder | Self::Folder | Self::Package)
+        matches!(
+            self,
+            Self::MailFolder
+                | Self::MailSearchFolder
+                | Self::Folder
+                | Self::Package
+                | Self::CalendarGroup
+                | Self::Calendar
+                | Self::ContactFolder
+                | Self::TaskList
+                | Self::Thread
+                | Self::List
+                | Self::TermGroup
+                | Self::TermSet
+                | Self::Term
+                | Self::Channel
+                | Self::Chat
+                | Self::Plan
+                | Self::Bucket
+        )
+    }
+
+    /// The word for the kind in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::MailFolder => "mail_folder",
+            Self::MailSearchFolder => "mail_search_folder",
+            Self::Message => "message",
+            Self::Folder => "folder",
+            Self::Package => "package",
+            Self::File => "file",
+            Self::Shortcut => "shortcut",
+            Self::Attachment => "attachment",
+            Self::Version => "version",
+            Self::Permission => "permission",
+            Self::CalendarGroup => "calendar_group",
+            Self::Calendar => "calendar",
+            Self::Event => "event",
+            Self::ContactFolder => "contact_folder",
+            Self::Contact => "contact",
+            Self::TaskList => "task_list",
+            Self::Task => "task",
+            Self::Category => "category",
+            Self::Rule => "rule",
+            Self::Setting => "setting",
+            Self::Thread => "thread",
+            Self::Post => "post",
+            Self::List => "list",
+            Self::ListItem => "list_item",
+            Self::Column => "column",
+            Self::ContentType => "content_type",
+            Self::Page => "page",
+            Self::TermGroup => "term_group",
+            Self::TermSet => "term_set",
+            Self::Term => "term",
+            Self::Channel => "channel",
+            Self::Chat => "chat",
+            Self::Member => "member",
+            Self::Tab => "tab",
+            Self::App => "app",
+            Self::Tag => "tag",
+            Self::ChatMessage => "chat_message",
+            Self::HostedContent => "hosted_content",
+            Self::Plan => "plan",
+            Self::Bucket => "bucket",
+        }
+    }
+
+    /// Says whether what people mean by such an item is Graph's JSON of it: it has neither a MIME form nor contents.
+    pub fn is_told_in_json(self) -> bool {
+        !self.is_container()
+            && !matches!(
+                self,
+                Self::Message | Self::File | Self::Shortcut | Self::Attachment | Self::Version | Self::HostedContent
+            )
     }
 }
+
+/// The fact of an item that is no container and has others below it: how many, as its source tells.
+pub const PARTS: &str = "parts";
 
 /// What a tree keeps of one item.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -136,6 +279,11 @@ impl Record {
     /// Finds a fact of the summary.
     pub fn fact(&self, key: &str) -> Option<&str> {
         self.summary.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
+    }
+
+    /// Says whether items hang below this one though it is no container: attachments, versions, replies.
+    pub fn has_parts(&self) -> bool {
+        !self.kind.is_container() && self.fact(PARTS).is_some()
     }
 
     /// Finds a stream by its role.

@@ -15,7 +15,8 @@ use super::download::{Download, DownloadSource};
 use super::http::Http;
 use super::limits::Limits;
 use super::links;
-use super::request::{GraphRequest, Page};
+use super::page::Page;
+use super::request::GraphRequest;
 use super::retry::{RetryOptions, text};
 use super::stats::{GraphStats, StatsCells};
 use super::token::{TokenCache, TokenSource, granted_roles};
@@ -104,16 +105,8 @@ impl Client {
 
     /// Asks for one page; follows nothing. Pages may be empty and still have a next link.
     pub async fn get_page(&self, request: GraphRequest) -> Result<Page> {
-        let mut json = self.get_json(request.clone()).await?;
-        let mut link = |name: &str| match json.get_mut(name).map(Value::take) {
-            Some(Value::String(link)) if !link.is_empty() => Some(link),
-            _ => None,
-        };
-        let (next_link, delta_link) = (link("@odata.nextLink"), link("@odata.deltaLink"));
-        match json.get_mut("value").map(Value::take) {
-            Some(Value::Array(value)) => Ok(Page { value, next_link, delta_link }),
-            _ => Err(unreadable(&request)),
-        }
+        let whole = self.transport.whole(&request, JSON, JSON_LIMIT_BYTES).await?;
+        Page::read(whole.body.clone()).map_err(|e| unreadable_json(&request, &whole, &e))
     }
 
     /// Asks for all pages from this request on and puts their rows together: for lists known to be short.
@@ -124,7 +117,9 @@ impl Client {
         while let Some(url) = next {
             seen.check(&url)?;
             let page = self.get_page(request.with_url(url)).await?;
-            rows.extend(page.value);
+            for row in page.rows.values() {
+                rows.push(row?);
+            }
             next = page.next_link;
         }
         Ok(rows)
@@ -197,14 +192,16 @@ fn parse(request: &GraphRequest, whole: &Whole) -> Result<Value> {
     if whole.body.is_empty() {
         return Ok(Value::Null);
     }
-    serde_json::from_slice(&whole.body).map_err(|e| {
-        let kind = text(&whole.headers, "content-type").unwrap_or("no content type").to_owned();
-        // Only where and of what type: the text itself may hold mail.
-        unreadable(request).context(format!(
-            "{} cannot be read ({kind}, line {}, column {})",
-            links::shown(&request.url),
-            e.line(),
-            e.column()
-        ))
-    })
+    serde_json::from_slice(&whole.body).map_err(|e| unreadable_json(request, whole, &e))
+}
+
+fn unreadable_json(request: &GraphRequest, whole: &Whole, e: &serde_json::Error) -> Error {
+    let kind = text(&whole.headers, "content-type").unwrap_or("no content type").to_owned();
+    // Only where and of what type: the text itself may hold mail.
+    unreadable(request).context(format!(
+        "{} cannot be read ({kind}, line {}, column {})",
+        links::shown(&request.url),
+        e.line(),
+        e.column()
+    ))
 }

@@ -6,7 +6,8 @@
 use std::collections::HashSet;
 
 use super::client::Client;
-use super::request::{GraphRequest, Page, Scope};
+use super::page::Page;
+use super::request::{GraphRequest, Scope};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The pages of one delta round.

@@ -87,14 +87,3 @@ impl fmt::Debug for GraphRequest {
         write!(f, "GraphRequest({}, {:?}, {} units)", self.shown(), self.scope, self.units)
     }
 }
-
-/// A page of a collection.
-#[derive(Debug, Clone, Default)]
-pub struct Page {
-    /// The rows, as they came. May be empty although more pages follow.
-    pub value: Vec<Value>,
-    /// The link to the next page, to be followed verbatim.
-    pub next_link: Option<String>,
-    /// The link to save: asks next time what changed since.
-    pub delta_link: Option<String>,
-}

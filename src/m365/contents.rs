@@ -7,11 +7,12 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use sha2::{Digest, Sha256};
 
+use super::door::{ContentSink, Fetched, Wanted};
 use super::facts::{CONTENT_FACT, set_fact};
 use crate::error::{Error, Result};
 use crate::format::collection::Gap;
 use crate::format::record::{Record, StreamRole};
-use crate::graph::{Fate, QuickXor, fate, graph_error};
+use crate::graph::{Client, Fate, GraphRequest, QuickXor, fate, graph_error};
 
 /// Makes the record of an item whose contents could not be read.
 ///
@@ -72,6 +73,13 @@ pub(super) fn is_over_quota(error: &Error) -> bool {
     graph_error(error).is_some_and(|answer| answer.status == 507 || answer.has_code("ErrorQuotaExceeded"))
 }
 
+/// Says whether an error tells that the owner of what was asked for is gone, and not the thing alone.
+fn is_owner_gone(error: &Error) -> bool {
+    const CODES: [&str; 4] =
+        ["ErrorInvalidUser", "Request_ResourceNotFound", "ResourceNotFound", "ErrorNonExistentMailbox"];
+    graph_error(error).is_some_and(|answer| CODES.iter().any(|code| answer.has_code(code)))
+}
+
 fn reason(error: &Error) -> &'static str {
     let Some(answer) = graph_error(error) else { return "broke-off" };
     let any = |codes: &[&str]| codes.iter().any(|code| answer.has_code(code));
@@ -102,6 +110,59 @@ pub(super) fn gap_of(record: &Record, collection: &str, reason: &str, text: impl
         reason: reason.to_owned(),
         text: text.into(),
         since_us: 0,
+    }
+}
+
+/// Reads one stream of an item into `contents`, asking with `request`.
+pub(super) async fn fetch_stream(
+    client: &Client,
+    request: GraphRequest,
+    role: StreamRole,
+    collection: &str,
+    wanted: &Wanted,
+    contents: &mut dyn ContentSink,
+) -> Result<Fetched> {
+    fetch_if_there(client, request, (role, false), collection, wanted, contents).await
+}
+
+/// The same; with `true`, an item that has no such stream is stored without one.
+pub(super) async fn fetch_if_there(
+    client: &Client,
+    request: GraphRequest,
+    (role, may_lack): (StreamRole, bool),
+    collection: &str,
+    wanted: &Wanted,
+    contents: &mut dyn ContentSink,
+) -> Result<Fetched> {
+    let record = &wanted.record;
+    let (error, what) = match client.get_stream(request).await {
+        Err(error) => {
+            let what = trouble(&error);
+            (error, what)
+        }
+        Ok(download) => {
+            let watch = Watch::default();
+            let expected = download.length_bytes().or((record.size_bytes > 0).then_some(record.size_bytes));
+            match contents.store(role, expected, watch.over(download.into_stream(), None)).await {
+                Ok(()) => return Ok(Fetched::Stored { source_hash: String::new(), newer: None, gap: None }),
+                Err(error) => match watch.take().trouble {
+                    Some(what) => (error, what),
+                    None => return Err(error),
+                },
+            }
+        }
+    };
+    match what {
+        Trouble::Gone if may_lack && !is_owner_gone(&error) => {
+            Ok(Fetched::Stored { source_hash: String::new(), newer: None, gap: None })
+        }
+        Trouble::Gone if may_lack => {
+            let text = "The mailbox vanished while it was read";
+            Ok(Fetched::Unreadable(gap_of(record, collection, "vanished", text)))
+        }
+        Trouble::Gone | Trouble::Resync { .. } => Ok(Fetched::Gone),
+        Trouble::Gap { reason, text } => Ok(Fetched::Unreadable(gap_of(record, collection, reason, text))),
+        Trouble::Fatal => Err(error.context(format!("Reading a {} of {collection} failed", record.kind.word()))),
     }
 }
 

@@ -17,6 +17,55 @@ use crate::format::record::{Record, StreamRole};
 pub enum Owner {
     /// A user (or a shared, room or equipment mailbox), by the directory's object id.
     User(String),
+    /// A Microsoft 365 group, by the directory's object id.
+    Group(String),
+    /// A site, by Graph's id of it.
+    Site(String),
+    /// A team, by the id of its group.
+    Team(String),
+    /// The tenant as a whole.
+    Tenant,
+}
+
+impl Owner {
+    /// The word for this kind of owner, which keys and paths begin with.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::User(_) => "users",
+            Self::Group(_) => "groups",
+            Self::Site(_) => "sites",
+            Self::Team(_) => "teams",
+            Self::Tenant => "tenant",
+        }
+    }
+
+    /// The owner's id; empty for the tenant.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::User(id) | Self::Group(id) | Self::Site(id) | Self::Team(id) => id,
+            Self::Tenant => "",
+        }
+    }
+
+    fn of(word: &str, id: &str) -> Option<Self> {
+        let id = Some(id.to_owned()).filter(|id| !id.is_empty());
+        match word {
+            "users" => id.map(Self::User),
+            "groups" => id.map(Self::Group),
+            "sites" => id.map(Self::Site),
+            "teams" => id.map(Self::Team),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tenant => f.write_str(self.word()),
+            owner => write!(f, "{}/{}", owner.word(), escape(owner.id())),
+        }
+    }
 }
 
 /// Which part of Microsoft 365 a collection belongs to.
@@ -27,14 +76,80 @@ pub enum Workload {
     Mail,
     /// A drive of a user.
     OneDrive,
+    /// The calendars of a mailbox.
+    Calendar,
+    /// The contacts of a mailbox.
+    Contacts,
+    /// The To Do lists of a mailbox.
+    Tasks,
+    /// Settings, rules and categories of a mailbox.
+    Settings,
+    /// What a user's personal site holds beside the drives: lists, pages.
+    PersonalSite,
+    /// The chats that a user takes part in.
+    Chats,
+    /// The conversations of a group's mailbox.
+    Conversations,
+    /// The plans of a group.
+    Planner,
+    /// What a site is made of: columns, content types, permissions.
+    Site,
+    /// A library of a site.
+    Files,
+    /// A list of a site.
+    List,
+    /// The pages of a site.
+    Pages,
+    /// What a team is made of: settings, members, channels, tabs, apps, tags.
+    Team,
+    /// The messages of a channel.
+    Channel,
+    /// The term store of the tenant.
+    TermStore,
 }
 
 impl Workload {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::Mail,
+        Self::OneDrive,
+        Self::Calendar,
+        Self::Contacts,
+        Self::Tasks,
+        Self::Settings,
+        Self::PersonalSite,
+        Self::Chats,
+        Self::Conversations,
+        Self::Planner,
+        Self::Site,
+        Self::Files,
+        Self::List,
+        Self::Pages,
+        Self::Team,
+        Self::Channel,
+        Self::TermStore,
+    ];
+
     /// The word for it in keys.
     pub fn word(self) -> &'static str {
         match self {
             Self::Mail => "mail",
             Self::OneDrive => "onedrive",
+            Self::Calendar => "calendar",
+            Self::Contacts => "contacts",
+            Self::Tasks => "tasks",
+            Self::Settings => "settings",
+            Self::PersonalSite => "personal-site",
+            Self::Chats => "chats",
+            Self::Conversations => "conversations",
+            Self::Planner => "planner",
+            Self::Site => "site",
+            Self::Files => "files",
+            Self::List => "list",
+            Self::Pages => "pages",
+            Self::Team => "team",
+            Self::Channel => "channel",
+            Self::TermStore => "terms",
         }
     }
 
@@ -43,13 +158,29 @@ impl Workload {
         match self {
             Self::Mail => "Mail",
             Self::OneDrive => "OneDrive",
+            Self::Calendar => "Calendar",
+            Self::Contacts => "Contacts",
+            Self::Tasks => "Tasks",
+            Self::Settings => "Settings",
+            Self::PersonalSite => "Personal Site",
+            Self::Chats => "Chats",
+            Self::Conversations => "Conversations",
+            Self::Planner => "Planner",
+            Self::Site => "Site",
+            Self::Files => "Files",
+            Self::List => "Lists",
+            Self::Pages => "Pages",
+            Self::Team => "Team",
+            Self::Channel => "Channels",
+            Self::TermStore => "Term Store",
         }
     }
 }
 
 /// Names a collection, the same in every snapshot: owner, workload, and an id where an owner has several.
 ///
-/// As text: `users/<id>/mail`, `users/<id>/onedrive/<drive id>`; `%` and `/` inside a part are percent-encoded.
+/// As text: `users/<id>/mail`, `users/<id>/onedrive/<drive id>`, `tenant/terms`; `%` and `/` inside a part are
+/// percent-encoded.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CollectionKey {
     /// Who owns it.
@@ -62,8 +193,7 @@ pub struct CollectionKey {
 
 impl fmt::Display for CollectionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Owner::User(user) = &self.owner;
-        write!(f, "users/{}/{}", escape(user), self.workload.word())?;
+        write!(f, "{}/{}", self.owner, self.workload.word())?;
         if self.id.is_empty() { Ok(()) } else { write!(f, "/{}", escape(&self.id)) }
     }
 }
@@ -73,19 +203,20 @@ impl FromStr for CollectionKey {
 
     fn from_str(text: &str) -> Result<Self> {
         let wrong = || Error::invalid(format!("'{text}' is not the key of a collection"));
-        let parts: Vec<&str> = text.split('/').collect();
-        let (user, word, id) = match parts[..] {
-            ["users", user, word] => (user, word, ""),
-            ["users", user, word, id] if !id.is_empty() => (user, word, id),
-            _ => return Err(wrong()),
+        let mut parts = text.split('/');
+        let mut next = || parts.next().map(|part| unescape(part).ok_or_else(wrong)).transpose();
+        let owner = match next()?.as_deref() {
+            Some("tenant") => Owner::Tenant,
+            Some(word) => Owner::of(word, &next()?.unwrap_or_default()).ok_or_else(wrong)?,
+            None => return Err(wrong()),
         };
-        let workload = match word {
-            "mail" => Workload::Mail,
-            "onedrive" => Workload::OneDrive,
-            _ => return Err(wrong()),
+        let word = next()?.unwrap_or_default();
+        let workload = Workload::ALL.iter().copied().find(|workload| workload.word() == word).ok_or_else(wrong)?;
+        let id = match next()? {
+            Some(id) if id.is_empty() => return Err(wrong()),
+            id => id.unwrap_or_default(),
         };
-        let user = unescape(user).filter(|user| !user.is_empty()).ok_or_else(wrong)?;
-        Ok(Self { owner: Owner::User(user), workload, id: unescape(id).ok_or_else(wrong)? })
+        if next()?.is_some() { Err(wrong()) } else { Ok(Self { owner, workload, id }) }
     }
 }
 
@@ -264,12 +395,16 @@ mod tests {
 
     #[test]
     fn a_key_reads_back_from_its_text() {
+        let user = |id: &str| Owner::User(id.into());
         for (owner, workload, id, text) in [
-            ("8f1e", Workload::Mail, "", "users/8f1e/mail"),
-            ("8f1e", Workload::OneDrive, "b!a-_Z", "users/8f1e/onedrive/b!a-_Z"),
-            ("a/b%2F", Workload::OneDrive, "x/%", "users/a%2Fb%252F/onedrive/x%2F%25"),
+            (user("8f1e"), Workload::Mail, "", "users/8f1e/mail"),
+            (user("8f1e"), Workload::OneDrive, "b!a-_Z", "users/8f1e/onedrive/b!a-_Z"),
+            (user("a/b%2F"), Workload::OneDrive, "x/%", "users/a%2Fb%252F/onedrive/x%2F%25"),
+            (Owner::Site("h,1,2".into()), Workload::List, "7", "sites/h,1,2/list/7"),
+            (Owner::Team("t".into()), Workload::Channel, "19:a@b", "teams/t/channel/19:a@b"),
+            (Owner::Tenant, Workload::TermStore, "", "tenant/terms"),
         ] {
-            let key = CollectionKey { owner: Owner::User(owner.into()), workload, id: id.into() };
+            let key = CollectionKey { owner, workload, id: id.into() };
             assert_eq!(key.to_string(), text);
             assert_eq!(text.parse::<CollectionKey>().unwrap(), key);
         }
@@ -277,8 +412,18 @@ mod tests {
 
     #[test]
     fn what_is_no_key_is_refused() {
-        for text in ["", "users", "users//mail", "users/a/post", "users/a/mail/", "users/a/mail/b/c", "users/%41/mail"]
-        {
+        for text in [
+            "",
+            "users",
+            "users//mail",
+            "users/a/post",
+            "users/a/mail/",
+            "users/a/mail/b/c",
+            "users/%41/mail",
+            "tenant",
+            "tenant/x",
+            "sites//list/7",
+        ] {
             assert!(text.parse::<CollectionKey>().is_err(), "{text}");
         }
     }

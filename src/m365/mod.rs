@@ -13,6 +13,7 @@ pub mod drive;
 pub mod mail;
 pub mod names;
 
+mod contacts;
 mod door;
 mod facts;
 mod rounds;
@@ -20,6 +21,7 @@ mod rounds;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 pub use crate::format::collection::{Cursors, Gap};
 pub use door::{

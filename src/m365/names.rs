@@ -1,6 +1,7 @@
 //! How items read as components of a path.
 //!
-//! A message reads `2026-11-01 0914 Subject.eml` (its time of sorting, in UTC), everything else by its name. A component
+//! A message reads `2026-11-01 0914 Subject.eml` (its time of sorting, in UTC), a file by its name, and what is kept as
+//! Graph's JSON alone ends in `.json`. What has others below it and is no folder has a folder `.parts` beside it. A component
 //! never holds `/` or control characters and is never empty, `.` or `..`; it is no safe file name on every disk yet: that
 //! is the business of an export. Two items of one folder may read alike: [`tagged`] then tells them apart.
 
@@ -11,6 +12,8 @@ use jiff::tz::TimeZone;
 use crate::format::record::{ItemKind, Record};
 
 const MESSAGE_ENDING: &str = ".eml";
+const JSON_ENDING: &str = ".json";
+const PARTS_ENDING: &str = ".parts";
 const MINUTE_US: i64 = 60_000_000;
 const STAMP: &str = "%Y-%m-%d %H%M";
 /// Subjects are cut after so many characters.
@@ -18,30 +21,65 @@ const SUBJECT_CHARACTERS: usize = 120;
 
 /// How an item reads in a path.
 pub fn component(record: &Record) -> String {
-    match record.kind {
-        ItemKind::Message => format!("{}{MESSAGE_ENDING}", message_stem(record)),
-        _ => cleaned(&record.name).unwrap_or_else(|| "_".to_owned()),
-    }
+    let (stem, ending) = halves(record);
+    stem + &ending
 }
 
 /// How an item reads in a path where another of its folder reads the same: with a mark made from its id.
 ///
 /// The mark depends on the id alone, so that an item keeps its place whatever stands beside it.
 pub fn tagged(record: &Record) -> String {
+    let (stem, ending) = halves(record);
+    format!("{stem} ~{}{ending}", mark(record))
+}
+
+/// How the folder reads that holds what hangs below an item which is no folder itself.
+pub fn parts_component(record: &Record) -> String {
+    format!("{}{PARTS_ENDING}", halves(record).0)
+}
+
+/// The same where another item of the folder has it.
+pub fn parts_tagged(record: &Record) -> String {
+    format!("{} ~{}{PARTS_ENDING}", halves(record).0, mark(record))
+}
+
+fn mark(record: &Record) -> String {
     let hash = blake3::hash(record.id.as_bytes());
-    let mark: String = hash.as_bytes().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    let plain = component(record);
-    let (stem, ending) = match record.kind {
-        ItemKind::Message => plain.split_at(plain.len() - MESSAGE_ENDING.len()),
-        ItemKind::File => plain.split_at(plain.rfind('.').filter(|place| *place > 0).unwrap_or(plain.len())),
-        _ => (plain.as_str(), ""),
-    };
-    format!("{stem} ~{mark}{ending}")
+    hash.as_bytes().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What an item reads as, before and after the place where a mark goes.
+fn halves(record: &Record) -> (String, String) {
+    match record.kind {
+        ItemKind::Message => (dated_stem(record), MESSAGE_ENDING.to_owned()),
+        ItemKind::Event | ItemKind::Post | ItemKind::ChatMessage => (dated_stem(record), JSON_ENDING.to_owned()),
+        kind if kind.is_told_in_json() => (plain(record), JSON_ENDING.to_owned()),
+        ItemKind::File | ItemKind::Attachment | ItemKind::Version | ItemKind::HostedContent => {
+            let mut name = plain(record);
+            let ending = name.split_off(name.rfind('.').filter(|place| *place > 0).unwrap_or(name.len()));
+            (name, ending)
+        }
+        _ => (plain(record), String::new()),
+    }
+}
+
+fn plain(record: &Record) -> String {
+    cleaned(&record.name).unwrap_or_else(|| "_".to_owned())
 }
 
 /// Says whether a component of a path means this item.
 pub fn matches(component_asked: &str, record: &Record) -> bool {
     component(record) == component_asked || tagged(record) == component_asked
+}
+
+/// Says whether a component of a path means the folder of what hangs below this item.
+pub fn matches_parts(component_asked: &str, record: &Record) -> bool {
+    record.has_parts() && (parts_component(record) == component_asked || parts_tagged(record) == component_asked)
+}
+
+/// The name that an item of this component may have, where something was added to it.
+pub fn name_of(component: &str) -> Option<&str> {
+    component.strip_suffix(JSON_ENDING).or_else(|| component.strip_suffix(PARTS_ENDING))
 }
 
 /// The times of sorting that a message of this component can have: from (included) and to (excluded), in microseconds
@@ -53,7 +91,7 @@ pub fn minute_of(component: &str) -> Option<(i64, i64)> {
     Some((from, from.checked_add(MINUTE_US)?))
 }
 
-fn message_stem(record: &Record) -> String {
+fn dated_stem(record: &Record) -> String {
     let subject = cleaned(&record.name).unwrap_or_else(|| "(no subject)".to_owned());
     let subject: String = subject.chars().take(SUBJECT_CHARACTERS).collect();
     match record.sort_us.and_then(|us| Timestamp::from_microsecond(us).ok()) {

@@ -51,6 +51,13 @@ pub const PERMISSIONS: &[Permission] = &[
         cost: "no OneDrive is backed up",
         workload: Some(Workload::OneDrive),
     },
+    Permission {
+        name: "Contacts.Read",
+        contained_in: &["Contacts.ReadWrite"],
+        purpose: "read contacts",
+        cost: "no contacts are backed up",
+        workload: Some(Workload::Contacts),
+    },
 ];
 
 /// How a permission stands.
@@ -104,7 +111,8 @@ async fn list_users(client: &Client) -> Result<Result<Vec<String>, String>> {
     let url = format!("users?$select=id,userType&$top={USERS_ASKED}");
     match client.get_page(GraphRequest::get(Scope::Directory, url)).await {
         Ok(page) => {
-            let members = page.value.iter().filter(|user| user["userType"] != "Guest");
+            let users = page.rows.values().collect::<Result<Vec<_>>>()?;
+            let members = users.iter().filter(|user| user["userType"] != "Guest");
             Ok(Ok(members.filter_map(|user| user["id"].as_str().map(str::to_owned)).collect()))
         }
         Err(e) => match fate(&e) {
@@ -118,11 +126,13 @@ async fn list_users(client: &Client) -> Result<Result<Vec<String>, String>> {
 async fn probe(client: &Client, workload: Workload, users: &[String]) -> Result<Result<bool, String>> {
     let mut refused = None;
     for user in users {
+        let of_mailbox = |url: &str| {
+            let url = format!("users/{}/{url}", segment(user));
+            GraphRequest::get(Scope::Mailbox(user.clone()), url)
+        };
         let request = match workload {
-            Workload::Mail => {
-                let url = format!("users/{}/mailFolders/inbox?$select=id", segment(user));
-                GraphRequest::get(Scope::Mailbox(user.clone()), url)
-            }
+            Workload::Mail => of_mailbox("mailFolders/inbox?$select=id"),
+            Workload::Contacts => of_mailbox("contactFolders/contacts?$select=id"),
             Workload::OneDrive => {
                 GraphRequest::get(Scope::Files, format!("users/{}/drive?$select=id", segment(user))).units(1)
             }

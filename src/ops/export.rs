@@ -74,25 +74,8 @@ pub async fn export(
     finished
 }
 
-fn title(place: &Place) -> String {
-    match place {
-        Place::Above(path) | Place::Item(_, _, path) => path.clone(),
-        Place::Top(state) => state.name.clone(),
-    }
-}
-
 fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") }
-}
-
-/// The place that an entry of a listing is.
-fn below(path: &str, entry: Entry) -> Place {
-    let here = join(path, &entry.name);
-    match (entry.state, entry.record) {
-        (Some(state), Some(record)) => Place::Item(Box::new((*state).clone()), Box::new(record), here),
-        (Some(state), None) => Place::Top(Box::new((*state).clone())),
-        _ => Place::Above(here),
-    }
 }
 
 enum Written {
@@ -121,7 +104,7 @@ impl Exporter<'_> {
             let name = FolderNames::new().allocate(path.rsplit('/').next().unwrap_or_default());
             return self.file((**record).clone(), target.join(name), path.clone()).await;
         }
-        let mut open: Vec<(Place, PathBuf, String)> = vec![(place.clone(), target.to_owned(), title(place))];
+        let mut open: Vec<(Place, PathBuf, String)> = vec![(place.clone(), target.to_owned(), place.path().to_owned())];
         while let Some((place, folder, path)) = open.pop() {
             stop.check()?;
             let mut entries: Vec<Entry> = Vec::new();
@@ -140,7 +123,7 @@ impl Exporter<'_> {
                     make_folder(&to).await?;
                     self.report.folders += 1;
                     self.monitor.add(Counter::Items, 1);
-                    open.push((below(&path, entry), to, item_path));
+                    open.push((entry.place(&path), to, item_path));
                 } else if let Some(record) = entry.record {
                     self.file(record, to, item_path).await?;
                 }

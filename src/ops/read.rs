@@ -10,13 +10,17 @@ use crate::format::pieces::LineEncoder;
 use crate::format::record::{Encoding, Piece, Record, Stream, StreamRole};
 use crate::repo::{ByteStream, Repository};
 
-/// The stream that stands for an item on a disk: a message's MIME form, a file's contents.
+/// The stream that stands for an item on a disk: a message's MIME form, a file's contents, Graph's JSON of what is kept
+/// as that alone.
 ///
 /// # Errors
 /// `NotFound` when the item has none, or its contents are a gap.
 pub fn main_stream(record: &Record) -> Result<&Stream> {
-    let role = [StreamRole::Mime, StreamRole::Content].into_iter().find_map(|role| record.stream(role));
-    role.ok_or_else(|| {
+    let roles: &[StreamRole] = match record.kind.is_told_in_json() {
+        true => &[StreamRole::Properties],
+        false => &[StreamRole::Mime, StreamRole::Content],
+    };
+    roles.iter().find_map(|role| record.stream(*role)).ok_or_else(|| {
         if record.kind.is_container() {
             Error::invalid(format!("'{}' is a folder", record.name)).with_hint("ls lists it, export writes it out")
         } else {

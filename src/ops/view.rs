@@ -36,6 +36,18 @@ pub enum Place {
     Top(Box<CollectionState>),
     /// An item of a collection, with its path.
     Item(Box<CollectionState>, Box<Record>, String),
+    /// What hangs below an item that is no folder (attachments, replies), with the path of that folder.
+    Parts(Box<CollectionState>, Box<Record>, String),
+}
+
+impl Place {
+    /// The path, without a slash at its end.
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Above(path) | Self::Item(_, _, path) | Self::Parts(_, _, path) => path,
+            Self::Top(state) => &state.name,
+        }
+    }
 }
 
 /// One line of a listing.
@@ -47,12 +59,27 @@ pub struct Entry {
     pub record: Option<Record>,
     /// The collection that it is in, or is.
     pub state: Option<Arc<CollectionState>>,
+    /// This is the folder of what hangs below the record, not the record itself.
+    pub parts: bool,
 }
 
 impl Entry {
     /// Says whether it can be listed.
     pub fn is_container(&self) -> bool {
-        self.record.as_ref().is_none_or(|r| r.kind.is_container())
+        self.parts || self.record.as_ref().is_none_or(|r| r.kind.is_container())
+    }
+
+    /// The place that it is, below the place with this path.
+    pub fn place(self, above: &str) -> Place {
+        let path = if above.is_empty() { self.name } else { format!("{above}/{}", self.name) };
+        match (self.state, self.record) {
+            (Some(state), Some(record)) if self.parts => {
+                Place::Parts(Box::new((*state).clone()), Box::new(record), path)
+            }
+            (Some(state), Some(record)) => Place::Item(Box::new((*state).clone()), Box::new(record), path),
+            (Some(state), None) => Place::Top(Box::new((*state).clone())),
+            _ => Place::Above(path),
+        }
     }
 }
 
@@ -100,7 +127,7 @@ impl View {
     }
 
     async fn descend(&self, state: CollectionState, rest: &[&str]) -> Result<Place> {
-        let mut place: Option<Record> = None;
+        let (mut place, mut parts): (Option<Record>, bool) = (None, false);
         for (n, part) in rest.iter().enumerate() {
             let parent = place.as_ref().map_or("", |r| r.id.as_str());
             let Some(found) = self.child(&state, parent, part).await? else {
@@ -110,10 +137,12 @@ impl View {
                     Error::not_found(format!("There is no '{part}' in {above}")).with_hint("ls shows what is there")
                 );
             };
+            parts = !names::matches(part, &found);
             place = Some(found);
         }
         let path = std::iter::once(state.name.as_str()).chain(rest.iter().copied()).collect::<Vec<_>>().join("/");
         Ok(match place {
+            Some(record) if parts => Place::Parts(Box::new(state), Box::new(record), path),
             Some(record) => Place::Item(Box::new(state), Box::new(record), path),
             None => Place::Top(Box::new(state)),
         })
@@ -144,7 +173,7 @@ impl View {
             limit = LONG_PAGE;
             for record in page.records() {
                 let record = record?;
-                if names::matches(name, &record) {
+                if names::matches(name, &record) || names::matches_parts(name, &record) {
                     return Ok(Some(record));
                 }
             }
@@ -164,12 +193,14 @@ impl View {
         match place {
             Place::Above(path) => {
                 for (name, state) in self.above(path).await? {
-                    visit(Entry { name, record: None, state: state.map(Arc::new) })?;
+                    visit(Entry { name, record: None, state: state.map(Arc::new), parts: false })?;
                 }
                 Ok(())
             }
             Place::Top(state) => self.list_items(state, "", visit).await,
-            Place::Item(state, record, _) => self.list_items(state, &record.id, visit).await,
+            Place::Item(state, record, _) | Place::Parts(state, record, _) => {
+                self.list_items(state, &record.id, visit).await
+            }
         }
     }
 
@@ -189,7 +220,12 @@ impl View {
             for record in page.records() {
                 let record = record?;
                 let name = naming.name(&record);
-                visit(Entry { name, record: Some(record), state: Some(shared.clone()) })?;
+                let state = Some(shared.clone());
+                if record.has_parts() {
+                    let (name, record, state) = (naming.parts(&record), Some(record.clone()), state.clone());
+                    visit(Entry { name, record, state, parts: true })?;
+                }
+                visit(Entry { name, record: Some(record), state, parts: false })?;
             }
             after = page.next;
             if after.is_none() {
@@ -254,6 +290,7 @@ fn starts(parent: &str, name: &str) -> Vec<Vec<u8>> {
         })
     };
     let mut keys = vec![key(ItemKind::Folder, None, name), key(ItemKind::File, None, name)];
+    keys.extend(names::name_of(name).map(|name| key(ItemKind::Contact, None, name)));
     keys.extend(names::minute_of(name).map(|(from, _)| key(ItemKind::Message, Some(from), "")));
     keys
 }
@@ -269,5 +306,11 @@ impl Naming {
     pub fn name(&mut self, record: &Record) -> String {
         let name = names::component(record);
         if self.taken.insert(name.clone(), ()).is_none() { name } else { names::tagged(record) }
+    }
+
+    /// The name of the folder of what hangs below an item.
+    fn parts(&mut self, record: &Record) -> String {
+        let name = names::parts_component(record);
+        if self.taken.insert(name.clone(), ()).is_none() { name } else { names::parts_tagged(record) }
     }
 }

@@ -64,7 +64,7 @@ fn sync_state_not_found() -> Reply {
 }
 
 /// Where the client stands, by its token; without one at the start. Gives the frozen options too.
-fn stand(
+pub(super) fn stand(
     app: &App,
     request: &Request,
     scope: u64,
@@ -85,7 +85,7 @@ fn stand(
 }
 
 /// Puts a page together: context, the link to go on with, rows.
-fn page_body(app: &App, path: &str, what: &str, token: &Token, rows: Vec<Value>) -> Reply {
+pub(super) fn page_body(app: &App, path: &str, what: &str, token: &Token, rows: Vec<Value>) -> Reply {
     let sealed = token.seal(&app.auth.key);
     let (name, option) = match token.stand {
         Stand::Synced { .. } => ("@odata.deltaLink", "$deltatoken"),

@@ -8,6 +8,7 @@
 mod app;
 mod auth;
 mod batch;
+mod contacts;
 mod content;
 mod control;
 mod directory;
@@ -34,6 +35,8 @@ mod reply;
 mod rng;
 mod route;
 mod script;
+mod shelf;
+mod shelf_http;
 mod state;
 mod throttle;
 mod times;
@@ -53,8 +56,8 @@ pub use content::Blob;
 pub use faults::{Fault, FaultKind};
 pub use options::{BACKUP_ROLES, Contents, Limits, Pages, Profile, Script, SimOptions};
 pub use oracle::{
-    Expected, ExpectedDrive, ExpectedFolder, ExpectedItem, ExpectedMailbox, ExpectedMessage, ExpectedUser, ItemKind,
-    Mime,
+    Expected, ExpectedCollection, ExpectedDrive, ExpectedFolder, ExpectedItem, ExpectedMailbox, ExpectedMessage,
+    ExpectedThing, ExpectedUser, ItemKind, Mime,
 };
 pub use state::UserKind;
 

@@ -46,6 +46,8 @@ pub struct SimOptions {
     /// Mail folders per mailbox that hold messages: well-known ones, one hidden one and the user's own (at least
     /// 10). A search folder and Recoverable Items come on top.
     pub folders: u32,
+    /// Contacts per mailbox.
+    pub contacts: u32,
     /// Files and folders per drive (the median, if `spread` is not 0).
     pub drive_items: u32,
     /// How much users differ in size: 0 not at all; 1: a few have ten times as much as most.
@@ -96,6 +98,7 @@ impl SimOptions {
             awkward: true,
             messages,
             folders,
+            contacts: messages / 20,
             drive_items,
             spread,
             contents: Contents::default(),
@@ -118,6 +121,7 @@ impl SimOptions {
             users: 2,
             messages: 40,
             folders: 12,
+            contacts: 9,
             drive_items: 24,
             contents: Contents::tiny(),
             limits: Limits::unlimited(),
@@ -261,6 +265,8 @@ pub struct Script {
     pub moved_files: u32,
     /// Files deleted.
     pub deleted_files: u32,
+    /// Contacts and the like: how many of each are new, and changed; half as many are moved or deleted.
+    pub others: u32,
     /// Whether a user comes on day 2 and one leaves on day 3.
     pub staff: bool,
 }
@@ -279,6 +285,7 @@ impl Default for Script {
             edited_files: 2,
             moved_files: 2,
             deleted_files: 1,
+            others: 2,
             staff: true,
         }
     }
@@ -299,6 +306,7 @@ impl Script {
             edited_files: 0,
             moved_files: 0,
             deleted_files: 0,
+            others: 0,
             staff: false,
         }
     }

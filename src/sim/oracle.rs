@@ -1,5 +1,6 @@
 //! The truth about the tenant, told without HTTP: what a backup of this day must hold.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::content::Blob;
@@ -7,6 +8,7 @@ use super::letter::{Cast, Letter, LetterSeed};
 use super::library::{Drive, Kind, ROOT};
 use super::mailbox::{GONE, Mailbox, READ};
 use super::mime;
+use super::shelf::{Shelf, TOP};
 use super::state::{User, UserKind, World};
 
 /// The tenant on one day.
@@ -16,6 +18,8 @@ pub struct Expected {
     pub day: u32,
     /// The users that the directory lists, in its order.
     pub users: Vec<ExpectedUser>,
+    /// Everything beside mail and drives, by keys: `users/<id>/contacts`.
+    pub collections: BTreeMap<String, ExpectedCollection>,
 }
 
 impl Expected {
@@ -40,6 +44,30 @@ pub struct ExpectedUser {
     pub mailbox: Option<ExpectedMailbox>,
     /// The drive.
     pub drive: Option<ExpectedDrive>,
+}
+
+/// What belongs together beside mail and drives: the contacts of a mailbox, a list of a site, ….
+#[derive(Debug, Clone)]
+pub struct ExpectedCollection {
+    /// Where people find it: `users/alice@contoso.com/Contacts`.
+    pub name: String,
+    /// All that is in it.
+    pub things: Vec<ExpectedThing>,
+}
+
+/// A thing that is known by its JSON: a contact, an event, a list item, ….
+#[derive(Debug, Clone)]
+pub struct ExpectedThing {
+    /// Its id.
+    pub id: String,
+    /// The id of what holds it; empty at the top.
+    pub parent: String,
+    /// Its entity in Graph: `contact`.
+    pub kind: &'static str,
+    /// What Graph tells of it.
+    pub json: serde_json::Value,
+    /// Its bytes, if it has any: a photo, an attachment.
+    pub content: Option<Blob>,
 }
 
 /// A mailbox.
@@ -169,7 +197,22 @@ pub struct ExpectedItem {
 /// Tells the truth about the present day.
 pub(super) fn tell(world: &World) -> Expected {
     let users = world.users.iter().filter(|u| u.present).map(|u| user(&world.cast, u)).collect();
-    Expected { day: world.day, users }
+    Expected { day: world.day, users, collections: collections(world) }
+}
+
+fn collections(world: &World) -> BTreeMap<String, ExpectedCollection> {
+    let mut all = BTreeMap::new();
+    for user in world.users.iter().filter(|user| user.present && user.mailbox.is_some()) {
+        let mut add = |word: &str, title: &str, shelf: &Shelf| {
+            let name = format!("users/{}/{title}", user.upn);
+            all.insert(
+                format!("users/{}/{word}", user.id),
+                ExpectedCollection { name, things: things(&world.cast, shelf) },
+            );
+        };
+        add("contacts", "Contacts", &user.contacts);
+    }
+    all
 }
 
 fn user(cast: &Arc<Cast>, user: &User) -> ExpectedUser {
@@ -181,6 +224,18 @@ fn user(cast: &Arc<Cast>, user: &User) -> ExpectedUser {
         mailbox: user.mailbox.as_ref().map(|m| mailbox(cast, m)),
         drive: user.drive.as_ref().map(drive),
     }
+}
+
+fn things(cast: &Cast, shelf: &Shelf) -> Vec<ExpectedThing> {
+    let alive = (0u32..).zip(&shelf.things).filter(|(_, thing)| thing.alive);
+    let thing = alive.map(|(number, thing)| ExpectedThing {
+        id: shelf.id(number),
+        parent: if thing.parent == TOP { String::new() } else { shelf.id(thing.parent) },
+        kind: thing.kind.name,
+        json: shelf.json(cast, number).into(),
+        content: shelf.content(cast, number),
+    });
+    thing.collect()
 }
 
 fn mailbox(cast: &Arc<Cast>, mailbox: &Mailbox) -> ExpectedMailbox {

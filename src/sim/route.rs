@@ -4,7 +4,7 @@ use super::app::App;
 use super::query::Request;
 use super::reply::{Answer, Reply};
 use super::throttle::Charge;
-use super::{directory, drive, mail, mail_delta};
+use super::{contacts, directory, drive, mail, mail_delta};
 
 const USERS: &[&str] = &["User.Read.All", "User.ReadBasic.All", "User.ReadWrite.All", "Directory.Read.All"];
 const ORGANIZATION: &[&str] = &["Organization.Read.All", "Directory.Read.All", "User.Read.All"];
@@ -12,6 +12,7 @@ const LICENCES: &[&str] = &["LicenseAssignment.Read.All", "Organization.Read.All
 const SETTINGS: &[&str] = &["MailboxSettings.Read", "MailboxSettings.ReadWrite"];
 const MAIL_BASIC: &[&str] = &["Mail.ReadBasic.All", "Mail.Read", "Mail.ReadWrite"];
 const MAIL: &[&str] = &["Mail.Read", "Mail.ReadWrite"];
+const CONTACTS: &[&str] = &["Contacts.Read", "Contacts.ReadWrite"];
 const FILES: &[&str] =
     &["Files.Read.All", "Files.ReadWrite.All", "Sites.Read.All", "Sites.ReadWrite.All", "Sites.FullControl.All"];
 
@@ -89,6 +90,7 @@ fn user_route(app: &App, all: &[&str], names: &[&str], request: &Request) -> Ans
             made("/users/{id}/mailboxSettings", Charge::Mailbox(user), SETTINGS, user, &[])
         }
         ["mailfolders" | "messages", ..] => mail_route(mail_user()?, &all[1..], &names[1..]),
+        ["contactfolders" | "contacts", ..] => contacts_route(mail_user()?, &all[1..], &names[1..]),
         ["drive", ..] => {
             let user = user("ResourceNotFound", "Resource could not be discovered.")?;
             drive_route(user, &all[2..], &names[2..], request)
@@ -124,6 +126,24 @@ fn mail_route(user: usize, all: &[&str], names: &[&str]) -> Answered {
         ["messages", _, "attachments", _, "$value"] => {
             full("/users/{id}/messages/{id}/attachments/{id}/$value", &[at(1), at(3)])
         }
+        _ => Err(Reply::no_segment(all.last().copied().unwrap_or_default())),
+    }
+}
+
+fn contacts_route(user: usize, all: &[&str], names: &[&str]) -> Answered {
+    let at = |i: usize| all.get(i).copied().unwrap_or_default();
+    let route = |template, ids: &[&str]| made(template, Charge::Mailbox(user), CONTACTS, user, ids);
+    match names {
+        ["contactfolders"] => route("/users/{id}/contactFolders", &[]),
+        ["contactfolders", "delta"] => route("/users/{id}/contactFolders/delta", &[]),
+        ["contactfolders", _] => route("/users/{id}/contactFolders/{id}", &[at(1)]),
+        ["contactfolders", _, "childfolders"] => route("/users/{id}/contactFolders/{id}/childFolders", &[at(1)]),
+        ["contactfolders", _, "contacts"] => route("/users/{id}/contactFolders/{id}/contacts", &[at(1)]),
+        ["contactfolders", _, "contacts", "delta"] => route("/users/{id}/contactFolders/{id}/contacts/delta", &[at(1)]),
+        ["contactfolders", _, "contacts", ..] => contacts_route(user, &all[2..], &names[2..]),
+        ["contacts"] => route("/users/{id}/contactFolders/{id}/contacts", &["contacts"]),
+        ["contacts", _] => route("/users/{id}/contacts/{id}", &[at(1)]),
+        ["contacts", _, "photo", "$value"] => route("/users/{id}/contacts/{id}/photo/$value", &[at(1)]),
         _ => Err(Reply::no_segment(all.last().copied().unwrap_or_default())),
     }
 }
@@ -174,6 +194,14 @@ pub(super) fn run(app: &App, request: &Request, route: &Route) -> Answer {
         "/users/{id}/messages/{id}/attachments/{id}/$value" => {
             mail::attachment(app, request, user, (id(0), id(1)), true)
         }
+        "/users/{id}/contactFolders" => contacts::folders(app, request, user, None),
+        "/users/{id}/contactFolders/delta" => contacts::folders_delta(app, request, user),
+        "/users/{id}/contactFolders/{id}" => contacts::folder_get(app, request, user, id(0)),
+        "/users/{id}/contactFolders/{id}/childFolders" => contacts::folders(app, request, user, Some(id(0))),
+        "/users/{id}/contactFolders/{id}/contacts" => contacts::contacts(app, request, user, id(0)),
+        "/users/{id}/contactFolders/{id}/contacts/delta" => contacts::contacts_delta(app, request, user, id(0)),
+        "/users/{id}/contacts/{id}" => contacts::contact_get(app, request, user, id(0)),
+        "/users/{id}/contacts/{id}/photo/$value" => contacts::photo_value(app, user, id(0)),
         "/users/{id}/drives" => drive::drives(app, request, user),
         "/drives/{id}" => drive::drive_get(app, request, user),
         "/drives/{id}/root" | "/drives/{id}/items/{id}" => drive::item_get(app, request, user, id(0)),

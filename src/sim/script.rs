@@ -6,7 +6,7 @@ use super::mailbox::{CATEGORIES, DRAFT, FLAGGED, GONE, Mailbox, OUTGOING, READ};
 use super::options::{Script, SimOptions};
 use super::rng::Rng;
 use super::state::{UserKind, World};
-use super::{populate, times, words};
+use super::{contacts, populate, times, words};
 
 /// Moves the tenant on by one day.
 pub(super) fn advance_day(world: &mut World, options: &SimOptions) {
@@ -22,6 +22,10 @@ pub(super) fn advance_day(world: &mut World, options: &SimOptions) {
         let mut rng = Rng::new(seed, &[0xda7, day.into(), number as u64]);
         if let Some(mailbox) = &mut user.mailbox {
             mail_day(mailbox, &options.script, day, now, &mut rng);
+        }
+        if user.mailbox.is_some() {
+            let mut rng = Rng::new(seed, &[0xc0da, day.into(), number as u64]);
+            contacts::day(&mut user.contacts, options, now, &mut rng);
         }
         if let Some(drive) = &mut user.drive {
             drive_day(drive, options, day, now, &mut rng);

@@ -9,7 +9,8 @@ use super::library::Drive;
 use super::mailbox::Mailbox;
 use super::options::SimOptions;
 use super::rng::{Rng, guid, hash};
-use super::{populate, times, words};
+use super::shelf::Shelf;
+use super::{contacts, populate, times, words};
 
 /// What kind of account a user is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub(super) struct User {
     pub(super) german: bool,
     pub(super) mailbox: Option<Mailbox>,
     pub(super) drive: Option<Drive>,
+    /// Empty where there is no mailbox.
+    pub(super) contacts: Shelf,
 }
 
 /// The tenant.
@@ -149,6 +152,7 @@ impl World {
         let messages = if kind == UserKind::Room { 5 } else { size(&mut rng, options.messages) };
         let has_mailbox = !matches!(kind, UserKind::Guest | UserKind::WithoutMailbox | UserKind::Blocked);
         let mailbox = has_mailbox.then(|| populate::mailbox(options, seed, number, german, messages));
+        let contacts = if has_mailbox { contacts::populate(options, seed) } else { Shelf::default() };
         let items = size(&mut rng, options.drive_items);
         let has_drive = matches!(kind, UserKind::Regular | UserKind::WithoutMailbox);
         let drive = has_drive.then(|| populate::drive(options, seed, number, items));
@@ -163,7 +167,7 @@ impl World {
         if let Some(drive) = &drive {
             self.by_drive.insert(drive.id.clone(), index);
         }
-        self.users.push(User { id, person, upn, kind, present, german, mailbox, drive });
+        self.users.push(User { id, person, upn, kind, present, german, mailbox, drive, contacts });
     }
 
     /// The user with that id or user principal name, if in the directory now.

@@ -60,17 +60,20 @@ pub enum Workload {
     Mail,
     /// The drives of users.
     OneDrive,
+    /// The contacts of mailboxes.
+    Contacts,
 }
 
 impl Workload {
     /// All that there are, in the order in which they are read.
-    pub const ALL: &[Self] = &[Self::Mail, Self::OneDrive];
+    pub const ALL: &[Self] = &[Self::Mail, Self::OneDrive, Self::Contacts];
 
     /// The word for it in configurations and on the command line.
     pub fn word(self) -> &'static str {
         match self {
             Self::Mail => "mail",
             Self::OneDrive => "onedrive",
+            Self::Contacts => "contacts",
         }
     }
 }

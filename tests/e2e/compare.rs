@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde_json::Value;
 use tenantvault::format::record::{ItemKind, Record, StreamRole};
 use tenantvault::format::snapshot::{CollectionState, SnapshotFile};
 use tenantvault::ops::catalog::Catalog;
 use tenantvault::ops::nodes::RepoNodes;
 use tenantvault::ops::read;
 use tenantvault::repo::Repository;
-use tenantvault::sim::{Expected, ExpectedDrive, ExpectedMailbox};
+use tenantvault::sim::{Expected, ExpectedDrive, ExpectedMailbox, ExpectedThing};
 use tenantvault::tree::collection::{CollectionReader, CollectionRoots};
 
 async fn records(repo: &Arc<Repository>, state: &CollectionState) -> BTreeMap<String, Record> {
@@ -61,7 +62,49 @@ pub async fn assert_equal(repo: &Arc<Repository>, file: &SnapshotFile, truth: &E
             expected.insert(key);
         }
     }
+    for (key, truth) in &truth.collections {
+        let state = catalog.states.get(key).unwrap_or_else(|| panic!("{} is not in the snapshot", truth.name));
+        assert_eq!(state.name, truth.name);
+        assert_things(repo, &records(repo, state).await, &truth.things, &gaps, &truth.name).await;
+        expected.insert(key.clone());
+    }
     assert_eq!(catalog.states.keys().cloned().collect::<BTreeSet<_>>(), expected, "day {}", truth.day);
+}
+
+/// What Graph says of something beside what it is.
+fn without_annotations(json: &Value) -> Value {
+    let fields = json.as_object().unwrap().iter().filter(|(name, _)| !name.starts_with('@'));
+    fields.map(|(name, value)| (name.clone(), value.clone())).collect::<serde_json::Map<_, _>>().into()
+}
+
+/// Things that are known by their JSON: each is there with all that Graph tells of it, below the right parent, with its bytes.
+async fn assert_things(
+    repo: &Arc<Repository>,
+    records: &BTreeMap<String, Record>,
+    truth: &[ExpectedThing],
+    gaps: &BTreeSet<&str>,
+    who: &str,
+) {
+    let wanted: BTreeMap<&str, _> = truth.iter().map(|thing| (thing.id.as_str(), thing)).collect();
+    for (id, record) in records {
+        assert!(wanted.contains_key(id.as_str()), "{who}: {} '{}' is too many", record.kind.word(), record.name);
+    }
+    for (id, thing) in wanted {
+        let record = records.get(id).unwrap_or_else(|| panic!("{who}: missing is {} {}", thing.kind, thing.json));
+        assert_eq!(record.parent, thing.parent, "{who}: {} lies elsewhere", record.name);
+        let properties = read::read_whole(repo, record.stream(StreamRole::Properties).unwrap(), 1 << 24).await.unwrap();
+        let json: Value = serde_json::from_slice(&properties).unwrap();
+        assert_eq!(without_annotations(&json), without_annotations(&thing.json), "{who}: {}", thing.kind);
+        if gaps.contains(id) {
+            continue;
+        }
+        let content = record.stream(StreamRole::Content);
+        assert_eq!(content.is_some(), thing.content.is_some(), "{who}: contents of {} '{}'", thing.kind, record.name);
+        if let (Some(stream), Some(content)) = (content, &thing.content) {
+            let bytes = read::read_whole(repo, stream, 1 << 30).await.unwrap();
+            assert!(bytes == content.bytes(), "{who}: {} '{}' has other bytes", thing.kind, record.name);
+        }
+    }
 }
 
 async fn assert_mailbox(
@@ -91,7 +134,7 @@ async fn assert_mailbox(
         let bytes = read::read_whole(repo, stream, 1 << 30).await.unwrap();
         assert!(bytes == message.mime.bytes(), "{who}: '{}' has other bytes", record.name);
         let properties = read::read_whole(repo, record.stream(StreamRole::Properties).unwrap(), 1 << 24).await.unwrap();
-        let json: serde_json::Value = serde_json::from_slice(&properties).unwrap();
+        let json: Value = serde_json::from_slice(&properties).unwrap();
         assert_eq!(json["isRead"].as_bool(), Some(message.is_read), "{who}: '{}'", record.name);
         assert_eq!(json["changeKey"].as_str(), Some(message.change_key.as_str()), "{who}: '{}'", record.name);
     }

@@ -50,7 +50,7 @@ pub fn set(recoverable_items: bool) -> SetDefinition {
     SetDefinition {
         name: "everyone".into(),
         tenant: TenantRef { name: "sim".into(), id: "sim".into() },
-        selection: Selection::of_users(vec![all], vec![], &[Workload::Mail, Workload::OneDrive]),
+        selection: Selection::of_users(vec![all], vec![], Workload::ALL),
         options: SetOptions { recoverable_items },
         destinations: vec![],
         retention: Policy::default(),

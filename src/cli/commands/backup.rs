@@ -200,7 +200,7 @@ fn show_absent(app: &App, report: &BackupReport, absent: &Absent) -> Result<()> 
     for found in &report.coverage {
         if let CoverageState::Nothing(reason) = &found.state {
             let workload = found.workload.map(crate::m365::Workload::word);
-            screen.record("nothing", &json!({"user": found.user, "workload": workload, "message": reason}))?;
+            screen.record("nothing", &json!({"user": found.name, "workload": workload, "message": reason}))?;
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::cli::app::App;
-use crate::cli::commands::ls::{kind_word, value};
+use crate::cli::commands::ls::value;
 use crate::cli::exit::Outcome;
 use crate::cli::output;
 use crate::error::Result;
@@ -78,7 +78,7 @@ fn show(app: &App, difference: &Difference, counts: &mut Counts) -> Result<()> {
     };
     *count += 1;
     if app.screen.json {
-        let mut line = json!({"change": word, "kind": kind_word(difference.record.kind)});
+        let mut line = json!({"change": word, "kind": difference.record.kind.word()});
         if let (Some(line), Some(item)) =
             (line.as_object_mut(), value(&difference.path, Some(&difference.record)).as_object())
         {

@@ -7,7 +7,7 @@ use crate::cli::exit::Outcome;
 use crate::cli::output;
 use crate::cli::values::{Target, parser};
 use crate::error::Result;
-use crate::format::record::{ItemKind, Record};
+use crate::format::record::Record;
 use crate::ops::read;
 use crate::ops::view::{Entry, Place, View};
 use crate::snapshot::store;
@@ -74,7 +74,7 @@ impl Lister<'_> {
     async fn list(&mut self, view: &View, place: Place) -> Result<()> {
         let mut open = vec![place];
         while let Some(place) = open.pop() {
-            let path = path_of(&place);
+            let path = place.path().to_owned();
             let mut below = Vec::new();
             let mut visit = |entry: Entry| {
                 let container = entry.is_container();
@@ -82,7 +82,7 @@ impl Lister<'_> {
                 let shown = if self.args.recursive { &full } else { &entry.name };
                 self.print(shown, &full, entry.record.as_ref(), container)?;
                 if container && self.args.recursive {
-                    below.push(place_of(entry, full));
+                    below.push(entry.place(&path));
                 }
                 Ok(())
             };
@@ -108,37 +108,9 @@ impl Lister<'_> {
     }
 }
 
-fn path_of(place: &Place) -> String {
-    match place {
-        Place::Above(path) | Place::Item(_, _, path) => path.clone(),
-        Place::Top(state) => state.name.clone(),
-    }
-}
-
-fn place_of(entry: Entry, path: String) -> Place {
-    match (entry.state, entry.record) {
-        (Some(state), Some(record)) => Place::Item(Box::new((*state).clone()), Box::new(record), path),
-        (Some(state), None) => Place::Top(Box::new((*state).clone())),
-        _ => Place::Above(path),
-    }
-}
-
 /// The size of what `cat` gives; the source's where there is nothing to give.
 fn size_of(record: &Record) -> u64 {
     read::main_stream(record).map_or(record.size_bytes, |stream| stream.size_bytes)
-}
-
-/// The word for a kind of item in JSON.
-pub(crate) fn kind_word(kind: ItemKind) -> &'static str {
-    match kind {
-        ItemKind::MailFolder => "mail_folder",
-        ItemKind::MailSearchFolder => "mail_search_folder",
-        ItemKind::Message => "message",
-        ItemKind::Folder => "folder",
-        ItemKind::Package => "package",
-        ItemKind::File => "file",
-        ItemKind::Shortcut => "shortcut",
-    }
 }
 
 /// An item as JSON.
@@ -149,7 +121,7 @@ pub(crate) fn value(path: &str, record: Option<&Record>) -> Value {
         fields.insert("kind".into(), "place".into());
         return Value::Object(fields);
     };
-    fields.insert("kind".into(), kind_word(record.kind).into());
+    fields.insert("kind".into(), record.kind.word().into());
     fields.insert("id".into(), record.id.as_str().into());
     fields.insert("name".into(), record.name.as_str().into());
     fields.insert("size_bytes".into(), size_of(record).into());

@@ -17,7 +17,7 @@ fn base(seen: &Seen) -> String {
 async fn rows(pages: &mut DeltaPages) -> Vec<Value> {
     let mut rows = Vec::new();
     while let Some(page) = pages.next().await.unwrap() {
-        rows.extend(page.value);
+        rows.extend(page.rows.values().map(Result::unwrap));
     }
     rows
 }
@@ -105,5 +105,6 @@ async fn a_page_that_failed_can_be_asked_for_again() {
     let client = server.client();
     let mut pages = client.delta(files("delta"), None);
     assert_eq!(pages.next().await.unwrap_err().kind(), ErrorKind::Unavailable);
-    assert_eq!(pages.next().await.unwrap().unwrap().value, ["a"]);
+    let page = pages.next().await.unwrap().unwrap();
+    assert_eq!(page.rows.values().map(Result::unwrap).collect::<Vec<_>>(), ["a"]);
 }

@@ -140,7 +140,8 @@ impl Round<'_> {
 
     async fn take_pages(&mut self, mut pages: DeltaPages, incremental: bool) -> Result<Option<String>, Stop> {
         while let Some(page) = pages.next().await.map_err(Stop::Source)? {
-            for value in page.value {
+            for value in page.rows.values() {
+                let value = value.map_err(Stop::Source)?;
                 self.take(value, incremental).await.map_err(Stop::Sink)?;
             }
         }

@@ -6,8 +6,11 @@ use serde_json::Value;
 
 use super::model::{MESSAGE_PROPERTIES, SIZE_PROPERTY};
 use crate::error::Result;
+use crate::format::record::StreamRole;
 use crate::graph::links::{query_value, segment};
-use crate::graph::{Client, DeltaPages, Download, GraphRequest, IMMUTABLE_IDS, Page, Scope};
+use crate::graph::{Client, DeltaPages, GraphRequest, IMMUTABLE_IDS, Page, Scope};
+use crate::m365::contents::fetch_stream;
+use crate::m365::door::{ContentSink, Fetched, Wanted};
 
 const FOLDER_PAGE: &str = "odata.maxpagesize=250";
 const MESSAGE_PAGE: &str = "odata.maxpagesize=500";
@@ -71,8 +74,14 @@ impl Api {
         self.client.get_json(self.get(&format!("messages/{}?{}", segment(id), Self::message_query()))).await
     }
 
-    /// A message in MIME form.
-    pub(super) async fn mime(&self, id: &str) -> Result<Download> {
-        self.client.get_stream(self.get(&format!("messages/{}/$value", segment(id)))).await
+    /// Reads a message in MIME form into `contents`.
+    pub(super) async fn fetch(
+        &self,
+        collection: &str,
+        wanted: &Wanted,
+        contents: &mut dyn ContentSink,
+    ) -> Result<Fetched> {
+        let request = self.get(&format!("messages/{}/$value", segment(&wanted.record.id)));
+        fetch_stream(&self.client, request, StreamRole::Mime, collection, wanted, contents).await
     }
 }

@@ -167,8 +167,8 @@ impl Round {
 
     async fn take_pages(&mut self, mut pages: DeltaPages) -> Result<()> {
         while let Some(page) = pages.next().await? {
-            for value in &page.value {
-                self.take(value, None);
+            for value in page.rows.values() {
+                self.take(&value?, None);
             }
         }
         self.link = pages.delta_link().map(str::to_owned);

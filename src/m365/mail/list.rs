@@ -289,7 +289,8 @@ impl Round<'_> {
     }
 
     async fn take_page(&mut self, number: u32, folder: &Folder, page: &Page) -> Result<()> {
-        for value in &page.value {
+        for value in page.rows.values() {
+            let value = &value?;
             let Some(id) = text(value, &["id"]) else { continue };
             if at(value, &["@removed"]).is_some() {
                 self.take_removed(number, folder, id).await?;

@@ -7,7 +7,6 @@
 //! Source: Microsoft Graph, "Get incremental changes to messages in a folder".
 
 mod api;
-mod fetch;
 mod folders;
 mod list;
 mod model;
@@ -60,6 +59,6 @@ impl Collection for Mail {
     }
 
     async fn fetch(&self, wanted: &Wanted, contents: &mut dyn ContentSink) -> Result<Fetched> {
-        fetch::message(&self.api, &self.key.to_string(), wanted, contents).await
+        self.api.fetch(&self.key.to_string(), wanted, contents).await
     }
 }

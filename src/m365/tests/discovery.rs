@@ -1,10 +1,12 @@
 use std::collections::BTreeSet;
 
 use super::Tenant;
+use crate::m365::Workload;
 use crate::m365::discover::{CoverageState, Selection};
 
 fn selection(users: &[&str]) -> Selection {
-    Selection { users: users.iter().map(ToString::to_string).collect(), ..Selection::default() }
+    let workloads = vec![Workload::Mail, Workload::OneDrive];
+    Selection { users: users.iter().map(ToString::to_string).collect(), workloads, ..Selection::default() }
 }
 
 #[tokio::test]
@@ -14,9 +16,10 @@ async fn everybody_with_a_mailbox_or_a_drive_is_found_and_the_rest_has_a_reason(
     let paths: BTreeSet<String> = found.collections.iter().map(|c| c.path().to_owned()).collect();
     let mut expected = BTreeSet::new();
     for user in tenant.sim.expected().users {
-        expected.extend(user.mailbox.map(|_| format!("users/{}/Mail", user.upn)));
+        expected.extend(user.mailbox.iter().map(|_| format!("users/{}/Mail", user.upn)));
         expected.extend(user.drive.map(|_| format!("users/{}/OneDrive", user.upn)));
     }
+    expected.extend(tenant.sim.expected().collections.into_values().map(|collection| collection.name));
     assert_eq!(paths, expected);
     let nothing = found.coverage.iter().filter(|c| matches!(&c.state, CoverageState::Nothing(why) if !why.is_empty()));
     assert!(nothing.count() >= 2, "{:?}", found.coverage);
@@ -37,7 +40,7 @@ async fn a_selection_is_names_and_globs_less_exclusions() {
     assert_eq!(paths(selection(&[&glob])).await, both(&one.upn));
     let mut less = selection(&["*"]);
     less.exclude = vec![one.upn.clone()];
-    less.onedrive = false;
+    less.workloads = vec![Workload::Mail];
     let less = paths(less).await;
     assert!(!less.iter().any(|p| p.contains(&one.upn) || p.ends_with("OneDrive")) && less.len() > 1);
 }
@@ -51,7 +54,7 @@ async fn a_named_user_who_does_not_exist_is_told_and_stops_nobody() {
         let unknown: Vec<_> =
             found.coverage.iter().filter(|c| matches!(c.state, CoverageState::NoSuchUser(_))).collect();
         assert_eq!(unknown.len(), 1);
-        assert_eq!((unknown[0].user.as_str(), unknown[0].workload), ("nobody@contoso.com", None));
+        assert_eq!((unknown[0].name.as_str(), unknown[0].workload), ("nobody@contoso.com", None));
         assert_eq!(found.collections.len(), 2);
     }
 }

@@ -4,6 +4,7 @@ mod discovery;
 mod drives;
 mod mails;
 mod scripted;
+mod walked;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,6 +71,5 @@ fn steady(seed: u64) -> SimOptions {
 
 /// The user's id in a collection's key.
 fn user_of(collection: &dyn Collection) -> String {
-    let crate::m365::Owner::User(id) = &collection.key().owner;
-    id.clone()
+    collection.key().owner.id().to_owned()
 }

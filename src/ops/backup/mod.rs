@@ -24,8 +24,8 @@ use crate::format::collection::Gap;
 use crate::format::id::SnapshotId;
 use crate::format::snapshot::{CollectionState, Totals};
 use crate::graph::Client;
-use crate::m365::Collection;
 use crate::m365::discover::{Coverage, CoverageState, Discovery, Selection, discover};
+use crate::m365::{Collection, Workload as Reads};
 use crate::monitor::{Counter, Monitor};
 use crate::ops::catalog::{self, Catalog};
 use crate::repo::{Repository, Writer, WriterOptions};
@@ -38,7 +38,7 @@ use loss::read_collection;
 pub use stop::Stop;
 
 /// Collections read at once. The budgets decide how many requests really run.
-const COLLECTIONS_AT_ONCE: usize = 32;
+const COLLECTIONS_AT_ONCE: usize = 128;
 
 /// What to back up, and how it is to be called.
 #[derive(Debug, Clone)]
@@ -131,9 +131,22 @@ fn selection(set: &SetDefinition) -> Selection {
     Selection {
         users: globs(Effect::Include),
         exclude: globs(Effect::Exclude),
-        mail: set.selection.reads(Workload::Mail),
-        onedrive: set.selection.reads(Workload::OneDrive),
+        workloads: Workload::ALL
+            .iter()
+            .filter(|part| set.selection.reads(**part))
+            .flat_map(|part| read_for(*part))
+            .copied()
+            .collect(),
         mail_options: crate::m365::mail::MailOptions { recoverable_items: set.options.recoverable_items },
+    }
+}
+
+/// What is read for a part that a set names.
+fn read_for(part: Workload) -> &'static [Reads] {
+    match part {
+        Workload::Mail => &[Reads::Mail],
+        Workload::OneDrive => &[Reads::OneDrive],
+        Workload::Contacts => &[Reads::Contacts],
     }
 }
 
@@ -270,7 +283,7 @@ impl Merged {
         for found in coverage {
             let CoverageState::Unreadable(reason) = &found.state else { continue };
             let word = found.workload.map_or("", |w| w.word());
-            let prefix = format!("users/{}/{word}", found.user_id);
+            let prefix = format!("{}/{word}", found.owner);
             let kept: Vec<&CollectionState> = before.states.values().filter(|s| s.key.starts_with(&prefix)).collect();
             for state in &kept {
                 if self.states.contains_key(&state.key) {
@@ -285,7 +298,7 @@ impl Merged {
             self.gaps.push(Gap {
                 collection: key,
                 id: String::new(),
-                name: format!("users/{}/{title}", found.user),
+                name: format!("{}/{}/{title}", found.owner.word(), found.name),
                 kind: None,
                 reason: "unreadable".to_owned(),
                 text: reason.clone(),

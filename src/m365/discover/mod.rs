@@ -1,0 +1,138 @@
+//! Discovery: what of a tenant a selection means, and which collections there are.
+//!
+//! Licences do not tell who has a mailbox or a drive, so each user is asked. That somebody has none is no error: it is
+//! told in the coverage, with the reason.
+
+mod mailboxes;
+mod onedrive;
+mod users;
+
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt};
+
+use super::door::{Collection, Owner, Workload};
+use super::mail::MailOptions;
+use crate::error::{Error, Result};
+use crate::graph::{Client, Fate, fate};
+pub use users::{User, all_users};
+
+/// How many users are asked at once. Each has a mailbox lane of its own.
+const USERS_AT_ONCE: usize = 16;
+
+/// What of a tenant to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selection {
+    /// Users by principal name or id, or globs over principal names (`*`, `?`; case does not matter). `*`: all.
+    pub users: Vec<String>,
+    /// Users to leave out, in the same way.
+    pub exclude: Vec<String>,
+    /// Which workloads to read.
+    pub workloads: Vec<Workload>,
+    /// How mail is read.
+    pub mail_options: MailOptions,
+}
+
+impl Selection {
+    /// Says whether a workload is read.
+    pub fn reads(&self, workload: Workload) -> bool {
+        self.workloads.contains(&workload)
+    }
+}
+
+impl Default for Selection {
+    fn default() -> Self {
+        Self {
+            users: vec!["*".to_owned()],
+            exclude: Vec::new(),
+            workloads: Workload::ALL.to_vec(),
+            mail_options: MailOptions::default(),
+        }
+    }
+}
+
+/// What discovery found.
+#[derive(Default)]
+pub struct Discovery {
+    /// The collections to read, by user.
+    pub collections: Vec<Arc<dyn Collection>>,
+    /// What was found for every owner and workload that the selection means.
+    pub coverage: Vec<Coverage>,
+}
+
+/// How one owner's part of one workload stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coverage {
+    /// Whose it is; the id is empty for a user that does not exist.
+    pub owner: Owner,
+    /// The owner's name as people know it (a user principal name, a site's address), or what the selection says.
+    pub name: String,
+    /// Which workload; `None`: all of them.
+    pub workload: Option<Workload>,
+    /// How it stands.
+    pub state: CoverageState,
+}
+
+/// How a part of the tenant stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CoverageState {
+    /// It is read: so many collections.
+    Covered(usize),
+    /// There is nothing to read; the reason in words.
+    Nothing(String),
+    /// There is something that cannot be read now; the reason in words. What earlier snapshots have is to be kept.
+    Unreadable(String),
+    /// The selection names a user that does not exist.
+    NoSuchUser(String),
+}
+
+/// Finds the collections that a selection means.
+///
+/// # Errors
+/// What makes the whole tenant unreadable: no sign-in, no connection, no permission to list users.
+pub async fn discover(client: &Client, selection: &Selection) -> Result<Discovery> {
+    let mut discovery = Discovery::default();
+    let users = users::select(client, selection, &mut discovery.coverage).await?;
+    let found: Vec<Found> = futures::stream::iter(users)
+        .map(|user| async move { look_at(client, selection, &user).await })
+        .buffered(USERS_AT_ONCE)
+        .try_collect()
+        .await?;
+    for found in found {
+        discovery.collections.extend(found.collections);
+        discovery.coverage.extend(found.coverage);
+    }
+    Ok(discovery)
+}
+
+/// What was found of one owner.
+#[derive(Default)]
+struct Found {
+    collections: Vec<Arc<dyn Collection>>,
+    coverage: Vec<Coverage>,
+}
+
+impl Found {
+    fn note(&mut self, owner: Owner, name: &str, workload: Workload, state: CoverageState) {
+        self.coverage.push(Coverage { owner, name: name.to_owned(), workload: Some(workload), state });
+    }
+}
+
+async fn look_at(client: &Client, selection: &Selection, user: &User) -> Result<Found> {
+    let mut found = Found::default();
+    mailboxes::look(client, selection, user, &mut found).await?;
+    onedrive::look(client, selection, user, &mut found).await?;
+    Ok(found)
+}
+
+/// Says what an error of looking at one user means for the coverage.
+fn without(error: Error, nothing: &str) -> Result<CoverageState> {
+    match fate(&error) {
+        Fate::Gone => Ok(CoverageState::Nothing(nothing.to_owned())),
+        Fate::NotProvisioned(reason) => Ok(CoverageState::Nothing(reason)),
+        Fate::Denied(reason) | Fate::Gap(reason) => Ok(CoverageState::Unreadable(reason)),
+        Fate::Resync { .. } => Ok(CoverageState::Unreadable(error.to_string())),
+        Fate::Fatal => Err(error),
+    }
+}

@@ -1,0 +1,191 @@
+//! Reading a collection by walking it: for workloads whose lists are short, or told by delta folder by folder.
+//!
+//! A [`Source`] tells every item that is there now ([`Walk::put`]), what a delta says is gone ([`Walk::removed`]), under
+//! which parents nothing was looked at because a delta said that nothing else changed ([`Walk::unchanged_below`]), and
+//! what could not be read ([`Walk::gap`]). What the previous snapshot knew and nobody told is then removed; below a gap
+//! everything stays as it was.
+//!
+//! An item's version follows from its JSON, so that a walk that finds everything unchanged passes nothing on.
+
+mod round;
+mod rows;
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use super::contents::fetch_if_there;
+use super::door::{
+    ChangesEnd, Collection, CollectionKey, ContentSink, Fetched, Known, Owner, Previous, Sink, Wanted, Workload,
+};
+use super::facts::{set_fact, text, time_us};
+use crate::error::{Error, Result};
+use crate::format::record::{ItemKind, PARTS, Record, StreamRole};
+use crate::graph::{Client, GraphRequest};
+pub(super) use round::Walk;
+pub(super) use rows::{Row, Rows};
+
+/// What can be read by walking.
+#[async_trait]
+pub(super) trait Source: Send + Sync {
+    /// Tells everything that is there.
+    ///
+    /// # Errors
+    /// What makes the collection as a whole unreadable now; a part of it is a [`Walk::gap`].
+    async fn walk(&self, walk: &mut Walk<'_>) -> Result<()>;
+
+    /// The request for the contents of an item that was told with some.
+    fn contents(&self, record: &Record) -> Option<GraphRequest> {
+        let _ = record;
+        None
+    }
+
+    /// Says whether only asking tells whether an item has contents (a contact its photo).
+    fn may_lack_contents(&self, record: &Record) -> bool {
+        let _ = record;
+        false
+    }
+}
+
+/// A collection that is read by walking.
+pub(super) struct Walked<S> {
+    key: CollectionKey,
+    path: String,
+    client: Client,
+    source: S,
+}
+
+impl<S: Source> Walked<S> {
+    /// Names the collection of an owner; `owner_name` as people know it.
+    pub(super) fn new(client: Client, owner: Owner, owner_name: &str, workload: Workload, source: S) -> Self {
+        let path = format!("{}/{}", owner_path(&owner, owner_name), workload.title());
+        let key = CollectionKey { owner, workload, id: String::new() };
+        Self { key, path, client, source }
+    }
+
+    /// Names one of several collections of an owner, by its id and its name as people know it.
+    pub(super) fn one_of(mut self, id: &str, name: &str) -> Self {
+        self.key.id = id.to_owned();
+        let name: String = name.chars().map(|c| if c.is_control() || c == '/' { '_' } else { c }).collect();
+        self.path = format!("{}/{name}", self.path);
+        self
+    }
+}
+
+fn owner_path(owner: &Owner, name: &str) -> String {
+    match owner {
+        Owner::Tenant => owner.word().to_owned(),
+        _ => format!("{}/{}", owner.word(), name.replace('/', "_")),
+    }
+}
+
+#[async_trait]
+impl<S: Source> Collection for Walked<S> {
+    fn key(&self) -> &CollectionKey {
+        &self.key
+    }
+
+    fn path(&self) -> &str {
+        &self.path
+    }
+
+    async fn changes(&self, previous: Previous<'_>, known: &dyn Known, sink: &mut dyn Sink) -> Result<ChangesEnd> {
+        let mut walk = Walk::new(self.key.to_string(), previous, known, sink).await?;
+        self.source.walk(&mut walk).await?;
+        walk.finish().await
+    }
+
+    async fn fetch(&self, wanted: &Wanted, contents: &mut dyn ContentSink) -> Result<Fetched> {
+        let request = self.source.contents(&wanted.record).ok_or_else(|| {
+            Error::internal(format!("Contents of a {} were asked for, which has none", wanted.record.kind.word()))
+        })?;
+        let role = (StreamRole::Content, self.source.may_lack_contents(&wanted.record));
+        fetch_if_there(&self.client, request, role, &self.key.to_string(), wanted, contents).await
+    }
+}
+
+/// An item as its source tells it.
+#[derive(Debug, Clone)]
+pub(super) struct Told {
+    pub(super) record: Record,
+    /// Graph's JSON of it, as it is to be kept.
+    pub(super) json: Value,
+    contents: Option<ToldContents>,
+}
+
+/// What is told of an item's contents.
+#[derive(Debug, Clone)]
+struct ToldContents {
+    /// Changes whenever they do.
+    version: String,
+    /// There may be none.
+    optional: bool,
+}
+
+impl Told {
+    /// An item without contents of its own. `id` is unique in the collection.
+    pub(super) fn new(kind: ItemKind, id: impl Into<String>, parent: &str, name: &str, json: Value) -> Self {
+        let record = Record {
+            id: id.into(),
+            parent: parent.to_owned(),
+            name: name.to_owned(),
+            kind,
+            created_us: None,
+            modified_us: None,
+            sort_us: None,
+            size_bytes: 0,
+            version: String::new(),
+            summary: Vec::new(),
+            streams: Vec::new(),
+        };
+        Self { record, json, contents: None }
+    }
+
+    /// Adds a fact, unless it is empty.
+    pub(super) fn fact(mut self, key: &str, value: &str) -> Self {
+        if !value.is_empty() {
+            set_fact(&mut self.record, key, Some(value));
+        }
+        self
+    }
+
+    /// Says that the item has contents; `version` changes whenever they do.
+    pub(super) fn with_contents(mut self, version: impl Into<String>) -> Self {
+        self.contents = Some(ToldContents { version: version.into(), optional: false });
+        self
+    }
+
+    /// Says that the item may have contents: see [`Source::may_lack_contents`].
+    pub(super) fn with_contents_if_any(mut self, version: impl Into<String>) -> Self {
+        self.contents = Some(ToldContents { version: version.into(), optional: true });
+        self
+    }
+
+    /// Takes the usual times from the JSON: `createdDateTime`, `lastModifiedDateTime`.
+    pub(super) fn dated(mut self) -> Self {
+        self.record.created_us = time_us(&self.json, &["createdDateTime"]);
+        self.record.modified_us = time_us(&self.json, &["lastModifiedDateTime"]);
+        self
+    }
+
+    /// Sets the time that listings sort by.
+    pub(super) fn sorted_by(mut self, time_us: Option<i64>) -> Self {
+        self.record.sort_us = time_us;
+        self
+    }
+
+    /// Says that others hang below the item, which is no container.
+    pub(super) fn with_parts(self, parts: usize) -> Self {
+        if parts == 0 { self } else { self.fact(PARTS, &parts.to_string()) }
+    }
+
+    /// Sets the size that the source gives.
+    pub(super) fn sized(mut self, bytes: u64) -> Self {
+        self.record.size_bytes = bytes;
+        self
+    }
+}
+
+/// The id of a row; an empty one is none.
+pub(super) fn id_of(row: &Value) -> Option<&str> {
+    text(row, &["id"]).filter(|id| !id.is_empty())
+}

@@ -1,0 +1,250 @@
+//! One reading of a collection that is walked: what was told, what was not, and what follows from that.
+
+use std::collections::{BTreeSet, HashSet};
+
+use futures::TryStreamExt;
+
+use super::Told;
+use crate::error::{Error, Result};
+use crate::format::collection::{Cursors, Gap};
+use crate::format::record::{ItemKind, Record, StreamRole};
+use crate::m365::contents::{Trouble, gap_of, trouble};
+use crate::m365::door::{Change, ChangesEnd, Contents, Known, Previous, Sink, Wanted};
+use crate::m365::facts::{CONTENT_FACT, properties, same_facts, set_fact, short_hash};
+use crate::m365::rounds::{SeenItems, print_of};
+
+/// The one place of all items: what is asked is whether they were seen, not where.
+const HERE: u32 = 0;
+
+/// One reading of a collection.
+pub(in crate::m365) struct Walk<'a> {
+    collection: String,
+    /// Where the last reading ended: links by name.
+    pub(in crate::m365) before: Cursors,
+    /// Where the next one goes on.
+    pub(in crate::m365) cursors: Cursors,
+    /// A cursor was no longer honoured.
+    pub(in crate::m365) resynced: bool,
+    /// The ids of the last snapshot's gaps that were not told since.
+    retry: BTreeSet<String>,
+    /// Items of which something below is a gap of the last snapshot: what hangs below them is to be listed again.
+    must_list: BTreeSet<String>,
+    known: &'a dyn Known,
+    sink: &'a mut dyn Sink,
+    seen: SeenItems,
+    removed: HashSet<String>,
+    /// Parents below which what is known and was not told stays.
+    unchanged: HashSet<String>,
+    /// Items that were told and have, or had, others below them.
+    parents: HashSet<String>,
+    /// Items that are kept as they are known, though their JSON is lost.
+    hollow: HashSet<String>,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) async fn new(
+        collection: String,
+        previous: Previous<'_>,
+        known: &'a dyn Known,
+        sink: &'a mut dyn Sink,
+    ) -> Result<Self> {
+        let mut must_list = BTreeSet::new();
+        for id in previous.retry {
+            must_list.insert(id.clone());
+            if let Some(known) = known.record(id).await? {
+                must_list.insert(known.parent);
+            }
+        }
+        Ok(Self {
+            collection,
+            before: previous.cursors.cloned().unwrap_or_default(),
+            cursors: Cursors::default(),
+            resynced: false,
+            retry: previous.retry.iter().cloned().collect(),
+            must_list,
+            known,
+            sink,
+            seen: SeenItems::default(),
+            removed: HashSet::new(),
+            unchanged: HashSet::new(),
+            parents: HashSet::new(),
+            hollow: HashSet::new(),
+        })
+    }
+
+    /// Tells an item that is there. What is as it was is passed over. Says whether what hangs below the item must be
+    /// listed: it is new or changed, or something below it is a gap.
+    pub(in crate::m365) async fn put(&mut self, told: Told) -> Result<bool> {
+        let Told { mut record, json, contents } = told;
+        record.version = short_hash([Some(&json)]);
+        let version = contents.as_ref().map(|contents| contents.version.as_str());
+        set_fact(&mut record, CONTENT_FACT, version);
+        if record.kind.is_container() || record.has_parts() {
+            self.parents.insert(record.id.clone());
+        }
+        self.retry.remove(&record.id);
+        self.removed.remove(&record.id);
+        let print = print_of(&record);
+        let told_before = self.seen.get(&record.id);
+        if told_before.is_some_and(|seen| seen.print == print) {
+            return Ok(false);
+        }
+        let known = self.known.record(&record.id).await?;
+        if known.as_ref().is_some_and(|known| known.kind.is_container() || known.has_parts()) {
+            self.parents.insert(record.id.clone());
+        }
+        let needed = contents.as_ref().is_some_and(|contents| !contents.optional);
+        let whole = |known: &Record| !needed || known.stream(StreamRole::Content).is_some();
+        if told_before.is_none() && known.as_ref().is_some_and(|known| same_facts(known, &record) && whole(known)) {
+            self.seen.put(&record.id, HERE, print, false);
+            return Ok(self.must_list.contains(&record.id));
+        }
+        let kept = known.filter(|known| known.fact(CONTENT_FACT) == version && whole(known));
+        let contents = match (&contents, kept) {
+            (None, _) => Contents::None,
+            (Some(_), Some(_)) if !self.seen.was_fetched(&record.id) => Contents::Keep,
+            (Some(_), _) => Contents::Fetch(Box::new(Wanted::of(record.clone()))),
+        };
+        self.seen.put(&record.id, HERE, print, matches!(contents, Contents::Fetch(_)));
+        self.sink.change(Change::Put { record: Box::new(record), properties: properties(&json), contents }).await?;
+        Ok(true)
+    }
+
+    /// The items that must be told again though nobody mentioned them so far: something of them, or below them, is a gap.
+    pub(in crate::m365) fn left_to_list(&self) -> Vec<String> {
+        let untold = |id: &&String| {
+            let told = self.seen.get(id).is_some() && !self.hollow.contains(*id);
+            !id.is_empty() && !told && !self.removed.contains(*id)
+        };
+        self.must_list.iter().filter(untold).cloned().collect()
+    }
+
+    /// Takes back that an item was told: the round that told it broke off, and another begins.
+    pub(super) fn untell(&mut self, id: &str) {
+        self.seen.forget(id);
+        self.removed.insert(id.to_owned());
+    }
+
+    /// Says that an item is gone. If it is told elsewhere in this reading, that counts.
+    pub(in crate::m365) fn removed(&mut self, id: &str) {
+        if self.seen.get(id).is_none() {
+            self.removed.insert(id.to_owned());
+        }
+        self.retry.remove(id);
+    }
+
+    /// Says that an item is no longer below a parent. What is known to be elsewhere moved there in an earlier reading,
+    /// and stays.
+    pub(in crate::m365) async fn removed_from(&mut self, parent: &str, id: &str) -> Result<()> {
+        if self.known.record(id).await?.is_none_or(|known| known.parent == parent) {
+            self.removed(id);
+        }
+        Ok(())
+    }
+
+    /// Says that what is known directly below a parent and is neither told nor removed in this reading is as it was.
+    pub(in crate::m365) fn unchanged_below(&mut self, parent: &str) {
+        self.unchanged.insert(parent.to_owned());
+    }
+
+    /// Says that an item that is known is still there, and as it was.
+    pub(in crate::m365) async fn keep(&mut self, id: &str) -> Result<()> {
+        if self.seen.get(id).is_none()
+            && let Some(known) = self.known.record(id).await?
+        {
+            if known.kind.is_container() || known.has_parts() {
+                self.parents.insert(id.to_owned());
+            }
+            if known.stream(StreamRole::Properties).is_none() {
+                self.hollow.insert(id.to_owned());
+            }
+            self.seen.put(id, HERE, print_of(&known), false);
+        }
+        Ok(())
+    }
+
+    /// Says that what hangs below a parent was read, to its end.
+    pub(super) fn was_read(&mut self, parent: &str) {
+        if !self.hollow.contains(parent) {
+            self.retry.remove(parent);
+        }
+    }
+
+    /// Leaves a cursor as it was: its list could not be read, and nothing that the old link stands for is to be missed.
+    pub(in crate::m365) fn keep_cursor(&mut self, name: &str) {
+        let saved = self.before.get(name).unwrap_or_default().to_owned();
+        self.cursors.set(name, saved);
+    }
+
+    /// Finds what the previous snapshot knew of an item.
+    pub(in crate::m365) async fn known(&self, id: &str) -> Result<Option<Record>> {
+        self.known.record(id).await
+    }
+
+    /// Finds the ids of all that the previous snapshot knew directly below a parent.
+    pub(in crate::m365) async fn known_below(&self, parent: &str) -> Result<Vec<String>> {
+        self.known.children(parent).await?.try_collect().await
+    }
+
+    /// Takes an error of asking for one item, or of listing what hangs below it: it is a gap, and what hangs below it
+    /// stays as it was. An item that is no longer there is removed, unless a list of this reading told it: then its
+    /// removal is the next reading's.
+    ///
+    /// # Errors
+    /// The error, where it is no matter of this item alone.
+    pub(in crate::m365) async fn gap(&mut self, id: &str, name: &str, kind: ItemKind, error: Error) -> Result<()> {
+        let what = trouble(&error);
+        if what == Trouble::Gone && self.seen.get(id).is_none() {
+            self.removed(id);
+            return Ok(());
+        }
+        let (reason, text) = match what {
+            Trouble::Gap { reason, text } => (reason, text),
+            Trouble::Resync { .. } => ("resync", "The service gave up its list twice".to_owned()),
+            Trouble::Gone => ("vanished", "It vanished while it was read".to_owned()),
+            Trouble::Fatal => return Err(error),
+        };
+        self.unchanged_below(id);
+        self.keep(id).await?;
+        self.retry.remove(id);
+        let gap = Gap {
+            collection: self.collection.clone(),
+            id: id.to_owned(),
+            name: name.to_owned(),
+            kind: Some(kind),
+            reason: reason.to_owned(),
+            text,
+            since_us: 0,
+        };
+        self.sink.change(Change::Gap(gap)).await
+    }
+
+    /// Takes away what was known and told by nobody.
+    pub(super) async fn finish(mut self) -> Result<ChangesEnd> {
+        let mut gone: Vec<String> = self.removed.iter().cloned().collect();
+        self.parents.insert(String::new());
+        for parent in self.parents.iter().filter(|parent| !self.unchanged.contains(*parent)) {
+            gone.extend(self.untold_below(parent).await?);
+        }
+        let mut removed = HashSet::new();
+        while let Some(id) = gone.pop() {
+            if removed.insert(id.clone()) {
+                gone.extend(self.untold_below(&id).await?);
+                self.retry.remove(&id);
+                self.sink.change(Change::Remove { id }).await?;
+            }
+        }
+        for id in std::mem::take(&mut self.retry) {
+            if let Some(known) = self.known.record(&id).await? {
+                let gap = gap_of(&known, &self.collection, "not-told", "Graph did not tell of it again");
+                self.sink.change(Change::Gap(gap)).await?;
+            }
+        }
+        Ok(ChangesEnd { cursors: self.cursors, resynced: self.resynced })
+    }
+
+    async fn untold_below(&self, parent: &str) -> Result<Vec<String>> {
+        let below = self.known_below(parent).await?;
+        Ok(below.into_iter().filter(|id| self.seen.get(id).is_none()).collect())
+    }
+}

@@ -1,0 +1,145 @@
+//! The rows of a list, page by page: by delta where the service knows it, else plainly.
+
+use std::collections::VecDeque;
+
+use serde_json::Value;
+
+use super::{Walk, id_of};
+use crate::error::{Error, Result};
+use crate::graph::{Client, DeltaPages, GraphRequest, Page};
+use crate::m365::contents::{Trouble, is_over_quota, trouble};
+use crate::m365::facts::{IdKey, at};
+
+/// What a row tells.
+pub(in crate::m365) enum Row {
+    /// An item is there, as this JSON says.
+    There(Value),
+    /// An item is gone.
+    Gone(String),
+}
+
+/// The rows of a list. To be read to their end, then [`Rows::close`]d.
+pub(in crate::m365) struct Rows {
+    client: Client,
+    /// The name of its cursor; empty: it has none.
+    name: String,
+    start: GraphRequest,
+    pages: Pages,
+    waiting: VecDeque<Value>,
+    /// It began from a saved link: what is not told is as it was.
+    incremental: bool,
+    /// What was told since the round began.
+    told: Vec<String>,
+    restarts: u32,
+}
+
+enum Pages {
+    Delta(Box<DeltaPages>),
+    Plain { next: Option<String>, followed: std::collections::HashSet<IdKey> },
+}
+
+impl Rows {
+    /// Reads by delta, from where the last reading ended under this name.
+    pub(in crate::m365) fn delta(walk: &Walk<'_>, client: &Client, name: &str, start: GraphRequest) -> Self {
+        let saved = walk.before.get(name).filter(|link| !link.is_empty());
+        let pages = Pages::Delta(Box::new(client.delta(start.clone(), saved)));
+        Self { incremental: saved.is_some(), ..Self::new(client, name, start, pages) }
+    }
+
+    /// Reads all pages of a list that knows no delta.
+    pub(in crate::m365) fn list(client: &Client, start: GraphRequest) -> Self {
+        let next = Some(start.url.clone());
+        Self::new(client, "", start, Pages::Plain { next, followed: Default::default() })
+    }
+
+    fn new(client: &Client, name: &str, start: GraphRequest, pages: Pages) -> Self {
+        Self {
+            client: client.clone(),
+            name: name.to_owned(),
+            start,
+            pages,
+            waiting: VecDeque::new(),
+            incremental: false,
+            told: Vec::new(),
+            restarts: 0,
+        }
+    }
+
+    /// Says whether only what changed is told.
+    pub(in crate::m365) fn is_incremental(&self) -> bool {
+        self.incremental
+    }
+
+    /// Gives the next row. Where a saved link is no longer honoured, begins anew, from the start.
+    ///
+    /// # Errors
+    /// Graph's; a second loss of the link in one reading.
+    pub(in crate::m365) async fn next(&mut self, walk: &mut Walk<'_>) -> Result<Option<Row>> {
+        while self.waiting.is_empty() {
+            match self.page().await {
+                Ok(Some(page)) => self.waiting = page.rows.values().collect::<Result<_>>()?,
+                Ok(None) => return Ok(None),
+                Err(error) => self.restart(walk, error)?,
+            }
+        }
+        Ok(self.waiting.pop_front().and_then(|row| {
+            let Some(id) = id_of(&row).map(str::to_owned) else { return Some(Row::There(row)) };
+            if at(&row, &["@removed"]).is_some() {
+                return Some(Row::Gone(id));
+            }
+            self.told.push(id);
+            Some(Row::There(row))
+        }))
+    }
+
+    async fn page(&mut self) -> Result<Option<Page>> {
+        match &mut self.pages {
+            Pages::Delta(pages) => pages.next().await,
+            Pages::Plain { next, followed } => {
+                let Some(link) = next.take() else { return Ok(None) };
+                if !followed.insert(IdKey::of(&link)) {
+                    return Err(Error::corrupt(format!("The pages of {} run in a circle", self.start.shown()))
+                        .with_hint("A fault of the service; run again later"));
+                }
+                let page = self.client.get_page(self.start.with_url(link)).await?;
+                next.clone_from(&page.next_link);
+                Ok(Some(page))
+            }
+        }
+    }
+
+    /// Begins anew where that can help; else gives the error back.
+    fn restart(&mut self, walk: &mut Walk<'_>, error: Error) -> Result<()> {
+        let again = match trouble(&error) {
+            Trouble::Resync { location } if self.restarts == 0 => location,
+            _ => return Err(error),
+        };
+        self.restarts += 1;
+        walk.resynced = true;
+        for id in std::mem::take(&mut self.told) {
+            walk.untell(&id);
+        }
+        let start = again.map_or_else(|| self.start.clone(), |link| self.start.with_url(link));
+        self.incremental = false;
+        self.pages = Pages::Delta(Box::new(self.client.delta(start, None)));
+        Ok(())
+    }
+
+    /// Ends the reading of what lies directly below `parent`: saves the link for next time, and, where only changes
+    /// were told, says that the rest is as it was.
+    pub(in crate::m365) fn close(self, walk: &mut Walk<'_>, parent: &str) {
+        if let Pages::Delta(pages) = &self.pages {
+            walk.cursors.set(self.name, pages.delta_link().unwrap_or_default());
+        }
+        if self.incremental {
+            walk.unchanged_below(parent);
+        }
+        walk.was_read(parent);
+    }
+
+    /// Says whether an error means that this list knows no delta now, and a plain one is to be tried: the mailbox is
+    /// full.
+    pub(in crate::m365) fn needs_plain_list(error: &Error) -> bool {
+        is_over_quota(error)
+    }
+}
