@@ -223,7 +223,8 @@ async fn backup(repo: &Arc<Repository>, root: PathBuf, mail: bool) -> Result<()>
     let key = CollectionKey { owner: Owner::User("bench".into()), workload: Workload::OneDrive, id: String::new() };
     let known = known_versions(repo).await?;
     let folder = Folder { key, root, mail, known };
-    let discovery = Discovery { collections: vec![Arc::new(folder)], ..Default::default() };
+    let mut discovery = Discovery::default();
+    discovery.collections.push(Arc::new(folder));
     let level = std::env::var("TV_LEVEL").ok().and_then(|l| l.parse().ok()).unwrap_or(WriterOptions::default().level);
     let options = BackupOptions {
         set: set(),

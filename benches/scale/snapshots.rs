@@ -47,7 +47,7 @@ pub async fn make(step: &Step) -> Result<Value> {
         };
         let before = Catalog::load(&repo, parent.as_ref().map(|p| &p.file)).await?;
         let states = HashMap::from([(KEY.to_owned(), state)]);
-        let (catalog, gaps) = catalog::write(&writer, &before, &states, &[]).await?;
+        let (catalog, gaps) = catalog::write(&writer, &before, &states, &[], &[]).await?;
         writer.finish().await?;
         let file = SnapshotFile {
             set: store::set_id(&repo, "bench"),

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::cli::commands::{
-    backup, cat, check, completions, config, demo, diff, export, forget, init, key, ls, man, prune, repair, sim,
-    snapshots, stats, test,
+    backup, cat, check, completions, config, coverage, demo, diff, export, forget, init, key, ls, man, prune, repair,
+    sim, snapshots, stats, test,
 };
 
 const EXAMPLES: &str = "\
@@ -76,6 +76,7 @@ pub(crate) enum Command {
     Test(test::Args),
     Backup(backup::Args),
     Snapshots(snapshots::Args),
+    Coverage(coverage::Args),
     Ls(ls::Args),
     Cat(cat::Args),
     Export(export::Args),

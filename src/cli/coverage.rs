@@ -31,12 +31,13 @@ pub(crate) fn absent(coverage: &[Coverage], set: &SetDefinition, collections: u6
                 by_reason.entry(reason).or_default().push(&found.name);
                 without.entry(&found.name).or_default().push(reason);
             }
+            CoverageState::NotSelected => {}
             _ => drop(with_something.insert(&found.name)),
         }
     }
     let is_named = |user: &str| {
         set.selection.rules.iter().any(|rule| {
-            let Subject::User(name) = &rule.subject;
+            let Subject::User(name) = &rule.subject else { return false };
             rule.effect == Effect::Include && name.as_str().eq_ignore_ascii_case(user)
         })
     };

@@ -6,6 +6,7 @@
 pub mod config;
 pub mod output;
 pub mod progress;
+mod report;
 
 mod app;
 mod args;

@@ -93,6 +93,67 @@ pub fn catalog_name(name: &str) -> Vec<u8> {
     [b"n", name.as_bytes()].concat()
 }
 
+/// How one owner's part of one workload stands in a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct CoverageEntry {
+    /// Whose it is, as in keys of collections: "users/<user id>", "tenant".
+    pub owner: String,
+    /// The owner's name as people know it.
+    pub name: String,
+    /// The workload's word: "mail"; empty: all of the owner's.
+    pub workload: String,
+    /// How it stands.
+    pub state: Protection,
+    /// Why, in words, where it is not protected whole.
+    pub reason: String,
+    /// Items in the snapshot.
+    pub items: u64,
+    /// Items, or whole collections, that are missing.
+    pub gaps: u64,
+    /// Since when it stands so: microseconds since 1970 UTC.
+    pub since_us: i64,
+}
+
+/// How a part of the tenant stands in a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
+#[non_exhaustive]
+pub enum Protection {
+    /// All of it is in the snapshot.
+    Protected,
+    /// Something is missing, or it is older than the snapshot.
+    Partly,
+    /// It cannot be read now, and the snapshot has nothing of it.
+    Unreadable,
+    /// No application can read it.
+    Impossible,
+    /// There is nothing to protect.
+    Nothing,
+    /// The set leaves it out.
+    NotSelected,
+    /// The owner left the tenant; the snapshot has it as it was last read.
+    Left,
+}
+
+impl Protection {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Protected => "protected",
+            Self::Partly => "partly",
+            Self::Unreadable => "unreadable",
+            Self::Impossible => "impossible",
+            Self::Nothing => "nothing",
+            Self::NotSelected => "not-selected",
+            Self::Left => "left",
+        }
+    }
+}
+
+/// The catalog's key of an entry of the coverage.
+pub fn catalog_coverage(owner: &str, workload: &str) -> Vec<u8> {
+    [b"c", owner.as_bytes(), b"\0", workload.as_bytes()].concat()
+}
+
 /// The key of a gap.
 pub fn gap_key(collection: &str, item: &str) -> Vec<u8> {
     [collection.as_bytes(), b"\0", item.as_bytes()].concat()

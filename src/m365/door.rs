@@ -10,6 +10,7 @@ use futures::stream::BoxStream;
 use crate::error::{Error, Result};
 use crate::format::collection::{Cursors, Gap};
 use crate::format::record::{Record, StreamRole};
+use crate::snapshot::set::Workload as Part;
 
 /// Who owns a collection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -150,6 +151,23 @@ impl Workload {
             Self::Team => "team",
             Self::Channel => "channel",
             Self::TermStore => "terms",
+        }
+    }
+
+    /// The part of Microsoft 365 by which a set selects it.
+    pub fn part(self) -> Part {
+        match self {
+            Self::Mail => Part::Mail,
+            Self::OneDrive => Part::OneDrive,
+            Self::Calendar => Part::Calendar,
+            Self::Contacts => Part::Contacts,
+            Self::Tasks => Part::Tasks,
+            Self::Settings => Part::Settings,
+            Self::PersonalSite => Part::PersonalSite,
+            Self::Chats => Part::Chats,
+            Self::Conversations | Self::Planner => Part::Groups,
+            Self::Site | Self::Files | Self::List | Self::Pages | Self::TermStore => Part::Sites,
+            Self::Team | Self::Channel => Part::Teams,
         }
     }
 

@@ -136,6 +136,8 @@ async fn probe(client: &Client, workload: Workload, users: &[String]) -> Result<
             Workload::OneDrive => {
                 GraphRequest::get(Scope::Files, format!("users/{}/drive?$select=id", segment(user))).units(1)
             }
+            // Not read yet.
+            _ => return Ok(Ok(false)),
         };
         match client.get_json(request).await {
             Ok(Value::Null) => {}

@@ -1,4 +1,4 @@
-//! The catalog of a snapshot: its collections and its gaps, kept as trees.
+//! The catalog of a snapshot: its collections, its gaps and how every part of the tenant stands, kept as trees.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -7,7 +7,9 @@ use crate::error::Result;
 use crate::format::codec;
 use crate::format::collection::Gap;
 use crate::format::node::TreeRoot;
-use crate::format::snapshot::{CollectionState, SnapshotFile, catalog_key, catalog_name, gap_key};
+use crate::format::snapshot::{
+    CollectionState, CoverageEntry, SnapshotFile, catalog_coverage, catalog_key, catalog_name, gap_key,
+};
 use crate::ops::nodes::{RepoNodes, WriterNodes};
 use crate::repo::{Repository, Writer};
 use crate::tree::Tree;
@@ -19,6 +21,8 @@ pub struct Catalog {
     pub states: HashMap<String, CollectionState>,
     /// The gaps, sorted by collection and item.
     pub gaps: Vec<Gap>,
+    /// How every part of the tenant stands, sorted by owner and workload. Snapshots of early programs have none.
+    pub coverage: Vec<CoverageEntry>,
     catalog: Option<TreeRoot>,
     gap_tree: Option<TreeRoot>,
 }
@@ -38,12 +42,17 @@ impl Catalog {
             let state: CollectionState = codec::decode("A collection of the catalog", &item.value)?;
             states.insert(state.key.clone(), state);
         }
+        let mut coverage = Vec::new();
+        let mut cursor = tree.range(file.catalog, b"c".to_vec()..b"d".to_vec());
+        while let Some(item) = cursor.next().await? {
+            coverage.push(codec::decode("An entry of the coverage", &item.value)?);
+        }
         let mut gaps = Vec::new();
         let mut cursor = tree.range(file.gaps, ..);
         while let Some(item) = cursor.next().await? {
             gaps.push(codec::decode("A gap", &item.value)?);
         }
-        Ok(Self { states, gaps, catalog: file.catalog, gap_tree: file.gaps })
+        Ok(Self { states, gaps, coverage, catalog: file.catalog, gap_tree: file.gaps })
     }
 
     /// The gaps of one collection.
@@ -61,6 +70,7 @@ pub async fn write(
     before: &Catalog,
     states: &HashMap<String, CollectionState>,
     gaps: &[Gap],
+    coverage: &[CoverageEntry],
 ) -> Result<(Option<TreeRoot>, Option<TreeRoot>)> {
     let nodes = WriterNodes(writer.clone());
     let tree = Tree::new(&nodes);
@@ -73,6 +83,9 @@ pub async fn write(
         edits.insert(catalog_key(&state.key), Some(codec::encode(state)));
         edits.insert(catalog_name(&state.name), Some(state.key.clone().into_bytes()));
     }
+    let entry = |entry: &CoverageEntry| catalog_coverage(&entry.owner, &entry.workload);
+    edits.extend(before.coverage.iter().map(|old| (entry(old), None)));
+    edits.extend(coverage.iter().map(|new| (entry(new), Some(codec::encode(new)))));
     let catalog = tree.edit(before.catalog, edits).await?;
     let mut edits: BTreeMap<Vec<u8>, Option<Vec<u8>>> =
         before.gaps.iter().map(|g| (gap_key(&g.collection, &g.id), None)).collect();

@@ -6,6 +6,7 @@ pub mod access;
 pub mod backup;
 pub mod catalog;
 pub mod check;
+pub mod coverage;
 pub mod diff;
 pub mod export;
 pub mod forget;

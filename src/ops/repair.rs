@@ -13,7 +13,7 @@ use crate::format::collection::Gap;
 use crate::format::id::{BlobId, SnapshotId};
 use crate::format::node::{Node, TreeRoot};
 use crate::format::record::{Record, Stream};
-use crate::format::snapshot::{CollectionState, SnapshotFile};
+use crate::format::snapshot::{CollectionState, CoverageEntry, SnapshotFile};
 use crate::m365::contents::without_contents;
 use crate::monitor::{Counter, Monitor};
 use crate::ops::catalog::{self, Catalog};
@@ -179,7 +179,9 @@ impl Work<'_> {
             gaps.into_iter().map(|g| ((g.collection.clone(), g.id.clone()), g)).collect();
         all.extend(lost.iter().map(|g| ((g.collection.clone(), g.id.clone()), g.clone())));
         let all: Vec<Gap> = all.into_values().collect();
-        let (catalog, gap_tree) = catalog::write(self.writer, &Catalog::default(), &kept, &all).await?;
+        // What it said of the tenant stays; where that is lost, the next backup says it again.
+        let (coverage, _) = self.values::<CoverageEntry>(file.catalog, b"c").await?;
+        let (catalog, gap_tree) = catalog::write(self.writer, &Catalog::default(), &kept, &all, &coverage).await?;
         let mut totals = file.totals;
         totals.gaps = all.len() as u64;
         totals.collections = kept.len() as u64;

@@ -51,7 +51,7 @@ pub fn set(recoverable_items: bool) -> SetDefinition {
         name: "everyone".into(),
         tenant: TenantRef { name: "sim".into(), id: "sim".into() },
         selection: Selection::of_users(vec![all], vec![], Workload::ALL),
-        options: SetOptions { recoverable_items },
+        options: SetOptions { recoverable_items, ..SetOptions::default() },
         destinations: vec![],
         retention: Policy::default(),
         time_zone: "UTC".into(),

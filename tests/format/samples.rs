@@ -11,7 +11,8 @@ use tenantvault::format::record::{Encoding, Extent, ExtentList, ItemKind, Piece,
 use tenantvault::format::snapshot::{CollectionState, RunFile, SnapshotFile, Totals};
 use tenantvault::snapshot::policy::{Count, Policy, Within};
 use tenantvault::snapshot::set::{
-    Effect, Glob, Rule, Selection, SetDefinition, SetOptions, Subject, TenantRef, Workload,
+    Effect, Exclusions, Glob, Leavers, Rule, Selection, SetDefinition, SetOptions, Subject, TenantRef, Versions,
+    Workload,
 };
 
 use super::hex;
@@ -169,9 +170,26 @@ pub fn set() -> (SetDefinition, Value) {
             rules: vec![
                 rule(Effect::Include, "*", vec![Workload::Mail, Workload::OneDrive]),
                 rule(Effect::Exclude, "test-*@contoso.com", Vec::new()),
+                Rule {
+                    effect: Effect::Include,
+                    subject: Subject::Group(glob("Sales*")),
+                    workloads: vec![Workload::Contacts],
+                },
+                Rule { effect: Effect::Include, subject: Subject::Everything, workloads: vec![Workload::Sites] },
             ],
         },
-        options: SetOptions { recoverable_items: true },
+        options: SetOptions {
+            recoverable_items: true,
+            versions: Versions::Newest(5),
+            permissions: true,
+            exclusions: Exclusions {
+                folders: vec![glob("Inbox/News*")],
+                files: vec![glob("*.iso")],
+                larger_than_bytes: Some(1 << 33),
+                older_than_days: None,
+            },
+            leavers: Leavers::DropAfterDays(30),
+        },
         destinations: vec!["nas".into()],
         retention: Policy {
             keep_last: Count(3),
@@ -183,8 +201,11 @@ pub fn set() -> (SetDefinition, Value) {
         },
         time_zone: "Europe/Berlin".into(),
     };
-    let fields = json!({"version": 1, "name": "Büro", "tenant": ["contoso", "contoso.onmicrosoft.com"],
-        "rules": [["include", "*", ["mail", "onedrive"]], ["exclude", "test-*@contoso.com", []]], "recoverable_items": true,
+    let fields = json!({"version": 2, "name": "Büro", "tenant": ["contoso", "contoso.onmicrosoft.com"],
+        "rules": [["include", "users", "*", ["mail", "onedrive"]], ["exclude", "users", "test-*@contoso.com", []],
+            ["include", "groups", "Sales*", ["contacts"]], ["include", "everything", null, ["sites"]]],
+        "recoverable_items": true, "versions": ["newest", 5], "permissions": true,
+        "skip": [["Inbox/News*"], ["*.iso"], 1u64 << 33, null], "leavers": ["drop after days", 30],
         "destinations": ["nas"], "keep": [3, 0, 14, 0, 0, 0, u32::MAX], "within": [0, 1, 300, 12], "tags": ["a,b"],
         "time_zone": "Europe/Berlin"});
     (set, fields)

@@ -116,7 +116,7 @@ impl Run<'_> {
             }
             other => other?,
         };
-        let absent = coverage::absent(&report.coverage, &options.set, report.totals.collections);
+        let absent = coverage::absent(&report.found, &options.set, report.totals.collections);
         show(self.app, name, &report, &absent, began.elapsed())?;
         Ok(outcome_of(&report, &absent))
     }
@@ -197,7 +197,7 @@ fn show_absent(app: &App, report: &BackupReport, absent: &Absent) -> Result<()> 
         let before = if number == 0 { "  Nothing to read:\n" } else { "" };
         screen.report(format!("{before}    {}", output::plain(text)))?;
     }
-    for found in &report.coverage {
+    for found in &report.found {
         if let CoverageState::Nothing(reason) = &found.state {
             let workload = found.workload.map(crate::m365::Workload::word);
             screen.record("nothing", &json!({"user": found.name, "workload": workload, "message": reason}))?;

@@ -8,7 +8,7 @@ use crate::cli::config::{Config, SecretSource, SignIn};
 use crate::cli::exit::Outcome;
 use crate::cli::output;
 use crate::error::Result;
-use crate::snapshot::set::{Effect, Selection, Subject, Workload};
+use crate::snapshot::set::{Effect, Glob, Selection, Workload};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -111,10 +111,19 @@ fn value(config: &Config) -> Value {
         out["sets"][name] = json!({
             "tenant": set.tenant,
             "destination": set.destination,
-            "include": globs(&set.selection, Effect::Include),
-            "exclude": globs(&set.selection, Effect::Exclude),
+            "include": subjects(&set.selection, Effect::Include),
+            "exclude": subjects(&set.selection, Effect::Exclude),
             "workloads": workloads,
             "recoverable_items": set.options.recoverable_items,
+            "versions": set.options.versions.to_string(),
+            "permissions": set.options.permissions,
+            "leavers": set.options.leavers.to_string(),
+            "skip": {
+                "folders": patterns(&set.options.exclusions.folders),
+                "files": patterns(&set.options.exclusions.files),
+                "larger_than": set.options.exclusions.larger_than_bytes.map(output::size),
+                "older_than_days": set.options.exclusions.older_than_days,
+            },
             "retention": retention,
             "time_zone": set.time_zone.iana_name().unwrap_or("UTC"),
         });
@@ -122,12 +131,19 @@ fn value(config: &Config) -> Value {
     out
 }
 
-fn globs(selection: &Selection, effect: Effect) -> Vec<&str> {
+fn subjects(selection: &Selection, effect: Effect) -> Vec<String> {
     let rules = selection.rules.iter().filter(|rule| rule.effect == effect);
     rules
         .map(|rule| {
-            let Subject::User(glob) = &rule.subject;
-            glob.as_str()
+            let words: Vec<&str> = rule.workloads.iter().map(|workload| workload.word()).collect();
+            match words.len() {
+                0 => rule.subject.to_string(),
+                _ => format!("{} ({})", rule.subject, words.join(", ")),
+            }
         })
         .collect()
+}
+
+fn patterns(globs: &[Glob]) -> Vec<&str> {
+    globs.iter().map(Glob::as_str).collect()
 }

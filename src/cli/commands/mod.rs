@@ -5,6 +5,7 @@ pub(crate) mod cat;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod coverage;
 pub(crate) mod demo;
 pub(crate) mod diff;
 pub(crate) mod export;
@@ -36,6 +37,7 @@ pub(crate) async fn run(command: Command, app: &App) -> Result<Outcome> {
         Command::Test(args) => test::run(args, app).await,
         Command::Backup(args) => backup::run(args, app).await,
         Command::Snapshots(args) => snapshots::run(args, app).await,
+        Command::Coverage(args) => coverage::run(args, app).await,
         Command::Ls(args) => ls::run(args, app).await,
         Command::Cat(args) => cat::run(args, app).await,
         Command::Export(args) => export::run(args, app).await,

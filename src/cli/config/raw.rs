@@ -60,10 +60,40 @@ pub(super) struct RawSet {
     pub(super) exclude: Option<Vec<Spanned<String>>>,
     pub(super) workloads: Option<Spanned<Vec<Spanned<String>>>>,
     #[serde(default)]
+    pub(super) rules: Vec<RawRule>,
+    #[serde(default)]
+    pub(super) skip: RawSkip,
+    #[serde(default)]
     pub(super) recoverable_items: bool,
+    #[serde(default)]
+    pub(super) permissions: bool,
+    pub(super) versions: Option<Spanned<toml::Value>>,
+    pub(super) leavers: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) retention: Policy,
     pub(super) time_zone: Text,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRule {
+    #[serde(default)]
+    pub(super) include: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) exclude: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) workloads: Vec<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSkip {
+    #[serde(default)]
+    pub(super) folders: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) files: Vec<Spanned<String>>,
+    pub(super) larger_than: Option<Spanned<String>>,
+    pub(super) older_than_days: Option<u32>,
 }
 
 /// What storages ask for, and whether it is secret.

@@ -10,7 +10,9 @@ use crate::cli::config::raw::{self, RawDestination, RawSet, RawTenant};
 use crate::cli::config::{Destination, SecretSource, Set, SignIn, Tenant};
 use crate::cli::output;
 use crate::error::{Error, Result};
-use crate::snapshot::set::{Glob, Selection, SetOptions, Workload, check_name};
+use crate::snapshot::set::{
+    Effect, Exclusions, Leavers, Rule, Selection, SetOptions, Subject, Versions, Workload, check_name,
+};
 
 /// Turns what was read into values that fit together.
 pub(super) struct Reader<'a> {
@@ -176,30 +178,9 @@ impl<'a> Reader<'a> {
         tenants: &BTreeMap<String, Tenant>,
         destinations: &BTreeMap<String, Destination>,
     ) -> Result<Set> {
-        let raw = raw.into_inner();
-        let workloads = match raw.workloads {
-            Some(list) if list.get_ref().is_empty() => {
-                return Err(self.complaints.at(
-                    list.span(),
-                    "'workloads' is empty: the set would protect nothing",
-                    "Name a workload, or leave the key out for all",
-                ));
-            }
-            Some(list) => self.each(list.into_inner())?,
-            None => Vec::<Workload>::new(),
-        };
-        let include = match raw.include {
-            Some(list) if list.get_ref().is_empty() => {
-                return Err(self.complaints.at(
-                    list.span(),
-                    "'include' is empty: the set would protect nothing",
-                    "Write include = [\"*\"] for everyone, or leave the key out",
-                ));
-            }
-            Some(list) => self.each(list.into_inner())?,
-            None => vec!["*".parse::<Glob>()?],
-        };
-        let exclude = self.each(raw.exclude.unwrap_or_default())?;
+        let mut raw = raw.into_inner();
+        let selection = self.selection(&mut raw)?;
+        let options = self.options(&mut raw)?;
         let time_zone = match raw.time_zone {
             None => jiff::tz::TimeZone::UTC,
             Some(name) => jiff::tz::TimeZone::get(name.get_ref()).map_err(|_| {
@@ -210,11 +191,80 @@ impl<'a> Reader<'a> {
         Ok(Set {
             tenant: self.reference("tenant", raw.tenant, tenants.keys())?,
             destination: self.reference("destination", raw.destination, destinations.keys())?,
-            selection: Selection::of_users(include, exclude, &workloads),
-            options: SetOptions { recoverable_items: raw.recoverable_items },
+            selection,
+            options,
             retention: raw.retention,
             time_zone,
         })
+    }
+
+    fn selection(&self, raw: &mut RawSet) -> Result<Selection> {
+        let workloads = match raw.workloads.take() {
+            Some(list) if list.get_ref().is_empty() => {
+                return Err(self.complaints.at(
+                    list.span(),
+                    "'workloads' is empty: the set would protect nothing",
+                    "Name a workload, or leave the key out for all",
+                ));
+            }
+            Some(list) => self.each(list.into_inner())?,
+            None => Vec::<Workload>::new(),
+        };
+        let rules = std::mem::take(&mut raw.rules);
+        let include = match raw.include.take() {
+            Some(list) if list.get_ref().is_empty() => {
+                return Err(self.complaints.at(
+                    list.span(),
+                    "'include' is empty: the set would protect nothing",
+                    "Write include = [\"*\"] for everything, or leave the key out",
+                ));
+            }
+            Some(list) => self.each(list.into_inner())?,
+            // Who writes rules that include something means just that.
+            None if rules.iter().any(|rule| !rule.include.is_empty()) => Vec::new(),
+            None => vec![Subject::Everything],
+        };
+        let exclude = self.each(raw.exclude.take().unwrap_or_default())?;
+        let mut selection = Selection::of(include, exclude, &workloads);
+        for rule in rules {
+            let workloads: Vec<Workload> = self.each(rule.workloads)?;
+            let further = |effect, subject| Rule { effect, subject, workloads: workloads.clone() };
+            let (include, exclude) = (self.each(rule.include)?, self.each(rule.exclude)?);
+            selection.rules.extend(include.into_iter().map(|subject| further(Effect::Include, subject)));
+            selection.rules.extend(exclude.into_iter().map(|subject| further(Effect::Exclude, subject)));
+        }
+        Ok(selection)
+    }
+
+    fn options(&self, raw: &mut RawSet) -> Result<SetOptions> {
+        let skip = std::mem::take(&mut raw.skip);
+        let exclusions = Exclusions {
+            folders: self.each(skip.folders)?,
+            files: self.each(skip.files)?,
+            larger_than_bytes: self.speed(skip.larger_than)?,
+            older_than_days: skip.older_than_days,
+        };
+        let versions = match raw.versions.take() {
+            None => Versions::Current,
+            Some(value) => match value.get_ref() {
+                toml::Value::String(word) if word == "all" => Versions::All,
+                toml::Value::String(word) if word == "current" => Versions::Current,
+                toml::Value::Integer(number) if u32::try_from(*number).is_ok() => {
+                    Versions::Newest(u32::try_from(*number).unwrap_or_default())
+                }
+                other => {
+                    let text = format!("'versions' cannot be {other}");
+                    let hint = "Write \"all\", \"current\", or how many of the newest are kept";
+                    return Err(self.complaints.at(value.span(), &text, hint));
+                }
+            },
+        };
+        let leavers = match raw.leavers.take() {
+            None => Leavers::default(),
+            Some(text) => text.get_ref().parse().map_err(|e| self.complaints.wrap(text.span(), &e))?,
+        };
+        let (recoverable_items, permissions) = (raw.recoverable_items, raw.permissions);
+        Ok(SetOptions { recoverable_items, versions, permissions, exclusions, leavers })
     }
 
     fn each<T: std::str::FromStr<Err = Error>>(&self, list: Vec<Spanned<String>>) -> Result<Vec<T>> {

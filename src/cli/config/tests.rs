@@ -1,6 +1,6 @@
 use super::*;
 use crate::snapshot::policy::Count;
-use crate::snapshot::set::Workload;
+use crate::snapshot::set::{Facts, Workload};
 
 const TENANT: &str = "[tenants.contoso]\ntenant_id = \"t\"\nclient_id = \"c\"\nclient_secret_env = \"S\"\n";
 const DESTINATION: &str = "[destinations.nas]\nurl = \"/srv/backup\"\n";
@@ -23,6 +23,10 @@ fn assert_complaint(text: &str, parts: &[&str]) {
     }
 }
 
+fn user(name: &str) -> Facts<'_> {
+    Facts { names: vec![name], ..Facts::default() }
+}
+
 #[test]
 fn the_example_in_the_docs_is_read_in_full() {
     let text = include_str!("../../../docs/config.toml");
@@ -42,8 +46,8 @@ fn the_example_in_the_docs_is_read_in_full() {
     assert_eq!(definition.time_zone, "Europe/Berlin");
     assert_eq!(definition.retention.keep_yearly, Count::UNLIMITED);
     assert_eq!(definition.retention.keep_tags, ["audit", "year,final"]);
-    assert!(definition.selection.selects("alice@contoso.com", Workload::OneDrive));
-    assert!(!definition.selection.selects("test-1@contoso.com", Workload::Mail));
+    assert!(definition.selection.selects(&user("alice@contoso.com"), Workload::OneDrive));
+    assert!(!definition.selection.selects(&user("test-1@contoso.com"), Workload::Mail));
     assert!(config.definition("mail-offsite").expect("mail").options.recoverable_items);
 }
 
@@ -75,7 +79,8 @@ fn what_is_left_out_has_its_default() {
         read(&format!("{TENANT}{DESTINATION}[sets.all]\ntenant = \"contoso\"\ndestination = \"nas\"\n")).expect("good");
     let set = config.set("all").expect("all");
     assert!(
-        set.selection.selects("anyone@anywhere", Workload::Mail) && set.selection.selects("x@y", Workload::OneDrive)
+        set.selection.selects(&user("anyone@anywhere"), Workload::Mail)
+            && set.selection.selects(&user("x@y"), Workload::OneDrive)
     );
     assert!(set.retention.is_empty() && !set.options.recoverable_items);
     assert!(config.destination("nas").expect("nas").password.is_none());

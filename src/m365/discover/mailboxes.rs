@@ -15,7 +15,11 @@ const IN_MAILBOXES: &[Workload] = &[Workload::Mail, Workload::Contacts];
 
 /// Looks at the mailbox of a user.
 pub(super) async fn look(client: &Client, selection: &Selection, user: &User, found: &mut Found) -> Result<()> {
-    let wanted: Vec<Workload> = IN_MAILBOXES.iter().copied().filter(|workload| selection.reads(*workload)).collect();
+    let (wanted, left_out): (Vec<Workload>, Vec<Workload>) =
+        IN_MAILBOXES.iter().partition(|workload| selection.selects(&user.facts(), **workload));
+    for workload in left_out {
+        found.note(Owner::User(user.id.clone()), &user.name, workload, CoverageState::NotSelected);
+    }
     if wanted.is_empty() {
         return Ok(());
     }

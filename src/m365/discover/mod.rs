@@ -14,7 +14,9 @@ use futures::{StreamExt, TryStreamExt};
 use super::door::{Collection, Owner, Workload};
 use super::mail::MailOptions;
 use crate::error::{Error, Result};
-use crate::graph::{Client, Fate, fate};
+use crate::graph::links::segment;
+use crate::graph::{Client, Fate, GraphRequest, Scope, fate};
+use crate::snapshot::set::{Facts, Selection as Rules, Subject, Workload as Part};
 pub use users::{User, all_users};
 
 /// How many users are asked at once. Each has a mailbox lane of its own.
@@ -23,31 +25,29 @@ const USERS_AT_ONCE: usize = 16;
 /// What of a tenant to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Selection {
-    /// Users by principal name or id, or globs over principal names (`*`, `?`; case does not matter). `*`: all.
-    pub users: Vec<String>,
-    /// Users to leave out, in the same way.
-    pub exclude: Vec<String>,
-    /// Which workloads to read.
-    pub workloads: Vec<Workload>,
+    /// Whose what is read.
+    pub rules: Rules,
     /// How mail is read.
     pub mail_options: MailOptions,
 }
 
 impl Selection {
-    /// Says whether a workload is read.
+    /// Says whether anybody's part of a workload may be read.
     pub fn reads(&self, workload: Workload) -> bool {
-        self.workloads.contains(&workload)
+        self.rules.reads(workload.part())
+    }
+
+    /// Says whether an owner's part of a workload is read.
+    pub fn selects(&self, owner: &Facts<'_>, workload: Workload) -> bool {
+        self.rules.selects(owner, workload.part())
     }
 }
 
 impl Default for Selection {
+    /// Everything that this version reads.
     fn default() -> Self {
-        Self {
-            users: vec!["*".to_owned()],
-            exclude: Vec::new(),
-            workloads: Workload::ALL.to_vec(),
-            mail_options: MailOptions::default(),
-        }
+        let rules = Rules::of(vec![Subject::Everything], Vec::new(), Part::ALL);
+        Self { rules, mail_options: MailOptions::default() }
     }
 }
 
@@ -58,6 +58,34 @@ pub struct Discovery {
     pub collections: Vec<Arc<dyn Collection>>,
     /// What was found for every owner and workload that the selection means.
     pub coverage: Vec<Coverage>,
+    /// Whom to ask about an owner.
+    client: Option<Client>,
+}
+
+impl Discovery {
+    /// Asks whether an owner is no longer in the tenant.
+    ///
+    /// # Errors
+    /// Graph's; that the answer is refused means that the owner is there.
+    pub async fn has_left(&self, owner: &Owner) -> Result<bool> {
+        let Some(client) = &self.client else { return Ok(false) };
+        let id = segment(owner.id());
+        let request = match owner {
+            Owner::User(_) => GraphRequest::get(Scope::Directory, format!("users/{id}?$select=id")),
+            Owner::Group(_) => GraphRequest::get(Scope::Directory, format!("groups/{id}?$select=id")),
+            Owner::Team(_) => GraphRequest::get(Scope::Directory, format!("groups/{id}?$select=id")),
+            Owner::Site(_) => GraphRequest::get(Scope::Files, format!("sites/{id}?$select=id")),
+            Owner::Tenant => return Ok(false),
+        };
+        match client.get_json(request).await {
+            Ok(_) => Ok(false),
+            Err(error) => match fate(&error) {
+                Fate::Gone | Fate::NotProvisioned(_) => Ok(true),
+                Fate::Fatal => Err(error.context(format!("Asking whether {owner} left the tenant failed"))),
+                _ => Ok(false),
+            },
+        }
+    }
 }
 
 /// How one owner's part of one workload stands.
@@ -85,6 +113,10 @@ pub enum CoverageState {
     Unreadable(String),
     /// The selection names a user that does not exist.
     NoSuchUser(String),
+    /// It cannot be read by any application; the reason in words.
+    Impossible(String),
+    /// The selection leaves it out.
+    NotSelected,
 }
 
 /// Finds the collections that a selection means.
@@ -92,7 +124,7 @@ pub enum CoverageState {
 /// # Errors
 /// What makes the whole tenant unreadable: no sign-in, no connection, no permission to list users.
 pub async fn discover(client: &Client, selection: &Selection) -> Result<Discovery> {
-    let mut discovery = Discovery::default();
+    let mut discovery = Discovery { client: Some(client.clone()), ..Discovery::default() };
     let users = users::select(client, selection, &mut discovery.coverage).await?;
     let found: Vec<Found> = futures::stream::iter(users)
         .map(|user| async move { look_at(client, selection, &user).await })

@@ -13,7 +13,8 @@ use crate::m365::facts::text;
 
 /// Looks at the drives of a user.
 pub(super) async fn look(client: &Client, selection: &Selection, user: &User, found: &mut Found) -> Result<()> {
-    if !selection.reads(Workload::OneDrive) {
+    if !selection.selects(&user.facts(), Workload::OneDrive) {
+        found.note(Owner::User(user.id.clone()), &user.name, Workload::OneDrive, CoverageState::NotSelected);
         return Ok(());
     }
     let state = match list_drives(client, user).await? {

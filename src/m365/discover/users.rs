@@ -9,15 +9,16 @@ use crate::error::Result;
 use crate::graph::links::segment;
 use crate::graph::{Client, Fate, GraphRequest, Scope, fate};
 use crate::m365::door::Owner;
-use crate::m365::facts::text;
+use crate::m365::facts::{at, text};
+use crate::snapshot::set::{Effect, Facts, OwnerKind, Selection as Rules, Subject};
 
 /// The properties of users that discovery reads.
-const USER_PROPERTIES: &str = "id,userPrincipalName,displayName,mail,userType,accountEnabled";
+const USER_PROPERTIES: &str = "id,userPrincipalName,displayName,mail,userType,accountEnabled,assignedLicenses";
 /// With more users than this named one by one, the whole directory is listed instead.
 const ASKED_ONE_BY_ONE: usize = 20;
 
 /// A user of the tenant.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct User {
     /// The directory's object id.
     pub id: String,
@@ -25,6 +26,22 @@ pub struct User {
     pub name: String,
     /// The name to show.
     pub display_name: String,
+    /// Names, addresses and ids of groups that the user is in, as far as the selection asks for them.
+    pub groups: Vec<String>,
+    /// The licences: ids, and part numbers where the selection asks for them.
+    pub licences: Vec<String>,
+}
+
+impl User {
+    /// What rules are held against.
+    pub fn facts(&self) -> Facts<'_> {
+        Facts {
+            kind: OwnerKind::User,
+            names: vec![&self.name, &self.id],
+            groups: self.groups.iter().map(String::as_str).collect(),
+            licences: self.licences.iter().map(String::as_str).collect(),
+        }
+    }
 }
 
 /// Lists all users of the tenant but guests, who have nothing stored here.
@@ -48,28 +65,95 @@ fn user(value: &Value) -> Option<User> {
     let id = text(value, &["id"])?.to_owned();
     let name = text(value, &["userPrincipalName"]).unwrap_or(&id).to_owned();
     let display_name = text(value, &["displayName"]).unwrap_or_default().to_owned();
-    Some(User { id, name, display_name })
+    let licences = at(value, &["assignedLicenses"]).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let licences = licences.iter().filter_map(|licence| text(licence, &["skuId"])).map(str::to_owned).collect();
+    Some(User { id, name, display_name, groups: Vec::new(), licences })
 }
 
-/// Finds the users that a selection means; names that mean nobody are told in the coverage.
+/// Finds the users that a selection means; names that mean nobody, and users whom it leaves out, are told in the
+/// coverage.
 pub(super) async fn select(client: &Client, selection: &Selection, coverage: &mut Vec<Coverage>) -> Result<Vec<User>> {
-    let named_only = !selection.users.iter().any(|pattern| is_glob(pattern));
-    let mut users = if named_only && selection.users.len() <= ASKED_ONE_BY_ONE {
-        ask_one_by_one(client, &selection.users, coverage).await?
-    } else {
-        let all = all_users(client).await?;
-        for name in selection.users.iter().filter(|pattern| !is_glob(pattern)) {
-            if !all.iter().any(|user| means(name, user)) {
-                coverage.push(no_such_user(name));
-            }
+    let rules = &selection.rules;
+    let mut users = match rules.only_named_users() {
+        Some(names) if names.len() <= ASKED_ONE_BY_ONE => ask_one_by_one(client, &names, coverage).await?,
+        _ => {
+            let all = all_users(client).await?;
+            let is_there = |name: &str| all.iter().any(|user| user.is_called(name));
+            let named = rules.rules.iter().filter(|rule| rule.effect == Effect::Include);
+            let named = named.filter_map(|rule| match &rule.subject {
+                Subject::User(glob) if !glob.is_pattern() => Some(glob.as_str()),
+                _ => None,
+            });
+            coverage.extend(named.filter(|name| !is_there(name)).map(no_such_user));
+            all
         }
-        all.into_iter().filter(|user| selection.users.iter().any(|pattern| means(pattern, user))).collect()
     };
-    users.retain(|user| !selection.exclude.iter().any(|pattern| means(pattern, user)));
-    Ok(users)
+    if rules.asks_for_groups() {
+        add_groups(client, rules, &mut users).await?;
+    }
+    if rules.asks_for_licences() {
+        add_licence_names(client, &mut users).await?;
+    }
+    let (selected, left_out): (Vec<User>, Vec<User>) =
+        users.into_iter().partition(|user| rules.selects_any(&user.facts()));
+    coverage.extend(left_out.into_iter().map(|user| Coverage {
+        owner: Owner::User(user.id),
+        name: user.name,
+        workload: None,
+        state: CoverageState::NotSelected,
+    }));
+    Ok(selected)
 }
 
-async fn ask_one_by_one(client: &Client, names: &[String], coverage: &mut Vec<Coverage>) -> Result<Vec<User>> {
+impl User {
+    fn is_called(&self, name: &str) -> bool {
+        self.id.eq_ignore_ascii_case(name) || self.name.to_lowercase() == name.to_lowercase()
+    }
+}
+
+/// Notes with each user the groups that rules name and that the user is in, now.
+async fn add_groups(client: &Client, rules: &Rules, users: &mut [User]) -> Result<()> {
+    let url = "groups?$select=id,displayName,mail&$top=999";
+    let groups = client.get_all(GraphRequest::get(Scope::Directory, url)).await;
+    let groups = groups.map_err(|error| error.context("Listing the groups of the tenant failed"))?;
+    for group in &groups {
+        let Some(id) = text(group, &["id"]) else { continue };
+        let names: Vec<&str> =
+            ["displayName", "mail"].iter().filter_map(|key| text(group, &[key])).chain([id]).collect();
+        let is_named = rules.rules.iter().any(|rule| match &rule.subject {
+            Subject::Group(glob) => names.iter().any(|name| glob.matches(name)),
+            _ => false,
+        });
+        if !is_named {
+            continue;
+        }
+        // Members of groups that are members count too.
+        let url = format!("groups/{}/transitiveMembers?$select=id&$top=999", segment(id));
+        let members = client.get_all(GraphRequest::get(Scope::Directory, url).units(4)).await;
+        let members = members.map_err(|error| error.context(format!("Listing the members of group {id} failed")))?;
+        let members: HashSet<&str> = members.iter().filter_map(|member| text(member, &["id"])).collect();
+        for user in users.iter_mut().filter(|user| members.contains(user.id.as_str())) {
+            user.groups.extend(names.iter().map(ToString::to_string));
+        }
+    }
+    Ok(())
+}
+
+/// Adds the part number of each licence to its id.
+async fn add_licence_names(client: &Client, users: &mut [User]) -> Result<()> {
+    let request = GraphRequest::get(Scope::Directory, "subscribedSkus?$select=skuId,skuPartNumber").units(2);
+    let rows = client.get_all(request).await;
+    let rows = rows.map_err(|error| error.context("Listing the licences of the tenant failed"))?;
+    for user in users {
+        let has = |row: &&Value| text(row, &["skuId"]).is_some_and(|id| user.licences.iter().any(|has| has == id));
+        let names: Vec<String> =
+            rows.iter().filter(has).filter_map(|row| text(row, &["skuPartNumber"])).map(str::to_owned).collect();
+        user.licences.extend(names);
+    }
+    Ok(())
+}
+
+async fn ask_one_by_one(client: &Client, names: &[&str], coverage: &mut Vec<Coverage>) -> Result<Vec<User>> {
     let mut users: Vec<User> = Vec::new();
     for name in names {
         let url = format!("users/{}?$select={USER_PROPERTIES}", segment(name));
@@ -79,7 +163,7 @@ async fn ask_one_by_one(client: &Client, names: &[String], coverage: &mut Vec<Co
                 Some(user) => users.push(user),
                 None => coverage.push(Coverage {
                     owner: Owner::User(text(&value, &["id"]).unwrap_or_default().to_owned()),
-                    name: name.clone(),
+                    name: (*name).to_owned(),
                     workload: None,
                     state: CoverageState::Nothing("a guest: the data is in the home tenant".to_owned()),
                 }),
@@ -104,67 +188,9 @@ fn no_such_user(name: &str) -> Coverage {
     }
 }
 
-fn is_glob(pattern: &str) -> bool {
-    pattern.contains(['*', '?'])
-}
-
-fn means(pattern: &str, user: &User) -> bool {
-    user.id.eq_ignore_ascii_case(pattern) || glob_matches(pattern, &user.name)
-}
-
-/// Says whether a glob (`*`: any characters, `?`: one) matches a text, without regard to case.
-fn glob_matches(pattern: &str, text: &str) -> bool {
-    let pattern: Vec<char> = pattern.to_lowercase().chars().collect();
-    let text: Vec<char> = text.to_lowercase().chars().collect();
-    let (mut p, mut t) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some('*') => {
-                star = Some((p, t));
-                p += 1;
-            }
-            Some(c) if *c == '?' || text.get(t) == Some(c) => {
-                p += 1;
-                t += 1;
-            }
-            _ => match star {
-                // Let the last star swallow one character more.
-                Some((place, from)) => {
-                    star = Some((place, from + 1));
-                    p = place + 1;
-                    t = from + 1;
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern.iter().skip(p).all(|c| *c == '*')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn globs_match_principal_names() {
-        for (pattern, text, expected) in [
-            ("*", "", true),
-            ("*", "alice@contoso.com", true),
-            ("ALICE@contoso.com", "alice@Contoso.com", true),
-            ("*@contoso.com", "alice@contoso.com", true),
-            ("*@contoso.com", "alice@contoso.com.evil.org", false),
-            ("a*e@*", "alice@contoso.com", true),
-            ("a*b*c", "a1b2b3c", true),
-            ("?lice@*", "alice@x", true),
-            ("?lice@*", "lice@x", false),
-            ("alice", "alice@contoso.com", false),
-            ("", "", true),
-            ("**a", "bca", true),
-        ] {
-            assert_eq!(glob_matches(pattern, text), expected, "{pattern} {text}");
-        }
-    }
 
     #[test]
     fn guests_are_no_users_and_a_missing_type_is_no_guest() {

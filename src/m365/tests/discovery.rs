@@ -1,12 +1,16 @@
 use std::collections::BTreeSet;
 
 use super::Tenant;
-use crate::m365::Workload;
 use crate::m365::discover::{CoverageState, Selection};
+use crate::snapshot::set::{Selection as Rules, Workload as Part};
+
+fn selected(include: &[&str], exclude: &[&str], parts: &[Part]) -> Selection {
+    let subjects = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+    Selection { rules: Rules::of(subjects(include), subjects(exclude), parts), ..Selection::default() }
+}
 
 fn selection(users: &[&str]) -> Selection {
-    let workloads = vec![Workload::Mail, Workload::OneDrive];
-    Selection { users: users.iter().map(ToString::to_string).collect(), workloads, ..Selection::default() }
+    selected(users, &[], &[Part::Mail, Part::OneDrive])
 }
 
 #[tokio::test]
@@ -38,10 +42,7 @@ async fn a_selection_is_names_and_globs_less_exclusions() {
     assert_eq!(paths(selection(&[&two.id, &two.upn])).await, both(&two.upn), "by id; each once");
     let glob = format!("{}*", one.upn.split('@').next().unwrap().to_uppercase());
     assert_eq!(paths(selection(&[&glob])).await, both(&one.upn));
-    let mut less = selection(&["*"]);
-    less.exclude = vec![one.upn.clone()];
-    less.workloads = vec![Workload::Mail];
-    let less = paths(less).await;
+    let less = paths(selected(&["*"], &[&one.upn], &[Part::Mail])).await;
     assert!(!less.iter().any(|p| p.contains(&one.upn) || p.ends_with("OneDrive")) && less.len() > 1);
 }
 

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{BackupOptions, BackupReport, Merged, Surroundings, outcome_of, write_catalog};
+use super::merged::Merged;
+use super::{BackupOptions, BackupReport, Surroundings, outcome_of};
 use crate::error::{Error, Result};
 use crate::format::snapshot::{RunFile, SnapshotFile, Totals};
 use crate::monitor::Counter;
-use crate::ops::catalog::Catalog;
+use crate::ops::catalog::{self, Catalog};
 use crate::ops::used;
 use crate::repo::{Repository, Writer};
 use crate::snapshot::store::{self, Snapshot};
@@ -16,7 +17,7 @@ use crate::snapshot::store::{self, Snapshot};
 pub(super) async fn write_snapshot(
     repo: &Arc<Repository>,
     writer: &Writer,
-    mut merged: Merged,
+    merged: Merged,
     previous: Option<Snapshot>,
     requests: &(dyn Fn() -> (u64, u64) + Sync),
     options: &BackupOptions,
@@ -25,10 +26,7 @@ pub(super) async fn write_snapshot(
 ) -> Result<BackupReport> {
     around.monitor.phase("Writing the snapshot");
     let before = Catalog::load(repo, previous.as_ref().map(|p| &p.file)).await?;
-    if merged.stopped {
-        merged.keep_unreached(&before);
-    }
-    let (catalog, gaps) = write_catalog(writer, &before, &merged.states, &merged.gaps).await?;
+    let (catalog, gaps) = catalog::write(writer, &before, &merged.states, &merged.gaps, &merged.coverage).await?;
     let stats = writer.finish().await?;
     let (sent, throttled) = requests();
     let mut file = SnapshotFile {
@@ -82,7 +80,8 @@ pub(super) async fn write_snapshot(
         totals: file.totals,
         gaps: merged.gaps,
         damage: Vec::new(),
-        coverage: Vec::new(),
+        found: Vec::new(),
+        coverage: merged.coverage,
     })
 }
 

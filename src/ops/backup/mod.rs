@@ -8,11 +8,12 @@ mod collection;
 mod contents;
 mod finish;
 mod known;
+mod leavers;
 mod loss;
+mod merged;
 mod share;
 mod stop;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::stream::{StreamExt, TryStreamExt};
@@ -22,19 +23,19 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::collection::Gap;
 use crate::format::id::SnapshotId;
-use crate::format::snapshot::{CollectionState, Totals};
+use crate::format::snapshot::{CoverageEntry, Totals};
 use crate::graph::Client;
-use crate::m365::discover::{Coverage, CoverageState, Discovery, Selection, discover};
-use crate::m365::{Collection, Workload as Reads};
+use crate::m365::Collection;
+use crate::m365::discover::{Coverage, Discovery, Selection, discover};
 use crate::monitor::{Counter, Monitor};
-use crate::ops::catalog::{self, Catalog};
+use crate::ops::catalog::Catalog;
 use crate::repo::{Repository, Writer, WriterOptions};
 use crate::snapshot::memory::{self, Surprise};
-use crate::snapshot::set::{Effect, SetDefinition, Subject, Workload};
+use crate::snapshot::set::SetDefinition;
 use crate::snapshot::store::{self, Snapshot};
-use crate::tree::collection::EditCounts;
 use collection::{Outcome, Shared};
 use loss::read_collection;
+use merged::Merged;
 pub use stop::Stop;
 
 /// Collections read at once. The budgets decide how many requests really run.
@@ -85,8 +86,10 @@ pub struct BackupReport {
     pub gaps: Vec<Gap>,
     /// What the repository had lost of the snapshot before, in words; it was read from the tenant again.
     pub damage: Vec<String>,
-    /// What was found for every user of the selection.
-    pub coverage: Vec<Coverage>,
+    /// What was found for every owner that the selection means.
+    pub found: Vec<Coverage>,
+    /// How every part of the tenant stands in the snapshot.
+    pub coverage: Vec<CoverageEntry>,
 }
 
 /// Backs up what a set selects of its tenant.
@@ -120,33 +123,9 @@ pub async fn backup(
 
 /// What discovery is to look for.
 fn selection(set: &SetDefinition) -> Selection {
-    let globs = |wanted: Effect| {
-        let rules = set.selection.rules.iter().filter(move |r| r.effect == wanted);
-        let globs = rules.map(|r| {
-            let Subject::User(glob) = &r.subject;
-            glob.as_str().to_owned()
-        });
-        globs.collect::<Vec<String>>()
-    };
     Selection {
-        users: globs(Effect::Include),
-        exclude: globs(Effect::Exclude),
-        workloads: Workload::ALL
-            .iter()
-            .filter(|part| set.selection.reads(**part))
-            .flat_map(|part| read_for(*part))
-            .copied()
-            .collect(),
+        rules: set.selection.clone(),
         mail_options: crate::m365::mail::MailOptions { recoverable_items: set.options.recoverable_items },
-    }
-}
-
-/// What is read for a part that a set names.
-fn read_for(part: Workload) -> &'static [Reads] {
-    match part {
-        Workload::Mail => &[Reads::Mail],
-        Workload::OneDrive => &[Reads::OneDrive],
-        Workload::Contacts => &[Reads::Contacts],
     }
 }
 
@@ -156,7 +135,7 @@ fn read_for(part: Workload) -> &'static [Reads] {
 /// As [`backup`].
 pub async fn run(
     repo: &Arc<Repository>,
-    discovery: Discovery,
+    mut discovery: Discovery,
     requests: &(dyn Fn() -> (u64, u64) + Sync),
     options: &BackupOptions,
     around: &Surroundings,
@@ -176,6 +155,8 @@ pub async fn run(
         shares: Arc::default(),
         now_us: started_us,
     };
+    let frozen = leavers::frozen(&before, options.set.options.leavers);
+    discovery.collections.retain(|collection| !frozen.contains(&collection.key().owner.to_string()));
     around.monitor.add(Counter::CollectionsTotal, discovery.collections.len() as i64);
     let outcomes = read_all(&shared, &discovery.collections, &before, options.collections_at_once).await;
     let outcomes = match outcomes {
@@ -189,8 +170,13 @@ pub async fn run(
     damage.extend(outcomes.iter().filter_map(|o| o.damage.clone()));
     let mut merged = Merged::new(&before, outcomes, &discovery.coverage, started_us);
     merged.stopped |= around.stop.is_stopped();
+    if merged.stopped {
+        merged.keep_unreached(&before);
+    }
+    merged.cover(&before, &discovery.coverage, started_us);
+    leavers::keep(&mut merged, &before, &discovery, options.set.options.leavers, started_us).await?;
     let report = finish::write_snapshot(repo, &writer, merged, previous, requests, options, around, started_us).await?;
-    Ok(BackupReport { coverage: discovery.coverage, damage, ..report })
+    Ok(BackupReport { found: discovery.coverage, damage, ..report })
 }
 
 /// The snapshot to build upon: the newest of the set that can be read, complete or not; its catalog; and
@@ -244,88 +230,7 @@ async fn read_all(
         .await
 }
 
-/// The collections of the new snapshot: what was read now, and what stays as it was.
-struct Merged {
-    states: HashMap<String, CollectionState>,
-    gaps: Vec<Gap>,
-    counts: EditCounts,
-    bytes_read: u64,
-    complete: bool,
-    stopped: bool,
-}
-
-impl Merged {
-    fn new(before: &Catalog, outcomes: Vec<Outcome>, coverage: &[Coverage], now_us: i64) -> Self {
-        let mut merged = Self {
-            states: HashMap::new(),
-            gaps: Vec::new(),
-            counts: EditCounts::default(),
-            bytes_read: 0,
-            complete: true,
-            stopped: false,
-        };
-        for outcome in outcomes {
-            merged.complete &= outcome.state.complete;
-            merged.stopped |= outcome.stopped;
-            merged.counts.added += outcome.counts.added;
-            merged.counts.changed += outcome.counts.changed;
-            merged.counts.removed += outcome.counts.removed;
-            merged.bytes_read += outcome.bytes_read;
-            merged.gaps.extend(outcome.gaps);
-            merged.states.insert(outcome.state.key.clone(), outcome.state);
-        }
-        merged.keep_unreadable(before, coverage, now_us);
-        merged
-    }
-
-    /// Collections of users who could not be looked at stay as they were, with a gap that says so.
-    fn keep_unreadable(&mut self, before: &Catalog, coverage: &[Coverage], now_us: i64) {
-        for found in coverage {
-            let CoverageState::Unreadable(reason) = &found.state else { continue };
-            let word = found.workload.map_or("", |w| w.word());
-            let prefix = format!("{}/{word}", found.owner);
-            let kept: Vec<&CollectionState> = before.states.values().filter(|s| s.key.starts_with(&prefix)).collect();
-            for state in &kept {
-                if self.states.contains_key(&state.key) {
-                    continue;
-                }
-                self.gaps.extend(before.gaps_of(&state.key).into_iter().filter(|g| !g.id.is_empty()));
-                self.states.insert(state.key.clone(), CollectionState { complete: false, ..(*state).clone() });
-            }
-            let key = kept.first().map_or(prefix.trim_end_matches('/').to_owned(), |s| s.key.clone());
-            let since_us = before.gaps_of(&key).iter().find(|g| g.id.is_empty()).map_or(now_us, |g| g.since_us);
-            let title = found.workload.map_or("", |w| w.title());
-            self.gaps.push(Gap {
-                collection: key,
-                id: String::new(),
-                name: format!("{}/{}/{title}", found.owner.word(), found.name),
-                kind: None,
-                reason: "unreadable".to_owned(),
-                text: reason.clone(),
-                since_us,
-            });
-        }
-    }
-
-    /// After a stop, collections that were not reached stay as they were.
-    fn keep_unreached(&mut self, before: &Catalog) {
-        for (key, state) in &before.states {
-            if !self.states.contains_key(key) {
-                self.states.insert(key.clone(), CollectionState { complete: false, ..state.clone() });
-                self.gaps.extend(before.gaps_of(key));
-            }
-        }
-        self.complete = false;
-    }
-
-    fn items(&self) -> u64 {
-        self.states.values().map(|s| s.items.map_or(0, |t| t.count)).sum()
-    }
-}
-
 /// Says what an error of a whole run means for people who look at its history.
 fn outcome_of(e: &Error) -> &'static str {
     if e.kind() == ErrorKind::Interrupted { "interrupted" } else { "failed" }
 }
-
-pub(crate) use catalog::write as write_catalog;
