@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod check;
 pub mod diff;
 pub mod export;
+pub mod files;
 pub mod forget;
 pub mod names;
 pub mod nodes;
