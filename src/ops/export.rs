@@ -55,7 +55,7 @@ pub async fn export(
     stop: &Stop,
 ) -> Result<ExportReport> {
     make_folder(target).await?;
-    let files = FileMaker::new(view.repository().clone(), PoolLimits::default(), stop.clone());
+    let files = FileMaker::new(view.repository().clone(), target, PoolLimits::default(), stop.clone());
     let mut exporter =
         Exporter { files, options, waiting: Vec::new(), told: Told { monitor, report: ExportReport::default() } };
     let walked = exporter.walk(view, place, target, stop).await;

@@ -69,7 +69,7 @@ async fn make(
     limits: PoolLimits,
     stop: &Stop,
 ) -> Result<BTreeSet<usize>> {
-    let mut files = FileMaker::new(repo.clone(), limits, stop.clone());
+    let mut files = FileMaker::new(repo.clone(), folder, limits, stop.clone());
     let (mut lost, mut told) = (BTreeSet::new(), 0);
     let mut tell = |n: usize, made| {
         told += 1;
@@ -163,12 +163,34 @@ async fn what_lies_in_a_damaged_segment_is_lost_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn where_nothing_can_be_laid_aside_little_is_held_all_the_same() {
+    let (_, repo) = init_tiny().await;
+    let streams = mailbox(&repo, 900).await;
+    let folder = tempfile::tempdir().unwrap();
+    let limits = PoolLimits { items: 600, held_bytes: 16 << 10 };
+    let mut files = FileMaker::new(repo, &folder.path().join("nowhere"), limits, Stop::new());
+    let mut tell = |_: usize, made| {
+        assert!(matches!(made, Made::Whole(_)), "{made:?}");
+        Ok(())
+    };
+    for (n, (contents, _)) in streams.iter().enumerate() {
+        let modified = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + n as u64));
+        let file = NewFile { path: folder.path().join(n.to_string()), modified, contents: contents.clone() };
+        files.add(file, n, &mut tell).await.unwrap();
+        assert!(files.held_bytes() <= limits.held_bytes, "{} bytes", files.held_bytes());
+    }
+    files.finish(&mut tell).await.unwrap();
+    assert_whole(folder.path(), &streams, &BTreeSet::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_stops_finds_whole_files_only() {
     let (_, repo) = init_tiny().await;
     let streams = mailbox(&repo, 600).await;
     let folder = tempfile::tempdir().unwrap();
     let stop = Stop::new();
-    let mut files = FileMaker::new(repo.clone(), PoolLimits { items: 50, held_bytes: 1 << 20 }, stop.clone());
+    let mut files =
+        FileMaker::new(repo.clone(), folder.path(), PoolLimits { items: 50, held_bytes: 1 << 20 }, stop.clone());
     let mut ended = Ok(());
     let mut tell = |_: usize, _: Made| {
         stop.stop();
@@ -208,15 +230,19 @@ async fn long_files_are_whole_or_not_there() {
     let lost = make(&repo, &streams, &target, PoolLimits::default(), &Stop::new()).await.unwrap();
     assert!(lost.is_empty());
     assert_whole(&target, &streams, &lost);
-    // The longest says of itself that it is longer, the next loses the pack of its end.
+    // The longest and a short one say of themselves that they are longer, one loses the pack of its end.
     streams[5].0.size_bytes += 1;
+    streams[1].0.size_bytes += 1;
     let last = streams[4].0.pieces[0].extents.list.last().unwrap().blob;
     let pack = repo.content_place(&last).unwrap().pack;
     storage.delete(&format!("packs/{}/{pack}", &pack.to_string()[..2])).await.unwrap();
     let again = folder.path().join("again");
     std::fs::create_dir(&again).unwrap();
+    std::fs::write(again.join("5"), "mine").unwrap();
     let repo = crate::support::reopen(&storage).await;
     let lost = make(&repo, &streams, &again, PoolLimits::default(), &Stop::new()).await.unwrap();
-    assert!(lost.contains(&4) && lost.contains(&5), "{lost:?}");
+    assert!([1, 4, 5].iter().all(|n| lost.contains(n)), "{lost:?}");
+    assert_eq!(std::fs::read(again.join("5")).unwrap(), b"mine", "what is lost replaces nothing");
+    std::fs::remove_file(again.join("5")).unwrap();
     assert_whole(&again, &streams, &lost);
 }

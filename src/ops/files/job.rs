@@ -10,8 +10,10 @@ use crate::error::{Error, Result};
 use crate::format::id::BlobId;
 use crate::format::record::Extent;
 use crate::ops::files::pool::Item;
+use crate::ops::files::sink::blocking;
+use crate::ops::files::spool::{Held, Spool};
 use crate::ops::files::{Made, small};
-use crate::repo::Repository;
+use crate::repo::{Repository, StoredBlob};
 
 /// What a blob is opened for.
 #[derive(Debug)]
@@ -21,10 +23,12 @@ pub(super) struct Order<T> {
     pub(super) last_of: Vec<Item<T>>,
     /// Stretches for items, by their numbers, that wait for others too.
     pub(super) held: Vec<(u64, Vec<Extent>)>,
+    /// They are laid aside on the disk rather than held in memory.
+    pub(super) aside: bool,
 }
 
 /// Stretches of one blob, or why they do not come.
-pub(super) type Arrived = Result<Vec<(Extent, Bytes)>>;
+pub(super) type Arrived = Result<Vec<(Extent, Held)>>;
 
 /// What came of a job.
 #[derive(Debug)]
@@ -36,6 +40,7 @@ pub(super) struct Done<T> {
 /// Opening some blobs.
 pub(super) struct Job<T> {
     pub(super) repo: Arc<Repository>,
+    pub(super) spool: Arc<Spool>,
     pub(super) orders: Vec<Order<T>>,
 }
 
@@ -45,15 +50,19 @@ impl<T: Send + 'static> Job<T> {
         let ids: Vec<BlobId> = self.orders.iter().map(|order| order.blob).collect();
         let stored = self.repo.read_neighbours(&ids).await?;
         for (order, stored) in self.orders.into_iter().zip(stored) {
-            let first = blocking(move || match stored.map(crate::repo::StoredBlob::open) {
-                Some(Ok(plain)) => serve(order, &plain).map(Ok),
+            let spool = self.spool.clone();
+            let first = blocking(move || match stored.map(StoredBlob::open) {
+                Some(Ok(plain)) => serve(order, &plain, &spool).map(Ok),
                 _ => Ok(Err(order)),
             });
             let served = match first.await?? {
                 Ok(served) => served,
                 // Not where it should be, or damaged there.
                 Err(order) => match self.repo.read_blob(BlobKind::Content, &order.blob).await {
-                    Ok(plain) => blocking(move || serve(order, &plain)).await??,
+                    Ok(plain) => {
+                        let spool = self.spool.clone();
+                        blocking(move || serve(order, &plain, &spool)).await??
+                    }
                     Err(e) if e.is_loss() => lose(order, &e),
                     Err(e) => return Err(e),
                 },
@@ -72,23 +81,26 @@ pub(super) async fn write<T: Send + 'static>(items: Vec<Item<T>>) -> Result<Done
 }
 
 fn write_all<T>(items: Vec<Item<T>>) -> Result<Vec<(T, Made)>> {
-    let mut buffer = Vec::new();
+    let mut room = small::Room::default();
     let mut told = Vec::with_capacity(items.len());
     for item in items {
-        let made = small::make(&item, &mut buffer)?;
+        let made = small::make(&item, &mut room)?;
         told.push((item.known_by, made));
     }
     Ok(told)
 }
 
-/// Gives out the stretches of an opened blob. What is held is copied, so that it does not keep the whole blob in memory;
+/// Gives out the stretches of an opened blob. What is held is copied, so that it does not keep the whole blob in memory,
 /// once, however many wait for it.
-fn serve<T>(order: Order<T>, plain: &Bytes) -> Result<Done<T>> {
+fn serve<T>(order: Order<T>, plain: &Bytes, spool: &Spool) -> Result<Done<T>> {
     let (mut copies, mut arrived) = (HashMap::new(), Vec::with_capacity(order.held.len()));
     for (number, extents) in order.held {
         let copy = |extent: Extent| {
             let bytes = stretch(plain, &extent)?;
-            let copied = copies.entry((extent.offset, extent.length)).or_insert_with(|| Bytes::copy_from_slice(&bytes));
+            let copied = copies.entry((extent.offset, extent.length)).or_insert_with(|| match order.aside {
+                true => spool.put(&bytes),
+                false => Held::Memory(Bytes::copy_from_slice(&bytes)),
+            });
             Ok((extent, copied.clone()))
         };
         arrived.push((number, extents.into_iter().map(copy).collect()));
@@ -125,8 +137,4 @@ fn stretch(plain: &Bytes, extent: &Extent) -> Result<Bytes> {
         Some(end) => Ok(plain.slice(start..end)),
         None => Err(Error::corrupt(format!("An extent reaches beyond its blob {}", extent.blob))),
     }
-}
-
-async fn blocking<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> Result<R> {
-    tokio::task::spawn_blocking(work).await.map_err(|e| Error::internal("A worker thread ended early").with_source(e))
 }

@@ -7,9 +7,11 @@
 mod job;
 mod large;
 mod pool;
+mod sink;
 mod small;
+mod spool;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -21,11 +23,12 @@ use crate::ops::backup::Stop;
 use crate::repo::Repository;
 use job::Job;
 use pool::{Item, Pool};
+use spool::Spool;
 
 /// What is under way at once: enough for two cores while others wait for the storage or the disk.
 const AT_ONCE: usize = 3;
 /// Items of more stored bytes are not held in the pool; they are written as they are read.
-const LARGE_BYTES: u64 = 1 << 20;
+const LARGE_BYTES: u64 = 4 << 20;
 /// Small items in hand at once that need no segment, or have all they need.
 const WRITTEN_TOGETHER: usize = 64;
 
@@ -54,13 +57,14 @@ pub enum Made {
 pub struct PoolLimits {
     /// Items that wait for their contents. The more, the fewer segments are opened twice.
     pub items: usize,
-    /// Stretches of contents that wait for the rest of their items, in bytes.
+    /// Stretches of contents that wait in memory for the rest of their items, in bytes. More goes to the disk that the files
+    /// are on.
     pub held_bytes: usize,
 }
 
 impl Default for PoolLimits {
     fn default() -> Self {
-        Self { items: 32_768, held_bytes: 48 << 20 }
+        Self { items: 32_768, held_bytes: 16 << 20 }
     }
 }
 
@@ -71,6 +75,7 @@ pub struct FileMaker<T> {
     limits: PoolLimits,
     stop: Stop,
     pool: Pool<T>,
+    spool: Arc<Spool>,
     running: JoinSet<Result<job::Done<T>>>,
 }
 
@@ -78,9 +83,10 @@ pub struct FileMaker<T> {
 pub type Tell<'a, T> = &'a mut (dyn FnMut(T, Made) -> Result<()> + Send);
 
 impl<T: Send + 'static> FileMaker<T> {
-    /// Starts with nothing to do.
-    pub fn new(repo: Arc<Repository>, limits: PoolLimits, stop: Stop) -> Self {
-        Self { repo, limits, stop, pool: Pool::new(), running: JoinSet::new() }
+    /// Starts with nothing to do. `folder` is on the disk that the files go to: what waits there has no name.
+    pub fn new(repo: Arc<Repository>, folder: &Path, limits: PoolLimits, stop: Stop) -> Self {
+        let spool = Arc::new(Spool::new(folder.to_owned()));
+        Self { repo, limits, stop, pool: Pool::new(), spool, running: JoinSet::new() }
     }
 
     /// Takes a file in hand; works while too many wait.
@@ -95,7 +101,7 @@ impl<T: Send + 'static> FileMaker<T> {
             let repo = self.repo.clone();
             return self
                 .start(tell, async move {
-                    let made = large::make(&repo, &file).await?;
+                    let made = large::make(&repo, file).await?;
                     Ok(job::Done { told: vec![(known_by, made)], arrived: Vec::new() })
                 })
                 .await;
@@ -105,9 +111,14 @@ impl<T: Send + 'static> FileMaker<T> {
             self.write_ready(tell).await?;
         }
         if self.pool.len() > self.limits.items {
-            self.work(self.limits.items / 2, tell).await?;
+            self.work(self.limits.items / 4 * 3, tell).await?;
         }
         Ok(())
+    }
+
+    /// Bytes that wait in memory for the rest of their items.
+    pub fn held_bytes(&self) -> usize {
+        self.pool.held_bytes()
     }
 
     /// Makes all files that wait.
@@ -150,9 +161,10 @@ impl<T: Send + 'static> FileMaker<T> {
             if is_new {
                 plan = self.pool.plan(pressed);
             }
-            let orders = self.pool.next_orders(&mut plan);
+            let aside = self.pool.held_bytes() >= self.limits.held_bytes / 2 && self.spool.has_room();
+            let orders = self.pool.next_orders(&mut plan, aside);
             if !orders.is_empty() {
-                let job = Job { repo: self.repo.clone(), orders };
+                let job = Job { repo: self.repo.clone(), spool: self.spool.clone(), orders };
                 self.start(tell, job.run()).await?;
             } else if is_new && !self.running.is_empty() {
                 // All that is left waits for what is under way.

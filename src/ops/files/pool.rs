@@ -2,8 +2,8 @@
 //!
 //! Blobs that most items wait for come first: bodies lie there, and whoever needs nothing else is done. Whoever needs an
 //! older blob too (an attachment that was sent before) keeps its body, which is small, till that blob has its turn; then
-//! all who wait for it are served at once. When too much is held, blobs come first that free most of it, and nothing
-//! new is held meanwhile.
+//! all who wait for it are served at once. What is kept beyond a bound is laid aside on the disk; where that cannot be,
+//! blobs come first that free most memory, and nothing new is held meanwhile.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -17,13 +17,14 @@ use crate::format::id::BlobId;
 use crate::format::record::{Encoding, Extent};
 use crate::ops::files::NewFile;
 use crate::ops::files::job::{Arrived, Order};
+use crate::ops::files::spool::Held;
 use crate::repo::BlobPlace;
 
 /// A stretch of an item's contents; with its bytes, once they are there.
 #[derive(Debug)]
 pub(super) struct Stretch {
     extent: Extent,
-    pub(super) bytes: Option<Bytes>,
+    pub(super) held: Option<Held>,
 }
 
 /// A piece of an item's stream.
@@ -43,13 +44,13 @@ pub(super) struct Item<T> {
     pub(super) parts: Vec<Part>,
     /// Blobs whose stretches are not there yet.
     missing: usize,
-    /// Bytes that are held for it, or on their way.
+    /// Bytes that are held for it in memory, or on their way there.
     held: usize,
 }
 
 impl<T> Item<T> {
     pub(super) fn new(file: NewFile, known_by: T) -> Self {
-        let stretch = |extent| Stretch { extent, bytes: None };
+        let stretch = |extent| Stretch { extent, held: None };
         let pieces = file.contents.pieces.into_iter();
         let parts = pieces
             .map(|p| Part { encoding: p.encoding, stretches: p.extents.list.into_iter().map(stretch).collect() })
@@ -70,7 +71,7 @@ impl<T> Item<T> {
     pub(super) fn fill(&mut self, blob: &BlobId, get: impl Fn(&Extent) -> Result<Bytes>) -> Result<()> {
         for stretch in self.parts.iter_mut().flat_map(|part| &mut part.stretches) {
             if stretch.extent.blob == *blob {
-                stretch.bytes = Some(get(&stretch.extent)?);
+                stretch.held = Some(Held::Memory(get(&stretch.extent)?));
             }
         }
         Ok(())
@@ -126,7 +127,7 @@ impl<T> Pool<T> {
         self.ready.len()
     }
 
-    /// Bytes that are held for items that lack something, or are on their way to them.
+    /// Bytes that are held in memory for items that lack something, or are on their way to them.
     pub(super) fn held_bytes(&self) -> usize {
         self.held
     }
@@ -189,8 +190,9 @@ impl<T> Pool<T> {
         blobs.into_iter().filter(|blob| waits(*number, blob)).map(planned).collect()
     }
 
-    /// Takes the next blob from the end of a plan, and what lies beside it and comes next too.
-    pub(super) fn next_orders(&mut self, plan: &mut Vec<Planned>) -> Vec<Order<T>> {
+    /// Takes the next blob from the end of a plan, and what lies beside it and comes next too. What must be held goes to the
+    /// disk, if `aside` is said.
+    pub(super) fn next_orders(&mut self, plan: &mut Vec<Planned>, aside: bool) -> Vec<Order<T>> {
         let mut orders = Vec::new();
         let mut run: Option<(BlobPlace, BlobPlace)> = None;
         while let Some(next) = plan.last() {
@@ -201,16 +203,16 @@ impl<T> Pool<T> {
                 }
             }
             let Some(planned) = plan.pop() else { break };
-            let Some(order) = self.order(&planned) else { continue };
+            let Some(order) = self.order(&planned, aside) else { continue };
             orders.push(order);
             run = planned.place.map(|place| (run.map_or(place, |(first, _)| first), place));
         }
         orders
     }
 
-    fn order(&mut self, planned: &Planned) -> Option<Order<T>> {
+    fn order(&mut self, planned: &Planned, aside: bool) -> Option<Order<T>> {
         let blob = planned.blob;
-        let mut order = Order { blob, last_of: Vec::new(), held: Vec::new() };
+        let mut order = Order { blob, last_of: Vec::new(), held: Vec::new(), aside };
         let waiting = self.blobs.get_mut(&blob)?;
         let mut left = Vec::new();
         for number in std::mem::take(&mut waiting.items) {
@@ -221,7 +223,7 @@ impl<T> Pool<T> {
                 order.last_of.extend(self.items.remove(&number));
             } else if planned.serves == Serves::All || planned.serves == Serves::LastAnd(number) {
                 let extents = item.extents_in(&blob);
-                let bytes: usize = extents.iter().map(|extent| extent.length as usize).sum();
+                let bytes = if aside { 0 } else { extents.iter().map(|extent| extent.length as usize).sum() };
                 item.held += bytes;
                 self.held += bytes;
                 order.held.push((number, extents));
@@ -242,10 +244,10 @@ impl<T> Pool<T> {
         let item = self.items.get_mut(&number)?;
         let lost = match arrived {
             Ok(stretches) => {
-                for (extent, bytes) in stretches {
+                for (extent, held) in stretches {
                     let places = item.parts.iter_mut().flat_map(|part| &mut part.stretches);
                     for place in places.filter(|place| place.extent == extent) {
-                        place.bytes = Some(bytes.clone());
+                        place.held = Some(held.clone());
                     }
                 }
                 item.missing -= 1;

@@ -26,14 +26,14 @@ fn work_off(pool: &mut Pool<usize>, bound: usize) -> (usize, usize, Vec<usize>) 
     while pool.len() > 0 {
         pressed = pool.held_bytes() > if pressed { bound / 2 } else { bound };
         let mut plan = pool.plan(pressed);
-        let orders = pool.next_orders(&mut plan);
+        let orders = pool.next_orders(&mut plan, false);
         assert!(!orders.is_empty(), "{} wait for nothing", pool.len());
         opened += orders.len();
         most = most.max(pool.held_bytes());
         for order in orders {
             made.extend(order.last_of.iter().map(|item| item.known_by));
             for (number, extents) in order.held {
-                let bytes = |e: Extent| (e, Bytes::from(vec![0; e.length as usize]));
+                let bytes = |e: Extent| (e, Held::Memory(Bytes::from(vec![0; e.length as usize])));
                 assert!(pool.arrive(number, Ok(extents.into_iter().map(bytes).collect())).is_none());
             }
         }
@@ -87,7 +87,7 @@ fn neighbours_are_asked_for_together() {
     let mut plan = pool.plan(false);
     let mut runs = Vec::new();
     while !plan.is_empty() {
-        runs.push(pool.next_orders(&mut plan).len());
+        runs.push(pool.next_orders(&mut plan, false).len());
     }
     runs.sort_unstable();
     assert_eq!(runs, [vec![1; 20], vec![20]].concat());
@@ -98,7 +98,7 @@ fn an_item_that_loses_a_part_is_told_of_once_and_what_it_held_is_free() {
     let mut pool = Pool::new();
     pool.add(item(1, &[(1, 10), (2, 10), (3, 10)]), place);
     let mut plan = pool.plan(false);
-    let orders = pool.next_orders(&mut plan);
+    let orders = pool.next_orders(&mut plan, false);
     assert_eq!(orders.len(), 3, "one lies beside the other");
     let lost = |_| Err(Error::corrupt("lost"));
     let told: Vec<_> = orders.iter().filter_map(|order| pool.arrive(0, lost(order))).collect();
