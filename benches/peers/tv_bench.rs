@@ -246,7 +246,7 @@ async fn restore(repo: &Arc<Repository>, target: &Path) -> Result<()> {
     let newest = listing.snapshots.last().ok_or_else(|| Error::not_found("There is no snapshot"))?;
     let catalog = Catalog::load(repo, Some(&newest.file)).await?;
     let nodes = RepoNodes(repo.clone());
-    let mut files = FileMaker::new(repo.clone(), PoolLimits::default(), Stop::new());
+    let mut files = FileMaker::new(repo.clone(), target, PoolLimits::default(), Stop::new());
     let mut tell = |path: String, made| match made {
         Made::Whole(_) => Ok(()),
         Made::Lost(e) => Err(e.context(format!("{path} is lost"))),

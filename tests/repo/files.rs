@@ -16,7 +16,7 @@ use tenantvault::repo::{Repository, Segmenter};
 use tenantvault::storage::Storage;
 use tenantvault::storage::fault::{Call, FaultPlan, FaultStorage, Which};
 
-use crate::support::{T0, init_tiny, memory, noise, pass, source, tiny, writer};
+use crate::support::{T0, init_tiny, memory, noise, pass, reopen, replace, source, tiny, writer};
 
 const PACKS: Which = Which::Under(Call::GetRange, "packs/");
 
@@ -138,18 +138,17 @@ async fn messages_that_share_attachments_open_each_segment_about_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_lies_in_a_damaged_segment_is_lost_and_nothing_else() {
     let (storage, repo) = init_tiny().await;
-    let streams = mailbox(&repo, 300).await;
+    let mut streams = mailbox(&repo, 300).await;
     // A segment of attachments: bodies of those who need it are read before.
     let blob = streams[3].0.pieces[1].extents.list[0].blob;
-    let place = repo.content_place(&blob).unwrap();
-    let path = format!("packs/{}/{}", &place.pack.to_string()[..2], place.pack);
-    let mut bytes = storage.get(&path, u64::MAX).await.unwrap().to_vec();
-    bytes[place.offset as usize + 5] ^= 1;
-    storage.delete(&path).await.unwrap();
-    storage.put(&path, vec![bytes.into()]).await.unwrap();
+    flip(&storage, &repo, &blob).await;
     let needs = |s: &Stream, blob: &BlobId| s.pieces.iter().flat_map(|p| &p.extents.list).any(|e| e.blob == *blob);
-    let hit: BTreeSet<usize> = (0..streams.len()).filter(|n| needs(&streams[*n].0, &blob)).collect();
+    let mut hit: BTreeSet<usize> = (0..streams.len()).filter(|n| needs(&streams[*n].0, &blob)).collect();
     assert!(!hit.is_empty() && hit.len() < 100, "{hit:?}");
+    // And one that says of itself that it is longer.
+    let longer = (0..streams.len()).find(|n| !hit.contains(n)).unwrap();
+    streams[longer].0.size_bytes += 1;
+    hit.insert(longer);
     for items in [10_000, 40] {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("3"), "mine").unwrap();
@@ -160,6 +159,30 @@ async fn what_lies_in_a_damaged_segment_is_lost_and_nothing_else() {
         std::fs::remove_file(folder.path().join("3")).unwrap();
         assert_whole(folder.path(), &streams, &lost);
     }
+}
+
+/// Damages a blob in the pack that it is read from first.
+async fn flip(storage: &Arc<dyn Storage>, repo: &Arc<Repository>, blob: &BlobId) {
+    let place = repo.content_place(blob).unwrap();
+    let path = format!("packs/{}/{}", &place.pack.to_string()[..2], place.pack);
+    let mut bytes = storage.get(&path, u64::MAX).await.unwrap().to_vec();
+    bytes[place.offset as usize + 5] ^= 1;
+    replace(storage, &path, bytes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_pack_holds_whole_is_not_lost() {
+    let (storage, repo) = init_tiny().await;
+    // Neither knows of the other: all is stored twice.
+    let beside = reopen(&storage).await;
+    let streams = mailbox(&repo, 100).await;
+    assert!(mailbox(&beside, 100).await == streams);
+    let repo = reopen(&storage).await;
+    flip(&storage, &repo, &streams[3].0.pieces[1].extents.list[0].blob).await;
+    let folder = tempfile::tempdir().unwrap();
+    let lost = make(&repo, &streams, folder.path(), PoolLimits::default(), &Stop::new()).await.unwrap();
+    assert!(lost.is_empty(), "{lost:?}");
+    assert_whole(folder.path(), &streams, &lost);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -239,7 +262,7 @@ async fn long_files_are_whole_or_not_there() {
     let again = folder.path().join("again");
     std::fs::create_dir(&again).unwrap();
     std::fs::write(again.join("5"), "mine").unwrap();
-    let repo = crate::support::reopen(&storage).await;
+    let repo = reopen(&storage).await;
     let lost = make(&repo, &streams, &again, PoolLimits::default(), &Stop::new()).await.unwrap();
     assert!([1, 4, 5].iter().all(|n| lost.contains(n)), "{lost:?}");
     assert_eq!(std::fs::read(again.join("5")).unwrap(), b"mine", "what is lost replaces nothing");
