@@ -24,6 +24,7 @@ use tenantvault::m365::{
 use tenantvault::monitor::Silent;
 use tenantvault::ops::backup::{BackupOptions, Stop, Surroundings, run};
 use tenantvault::ops::catalog::Catalog;
+use tenantvault::ops::files::{FileMaker, Made, NewFile, PoolLimits};
 use tenantvault::ops::nodes::RepoNodes;
 use tenantvault::ops::{check, forget, prune, read};
 use tenantvault::repo::{Clock, PruneOptions, ReadData, Repository, WriterOptions};
@@ -33,8 +34,6 @@ use tenantvault::snapshot::store;
 use tenantvault::storage::StorageOptions;
 use tenantvault::tree::collection::{CollectionReader, CollectionRoots};
 
-/// Files read at once when restoring.
-const RESTORES_AT_ONCE: usize = 4;
 /// What is read of a large file at once, in bytes.
 const READ_BYTES: usize = 1 << 20;
 
@@ -248,7 +247,11 @@ async fn restore(repo: &Arc<Repository>, target: &Path) -> Result<()> {
     let newest = listing.snapshots.last().ok_or_else(|| Error::not_found("There is no snapshot"))?;
     let catalog = Catalog::load(repo, Some(&newest.file)).await?;
     let nodes = RepoNodes(repo.clone());
-    let mut running = futures::stream::FuturesUnordered::new();
+    let mut files = FileMaker::new(repo.clone(), target, PoolLimits::default(), Stop::new());
+    let mut tell = |path: String, made| match made {
+        Made::Whole(_) => Ok(()),
+        Made::Lost(e) => Err(e.context(format!("{path} is lost"))),
+    };
     for state in catalog.states.values() {
         let roots = CollectionRoots { items: state.items, children: state.children };
         let mut records = CollectionReader::new(&nodes, roots).records();
@@ -258,36 +261,13 @@ async fn restore(repo: &Arc<Repository>, target: &Path) -> Result<()> {
                 std::fs::create_dir_all(&path).map_err(|e| io(&path, e))?;
                 continue;
             }
-            let repo = repo.clone();
-            running.push(tokio::spawn(async move { restore_one(&repo, record, path).await }));
-            while running.len() >= RESTORES_AT_ONCE {
-                if let Some(done) = running.next().await {
-                    done.map_err(|e| Error::internal(e.to_string()))??;
-                }
-            }
+            let time = record.modified_us.and_then(|us| u64::try_from(us).ok());
+            let modified = time.map(|us| UNIX_EPOCH + std::time::Duration::from_micros(us));
+            let contents = read::main_stream(&record)?.clone();
+            files.add(NewFile { path, modified, contents }, record.id, &mut tell).await?;
         }
     }
-    while let Some(done) = running.next().await {
-        done.map_err(|e| Error::internal(e.to_string()))??;
-    }
-    Ok(())
-}
-
-async fn restore_one(repo: &Arc<Repository>, record: Record, path: PathBuf) -> Result<()> {
-    use std::io::Write;
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent).map_err(|e| io(parent, e))?;
-    }
-    let mut file = std::fs::File::create(&path).map_err(|e| io(&path, e))?;
-    let mut stream = read::read_stream(repo, read::main_stream(&record)?);
-    while let Some(bytes) = stream.next().await {
-        file.write_all(&bytes?).map_err(|e| io(&path, e))?;
-    }
-    if let Some(us) = record.modified_us.and_then(|us| u64::try_from(us).ok()) {
-        let time = UNIX_EPOCH + std::time::Duration::from_micros(us);
-        file.set_modified(time).map_err(|e| io(&path, e))?;
-    }
-    Ok(())
+    files.finish(&mut tell).await
 }
 
 async fn forget_and_prune(repo: &Arc<Repository>) -> Result<()> {

@@ -40,6 +40,16 @@ pub fn seal_append(key: &Secret, counter: u64, aad: &[u8], plain: &[u8], out: &m
 /// # Errors
 /// `Corrupt` when it is too short or was not made with this key, counter and associated data. `what` names the object.
 pub fn open_in_place(what: &str, key: &Secret, counter: u64, aad: &[u8], sealed: &mut Vec<u8>) -> Result<()> {
+    let plain_bytes = open_slice(what, key, counter, aad, sealed)?;
+    sealed.truncate(plain_bytes);
+    Ok(())
+}
+
+/// Opens what [`seal_append`] made, where it lies; says how many bytes of plaintext stand at its beginning now.
+///
+/// # Errors
+/// As [`open_in_place`].
+pub fn open_slice(what: &str, key: &Secret, counter: u64, aad: &[u8], sealed: &mut [u8]) -> Result<usize> {
     let broken = || Error::corrupt(format!("{what} does not decrypt: it was damaged, swapped or cut"));
     let cut = sealed.len().checked_sub(TAG_BYTES).ok_or_else(broken)?;
     let (body, tag) = sealed.split_at_mut(cut);
@@ -47,8 +57,7 @@ pub fn open_in_place(what: &str, key: &Secret, counter: u64, aad: &[u8], sealed:
     ChaCha20Poly1305::new(key.expose().into())
         .decrypt_inout_detached(&nonce(counter), aad, body.into(), &tag.into())
         .map_err(|_| broken())?;
-    sealed.truncate(cut);
-    Ok(())
+    Ok(cut)
 }
 
 #[cfg(test)]

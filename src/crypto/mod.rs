@@ -11,7 +11,7 @@ mod passphrase;
 mod seal;
 mod secret;
 
-pub use aead::{TAG_BYTES, open_in_place, seal_append, seal_in_place};
+pub use aead::{TAG_BYTES, open_in_place, open_slice, seal_append, seal_in_place};
 pub use kdf::{KdfParams, derive_kek};
 pub use keys::{BlobKind, KeyRight, MasterKeys, SlotSecrets};
 pub use passphrase::{GENERATED_LEN, Passphrase};

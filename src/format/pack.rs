@@ -6,6 +6,7 @@
 //! with nonces from 0 up. A blob's associated data is its id.
 
 use bincode::{Decode, Encode};
+use bytes::{Bytes, BytesMut};
 
 use crate::crypto::{self, BlobKind, MasterKeys, SealedKey, Secret, TAG_BYTES, random_bytes};
 use crate::error::{Error, Result};
@@ -298,11 +299,28 @@ pub fn pack_kind(what: &str, head: &[u8]) -> Result<BlobKind> {
 /// `Corrupt`.
 pub fn open_blob(what: &str, key: &Secret, blob: &IndexedBlob, mut ciphertext: Vec<u8>) -> Result<Vec<u8>> {
     crypto::open_in_place(what, key, blob.nonce, blob.id.as_bytes(), &mut ciphertext)?;
-    let plain_bytes = blob.plain_bytes as usize;
-    if ciphertext.len() == plain_bytes {
+    if ciphertext.len() == blob.plain_bytes as usize {
         return Ok(ciphertext);
     }
-    let plain = codec::decompress(what, &ciphertext, plain_bytes)?;
+    expand(what, blob, &ciphertext)
+}
+
+/// As [`open_blob`], of a blob that was read together with others: it is not moved to memory of its own first.
+///
+/// # Errors
+/// `Corrupt`.
+pub fn open_blob_of_many(what: &str, key: &Secret, blob: &IndexedBlob, mut ciphertext: BytesMut) -> Result<Bytes> {
+    let body = crypto::open_slice(what, key, blob.nonce, blob.id.as_bytes(), &mut ciphertext)?;
+    ciphertext.truncate(body);
+    if body == blob.plain_bytes as usize {
+        return Ok(ciphertext.freeze());
+    }
+    expand(what, blob, &ciphertext).map(Bytes::from)
+}
+
+fn expand(what: &str, blob: &IndexedBlob, body: &[u8]) -> Result<Vec<u8>> {
+    let plain_bytes = blob.plain_bytes as usize;
+    let plain = codec::decompress(what, body, plain_bytes)?;
     if plain.len() != plain_bytes {
         return Err(Error::corrupt(format!("{what} has {} bytes, the index says {plain_bytes}", plain.len())));
     }

@@ -3,25 +3,20 @@
 //! Nothing is written outside the target folder, whatever the tenant's names say; a file appears under its name only
 //! when it is whole; nothing that is there already is overwritten unless that is asked for.
 
-use std::fs::FileTimes;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-
-use futures::stream::StreamExt;
-use tokio::task::JoinSet;
 
 use crate::error::{Error, Result};
 use crate::format::record::{ItemKind, Record};
 use crate::monitor::{Counter, Monitor};
 use crate::ops::backup::Stop;
+use crate::ops::files::{FileMaker, Made, NewFile, PoolLimits};
 use crate::ops::names::FolderNames;
 use crate::ops::read;
 use crate::ops::view::{Entry, Place, View};
-use crate::repo::Repository;
 
-/// Files written at once.
-const FILES_AT_ONCE: usize = 4;
+/// Items looked for on the disk at once.
+const LOOKED_FOR_AT_ONCE: usize = 512;
 
 /// How to export.
 #[derive(Debug, Clone, Copy, Default)]
@@ -60,100 +55,48 @@ pub async fn export(
     stop: &Stop,
 ) -> Result<ExportReport> {
     make_folder(target).await?;
-    let mut exporter = Exporter {
-        repo: view.repository().clone(),
-        options,
-        monitor,
-        running: JoinSet::new(),
-        report: ExportReport::default(),
-    };
+    let files = FileMaker::new(view.repository().clone(), target, PoolLimits::default(), stop.clone());
+    let mut exporter =
+        Exporter { files, options, waiting: Vec::new(), told: Told { monitor, report: ExportReport::default() } };
     let walked = exporter.walk(view, place, target, stop).await;
+    let Exporter { files, mut told, .. } = exporter;
+    let mut tell = |path, made| told.tell(path, made);
     // Whatever ended the walk, files under way are finished, or taken away by what ends them.
-    let finished = exporter.finish().await;
-    walked?;
-    finished
+    let finished = if walked.is_ok() { files.finish(&mut tell).await } else { files.abandon(&mut tell).await };
+    walked.and(finished)?;
+    Ok(told.report)
 }
 
 fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") }
 }
 
-enum Written {
-    File(u64),
-    Skipped,
-    Problem(String, String),
-    Damaged(String, String),
+/// What is known of an item before its contents are read.
+enum Looked {
+    New(Box<NewFile>),
+    There,
+    Problem(String),
 }
 
-struct Exporter<'a> {
-    repo: Arc<Repository>,
-    options: ExportOptions,
+/// Keeps the count.
+struct Told<'a> {
     monitor: &'a dyn Monitor,
-    /// Files being written: tasks, which go on while the next folder is listed.
-    running: JoinSet<Result<Written>>,
     report: ExportReport,
 }
 
-impl Exporter<'_> {
-    /// Goes through what lies at a place and below it. A folder's names are given out before what lies in it, so that
-    /// the same snapshot always gives the same names.
-    async fn walk(&mut self, view: &View, place: &Place, target: &Path, stop: &Stop) -> Result<()> {
-        if let Place::Item(_, record, path) = place
-            && !record.kind.is_container()
-        {
-            let name = FolderNames::new().allocate(path.rsplit('/').next().unwrap_or_default());
-            return self.file((**record).clone(), target.join(name), path.clone()).await;
-        }
-        let mut open: Vec<(Place, PathBuf, String)> = vec![(place.clone(), target.to_owned(), place.path().to_owned())];
-        while let Some((place, folder, path)) = open.pop() {
-            stop.check()?;
-            let mut entries: Vec<Entry> = Vec::new();
-            let mut collect = |entry| {
-                entries.push(entry);
-                Ok(())
-            };
-            view.list(&place, &mut collect).await?;
-            self.monitor.add(Counter::ItemsTotal, entries.len() as i64);
-            let mut names = FolderNames::new();
-            for entry in entries {
-                stop.check()?;
-                let name = names.allocate(&entry.name);
-                let (to, item_path) = (folder.join(&name), join(&path, &entry.name));
-                if entry.is_container() {
-                    make_folder(&to).await?;
-                    self.report.folders += 1;
-                    self.monitor.add(Counter::Items, 1);
-                    open.push((entry.place(&path), to, item_path));
-                } else if let Some(record) = entry.record {
-                    self.file(record, to, item_path).await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn file(&mut self, record: Record, to: PathBuf, path: String) -> Result<()> {
-        while self.running.len() >= FILES_AT_ONCE {
-            self.take_one().await?;
-        }
-        let (repo, options) = (self.repo.clone(), self.options);
-        self.running.spawn(async move { write_item(&repo, &record, &to, path, options).await });
-        Ok(())
-    }
-
-    async fn take_one(&mut self) -> Result<()> {
-        let Some(done) = self.running.join_next().await else { return Ok(()) };
-        match done.map_err(|e| Error::internal("Writing a file ended early").with_source(e))?? {
-            Written::File(bytes) => {
+impl Told<'_> {
+    // One shape with what it is called through.
+    #[allow(clippy::unnecessary_wraps)]
+    fn tell(&mut self, path: String, made: Made) -> Result<()> {
+        match made {
+            Made::Whole(bytes) => {
                 self.report.files += 1;
                 self.report.bytes += bytes;
                 self.monitor.add(Counter::BytesRead, bytes as i64);
             }
-            Written::Skipped => self.report.skipped += 1,
-            Written::Problem(path, text) => self.problem(path, text),
-            Written::Damaged(path, text) => {
+            Made::Lost(e) => {
                 self.report.damaged += 1;
-                self.problem(path, text);
+                self.problem(path, e.chain());
             }
         }
         self.monitor.add(Counter::Items, 1);
@@ -164,16 +107,79 @@ impl Exporter<'_> {
         self.monitor.problem(&path, &text);
         self.report.problems.push((path, text));
     }
+}
 
-    /// Waits for the files under way; the first error counts.
-    async fn finish(mut self) -> Result<ExportReport> {
-        let mut failed = None;
-        while !self.running.is_empty() {
-            if let Err(e) = self.take_one().await {
-                failed = failed.or(Some(e));
+struct Exporter<'a> {
+    files: FileMaker<String>,
+    options: ExportOptions,
+    /// Items that are to be looked for on the disk, with their paths there and in the snapshot.
+    waiting: Vec<(Record, PathBuf, String)>,
+    told: Told<'a>,
+}
+
+impl Exporter<'_> {
+    /// Goes through what lies at a place and below it. A folder's names are given out before what lies in it, so that
+    /// the same snapshot always gives the same names.
+    async fn walk(&mut self, view: &View, place: &Place, target: &Path, stop: &Stop) -> Result<()> {
+        if let Place::Item(_, record, path) = place
+            && !record.kind.is_container()
+        {
+            let name = FolderNames::new().allocate(path.rsplit('/').next().unwrap_or_default());
+            self.waiting.push(((**record).clone(), target.join(name), path.clone()));
+            return self.look().await;
+        }
+        let mut open: Vec<(Place, PathBuf, String)> = vec![(place.clone(), target.to_owned(), place.path().to_owned())];
+        while let Some((place, folder, path)) = open.pop() {
+            stop.check()?;
+            let mut entries: Vec<Entry> = Vec::new();
+            let mut collect = |entry| {
+                entries.push(entry);
+                Ok(())
+            };
+            view.list(&place, &mut collect).await?;
+            self.told.monitor.add(Counter::ItemsTotal, entries.len() as i64);
+            let mut names = FolderNames::new();
+            for entry in entries {
+                stop.check()?;
+                let name = names.allocate(&entry.name);
+                let (to, item_path) = (folder.join(&name), join(&path, &entry.name));
+                if entry.is_container() {
+                    make_folder(&to).await?;
+                    self.told.report.folders += 1;
+                    self.told.monitor.add(Counter::Items, 1);
+                    open.push((entry.place(&path), to, item_path));
+                } else if let Some(record) = entry.record {
+                    self.waiting.push((record, to, item_path));
+                    if self.waiting.len() >= LOOKED_FOR_AT_ONCE {
+                        self.look().await?;
+                    }
+                }
             }
         }
-        failed.map_or(Ok(self.report), Err)
+        self.look().await
+    }
+
+    /// Sees which items are on the disk already, and takes the others in hand.
+    async fn look(&mut self) -> Result<()> {
+        let (waiting, options) = (std::mem::take(&mut self.waiting), self.options);
+        let look = move || {
+            let looked = |(record, to, path): (Record, PathBuf, String)| (look_for(record, to, options), path);
+            waiting.into_iter().map(looked).collect::<Vec<_>>()
+        };
+        let looked = tokio::task::spawn_blocking(look).await;
+        for (looked, path) in looked.map_err(|e| Error::internal("Looking for files ended early").with_source(e))? {
+            let told = &mut self.told;
+            match looked {
+                Looked::New(file) => {
+                    self.files.add(*file, path, &mut |path, made| told.tell(path, made)).await?;
+                    continue;
+                }
+                Looked::There => told.report.skipped += 1,
+                Looked::Problem(text) => told.problem(path, text),
+            }
+            told.monitor.add(Counter::Items, 1);
+        }
+        Ok(())
     }
 }
 
@@ -189,84 +195,28 @@ async fn make_folder(path: &Path) -> Result<()> {
     })
 }
 
-async fn write_item(
-    repo: &Arc<Repository>,
-    record: &Record,
-    to: &Path,
-    path: String,
-    options: ExportOptions,
-) -> Result<Written> {
-    let stream = match read::main_stream(record) {
+fn look_for(mut record: Record, to: PathBuf, options: ExportOptions) -> Looked {
+    let stream = match read::main_stream(&record) {
         Ok(stream) => stream,
-        Err(e) if record.kind == ItemKind::Shortcut => {
-            drop(e);
-            return Ok(Written::Problem(
-                path,
-                "a shortcut into another drive: it is kept as a reference, there are no contents".into(),
-            ));
+        Err(_) if record.kind == ItemKind::Shortcut => {
+            let text = "a shortcut into another drive: it is kept as a reference, there are no contents";
+            return Looked::Problem(text.into());
         }
-        Err(e) => return Ok(Written::Problem(path, e.to_string())),
+        Err(e) => return Looked::Problem(e.to_string()),
     };
-    if let Ok(there) = tokio::fs::symlink_metadata(to).await {
-        if there.is_file() && there.len() == stream.size_bytes && times_match(&there, record) {
-            return Ok(Written::Skipped);
+    if let Ok(there) = std::fs::symlink_metadata(&to) {
+        if there.is_file() && there.len() == stream.size_bytes && times_match(&there, &record) {
+            return Looked::There;
         }
         if !options.overwrite {
-            return Ok(Written::Problem(path, format!("{} is there already; --overwrite replaces it", to.display())));
+            return Looked::Problem(format!("{} is there already; --overwrite replaces it", to.display()));
         }
     }
-    match write_file(repo, stream, record, to).await {
-        Ok(bytes) => Ok(Written::File(bytes)),
-        Err(e) if e.is_loss() => Ok(Written::Damaged(path, e.chain())),
-        Err(e) => Err(e),
+    let (role, modified) = (stream.role, modified(&record));
+    match record.streams.iter().position(|stream| stream.role == role) {
+        Some(at) => Looked::New(Box::new(NewFile { path: to, modified, contents: record.streams.swap_remove(at) })),
+        None => Looked::Problem("its contents are not in this snapshot".into()),
     }
-}
-
-async fn write_file(
-    repo: &Arc<Repository>,
-    of: &crate::format::record::Stream,
-    record: &Record,
-    to: &Path,
-) -> Result<u64> {
-    use tokio::io::AsyncWriteExt;
-    let failed = |e| {
-        let text = format!("{} cannot be written", to.display());
-        Error::io(text, e).with_hint("make room or choose another folder, then export again: what is whole is skipped")
-    };
-    let temporary = temporary_name(to);
-    let mut file = tokio::fs::File::create(&temporary).await.map_err(failed)?;
-    let mut stream = read::read_stream(repo, of);
-    let mut total = 0u64;
-    let copied = async {
-        while let Some(bytes) = stream.next().await {
-            let bytes = bytes?;
-            total += bytes.len() as u64;
-            file.write_all(&bytes).await.map_err(failed)?;
-        }
-        file.flush().await.map_err(failed)?;
-        if total != of.size_bytes {
-            return Err(Error::corrupt(format!("{} bytes were expected and {total} came", of.size_bytes)));
-        }
-        Ok(())
-    }
-    .await;
-    let file = file.into_std().await;
-    if let Err(e) = copied {
-        drop(tokio::fs::remove_file(&temporary).await);
-        return Err(e);
-    }
-    // Times are a courtesy: a disk that does not keep them still gets the contents.
-    drop(file.set_times(times(record)));
-    drop(file);
-    tokio::fs::rename(&temporary, to).await.map_err(failed)?;
-    Ok(total)
-}
-
-/// A name beside the target that no item can have: safe names never begin with a dot and end in `.part`.
-fn temporary_name(to: &Path) -> PathBuf {
-    let name = to.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let short = crate::format::id::PackId(crate::crypto::hash_buffers([name.as_bytes()])).short();
-    to.with_file_name(format!(".tenantvault-{short}.part"))
 }
 
 fn system_time(us: i64) -> Option<SystemTime> {
@@ -277,14 +227,6 @@ fn system_time(us: i64) -> Option<SystemTime> {
 /// The time that a file of the item gets: a message's reception, a file's last change.
 fn modified(record: &Record) -> Option<SystemTime> {
     record.sort_us.or(record.modified_us).and_then(system_time)
-}
-
-fn times(record: &Record) -> FileTimes {
-    let times = FileTimes::new();
-    match modified(record) {
-        Some(time) => times.set_modified(time).set_accessed(time),
-        None => times,
-    }
 }
 
 fn times_match(there: &std::fs::Metadata, record: &Record) -> bool {

@@ -9,6 +9,7 @@ pub mod check;
 pub mod coverage;
 pub mod diff;
 pub mod export;
+pub mod files;
 pub mod forget;
 pub mod names;
 pub mod nodes;

@@ -18,6 +18,7 @@ mod pace;
 mod path;
 mod read_only;
 
+pub(crate) use direct::LargeFile;
 pub use local::LocalStorage;
 pub(crate) use local::read_exact_at;
 pub use object::OpendalStorage;

@@ -8,6 +8,7 @@ mod concurrency;
 mod damage;
 mod decoders;
 mod faults;
+mod files;
 mod model;
 mod nonces;
 mod power;
