@@ -10,6 +10,7 @@ mod decoders;
 mod faults;
 mod model;
 mod nonces;
+mod overlap;
 mod power;
 mod prune;
 mod prune_model;
