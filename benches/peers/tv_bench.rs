@@ -277,7 +277,7 @@ async fn forget_and_prune(repo: &Arc<Repository>) -> Result<()> {
     let plans = forget::plan(&snapshots, |_| Ok(Some((policy.clone(), zone.clone()))), jiff::Timestamp::now())?;
     forget::execute(repo, &snapshots, &plans).await?;
     let options = PruneOptions { grace_us: 0, max_unused_percent: 5.0, now_us: now_us(), clock: Clock::new(now_us) };
-    prune::plan(repo, &options, &Silent).await?.execute(repo, &Silent).await
+    prune::plan(repo, &options, &Silent).await?.execute(repo, &Silent).await.map(drop)
 }
 
 async fn work(arguments: &[String]) -> Result<()> {

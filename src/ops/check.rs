@@ -50,7 +50,7 @@ pub async fn check(repo: &Arc<Repository>, read: ReadData, monitor: &dyn Monitor
     let mut report = CheckReport::default();
     monitor.phase("Looking at the packs");
     report.findings = repo.check_packs(read, monitor).await?;
-    let bad: HashSet<PackId> = report.findings.iter().filter(|f| f.error).filter_map(|f| f.pack).collect();
+    let bad: HashSet<PackId> = report.findings.iter().filter_map(|f| f.pack).collect();
     let listing = store::list(repo).await?;
     // What a run that ended meanwhile wrote: its index files were there before its snapshot.
     repo.reload_index().await?;

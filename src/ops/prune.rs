@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::monitor::{Counter, Monitor};
 use crate::ops::used::{self, Seen};
 use crate::repo::{PruneOptions, PrunePlan, Repository};
-use crate::snapshot::store;
+use crate::snapshot::store::{self, Snapshot};
 
 /// Looks at every snapshot and decides what may go.
 ///
@@ -28,7 +28,11 @@ pub async fn plan(repo: &Arc<Repository>, options: &PruneOptions, monitor: &dyn 
     monitor.add(Counter::ItemsTotal, listing.snapshots.len() as i64);
     let (mut used, mut seen) = (HashSet::new(), Seen::default());
     for snapshot in &listing.snapshots {
-        let read = used::add_snapshot(repo, &snapshot.file, &mut seen, &mut used).await;
+        let mut read = used::add_snapshot(repo, &snapshot.file, &mut seen, &mut used).await;
+        if read.as_ref().is_err_and(Error::is_loss) && !is_there(repo, snapshot).await? {
+            // Forgotten since it was listed; another prune gave back what it needed.
+            read = Ok(());
+        }
         read.map_err(|e| {
             e.context(format!("Snapshot {} cannot be read in full: nothing is pruned", snapshot.id.short()))
                 .with_hint("run check; repair what it names, or forget the snapshot")
@@ -36,4 +40,8 @@ pub async fn plan(repo: &Arc<Repository>, options: &PruneOptions, monitor: &dyn 
         monitor.add(Counter::Items, 1);
     }
     PrunePlan::new(repo, &stored, &used, options).await
+}
+
+async fn is_there(repo: &Repository, snapshot: &Snapshot) -> Result<bool> {
+    Ok(store::list(repo).await?.snapshots.iter().any(|s| s.id == snapshot.id))
 }

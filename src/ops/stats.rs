@@ -54,7 +54,7 @@ pub async fn stats(repo: &Arc<Repository>) -> Result<Stats> {
         sets: newest.len(),
         items: newest.values().sum(),
         packs: index.packs().count(),
-        packs_marked: index.marks().count(),
+        packs_marked: index.packs().filter(|p| index.is_marked(&p.id)).count(),
         index_files: index.files().count(),
         content_blobs,
         content_plain_bytes,

@@ -92,6 +92,12 @@ impl Repository {
             match stored.get(&indexed.id) {
                 // Written since the packs were listed.
                 None if self.storage.stat(&pack_path(&indexed.id)).await.is_ok() => {}
+                None if index.is_marked(&indexed.id) => {
+                    // Should anything need what lay in it, that is noticed where it is needed.
+                    let text = "was deleted and is listed again: by one of several prunes at once; prune removes it";
+                    let object = format!("Pack {}", indexed.id);
+                    findings.push(Finding { object, pack: Some(indexed.id), text: text.to_owned(), error: false });
+                }
                 None => {
                     findings.push(pack_error(indexed.id, "is missing: what lies in it is lost unless a copy has it"));
                 }
@@ -105,7 +111,7 @@ impl Repository {
         }
         for id in stored.keys().filter(|id| !listed.contains(*id)) {
             let text = "is in no index file: left by a run that was cut off; prune removes it".to_owned();
-            findings.push(Finding { object: format!("Pack {id}"), pack: Some(*id), text, error: false });
+            findings.push(Finding { object: format!("Pack {id}"), pack: None, text, error: false });
         }
         monitor.add(Counter::BytesTotal, to_read.iter().map(|p| p.size_bytes as i64).sum());
         let blobs = blobs_by_pack(&index, to_read.iter().map(|p| p.id).collect());

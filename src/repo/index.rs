@@ -118,6 +118,11 @@ impl Index {
         !self.marks.contains_key(id) && self.tables.iter().any(|table| table.find_pack(id).is_some())
     }
 
+    /// Says whether a pack is marked for deletion. It may be gone already: a mark outlives its pack.
+    pub fn is_marked(&self, id: &PackId) -> bool {
+        self.marks.contains_key(id)
+    }
+
     /// Finds contents that are stored already and may be built upon: a chunk in a segment of a pack that is not marked.
     pub fn find_chunk(&self, id: &ChunkId) -> Option<ChunkPlace> {
         let places = self.tables.iter().flat_map(|table| table.find_chunk(id));
@@ -173,7 +178,7 @@ impl Index {
         all
     }
 
-    /// The packs marked for deletion, with the time in microseconds since 1970 UTC.
+    /// The packs marked for deletion, also those that were deleted of late, with the time in microseconds since 1970 UTC.
     pub fn marks(&self) -> impl Iterator<Item = Mark> + '_ {
         self.marks.iter().map(|(&pack, &marked_us)| Mark { pack, marked_us })
     }

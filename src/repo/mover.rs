@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::crypto::BlobKind;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::id::{BlobId, PackId};
 use crate::format::index::{IndexedBlob, IndexedPack};
 use crate::format::pack::{FinishedPack, PackBuilder};
@@ -126,14 +126,25 @@ impl Repository {
     pub async fn rescue(self: &Arc<Self>, blobs: &HashSet<BlobId>) -> Result<usize> {
         let index = self.index();
         let mut by_pack: HashMap<PackId, (IndexedPack, Vec<IndexedBlob>)> = HashMap::new();
+        let mut there: HashMap<PackId, bool> = HashMap::new();
         for id in blobs {
             if index.has_live(id) {
                 continue;
             }
-            let found = index.find(id).ok_or_else(|| {
-                Error::not_found(format!("Blob {id} was deleted while this run was building upon it"))
-                    .with_hint("run the backup again; give prune a longer --grace than backups take")
-            })?;
+            // A pack that is marked and listed may be gone: one of several prunes at once listed it again.
+            let mut found = None;
+            for place in index.find_all(id) {
+                let is_there = match there.get(&place.pack.id) {
+                    Some(is_there) => *is_there,
+                    None => self.has_pack(&place.pack.id).await?,
+                };
+                there.insert(place.pack.id, is_there);
+                if is_there {
+                    found = Some(place);
+                    break;
+                }
+            }
+            let found = found.ok_or_else(|| deleted_meanwhile(id))?;
             by_pack.entry(found.pack.id).or_insert_with(|| (found.pack, Vec::new())).1.push(found.blob);
         }
         if by_pack.is_empty() {
@@ -141,7 +152,10 @@ impl Repository {
         }
         let mut mover = Mover::new(self);
         for (pack, blobs) in by_pack.values() {
-            mover.take(pack, blobs).await?;
+            mover.take(pack, blobs).await.map_err(|e| match (e.kind(), blobs.first()) {
+                (ErrorKind::NotFound, Some(blob)) => deleted_meanwhile(&blob.id).with_source(e),
+                _ => e,
+            })?;
         }
         let packs = mover.finish().await?;
         let count = packs.iter().map(|p| p.blobs.len()).sum();
@@ -149,4 +163,17 @@ impl Repository {
         self.reload_index().await?;
         Ok(count)
     }
+
+    async fn has_pack(&self, id: &PackId) -> Result<bool> {
+        match self.storage.stat(&pack_path(id)).await {
+            Ok(_) => Ok(true),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+fn deleted_meanwhile(id: &BlobId) -> Error {
+    Error::not_found(format!("Blob {id} was deleted while this run was building upon it"))
+        .with_hint("run the backup again; give prune a longer --grace than backups take")
 }

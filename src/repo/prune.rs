@@ -3,19 +3,22 @@
 //! A pack that nothing needs is *marked* in an index file; only when the grace period has passed, and a fresh look
 //! still finds it unneeded, is it taken out of the index and then deleted. Writers never build upon marked packs.
 //! Whoever calls says which blobs are in use: this file knows nothing of snapshots.
+//!
+//! Any number of prunes may be at work at once, for three things hold whatever each of them knows. A mark is never
+//! lifted: what is needed of a marked pack is copied. A mark outlives its pack, so that an index file of a prune that
+//! tarried cannot make a deleted pack look alive. And a pack is deleted only by who saw its mark, and saw no mark on
+//! any pack that holds what it held: so the pack that the last of all prunes relies upon is deleted by none.
+
+mod execute;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::crypto::BlobKind;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::format::id::{BlobId, IndexId, PackId};
-use crate::format::index::{IndexFile, IndexedBlob, IndexedPack, Mark};
-use crate::format::pack::FinishedPack;
-use crate::monitor::{Counter, Monitor};
-use crate::repo::mover::Mover;
-use crate::repo::repository::{Repository, index_path, pack_path};
-use crate::repo::upload::index_of;
+use crate::format::index::{IndexedBlob, IndexedPack};
+use crate::repo::repository::Repository;
 
 /// Tells the time: microseconds since 1970 UTC.
 #[derive(Clone)]
@@ -61,13 +64,11 @@ pub struct PruneOptions {
 /// What prune would do.
 #[derive(Debug, Clone)]
 pub struct PrunePlan {
-    /// Packs whose used blobs move to new packs.
+    /// Packs whose used blobs move to new packs: those with holes, many small ones, and marked ones.
     pub repack: Vec<PackId>,
     /// Packs to mark: nothing uses them, or all that is used moves.
     pub mark: Vec<PackId>,
-    /// Marked packs that something uses after all.
-    pub unmark: Vec<PackId>,
-    /// Packs to delete now.
+    /// Packs to delete now. Some of them stay if another prune marks what this one relies upon.
     pub delete: Vec<PackId>,
     /// Marked packs whose grace period has not passed.
     pub waiting: Vec<PackId>,
@@ -78,6 +79,10 @@ pub struct PrunePlan {
     keep: HashMap<PackId, Vec<IndexedBlob>>,
     packs: HashMap<PackId, IndexedPack>,
     stored: HashSet<PackId>,
+    /// Packs that are not marked and stay, and hold what is used.
+    homes: HashSet<PackId>,
+    /// Of those to delete, the packs that may go only when what this prune writes first, marks and copies, can be seen.
+    pending: HashSet<PackId>,
     index_files: usize,
     /// Index files that others stand in for and that are still there: a prune was killed before it deleted them.
     leftover: Vec<IndexId>,
@@ -110,8 +115,8 @@ const MANY_INDEX_FILES: usize = 24;
 /// Blobs and chunks of one index file when the index is rewritten.
 pub(super) const ENTRIES_PER_INDEX: usize = 400_000;
 
-/// How long the mark of a pack that is gone and was in no index file is kept, in microseconds: should a writer that
-/// stored it list it after all, it must see that the pack is gone.
+/// How long the mark of a pack that is gone is kept, in microseconds: should an index file list the pack after all, of a
+/// writer that stored it or of a prune that loaded the index before, it must be seen that the pack is gone.
 const GONE_MARK_US: i64 = 30 * 24 * 3600 * 1_000_000;
 
 struct Usage {
@@ -160,17 +165,9 @@ impl PrunePlan {
             plan.sizes.used += usage.used_bytes;
             plan.packs.insert(usage.pack.id, usage.pack.clone());
             match usage.marked_us {
-                Some(_) if !usage.used.is_empty() => {
-                    plan.unmark.push(usage.pack.id);
-                    kept.push(usage);
-                }
-                Some(marked_us) => plan.retire(usage.pack.id, usage.pack.size_bytes, marked_us),
-                None if usage.used.is_empty() && is_fresh(&usage.pack.id) => {}
-                None if usage.used.is_empty() => {
-                    plan.mark.push(usage.pack.id);
-                    plan.retire(usage.pack.id, usage.pack.size_bytes, options.now_us);
-                }
-                None => kept.push(usage),
+                _ if !usage.used.is_empty() => kept.push(usage),
+                None if is_fresh(&usage.pack.id) => {}
+                marked_us => plan.retire(usage.pack.id, usage.pack.size_bytes, marked_us),
             }
         }
         plan.choose_repacks(kept, repo.config.pack_bytes.into(), options.max_unused_percent);
@@ -178,11 +175,7 @@ impl PrunePlan {
         let unlisted = stored.iter().filter(|id| !plan.packs.contains_key(id) && !is_fresh(id));
         let unlisted: Vec<PackId> = unlisted.copied().collect();
         for id in &unlisted {
-            let marked_us = marks.get(id).copied();
-            if marked_us.is_none() {
-                plan.mark.push(*id);
-            }
-            plan.retire_unless(*id, marked_us.unwrap_or(options.now_us));
+            plan.retire_unless(*id, marks.get(id).copied());
         }
         plan.stored = stored;
         Ok(plan)
@@ -192,7 +185,6 @@ impl PrunePlan {
         Self {
             repack: Vec::new(),
             mark: Vec::new(),
-            unmark: Vec::new(),
             delete: Vec::new(),
             waiting: Vec::new(),
             missing: Vec::new(),
@@ -200,13 +192,15 @@ impl PrunePlan {
             keep: HashMap::new(),
             packs: HashMap::new(),
             stored: HashSet::new(),
+            homes: HashSet::new(),
+            pending: HashSet::new(),
             index_files: 0,
             leftover: Vec::new(),
             options: options.clone(),
         }
     }
 
-    fn retire(&mut self, id: PackId, size_bytes: u64, marked_us: i64) {
+    fn retire(&mut self, id: PackId, size_bytes: u64, marked_us: Option<i64>) {
         if self.retire_unless(id, marked_us) {
             self.sizes.deleted += size_bytes;
         } else {
@@ -214,40 +208,53 @@ impl PrunePlan {
         }
     }
 
-    fn retire_unless(&mut self, id: PackId, marked_us: i64) -> bool {
-        let due = self.options.now_us.saturating_sub(marked_us) >= self.options.grace_us;
+    fn retire_unless(&mut self, id: PackId, marked_us: Option<i64>) -> bool {
+        let since_us = marked_us.unwrap_or(self.options.now_us);
+        let due = self.options.now_us.saturating_sub(since_us) >= self.options.grace_us;
         if due {
             self.delete.push(id);
         } else {
             self.waiting.push(id);
+        }
+        if marked_us.is_none() {
+            self.mark.push(id);
+            self.pending.extend(due.then_some(id));
         }
         due
     }
 
     fn choose_repacks(&mut self, mut kept: Vec<Usage>, pack_bytes: u64, max_unused_percent: f64) {
         kept.sort_by_key(|u| std::cmp::Reverse(u.unused_bytes() * 1000 / u.pack.size_bytes.max(1)));
-        let mut unused: u64 = kept.iter().map(Usage::unused_bytes).sum();
+        // What is used of a marked pack moves in any case: nobody lifts a mark, another prune may be acting upon it.
+        let is_marked = |u: &Usage| u.marked_us.is_some();
+        let mut unused: u64 = kept.iter().filter(|u| !is_marked(u)).map(Usage::unused_bytes).sum();
         let allowed = (self.sizes.used as f64 * max_unused_percent.max(0.0) / 100.0) as u64;
         let small = |u: &Usage| u.pack.size_bytes < pack_bytes / SMALL_PACK_SHARE;
         let many = |kind| kept.iter().filter(|u| u.pack.kind == kind && small(u)).count() >= MANY_SMALL_PACKS;
         let (many_content, many_tree) = (many(BlobKind::Content), many(BlobKind::Tree));
+        let mut moves_marked = false;
         for usage in kept {
             let merge = small(&usage) && if usage.pack.kind == BlobKind::Tree { many_tree } else { many_content };
             let holes = unused > allowed && usage.unused_bytes() > 0;
-            if !(merge || holes) {
+            let id = usage.pack.id;
+            if !(is_marked(&usage) || merge || holes) {
                 self.sizes.unused_kept += usage.unused_bytes();
+                self.homes.insert(id);
                 continue;
             }
-            unused -= usage.unused_bytes();
-            self.sizes.repacked += usage.used_bytes;
-            let id = usage.pack.id;
-            self.unmark.retain(|p| *p != id);
-            self.repack.push(id);
-            if usage.marked_us.is_none() {
-                self.mark.push(id);
+            if is_marked(&usage) {
+                moves_marked = true;
+            } else {
+                unused -= usage.unused_bytes();
             }
-            self.retire(id, usage.pack.size_bytes, usage.marked_us.unwrap_or(self.options.now_us));
+            self.sizes.repacked += usage.used_bytes;
+            self.repack.push(id);
+            self.retire(id, usage.pack.size_bytes, usage.marked_us);
             self.keep.insert(id, usage.used);
+        }
+        if moves_marked {
+            // What is used may have no place but marked packs: none of them goes before the copies can be seen.
+            self.pending.extend(&self.delete);
         }
     }
 
@@ -255,113 +262,9 @@ impl PrunePlan {
     pub fn is_empty(&self) -> bool {
         self.repack.is_empty()
             && self.mark.is_empty()
-            && self.unmark.is_empty()
             && self.delete.is_empty()
             && self.leftover.is_empty()
             && self.index_files <= MANY_INDEX_FILES
-    }
-
-    /// Does it. Safe to stop at any point: the order of writes leaves every blob in use findable.
-    ///
-    /// # Errors
-    /// `Corrupt` when blobs in use are missing (nothing is done then); the storage's.
-    pub async fn execute(&self, repo: &Arc<Repository>, monitor: &dyn Monitor) -> Result<()> {
-        if let Some(id) = self.missing.first() {
-            return Err(Error::corrupt(format!(
-                "{} blobs that snapshots need are in no pack (the first is {id}): prune stops before it deletes anything",
-                self.missing.len()
-            ))
-            .with_hint("run check, then repair index"));
-        }
-        if self.is_empty() {
-            return Ok(());
-        }
-        let new_packs = self.move_blobs(repo, monitor).await?;
-        monitor.phase("Writing the index");
-        let replaced = self.write_index(repo, &new_packs).await?;
-        for id in &replaced {
-            repo.storage.delete(&index_path(id)).await?;
-        }
-        monitor.phase("Deleting packs");
-        for id in &self.delete {
-            // Should it come back after a crash, it is a pack that no index file names, and the next prune's.
-            repo.storage.discard(&pack_path(id)).await?;
-            if let Some(cache) = &repo.cache {
-                cache.remove_pack(id);
-            }
-        }
-        repo.reload_index().await?;
-        if let Some(cache) = &repo.cache {
-            cache.sweep_packs(&repo.index().packs().map(|p| p.id).collect());
-        }
-        Ok(())
-    }
-
-    /// Copies the used blobs of the packs to repack into new packs, durable when it returns.
-    async fn move_blobs(&self, repo: &Arc<Repository>, monitor: &dyn Monitor) -> Result<Vec<FinishedPack>> {
-        if !self.repack.is_empty() {
-            monitor.phase("Repacking");
-            monitor.add(Counter::ItemsTotal, self.repack.len() as i64);
-        }
-        let mut mover = Mover::new(repo);
-        for id in &self.repack {
-            let (Some(pack), Some(blobs)) = (self.packs.get(id), self.keep.get(id)) else { continue };
-            mover.take(pack, blobs).await?;
-            monitor.add(Counter::Items, 1);
-        }
-        mover.finish().await
-    }
-
-    /// Writes what the index must say now; gives the index files that are replaced by it.
-    async fn write_index(&self, repo: &Repository, new_packs: &[FinishedPack]) -> Result<Vec<IndexId>> {
-        let index = repo.whole_index()?;
-        let present = repo.stored_index_files().await?;
-        let mut old: Vec<IndexId> = index.files().collect();
-        if let Some(gone) = old.iter().find(|id| !present.contains(*id)) {
-            return Err(Error::new(
-                ErrorKind::Unavailable,
-                format!("Index file {gone} went away while prune was at work"),
-            )
-            .with_hint("another prune or repair is at work: run prune again when it is done"));
-        }
-        // Files that were replaced before and not deleted must not come back when their replacement is replaced.
-        let leftover: Vec<IndexId> = index.replaced().filter(|id| present.contains(id)).collect();
-        let gone: HashSet<PackId> = self.delete.iter().copied().collect();
-        let unmarked: HashSet<PackId> = self.unmark.iter().copied().collect();
-        let marked_us = self.options.clock.now_us().max(self.options.now_us);
-        let mut marks: Vec<Mark> =
-            self.mark.iter().map(|&pack| Mark { pack, marked_us }).filter(|m| !gone.contains(&m.pack)).collect();
-        let listed_gone = gone.iter().any(|id| self.packs.contains_key(id));
-        if !listed_gone && unmarked.is_empty() && old.len() <= MANY_INDEX_FILES {
-            let mut file = index_of(new_packs);
-            file.marks = marks;
-            if file != IndexFile::default() {
-                repo.write_index_file(&file).await?;
-            }
-            return Ok(leftover);
-        }
-        old.extend(leftover);
-        let kept = |m: &Mark| {
-            let known = self.packs.contains_key(&m.pack) && !gone.contains(&m.pack);
-            let waiting = self.stored.contains(&m.pack) && !gone.contains(&m.pack);
-            let fresh = marked_us.saturating_sub(m.marked_us) < GONE_MARK_US.max(self.options.grace_us);
-            let listed_gone = self.packs.contains_key(&m.pack) && gone.contains(&m.pack);
-            !unmarked.contains(&m.pack) && !listed_gone && (known || waiting || fresh)
-        };
-        marks.extend(index.marks().filter(kept));
-        marks.sort_by_key(|m| (m.pack, m.marked_us));
-        marks.dedup_by_key(|m| m.pack);
-        let mut parts = rewritten(&index, &gone, new_packs);
-        index.intact()?;
-        // Only the last file says what it stands in for: till it is durable, the old ones count.
-        let mut last = parts.pop().unwrap_or_default();
-        for part in &parts {
-            repo.write_index_file(part).await?;
-        }
-        last.marks = marks;
-        last.replaces.clone_from(&old);
-        repo.write_index_file(&last).await?;
-        Ok(old)
     }
 }
 
@@ -399,23 +302,4 @@ fn usage(
     let mut usages: Vec<Usage> = usages.into_values().collect();
     usages.sort_by_key(|u| u.pack.id);
     (usages, claimed)
-}
-
-/// The whole index in new files, without the packs that go.
-fn rewritten(index: &crate::repo::Index, gone: &HashSet<PackId>, new_packs: &[FinishedPack]) -> Vec<IndexFile> {
-    let mut by_pack: HashMap<PackId, (IndexedPack, Vec<IndexedBlob>)> =
-        index.packs().filter(|p| !gone.contains(&p.id)).map(|p| (p.id, (p, Vec::new()))).collect();
-    let mut seen = HashSet::new();
-    for (pack, blob) in index.blobs() {
-        if let Some((_, blobs)) = by_pack.get_mut(&pack.id)
-            && seen.insert((pack.id, blob.offset))
-        {
-            blobs.push(blob);
-        }
-    }
-    let mut all: Vec<(IndexedPack, Vec<IndexedBlob>)> = by_pack.into_values().collect();
-    all.extend(new_packs.iter().map(|p| (p.pack.clone(), p.blobs.clone())));
-    all.sort_by_key(|(p, _)| p.id);
-    let chunks = index.chunks().chain(new_packs.iter().flat_map(|p| p.chunks.iter().copied()));
-    IndexFile::split(all, chunks, ENTRIES_PER_INDEX)
 }

@@ -11,6 +11,7 @@ mod faults;
 mod files;
 mod model;
 mod nonces;
+mod overlap;
 mod power;
 mod prune;
 mod prune_model;

@@ -1,6 +1,6 @@
-//! Writers, a forgetter, a prune, a checker and readers, all at once on one storage, at random, against a plain map of
-//! what each snapshot must give. The prune's grace is short and the clock is ours, so that packs are marked, rescued,
-//! unmarked, copied and deleted under everybody's feet; that this was so is asserted.
+//! Writers, a forgetter, two prunes, a checker and readers, all at once on one storage, at random, against a plain map of
+//! what each snapshot must give. The prunes' grace is short and the clock is ours, so that packs are marked, rescued,
+//! copied and deleted under everybody's feet; that this was so is asserted.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::SeqCst};
@@ -28,18 +28,24 @@ struct Roads {
     rescued: AtomicUsize,
     told: AtomicUsize,
     marked: AtomicUsize,
-    unmarked: AtomicUsize,
+    /// Marked packs of which something was used after all.
+    used_again: AtomicUsize,
     repacked: AtomicUsize,
     deleted: AtomicUsize,
+    pruned: AtomicUsize,
+    /// Prunes that another was beside.
+    overlapped: AtomicUsize,
+    /// Prunes that stopped since another took what they were about to copy.
+    beaten: AtomicUsize,
     checked: AtomicUsize,
     read: AtomicUsize,
 }
 
 impl Roads {
     fn all_taken(&self) -> bool {
-        let roads =
-            [&self.rescued, &self.unmarked, &self.repacked, &self.deleted, &self.forgotten, &self.checked, &self.read];
-        self.saved.load(SeqCst) >= LEAST_RUNS && roads.iter().all(|road| road.load(SeqCst) >= 3)
+        let roads = [&self.rescued, &self.used_again, &self.repacked, &self.deleted, &self.overlapped];
+        let roads = roads.into_iter().chain([&self.forgotten, &self.checked, &self.read]);
+        self.saved.load(SeqCst) >= LEAST_RUNS && roads.into_iter().all(|road| road.load(SeqCst) >= 3)
     }
 }
 
@@ -53,6 +59,8 @@ struct World {
     /// What each snapshot must give.
     truth: Mutex<BTreeMap<DocumentName, Vec<u64>>>,
     roads: Roads,
+    /// How many prunes are at work.
+    pruning: AtomicUsize,
     over: AtomicBool,
 }
 
@@ -148,8 +156,8 @@ async fn forget_some(world: Arc<World>) {
     }
 }
 
-async fn prune_often(world: Arc<World>) {
-    let mut dice = world.dice(200);
+async fn prune_often(world: Arc<World>, who: u64) {
+    let mut dice = world.dice(200 + who);
     while !world.is_over() {
         let repo = world.open().await;
         let at = world.clone();
@@ -159,14 +167,26 @@ async fn prune_often(world: Arc<World>) {
             now_us: world.clock.load(SeqCst),
             clock: Clock::new(move || at.clock.load(SeqCst)),
         };
-        let plan = prune(&repo, &options).await.unwrap_or_else(|e| panic!("seed {}: {e:?}", world.seed));
         let roads = &world.roads;
-        for (road, packs) in [
-            (&roads.marked, &plan.mark),
-            (&roads.unmarked, &plan.unmark),
-            (&roads.repacked, &plan.repack),
-            (&roads.deleted, &plan.delete),
-        ] {
+        let others = world.pruning.fetch_add(1, SeqCst);
+        roads.overlapped.fetch_add(others.min(1), SeqCst);
+        roads.pruned.fetch_add(1, SeqCst);
+        let done = prune(&repo, &options).await;
+        world.pruning.fetch_sub(1, SeqCst);
+        let plan = match done {
+            Ok(plan) => plan,
+            Err(e) if e.to_string().contains("went away while prune was at work") => {
+                roads.beaten.fetch_add(1, SeqCst);
+                continue;
+            }
+            Err(e) => panic!("seed {}: {e:?}", world.seed),
+        };
+        let marks: HashSet<_> = plan.mark.iter().collect();
+        let used_again = plan.repack.iter().filter(|id| !marks.contains(id)).count();
+        roads.used_again.fetch_add(used_again, SeqCst);
+        for (road, packs) in
+            [(&roads.marked, &plan.mark), (&roads.repacked, &plan.repack), (&roads.deleted, &plan.delete)]
+        {
             road.fetch_add(packs.len(), SeqCst);
         }
         pause(&mut dice).await;
@@ -235,13 +255,15 @@ async fn turmoil(seed: u64) {
     let (storage, _) = init_tiny().await;
     let began = std::array::from_fn(|_| AtomicI64::new(i64::MAX));
     let (truth, roads, over) = (Mutex::default(), Roads::default(), AtomicBool::new(false));
-    let world = Arc::new(World { seed, storage, clock: AtomicI64::new(T0), began, truth, roads, over });
+    let (clock, pruning) = (AtomicI64::new(T0), AtomicUsize::new(0));
+    let world = Arc::new(World { seed, storage, clock, began, truth, roads, pruning, over });
     let mut tasks = tokio::task::JoinSet::new();
     for who in 0..WRITERS {
         tasks.spawn(write(world.clone(), who));
     }
     tasks.spawn(forget_some(world.clone()));
-    tasks.spawn(prune_often(world.clone()));
+    tasks.spawn(prune_often(world.clone(), 0));
+    tasks.spawn(prune_often(world.clone(), 1));
     tasks.spawn(check_often(world.clone()));
     tasks.spawn(read_often(world.clone(), 0));
     tasks.spawn(read_often(world.clone(), 1));
@@ -256,6 +278,8 @@ async fn turmoil(seed: u64) {
     assert!(world.roads.all_taken(), "seed {seed}: a road was not taken: {:?}", world.roads);
     let (told, saved) = (world.roads.told.load(SeqCst), world.roads.saved.load(SeqCst));
     assert!(told * 10 <= saved, "seed {seed}: {told} runs were told of a loss, {saved} were saved");
+    let (beaten, pruned) = (world.roads.beaten.load(SeqCst), world.roads.pruned.load(SeqCst));
+    assert!(beaten * 4 <= pruned, "seed {seed}: {beaten} of {pruned} prunes were beaten");
     // All that is said to be there is there, and nothing else once nothing is needed.
     let repo = reopen(&world.storage).await;
     let truth = world.truth.lock().unwrap().clone();

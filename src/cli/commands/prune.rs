@@ -61,17 +61,17 @@ pub(crate) async fn prune(app: &App, repo: &Arc<Repository>, options: &Options, 
     let monitor = app.progress(true);
     let work = async {
         let plan = prune::plan(repo, &options, &*monitor).await?;
-        if !dry_run {
-            plan.execute(repo, &*monitor).await?;
-        }
-        Ok(plan)
+        let stay = if dry_run { Vec::new() } else { plan.execute(repo, &*monitor).await? };
+        Ok((plan, stay.len()))
     };
     let planned = work.await;
     monitor.finish();
-    show(app, &planned?, dry_run)
+    let (plan, stay) = planned?;
+    show(app, &plan, stay, dry_run)
 }
 
-fn show(app: &App, plan: &PrunePlan, dry_run: bool) -> Result<()> {
+/// `stay`: how many of the packs to delete were not.
+fn show(app: &App, plan: &PrunePlan, stay: usize, dry_run: bool) -> Result<()> {
     let (screen, sizes) = (&app.screen, &plan.sizes);
     let packs = |count: usize| output::count(count as u64, "pack", "packs");
     let [copied, deleted] =
@@ -86,6 +86,10 @@ fn show(app: &App, plan: &PrunePlan, dry_run: bool) -> Result<()> {
     if !plan.delete.is_empty() {
         screen.report(format!("{deleted}: {}, {}", packs(plan.delete.len()), output::size(sizes.deleted)))?;
     }
+    if stay > 0 {
+        let text = "not deleted, for another prune is at work. A later prune deletes them";
+        screen.report(format!("Of these, {}: {text}", packs(stay)))?;
+    }
     if !plan.waiting.is_empty() {
         let text = "waiting for their grace period, then a later prune deletes them";
         screen.report(format!("{}, {}: {text}", packs(plan.waiting.len()), output::size(sizes.waiting)))?;
@@ -98,8 +102,7 @@ fn show(app: &App, plan: &PrunePlan, dry_run: bool) -> Result<()> {
         "dry_run": dry_run,
         "repacked_packs": plan.repack.len(),
         "marked_packs": plan.mark.len(),
-        "unmarked_packs": plan.unmark.len(),
-        "deleted_packs": plan.delete.len(),
+        "deleted_packs": plan.delete.len() - stay,
         "waiting_packs": plan.waiting.len(),
         "missing_blobs": plan.missing.len(),
         "sizes": sizes,

@@ -5,6 +5,8 @@ use std::hash::{Hash, Hasher};
 /// Roles of packs and index files: 0 was there at first, 1 and 2 are the first writer's own and rescued, 3 and 4 the
 /// second's, then one for each run of prune. So no order of allocation multiplies the states.
 pub const ROLES: usize = 5 + RUNS;
+/// A run of prune may write two index files.
+pub const INDEX_ROLES: usize = ROLES + RUNS;
 /// Runs of prune: those that are explored, and those that tidy up after them.
 pub const RUNS: usize = 5;
 /// The grace period, in ticks of the clock.
@@ -68,10 +70,16 @@ pub struct Pruner {
     /// The index files that it loaded.
     pub view: Mask,
     pub stored: Mask,
-    /// The pack that the blob is counted to, if it is in use.
-    pub claim: u8,
+    /// The pack that the blob is copied from, if it is.
+    pub from: u8,
     pub repacks: bool,
     pub rewrites: bool,
+    pub mark: Mask,
+    pub unmark: Mask,
+    /// Where the blob is to be found when all that goes is gone.
+    pub homes: Mask,
+    /// What goes if nobody marks a home.
+    pub pending: Mask,
     pub index_to_delete: Mask,
     pub packs_to_delete: Mask,
 }
@@ -87,6 +95,8 @@ pub enum P {
     LoadIndex,
     Decide,
     StorePack,
+    WriteMarks,
+    LoadMarks,
     LookAgain,
     WriteIndex,
     DeleteIndex,
@@ -122,11 +132,11 @@ pub struct State {
     /// The index files that are stored.
     pub index: Mask,
     /// What each index file says; of those that were never written, nothing.
-    pub files: [IndexFile; ROLES],
+    pub files: [IndexFile; INDEX_ROLES],
     /// The snapshots that are stored: 0 was there at first, the others are the writers'.
     pub snapshots: u8,
     pub writers: [Writer; 2],
-    pub pruners: [Pruner; 2],
+    pub pruners: [Pruner; 3],
     pub reader: Reader,
     pub runs: u8,
     pub crashes: u8,
@@ -135,7 +145,8 @@ pub struct State {
 impl Hash for State {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         // What the index files of writers say is always the same.
-        let written = &self.files[5..5 + usize::from(self.runs)];
+        let runs = usize::from(self.runs);
+        let written = [&self.files[5..5 + runs], &self.files[ROLES..ROLES + runs]];
         (self.clock, self.packs, self.index, written, self.snapshots).hash(hasher);
         (self.writers, self.pruners, self.reader, self.runs, self.crashes).hash(hasher);
     }
@@ -144,7 +155,7 @@ impl Hash for State {
 impl State {
     /// One snapshot, whose blob lies in one pack.
     pub fn first() -> Self {
-        let mut files = [IndexFile::default(); ROLES];
+        let mut files = [IndexFile::default(); INDEX_ROLES];
         for (role, file) in files.iter_mut().enumerate().take(5) {
             file.listed = bit(role);
         }
@@ -198,9 +209,9 @@ impl State {
         self.snapshots == 0 || self.listed(self.index) & self.packs != 0
     }
 
-    /// What check wants beyond that: no index file that counts names a pack that is not there.
+    /// What check wants beyond that: a pack that is listed and not there is marked.
     pub fn is_clean(&self) -> bool {
-        self.listed(self.index) & !self.packs == 0
+        self.listed(self.index) & !self.packs & !self.marked(self.index) == 0
     }
 
     pub fn is_quiet(&self) -> bool {
@@ -213,42 +224,39 @@ impl State {
 pub struct Plan {
     pub mark: Mask,
     pub unmark: Mask,
+    /// Marked, due, and nothing in them is used.
     pub delete: Mask,
-    pub missing: bool,
+    /// Due as soon as what this prune writes first can be seen.
+    pub pending: Mask,
 }
 
 impl Plan {
-    /// `PrunePlan::new`, from what a prune has seen. `grace`: whether it is waited out.
-    pub fn new(state: &State, pruner: &Pruner, grace: bool) -> Self {
+    /// `PrunePlan::new`, from what a prune has seen. `claim`: the pack that the blob is counted to, if it is in use.
+    pub fn new(state: &State, pruner: &Pruner, claim: Mask, grace: bool, unmarks: bool) -> Self {
         let (listed, marked) = (state.listed(pruner.view), state.marked(pruner.view));
-        let used = pruner.snapshots != 0;
-        let mut plan = Self { missing: used && listed & pruner.stored == 0, ..Self::default() };
+        let mut plan = Self::default();
         let is_due = |mark: u8| !grace || pruner.now.saturating_sub(mark) >= GRACE;
-        let claimed = if used { bit(pruner.claim.into()) } else { 0 };
-        let retire = |plan: &mut Self, pack: usize| match state.mark(pruner.view, pack) {
-            Some(mark) if is_due(mark) => plan.delete |= bit(pack),
-            Some(_) => {}
-            None => {
-                plan.mark |= bit(pack);
-                plan.delete |= if grace { 0 } else { bit(pack) };
-            }
-        };
         let fresh = pruner.stored & !pruner.before;
         for pack in each(listed | pruner.stored) {
-            if claimed == bit(pack) {
-                if pruner.repacks {
-                    retire(&mut plan, pack);
-                } else {
-                    plan.unmark |= marked & bit(pack);
+            let mark = state.mark(pruner.view, pack);
+            if claim == bit(pack) && !pruner.repacks {
+                plan.unmark |= if unmarks { marked & bit(pack) } else { 0 };
+            } else if claim == bit(pack) || fresh & bit(pack) == 0 || marked & listed & bit(pack) != 0 {
+                plan.mark |= if mark.is_none() { bit(pack) } else { 0 };
+                if mark.map_or(!grace, is_due) {
+                    let waits = claim == bit(pack) || mark.is_none();
+                    *(if waits { &mut plan.pending } else { &mut plan.delete }) |= bit(pack);
                 }
-            } else if fresh & bit(pack) == 0 || marked & listed & bit(pack) != 0 {
-                retire(&mut plan, pack);
             }
+        }
+        if marked & claim != 0 {
+            // The blob has no place but marked packs: none of them goes before the copy can be seen.
+            (plan.pending, plan.delete) = (plan.pending | plan.delete, 0);
         }
         plan
     }
 
     pub fn is_empty(&self) -> bool {
-        self.mark | self.unmark | self.delete == 0
+        self.mark | self.unmark | self.delete | self.pending == 0
     }
 }

@@ -1,17 +1,19 @@
 //! What each party does, one step at a time, in the order in which the code does it. A step is one call to the store;
 //! between any two, anybody else may come.
 
-use super::state::{GRACE, IndexFile, P, Plan, Pruner, R, RUNS, Reader, State, W, Writer, bit, each};
+use super::state::{GRACE, IndexFile, P, Plan, Pruner, R, ROLES, RUNS, Reader, State, W, Writer, bit, each};
 
 /// How the model is set up, and in what it differs from the code.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
     pub writers: usize,
     pub runs: u8,
-    /// A second prune may begin before the first has ended.
-    pub prunes_overlap: bool,
+    /// How many prunes may be at work at once.
+    pub at_once: usize,
     pub crashes: u8,
     pub last_tick: u8,
+    /// Packs with holes, or many small ones, are copied. False: fewer states.
+    pub holes: bool,
     pub reads: bool,
     /// Prune waits out the grace period. False: a broken prune.
     pub waits: bool,
@@ -27,14 +29,21 @@ pub struct Rules {
     pub minds_leftovers: bool,
     /// The index lets go of a pack before it is deleted. False: a broken prune.
     pub unlists_first: bool,
+    /// The mark of a pack outlives it. False: a broken prune.
+    pub marks_outlive: bool,
+    /// A marked pack that is in use after all is unmarked, rather than copied. True: a broken prune.
+    pub unmarks: bool,
+    /// What this prune writes must be seen, and unmarked, before anything goes that relies upon it. False: a broken prune.
+    pub looks_at_homes: bool,
 }
 
 pub const AS_THE_CODE_IS: Rules = Rules {
     writers: 2,
     runs: 2,
-    prunes_overlap: false,
+    at_once: 1,
     crashes: 1,
     last_tick: GRACE + 1,
+    holes: true,
     reads: false,
     waits: true,
     looks: true,
@@ -43,6 +52,9 @@ pub const AS_THE_CODE_IS: Rules = Rules {
     marks_when_written: true,
     minds_leftovers: true,
     unlists_first: true,
+    marks_outlive: true,
+    unmarks: false,
+    looks_at_homes: true,
 };
 
 /// Who does what.
@@ -72,7 +84,7 @@ impl Rules {
         for n in 0..self.writers {
             self.writer(state, n, out);
         }
-        for n in 0..2 {
+        for n in 0..3 {
             self.pruner(state, n, out);
         }
         if self.reads {
@@ -184,12 +196,10 @@ impl Rules {
         let p = &mut s.pruners[n];
         match pruner.at {
             P::Idle => {
-                let other = state.pruners[1 - n].at != P::Idle;
-                // Both are alike: the second begins only beside the first.
-                if state.runs >= self.runs || (n == 1 && !(self.prunes_overlap && other)) {
-                    return;
-                }
-                if other && !self.prunes_overlap {
+                // All are alike: a run takes the first free place.
+                let free = state.pruners.iter().position(|p| p.at == P::Idle);
+                let busy = state.pruners.iter().filter(|p| p.at != P::Idle).count();
+                if state.runs >= self.runs || free != Some(n) || busy >= self.at_once {
                     return;
                 }
                 (p.run, p.now, p.at) = (state.runs, state.clock, P::ListPacks);
@@ -207,12 +217,27 @@ impl Rules {
             P::LoadIndex => (p.view, p.at) = (state.index, P::Decide),
             P::Decide => return self.decide(state, n, out),
             // `PrunePlan::move_blobs`; the pack is gone: it stops.
-            P::StorePack if state.packs & bit(pruner.claim.into()) == 0 => p.at = P::Idle,
+            P::StorePack if state.packs & bit(pruner.from.into()) == 0 => p.at = P::Idle,
             P::StorePack => {
                 s.packs |= bit(5 + usize::from(pruner.run));
-                p.at = P::LookAgain;
+                p.at = if p.pending == 0 { P::LookAgain } else { P::WriteMarks };
             }
-            // `PrunePlan::write_index`: what it loaded must still be there.
+            // `PrunePlan::write_marks`.
+            P::WriteMarks => {
+                s.files[5 + usize::from(pruner.run)] = self.marks_file(state, &pruner);
+                s.index |= bit(5 + usize::from(pruner.run));
+                (p.mark, p.repacks, p.at) = (0, false, P::LoadMarks);
+            }
+            // `PrunePlan::look_at_homes`.
+            P::LoadMarks => {
+                p.view = state.index;
+                if !self.looks_at_homes || p.homes & state.marked(p.view) == 0 {
+                    p.packs_to_delete |= p.pending;
+                }
+                (p.homes, p.pending, p.at) = (0, 0, P::LookAgain);
+            }
+            // `PrunePlan::write_index`: what it loaded must still be there, else it loads again.
+            P::LookAgain if state.counting(pruner.view) & !state.index != 0 => p.view = state.index,
             P::LookAgain => self.look_again(&mut s, n),
             P::WriteIndex => self.write_index(&mut s, n),
             P::DeleteIndex => {
@@ -241,7 +266,8 @@ impl Rules {
     fn pruner_dies(&self, state: &State, n: usize, out: &mut Next) {
         // Before it writes anything, a death is as if it had never begun.
         let at = state.pruners[n].at;
-        if state.crashes < self.crashes && matches!(at, P::LookAgain | P::DeleteIndex | P::DeletePacks) {
+        if state.crashes < self.crashes && matches!(at, P::WriteMarks | P::LookAgain | P::DeleteIndex | P::DeletePacks)
+        {
             let mut s = *state;
             s.crashes += 1;
             s.pruners[n] = Default::default();
@@ -253,69 +279,104 @@ impl Rules {
     fn decide(&self, state: &State, n: usize, out: &mut Next) {
         let mut p = state.pruners[n];
         p.stored = state.packs;
+        let (used, marked) = (p.snapshots != 0, state.marked(p.view));
         let here = state.listed(p.view) & p.stored;
-        let unmarked = here & !state.marked(p.view);
-        let claims = if p.snapshots == 0 || here == 0 {
+        let unmarked = here & !marked;
+        if used && here == 0 {
+            // A blob is missing: it stops.
+            let stopped = State { pruners: without(state, n), ..*state };
+            return out.push((Step::Pruner(n, P::Decide), stopped));
+        }
+        for claim in each(if !used {
             1
         } else if unmarked != 0 {
             unmarked
         } else {
             here
-        };
-        for claim in each(claims) {
+        }) {
             for (repacks, rewrites) in [(false, false), (false, true), (true, false), (true, true)] {
-                p.claim = claim as u8;
-                (p.repacks, p.rewrites) = (repacks && p.snapshots != 0, rewrites);
-                if repacks != p.repacks {
+                let must_repack = used && marked & bit(claim) != 0 && !self.unmarks;
+                if (repacks && !used) || (must_repack && !repacks) || (repacks && !must_repack && !self.holes) {
                     continue;
                 }
-                let plan = Plan::new(state, &p, self.waits);
+                (p.repacks, p.rewrites) = (repacks, rewrites);
+                let plan = Plan::new(state, &p, if used { bit(claim) } else { 0 }, self.waits, self.unmarks);
                 // `PrunePlan::is_empty`: nothing to do, not even index files that were left over.
                 let leftover = state.replaced(p.view) & p.view;
-                let idle = plan.is_empty() && !rewrites && leftover == 0;
+                let idle = plan.is_empty() && !repacks && !rewrites && leftover == 0;
+                let own = bit(5 + usize::from(p.run));
+                let decided = Pruner {
+                    at: if repacks {
+                        P::StorePack
+                    } else if plan.pending != 0 {
+                        P::WriteMarks
+                    } else {
+                        P::LookAgain
+                    },
+                    run: p.run,
+                    now: if self.marks_when_written { 0 } else { p.now },
+                    view: p.view,
+                    stored: p.stored,
+                    from: if repacks { claim as u8 } else { 0 },
+                    repacks,
+                    rewrites,
+                    mark: plan.mark,
+                    unmark: plan.unmark,
+                    homes: if plan.pending == 0 || !used {
+                        0
+                    } else if repacks {
+                        own
+                    } else {
+                        bit(claim)
+                    },
+                    pending: plan.pending,
+                    packs_to_delete: plan.delete,
+                    ..Pruner::default()
+                };
                 let mut s = *state;
-                p.at = if repacks { P::StorePack } else { P::LookAgain };
-                s.pruners[n] = if plan.missing || idle { Default::default() } else { p };
+                s.pruners[n] = if idle { Pruner::default() } else { decided };
                 out.push((Step::Pruner(n, P::Decide), s));
             }
         }
     }
 
     fn look_again(&self, s: &mut State, n: usize) {
-        let present = s.index;
-        let (p, old) = (s.pruners[n], s.counting(s.pruners[n].view));
-        if old & !present != 0 {
-            s.pruners[n] = Default::default();
-            return;
-        }
-        let plan = Plan::new(s, &p, self.waits);
-        let leftover = if self.minds_leftovers { s.replaced(p.view) & present } else { 0 };
-        let additive = plan.delete & s.listed(p.view) == 0 && plan.unmark == 0 && !p.rewrites;
+        let p = s.pruners[n];
+        let leftover = if self.minds_leftovers { s.replaced(p.view) & s.index } else { 0 };
+        let additive = p.packs_to_delete & s.listed(p.view) == 0 && p.unmark == 0 && !p.rewrites;
+        let replaced = if additive { leftover } else { s.counting(p.view) | leftover };
         let next = &mut s.pruners[n];
-        next.rewrites = !additive;
-        next.index_to_delete = if additive { leftover } else { old | leftover };
-        next.packs_to_delete = plan.delete;
+        (next.rewrites, next.index_to_delete) = (!additive, replaced);
         next.at = P::WriteIndex;
+    }
+
+    /// New packs and marks: `PrunePlan::additions`.
+    fn marks_file(&self, s: &State, p: &Pruner) -> IndexFile {
+        let own = bit(5 + usize::from(p.run));
+        let mut file = IndexFile { listed: if p.repacks { own } else { 0 }, ..IndexFile::default() };
+        for pack in each(p.mark) {
+            file.marks[pack] = 1 + if self.marks_when_written { s.clock } else { p.now };
+        }
+        file
     }
 
     fn write_index(&self, s: &mut State, n: usize) {
         let p = s.pruners[n];
-        let role = 5 + usize::from(p.run);
-        let plan = Plan::new(s, &p, self.waits);
-        let stamp = if self.marks_when_written { s.clock } else { p.now };
-        let mut file = IndexFile { listed: if p.repacks { bit(role) } else { 0 }, ..IndexFile::default() };
-        for pack in each(plan.mark & !plan.delete) {
-            file.marks[pack] = stamp + 1;
-        }
+        let mut file = self.marks_file(s, &p);
         if p.rewrites {
-            file.listed |= s.listed(p.view) & !plan.delete;
+            let gone = p.packs_to_delete;
+            file.listed |= s.listed(p.view) & !gone;
             file.replaces = p.index_to_delete;
-            let listed_gone = plan.delete & s.listed(p.view);
-            for pack in each(s.marked(p.view) & !plan.unmark & !listed_gone & !plan.mark) {
+            for pack in each(s.marked(p.view) & !p.unmark & !gone & !p.mark) {
                 file.marks[pack] = s.mark(p.view, pack).map_or(0, |m| m + 1);
+            }
+            // The mark of what goes is kept, with the time of its going.
+            for pack in each(if self.marks_outlive { gone } else { gone & !s.listed(p.view) }) {
+                file.marks[pack] = 1 + s.clock;
             }
         }
         if file != IndexFile::default() {
+            let role = ROLES + usize::from(p.run);
             s.files[role] = file;
             s.index |= bit(role);
         }
@@ -323,6 +384,12 @@ impl Rules {
         let (run, index_to_delete, packs_to_delete) = (p.run, p.index_to_delete, p.packs_to_delete);
         s.pruners[n] = Pruner { at: P::DeleteIndex, run, index_to_delete, packs_to_delete, ..Pruner::default() };
     }
+}
+
+fn without(state: &State, n: usize) -> [Pruner; 3] {
+    let mut pruners = state.pruners;
+    pruners[n] = Pruner::default();
+    pruners
 }
 
 /// Goes on to the next thing that there is to do, and forgets what mattered only till now.
