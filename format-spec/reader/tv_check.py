@@ -12,15 +12,58 @@ from tv_snapshot import Snapshot, shown
 
 GAP = struct(collection=string, id=string, name=string, kind=fmt.option(fmt.KIND), reason=string, text=string,
              since=i64)
+COVERAGE = struct(
+    owner=string, name=string, workload=string, state=fmt.choice(
+        "protected", "partly", "unreadable", "impossible", "nothing", "not selected", "left"),
+    reason=string, items=u64, gaps=u64, since=i64)
 RUN_FIELDS = struct(set=fmt.ID, began=i64, ended=i64, outcome=string, error=string, snapshot=fmt.option(fmt.ID),
                     totals=fmt.TOTALS, waits=list_of(tuple_of(string, u64)))
 SET_VERSION = struct(version=u32, definition=fmt.data)
-SET_DEFINITION = struct(
-    name=string, tenant=tuple_of(string, string),
-    rules=list_of(struct(effect=fmt.choice("include", "exclude"), subject=fmt.choice("users"), pattern=string,
-                         workloads=list_of(fmt.choice("mail", "onedrive")))),
-    recoverable_items=fmt.boolean, destinations=list_of(string), keep=tuple_of(*[u32] * 7),
-    within=fmt.option(tuple_of(u16, u16, u16, u16)), keep_tags=list_of(string), time_zone=string)
+WORKLOAD = fmt.choice("mail", "onedrive", "contacts", "calendar", "tasks", "settings", "personal-site", "groups",
+                      "sites", "teams", "chats")
+
+
+def subject(b):
+    kind = fmt.choice("users", "groups", "sites", "teams", "licences", "everything")(b)
+    return kind, string(b) if kind != "everything" else None
+
+
+def versions(b):
+    kind = fmt.choice("current", "newest", "all")(b)
+    return kind, u32(b) if kind == "newest" else None
+
+
+def leavers(b):
+    kind = fmt.choice("keep", "freeze", "drop after days")(b)
+    return kind, u32(b) if kind == "drop after days" else None
+
+
+# The options of the versions of set definitions.
+SET_OPTIONS = {1: dict(recoverable_items=fmt.boolean), 2: dict(
+    recoverable_items=fmt.boolean, versions=versions, permissions=fmt.boolean,
+    skip=tuple_of(list_of(string), list_of(string), fmt.option(u64), fmt.option(u32)), leavers=leavers)}
+
+
+def set_fields(version):
+    return struct(
+        name=string, tenant=tuple_of(string, string),
+        rules=list_of(struct(effect=fmt.choice("include", "exclude"), subject=subject, workloads=list_of(WORKLOAD))),
+        **SET_OPTIONS[version], destinations=list_of(string), keep=tuple_of(*[u32] * 7),
+        within=fmt.option(tuple_of(u16, u16, u16, u16)), keep_tags=list_of(string), time_zone=string)
+
+
+def open_pack(file, secrets, what):
+    """files.md, 6: what the header of a pack says, and where each blob is."""
+    fmt.expect_kind(file, [fmt.CONTENTS, fmt.TREES], what)
+    start, end = file[:38], len(file) - 4 - int.from_bytes(file[-4:], "little")
+    header = fmt.decrypt(fmt.sub_key(secrets, start[5], start[6:]), 2**64 - 1, file[max(end, 0):-4], start, what)
+    pack = fmt.parse(fmt.PACK_FIELDS, header, what)
+    pack.kind, pack.salt, pack.size, offset = start[5], start[6:], len(file), 38
+    for blob in pack.blobs:
+        blob.pack, blob.offset, offset = pack, offset, offset + blob.stored
+    if offset != end:
+        raise Damaged(f"{what} is damaged: its blobs do not fill it")
+    return pack
 
 
 def check(repository, _=None):
@@ -51,7 +94,7 @@ class Check:
                 self.expect(name.split("/")[1] == run.set.hex(), f"{name} is in the folder of another set")
         for name in repository.names("sets/*"):
             with self.noted():
-                fmt.parse(SET_DEFINITION, set_definition(repository.document(name, fmt.SET, fmt.data), name), name)
+                set_definition(repository.document(name, fmt.SET, fmt.data), name)
 
     @contextmanager
     def noted(self):
@@ -68,7 +111,7 @@ class Check:
         if not (self.repository.folder / name).is_file():
             raise Damaged(f"{name} is missing")
         file = self.repository.read(name)
-        pack = fmt.open_pack(file, self.repository.secrets, name)
+        pack = open_pack(file, self.repository.secrets, name)
         pack.name = name
         if indexed := self.repository.packs.get(name):
             self.expect(said_of(pack) == said_of(indexed), f"{name} and its index file do not say the same")
@@ -149,9 +192,9 @@ def said_of(pack):
 
 def set_definition(stored, what):
     versioned = fmt.parse(SET_VERSION, stored, what)
-    if versioned.version != 1:
-        raise Damaged(f"{what} has version {versioned.version} of set definitions; this reader knows version 1")
-    return versioned.definition
+    if versioned.version not in SET_OPTIONS:
+        raise Damaged(f"{what} has version {versioned.version} of set definitions; this reader knows up to 2")
+    return fmt.parse(set_fields(versioned.version), versioned.definition, what)
 
 
 def check_config(config):

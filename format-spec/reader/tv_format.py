@@ -89,15 +89,14 @@ def at(items, number, what):
 # files.md, 4 to 9: structures
 ID, SEALED_KEY = fixed(32), fixed(80)
 ROOT = option(struct(id=ID, level=u8, records=u64))
-KIND = choice(
-    "mail folder", "mail search folder", "message", "folder", "package", "file", "shortcut", "attachment",
-    "version", "permission", "calendar group", "calendar", "event", "contact folder", "contact", "task list",
-    "task", "category", "rule", "setting", "thread", "post", "list", "list item", "column", "content type",
-    "page", "term group", "term set", "term", "channel", "chat", "member", "tab", "app", "tag", "chat message",
-    "hosted content", "plan", "bucket")
+KIND = choice(*(
+    "mail folder, mail search folder, message, folder, package, file, shortcut, attachment, version, permission, "
+    "calendar group, calendar, event, contact folder, contact, task list, task, category, rule, setting, thread, "
+    "post, list, list item, column, content type, page, term group, term set, term, channel, chat, member, tab, "
+    "app, tag, chat message, hosted content, plan, bucket").split(", "))
 CONTAINERS = (
-    "mail folder", "mail search folder", "folder", "package", "calendar group", "calendar", "contact folder",
-    "task list", "thread", "list", "term group", "term set", "term", "channel", "chat", "plan", "bucket")
+    "mail folder, mail search folder, folder, package, calendar group, calendar, contact folder, task list, "
+    "thread, list, term group, term set, term, channel, chat, plan, bucket").split(", ")
 SLOT_CLEAR = struct(repository=ID, right=choice("owner", "write-only"), label=string, made=i64, memory=u32, passes=u32,
                     lanes=u32, salt=fixed(16))
 SLOT_SECRETS = struct(private=option(ID), public=ID, psk=ID, state=ID, id=ID)
@@ -206,20 +205,6 @@ def open_document(file, kind, fields, secrets, what):
     if plain[:1] not in (b"\0", b"\1"):
         raise Damaged(f"{what} is damaged: it is packed in an unknown way")
     return parse(fields, unpack(plain[1:], 256 << 20, what) if plain[0] else plain[1:], what)
-
-
-def open_pack(file, secrets, what):
-    """files.md, 6: what the header of a pack says, and where each blob is."""
-    expect_kind(file, [CONTENTS, TREES], what)
-    start, end = file[:38], len(file) - 4 - int.from_bytes(file[-4:], "little")
-    header = decrypt(sub_key(secrets, start[5], start[6:]), 2**64 - 1, file[max(end, 0):-4], start, what)
-    pack = parse(PACK_FIELDS, header, what)
-    pack.kind, pack.salt, pack.size, offset = start[5], start[6:], len(file), 38
-    for blob in pack.blobs:
-        blob.pack, blob.offset, offset = pack, offset, offset + blob.stored
-    if offset != end:
-        raise Damaged(f"{what} is damaged: its blobs do not fill it")
-    return pack
 
 
 def parse_node(node, what):

@@ -9,6 +9,10 @@ from blake3 import blake3
 import tv_format as fmt
 
 
+# The stream that people mean by an item, where it is not Graph's JSON.
+MEANT = {"message": "mime"} | dict.fromkeys(("file", "attachment", "version", "hosted content"), "contents")
+
+
 class Snapshot:
     def __init__(self, repository, name):
         self.repository, self.name, self.id = repository, name, name[-64:]
@@ -54,15 +58,17 @@ class Snapshot:
                 here, record = waiting.pop()
                 if record and len(here) >= len(wanted):
                     yield here, collection, record
-                if len(here) < deepest and (record is None or record.kind in fmt.CONTAINERS):
+                parts = record and record.kind not in fmt.CONTAINERS
+                if len(here) < deepest and not (parts and "parts" not in dict(record.summary)):
+                    below = (*here[:-1], os.path.splitext(here[-1])[0] + ".parts") if parts else here
                     for name, child in reversed([*self.folder(collection, record.id if record else "")]):
-                        if (*here, name)[:len(wanted)] == wanted[:len(here) + 1]:
-                            waiting.append(((*here, name), child))
+                        if (*below, name)[:len(wanted)] == wanted[:len(below) + 1]:
+                            waiting.append(((*below, name), child))
 
     def contents(self, record):
-        """The bytes that people mean: a message's MIME form, a file's contents. None if they are not there."""
+        """The bytes that people mean: a message's MIME form, a file's contents, else Graph's JSON. None if not there."""
         for stream in record.streams:
-            if (record.kind, stream.role) in (("message", "mime"), ("file", "contents")):
+            if record.kind != "shortcut" and stream.role == MEANT.get(record.kind, "properties"):
                 return self.repository.stream(stream, f"'{shown(record.name)}' (item {shown(record.id)})")
 
 
@@ -82,6 +88,8 @@ def unique(record, taken):
     stem, ending = os.path.splitext(safe(record.name))
     if record.kind == "message":
         stem, ending = safe(f"{time_text(record.sort, '%Y-%m-%d %H%M')} {record.name or '(no subject)'}"), ".eml"
+    elif record.kind not in (*MEANT, *fmt.CONTAINERS, "shortcut"):
+        stem, ending = safe(record.name), ".json"
     name, number = stem + ending, 1
     while (key := unicodedata.normalize("NFC", name).casefold()) in taken:
         number += 1

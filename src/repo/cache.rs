@@ -240,6 +240,12 @@ impl Cache {
         self.write_file("documents", &self.folder.join(name), bytes);
     }
 
+    /// Lets no other process change notes until the file is dropped; `None`: this disk has no locks.
+    pub(crate) fn lock_notes(&self) -> Option<std::fs::File> {
+        let file = std::fs::File::create(self.folder.join("notes.lock")).ok()?;
+        file.lock().ok().map(|()| file)
+    }
+
     /// Reads a cached document.
     pub(crate) fn read_document(&self, name: &str) -> Option<Vec<u8>> {
         std::fs::read(self.folder.join("documents").join(name)).ok()

@@ -142,6 +142,11 @@ impl Repository {
         }
     }
 
+    /// Lets no other process of this machine change notes until what comes back is dropped.
+    pub fn lock_notes(&self) -> Option<std::fs::File> {
+        self.cache.as_ref()?.lock_notes()
+    }
+
     /// Removes a document.
     ///
     /// # Errors

@@ -1,7 +1,6 @@
 //! Reading blobs: from memory, from the local cache, from packs; from another place when one fails.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -56,6 +55,7 @@ impl Repository {
         if let Some(bytes) = self.in_memory(kind).lock().ok().and_then(|mut c| c.get(id)) {
             return Ok(bytes);
         }
+        let was_distrusted = self.distrusted.try_lock().is_ok_and(|distrusted| *distrusted);
         let first = match self.read_anywhere(kind, id).await {
             Err(e) if e.is_loss() => e,
             other => return other,
@@ -67,11 +67,16 @@ impl Repository {
                 other => return other,
             }
         }
-        // The local cache may be what is damaged.
-        if self.cache.is_none() || self.distrusted.swap(true, Ordering::Relaxed) {
+        // The local cache may be what is damaged. Who comes while another reads past it waits for that.
+        if self.cache.is_none() || was_distrusted {
             return Err(first);
         }
-        self.reload_index_from(Trust::Nothing).await?;
+        let mut distrusted = self.distrusted.lock().await;
+        if !*distrusted {
+            self.reload_index_from(Trust::Nothing).await?;
+            *distrusted = true;
+        }
+        drop(distrusted);
         match self.read_anywhere(kind, id).await {
             Err(e) if e.is_loss() => Err(first),
             other => other,

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock, Weak};
 
 use crate::crypto::{KeyRight, MasterKeys, Passphrase, SealedKey, Secret, SlotSecrets};
@@ -54,7 +53,7 @@ pub struct Repository {
     /// Held while the index is loaded anew.
     pub(super) reloading: tokio::sync::Mutex<()>,
     /// The index was read past the local cache once, for the cache seemed damaged.
-    pub(super) distrusted: AtomicBool,
+    pub(super) distrusted: tokio::sync::Mutex<bool>,
     pub(super) pack_keys: Mutex<HashMap<SealedKey, Secret>>,
     pub(super) contents: Mutex<BlobCache>,
     pub(super) tree_nodes: Mutex<BlobCache>,
@@ -135,7 +134,7 @@ impl Repository {
             slot: Mutex::new(slot),
             gates: (0..64).map(|_| tokio::sync::Mutex::new(())).collect(),
             reloading: tokio::sync::Mutex::new(()),
-            distrusted: AtomicBool::new(false),
+            distrusted: tokio::sync::Mutex::default(),
             index: RwLock::new(Arc::new(Index::default())),
             pack_keys: Mutex::new(HashMap::new()),
             contents: Mutex::new(BlobCache::new(CONTENT_CACHE_BYTES)),

@@ -20,7 +20,14 @@ struct Memory {
     /// Those that were once the newest, and are gone without a word.
     missed: Vec<Seen>,
     /// Those that this machine forgot, the last ones last.
-    forgotten: Vec<String>,
+    forgotten: Vec<Forgotten>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Forgotten {
+    id: String,
+    /// When: what was listed before that time may still show it.
+    at_us: i64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,11 +55,12 @@ impl Surprise {
 
 /// Holds a listing against what this machine saw before, and remembers it. Says the same again till [`accept`].
 pub fn compare(repo: &Repository, listing: &Listing) -> Vec<Surprise> {
+    let _alone = repo.lock_notes();
     let before = load(repo);
     let mut memory = before.clone();
     let broken: BTreeSet<String> = listing.broken.iter().map(|b| b.id.to_string()).collect();
     let there: BTreeSet<String> = listing.snapshots.iter().map(|s| s.id.to_string()).chain(broken.clone()).collect();
-    let forgotten: BTreeSet<&String> = before.forgotten.iter().collect();
+    let forgotten: BTreeSet<&String> = before.forgotten.iter().map(|gone| &gone.id).collect();
     let missed = before.newest.values().filter(|seen| !there.contains(&seen.id) && !forgotten.contains(&seen.id));
     memory.missed.retain(|seen| !there.contains(&seen.id));
     memory.missed.extend(missed.cloned());
@@ -62,7 +70,9 @@ pub fn compare(repo: &Repository, listing: &Listing) -> Vec<Surprise> {
     for snapshot in &listing.snapshots {
         memory.see(snapshot.file.set.to_string(), seen(snapshot));
     }
-    let back = listing.snapshots.iter().filter(|s| forgotten.contains(&s.id.to_string()));
+    let long_gone = before.forgotten.iter().filter(|gone| gone.at_us < listing.began_us);
+    let long_gone: BTreeSet<&String> = long_gone.map(|gone| &gone.id).collect();
+    let back = listing.snapshots.iter().filter(|s| long_gone.contains(&s.id.to_string()));
     let back = back.map(|s| surprise(&seen(s), "was forgotten by this machine and is back"));
     let gone =
         memory.missed.iter().map(|s| surprise(s, "was here, and is gone without this machine having forgotten it"));
@@ -75,6 +85,7 @@ pub fn compare(repo: &Repository, listing: &Listing) -> Vec<Surprise> {
 
 /// Remembers a snapshot that this machine wrote.
 pub(super) fn note_written(repo: &Repository, snapshot: &Snapshot) {
+    let _alone = repo.lock_notes();
     let mut memory = load(repo);
     memory.see(snapshot.file.set.to_string(), seen(snapshot));
     save(repo, &memory);
@@ -91,20 +102,35 @@ impl Memory {
 
 /// Takes things as they are: what was strange till now was told.
 pub fn accept(repo: &Repository, listing: &Listing) {
+    let _alone = repo.lock_notes();
     let mut memory = load(repo);
     memory.missed.clear();
     let there: BTreeSet<String> = listing.snapshots.iter().map(|s| s.id.to_string()).collect();
-    memory.forgotten.retain(|id| !there.contains(id));
+    memory.forgotten.retain(|gone| !there.contains(&gone.id));
     save(repo, &memory);
 }
 
-/// Remembers that this machine forgot snapshots.
-pub(super) fn note_forgotten(repo: &Repository, ids: &[SnapshotId]) {
+/// Remembers that this machine forgets a snapshot. To be noted before it is deleted: who looks in between sees it.
+pub(super) fn note_forgotten(repo: &Repository, id: SnapshotId) {
+    let _alone = repo.lock_notes();
     let mut memory = load(repo);
-    memory.forgotten.extend(ids.iter().map(SnapshotId::to_string));
+    memory.forgotten.push(Forgotten { id: id.to_string(), at_us: now_us() });
     let surplus = memory.forgotten.len().saturating_sub(FORGOTTEN);
     memory.forgotten.drain(..surplus);
     save(repo, &memory);
+}
+
+/// Takes that back: it could not be deleted.
+pub(super) fn note_kept(repo: &Repository, id: SnapshotId) {
+    let _alone = repo.lock_notes();
+    let mut memory = load(repo);
+    memory.forgotten.retain(|gone| gone.id != id.to_string());
+    save(repo, &memory);
+}
+
+/// The time, by the clock of this machine alone.
+pub(super) fn now_us() -> i64 {
+    jiff::Timestamp::now().as_microsecond()
 }
 
 fn seen(snapshot: &Snapshot) -> Seen {

@@ -35,6 +35,8 @@ pub struct Listing {
     pub snapshots: Vec<Snapshot>,
     /// What could not be read, with the reason.
     pub broken: Vec<Broken>,
+    /// When listing began, by this machine's clock: microseconds since 1970 UTC.
+    pub(super) began_us: i64,
 }
 
 /// A file that should be a snapshot and cannot be read.
@@ -60,7 +62,7 @@ impl Broken {
 /// # Errors
 /// The storage's. Damaged snapshots come in [`Listing::broken`].
 pub async fn list(repo: &Repository) -> Result<Listing> {
-    let mut listing = Listing::default();
+    let mut listing = Listing { began_us: memory::now_us(), ..Listing::default() };
     for name in repo.list_documents(DocumentKind::Snapshot).await? {
         let id = SnapshotId(name.id);
         match repo.get_document::<SnapshotFile>(DocumentKind::Snapshot, &name).await {
@@ -97,17 +99,19 @@ pub async fn save(repo: &Repository, file: &SnapshotFile) -> Result<SnapshotId> 
 /// # Errors
 /// The storage's; what was deleted before stays deleted.
 pub async fn delete(repo: &Repository, snapshots: &[&Snapshot]) -> Result<()> {
-    let mut gone = Vec::with_capacity(snapshots.len());
-    let mut result = Ok(());
     for snapshot in snapshots {
-        result = repo.delete_document(DocumentKind::Snapshot, &snapshot.name()).await;
-        if result.is_err() {
-            break;
-        }
-        gone.push(snapshot.id);
+        delete_named(repo, snapshot.id, &snapshot.name()).await?;
     }
-    memory::note_forgotten(repo, &gone);
-    result
+    Ok(())
+}
+
+async fn delete_named(repo: &Repository, id: SnapshotId, name: &DocumentName) -> Result<()> {
+    memory::note_forgotten(repo, id);
+    let deleted = repo.delete_document(DocumentKind::Snapshot, name).await;
+    if deleted.is_err() {
+        memory::note_kept(repo, id);
+    }
+    deleted
 }
 
 /// Finds an unreadable snapshot by its id or the beginning of it; nothing if several fit.
@@ -122,9 +126,7 @@ pub fn find_broken<'a>(broken: &'a [Broken], text: &str) -> Option<&'a Broken> {
 /// # Errors
 /// The storage's.
 pub async fn delete_broken(repo: &Repository, broken: &Broken) -> Result<()> {
-    repo.delete_document(DocumentKind::Snapshot, &broken.name).await?;
-    memory::note_forgotten(repo, &[broken.id]);
-    Ok(())
+    delete_named(repo, broken.id, &broken.name).await
 }
 
 /// Writes the facts of a run.

@@ -24,24 +24,28 @@ fn document<T: bincode::Encode>(kind: FileKind, value: &T, fields: Value, old: O
 }
 
 fn documents(old: Option<&Value>) -> Value {
-    let old = |n: usize| old.map(|old| &old[n]);
+    let old = |n: usize| old.map(|old| &old[n]).filter(|old| !old.is_null());
     let (config, index, snapshot, run, set) =
         (samples::config(), samples::index(), samples::snapshot(), samples::run(), samples::set());
     json!([
         document(FileKind::Config, &config.0, config.1, old(0)),
         document(FileKind::Index, &index.0, index.1, old(1)),
         document(FileKind::Snapshot, &snapshot.0, snapshot.1, old(2)),
-        document(FileKind::Set, &set.0.encode(), set.1, old(3)),
+        // A definition of version 1, which nobody writes any more.
+        old(3).cloned().expect("it is stored"),
         document(FileKind::Run, &run.0, run.1, old(4)),
+        document(FileKind::Set, &set.0.encode(), set.1, old(5)),
     ])
 }
 
 fn structures() -> Value {
     let (record, state, gap) = (samples::record(), samples::state(), samples::gap());
+    let coverage = samples::coverage();
     json!([
         {"what": "record", "fields": record.1, "structure": hex(&codec::encode(&record.0))},
         {"what": "state of a collection", "fields": state.1, "structure": hex(&codec::encode(&state.0))},
         {"what": "gap", "fields": gap.1, "structure": hex(&codec::encode(&gap.0))},
+        {"what": "coverage", "fields": coverage.1, "structure": hex(&codec::encode(&coverage.0))},
     ])
 }
 
@@ -117,7 +121,7 @@ fn opened<T: bincode::Decode<()>>(vector: &Value, kind: FileKind) -> T {
 #[test]
 fn documents_of_the_vectors_open() {
     let stored = vectors("files.json");
-    let [config, index, snapshot, set, run] = list(&stored["documents"]) else { panic!("five documents") };
+    let [config, index, snapshot, first, run, set] = list(&stored["documents"]) else { panic!("six documents") };
     assert!(opened::<tenantvault::format::config::RepoConfig>(config, FileKind::Config) == samples::config().0);
     let read: tenantvault::format::index::IndexFile = opened(index, FileKind::Index);
     assert_eq!(read.check("Vector").expect("it is sound"), samples::index().0);
@@ -125,6 +129,9 @@ fn documents_of_the_vectors_open() {
         opened::<tenantvault::format::snapshot::SnapshotFile>(snapshot, FileKind::Snapshot),
         samples::snapshot().0
     );
+    let bytes: Vec<u8> = opened(first, FileKind::Set);
+    let read = SetDefinition::decode(&bytes).expect("it decodes");
+    assert_eq!((read.selection.rules.len(), read.options.recoverable_items), (2, true));
     let bytes: Vec<u8> = opened(set, FileKind::Set);
     assert_eq!(SetDefinition::decode(&bytes).expect("it decodes"), samples::set().0);
     assert_eq!(opened::<tenantvault::format::snapshot::RunFile>(run, FileKind::Run), samples::run().0);
@@ -133,7 +140,7 @@ fn documents_of_the_vectors_open() {
 #[test]
 fn structures_of_the_vectors_decode() {
     let stored = vectors("files.json");
-    let [record, state, gap] = list(&stored["structures"]) else { panic!("three structures") };
+    let [record, state, gap, coverage] = list(&stored["structures"]) else { panic!("four structures") };
     let bytes = |vector: &Value| unhex(&vector["structure"]);
     assert_eq!(
         codec::decode::<tenantvault::format::record::Record>("Vector", &bytes(record)).expect("it decodes"),
@@ -146,6 +153,10 @@ fn structures_of_the_vectors_decode() {
     assert_eq!(
         codec::decode::<tenantvault::format::collection::Gap>("Vector", &bytes(gap)).expect("it decodes"),
         samples::gap().0
+    );
+    assert_eq!(
+        codec::decode::<tenantvault::format::snapshot::CoverageEntry>("Vector", &bytes(coverage)).expect("it decodes"),
+        samples::coverage().0
     );
 }
 

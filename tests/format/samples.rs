@@ -8,7 +8,7 @@ use tenantvault::format::id::{BlobId, ChunkId, IndexId, PackId, RepoId, SetId, S
 use tenantvault::format::index::{IndexFile, IndexedBlob, IndexedChunk, IndexedPack, Mark};
 use tenantvault::format::node::TreeRoot;
 use tenantvault::format::record::{Encoding, Extent, ExtentList, ItemKind, Piece, Record, Stream, StreamRole};
-use tenantvault::format::snapshot::{CollectionState, RunFile, SnapshotFile, Totals};
+use tenantvault::format::snapshot::{CollectionState, CoverageEntry, Protection, RunFile, SnapshotFile, Totals};
 use tenantvault::snapshot::policy::{Count, Policy, Within};
 use tenantvault::snapshot::set::{
     Effect, Exclusions, Glob, Leavers, Rule, Selection, SetDefinition, SetOptions, Subject, TenantRef, Versions,
@@ -202,8 +202,8 @@ pub fn set() -> (SetDefinition, Value) {
         time_zone: "Europe/Berlin".into(),
     };
     let fields = json!({"version": 2, "name": "Büro", "tenant": ["contoso", "contoso.onmicrosoft.com"],
-        "rules": [["include", "users", "*", ["mail", "onedrive"]], ["exclude", "users", "test-*@contoso.com", []],
-            ["include", "groups", "Sales*", ["contacts"]], ["include", "everything", null, ["sites"]]],
+        "rules": [["include", ["users", "*"], ["mail", "onedrive"]], ["exclude", ["users", "test-*@contoso.com"], []],
+            ["include", ["groups", "Sales*"], ["contacts"]], ["include", ["everything", null], ["sites"]]],
         "recoverable_items": true, "versions": ["newest", 5], "permissions": true,
         "skip": [["Inbox/News*"], ["*.iso"], 1u64 << 33, null], "leavers": ["drop after days", 30],
         "destinations": ["nas"], "keep": [3, 0, 14, 0, 0, 0, u32::MAX], "within": [0, 1, 300, 12], "tags": ["a,b"],
@@ -287,4 +287,20 @@ pub fn gap() -> (Gap, Value) {
     let fields = json!({"collection": "users/1/drives/2", "id": "01ABC", "name": "Invoice.pdf.exe", "kind": "file",
         "reason": "malware", "text": "Microsoft says that it is malware", "since_us": 6});
     (gap, fields)
+}
+
+pub fn coverage() -> (CoverageEntry, Value) {
+    let entry = CoverageEntry {
+        owner: "users/1".into(),
+        name: "alice@contoso.com".into(),
+        workload: "mail".into(),
+        state: Protection::Partly,
+        reason: "Access is denied".into(),
+        items: 300,
+        gaps: 2,
+        since_us: 7,
+    };
+    let fields = json!({"owner": "users/1", "name": "alice@contoso.com", "workload": "mail", "state": "partly",
+        "reason": "Access is denied", "items": 300, "gaps": 2, "since_us": 7});
+    (entry, fields)
 }
