@@ -13,6 +13,7 @@ pub mod drive;
 pub mod mail;
 pub mod names;
 
+mod calendar;
 mod contacts;
 mod door;
 mod facts;

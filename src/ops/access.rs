@@ -58,6 +58,13 @@ pub const PERMISSIONS: &[Permission] = &[
         cost: "no contacts are backed up",
         workload: Some(Workload::Contacts),
     },
+    Permission {
+        name: "Calendars.Read",
+        contained_in: &["Calendars.ReadWrite"],
+        purpose: "read calendars",
+        cost: "no calendars are backed up",
+        workload: Some(Workload::Calendar),
+    },
 ];
 
 /// How a permission stands.
@@ -133,6 +140,7 @@ async fn probe(client: &Client, workload: Workload, users: &[String]) -> Result<
         let request = match workload {
             Workload::Mail => of_mailbox("mailFolders/inbox?$select=id"),
             Workload::Contacts => of_mailbox("contactFolders/contacts?$select=id"),
+            Workload::Calendar => of_mailbox("calendars?$select=id&$top=1"),
             Workload::OneDrive => {
                 GraphRequest::get(Scope::Files, format!("users/{}/drive?$select=id", segment(user))).units(1)
             }

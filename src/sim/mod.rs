@@ -8,6 +8,9 @@
 mod app;
 mod auth;
 mod batch;
+mod calendar;
+mod calendar_http;
+mod calendar_json;
 mod contacts;
 mod content;
 mod control;

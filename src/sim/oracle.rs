@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::calendar_json;
 use super::content::Blob;
 use super::letter::{Cast, Letter, LetterSeed};
 use super::library::{Drive, Kind, ROOT};
@@ -203,14 +204,12 @@ pub(super) fn tell(world: &World) -> Expected {
 fn collections(world: &World) -> BTreeMap<String, ExpectedCollection> {
     let mut all = BTreeMap::new();
     for user in world.users.iter().filter(|user| user.present && user.mailbox.is_some()) {
-        let mut add = |word: &str, title: &str, shelf: &Shelf| {
+        let mut add = |word: &str, title: &str, things: Vec<ExpectedThing>| {
             let name = format!("users/{}/{title}", user.upn);
-            all.insert(
-                format!("users/{}/{word}", user.id),
-                ExpectedCollection { name, things: things(&world.cast, shelf) },
-            );
+            all.insert(format!("users/{}/{word}", user.id), ExpectedCollection { name, things });
         };
-        add("contacts", "Contacts", &user.contacts);
+        add("contacts", "Contacts", things(&world.cast, &user.contacts));
+        add("calendar", "Calendar", calendar_json::expected(&world.cast, &user.calendars));
     }
     all
 }

@@ -6,12 +6,13 @@ use super::{CoverageState, Found, Selection, User, without};
 use crate::error::Result;
 use crate::graph::links::segment;
 use crate::graph::{Client, GraphRequest, Scope};
+use crate::m365::calendar::calendar;
 use crate::m365::contacts::contacts;
 use crate::m365::door::{Collection, Owner, Workload};
 use crate::m365::mail::Mail;
 
 /// The workloads of a mailbox.
-const IN_MAILBOXES: &[Workload] = &[Workload::Mail, Workload::Contacts];
+const IN_MAILBOXES: &[Workload] = &[Workload::Mail, Workload::Contacts, Workload::Calendar];
 
 /// Looks at the mailbox of a user.
 pub(super) async fn look(client: &Client, selection: &Selection, user: &User, found: &mut Found) -> Result<()> {
@@ -34,6 +35,7 @@ fn collection(client: &Client, selection: &Selection, user: &User, workload: Wor
     let client = client.clone();
     match workload {
         Workload::Contacts => Arc::new(contacts(client, &user.id, &user.name)),
+        Workload::Calendar => Arc::new(calendar(client, &user.id, &user.name)),
         _ => Arc::new(Mail::new(client, &user.id, &user.name, selection.mail_options)),
     }
 }

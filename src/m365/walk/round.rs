@@ -163,8 +163,18 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Says that what hangs below a parent was read, to its end.
-    pub(super) fn was_read(&mut self, parent: &str) {
+    /// Says whether something of an item, or below it, was a gap of the last snapshot.
+    pub(in crate::m365) fn must_list(&self, id: &str) -> bool {
+        self.must_list.contains(id)
+    }
+
+    /// Says whether an item was told in this reading, and is there.
+    pub(in crate::m365) fn was_told(&self, id: &str) -> bool {
+        self.seen.get(id).is_some() && !self.hollow.contains(id)
+    }
+
+    /// Says that what hangs below a parent, or stands for a list of its own, was read to its end.
+    pub(in crate::m365) fn was_read(&mut self, parent: &str) {
         if !self.hollow.contains(parent) {
             self.retry.remove(parent);
         }
