@@ -18,6 +18,8 @@ mod contacts;
 mod door;
 mod facts;
 mod rounds;
+mod settings;
+mod tasks;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

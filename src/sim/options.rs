@@ -50,6 +50,8 @@ pub struct SimOptions {
     pub contacts: u32,
     /// Events per mailbox.
     pub events: u32,
+    /// Tasks per mailbox.
+    pub tasks: u32,
     /// v1.0 lacks what it lacks in national clouds: exceptions of series, delta of whole calendars.
     pub national_cloud: bool,
     /// Files and folders per drive (the median, if `spread` is not 0).
@@ -104,6 +106,7 @@ impl SimOptions {
             folders,
             contacts: messages / 20,
             events: messages / 10,
+            tasks: messages / 20,
             national_cloud: false,
             drive_items,
             spread,
@@ -129,6 +132,7 @@ impl SimOptions {
             folders: 12,
             contacts: 9,
             events: 12,
+            tasks: 14,
             drive_items: 24,
             contents: Contents::tiny(),
             limits: Limits::unlimited(),

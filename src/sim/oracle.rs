@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::calendar_json;
 use super::content::Blob;
 use super::letter::{Cast, Letter, LetterSeed};
 use super::library::{Drive, Kind, ROOT};
@@ -11,6 +10,7 @@ use super::mailbox::{GONE, Mailbox, READ};
 use super::mime;
 use super::shelf::{Shelf, TOP};
 use super::state::{User, UserKind, World};
+use super::{calendar_json, settings, tasks};
 
 /// The tenant on one day.
 #[derive(Debug, Clone)]
@@ -210,6 +210,8 @@ fn collections(world: &World) -> BTreeMap<String, ExpectedCollection> {
         };
         add("contacts", "Contacts", things(&world.cast, &user.contacts));
         add("calendar", "Calendar", calendar_json::expected(&world.cast, &user.calendars));
+        add("settings", "Settings", settings::expected(&world.cast, user));
+        add("tasks", "Tasks", tasks::expected(&world.cast, &user.tasks));
     }
     all
 }

@@ -64,11 +64,15 @@ pub enum Workload {
     Contacts,
     /// The calendars of mailboxes.
     Calendar,
+    /// Settings, rules and categories of mailboxes.
+    Settings,
+    /// The To Do lists of mailboxes.
+    Tasks,
 }
 
 impl Workload {
     /// All that there are, in the order in which they are read.
-    pub const ALL: &[Self] = &[Self::Mail, Self::OneDrive, Self::Contacts, Self::Calendar];
+    pub const ALL: &[Self] = &[Self::Mail, Self::OneDrive, Self::Contacts, Self::Calendar, Self::Settings, Self::Tasks];
 
     /// The word for it in configurations and on the command line.
     pub fn word(self) -> &'static str {
@@ -77,6 +81,8 @@ impl Workload {
             Self::OneDrive => "onedrive",
             Self::Contacts => "contacts",
             Self::Calendar => "calendar",
+            Self::Settings => "settings",
+            Self::Tasks => "tasks",
         }
     }
 }

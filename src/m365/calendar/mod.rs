@@ -187,16 +187,11 @@ impl Calendar {
     async fn sharing(&self, walk: &mut Walk<'_>, place: &Place, incremental: bool) -> Result<()> {
         let whole = model::sharing_of(&place.id);
         let rows = if place.can_share { self.api.permissions(&place.id).await } else { Ok(Vec::new()) };
-        let known = walk.known_below(&place.id).await?;
-        let known = known.into_iter().filter(|id| id.starts_with(&whole));
         let rows = match rows {
             Ok(rows) => rows,
             Err(error) => {
-                for id in known {
-                    walk.keep(&id).await?;
-                }
                 let name = format!("Sharing of {}", place.name);
-                return walk.gap(&whole, &name, ItemKind::Permission, error).await;
+                return walk.gap_of_list(&place.id, &whole, &name, ItemKind::Permission, error).await;
             }
         };
         let mut told = HashSet::new();
@@ -206,7 +201,8 @@ impl Calendar {
         }
         walk.was_read(&whole);
         if incremental {
-            known.filter(|id| !told.contains(id)).for_each(|id| walk.removed(&id));
+            let known = walk.known_below(&place.id).await?;
+            known.iter().filter(|id| id.starts_with(&whole) && !told.contains(*id)).for_each(|id| walk.removed(id));
         }
         Ok(())
     }

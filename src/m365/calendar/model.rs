@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::format::record::{ItemKind, Record};
 use crate::m365::facts::{Summary, at, flag, number, text};
-use crate::m365::walk::{Told, id_of};
+use crate::m365::walk::{Told, bare, id_of};
 
 /// Stands for the list of groups where that cannot be read.
 pub(super) const GROUPS: &str = "groups";
@@ -16,14 +16,6 @@ pub(super) const CHANGE_KEY: &str = "change_key";
 pub(super) const TYPE: &str = "type";
 /// How many addresses of attendees are kept for searching.
 const MOST_ATTENDEES: usize = 50;
-
-/// Takes away what Graph says of its answer, and not of the item: a list, a delta and a single item differ in that.
-fn bare(mut row: Value) -> Value {
-    if let Some(map) = row.as_object_mut() {
-        map.retain(|name, _| !name.contains("@odata.") || name == "@odata.etag");
-    }
-    row
-}
 
 pub(super) fn group(row: Value) -> Option<Told> {
     let id = id_of(&row)?.to_owned();

@@ -148,6 +148,8 @@ fn read_for(part: Workload) -> &'static [Reads] {
         Workload::OneDrive => &[Reads::OneDrive],
         Workload::Contacts => &[Reads::Contacts],
         Workload::Calendar => &[Reads::Calendar],
+        Workload::Settings => &[Reads::Settings],
+        Workload::Tasks => &[Reads::Tasks],
     }
 }
 
