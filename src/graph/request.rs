@@ -26,7 +26,8 @@ pub const IMMUTABLE_IDS: &str = "IdType=\"ImmutableId\"";
 pub struct GraphRequest {
     /// Which budget pays.
     pub scope: Scope,
-    /// Relative to `/v1.0/` (`users/delta?$top=5`; ids encoded by [`links::segment`]), or an absolute link that Graph gave.
+    /// Relative to `/v1.0/` (`users/delta?$top=5`; ids encoded by [`links::segment`]), or with `/beta/` before it where v1.0
+    /// lacks something, or an absolute link that Graph gave.
     pub url: String,
     /// What it costs, in the scope's units: 1 for mailboxes, resource units for files and directory.
     pub units: u32,

@@ -81,7 +81,11 @@ impl Transport {
         let parsed = if head.contains("://") {
             Url::parse(url)
         } else {
-            Url::parse(&format!("{}v1.0/{}", self.root, url.trim_start_matches('/')))
+            let (version, path) = match url.strip_prefix("/beta/") {
+                Some(path) => ("beta", path),
+                None => ("v1.0", url.trim_start_matches('/')),
+            };
+            Url::parse(&format!("{}{version}/{path}", self.root))
         };
         let parsed =
             parsed.map_err(|e| Error::invalid(format!("The link {} is no URL", links::shown(url))).with_source(e))?;

@@ -13,10 +13,13 @@ pub mod drive;
 pub mod mail;
 pub mod names;
 
+mod calendar;
 mod contacts;
 mod door;
 mod facts;
 mod rounds;
+mod settings;
+mod tasks;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

@@ -58,6 +58,27 @@ pub const PERMISSIONS: &[Permission] = &[
         cost: "no contacts are backed up",
         workload: Some(Workload::Contacts),
     },
+    Permission {
+        name: "Calendars.Read",
+        contained_in: &["Calendars.ReadWrite"],
+        purpose: "read calendars",
+        cost: "no calendars are backed up",
+        workload: Some(Workload::Calendar),
+    },
+    Permission {
+        name: "MailboxSettings.Read",
+        contained_in: &["MailboxSettings.ReadWrite"],
+        purpose: "read settings, rules and categories",
+        cost: "no settings of mailboxes are backed up",
+        workload: Some(Workload::Settings),
+    },
+    Permission {
+        name: "Tasks.Read.All",
+        contained_in: &["Tasks.ReadWrite.All"],
+        purpose: "read To Do",
+        cost: "no tasks are backed up",
+        workload: Some(Workload::Tasks),
+    },
 ];
 
 /// How a permission stands.
@@ -133,6 +154,9 @@ async fn probe(client: &Client, workload: Workload, users: &[String]) -> Result<
         let request = match workload {
             Workload::Mail => of_mailbox("mailFolders/inbox?$select=id"),
             Workload::Contacts => of_mailbox("contactFolders/contacts?$select=id"),
+            Workload::Calendar => of_mailbox("calendars?$select=id&$top=1"),
+            Workload::Settings => of_mailbox("mailboxSettings?$select=timeZone"),
+            Workload::Tasks => of_mailbox("todo/lists?$top=1"),
             Workload::OneDrive => {
                 GraphRequest::get(Scope::Files, format!("users/{}/drive?$select=id", segment(user))).units(1)
             }

@@ -40,7 +40,9 @@ pub(super) async fn serve(State(app): State<Arc<App>>, request: HttpRequest<Body
         return out(&app, Reply::fail(413, "RequestEntityTooLarge", "The request is too large."), Spoil::No, None);
     };
     let id = parts.headers.get("client-request-id").and_then(|v| v.to_str().ok()).map(str::to_string);
-    let graph = target.strip_prefix("/v1.0/");
+    // Of beta there is what stands in for v1.0 in national clouds.
+    let beta = target.strip_prefix("/beta/").filter(|path| path.contains("/events/"));
+    let graph = target.strip_prefix("/v1.0/").or(beta);
     let request = Request::new(&method, &target, graph.unwrap_or(&target), parts.headers, body);
     let (reply, spoil) = if graph.is_some() { graph_request(&app, request).await } else { other(&app, request).await };
     out(&app, reply, spoil, id)
@@ -94,7 +96,7 @@ async fn download_request(app: &Arc<App>, request: &Request) -> (Reply, Spoil) {
 /// The fault that strikes, as an answer or as a way to spoil the right one.
 async fn plain_fault(app: &Arc<App>, request: &Request, download: bool) -> Option<(Reply, Spoil)> {
     let delta = request.segments.last().is_some_and(|s| s.eq_ignore_ascii_case("delta"));
-    let graph = request.target.starts_with("/v1.0/");
+    let graph = request.target.starts_with("/v1.0/") || request.is_beta();
     let kind = app.faults.strike(&request.target, |kind| match kind {
         FaultKind::Gone => delta,
         FaultKind::UrlExpired => download,

@@ -48,6 +48,12 @@ pub struct SimOptions {
     pub folders: u32,
     /// Contacts per mailbox.
     pub contacts: u32,
+    /// Events per mailbox.
+    pub events: u32,
+    /// Tasks per mailbox.
+    pub tasks: u32,
+    /// v1.0 lacks what it lacks in national clouds: exceptions of series, delta of whole calendars.
+    pub national_cloud: bool,
     /// Files and folders per drive (the median, if `spread` is not 0).
     pub drive_items: u32,
     /// How much users differ in size: 0 not at all; 1: a few have ten times as much as most.
@@ -99,6 +105,9 @@ impl SimOptions {
             messages,
             folders,
             contacts: messages / 20,
+            events: messages / 10,
+            tasks: messages / 20,
+            national_cloud: false,
             drive_items,
             spread,
             contents: Contents::default(),
@@ -122,6 +131,8 @@ impl SimOptions {
             messages: 40,
             folders: 12,
             contacts: 9,
+            events: 12,
+            tasks: 14,
             drive_items: 24,
             contents: Contents::tiny(),
             limits: Limits::unlimited(),

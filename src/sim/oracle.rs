@@ -10,6 +10,7 @@ use super::mailbox::{GONE, Mailbox, READ};
 use super::mime;
 use super::shelf::{Shelf, TOP};
 use super::state::{User, UserKind, World};
+use super::{calendar_json, settings, tasks};
 
 /// The tenant on one day.
 #[derive(Debug, Clone)]
@@ -203,14 +204,14 @@ pub(super) fn tell(world: &World) -> Expected {
 fn collections(world: &World) -> BTreeMap<String, ExpectedCollection> {
     let mut all = BTreeMap::new();
     for user in world.users.iter().filter(|user| user.present && user.mailbox.is_some()) {
-        let mut add = |word: &str, title: &str, shelf: &Shelf| {
+        let mut add = |word: &str, title: &str, things: Vec<ExpectedThing>| {
             let name = format!("users/{}/{title}", user.upn);
-            all.insert(
-                format!("users/{}/{word}", user.id),
-                ExpectedCollection { name, things: things(&world.cast, shelf) },
-            );
+            all.insert(format!("users/{}/{word}", user.id), ExpectedCollection { name, things });
         };
-        add("contacts", "Contacts", &user.contacts);
+        add("contacts", "Contacts", things(&world.cast, &user.contacts));
+        add("calendar", "Calendar", calendar_json::expected(&world.cast, &user.calendars));
+        add("settings", "Settings", settings::expected(&world.cast, user));
+        add("tasks", "Tasks", tasks::expected(&world.cast, &user.tasks));
     }
     all
 }

@@ -78,6 +78,16 @@ impl Request {
         all.filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')).map(str::trim)
     }
 
+    /// Whether a preference is stated.
+    pub(super) fn prefers(&self, preference: &str) -> bool {
+        self.preferences().any(|p| p.eq_ignore_ascii_case(preference))
+    }
+
+    /// Whether beta was asked for.
+    pub(super) fn is_beta(&self) -> bool {
+        self.target.starts_with("/beta/")
+    }
+
     /// Whether ids are to be immutable.
     pub(super) fn immutable_ids(&self) -> bool {
         self.preferences().any(|p| p.eq_ignore_ascii_case("IdType=\"ImmutableId\""))

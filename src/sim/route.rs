@@ -4,7 +4,7 @@ use super::app::App;
 use super::query::Request;
 use super::reply::{Answer, Reply};
 use super::throttle::Charge;
-use super::{contacts, directory, drive, mail, mail_delta};
+use super::{calendar_http, contacts, directory, drive, mail, mail_delta, settings, tasks};
 
 const USERS: &[&str] = &["User.Read.All", "User.ReadBasic.All", "User.ReadWrite.All", "Directory.Read.All"];
 const ORGANIZATION: &[&str] = &["Organization.Read.All", "Directory.Read.All", "User.Read.All"];
@@ -13,6 +13,8 @@ const SETTINGS: &[&str] = &["MailboxSettings.Read", "MailboxSettings.ReadWrite"]
 const MAIL_BASIC: &[&str] = &["Mail.ReadBasic.All", "Mail.Read", "Mail.ReadWrite"];
 const MAIL: &[&str] = &["Mail.Read", "Mail.ReadWrite"];
 const CONTACTS: &[&str] = &["Contacts.Read", "Contacts.ReadWrite"];
+const CALENDARS: &[&str] = &["Calendars.Read", "Calendars.ReadWrite"];
+const TASKS: &[&str] = &["Tasks.Read.All", "Tasks.ReadWrite.All"];
 const FILES: &[&str] =
     &["Files.Read.All", "Files.ReadWrite.All", "Sites.Read.All", "Sites.ReadWrite.All", "Sites.FullControl.All"];
 
@@ -89,8 +91,24 @@ fn user_route(app: &App, all: &[&str], names: &[&str], request: &Request) -> Ans
             let user = mail_user()?;
             made("/users/{id}/mailboxSettings", Charge::Mailbox(user), SETTINGS, user, &[])
         }
+        ["mailfolders", "inbox", "messagerules"] => {
+            let user = mail_user()?;
+            made("/users/{id}/mailFolders/inbox/messageRules", Charge::Mailbox(user), SETTINGS, user, &[])
+        }
+        ["outlook", "mastercategories"] => {
+            let user = mail_user()?;
+            made("/users/{id}/outlook/masterCategories", Charge::Mailbox(user), SETTINGS, user, &[])
+        }
+        ["inferenceclassification", "overrides"] => {
+            let user = mail_user()?;
+            made("/users/{id}/inferenceClassification/overrides", Charge::Mailbox(user), MAIL, user, &[])
+        }
+        ["todo", ..] => in_mailbox(mail_user()?, TASKS, tasks::route(&names[1..]), &all[1..]),
         ["mailfolders" | "messages", ..] => mail_route(mail_user()?, &all[1..], &names[1..]),
         ["contactfolders" | "contacts", ..] => contacts_route(mail_user()?, &all[1..], &names[1..]),
+        ["calendars" | "calendargroups" | "events", ..] => {
+            in_mailbox(mail_user()?, CALENDARS, calendar_http::route(&names[1..]), &all[1..])
+        }
         ["drive", ..] => {
             let user = user("ResourceNotFound", "Resource could not be discovered.")?;
             drive_route(user, &all[2..], &names[2..], request)
@@ -102,6 +120,18 @@ fn user_route(app: &App, all: &[&str], names: &[&str], request: &Request) -> Ans
         [_, ..] => Err(Reply::no_segment(all[1])),
         [] => Err(Reply::no_segment("users")),
     }
+}
+
+/// A route of a mailbox that a table of its own knows: template, and where ids stand.
+fn in_mailbox(
+    user: usize,
+    roles: &'static [&'static str],
+    found: Option<(&'static str, &'static [usize])>,
+    all: &[&str],
+) -> Answered {
+    let (template, places) = found.ok_or_else(|| Reply::no_segment(all.last().copied().unwrap_or_default()))?;
+    let ids: Vec<&str> = places.iter().filter_map(|place| all.get(*place).copied()).collect();
+    made(template, Charge::Mailbox(user), roles, user, &ids)
 }
 
 fn mail_route(user: usize, all: &[&str], names: &[&str]) -> Answered {
@@ -179,7 +209,7 @@ pub(super) fn run(app: &App, request: &Request, route: &Route) -> Answer {
         "/users" => directory::users(app, request),
         "/users/{id}" => directory::user(app, request, user),
         "/users/{id}/licenseDetails" => directory::license_details(app, request, user),
-        "/users/{id}/mailboxSettings" => directory::mailbox_settings(app, request, user),
+        "/users/{id}/mailboxSettings" => settings::get(app, request, user),
         "/users/{id}/mailFolders" => mail::folders(app, request, user, "msgfolderroot"),
         "/users/{id}/mailFolders/delta" => mail_delta::folders_delta(app, request, user),
         "/users/{id}/mailFolders/{id}" => mail::folder_get(app, request, user, id(0)),
@@ -202,6 +232,13 @@ pub(super) fn run(app: &App, request: &Request, route: &Route) -> Answer {
         "/users/{id}/contactFolders/{id}/contacts/delta" => contacts::contacts_delta(app, request, user, id(0)),
         "/users/{id}/contacts/{id}" => contacts::contact_get(app, request, user, id(0)),
         "/users/{id}/contacts/{id}/photo/$value" => contacts::photo_value(app, user, id(0)),
+        "/users/{id}/mailFolders/inbox/messageRules"
+        | "/users/{id}/outlook/masterCategories"
+        | "/users/{id}/inferenceClassification/overrides" => settings::list(app, request, route.template, user),
+        path if path.starts_with("/users/{id}/todo/") => tasks::run(app, request, path, user, &route.ids),
+        path if path.starts_with("/users/{id}/calendar") || path.starts_with("/users/{id}/events") => {
+            calendar_http::run(app, request, path, user, &route.ids)
+        }
         "/users/{id}/drives" => drive::drives(app, request, user),
         "/drives/{id}" => drive::drive_get(app, request, user),
         "/drives/{id}/root" | "/drives/{id}/items/{id}" => drive::item_get(app, request, user, id(0)),

@@ -6,7 +6,7 @@ use super::mailbox::{CATEGORIES, DRAFT, FLAGGED, GONE, Mailbox, OUTGOING, READ};
 use super::options::{Script, SimOptions};
 use super::rng::Rng;
 use super::state::{UserKind, World};
-use super::{contacts, populate, times, words};
+use super::{calendar, contacts, populate, settings, tasks, times, words};
 
 /// Moves the tenant on by one day.
 pub(super) fn advance_day(world: &mut World, options: &SimOptions) {
@@ -26,6 +26,12 @@ pub(super) fn advance_day(world: &mut World, options: &SimOptions) {
         if user.mailbox.is_some() {
             let mut rng = Rng::new(seed, &[0xc0da, day.into(), number as u64]);
             contacts::day(&mut user.contacts, options, now, &mut rng);
+            let mut rng = Rng::new(seed, &[0xca1d, day.into(), number as u64]);
+            calendar::day(&mut user.calendars, options, now, &mut rng);
+            let mut rng = Rng::new(seed, &[0x5e7d, day.into(), number as u64]);
+            settings::day(&mut user.settings, options, now, &mut rng);
+            let mut rng = Rng::new(seed, &[0x7a5d, day.into(), number as u64]);
+            tasks::day(&mut user.tasks, options, now, &mut rng);
         }
         if let Some(drive) = &mut user.drive {
             drive_day(drive, options, day, now, &mut rng);

@@ -10,7 +10,7 @@ use super::mailbox::Mailbox;
 use super::options::SimOptions;
 use super::rng::{Rng, guid, hash};
 use super::shelf::Shelf;
-use super::{contacts, populate, times, words};
+use super::{calendar, contacts, populate, settings, tasks, times, words};
 
 /// What kind of account a user is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +52,12 @@ pub(super) struct User {
     pub(super) drive: Option<Drive>,
     /// Empty where there is no mailbox.
     pub(super) contacts: Shelf,
+    /// Empty where there is no mailbox.
+    pub(super) calendars: Shelf,
+    /// Empty where there is no mailbox.
+    pub(super) settings: Shelf,
+    /// Empty where there is no mailbox.
+    pub(super) tasks: Shelf,
 }
 
 /// The tenant.
@@ -153,6 +159,10 @@ impl World {
         let has_mailbox = !matches!(kind, UserKind::Guest | UserKind::WithoutMailbox | UserKind::Blocked);
         let mailbox = has_mailbox.then(|| populate::mailbox(options, seed, number, german, messages));
         let contacts = if has_mailbox { contacts::populate(options, seed) } else { Shelf::default() };
+        let people = self.cast.people.len() as u32;
+        let calendars = if has_mailbox { calendar::populate(options, seed, number, people) } else { Shelf::default() };
+        let settings = if has_mailbox { settings::populate(seed) } else { Shelf::default() };
+        let tasks = if has_mailbox { tasks::populate(options, seed) } else { Shelf::default() };
         let items = size(&mut rng, options.drive_items);
         let has_drive = matches!(kind, UserKind::Regular | UserKind::WithoutMailbox);
         let drive = has_drive.then(|| populate::drive(options, seed, number, items));
@@ -167,7 +177,20 @@ impl World {
         if let Some(drive) = &drive {
             self.by_drive.insert(drive.id.clone(), index);
         }
-        self.users.push(User { id, person, upn, kind, present, german, mailbox, drive, contacts });
+        self.users.push(User {
+            id,
+            person,
+            upn,
+            kind,
+            present,
+            german,
+            mailbox,
+            drive,
+            contacts,
+            calendars,
+            settings,
+            tasks,
+        });
     }
 
     /// The user with that id or user principal name, if in the directory now.

@@ -6,12 +6,19 @@ use super::{CoverageState, Found, Selection, User, without};
 use crate::error::Result;
 use crate::graph::links::segment;
 use crate::graph::{Client, GraphRequest, Scope};
+use crate::m365::calendar::calendar;
 use crate::m365::contacts::contacts;
 use crate::m365::door::{Collection, Owner, Workload};
 use crate::m365::mail::Mail;
+use crate::m365::settings::settings;
+use crate::m365::tasks::tasks;
 
 /// The workloads of a mailbox.
-const IN_MAILBOXES: &[Workload] = &[Workload::Mail, Workload::Contacts];
+const IN_MAILBOXES: &[Workload] =
+    &[Workload::Mail, Workload::Contacts, Workload::Calendar, Workload::Settings, Workload::Tasks];
+
+/// What is asked for to learn whether there is a mailbox.
+const MAIL: &str = "mailFolders/inbox?$select=id";
 
 /// Looks at the mailbox of a user.
 pub(super) async fn look(client: &Client, selection: &Selection, user: &User, found: &mut Found) -> Result<()> {
@@ -23,28 +30,49 @@ pub(super) async fn look(client: &Client, selection: &Selection, user: &User, fo
     if wanted.is_empty() {
         return Ok(());
     }
-    let missing = probe_mailbox(client, user).await?;
+    let missing = probe(client, user, MAIL).await?;
     for workload in wanted {
+        let missing = match &missing {
+            // One permission may be missing and another be there.
+            Some(CoverageState::Unreadable(_)) if workload != Workload::Mail => {
+                probe(client, user, probe_of(workload)).await?
+            }
+            missing => missing.clone(),
+        };
         if missing.is_none() {
             found.collections.push(collection(client, selection, user, workload));
         }
-        let state = missing.clone().unwrap_or(CoverageState::Covered(1));
+        let state = missing.unwrap_or(CoverageState::Covered(1));
         found.note(Owner::User(user.id.clone()), &user.name, workload, state);
     }
     Ok(())
+}
+
+/// What asks for little and needs the permission of a workload.
+fn probe_of(workload: Workload) -> &'static str {
+    match workload {
+        Workload::Contacts => "contactFolders/contacts?$select=id",
+        Workload::Calendar => "calendars?$select=id&$top=1",
+        Workload::Settings => "mailboxSettings?$select=timeZone",
+        Workload::Tasks => "todo/lists?$top=1",
+        _ => MAIL,
+    }
 }
 
 fn collection(client: &Client, selection: &Selection, user: &User, workload: Workload) -> Arc<dyn Collection> {
     let client = client.clone();
     match workload {
         Workload::Contacts => Arc::new(contacts(client, &user.id, &user.name)),
+        Workload::Calendar => Arc::new(calendar(client, &user.id, &user.name)),
+        Workload::Settings => Arc::new(settings(client, &user.id, &user.name)),
+        Workload::Tasks => Arc::new(tasks(client, &user.id, &user.name)),
         _ => Arc::new(Mail::new(client, &user.id, &user.name, selection.mail_options)),
     }
 }
 
-/// Asks whether a user has a mailbox; `None`: yes.
-async fn probe_mailbox(client: &Client, user: &User) -> Result<Option<CoverageState>> {
-    let url = format!("users/{}/mailFolders/inbox?$select=id", segment(&user.id));
+/// Asks whether something of a user's mailbox can be read; `None`: yes.
+async fn probe(client: &Client, user: &User, what: &str) -> Result<Option<CoverageState>> {
+    let url = format!("users/{}/{what}", segment(&user.id));
     let request = GraphRequest::get(Scope::Mailbox(user.id.clone()), url);
     match client.get_json(request).await {
         Ok(_) => Ok(None),

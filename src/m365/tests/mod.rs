@@ -3,6 +3,7 @@
 mod discovery;
 mod drives;
 mod mails;
+mod outlook;
 mod scripted;
 mod walked;
 

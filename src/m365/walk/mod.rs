@@ -189,3 +189,11 @@ impl Told {
 pub(super) fn id_of(row: &Value) -> Option<&str> {
     text(row, &["id"]).filter(|id| !id.is_empty())
 }
+
+/// Takes away what Graph says of its answer, and not of the item: a list, a delta and a single item differ in that.
+pub(super) fn bare(mut row: Value) -> Value {
+    if let Some(map) = row.as_object_mut() {
+        map.retain(|name, _| !name.contains("@odata.") || name == "@odata.etag");
+    }
+    row
+}

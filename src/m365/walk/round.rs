@@ -163,8 +163,18 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Says that what hangs below a parent was read, to its end.
-    pub(super) fn was_read(&mut self, parent: &str) {
+    /// Says whether something of an item, or below it, was a gap of the last snapshot.
+    pub(in crate::m365) fn must_list(&self, id: &str) -> bool {
+        self.must_list.contains(id)
+    }
+
+    /// Says whether an item was told in this reading, and is there.
+    pub(in crate::m365) fn was_told(&self, id: &str) -> bool {
+        self.seen.get(id).is_some() && !self.hollow.contains(id)
+    }
+
+    /// Says that what hangs below a parent, or stands for a list of its own, was read to its end.
+    pub(in crate::m365) fn was_read(&mut self, parent: &str) {
         if !self.hollow.contains(parent) {
             self.retry.remove(parent);
         }
@@ -206,14 +216,43 @@ impl<'a> Walk<'a> {
         };
         self.unchanged_below(id);
         self.keep(id).await?;
+        self.tell_gap(id, name, kind, (reason, text)).await
+    }
+
+    /// Takes an error of reading one list among several below a parent, whose items' ids begin with `prefix`, which stands
+    /// for the list in the gap. They stay as they are known.
+    ///
+    /// # Errors
+    /// The error, where it is no matter of this list alone.
+    pub(in crate::m365) async fn gap_of_list(
+        &mut self,
+        parent: &str,
+        prefix: &str,
+        name: &str,
+        kind: ItemKind,
+        error: Error,
+    ) -> Result<()> {
+        let why = match trouble(&error) {
+            Trouble::Gap { reason, text } => (reason, text),
+            Trouble::Resync { .. } => ("resync", "The service gave up its list".to_owned()),
+            Trouble::Gone => ("refused", "The service does not find the list".to_owned()),
+            Trouble::Fatal => return Err(error),
+        };
+        for id in self.known_below(parent).await?.iter().filter(|id| id.starts_with(prefix)) {
+            self.keep(id).await?;
+        }
+        self.tell_gap(prefix, name, kind, why).await
+    }
+
+    async fn tell_gap(&mut self, id: &str, name: &str, kind: ItemKind, why: (&str, String)) -> Result<()> {
         self.retry.remove(id);
         let gap = Gap {
             collection: self.collection.clone(),
             id: id.to_owned(),
             name: name.to_owned(),
             kind: Some(kind),
-            reason: reason.to_owned(),
-            text,
+            reason: why.0.to_owned(),
+            text: why.1,
             since_us: 0,
         };
         self.sink.change(Change::Gap(gap)).await

@@ -37,7 +37,8 @@ pub enum Workload {
 
 impl Workload {
     /// All that this version reads, in the order in which they are read.
-    pub const ALL: &[Self] = &[Self::Mail, Self::OneDrive, Self::Contacts];
+    pub const ALL: &[Self] =
+        &[Self::Mail, Self::OneDrive, Self::Contacts, Self::Calendar, Self::Tasks, Self::Settings];
 
     /// The word for it in configurations and on the command line.
     pub fn word(self) -> &'static str {

@@ -1,0 +1,255 @@
+//! What is special about calendars, settings and tasks; what all walked collections promise is in `walked`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::walked::{assert_equal, truth};
+use super::{Tenant, steady};
+use crate::format::record::{ItemKind, StreamRole};
+use crate::m365::Collection;
+use crate::m365::testing::{Item, State};
+use crate::sim::{Fault, FaultKind};
+
+async fn first(tenant: &Tenant, word: &str) -> Arc<dyn Collection> {
+    tenant.collections(word).await.remove(0)
+}
+
+fn kinds(state: &State, kind: ItemKind) -> Vec<&Item> {
+    state.items.values().filter(|item| item.record.kind == kind).collect()
+}
+
+fn json(item: &Item) -> Value {
+    serde_json::from_slice(&item.streams[&StreamRole::Properties]).unwrap()
+}
+
+fn refuse(tenant: &Tenant, status: u16, path: &str) {
+    let kind = FaultKind::Status { status };
+    tenant.sim.inject(Fault { kind, path: path.to_owned(), probability: 1.0, count: None });
+}
+
+/// Runs twice against a refusal and once without, a day between each; in the end the tenant's truth is there.
+async fn comes_back(word: &str, status: u16, path: &str) {
+    let tenant = Tenant::tiny().await;
+    let collection = first(&tenant, word).await;
+    for well_at_first in [true, false] {
+        let mut state = State::default();
+        if well_at_first {
+            state.run(&*collection).await.unwrap();
+            tenant.sim.advance_day();
+        }
+        refuse(&tenant, status, path);
+        for _ in 0..2 {
+            let before = state.items.len();
+            state.run(&*collection).await.unwrap();
+            assert!(!state.gaps.is_empty(), "{path}: nothing says that something is missing");
+            assert!(before == 0 || state.items.len() > before / 2, "{path}: what cannot be read was removed");
+        }
+        tenant.sim.clear_faults();
+        let run = state.run(&*collection).await.unwrap();
+        assert_eq!(state.gaps, [], "{path}");
+        assert_equal(&state, &truth(&tenant, &*collection).unwrap());
+        assert!(!run.resynced);
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_for_a_while_is_a_gap_and_comes_back() {
+    for (word, path) in [
+        ("/calendar", "/calendarGroups?"),
+        ("/calendar", "/calendarPermissions"),
+        ("/calendar", "/attachments?"),
+        ("/calendar", "/attachments/"),
+        ("/calendar", "cancelledOccurrences"),
+        ("/calendar", "/events/delta"),
+        ("/settings", "messageRules"),
+        ("/settings", "masterCategories"),
+        ("/settings", "overrides"),
+        ("/settings", "mailboxSettings"),
+        ("/tasks", "/tasks/delta"),
+        ("/tasks", "/tasks?"),
+        ("/tasks", "/attachments"),
+    ] {
+        comes_back(word, 403, path).await;
+    }
+}
+
+#[tokio::test]
+async fn idle_calendars_and_tasks_keep_to_their_requests() {
+    let tenant = Tenant::tiny().await;
+    for (word, kinds_of) in [
+        ("/calendar", vec![ItemKind::Calendar, ItemKind::CalendarGroup]),
+        ("/tasks", vec![ItemKind::TaskList]),
+        ("/settings", vec![]),
+    ] {
+        let collection = first(&tenant, word).await;
+        let mut state = State::default();
+        state.run(&*collection).await.unwrap();
+        tenant.sim.clear_stats();
+        for _ in 0..7 {
+            assert_eq!(state.run(&*collection).await.unwrap().changes, []);
+        }
+        let folders: usize = kinds_of.iter().map(|kind| kinds(&state, *kind).len()).sum();
+        // What is asked for beside the folders: the list of them, or the four lists that settings are.
+        let most = match word {
+            "/calendar" => 7 * folders as u64,
+            "/tasks" => 7 * (folders as u64 + 1),
+            _ => 7 * 4,
+        };
+        let requests = tenant.sim.stats().requests;
+        assert!(requests <= most, "{word}: {requests} requests, {folders} folders");
+    }
+}
+
+#[tokio::test]
+async fn events_of_every_kind_are_told_as_they_are() {
+    let tenant = Tenant::tiny().await;
+    let calendar = first(&tenant, "/calendar").await;
+    let mut state = State::default();
+    state.run(&*calendar).await.unwrap();
+    let events = kinds(&state, ItemKind::Event);
+    assert!(events.iter().any(|event| event.record.id.contains('/') && event.record.id.contains('+')));
+    let ancient = events.iter().find(|event| event.record.sort_us.is_some_and(|us| us < 0)).unwrap();
+    assert_eq!(ancient.record.sort_us, Some(-11_644_473_600_000_000));
+    assert!(events.iter().any(|event| json(event)["organizer"].is_null() && event.record.fact("organizer").is_none()));
+    assert!(events.iter().any(|event| event.record.fact("all_day") == Some("true")));
+    assert!(events.iter().any(|event| event.record.fact("cancelled") == Some("true")));
+    assert!(events.iter().any(|event| json(event)["recurrence"]["range"]["type"] == "noEnd"));
+    assert!(events.iter().any(|event| !json(event)["cancelledOccurrences"].as_array().is_none_or(Vec::is_empty)));
+    assert!(events.iter().all(|event| json(event)["originalStartTimeZone"] == "W. Europe Standard Time"));
+    let exceptions: Vec<_> = events.iter().filter(|e| e.record.fact("type") == Some("exception")).collect();
+    assert!(exceptions.iter().all(|e| state.items[&e.record.parent].record.fact("type") == Some("seriesMaster")));
+    let attachments = kinds(&state, ItemKind::Attachment);
+    assert!(attachments.iter().any(|a| exceptions.iter().any(|e| e.record.id == a.record.parent)));
+    assert!(attachments.iter().any(|a| a.streams.get(&StreamRole::Content).is_some_and(|bytes| bytes.is_empty())));
+    assert!(attachments.iter().any(|a| !a.streams.contains_key(&StreamRole::Content)), "a reference");
+    assert!(attachments.iter().any(|a| json(a)["contentId"].is_string()), "inside a text");
+}
+
+#[tokio::test]
+async fn of_a_calendar_that_is_somebody_elses_only_the_entry_is_kept() {
+    let tenant = Tenant::tiny().await;
+    let calendar = first(&tenant, "/calendar").await;
+    let mut state = State::default();
+    state.run(&*calendar).await.unwrap();
+    let calendars = kinds(&state, ItemKind::Calendar);
+    let shared: Vec<_> = calendars.iter().filter(|c| c.record.fact("shared_by").is_some()).collect();
+    assert_eq!((calendars.len(), shared.len()), (5, 1));
+    assert_ne!(shared[0].record.fact("shared_by"), json(calendars[0])["owner"]["name"].as_str());
+    assert!(state.items.values().all(|item| item.record.parent != shared[0].record.id));
+    assert_eq!(tenant.sim.stats().requests_to("/calendars/{id}/events/delta"), 4);
+    assert_eq!(tenant.sim.stats().requests_to("/calendarPermissions"), 3, "birthdays cannot be shared");
+}
+
+#[tokio::test]
+async fn where_v1_lacks_it_events_and_their_exceptions_are_read_in_beta() {
+    let tenant = Tenant::start(crate::sim::SimOptions { national_cloud: true, ..steady(2) }).await;
+    let calendar = first(&tenant, "/calendar").await;
+    let mut state = State::default();
+    for _ in 0..3 {
+        state.run(&*calendar).await.unwrap();
+        assert_equal(&state, &truth(&tenant, &*calendar).unwrap());
+        assert_eq!(state.run(&*calendar).await.unwrap().changes, []);
+        tenant.sim.advance_day();
+    }
+    assert_eq!(state.gaps, []);
+}
+
+#[tokio::test]
+async fn a_calendar_whose_delta_fails_is_listed_plainly_and_remembered() {
+    for status in [503, 507] {
+        let tenant = Tenant::tiny().await;
+        let calendar = first(&tenant, "/calendar").await;
+        let mut state = State::default();
+        refuse(&tenant, status, "/events/delta");
+        for day in 0..4 {
+            let before = tenant.sim.stats().requests_to("/events/delta");
+            state.run(&*calendar).await.unwrap();
+            assert_equal(&state, &truth(&tenant, &*calendar).unwrap());
+            assert_eq!(state.gaps, []);
+            assert!(
+                day == 0 || tenant.sim.stats().requests_to("/events/delta") - before <= 40,
+                "calendars that are new"
+            );
+            assert_eq!(state.run(&*calendar).await.unwrap().changes, [], "day {day}");
+            tenant.sim.advance_day();
+        }
+        tenant.sim.clear_faults();
+        for _ in 0..28 {
+            state.run(&*calendar).await.unwrap();
+        }
+        assert_equal(&state, &truth(&tenant, &*calendar).unwrap());
+        tenant.sim.clear_stats();
+        state.run(&*calendar).await.unwrap();
+        assert!(tenant.sim.stats().requests_to("/events/delta") > 0, "the best way is never tried again");
+    }
+}
+
+#[tokio::test]
+async fn large_pages_that_fail_are_asked_for_again_smaller() {
+    // Pages of ten are answered, larger ones are not: what fails is told apart by the preference alone.
+    let tenant = Tenant::tiny().await;
+    let calendar = first(&tenant, "/calendar").await;
+    let mut state = State::default();
+    let kind = FaultKind::Status { status: 503 };
+    // Six attempts of the client are one failure; the four calendars fail once each.
+    tenant.sim.inject(Fault { kind, path: "/events/delta".to_owned(), probability: 1.0, count: Some(6) });
+    state.run(&*calendar).await.unwrap();
+    assert_equal(&state, &truth(&tenant, &*calendar).unwrap());
+    let ways: Vec<_> = state.cursors.unwrap().links.into_iter().filter(|(name, _)| name.starts_with("way:")).collect();
+    assert_eq!(ways.iter().filter(|(_, way)| way == "small").count(), 1, "{ways:?}");
+    assert_eq!(ways.iter().filter(|(_, way)| way == "delta").count(), 3, "{ways:?}");
+}
+
+#[tokio::test]
+async fn a_mailbox_without_delta_of_tasks_is_listed_plainly() {
+    let tenant = Tenant::tiny().await;
+    let tasks = first(&tenant, "/tasks").await;
+    let mut state = State::default();
+    refuse(&tenant, 507, "/delta");
+    for _ in 0..3 {
+        state.run(&*tasks).await.unwrap();
+        assert_equal(&state, &truth(&tenant, &*tasks).unwrap());
+        assert_eq!(state.run(&*tasks).await.unwrap().changes, []);
+        tenant.sim.advance_day();
+    }
+}
+
+#[tokio::test]
+async fn tasks_carry_their_steps_and_links_and_lists_what_they_are() {
+    let tenant = Tenant::tiny().await;
+    let tasks = first(&tenant, "/tasks").await;
+    let mut state = State::default();
+    state.run(&*tasks).await.unwrap();
+    let filled = |name: &str| {
+        kinds(&state, ItemKind::Task).iter().any(|t| json(t)[name].as_array().is_some_and(|a| !a.is_empty()))
+    };
+    assert!(filled("checklistItems") && filled("linkedResources"));
+    let facts = |key: &str| {
+        let lists = kinds(&state, ItemKind::TaskList);
+        lists.iter().filter_map(|l| l.record.fact(key).map(str::to_owned)).collect::<Vec<_>>()
+    };
+    let mut well_known = facts("well_known");
+    well_known.sort();
+    assert_eq!(well_known, ["defaultList", "flaggedEmails"]);
+    assert_eq!((facts("shared"), facts("of_another")), (vec!["true".to_owned()], vec!["true".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_permission_that_is_missing_for_one_workload_stops_no_other() {
+    let mut options = steady(1);
+    options.roles.retain(|role| role != "Mail.Read" && role != "Tasks.Read.All");
+    let tenant = Tenant::start(options).await;
+    let found = tenant.discover(&crate::m365::discover::Selection::default()).await;
+    let mut words: BTreeMap<&str, usize> = BTreeMap::new();
+    for collection in &found.collections {
+        *words.entry(collection.key().workload.word()).or_default() += 1;
+    }
+    assert!(words["calendar"] > 2 && words["contacts"] > 2 && words["settings"] > 2, "{words:?}");
+    assert!(!words.contains_key("mail") && !words.contains_key("tasks"), "{words:?}");
+    let calendar = found.collections.iter().find(|c| c.key().workload.word() == "calendar").unwrap();
+    let mut state = State::default();
+    state.run(&**calendar).await.unwrap();
+    assert_equal(&state, &truth(&tenant, &**calendar).unwrap());
+}
