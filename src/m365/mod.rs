@@ -17,6 +17,7 @@ mod contacts;
 mod door;
 mod facts;
 mod rounds;
+mod sites;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod faults;
 mod http;
 mod letter;
 mod library;
+mod lists;
 mod mail;
 mod mail_delta;
 mod mail_json;
@@ -37,7 +38,11 @@ mod route;
 mod script;
 mod shelf;
 mod shelf_http;
+mod sites;
+mod sites_http;
+mod sites_oracle;
 mod state;
+mod terms;
 mod throttle;
 mod times;
 mod token;
@@ -56,7 +61,7 @@ pub use content::Blob;
 pub use faults::{Fault, FaultKind};
 pub use options::{BACKUP_ROLES, Contents, Limits, Pages, Profile, Script, SimOptions};
 pub use oracle::{
-    Expected, ExpectedCollection, ExpectedDrive, ExpectedFolder, ExpectedItem, ExpectedMailbox, ExpectedMessage,
+    Expected, ExpectedCollection, ExpectedDrive, ExpectedFolder, ExpectedItem, ExpectedLibrary, ExpectedMailbox, ExpectedMessage,
     ExpectedThing, ExpectedUser, ItemKind, Mime,
 };
 pub use state::UserKind;

@@ -62,11 +62,15 @@ pub enum Workload {
     OneDrive,
     /// The contacts of mailboxes.
     Contacts,
+    /// What personal sites hold beside the OneDrive.
+    PersonalSite,
+    /// Site collections: what a site is made of, libraries, lists, pages, the term store.
+    Sites,
 }
 
 impl Workload {
     /// All that there are, in the order in which they are read.
-    pub const ALL: &[Self] = &[Self::Mail, Self::OneDrive, Self::Contacts];
+    pub const ALL: &[Self] = &[Self::Mail, Self::OneDrive, Self::Contacts, Self::PersonalSite, Self::Sites];
 
     /// The word for it in configurations and on the command line.
     pub fn word(self) -> &'static str {
@@ -74,6 +78,8 @@ impl Workload {
             Self::Mail => "mail",
             Self::OneDrive => "onedrive",
             Self::Contacts => "contacts",
+            Self::PersonalSite => "personal-site",
+            Self::Sites => "sites",
         }
     }
 }

@@ -119,6 +119,32 @@ impl<'a> Walk<'a> {
         self.must_list.iter().filter(untold).cloned().collect()
     }
 
+    /// Says whether the last reading came to its end: only then what hangs below an item is there if the item is.
+    pub(in crate::m365) fn is_settled(&self) -> bool {
+        !self.before.links.is_empty()
+    }
+
+    /// Says whether something of an item, or right below it, is a gap of the last snapshot.
+    pub(in crate::m365) fn must_list(&self, id: &str) -> bool {
+        self.must_list.contains(id)
+    }
+
+    /// Says whether anything deeper below an item, by its id, is a gap of the last snapshot: ids begin with that of the
+    /// item and a slash.
+    pub(in crate::m365) fn must_look_into(&self, id: &str) -> bool {
+        self.must_list(id) || self.must_list.iter().any(|part| part.strip_prefix(id).is_some_and(|p| p.starts_with('/')))
+    }
+
+    /// Says that all items of a kind that are known directly below a parent are as they were: they could not be read.
+    pub(in crate::m365) async fn keep_all(&mut self, parent: &str, kind: ItemKind) -> Result<()> {
+        for id in self.known_below(parent).await? {
+            if self.known.record(&id).await?.is_some_and(|known| known.kind == kind) {
+                self.keep(&id).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Takes back that an item was told: the round that told it broke off, and another begins.
     pub(super) fn untell(&mut self, id: &str) {
         self.seen.forget(id);
@@ -164,7 +190,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Says that what hangs below a parent was read, to its end.
-    pub(super) fn was_read(&mut self, parent: &str) {
+    pub(in crate::m365) fn was_read(&mut self, parent: &str) {
         if !self.hollow.contains(parent) {
             self.retry.remove(parent);
         }

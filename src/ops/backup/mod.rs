@@ -25,7 +25,7 @@ use crate::format::id::SnapshotId;
 use crate::format::snapshot::{CollectionState, Totals};
 use crate::graph::Client;
 use crate::m365::discover::{Coverage, CoverageState, Discovery, Selection, discover};
-use crate::m365::{Collection, Workload as Reads};
+use crate::m365::{Collection, CollectionKey, Owner, Workload as Reads};
 use crate::monitor::{Counter, Monitor};
 use crate::ops::catalog::{self, Catalog};
 use crate::repo::{Repository, Writer, WriterOptions};
@@ -147,6 +147,8 @@ fn read_for(part: Workload) -> &'static [Reads] {
         Workload::Mail => &[Reads::Mail],
         Workload::OneDrive => &[Reads::OneDrive],
         Workload::Contacts => &[Reads::Contacts],
+        Workload::PersonalSite => &[Reads::PersonalSite],
+        Workload::Sites => &[Reads::Site, Reads::Files, Reads::List, Reads::Pages, Reads::TermStore],
     }
 }
 
@@ -282,9 +284,8 @@ impl Merged {
     fn keep_unreadable(&mut self, before: &Catalog, coverage: &[Coverage], now_us: i64) {
         for found in coverage {
             let CoverageState::Unreadable(reason) = &found.state else { continue };
-            let word = found.workload.map_or("", |w| w.word());
-            let prefix = format!("{}/{word}", found.owner);
-            let kept: Vec<&CollectionState> = before.states.values().filter(|s| s.key.starts_with(&prefix)).collect();
+            let prefix = format!("{}/{}", found.owner, found.workload.map_or("", |w| w.word()));
+            let kept: Vec<&CollectionState> = before.states.values().filter(|s| is_meant(found, &s.key)).collect();
             for state in &kept {
                 if self.states.contains_key(&state.key) {
                     continue;
@@ -321,6 +322,21 @@ impl Merged {
     fn items(&self) -> u64 {
         self.states.values().map(|s| s.items.map_or(0, |t| t.count)).sum()
     }
+}
+
+/// Says whether a collection is of what could not be looked at.
+fn is_meant(found: &Coverage, key: &str) -> bool {
+    let Ok(key) = key.parse::<CollectionKey>() else { return false };
+    let whose = match (&found.owner, &key.owner) {
+        // Nobody's part could be looked at.
+        (Owner::Tenant, _) => found.workload.is_some() || key.owner == Owner::Tenant,
+        // Of a site collection, all sites: their ids begin with its.
+        (Owner::Site(whole), Owner::Site(part)) => {
+            part == whole || part.strip_prefix(whole.as_str()).is_some_and(|rest| rest.starts_with(','))
+        }
+        (of, owner) => of == owner,
+    };
+    whose && found.workload.is_none_or(|workload| workload == key.workload)
 }
 
 /// Says what an error of a whole run means for people who look at its history.
