@@ -85,7 +85,7 @@ pub enum Workload {
     Tasks,
     /// Settings, rules and categories of a mailbox.
     Settings,
-    /// What a user's personal site holds beside the drives: lists, pages.
+    /// What a user's personal site holds beside the OneDrive: further libraries, lists, pages.
     PersonalSite,
     /// The chats that a user takes part in.
     Chats,
@@ -105,7 +105,7 @@ pub enum Workload {
     Team,
     /// The messages of a channel.
     Channel,
-    /// The term store of the tenant.
+    /// The term store of the tenant, or a site's own part of it.
     TermStore,
 }
 

@@ -19,6 +19,7 @@ mod door;
 mod facts;
 mod rounds;
 mod settings;
+mod sites;
 mod tasks;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -79,6 +79,27 @@ pub const PERMISSIONS: &[Permission] = &[
         cost: "no tasks are backed up",
         workload: Some(Workload::Tasks),
     },
+    Permission {
+        name: "Sites.Read.All",
+        contained_in: &["Sites.ReadWrite.All", "Sites.Manage.All", "Sites.FullControl.All"],
+        purpose: "read personal sites",
+        cost: "of personal sites no more than the OneDrive is backed up",
+        workload: Some(Workload::PersonalSite),
+    },
+    Permission {
+        name: "Sites.Read.All",
+        contained_in: &["Sites.ReadWrite.All", "Sites.Manage.All", "Sites.FullControl.All"],
+        purpose: "read sites",
+        cost: "no site is backed up",
+        workload: Some(Workload::Sites),
+    },
+    Permission {
+        name: "TermStore.Read.All",
+        contained_in: &["TermStore.ReadWrite.All"],
+        purpose: "read the term store",
+        cost: "the term store is not backed up",
+        workload: Some(Workload::Sites),
+    },
 ];
 
 /// How a permission stands.
@@ -114,6 +135,7 @@ pub async fn look(client: &Client, workloads: &[Workload]) -> Result<Vec<(Permis
                 users = list;
                 true
             }),
+            Some(Workload::PersonalSite | Workload::Sites) => probe_sites(client, permission).await?,
             Some(workload) => probe(client, workload, &users).await?,
         };
         let state = match (answer, in_token(permission)) {
@@ -143,6 +165,20 @@ async fn list_users(client: &Client) -> Result<Result<Vec<String>, String>> {
     }
 }
 
+/// Asks the root site for something that the permission is needed for.
+async fn probe_sites(client: &Client, permission: &Permission) -> Result<Result<bool, String>> {
+    let of_terms = permission.name.starts_with("TermStore");
+    let url = if of_terms { "sites/root/termStore" } else { "sites/root?$select=id" };
+    match client.get_json(GraphRequest::get(Scope::Files, url)).await {
+        Ok(_) => Ok(Ok(true)),
+        Err(e) => match fate(&e) {
+            Fate::Denied(reason) => Ok(Err(reason)),
+            Fate::Fatal => Err(e),
+            _ => Ok(Ok(false)),
+        },
+    }
+}
+
 /// Asks users for something that the permission is needed for, till one has it; `Ok(false)`: nobody has.
 async fn probe(client: &Client, workload: Workload, users: &[String]) -> Result<Result<bool, String>> {
     let mut refused = None;
@@ -157,6 +193,8 @@ async fn probe(client: &Client, workload: Workload, users: &[String]) -> Result<
             Workload::Calendar => of_mailbox("calendars?$select=id&$top=1"),
             Workload::Settings => of_mailbox("mailboxSettings?$select=timeZone"),
             Workload::Tasks => of_mailbox("todo/lists?$top=1"),
+            // Asked for above: it is no user's.
+            Workload::PersonalSite | Workload::Sites => break,
             Workload::OneDrive => {
                 GraphRequest::get(Scope::Files, format!("users/{}/drive?$select=id", segment(user))).units(1)
             }

@@ -80,7 +80,7 @@ pub(super) fn serve(app: &App, request: &Request) -> Answer {
     let (blob, tag) = {
         let world = app.read();
         let index = super::drive::owner(&world, &permission.drive)?;
-        let drive = world.users[index].drive.as_ref().ok_or_else(Reply::item_not_found)?;
+        let drive = super::drive::shown(&world, index)?.drive;
         let item = drive.items.get(permission.number as usize).filter(|i| i.alive).ok_or_else(|| Reply::status(404))?;
         let at = permission.version.unwrap_or(item.bodies.len().saturating_sub(1));
         let body = item.bodies.get(at).ok_or_else(|| Reply::status(404))?;

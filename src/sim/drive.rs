@@ -4,28 +4,47 @@ use serde_json::{Map, Value, json};
 
 use super::app::App;
 use super::download;
-use super::drive_json::{self, Where};
+use super::drive_json::{self, Shown, Where};
 use super::faults::FaultKind;
 use super::library::{Drive, Kind};
 use super::properties;
 use super::query::{Fields, Request};
 use super::reply::{Answer, Reply};
+use super::sites;
 use super::state::{UserKind, World};
 use super::times;
 use super::token::{self, Logged, Stand, Token};
 
-/// The drive of a user, or why there is none.
-fn drive(world: &World, index: usize) -> Result<&Drive, Reply> {
+/// Numbers of drives from here on are those of libraries; below, of users.
+pub(super) const LIBRARIES: usize = 1 << 40;
+
+/// A drive as answers show it, or why there is none.
+pub(super) fn shown(world: &World, index: usize) -> Result<Shown<'_>, Reply> {
+    if let Some(number) = index.checked_sub(LIBRARIES) {
+        let (site, library) = world.libraries[number];
+        let site = &world.sites[site];
+        sites::open(site)?;
+        let library = &site.libraries[library];
+        let by = &world.users[site.owner.unwrap_or(0)];
+        return Ok(Shown { drive: &library.drive, by, name: &library.name, site_url: &site.url, library: true });
+    }
     let user = &world.users[index];
     if user.kind == UserKind::Blocked {
         return Err(Reply::fail_inner(403, "notAllowed", "Access to this site has been blocked.", "resourceLocked"));
     }
-    user.drive.as_ref().ok_or_else(|| Reply::fail(404, "ResourceNotFound", "User's mysite not found."))
+    let none = || Reply::fail(404, "ResourceNotFound", "User's mysite not found.");
+    let drive = user.drive.as_ref().ok_or_else(none)?;
+    let site_url = world.sites.iter().find(|site| site.owner == Some(index)).map_or("", |site| site.url.as_str());
+    Ok(Shown { drive, by: user, name: "OneDrive", site_url, library: false })
 }
 
-/// The user whose drive has that id.
+/// The number of the drive with that id.
 pub(super) fn owner(world: &World, id: &str) -> Result<usize, Reply> {
-    let index = world.by_drive.get(id).copied().filter(|i| world.users[*i].present);
+    let present = |index: &usize| match index.checked_sub(LIBRARIES) {
+        Some(number) => world.sites[world.libraries[number].0].owner.is_none_or(|user| world.users[user].present),
+        None => world.users[*index].present,
+    };
+    let index = world.by_drive.get(id).copied().filter(present);
     index.ok_or_else(|| {
         if id.starts_with("b!") && id.len() == 66 {
             Reply::item_not_found()
@@ -52,25 +71,49 @@ fn with_context(app: &App, what: &str, body: Value) -> Reply {
     Reply::json(map.into())
 }
 
+/// Keeps of a drive what was asked for.
+fn selected(shown: Shown<'_>, fields: &Fields) -> Value {
+    let mut body = drive_json::drive(shown);
+    if let Some(map) = body.as_object_mut() {
+        map.retain(|name, _| match name.as_str() {
+            "id" => true,
+            "sharePointIds" => fields.asks(name),
+            _ => fields.wants(name),
+        });
+    }
+    body
+}
+
 /// `GET /users/{id}/drive` and `/drives/{id}`
 pub(super) fn drive_get(app: &App, request: &Request, index: usize) -> Answer {
     request.allow(&["$select", "$expand"])?;
     let fields = request.select("drive", properties::DRIVE)?;
     let world = app.read();
-    let mut body = drive_json::drive(&world.users[index], drive(&world, index)?);
-    if let Some(map) = body.as_object_mut() {
-        map.retain(|name, _| name == "id" || fields.wants(name));
-    }
-    Ok(with_context(app, "drives/$entity", body))
+    Ok(with_context(app, "drives/$entity", selected(shown(&world, index)?, &fields)))
+}
+
+/// The libraries of a site.
+pub(super) fn libraries(world: &World, site: usize) -> impl Iterator<Item = usize> + '_ {
+    let all = world.libraries.iter().enumerate();
+    all.filter(move |(_, (of, _))| *of == site).map(|(number, _)| LIBRARIES + number)
 }
 
 /// `GET /users/{id}/drives`
 pub(super) fn drives(app: &App, request: &Request, index: usize) -> Answer {
-    request.allow(&["$select", "$top", "$orderby", "$expand"])?;
-    request.select("drive", properties::DRIVE)?;
     let world = app.read();
-    let row = drive_json::drive(&world.users[index], drive(&world, index)?);
-    Ok(with_context(app, "drives", json!({"value": [row]})))
+    shown(&world, index)?;
+    let personal = world.sites.iter().position(|site| site.owner == Some(index));
+    let others = personal.into_iter().flat_map(|site| libraries(&world, site));
+    let all: Vec<usize> = std::iter::once(index).chain(others).collect();
+    drive_list(app, request, &world, &all)
+}
+
+/// A list of drives.
+pub(super) fn drive_list(app: &App, request: &Request, world: &World, all: &[usize]) -> Answer {
+    request.allow(&["$select", "$top", "$orderby", "$expand"])?;
+    let fields = request.select("drive", properties::DRIVE)?;
+    let rows = all.iter().map(|index| Ok(selected(shown(world, *index)?, &fields)));
+    Ok(with_context(app, "drives", json!({"value": rows.collect::<Result<Vec<Value>, Reply>>()?})))
 }
 
 /// `GET /drives/{id}/items/{id}` and `/root`
@@ -78,9 +121,10 @@ pub(super) fn item_get(app: &App, request: &Request, index: usize, id: &str) -> 
     request.allow(&["$select", "$expand"])?;
     let fields = request.select("driveItem", properties::DRIVE_ITEM)?;
     let world = app.read();
-    let drive = drive(&world, index)?;
+    let shown = shown(&world, index)?;
+    let drive = shown.drive;
     let number = readable(app, request, drive, id)?;
-    let body = drive_json::item(app, &world.users[index], drive, number, &fields, Where::Plain);
+    let body = drive_json::item(app, shown, number, &fields, Where::Plain);
     Ok(with_context(app, "drives/items/$entity", body))
 }
 
@@ -98,14 +142,14 @@ pub(super) fn children(app: &App, request: &Request, index: usize, id: &str) -> 
     request.allow(&["$select", "$top", "$orderby", "$expand", "$skiptoken", "$count"])?;
     let fields = request.select("driveItem", properties::DRIVE_ITEM)?;
     let world = app.read();
-    let drive = drive(&world, index)?;
+    let shown = shown(&world, index)?;
+    let drive = shown.drive;
     let parent = item(drive, id)?;
     let n = request.top()?.unwrap_or(app.options.pages.drive).clamp(1, 999);
     let start: usize = request.option("$skiptoken").and_then(|t| t.parse().ok()).unwrap_or(0);
     let all: Vec<u32> = drive.children(parent).collect();
     let rows = all.iter().skip(start).take(n);
-    let rows: Vec<Value> =
-        rows.map(|c| drive_json::item(app, &world.users[index], drive, *c, &fields, Where::Plain)).collect();
+    let rows: Vec<Value> = rows.map(|c| drive_json::item(app, shown, *c, &fields, Where::Plain)).collect();
     let mut body = Map::new();
     if all.len() > start + n {
         let select = if fields.0.is_some() { format!("&$select={}", fields.text()) } else { String::new() };
@@ -126,7 +170,8 @@ fn malware() -> Reply {
 pub(super) fn content(app: &App, request: &Request, index: usize, id: &str) -> Answer {
     request.allow(&[])?;
     let world = app.read();
-    let drive = drive(&world, index)?;
+    let shown = shown(&world, index)?;
+    let drive = shown.drive;
     let number = readable(app, request, drive, id)?;
     let item = &drive.items[number as usize];
     if item.kind != Kind::File {
@@ -143,9 +188,10 @@ pub(super) fn versions(app: &App, request: &Request, index: usize, id: &str) -> 
     request.allow(&["$select", "$top"])?;
     request.select("driveItemVersion", properties::DRIVE_ITEM_VERSION)?;
     let world = app.read();
-    let drive = drive(&world, index)?;
+    let shown = shown(&world, index)?;
+    let drive = shown.drive;
     let number = readable(app, request, drive, id)?;
-    let rows = drive_json::versions(&world.users[index], drive, number);
+    let rows = drive_json::versions(shown, number);
     Ok(with_context(app, "Collection(driveItemVersion)", json!({"value": rows})))
 }
 
@@ -153,7 +199,8 @@ pub(super) fn versions(app: &App, request: &Request, index: usize, id: &str) -> 
 pub(super) fn version_content(app: &App, request: &Request, index: usize, id: &str, version: &str) -> Answer {
     request.allow(&[])?;
     let world = app.read();
-    let drive = drive(&world, index)?;
+    let shown = shown(&world, index)?;
+    let drive = shown.drive;
     let number = readable(app, request, drive, id)?;
     let item = &drive.items[number as usize];
     let at: Option<usize> = version.strip_suffix(".0").and_then(|v| v.parse().ok()).filter(|v| *v > 0);
@@ -227,7 +274,7 @@ fn stand(app: &App, request: &Request, world: &World, drive: &Drive) -> Result<(
 /// Answers a delta request as if its token had expired.
 pub(super) fn delta_gone(app: &App, index: usize) -> Reply {
     let world = app.read();
-    drive(&world, index).map_or_else(|refusal| refusal, |drive| resync(app, drive))
+    shown(&world, index).map_or_else(|refusal| refusal, |shown| resync(app, shown.drive))
 }
 
 /// Whether a delta request carries a token (it costs less then).
@@ -239,14 +286,14 @@ pub(super) fn has_token(request: &Request) -> bool {
 pub(super) fn delta(app: &App, request: &Request, index: usize) -> Answer {
     request.allow(&["$select", "$top", "$expand", "$skiptoken", "$deltatoken"])?;
     let world = app.read();
-    let user = &world.users[index];
-    let drive = drive(&world, index)?;
+    let shown = shown(&world, index)?;
+    let drive = shown.drive;
     let (stand, options) = stand(app, request, &world, drive)?;
     let fields = Fields::parse(Some(&options), "driveItem", properties::DRIVE_ITEM)?;
     let n = request.top()?.unwrap_or(app.options.pages.drive).clamp(1, 1_000);
     let (rows, stand) = token::page(&DriveLog(drive), &stand, n, app.options.quirks);
     let rows: Vec<Value> =
-        rows.into_iter().map(|number| drive_json::item(app, user, drive, number, &fields, Where::Delta)).collect();
+        rows.into_iter().map(|number| drive_json::item(app, shown, number, &fields, Where::Delta)).collect();
     let scope = token::scope(drive.seed, "drive");
     let last = matches!(stand, Stand::Synced { .. });
     let token = Token { scope, generation: world.drive_generation, stand, options };

@@ -25,31 +25,57 @@ pub(super) fn unique_id(drive: &Drive, number: u32) -> String {
     guid(hash(drive.seed, &[0x9d, number.into()]))
 }
 
-fn identity(user: &User) -> Value {
-    json!({"user": {"email": user.person.address, "id": user.id, "displayName": user.person.name}})
+/// A drive, and what answers say of it beside its items.
+#[derive(Clone, Copy)]
+pub(super) struct Shown<'a> {
+    pub(super) drive: &'a Drive,
+    /// Who put in what is in it.
+    pub(super) by: &'a User,
+    pub(super) name: &'a str,
+    /// The address of its site.
+    pub(super) site_url: &'a str,
+    /// A library that is nobody's OneDrive.
+    pub(super) library: bool,
 }
 
-fn site_id(drive: &Drive) -> String {
-    guid(hash(drive.seed, &[0x517e]))
+impl Shown<'_> {
+    fn identity(&self) -> Value {
+        let user = self.by;
+        json!({"user": {"email": user.person.address, "id": user.id, "displayName": user.person.name}})
+    }
+
+    fn url(&self) -> String {
+        let name = if self.library { self.name } else { "Documents" };
+        format!("{}/{}", self.site_url, name.replace(' ', "%20"))
+    }
+
+    fn kind(&self) -> &'static str {
+        if self.library { "documentLibrary" } else { "business" }
+    }
 }
 
-fn personal_url(user: &User) -> String {
-    let name = user.person.address.replace(['@', '.'], "_");
-    format!("https://contoso-my.sharepoint.com/personal/{name}/Documents")
+/// The id of a drive's list.
+pub(super) fn list_id(drive: &Drive) -> String {
+    guid(hash(drive.seed, &[0x115f]))
 }
 
 /// A drive.
-pub(super) fn drive(user: &User, drive: &Drive) -> Value {
+pub(super) fn drive(shown: Shown<'_>) -> Value {
+    let drive = shown.drive;
     let used = drive.size(ROOT);
     json!({
         "id": drive.id,
-        "name": "OneDrive",
-        "driveType": "business",
+        "name": shown.name,
+        "driveType": shown.kind(),
         "createdDateTime": times::graph(drive.items[ROOT as usize].created),
         "lastModifiedDateTime": times::graph(drive.items[ROOT as usize].modified),
-        "webUrl": personal_url(user),
+        "webUrl": shown.url(),
         "createdBy": {"user": {"displayName": "System Account"}},
-        "owner": identity(user),
+        "owner": if shown.library { Value::Null } else { shown.identity() },
+        "sharePointIds": {
+            "siteId": guid(drive.home), "webId": guid(hash(drive.home, &[1])), "listId": list_id(drive),
+            "siteUrl": shown.site_url,
+        },
         "quota": {
             "deleted": 0, "remaining": 1_099_511_627_776u64.saturating_sub(used), "state": "normal",
             "total": 1_099_511_627_776u64, "used": used,
@@ -58,10 +84,11 @@ pub(super) fn drive(user: &User, drive: &Drive) -> Value {
 }
 
 /// An item; a deleted one only as its marker.
-pub(super) fn item(app: &App, user: &User, drive: &Drive, number: u32, fields: &Fields, place: Where) -> Value {
+pub(super) fn item(app: &App, shown: Shown<'_>, number: u32, fields: &Fields, place: Where) -> Value {
+    let drive = shown.drive;
     let item = &drive.items[number as usize];
     if !item.alive {
-        return deleted(drive, number);
+        return deleted(shown, number);
     }
     let mut out = Map::new();
     download_url(app, drive, number, fields, &mut out);
@@ -71,15 +98,15 @@ pub(super) fn item(app: &App, user: &User, drive: &Drive, number: u32, fields: &
             out.insert(name.into(), value());
         }
     };
-    put("createdBy", &|| identity(user));
+    put("createdBy", &|| shown.identity());
     put("createdDateTime", &|| times::graph(item.created).into());
     put("eTag", &|| format!("\"{{{id}}},{}\"", item.version).into());
     put("id", &|| drive.item_id(number).into());
-    put("lastModifiedBy", &|| identity(user));
+    put("lastModifiedBy", &|| shown.identity());
     put("lastModifiedDateTime", &|| times::graph(item.modified).into());
     put("name", &|| item.name.clone().into());
-    put("parentReference", &|| parent(drive, number, place));
-    put("webUrl", &|| format!("{}/{}", personal_url(user), drive.path(number).replace(' ', "%20")).into());
+    put("parentReference", &|| parent(shown, number, place));
+    put("webUrl", &|| format!("{}/{}", shown.url(), drive.path(number).replace(' ', "%20")).into());
     if place == Where::Plain {
         put("cTag", &|| format!("\"c:{{{id}}},{}\"", item.content_version).into());
     }
@@ -109,20 +136,22 @@ pub(super) fn item(app: &App, user: &User, drive: &Drive, number: u32, fields: &
 }
 
 /// What delta says of an item that is gone: neither name nor size.
-fn deleted(drive: &Drive, number: u32) -> Value {
+fn deleted(shown: Shown<'_>, number: u32) -> Value {
+    let drive = shown.drive;
     let item = &drive.items[number as usize];
     let facet = if item.kind == Kind::File { "file" } else { "folder" };
     json!({
         "id": drive.item_id(number),
         "deleted": {"state": "deleted"},
-        "parentReference": parent(drive, number, Where::Delta),
+        "parentReference": parent(shown, number, Where::Delta),
         facet: {},
     })
 }
 
-fn parent(drive: &Drive, number: u32, place: Where) -> Value {
+fn parent(shown: Shown<'_>, number: u32, place: Where) -> Value {
+    let drive = shown.drive;
     let mut out = Map::new();
-    out.insert("driveType".into(), "business".into());
+    out.insert("driveType".into(), shown.kind().into());
     out.insert("driveId".into(), drive.id.clone().into());
     if number != ROOT {
         let above = drive.items[number as usize].parent;
@@ -134,7 +163,7 @@ fn parent(drive: &Drive, number: u32, place: Where) -> Value {
             out.insert("path".into(), format!("/drives/{}/root:{slash}{path}", drive.id).into());
         }
     }
-    out.insert("siteId".into(), site_id(drive).into());
+    out.insert("siteId".into(), guid(drive.home).into());
     out.into()
 }
 
@@ -166,12 +195,12 @@ fn download_url(app: &App, drive: &Drive, number: u32, fields: &Fields, out: &mu
 }
 
 /// The versions of a file, newest first.
-pub(super) fn versions(user: &User, drive: &Drive, number: u32) -> Vec<Value> {
-    let bodies = drive.items[number as usize].bodies.iter().enumerate().rev();
+pub(super) fn versions(shown: Shown<'_>, number: u32) -> Vec<Value> {
+    let bodies = shown.drive.items[number as usize].bodies.iter().enumerate().rev();
     let row = |(i, body): (usize, &std::sync::Arc<super::library::Body>)| {
         json!({
             "id": format!("{}.0", i + 1),
-            "lastModifiedBy": identity(user),
+            "lastModifiedBy": shown.identity(),
             "lastModifiedDateTime": times::graph(body.modified),
             "size": body.blob.len(),
         })

@@ -18,7 +18,7 @@ use super::reply::{Payload, Reply};
 use super::rng::guid;
 use super::route::{self, Route};
 use super::throttle::Charge;
-use super::{batch, control, download, drive};
+use super::{batch, control, download, drive, sites_http};
 
 /// Largest request body (REFERENCE section 10).
 const BODY_LIMIT: usize = 4 << 20;
@@ -182,6 +182,7 @@ async fn admitted(app: &Arc<App>, request: &Request, route: &Route, roles: &[Str
 /// 410 as the service of that route words it.
 fn gone(app: &App, route: &Route) -> Reply {
     match route.charge {
+        _ if route.template == route::LIST_DELTA => sites_http::delta_gone(app, route.user, route.id(0)),
         Charge::Files(_) => drive::delta_gone(app, route.user),
         _ => Reply::fail(410, "SyncStateNotFound", "The sync state generation is not found."),
     }

@@ -67,6 +67,8 @@ pub(super) struct Entry {
 pub(super) struct Drive {
     pub(super) seed: u64,
     pub(super) id: String,
+    /// What the ids of its site follow from.
+    pub(super) home: u64,
     tag: String,
     pub(super) items: Vec<Item>,
     children: Vec<Vec<u32>>,
@@ -86,6 +88,7 @@ impl Drive {
         let mut drive = Self {
             seed,
             id: format!("b!{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(raw)),
+            home: hash(seed, &[0x517e]),
             tag: base32(hash(seed, &[0xd2]).into(), 8),
             items: Vec::new(),
             children: Vec::new(),

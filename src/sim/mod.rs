@@ -22,6 +22,7 @@ mod faults;
 mod http;
 mod letter;
 mod library;
+mod lists;
 mod mail;
 mod mail_delta;
 mod mail_json;
@@ -41,8 +42,12 @@ mod script;
 mod settings;
 mod shelf;
 mod shelf_http;
+mod sites;
+mod sites_http;
+mod sites_oracle;
 mod state;
 mod tasks;
+mod terms;
 mod throttle;
 mod times;
 mod token;
@@ -61,8 +66,8 @@ pub use content::Blob;
 pub use faults::{Fault, FaultKind};
 pub use options::{BACKUP_ROLES, Contents, Limits, Pages, Profile, Script, SimOptions};
 pub use oracle::{
-    Expected, ExpectedCollection, ExpectedDrive, ExpectedFolder, ExpectedItem, ExpectedMailbox, ExpectedMessage,
-    ExpectedThing, ExpectedUser, ItemKind, Mime,
+    Expected, ExpectedCollection, ExpectedDrive, ExpectedFolder, ExpectedItem, ExpectedLibrary, ExpectedMailbox,
+    ExpectedMessage, ExpectedThing, ExpectedUser, ItemKind, Mime,
 };
 pub use state::UserKind;
 

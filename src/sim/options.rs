@@ -15,6 +15,8 @@ pub const BACKUP_ROLES: &[&str] = &[
     "MailboxSettings.Read",
     "Files.Read.All",
     "Sites.Read.All",
+    "Sites.FullControl.All",
+    "TermStore.Read.All",
 ];
 
 /// A ready-made size of tenant.
@@ -56,6 +58,10 @@ pub struct SimOptions {
     pub national_cloud: bool,
     /// Files and folders per drive (the median, if `spread` is not 0).
     pub drive_items: u32,
+    /// Sites beside those of users; subsites and locked ones come on top.
+    pub sites: u32,
+    /// Items per list.
+    pub list_items: u32,
     /// How much users differ in size: 0 not at all; 1: a few have ten times as much as most.
     pub spread: f64,
     /// Sizes of contents.
@@ -109,6 +115,8 @@ impl SimOptions {
             tasks: messages / 20,
             national_cloud: false,
             drive_items,
+            sites: (users / 10).max(2),
+            list_items: messages / 12,
             spread,
             contents: Contents::default(),
             limits: Limits::microsoft(),
@@ -134,6 +142,8 @@ impl SimOptions {
             events: 12,
             tasks: 14,
             drive_items: 24,
+            sites: 2,
+            list_items: 9,
             contents: Contents::tiny(),
             limits: Limits::unlimited(),
             pages: Pages { messages: 7, folders: 5, drive: 6, users: 3 },

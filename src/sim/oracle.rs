@@ -9,6 +9,7 @@ use super::library::{Drive, Kind, ROOT};
 use super::mailbox::{GONE, Mailbox, READ};
 use super::mime;
 use super::shelf::{Shelf, TOP};
+use super::sites_oracle;
 use super::state::{User, UserKind, World};
 use super::{calendar_json, settings, tasks};
 
@@ -21,6 +22,8 @@ pub struct Expected {
     pub users: Vec<ExpectedUser>,
     /// Everything beside mail and drives, by keys: `users/<id>/contacts`.
     pub collections: BTreeMap<String, ExpectedCollection>,
+    /// Libraries of sites.
+    pub libraries: Vec<ExpectedLibrary>,
 }
 
 impl Expected {
@@ -159,6 +162,17 @@ pub struct ExpectedDrive {
     pub items: Vec<ExpectedItem>,
 }
 
+/// A library of a site, or one that a user has beside the OneDrive.
+#[derive(Debug, Clone)]
+pub struct ExpectedLibrary {
+    /// Its key: `sites/<id>/files/<drive id>`.
+    pub key: String,
+    /// Where people find it.
+    pub name: String,
+    /// What is in it.
+    pub drive: ExpectedDrive,
+}
+
 /// What a drive item is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ItemKind {
@@ -198,7 +212,7 @@ pub struct ExpectedItem {
 /// Tells the truth about the present day.
 pub(super) fn tell(world: &World) -> Expected {
     let users = world.users.iter().filter(|u| u.present).map(|u| user(&world.cast, u)).collect();
-    Expected { day: world.day, users, collections: collections(world) }
+    Expected { day: world.day, users, collections: collections(world), libraries: sites_oracle::libraries(world) }
 }
 
 fn collections(world: &World) -> BTreeMap<String, ExpectedCollection> {
@@ -213,6 +227,7 @@ fn collections(world: &World) -> BTreeMap<String, ExpectedCollection> {
         add("settings", "Settings", settings::expected(&world.cast, user));
         add("tasks", "Tasks", tasks::expected(&world.cast, &user.tasks));
     }
+    sites_oracle::collections(world, &mut all);
     all
 }
 
@@ -268,7 +283,7 @@ fn mailbox(cast: &Arc<Cast>, mailbox: &Mailbox) -> ExpectedMailbox {
     ExpectedMailbox { folders: folders.collect(), messages: messages.collect() }
 }
 
-fn drive(drive: &Drive) -> ExpectedDrive {
+pub(super) fn drive(drive: &Drive) -> ExpectedDrive {
     let items = drive.items.iter().enumerate().filter(|(number, i)| *number as u32 != ROOT && i.alive);
     let items = items.map(|(number, i)| ExpectedItem {
         id: drive.item_id(number as u32),

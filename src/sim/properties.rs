@@ -273,3 +273,62 @@ pub(super) const ATTACHMENT: &[&str] = &[
     "contentId",
     "contentLocation",
 ];
+
+/// Properties of `site`.
+pub(super) const SITE: &[&str] = &[
+    "id",
+    "createdBy",
+    "createdDateTime",
+    "description",
+    "eTag",
+    "lastModifiedBy",
+    "lastModifiedDateTime",
+    "name",
+    "parentReference",
+    "webUrl",
+    "displayName",
+    "error",
+    "isPersonalSite",
+    "root",
+    "sharepointIds",
+    "siteCollection",
+];
+
+/// Properties of `list`.
+pub(super) const LIST: &[&str] = &[
+    "id",
+    "createdBy",
+    "createdDateTime",
+    "description",
+    "eTag",
+    "lastModifiedBy",
+    "lastModifiedDateTime",
+    "name",
+    "parentReference",
+    "webUrl",
+    "displayName",
+    "list",
+    "sharepointIds",
+    "system",
+];
+
+/// Properties of `baseSitePage`.
+pub(super) const SITE_PAGE: &[&str] = &[
+    "id",
+    "createdBy",
+    "createdDateTime",
+    "description",
+    "eTag",
+    "lastModifiedBy",
+    "lastModifiedDateTime",
+    "name",
+    "parentReference",
+    "webUrl",
+    "pageLayout",
+    "publishingState",
+    "title",
+];
+
+/// Properties of `termStore.group`.
+pub(super) const TERM_GROUP: &[&str] =
+    &["id", "createdDateTime", "description", "displayName", "parentSiteId", "scope"];

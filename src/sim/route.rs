@@ -4,7 +4,7 @@ use super::app::App;
 use super::query::Request;
 use super::reply::{Answer, Reply};
 use super::throttle::Charge;
-use super::{calendar_http, contacts, directory, drive, mail, mail_delta, settings, tasks};
+use super::{calendar_http, contacts, directory, drive, mail, mail_delta, settings, sites, sites_http, tasks};
 
 const USERS: &[&str] = &["User.Read.All", "User.ReadBasic.All", "User.ReadWrite.All", "Directory.Read.All"];
 const ORGANIZATION: &[&str] = &["Organization.Read.All", "Directory.Read.All", "User.Read.All"];
@@ -17,6 +17,9 @@ const CALENDARS: &[&str] = &["Calendars.Read", "Calendars.ReadWrite"];
 const TASKS: &[&str] = &["Tasks.Read.All", "Tasks.ReadWrite.All"];
 const FILES: &[&str] =
     &["Files.Read.All", "Files.ReadWrite.All", "Sites.Read.All", "Sites.ReadWrite.All", "Sites.FullControl.All"];
+const SITES: &[&str] = &["Sites.Read.All", "Sites.ReadWrite.All", "Sites.Manage.All", "Sites.FullControl.All"];
+const SITES_FULL: &[&str] = &["Sites.FullControl.All"];
+const TERMS: &[&str] = &["TermStore.Read.All", "TermStore.ReadWrite.All"];
 
 /// A resolved path.
 #[derive(Debug)]
@@ -30,7 +33,15 @@ pub(super) struct Route {
     ids: Vec<String>,
 }
 
+/// The delta of a list's items.
+pub(super) const LIST_DELTA: &str = "/sites/{id}/lists/{id}/items/delta";
+
 impl Route {
+    /// One of the ids in the path.
+    pub(super) fn id(&self, number: usize) -> &str {
+        self.ids.get(number).map_or("", String::as_str)
+    }
+
     /// 403 as the service of that route words it.
     pub(super) fn forbidden(&self) -> Reply {
         match self.charge {
@@ -69,6 +80,8 @@ pub(super) fn resolve(app: &App, request: &Request) -> Answered {
         ["users", _] => made("/users/{id}", Charge::Directory(1), USERS, directory::find(&app.read(), all[1])?, &[]),
         ["users", _, ..] => user_route(app, &all[1..], &names[1..], request),
         ["drives", _, ..] => drive_route(drive::owner(&app.read(), all[1])?, &all[2..], &names[2..], request),
+        ["sites", "getallsites"] => made("/sites/getAllSites", Charge::Files(2), SITES, 0, &[]),
+        ["sites", _, ..] => site_route(sites_http::find(&app.read(), all[1])?, &all[2..], &names[2..], request),
         ["me", ..] => {
             let text = "/me request is only valid with delegated authentication flow.";
             Err(Reply::fail(400, "BadRequest", text))
@@ -199,10 +212,53 @@ fn drive_route(user: usize, all: &[&str], names: &[&str], request: &Request) -> 
     }
 }
 
+fn site_route(site: usize, all: &[&str], names: &[&str], request: &Request) -> Answered {
+    let at = |i: usize| all.get(i).copied().unwrap_or_default();
+    let route = |template, units, ids: &[&str]| made(template, Charge::Files(units), SITES, site, ids);
+    let terms = |template, units, ids: &[&str]| made(template, Charge::Files(units), TERMS, site, ids);
+    match names {
+        [] => route("/sites/{id}", 1, &[]),
+        ["sites"] => route("/sites/{id}/sites", 2, &[]),
+        ["drives"] => made("/sites/{id}/drives", Charge::Files(2), FILES, site, &[]),
+        ["columns"] => route("/sites/{id}/columns", 2, &[]),
+        ["contenttypes"] => route("/sites/{id}/contentTypes", 2, &[]),
+        ["permissions"] => made("/sites/{id}/permissions", Charge::Files(5), SITES_FULL, site, &[]),
+        ["pages"] => route("/sites/{id}/pages", 2, &[]),
+        ["pages", _, "microsoft.graph.sitepage"] => {
+            route("/sites/{id}/pages/{id}/microsoft.graph.sitePage", 1, &[at(1)])
+        }
+        ["lists"] => route("/sites/{id}/lists", 2, &[]),
+        ["lists", _] => route("/sites/{id}/lists/{id}", 1, &[at(1)]),
+        ["lists", _, "columns"] => route("/sites/{id}/lists/{id}/columns", 2, &[at(1)]),
+        ["lists", _, "contenttypes"] => route("/sites/{id}/lists/{id}/contentTypes", 2, &[at(1)]),
+        ["lists", _, "items"] => route("/sites/{id}/lists/{id}/items", 2, &[at(1)]),
+        ["lists", _, "items", "delta"] => {
+            let units = if drive::has_token(request) { 1 } else { 2 };
+            route(LIST_DELTA, units, &[at(1)])
+        }
+        ["lists", _, "items", _] => route("/sites/{id}/lists/{id}/items/{id}", 1, &[at(1), at(3)]),
+        ["lists", _, "items", _, "versions"] => route("/sites/{id}/lists/{id}/items/{id}/versions", 2, &[at(1), at(3)]),
+        ["termstore"] => terms("/sites/{id}/termStore", 1, &["store"]),
+        ["termstore", "groups"] => terms("/sites/{id}/termStore/groups", 2, &["groups"]),
+        ["termstore", "groups", _, "sets"] => terms("/sites/{id}/termStore/groups/{id}/sets", 2, &["sets", at(2)]),
+        ["termstore", "sets", _, "children"] => {
+            terms("/sites/{id}/termStore/sets/{id}/children", 2, &["children", at(2)])
+        }
+        ["termstore", "sets", _, "terms"] => terms("/sites/{id}/termStore/sets/{id}/terms", 2, &["terms", at(2)]),
+        ["termstore", "sets", _, "relations"] => {
+            terms("/sites/{id}/termStore/sets/{id}/relations", 2, &["relations", at(2)])
+        }
+        ["termstore", "sets", _, "terms", _, "children"] => {
+            terms("/sites/{id}/termStore/sets/{id}/terms/{id}/children", 2, &["below", at(2), at(4)])
+        }
+        _ => Err(Reply::no_segment(all.last().copied().unwrap_or_default())),
+    }
+}
+
 /// Runs the handler of a route.
 pub(super) fn run(app: &App, request: &Request, route: &Route) -> Answer {
     let user = route.user;
-    let id = |i: usize| route.ids.get(i).map_or("", String::as_str);
+    let id = |i: usize| route.id(i);
     match route.template {
         "/organization" => directory::organization(app, request),
         "/subscribedSkus" => directory::subscribed_skus(app, request),
@@ -247,6 +303,32 @@ pub(super) fn run(app: &App, request: &Request, route: &Route) -> Answer {
         "/drives/{id}/items/{id}/content" => drive::content(app, request, user, id(0)),
         "/drives/{id}/items/{id}/versions" => drive::versions(app, request, user, id(0)),
         "/drives/{id}/items/{id}/versions/{id}/content" => drive::version_content(app, request, user, id(0), id(1)),
+        "/sites/getAllSites" => sites_http::all_sites(app, request),
+        template if template.starts_with("/sites/") => run_site(app, request, route),
         other => Err(Reply::no_segment(other)),
+    }
+}
+
+fn run_site(app: &App, request: &Request, route: &Route) -> Answer {
+    let site = route.user;
+    let id = |i: usize| route.id(i);
+    match route.template {
+        "/sites/{id}" => sites_http::site(app, request, site),
+        "/sites/{id}/sites" => sites_http::subsites(app, request, site),
+        "/sites/{id}/drives" => sites_http::drives(app, request, site),
+        "/sites/{id}/columns" => sites_http::facts(app, request, site, &sites::COLUMN),
+        "/sites/{id}/contentTypes" => sites_http::facts(app, request, site, &sites::TYPE),
+        "/sites/{id}/permissions" => sites_http::facts(app, request, site, &sites::GRANT),
+        "/sites/{id}/pages" => sites_http::pages(app, request, site),
+        "/sites/{id}/pages/{id}/microsoft.graph.sitePage" => sites_http::page(app, request, site, id(0)),
+        "/sites/{id}/lists" => sites_http::lists(app, request, site),
+        "/sites/{id}/lists/{id}" => sites_http::of_list(app, request, site, id(0), "list"),
+        "/sites/{id}/lists/{id}/columns" => sites_http::of_list(app, request, site, id(0), "columns"),
+        "/sites/{id}/lists/{id}/contentTypes" => sites_http::of_list(app, request, site, id(0), "contentTypes"),
+        "/sites/{id}/lists/{id}/items" => sites_http::items(app, request, site, id(0)),
+        LIST_DELTA => sites_http::delta(app, request, site, id(0)),
+        "/sites/{id}/lists/{id}/items/{id}" => sites_http::of_item(app, request, site, (id(0), id(1)), false),
+        "/sites/{id}/lists/{id}/items/{id}/versions" => sites_http::of_item(app, request, site, (id(0), id(1)), true),
+        _ => sites_http::term_store(app, request, site, id(0), (id(1), id(2))),
     }
 }

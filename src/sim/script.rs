@@ -6,7 +6,7 @@ use super::mailbox::{CATEGORIES, DRAFT, FLAGGED, GONE, Mailbox, OUTGOING, READ};
 use super::options::{Script, SimOptions};
 use super::rng::Rng;
 use super::state::{UserKind, World};
-use super::{calendar, contacts, populate, settings, tasks, times, words};
+use super::{calendar, contacts, populate, settings, sites, tasks, times, words};
 
 /// Moves the tenant on by one day.
 pub(super) fn advance_day(world: &mut World, options: &SimOptions) {
@@ -35,6 +35,15 @@ pub(super) fn advance_day(world: &mut World, options: &SimOptions) {
         }
         if let Some(drive) = &mut user.drive {
             drive_day(drive, options, day, now, &mut rng);
+        }
+    }
+    sites::day(world, options);
+    for (number, site) in world.sites.iter_mut().enumerate() {
+        if site.owner.is_none_or(|user| world.users[user].present) {
+            for library in &mut site.libraries {
+                let mut rng = Rng::new(seed, &[0x11b, day.into(), number as u64]);
+                drive_day(&mut library.drive, options, day, now, &mut rng);
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use super::mailbox::Mailbox;
 use super::options::SimOptions;
 use super::rng::{Rng, guid, hash};
 use super::shelf::Shelf;
+use super::sites::{self, Site};
 use super::{calendar, contacts, populate, settings, tasks, times, words};
 
 /// What kind of account a user is.
@@ -70,6 +71,12 @@ pub(super) struct World {
     pub(super) users: Vec<User>,
     pub(super) by_name: HashMap<String, usize>,
     pub(super) by_drive: HashMap<String, usize>,
+    pub(super) sites: Vec<Site>,
+    pub(super) by_site: HashMap<String, usize>,
+    /// The libraries of sites: number of the site, number in it.
+    pub(super) libraries: Vec<(usize, usize)>,
+    /// The tenant's part of the term store.
+    pub(super) terms: Shelf,
     /// Grows when mail delta tokens expire.
     pub(super) mail_generation: u32,
     /// Grows when drive delta tokens expire.
@@ -138,12 +145,17 @@ impl World {
             users: Vec::new(),
             by_name: HashMap::new(),
             by_drive: HashMap::new(),
+            sites: Vec::new(),
+            by_site: HashMap::new(),
+            libraries: Vec::new(),
+            terms: Shelf::default(),
             mail_generation: 0,
             drive_generation: 0,
         };
         for (number, (kind, person, present)) in roll.into_iter().enumerate() {
             world.add_user(options, number as u32, kind, person, present);
         }
+        sites::populate(&mut world, options);
         world
     }
 

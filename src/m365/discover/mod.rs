@@ -5,6 +5,7 @@
 
 mod mailboxes;
 mod onedrive;
+mod sites;
 mod users;
 
 use std::sync::Arc;
@@ -131,11 +132,23 @@ pub async fn discover(client: &Client, selection: &Selection) -> Result<Discover
         .buffered(USERS_AT_ONCE)
         .try_collect()
         .await?;
+    let mut claimed = sites::Claimed::default();
     for found in found {
-        discovery.collections.extend(found.collections);
-        discovery.coverage.extend(found.coverage);
+        claimed.sites.extend(found.sites.iter().cloned());
+        discovery.take(found);
+    }
+    if sites::are_meant(selection) {
+        claimed.drives.extend(discovery.collections.iter().map(|collection| collection.key().id.clone()));
+        discovery.take(sites::look(client, selection, &claimed).await?);
     }
     Ok(discovery)
+}
+
+impl Discovery {
+    fn take(&mut self, found: Found) {
+        self.collections.extend(found.collections);
+        self.coverage.extend(found.coverage);
+    }
 }
 
 /// What was found of one owner.
@@ -143,6 +156,8 @@ pub async fn discover(client: &Client, selection: &Selection) -> Result<Discover
 struct Found {
     collections: Vec<Arc<dyn Collection>>,
     coverage: Vec<Coverage>,
+    /// The ids of the sites that belong to the owner.
+    sites: Vec<String>,
 }
 
 impl Found {

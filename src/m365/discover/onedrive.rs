@@ -1,8 +1,11 @@
-//! The drives of users.
+//! The drives of users, and what their personal sites hold beside.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use serde_json::Value;
+
+use super::sites::{DRIVE_PROPERTIES, Listed, count, libraries, lists};
 use super::{CoverageState, Found, Selection, User, without};
 use crate::error::Result;
 use crate::graph::links::segment;
@@ -10,50 +13,95 @@ use crate::graph::{Client, GraphRequest, Scope};
 use crate::m365::door::{Collection, Owner, Workload};
 use crate::m365::drive::Drive;
 use crate::m365::facts::text;
+use crate::m365::sites;
 
-/// Looks at the drives of a user.
+/// Looks at the drives and the personal site of a user.
 pub(super) async fn look(client: &Client, selection: &Selection, user: &User, found: &mut Found) -> Result<()> {
-    if !selection.selects(&user.facts(), Workload::OneDrive) {
-        found.note(Owner::User(user.id.clone()), &user.name, Workload::OneDrive, CoverageState::NotSelected);
+    let (wanted, left_out): (Vec<Workload>, Vec<Workload>) = [Workload::OneDrive, Workload::PersonalSite]
+        .into_iter()
+        .partition(|workload| selection.selects(&user.facts(), *workload));
+    for workload in left_out {
+        found.note(Owner::User(user.id.clone()), &user.name, workload, CoverageState::NotSelected);
+    }
+    if wanted.is_empty() {
         return Ok(());
     }
-    let state = match list_drives(client, user).await? {
-        Ok(drives) => {
-            let count = drives.len();
-            found.collections.extend(drives.into_iter().map(|drive| Arc::new(drive) as Arc<dyn Collection>));
-            CoverageState::Covered(count)
+    let url = format!("users/{}/drives?$select={DRIVE_PROPERTIES}", segment(&user.id));
+    let rows = match client.get_all(GraphRequest::get(Scope::Files, url).units(2)).await {
+        Ok(rows) => rows,
+        Err(error) => {
+            let state = without(error, "no OneDrive")?;
+            for workload in wanted {
+                found.note(Owner::User(user.id.clone()), &user.name, workload, state.clone());
+            }
+            return Ok(());
         }
-        Err(state) => state,
     };
-    found.note(Owner::User(user.id.clone()), &user.name, Workload::OneDrive, state);
+    let mut seen = HashSet::new();
+    let drives: Vec<Value> = rows
+        .into_iter()
+        .filter(|row| text(row, &["id"]).is_some_and(|id| !id.is_empty() && seen.insert(id.to_owned())))
+        .collect();
+    // The user's own drive comes first where the service says which it is.
+    let own = drives.iter().position(|row| text(row, &["driveType"]) != Some("documentLibrary")).unwrap_or(0);
+    found.sites.extend(drives.iter().filter_map(site_of));
+    for workload in wanted {
+        let state = match workload {
+            Workload::OneDrive => onedrive(client, user, drives.get(own), found),
+            _ => personal_site(client, user, (&drives, own), found).await?,
+        };
+        found.note(Owner::User(user.id.clone()), &user.name, workload, state);
+    }
     Ok(())
 }
 
-async fn list_drives(client: &Client, user: &User) -> Result<Result<Vec<Drive>, CoverageState>> {
-    let url = format!("users/{}/drives?$select=id,name,driveType", segment(&user.id));
-    let rows = match client.get_all(GraphRequest::get(Scope::Files, url).units(2)).await {
-        Ok(rows) => rows,
-        Err(error) => return without(error, "no OneDrive").map(Err),
+fn onedrive(client: &Client, user: &User, row: Option<&Value>, found: &mut Found) -> CoverageState {
+    let Some(id) = row.and_then(|row| text(row, &["id"])) else {
+        return CoverageState::Nothing("no OneDrive".to_owned());
     };
-    let mut seen = HashSet::new();
-    let drives: Vec<(&str, &str, bool)> = rows
-        .iter()
-        .filter_map(|row| {
-            let id = text(row, &["id"]).filter(|id| seen.insert(*id))?;
-            let library = text(row, &["driveType"]) == Some("documentLibrary");
-            Some((id, text(row, &["name"]).unwrap_or_default(), library))
-        })
-        .collect();
-    // The user's own drive comes first where the service says which it is.
-    let own = drives.iter().position(|(_, _, library)| !library).unwrap_or(0);
-    let mut titles = HashSet::new();
-    let named = drives.iter().enumerate().map(|(place, (id, name, _))| {
-        let further = (place != own).then(|| {
-            let name: String = name.chars().map(|c| if c.is_control() || c == '/' { '_' } else { c }).collect();
-            if name.is_empty() || !titles.insert(name.clone()) { format!("{name} ~{id}") } else { name }
+    found.collections.push(Arc::new(Drive::new(client.clone(), &user.id, &user.name, id, None)));
+    CoverageState::Covered(1)
+}
+
+async fn personal_site(
+    client: &Client,
+    user: &User,
+    (drives, own): (&[Value], usize),
+    found: &mut Found,
+) -> Result<CoverageState> {
+    let owner = || Owner::User(user.id.clone());
+    let Some(site) = drives.get(own).and_then(site_of) else {
+        return Ok(match drives.is_empty() {
+            true => CoverageState::Nothing("no OneDrive".to_owned()),
+            false => CoverageState::Unreadable("Graph does not say which site the OneDrive lies in".to_owned()),
         });
-        Drive::new(client.clone(), &user.id, &user.name, id, further.as_deref())
-    });
-    let named: Vec<Drive> = named.collect();
-    Ok(if named.is_empty() { Err(CoverageState::Nothing("no OneDrive".to_owned())) } else { Ok(named) })
+    };
+    // The pages have that name.
+    let mut taken = HashSet::from(["Pages".to_owned()]);
+    let others = drives.iter().enumerate().filter(|(place, _)| *place != own).map(|(_, row)| row);
+    let workload = Workload::PersonalSite;
+    let mut all: Vec<Arc<dyn Collection>> = libraries(client, (owner(), &user.name), workload, others, &mut taken);
+    all.push(Arc::new(sites::pages(client.clone(), owner(), &user.name, &site)));
+    match lists(client, &site, drives, &mut taken).await {
+        Ok(lists) => {
+            for Listed { row, title } in lists {
+                all.push(Arc::new(sites::list(client.clone(), (owner(), &user.name), workload, &site, (row, &title))));
+            }
+            let state = count(all.len(), "nothing beside the OneDrive");
+            found.collections.extend(all);
+            Ok(state)
+        }
+        Err(error) => {
+            // The rest is read, and what is known of the lists stays.
+            found.collections.extend(all);
+            without(error, "no personal site")
+        }
+    }
+}
+
+/// The id of the site that a drive lies in: host, collection, site.
+fn site_of(drive: &Value) -> Option<String> {
+    let host = text(drive, &["webUrl"])?.split_once("://")?.1.split('/').next()?;
+    let (collection, web) = (text(drive, &["sharePointIds", "siteId"])?, text(drive, &["sharePointIds", "webId"])?);
+    Some(format!("{host},{collection},{web}"))
 }

@@ -1,4 +1,4 @@
-//! OneDrive: all items of a drive, as one collection.
+//! Drives: all items of a OneDrive or of a document library, as one collection.
 //!
 //! One delta tells everything, flat and in no order: the tree is built by ids, and renaming a folder changes one record.
 //! Contents come from pre-authenticated URLs and are compared with the hash that the source gives.
@@ -15,11 +15,12 @@ use async_trait::async_trait;
 use super::door::{
     ChangesEnd, Collection, CollectionKey, ContentSink, Fetched, Known, Owner, Previous, Sink, Wanted, Workload,
 };
+use super::walk::{clean, owner_path};
 use crate::error::Result;
 use crate::graph::Client;
 use api::Api;
 
-/// One drive of a user.
+/// One drive: of a user, or a library of a site.
 pub struct Drive {
     key: CollectionKey,
     path: String,
@@ -40,6 +41,19 @@ impl Drive {
             Some(name) => format!("users/{user_name}/{title} - {name}"),
             None => format!("users/{user_name}/{title}"),
         };
+        Self { key, path, api: Api::new(client, drive_id) }
+    }
+
+    /// Names a document library, by its owner, the owner's name, the workload it belongs to, the drive's id and its name.
+    pub(super) fn library(
+        client: Client,
+        (owner, owner_name): (Owner, &str),
+        workload: Workload,
+        drive_id: &str,
+        name: &str,
+    ) -> Self {
+        let path = format!("{}/{}/{}", owner_path(&owner, owner_name), workload.title(), clean(name));
+        let key = CollectionKey { owner, workload, id: drive_id.to_owned() };
         Self { key, path, api: Api::new(client, drive_id) }
     }
 }

@@ -24,6 +24,7 @@ async fn everybody_with_a_mailbox_or_a_drive_is_found_and_the_rest_has_a_reason(
         expected.extend(user.drive.map(|_| format!("users/{}/OneDrive", user.upn)));
     }
     expected.extend(tenant.sim.expected().collections.into_values().map(|collection| collection.name));
+    expected.extend(tenant.sim.expected().libraries.into_iter().map(|library| library.name));
     assert_eq!(paths, expected);
     let nothing = found.coverage.iter().filter(|c| matches!(&c.state, CoverageState::Nothing(why) if !why.is_empty()));
     assert!(nothing.count() >= 2, "{:?}", found.coverage);

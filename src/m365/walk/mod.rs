@@ -17,7 +17,7 @@ use super::contents::fetch_if_there;
 use super::door::{
     ChangesEnd, Collection, CollectionKey, ContentSink, Fetched, Known, Owner, Previous, Sink, Wanted, Workload,
 };
-use super::facts::{set_fact, text, time_us};
+use super::facts::{set_fact, short_hash, text, time_us};
 use crate::error::{Error, Result};
 use crate::format::record::{ItemKind, PARTS, Record, StreamRole};
 use crate::graph::{Client, GraphRequest};
@@ -65,13 +65,18 @@ impl<S: Source> Walked<S> {
     /// Names one of several collections of an owner, by its id and its name as people know it.
     pub(super) fn one_of(mut self, id: &str, name: &str) -> Self {
         self.key.id = id.to_owned();
-        let name: String = name.chars().map(|c| if c.is_control() || c == '/' { '_' } else { c }).collect();
-        self.path = format!("{}/{name}", self.path);
+        self.path = format!("{}/{}", self.path, clean(name));
         self
     }
 }
 
-fn owner_path(owner: &Owner, name: &str) -> String {
+/// A name as one part of a path.
+pub(super) fn clean(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() || c == '/' { '_' } else { c }).collect()
+}
+
+/// Where people find what an owner has.
+pub(super) fn owner_path(owner: &Owner, name: &str) -> String {
     match owner {
         Owner::Tenant => owner.word().to_owned(),
         _ => format!("{}/{}", owner.word(), name.replace('/', "_")),
@@ -176,6 +181,11 @@ impl Told {
     /// Says that others hang below the item, which is no container.
     pub(super) fn with_parts(self, parts: usize) -> Self {
         if parts == 0 { self } else { self.fact(PARTS, &parts.to_string()) }
+    }
+
+    /// Says whether this is what the last snapshot has of the item, whatever hangs below it.
+    pub(super) fn is_as_known(&self, known: Option<&Record>) -> bool {
+        known.is_some_and(|known| known.version == short_hash([Some(&self.json)]) && known.kind == self.record.kind)
     }
 
     /// Sets the size that the source gives.

@@ -119,6 +119,33 @@ impl<'a> Walk<'a> {
         self.must_list.iter().filter(untold).cloned().collect()
     }
 
+    /// Says whether the last reading came to its end: only then what hangs below an item is there if the item is.
+    pub(in crate::m365) fn is_settled(&self) -> bool {
+        !self.before.links.is_empty()
+    }
+
+    /// Says whether something of an item, or right below it, is a gap of the last snapshot.
+    pub(in crate::m365) fn must_list(&self, id: &str) -> bool {
+        self.must_list.contains(id)
+    }
+
+    /// Says whether anything deeper below an item, by its id, is a gap of the last snapshot: ids begin with that of the
+    /// item and a slash.
+    pub(in crate::m365) fn must_look_into(&self, id: &str) -> bool {
+        self.must_list(id)
+            || self.must_list.iter().any(|part| part.strip_prefix(id).is_some_and(|p| p.starts_with('/')))
+    }
+
+    /// Says that all items of a kind that are known directly below a parent are as they were: they could not be read.
+    pub(in crate::m365) async fn keep_all(&mut self, parent: &str, kind: ItemKind) -> Result<()> {
+        for id in self.known_below(parent).await? {
+            if self.known.record(&id).await?.is_some_and(|known| known.kind == kind) {
+                self.keep(&id).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Takes back that an item was told: the round that told it broke off, and another begins.
     pub(super) fn untell(&mut self, id: &str) {
         self.seen.forget(id);
@@ -161,11 +188,6 @@ impl<'a> Walk<'a> {
             self.seen.put(id, HERE, print_of(&known), false);
         }
         Ok(())
-    }
-
-    /// Says whether something of an item, or below it, was a gap of the last snapshot.
-    pub(in crate::m365) fn must_list(&self, id: &str) -> bool {
-        self.must_list.contains(id)
     }
 
     /// Says whether an item was told in this reading, and is there.

@@ -31,6 +31,8 @@ pub(in crate::m365) struct Rows {
     /// What was told since the round began.
     told: Vec<String>,
     restarts: u32,
+    /// Where a link is no longer honoured, the one that the service gives instead is not taken.
+    own_start: bool,
 }
 
 enum Pages {
@@ -44,6 +46,12 @@ impl Rows {
         let saved = walk.before.get(name).filter(|link| !link.is_empty());
         let pages = Pages::Delta(Box::new(client.delta(start.clone(), saved)));
         Self { incremental: saved.is_some(), ..Self::new(client, name, start, pages) }
+    }
+
+    /// Begins anew, where it must, as it began at first: the link that the service gives instead lacks what was expanded.
+    pub(in crate::m365) fn from_own_start(mut self) -> Self {
+        self.own_start = true;
+        self
     }
 
     /// Reads all pages of a list that knows no delta.
@@ -62,12 +70,18 @@ impl Rows {
             incremental: false,
             told: Vec::new(),
             restarts: 0,
+            own_start: false,
         }
     }
 
     /// Says whether only what changed is told.
     pub(in crate::m365) fn is_incremental(&self) -> bool {
         self.incremental
+    }
+
+    /// How often the reading began anew: what was told before is void then.
+    pub(in crate::m365) fn restarts(&self) -> u32 {
+        self.restarts
     }
 
     /// Gives the next row. Where a saved link is no longer honoured, begins anew, from the start.
@@ -84,7 +98,9 @@ impl Rows {
         }
         Ok(self.waiting.pop_front().and_then(|row| {
             let Some(id) = id_of(&row).map(str::to_owned) else { return Some(Row::There(row)) };
-            if at(&row, &["@removed"]).is_some() {
+            // SharePoint marks what is deleted with a facet.
+            let deleted = at(&row, &["deleted"]).is_some_and(Value::is_object);
+            if deleted || at(&row, &["@removed"]).is_some() {
                 return Some(Row::Gone(id));
             }
             self.told.push(id);
@@ -119,6 +135,7 @@ impl Rows {
         for id in std::mem::take(&mut self.told) {
             walk.untell(&id);
         }
+        let again = again.filter(|_| !self.own_start);
         let start = again.map_or_else(|| self.start.clone(), |link| self.start.with_url(link));
         self.incremental = false;
         self.pages = Pages::Delta(Box::new(self.client.delta(start, None)));

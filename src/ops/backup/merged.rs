@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use super::collection::Outcome;
 use crate::format::collection::Gap;
 use crate::format::snapshot::{CollectionState, CoverageEntry, Protection};
-use crate::m365::Workload;
 use crate::m365::discover::{Coverage, CoverageState};
+use crate::m365::{CollectionKey, Owner, Workload};
 use crate::ops::catalog::Catalog;
 use crate::tree::collection::EditCounts;
 
@@ -48,37 +48,16 @@ impl Merged {
 
     /// Says how everything that was found stands in the snapshot.
     pub(super) fn cover(&mut self, before: &Catalog, found: &[Coverage], now_us: i64) {
-        self.coverage = found.iter().filter_map(|found| self.entry(found)).collect();
+        let mut states: ByOwner<'_, CollectionState> = ByOwner::new();
+        for state in self.states.values() {
+            states.entry(owner_of(&state.key)).or_default().push(state);
+        }
+        let mut gaps: ByOwner<'_, Gap> = ByOwner::new();
+        for gap in &self.gaps {
+            gaps.entry(owner_of(&gap.collection)).or_default().push(gap);
+        }
+        self.coverage = found.iter().filter_map(|found| entry(found, &states, &gaps)).collect();
         self.date_coverage(before, now_us);
-    }
-
-    /// How what was found stands in the snapshot.
-    fn entry(&self, found: &Coverage) -> Option<CoverageEntry> {
-        let owner = found.owner.to_string();
-        let workload = found.workload.map_or("", Workload::word);
-        let place = format!("{owner}/{workload}");
-        let is_of = |key: &str| key.strip_prefix(&place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        let states: Vec<&CollectionState> = self.states.values().filter(|state| is_of(&state.key)).collect();
-        let gaps: Vec<&Gap> = self.gaps.iter().filter(|gap| is_of(&gap.collection)).collect();
-        let (state, reason) = match &found.state {
-            CoverageState::Covered(_) if gaps.is_empty() && states.iter().all(|s| s.complete) => {
-                (Protection::Protected, String::new())
-            }
-            CoverageState::Covered(_) => {
-                let why = gaps.first().map_or("it was not read to its end".to_owned(), |gap| gap.text.clone());
-                (Protection::Partly, why)
-            }
-            CoverageState::Unreadable(reason) if states.is_empty() => (Protection::Unreadable, reason.clone()),
-            CoverageState::Unreadable(reason) => (Protection::Partly, format!("as it was read last: {reason}")),
-            CoverageState::Nothing(reason) => (Protection::Nothing, reason.clone()),
-            CoverageState::Impossible(reason) => (Protection::Impossible, reason.clone()),
-            CoverageState::NotSelected => (Protection::NotSelected, String::new()),
-            // Nobody has this name: that is said in the run, and there is no owner to list.
-            CoverageState::NoSuchUser(_) => return None,
-        };
-        let items = states.iter().map(|s| s.items.map_or(0, |tree| tree.count)).sum();
-        let (name, workload) = (found.name.clone(), workload.to_owned());
-        Some(CoverageEntry { owner, name, workload, state, reason, items, gaps: gaps.len() as u64, since_us: 0 })
     }
 
     /// An entry that says what it said before keeps its date.
@@ -95,13 +74,8 @@ impl Merged {
     fn keep_unreadable(&mut self, before: &Catalog, coverage: &[Coverage], now_us: i64) {
         for found in coverage {
             let CoverageState::Unreadable(reason) = &found.state else { continue };
-            let word = found.workload.map_or("", |w| w.word());
-            let prefix = format!("{}/{word}", found.owner);
-            let is_of = |key: &str| {
-                key.strip_prefix(&prefix)
-                    .is_some_and(|rest| word.is_empty() || rest.is_empty() || rest.starts_with('/'))
-            };
-            let kept: Vec<&CollectionState> = before.states.values().filter(|s| is_of(&s.key)).collect();
+            let prefix = format!("{}/{}", found.owner, found.workload.map_or("", |w| w.word()));
+            let kept: Vec<&CollectionState> = before.states.values().filter(|s| is_meant(found, &s.key)).collect();
             for state in &kept {
                 if self.states.contains_key(&state.key) {
                     continue;
@@ -138,4 +112,61 @@ impl Merged {
     pub(super) fn items(&self) -> u64 {
         self.states.values().map(|s| s.items.map_or(0, |t| t.count)).sum()
     }
+}
+
+/// Says whether a collection is of what could not be looked at.
+fn is_meant(found: &Coverage, key: &str) -> bool {
+    let Ok(key) = key.parse::<CollectionKey>() else { return false };
+    let whose = match (&found.owner, &key.owner) {
+        // Nobody's part could be looked at.
+        (Owner::Tenant, _) => found.workload.is_some() || key.owner == Owner::Tenant,
+        // Of a site collection, all sites: their ids begin with its.
+        (Owner::Site(whole), Owner::Site(part)) => {
+            part == whole || part.strip_prefix(whole.as_str()).is_some_and(|rest| rest.starts_with(','))
+        }
+        (of, owner) => of == owner,
+    };
+    whose && found.workload.is_none_or(|workload| workload == key.workload)
+}
+
+/// Things by the owner in their collections' keys.
+type ByOwner<'a, T> = HashMap<String, Vec<&'a T>>;
+
+fn owner_of(key: &str) -> String {
+    key.parse::<CollectionKey>().map_or_else(|_| key.to_owned(), |key| key.owner.to_string())
+}
+
+/// The things that belong to what was found. Only what could not be looked at reaches beyond its owner.
+fn of<'a, T>(found: &Coverage, owner: &str, all: &ByOwner<'a, T>, key: impl Fn(&T) -> &str) -> Vec<&'a T> {
+    let reaches = matches!(found.state, CoverageState::Unreadable(_));
+    let own = all.get(owner).into_iter();
+    let lists: Vec<&Vec<&'a T>> = if reaches { all.values().collect() } else { own.collect() };
+    lists.into_iter().flatten().copied().filter(|thing| is_meant(found, key(thing))).collect()
+}
+
+/// How what was found stands in the snapshot.
+fn entry(found: &Coverage, states: &ByOwner<'_, CollectionState>, gaps: &ByOwner<'_, Gap>) -> Option<CoverageEntry> {
+    let owner = found.owner.to_string();
+    let workload = found.workload.map_or("", Workload::word);
+    let states = of(found, &owner, states, |state| &state.key);
+    let gaps = of(found, &owner, gaps, |gap| &gap.collection);
+    let (state, reason) = match &found.state {
+        CoverageState::Covered(_) if gaps.is_empty() && states.iter().all(|s| s.complete) => {
+            (Protection::Protected, String::new())
+        }
+        CoverageState::Covered(_) => {
+            let why = gaps.first().map_or("it was not read to its end".to_owned(), |gap| gap.text.clone());
+            (Protection::Partly, why)
+        }
+        CoverageState::Unreadable(reason) if states.is_empty() => (Protection::Unreadable, reason.clone()),
+        CoverageState::Unreadable(reason) => (Protection::Partly, format!("as it was read last: {reason}")),
+        CoverageState::Nothing(reason) => (Protection::Nothing, reason.clone()),
+        CoverageState::Impossible(reason) => (Protection::Impossible, reason.clone()),
+        CoverageState::NotSelected => (Protection::NotSelected, String::new()),
+        // Nobody has this name: that is said in the run, and there is no owner to list.
+        CoverageState::NoSuchUser(_) => return None,
+    };
+    let items = states.iter().map(|s| s.items.map_or(0, |tree| tree.count)).sum();
+    let (name, workload) = (found.name.clone(), workload.to_owned());
+    Some(CoverageEntry { owner, name, workload, state, reason, items, gaps: gaps.len() as u64, since_us: 0 })
 }

@@ -37,8 +37,16 @@ pub enum Workload {
 
 impl Workload {
     /// All that this version reads, in the order in which they are read.
-    pub const ALL: &[Self] =
-        &[Self::Mail, Self::OneDrive, Self::Contacts, Self::Calendar, Self::Tasks, Self::Settings];
+    pub const ALL: &[Self] = &[
+        Self::Mail,
+        Self::OneDrive,
+        Self::Contacts,
+        Self::Calendar,
+        Self::Tasks,
+        Self::Settings,
+        Self::PersonalSite,
+        Self::Sites,
+    ];
 
     /// The word for it in configurations and on the command line.
     pub fn word(self) -> &'static str {
@@ -248,6 +256,22 @@ impl Selection {
     pub fn reads(&self, workload: Workload) -> bool {
         self.rules.iter().any(|rule| {
             rule.effect == Effect::Include && (rule.workloads.is_empty() || rule.workloads.contains(&workload))
+        })
+    }
+
+    /// Says whether any owner of a kind may be protected with a part.
+    pub fn reads_of(&self, kind: OwnerKind, workload: Workload) -> bool {
+        self.rules.iter().any(|rule| {
+            let applies = match rule.subject {
+                Subject::Everything => true,
+                Subject::User(_) | Subject::Licence(_) => kind == OwnerKind::User,
+                Subject::Group(_) => matches!(kind, OwnerKind::User | OwnerKind::Group),
+                Subject::Site(_) => kind == OwnerKind::Site,
+                Subject::Team(_) => kind == OwnerKind::Team,
+            };
+            applies
+                && rule.effect == Effect::Include
+                && (rule.workloads.is_empty() || rule.workloads.contains(&workload))
         })
     }
 

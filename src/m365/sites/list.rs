@@ -1,0 +1,305 @@
+//! A list of a site: its columns, content types and items with all their fields and earlier versions.
+//!
+//! Discovery brings the list as Graph tells it; its tag and its last change say whether columns and types are asked for
+//! again. Items come by delta. The names of the fields are frozen in the delta's link, so the cursor bears a hash of them:
+//! with another column begins another enumeration, in which what stayed as it was is passed over.
+//!
+//! Graph tells no views, and of attachments only that there are some.
+//!
+//! Source: Microsoft Graph, "listItem: delta", "Listing versions of a ListItem", "List columns in a list".
+
+use async_trait::async_trait;
+use futures::{StreamExt, TryStreamExt};
+use serde_json::Value;
+
+use super::fields::{Fields, merge};
+use super::{Discovered, LIST_PROPERTIES, of_site};
+use crate::error::{Error, Result};
+use crate::format::record::{ItemKind, PARTS, Record};
+use crate::graph::links::segment;
+use crate::graph::{Client, GraphRequest, graph_error};
+use crate::m365::door::{Owner, Workload};
+use crate::m365::facts::{Summary, flag, short_hash, text};
+use crate::m365::walk::{Row, Rows, Source, Told, Walk, Walked, id_of};
+
+/// The cursor of the items: this, and a hash of the names of their fields.
+const ITEMS: &str = "items:";
+/// The name of the pair that holds the names of the fields: no link, but kept with them.
+const FIELDS: &str = "fields";
+/// Items that are completed together, and how many requests of them run at once.
+const BATCH: usize = 32;
+const AT_ONCE: usize = 8;
+/// What says that an item has no earlier version.
+const FIRST_VERSION: &str = "1.0";
+
+/// Names a list of a site; `row` as Graph told it.
+pub(in crate::m365) fn list(
+    client: Client,
+    (owner, owner_name): (Owner, &str),
+    workload: Workload,
+    site: &str,
+    (row, title): (Value, &str),
+) -> Walked<SiteList> {
+    let id = id_of(&row).unwrap_or_default().to_owned();
+    let source = SiteList { client: client.clone(), site: site.to_owned(), id: id.clone(), row: Discovered::new(row) };
+    Walked::new(client, owner, owner_name, workload, source).one_of(&id, title)
+}
+
+/// A list.
+pub(in crate::m365) struct SiteList {
+    client: Client,
+    site: String,
+    id: String,
+    row: Discovered,
+}
+
+/// An item, and what of it is told.
+struct Item {
+    told: Told,
+    versions: Versions,
+}
+
+/// The earlier versions of an item.
+enum Versions {
+    /// There are none.
+    None,
+    /// They are as they were.
+    Known,
+    /// These.
+    Told(Vec<Value>),
+    /// They, or some of the fields, could not be read.
+    Unreadable(Error),
+}
+
+#[async_trait]
+impl Source for SiteList {
+    async fn walk(&self, walk: &mut Walk<'_>) -> Result<()> {
+        let row = self.row.or(&self.client, self.get(&format!("?$select={LIST_PROPERTIES}"))).await?;
+        let name = text(&row, &["displayName"]).or_else(|| text(&row, &["name"])).unwrap_or_default();
+        let template = text(&row, &["list", "template"]).unwrap_or_default();
+        let told = Told::new(ItemKind::List, &*self.id, "", name, row.clone()).dated();
+        let changed = walk.put(told.fact("template", template)).await? || walk.must_list("");
+        let fields = match walk.before.get(FIELDS).filter(|_| !changed).map(Fields::from_text) {
+            Some(fields) => {
+                walk.unchanged_below("");
+                walk.keep_cursor(FIELDS);
+                fields
+            }
+            None => self.schema(walk, name).await?,
+        };
+        let cursor = format!("{ITEMS}{}", short_hash([Some(&Value::from(fields.text()))]));
+        if let Err(error) = self.items(walk, &fields, &cursor).await {
+            walk.keep_cursor(&cursor);
+            let refused = graph_error(&error).is_some_and(|answer| answer.status == 400);
+            if refused && fields != Fields::default() {
+                // Where the service refuses a name, what it gives unasked is better than nothing; the gap stays.
+                self.items(walk, &Fields::default(), ITEMS).await?;
+                walk.cursors.set(ITEMS, "");
+            }
+            walk.gap(&self.id, name, ItemKind::List, error).await?;
+        }
+        for id in walk.left_to_list() {
+            self.ask(walk, &id, &fields).await?;
+        }
+        Ok(())
+    }
+}
+
+impl SiteList {
+    fn get(&self, url: &str) -> GraphRequest {
+        let slash = if url.starts_with('?') { "" } else { "/" };
+        of_site(&self.site, &format!("lists/{}{slash}{url}", segment(&self.id)))
+    }
+
+    /// Tells columns and content types; gives the fields that items have.
+    async fn schema(&self, walk: &mut Walk<'_>, name: &str) -> Result<Fields> {
+        let types = "contentTypes?$expand=columns,columnLinks";
+        match self.client.get_all(self.get(types).units(2)).await {
+            Ok(rows) => {
+                for row in rows {
+                    if let Some(told) = named(ItemKind::ContentType, row) {
+                        walk.put(told).await?;
+                    }
+                }
+            }
+            Err(error) => {
+                walk.keep_all("", ItemKind::ContentType).await?;
+                walk.gap(&self.id, name, ItemKind::ContentType, error).await?;
+            }
+        }
+        match self.client.get_all(self.get("columns").units(2)).await {
+            Ok(rows) => {
+                let fields = Fields::of(&rows);
+                for row in rows {
+                    if let Some(told) = named(ItemKind::Column, row) {
+                        walk.put(told).await?;
+                    }
+                }
+                walk.cursors.set(FIELDS, fields.text());
+                Ok(fields)
+            }
+            Err(error) => {
+                walk.keep_all("", ItemKind::Column).await?;
+                walk.keep_cursor(FIELDS);
+                walk.gap(&self.id, name, ItemKind::Column, error).await?;
+                Ok(Fields::from_text(walk.before.get(FIELDS).unwrap_or_default()))
+            }
+        }
+    }
+
+    async fn items(&self, walk: &mut Walk<'_>, fields: &Fields, cursor: &str) -> Result<()> {
+        let start = self.get(&format!("items/delta?$expand={}", fields.first())).units(2);
+        let mut rows = Rows::delta(walk, &self.client, cursor, start).from_own_start();
+        let (mut batch, mut rounds) = (Vec::new(), 0);
+        loop {
+            let row = rows.next(walk).await?;
+            if rows.restarts() != rounds {
+                rounds = rows.restarts();
+                batch.clear();
+            }
+            match row {
+                Some(Row::There(row)) => batch.push(row),
+                Some(Row::Gone(id)) => {
+                    self.tell(walk, std::mem::take(&mut batch), fields).await?;
+                    walk.removed(&id);
+                }
+                None => break,
+            }
+            if batch.len() >= BATCH {
+                self.tell(walk, std::mem::take(&mut batch), fields).await?;
+            }
+        }
+        self.tell(walk, batch, fields).await?;
+        rows.close(walk, &self.id);
+        Ok(())
+    }
+
+    /// Tells items, in order, with what has to be asked for each.
+    async fn tell(&self, walk: &mut Walk<'_>, rows: Vec<Value>, fields: &Fields) -> Result<()> {
+        let shared: &Walk<'_> = walk;
+        let complete = |row| self.complete(shared, row, fields);
+        let items: Vec<Option<Item>> =
+            futures::stream::iter(rows.into_iter().map(complete)).buffered(AT_ONCE).try_collect().await?;
+        for item in items.into_iter().flatten() {
+            self.put(walk, item).await?;
+        }
+        Ok(())
+    }
+
+    async fn put(&self, walk: &mut Walk<'_>, Item { told, versions }: Item) -> Result<()> {
+        let (id, name) = (told.record.id.clone(), told.record.name.clone());
+        match versions {
+            Versions::None => walk.put(told).await.map(drop),
+            Versions::Known => {
+                walk.unchanged_below(&id);
+                walk.put(told).await.map(drop)
+            }
+            Versions::Told(rows) => {
+                walk.put(told).await?;
+                for told in rows.into_iter().filter_map(|row| version(row, &id)) {
+                    walk.put(told).await?;
+                }
+                walk.was_read(&id);
+                Ok(())
+            }
+            Versions::Unreadable(error) => {
+                // What is known is more than what came.
+                if walk.known(&id).await?.is_none() {
+                    walk.put(told).await?;
+                }
+                walk.gap(&id, &name, ItemKind::ListItem, error).await
+            }
+        }
+    }
+
+    /// Asks for the fields that the row lacks and for the versions, where it changed.
+    async fn complete(&self, walk: &Walk<'_>, mut row: Value, fields: &Fields) -> Result<Option<Item>> {
+        let Some(id) = id_of(&row).map(str::to_owned) else { return Ok(None) };
+        for expansion in fields.further() {
+            let more = self.get(&format!("items/{}?$expand={expansion}", segment(&id)));
+            match self.client.get_json(more).await {
+                Ok(more) => merge(&mut row, more),
+                Err(error) => {
+                    return Ok(item(row, &self.id, 0).map(|told| Item { told, versions: Versions::Unreadable(error) }));
+                }
+            }
+        }
+        let present = text(&row, &["fields", "_UIVersionString"]).map(str::to_owned);
+        let Some(told) = item(row, &self.id, 0) else { return Ok(None) };
+        if present.as_deref() == Some(FIRST_VERSION) {
+            return Ok(Some(Item { told, versions: Versions::None }));
+        }
+        let known = walk.known(&id).await?;
+        if walk.is_settled() && told.is_as_known(known.as_ref()) && !walk.must_list(&id) {
+            let versions = if known.as_ref().is_some_and(Record::has_parts) { Versions::Known } else { Versions::None };
+            return Ok(Some(Item { told: with_parts_of(told, known.as_ref()), versions }));
+        }
+        Ok(Some(match self.versions(&id, present.as_deref(), fields).await {
+            Ok(rows) => Item { told: told.with_parts(rows.len()), versions: Versions::Told(rows) },
+            Err(error) => Item { told: with_parts_of(told, known.as_ref()), versions: Versions::Unreadable(error) },
+        }))
+    }
+
+    /// Lists the versions of an item but the present one.
+    async fn versions(&self, id: &str, present: Option<&str>, fields: &Fields) -> Result<Vec<Value>> {
+        let url = |expansion: &str| format!("items/{}/versions?$expand={expansion}", segment(id));
+        let mut rows = self.client.get_all(self.get(&url(&fields.first())).units(2)).await?;
+        for expansion in fields.further() {
+            for more in self.client.get_all(self.get(&url(&expansion)).units(2)).await? {
+                if let Some(row) = rows.iter_mut().find(|row| id_of(row) == id_of(&more)) {
+                    merge(row, more);
+                }
+            }
+        }
+        match rows.iter().position(|row| id_of(row) == present) {
+            Some(place) => drop(rows.remove(place)),
+            // The newest comes first.
+            None => drop(rows.drain(..rows.len().min(1))),
+        }
+        Ok(rows)
+    }
+
+    /// Asks for one item of which something is a gap.
+    async fn ask(&self, walk: &mut Walk<'_>, id: &str, fields: &Fields) -> Result<()> {
+        let Some(known) = walk.known(id).await?.filter(|known| known.kind == ItemKind::ListItem) else { return Ok(()) };
+        match self.client.get_json(self.get(&format!("items/{}?$expand={}", segment(id), fields.first()))).await {
+            Ok(row) => self.tell(walk, vec![row], fields).await,
+            Err(error) => walk.gap(id, &known.name, known.kind, error).await,
+        }
+    }
+}
+
+/// A column or content type.
+pub(super) fn named(kind: ItemKind, row: Value) -> Option<Told> {
+    let id = id_of(&row)?.to_owned();
+    let name = text(&row, &["displayName"]).or_else(|| text(&row, &["name"])).unwrap_or_default().to_owned();
+    let field = text(&row, &["name"]).unwrap_or_default().to_owned();
+    Some(Told::new(kind, id, "", &name, row).fact("field", if kind == ItemKind::Column { &field } else { "" }))
+}
+
+fn with_parts_of(told: Told, known: Option<&Record>) -> Told {
+    match known.and_then(|known| known.fact(PARTS)) {
+        Some(parts) => told.fact(PARTS, parts),
+        None => told,
+    }
+}
+
+fn item(row: Value, list: &str, parts: usize) -> Option<Told> {
+    let id = id_of(&row)?.to_owned();
+    let titles = ["Title", "LinkTitle", "FileLeafRef"];
+    let title = titles.iter().find_map(|field| text(&row, &["fields", field]).filter(|title| !title.trim().is_empty()));
+    let name = title.map_or_else(|| format!("Item {id}"), str::to_owned);
+    let mut facts = Summary::default();
+    facts.add("created_by", text(&row, &["createdBy", "user", "displayName"]).unwrap_or_default());
+    facts.add("modified_by", text(&row, &["lastModifiedBy", "user", "displayName"]).unwrap_or_default());
+    facts.add("type", text(&row, &["contentType", "name"]).unwrap_or_default());
+    facts.mark("attachments_not_read", flag(&row, &["fields", "Attachments"]) == Some(true));
+    let mut told = Told::new(ItemKind::ListItem, id, list, &name, row).dated();
+    told.record.summary = facts.finish();
+    Some(told.with_parts(parts))
+}
+
+fn version(row: Value, item: &str) -> Option<Told> {
+    let name = id_of(&row)?.to_owned();
+    Some(Told::new(ItemKind::Version, format!("{item}/{name}"), item, &name, row).dated())
+}
