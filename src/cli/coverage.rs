@@ -31,6 +31,7 @@ pub(crate) fn absent(coverage: &[Coverage], set: &SetDefinition, collections: u6
                 by_reason.entry(reason).or_default().push(&found.name);
                 without.entry(&found.name).or_default().push(reason);
             }
+            CoverageState::Impossible(reason) => by_reason.entry(reason).or_default().push(&found.name),
             _ => drop(with_something.insert(&found.name)),
         }
     }

@@ -48,6 +48,8 @@ pub struct SimOptions {
     pub folders: u32,
     /// Contacts per mailbox.
     pub contacts: u32,
+    /// Microsoft 365 groups; two of three have a team.
+    pub groups: u32,
     /// Files and folders per drive (the median, if `spread` is not 0).
     pub drive_items: u32,
     /// How much users differ in size: 0 not at all; 1: a few have ten times as much as most.
@@ -99,6 +101,7 @@ impl SimOptions {
             messages,
             folders,
             contacts: messages / 20,
+            groups: users.div_ceil(7) + 1,
             drive_items,
             spread,
             contents: Contents::default(),
@@ -122,6 +125,7 @@ impl SimOptions {
             messages: 40,
             folders: 12,
             contacts: 9,
+            groups: 3,
             drive_items: 24,
             contents: Contents::tiny(),
             limits: Limits::unlimited(),
@@ -194,6 +198,8 @@ pub struct Limits {
     pub files_day_units: Option<u64>,
     /// Whether directory requests are limited.
     pub directory: bool,
+    /// Whether requests to Teams are limited.
+    pub teams: bool,
     /// Licences of the tenant, where they should not be counted.
     pub licences: Option<u32>,
     /// How much faster the limits' clock runs: 10 makes 10,000 requests in 10 minutes 10,000 in one.
@@ -210,6 +216,7 @@ impl Limits {
             files_minute_units: None,
             files_day_units: None,
             directory: true,
+            teams: true,
             licences: None,
             time_scale: 1.0,
         }
@@ -217,7 +224,14 @@ impl Limits {
 
     /// No limits.
     pub fn unlimited() -> Self {
-        Self { mailbox_concurrency: None, mailbox_requests: None, files: false, directory: false, ..Self::microsoft() }
+        Self {
+            mailbox_concurrency: None,
+            mailbox_requests: None,
+            files: false,
+            directory: false,
+            teams: false,
+            ..Self::microsoft()
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::app::App;
 use super::query::Request;
 use super::reply::{Answer, Reply};
 use super::throttle::Charge;
-use super::{contacts, directory, drive, mail, mail_delta};
+use super::{contacts, directory, drive, mail, mail_delta, route_groups};
 
 const USERS: &[&str] = &["User.Read.All", "User.ReadBasic.All", "User.ReadWrite.All", "Directory.Read.All"];
 const ORGANIZATION: &[&str] = &["Organization.Read.All", "Directory.Read.All", "User.Read.All"];
@@ -25,7 +25,7 @@ pub(super) struct Route {
     /// The user whose data it is (0 where none is meant).
     pub(super) user: usize,
     /// The ids in the path after the user or drive.
-    ids: Vec<String>,
+    pub(super) ids: Vec<String>,
 }
 
 impl Route {
@@ -41,11 +41,19 @@ impl Route {
     }
 }
 
-fn made(template: &'static str, charge: Charge, roles: &'static [&'static str], user: usize, ids: &[&str]) -> Answered {
+/// Puts a route together.
+pub(super) fn made(
+    template: &'static str,
+    charge: Charge,
+    roles: &'static [&'static str],
+    user: usize,
+    ids: &[&str],
+) -> Answered {
     Ok(Route { template, charge, roles, user, ids: ids.iter().map(ToString::to_string).collect() })
 }
 
-type Answered = Result<Route, Reply>;
+/// A route, or the refusal.
+pub(super) type Answered = Result<Route, Reply>;
 
 /// Finds the route of a request.
 pub(super) fn resolve(app: &App, request: &Request) -> Answered {
@@ -67,6 +75,7 @@ pub(super) fn resolve(app: &App, request: &Request) -> Answered {
         ["users", _] => made("/users/{id}", Charge::Directory(1), USERS, directory::find(&app.read(), all[1])?, &[]),
         ["users", _, ..] => user_route(app, &all[1..], &names[1..], request),
         ["drives", _, ..] => drive_route(drive::owner(&app.read(), all[1])?, &all[2..], &names[2..], request),
+        ["groups", ..] => route_groups::resolve(app, &all, &names, request),
         ["me", ..] => {
             let text = "/me request is only valid with delegated authentication flow.";
             Err(Reply::fail(400, "BadRequest", text))
@@ -210,6 +219,6 @@ pub(super) fn run(app: &App, request: &Request, route: &Route) -> Answer {
         "/drives/{id}/items/{id}/content" => drive::content(app, request, user, id(0)),
         "/drives/{id}/items/{id}/versions" => drive::versions(app, request, user, id(0)),
         "/drives/{id}/items/{id}/versions/{id}/content" => drive::version_content(app, request, user, id(0), id(1)),
-        other => Err(Reply::no_segment(other)),
+        _ => route_groups::run(app, request, route),
     }
 }

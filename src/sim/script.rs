@@ -6,7 +6,7 @@ use super::mailbox::{CATEGORIES, DRAFT, FLAGGED, GONE, Mailbox, OUTGOING, READ};
 use super::options::{Script, SimOptions};
 use super::rng::Rng;
 use super::state::{UserKind, World};
-use super::{contacts, populate, times, words};
+use super::{contacts, groups, populate, times, words};
 
 /// Moves the tenant on by one day.
 pub(super) fn advance_day(world: &mut World, options: &SimOptions) {
@@ -30,6 +30,9 @@ pub(super) fn advance_day(world: &mut World, options: &SimOptions) {
         if let Some(drive) = &mut user.drive {
             drive_day(drive, options, day, now, &mut rng);
         }
+    }
+    for (number, group) in world.groups.iter_mut().enumerate().filter(|_| options.script.others > 0) {
+        groups::day(group, &mut Rng::new(seed, &[0x6da7, day.into(), number as u64]));
     }
 }
 

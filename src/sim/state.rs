@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::groups::{self, Group};
 use super::letter::{Cast, Person};
 use super::library::Drive;
 use super::mailbox::Mailbox;
@@ -62,6 +63,7 @@ pub(super) struct World {
     pub(super) cast: Arc<Cast>,
     pub(super) day: u32,
     pub(super) users: Vec<User>,
+    pub(super) groups: Vec<Group>,
     pub(super) by_name: HashMap<String, usize>,
     pub(super) by_drive: HashMap<String, usize>,
     /// Grows when mail delta tokens expire.
@@ -130,6 +132,7 @@ impl World {
             cast,
             day: 0,
             users: Vec::new(),
+            groups: Vec::new(),
             by_name: HashMap::new(),
             by_drive: HashMap::new(),
             mail_generation: 0,
@@ -138,6 +141,7 @@ impl World {
         for (number, (kind, person, present)) in roll.into_iter().enumerate() {
             world.add_user(options, number as u32, kind, person, present);
         }
+        world.groups = groups::populate(options, &world.users);
         world
     }
 

@@ -3,6 +3,7 @@
 //! Licences do not tell who has a mailbox or a drive, so each user is asked. That somebody has none is no error: it is
 //! told in the coverage, with the reason.
 
+mod groups;
 mod mailboxes;
 mod onedrive;
 mod users;
@@ -34,6 +35,11 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// Says whether everybody is meant: then what belongs to nobody in particular (groups, teams) is read too.
+    pub fn is_of_everybody(&self) -> bool {
+        self.users.iter().any(|pattern| pattern == "*")
+    }
+
     /// Says whether a workload is read.
     pub fn reads(&self, workload: Workload) -> bool {
         self.workloads.contains(&workload)
@@ -63,7 +69,7 @@ pub struct Discovery {
 /// How one owner's part of one workload stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Coverage {
-    /// Whose it is; the id is empty for a user that does not exist.
+    /// Whose it is; the id is empty for a user that does not exist, and where all groups or all teams are meant.
     pub owner: Owner,
     /// The owner's name as people know it (a user principal name, a site's address), or what the selection says.
     pub name: String,
@@ -81,6 +87,8 @@ pub enum CoverageState {
     Covered(usize),
     /// There is nothing to read; the reason in words.
     Nothing(String),
+    /// There is something that Microsoft lets no app read, or that is not this tenant's; the reason in words.
+    Impossible(String),
     /// There is something that cannot be read now; the reason in words. What earlier snapshots have is to be kept.
     Unreadable(String),
     /// The selection names a user that does not exist.
@@ -99,7 +107,8 @@ pub async fn discover(client: &Client, selection: &Selection) -> Result<Discover
         .buffered(USERS_AT_ONCE)
         .try_collect()
         .await?;
-    for found in found {
+    let of_groups = groups::look(client, selection).await?;
+    for found in found.into_iter().chain([of_groups]) {
         discovery.collections.extend(found.collections);
         discovery.coverage.extend(found.coverage);
     }

@@ -25,7 +25,7 @@ use crate::format::id::SnapshotId;
 use crate::format::snapshot::{CollectionState, Totals};
 use crate::graph::Client;
 use crate::m365::discover::{Coverage, CoverageState, Discovery, Selection, discover};
-use crate::m365::{Collection, Workload as Reads};
+use crate::m365::{Collection, CollectionKey, Workload as Reads};
 use crate::monitor::{Counter, Monitor};
 use crate::ops::catalog::{self, Catalog};
 use crate::repo::{Repository, Writer, WriterOptions};
@@ -284,7 +284,7 @@ impl Merged {
             let CoverageState::Unreadable(reason) = &found.state else { continue };
             let word = found.workload.map_or("", |w| w.word());
             let prefix = format!("{}/{word}", found.owner);
-            let kept: Vec<&CollectionState> = before.states.values().filter(|s| s.key.starts_with(&prefix)).collect();
+            let kept: Vec<&CollectionState> = before.states.values().filter(|s| concerns(found, &s.key)).collect();
             for state in &kept {
                 if self.states.contains_key(&state.key) {
                     continue;
@@ -321,6 +321,14 @@ impl Merged {
     fn items(&self) -> u64 {
         self.states.values().map(|s| s.items.map_or(0, |t| t.count)).sum()
     }
+}
+
+/// Says whether what was found is about a collection.
+fn concerns(found: &Coverage, key: &str) -> bool {
+    key.parse::<CollectionKey>().is_ok_and(|key| {
+        let all = found.owner.id().is_empty() && key.owner.word() == found.owner.word();
+        (all || key.owner == found.owner) && found.workload.is_none_or(|workload| workload == key.workload)
+    })
 }
 
 /// Says what an error of a whole run means for people who look at its history.

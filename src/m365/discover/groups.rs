@@ -1,0 +1,143 @@
+//! The Microsoft 365 groups of a tenant, and the teams among them.
+//!
+//! A group may have a mailbox (conversations), plans, a team with its channels, and a site ([`super`] finds sites by
+//! themselves). What an app is not let at, or what belongs to another tenant, is told in the coverage.
+
+use std::collections::HashMap;
+
+use futures::{StreamExt, TryStreamExt};
+use serde_json::Value;
+
+use super::{Coverage, CoverageState, Found, Selection};
+use crate::error::Result;
+use crate::graph::{Client, Fate, GraphRequest, Scope, fate};
+use crate::m365::door::{Owner, Workload};
+use crate::m365::facts::{at, text};
+
+const GROUP_PROPERTIES: &str = "id,displayName,mail,mailNickname,resourceProvisioningOptions";
+/// What is read of groups.
+const OF_GROUPS: &[Workload] = &[Workload::Conversations, Workload::Planner];
+/// What is read of teams.
+const OF_TEAMS: &[Workload] = &[Workload::Team, Workload::Channel];
+/// How many groups are asked at once.
+const GROUPS_AT_ONCE: usize = 16;
+
+/// A Microsoft 365 group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Group {
+    pub(super) id: String,
+    /// Its address, which no other group has.
+    pub(super) name: String,
+    /// The name to show.
+    pub(super) display_name: String,
+    pub(super) is_team: bool,
+}
+
+/// Looks at all groups and teams.
+pub(super) async fn look(client: &Client, selection: &Selection) -> Result<Found> {
+    let mut found = Found::default();
+    let wanted = |of: &[Workload]| of.iter().copied().filter(|w| selection.reads(*w)).collect::<Vec<_>>();
+    let (of_groups, of_teams) = (wanted(OF_GROUPS), wanted(OF_TEAMS));
+    if !selection.is_of_everybody() || (of_groups.is_empty() && of_teams.is_empty()) {
+        return Ok(found);
+    }
+    let groups = match list(client).await {
+        Ok(groups) => groups,
+        Err(error) => match fate(&error) {
+            Fate::Denied(reason) | Fate::Gap(reason) | Fate::NotProvisioned(reason) => {
+                nothing_listed(&mut found, &of_groups, &of_teams, &reason);
+                return Ok(found);
+            }
+            _ => return Err(error.context("Listing the groups of the tenant failed")),
+        },
+    };
+    let teams = team_names(&groups);
+    let each = futures::stream::iter(&groups).map(|group| {
+        let team = teams.get(&group.id).cloned();
+        async move { look_at(client, selection, group, team).await }
+    });
+    for part in each.buffered(GROUPS_AT_ONCE).try_collect::<Vec<Found>>().await? {
+        found.collections.extend(part.collections);
+        found.coverage.extend(part.coverage);
+    }
+    Ok(found)
+}
+
+/// Nobody may list groups: whatever earlier snapshots have of them stays.
+fn nothing_listed(found: &mut Found, of_groups: &[Workload], of_teams: &[Workload], reason: &str) {
+    let mut note = |owner: Owner, name: &str, workload: Workload| {
+        let state = CoverageState::Unreadable(format!("the groups of the tenant cannot be listed: {reason}"));
+        found.coverage.push(Coverage { owner, name: name.to_owned(), workload: Some(workload), state });
+    };
+    of_groups.iter().for_each(|workload| note(Owner::Group(String::new()), "all groups", *workload));
+    of_teams.iter().for_each(|workload| note(Owner::Team(String::new()), "all teams", *workload));
+}
+
+/// Lists the Microsoft 365 groups.
+async fn list(client: &Client) -> Result<Vec<Group>> {
+    let url = format!("groups?$filter=groupTypes/any(c:c%20eq%20'Unified')&$select={GROUP_PROPERTIES}&$top=999");
+    let rows = client.get_all(GraphRequest::get(Scope::Directory, url).units(1)).await?;
+    let mut groups: Vec<Group> = rows.iter().filter_map(group).collect();
+    groups.sort_by(|a, b| a.id.cmp(&b.id));
+    groups.dedup_by(|a, b| a.id == b.id);
+    Ok(groups)
+}
+
+fn group(row: &Value) -> Option<Group> {
+    let id = text(row, &["id"]).filter(|id| !id.is_empty())?.to_owned();
+    let name = ["mail", "mailNickname", "displayName"].iter().find_map(|key| text(row, &[key]));
+    let name = name.unwrap_or(&id).to_owned();
+    let display_name = text(row, &["displayName"]).unwrap_or(&name).to_owned();
+    let options = at(row, &["resourceProvisioningOptions"]).and_then(Value::as_array);
+    let is_team = options.is_some_and(|all| {
+        all.iter().any(|option| option.as_str().is_some_and(|option| option.eq_ignore_ascii_case("team")))
+    });
+    Some(Group { id, name, display_name, is_team })
+}
+
+/// The names of teams as people know them; of those that share one, with the address.
+fn team_names(groups: &[Group]) -> HashMap<String, String> {
+    let teams: Vec<&Group> = groups.iter().filter(|group| group.is_team).collect();
+    let mut times: HashMap<String, usize> = HashMap::new();
+    for team in &teams {
+        *times.entry(team.display_name.to_lowercase()).or_default() += 1;
+    }
+    let name = |team: &&Group| match times.get(&team.display_name.to_lowercase()) {
+        Some(1) => team.display_name.clone(),
+        _ => format!("{} ({})", team.display_name, team.name),
+    };
+    teams.iter().map(|team| (team.id.clone(), name(team))).collect()
+}
+
+async fn look_at(client: &Client, selection: &Selection, group: &Group, team: Option<String>) -> Result<Found> {
+    let mut found = Found::default();
+    let _ = (client, team);
+    if selection.reads(Workload::Calendar) {
+        let reason = "Microsoft gives no app access to the calendars of groups, only to members who sign in";
+        let state = CoverageState::Impossible(reason.to_owned());
+        found.note(Owner::Group(group.id.clone()), &group.name, Workload::Calendar, state);
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn teams_of_the_same_name_are_told_apart() {
+        let rows = [
+            json!({"id": "1", "displayName": "Sales", "mail": "a@x", "resourceProvisioningOptions": ["Team"]}),
+            json!({"id": "2", "displayName": "SALES", "mail": "b@x", "resourceProvisioningOptions": ["team"]}),
+            json!({"id": "3", "displayName": "Sales", "mail": "c@x", "resourceProvisioningOptions": []}),
+            json!({"id": "4", "displayName": null, "mail": null, "resourceProvisioningOptions": ["Team"]}),
+            json!({"displayName": "no id"}),
+        ];
+        let groups: Vec<Group> = rows.iter().filter_map(group).collect();
+        let names = team_names(&groups);
+        assert_eq!((names["1"].as_str(), names["2"].as_str()), ("Sales (a@x)", "SALES (b@x)"));
+        assert_eq!((groups.len(), names.len(), names["4"].as_str()), (4, 3, "4"));
+    }
+}
