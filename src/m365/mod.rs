@@ -14,7 +14,9 @@ pub mod mail;
 pub mod names;
 
 mod contacts;
+mod conversations;
 mod door;
+mod excerpt;
 mod facts;
 mod rounds;
 #[cfg(test)]

@@ -58,6 +58,13 @@ pub const PERMISSIONS: &[Permission] = &[
         cost: "no contacts are backed up",
         workload: Some(Workload::Contacts),
     },
+    Permission {
+        name: "Group.Read.All",
+        contained_in: &["Group.ReadWrite.All"],
+        purpose: "find the groups and teams, and read conversations",
+        cost: "no group and no team is found: nothing of them is backed up",
+        workload: Some(Workload::Conversations),
+    },
 ];
 
 /// How a permission stands.
@@ -93,7 +100,10 @@ pub async fn look(client: &Client, workloads: &[Workload]) -> Result<Vec<(Permis
                 users = list;
                 true
             }),
-            Some(workload) => probe(client, workload, &users).await?,
+            Some(_) => match subjects(client, permission, &users).await? {
+                Ok(subjects) => probe(client, permission, &subjects).await?,
+                Err(reason) => Err(reason),
+            },
         };
         let state = match (answer, in_token(permission)) {
             (Ok(true), _) | (Ok(false), Some(true)) => State::Granted,
@@ -122,22 +132,54 @@ async fn list_users(client: &Client) -> Result<Result<Vec<String>, String>> {
     }
 }
 
-/// Asks users for something that the permission is needed for, till one has it; `Ok(false)`: nobody has.
-async fn probe(client: &Client, workload: Workload, users: &[String]) -> Result<Result<bool, String>> {
+/// Lists some of those who are asked for what a permission is needed for; the inner error: Graph refuses.
+async fn subjects(client: &Client, permission: &Permission, users: &[String]) -> Result<Result<Vec<String>, String>> {
+    match permission.workload {
+        Some(Workload::Conversations) => list_groups(client).await,
+        _ => Ok(Ok(users.to_vec())),
+    }
+}
+
+/// Lists some Microsoft 365 groups.
+async fn list_groups(client: &Client) -> Result<Result<Vec<String>, String>> {
+    let url = format!("groups?$filter=groupTypes/any(c:c%20eq%20'Unified')&$select=id&$top={USERS_ASKED}");
+    rows(client, GraphRequest::get(Scope::Directory, url)).await
+}
+
+/// The ids of the rows of a page; the inner error: Graph refuses.
+async fn rows(client: &Client, request: GraphRequest) -> Result<Result<Vec<String>, String>> {
+    match client.get_page(request).await {
+        Ok(page) => {
+            let rows = page.rows.values().collect::<Result<Vec<_>>>()?;
+            Ok(Ok(rows.iter().filter_map(|row| row["id"].as_str().map(str::to_owned)).collect()))
+        }
+        Err(e) => match fate(&e) {
+            Fate::Denied(reason) => Ok(Err(reason)),
+            Fate::Fatal => Err(e),
+            _ => Ok(Ok(Vec::new())),
+        },
+    }
+}
+
+/// What is asked of a user, group, … to learn whether a permission is there.
+fn question(permission: &Permission, id: &str) -> GraphRequest {
+    let of_mailbox = |url: String| GraphRequest::get(Scope::Mailbox(id.to_owned()), url);
+    let segment = segment(id);
+    match permission.workload {
+        Some(Workload::Contacts) => of_mailbox(format!("users/{segment}/contactFolders/contacts?$select=id")),
+        Some(Workload::OneDrive) => {
+            GraphRequest::get(Scope::Files, format!("users/{segment}/drive?$select=id")).units(1)
+        }
+        Some(Workload::Conversations) => of_mailbox(format!("groups/{segment}/threads?$top=1")),
+        Some(Workload::Mail) | None => of_mailbox(format!("users/{segment}/mailFolders/inbox?$select=id")),
+    }
+}
+
+/// Asks for something that the permission is needed for, till one has it; `Ok(false)`: nobody has.
+async fn probe(client: &Client, permission: &Permission, subjects: &[String]) -> Result<Result<bool, String>> {
     let mut refused = None;
-    for user in users {
-        let of_mailbox = |url: &str| {
-            let url = format!("users/{}/{url}", segment(user));
-            GraphRequest::get(Scope::Mailbox(user.clone()), url)
-        };
-        let request = match workload {
-            Workload::Mail => of_mailbox("mailFolders/inbox?$select=id"),
-            Workload::Contacts => of_mailbox("contactFolders/contacts?$select=id"),
-            Workload::OneDrive => {
-                GraphRequest::get(Scope::Files, format!("users/{}/drive?$select=id", segment(user))).units(1)
-            }
-        };
-        match client.get_json(request).await {
+    for id in subjects {
+        match client.get_json(question(permission, id)).await {
             Ok(Value::Null) => {}
             Ok(_) => return Ok(Ok(true)),
             Err(e) => match fate(&e) {

@@ -10,8 +10,9 @@ use super::options::SimOptions;
 use super::query::Request;
 use super::reply::{Answer, Reply};
 use super::rng::{Rng, guid, hash};
+use super::shelf::Shelf;
 use super::state::{DOMAIN, User, UserKind, World};
-use super::times;
+use super::{conversations, times};
 
 /// A group.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub(super) struct Group {
     pub(super) present: bool,
     /// How often its description was changed.
     pub(super) revision: u32,
+    /// Its conversations.
+    pub(super) mail: Shelf,
 }
 
 /// Names of groups, one of them twice, one that is no file name.
@@ -103,6 +106,7 @@ pub(super) fn populate(options: &SimOptions, users: &[User]) -> Vec<Group> {
             members,
             present: true,
             revision: 0,
+            mail: if unified { conversations::populate(options, seed) } else { Shelf::default() },
         }
     };
     let named = (0..options.groups).map(|number| match NAMES.get(number as usize) {
@@ -116,14 +120,17 @@ pub(super) fn populate(options: &SimOptions, users: &[User]) -> Vec<Group> {
     groups
 }
 
-/// What a day brings to the directory.
-pub(super) fn day(group: &mut Group, rng: &mut Rng) {
+/// What a day brings to a group, and to all that is its.
+pub(super) fn day(group: &mut Group, options: &SimOptions, now: i64, rng: &mut Rng) {
     if rng.chance(0.4) {
         group.revision += 1;
     }
     // Who was last becomes first.
     if rng.chance(0.3) {
         group.members.rotate_right(1);
+    }
+    if group.unified {
+        conversations::day(&mut group.mail, options, now, rng);
     }
 }
 

@@ -11,6 +11,7 @@ mod batch;
 mod contacts;
 mod content;
 mod control;
+mod conversations;
 mod directory;
 mod download;
 mod drive;

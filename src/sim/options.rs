@@ -15,6 +15,18 @@ pub const BACKUP_ROLES: &[&str] = &[
     "MailboxSettings.Read",
     "Files.Read.All",
     "Sites.Read.All",
+    "Group-Conversation.Read.All",
+    "Team.ReadBasic.All",
+    "TeamSettings.Read.All",
+    "TeamMember.Read.All",
+    "Channel.ReadBasic.All",
+    "ChannelSettings.Read.All",
+    "ChannelMember.Read.All",
+    "ChannelMessage.Read.All",
+    "TeamsTab.Read.All",
+    "TeamsAppInstallation.ReadForTeam.All",
+    "TeamworkTag.Read.All",
+    "Chat.Read.All",
 ];
 
 /// A ready-made size of tenant.

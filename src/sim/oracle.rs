@@ -212,7 +212,38 @@ fn collections(world: &World) -> BTreeMap<String, ExpectedCollection> {
         };
         add("contacts", "Contacts", &user.contacts);
     }
+    groups(world, &mut all);
     all
+}
+
+/// What is of groups.
+fn groups(world: &World, all: &mut BTreeMap<String, ExpectedCollection>) {
+    for group in world.groups.iter().filter(|group| group.present && group.unified) {
+        let name = format!("groups/{}/Conversations", group.mail());
+        let things = joined(&world.cast, &group.mail, &["attachment"]);
+        all.insert(format!("groups/{}/conversations", group.id), ExpectedCollection { name, things });
+    }
+}
+
+/// The things of a shelf; ids of the kinds named count only below their parent, so that they are told with its id.
+fn joined(cast: &Cast, shelf: &Shelf, kinds: &[&str]) -> Vec<ExpectedThing> {
+    fn id(shelf: &Shelf, number: u32, kinds: &[&str]) -> String {
+        let thing = shelf.thing(number);
+        match thing.parent {
+            TOP => shelf.id(number),
+            parent if kinds.contains(&thing.kind.name) => format!("{}/{}", id(shelf, parent, kinds), shelf.id(number)),
+            _ => shelf.id(number),
+        }
+    }
+    let alive = (0u32..).zip(&shelf.things).filter(|(_, thing)| thing.alive);
+    let thing = alive.map(|(number, thing)| ExpectedThing {
+        id: id(shelf, number, kinds),
+        parent: if thing.parent == TOP { String::new() } else { id(shelf, thing.parent, kinds) },
+        kind: thing.kind.name,
+        json: shelf.json(cast, number).into(),
+        content: shelf.content(cast, number),
+    });
+    thing.collect()
 }
 
 fn user(cast: &Arc<Cast>, user: &User) -> ExpectedUser {

@@ -1,11 +1,11 @@
 //! Which handler a path of groups, teams, plans and chats leads to.
 
 use super::app::App;
-use super::groups;
 use super::query::Request;
 use super::reply::{Answer, Reply};
 use super::route::{Answered, Route, made};
-use super::throttle::Charge;
+use super::throttle::{Charge, GROUP_MAILBOXES};
+use super::{conversations, groups};
 
 const GROUPS: &[&str] = &[
     "Group.Read.All",
@@ -15,6 +15,9 @@ const GROUPS: &[&str] = &[
     "Directory.Read.All",
     "Directory.ReadWrite.All",
 ];
+
+const CONVERSATIONS: &[&str] =
+    &["Group-Conversation.Read.All", "Group-Conversation.ReadWrite.All", "Group.Read.All", "Group.ReadWrite.All"];
 
 /// Finds the route of a path that begins with `groups`.
 pub(super) fn resolve(app: &App, all: &[&str], names: &[&str], request: &Request) -> Answered {
@@ -29,6 +32,24 @@ pub(super) fn resolve(app: &App, all: &[&str], names: &[&str], request: &Request
         [] => directory("/groups/{id}", 1),
         ["members"] => directory("/groups/{id}/members", 3 - selected),
         ["owners"] => directory("/groups/{id}/owners", 2 - selected),
+        ["threads", ..] => threads(group, &all[2..], &names[2..]),
+        _ => Err(Reply::no_segment(all.last().copied().unwrap_or_default())),
+    }
+}
+
+fn threads(group: usize, all: &[&str], names: &[&str]) -> Answered {
+    let route =
+        |template, ids: &[&str]| made(template, Charge::Mailbox(GROUP_MAILBOXES + group), CONVERSATIONS, group, ids);
+    match names {
+        ["threads"] => route("/groups/{id}/threads", &[]),
+        ["threads", _] => route("/groups/{id}/threads/{id}", &all[1..2]),
+        ["threads", _, "posts"] => route("/groups/{id}/threads/{id}/posts", &all[1..2]),
+        ["threads", _, "posts", _, "attachments"] => {
+            route("/groups/{id}/threads/{id}/posts/{id}/attachments", &[all[1], all[3]])
+        }
+        ["threads", _, "posts", _, "attachments", _, "$value"] => {
+            route("/groups/{id}/threads/{id}/posts/{id}/attachments/{id}/$value", &[all[1], all[3], all[5]])
+        }
         _ => Err(Reply::no_segment(all.last().copied().unwrap_or_default())),
     }
 }
@@ -36,11 +57,21 @@ pub(super) fn resolve(app: &App, all: &[&str], names: &[&str], request: &Request
 /// Runs the handler of such a route.
 pub(super) fn run(app: &App, request: &Request, route: &Route) -> Answer {
     let group = route.user;
+    let id = |i: usize| route.ids.get(i).map_or("", String::as_str);
     match route.template {
         "/groups" => groups::groups(app, request),
         "/groups/{id}" => groups::group(app, request, group),
         "/groups/{id}/members" => groups::people(app, request, group, false),
         "/groups/{id}/owners" => groups::people(app, request, group, true),
+        "/groups/{id}/threads" => conversations::threads(app, request, group),
+        "/groups/{id}/threads/{id}" => conversations::thread(app, request, group, id(0)),
+        "/groups/{id}/threads/{id}/posts" => conversations::thread_posts(app, request, group, id(0)),
+        "/groups/{id}/threads/{id}/posts/{id}/attachments" => {
+            conversations::attachments(app, request, group, (id(0), id(1)))
+        }
+        "/groups/{id}/threads/{id}/posts/{id}/attachments/{id}/$value" => {
+            conversations::attachment_value(app, group, id(0), id(1), id(2))
+        }
         other => Err(Reply::no_segment(other)),
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn advance_day(world: &mut World, options: &SimOptions) {
         }
     }
     for (number, group) in world.groups.iter_mut().enumerate().filter(|_| options.script.others > 0) {
-        groups::day(group, &mut Rng::new(seed, &[0x6da7, day.into(), number as u64]));
+        groups::day(group, options, now, &mut Rng::new(seed, &[0x6da7, day.into(), number as u64]));
     }
 }
 

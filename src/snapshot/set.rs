@@ -62,11 +62,13 @@ pub enum Workload {
     OneDrive,
     /// The contacts of mailboxes.
     Contacts,
+    /// The conversations of groups.
+    Conversations,
 }
 
 impl Workload {
     /// All that there are, in the order in which they are read.
-    pub const ALL: &[Self] = &[Self::Mail, Self::OneDrive, Self::Contacts];
+    pub const ALL: &[Self] = &[Self::Mail, Self::OneDrive, Self::Contacts, Self::Conversations];
 
     /// The word for it in configurations and on the command line.
     pub fn word(self) -> &'static str {
@@ -74,6 +76,7 @@ impl Workload {
             Self::Mail => "mail",
             Self::OneDrive => "onedrive",
             Self::Contacts => "contacts",
+            Self::Conversations => "conversations",
         }
     }
 }

@@ -4,6 +4,7 @@
 //! themselves). What an app is not let at, or what belongs to another tenant, is told in the coverage.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 use serde_json::Value;
@@ -11,6 +12,7 @@ use serde_json::Value;
 use super::{Coverage, CoverageState, Found, Selection};
 use crate::error::Result;
 use crate::graph::{Client, Fate, GraphRequest, Scope, fate};
+use crate::m365::conversations::conversations;
 use crate::m365::door::{Owner, Workload};
 use crate::m365::facts::{at, text};
 
@@ -111,11 +113,15 @@ fn team_names(groups: &[Group]) -> HashMap<String, String> {
 
 async fn look_at(client: &Client, selection: &Selection, group: &Group, team: Option<String>) -> Result<Found> {
     let mut found = Found::default();
-    let _ = (client, team);
+    let _ = team;
+    let owner = || Owner::Group(group.id.clone());
+    if selection.reads(Workload::Conversations) {
+        found.read(Arc::new(conversations(client.clone(), &group.id, &group.name)), &group.name);
+    }
     if selection.reads(Workload::Calendar) {
         let reason = "Microsoft gives no app access to the calendars of groups, only to members who sign in";
         let state = CoverageState::Impossible(reason.to_owned());
-        found.note(Owner::Group(group.id.clone()), &group.name, Workload::Calendar, state);
+        found.note(owner(), &group.name, Workload::Calendar, state);
     }
     Ok(found)
 }

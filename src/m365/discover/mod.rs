@@ -123,6 +123,13 @@ struct Found {
 }
 
 impl Found {
+    /// Adds the one collection that an owner has of a workload.
+    fn read(&mut self, collection: Arc<dyn Collection>, name: &str) {
+        let key = collection.key().clone();
+        self.collections.push(collection);
+        self.note(key.owner, name, key.workload, CoverageState::Covered(1));
+    }
+
     fn note(&mut self, owner: Owner, name: &str, workload: Workload, state: CoverageState) {
         self.coverage.push(Coverage { owner, name: name.to_owned(), workload: Some(workload), state });
     }

@@ -147,6 +147,7 @@ fn read_for(part: Workload) -> &'static [Reads] {
         Workload::Mail => &[Reads::Mail],
         Workload::OneDrive => &[Reads::OneDrive],
         Workload::Contacts => &[Reads::Contacts],
+        Workload::Conversations => &[Reads::Conversations],
     }
 }
 
