@@ -18,6 +18,7 @@ mod conversations;
 mod door;
 mod excerpt;
 mod facts;
+mod planner;
 mod rounds;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -65,6 +65,13 @@ pub const PERMISSIONS: &[Permission] = &[
         cost: "no group and no team is found: nothing of them is backed up",
         workload: Some(Workload::Conversations),
     },
+    Permission {
+        name: "Tasks.Read.All",
+        contained_in: &["Tasks.ReadWrite.All"],
+        purpose: "read the plans of groups",
+        cost: "no plans are backed up",
+        workload: Some(Workload::Planner),
+    },
 ];
 
 /// How a permission stands.
@@ -135,7 +142,7 @@ async fn list_users(client: &Client) -> Result<Result<Vec<String>, String>> {
 /// Lists some of those who are asked for what a permission is needed for; the inner error: Graph refuses.
 async fn subjects(client: &Client, permission: &Permission, users: &[String]) -> Result<Result<Vec<String>, String>> {
     match permission.workload {
-        Some(Workload::Conversations) => list_groups(client).await,
+        Some(Workload::Conversations | Workload::Planner) => list_groups(client).await,
         _ => Ok(Ok(users.to_vec())),
     }
 }
@@ -171,6 +178,7 @@ fn question(permission: &Permission, id: &str) -> GraphRequest {
             GraphRequest::get(Scope::Files, format!("users/{segment}/drive?$select=id")).units(1)
         }
         Some(Workload::Conversations) => of_mailbox(format!("groups/{segment}/threads?$top=1")),
+        Some(Workload::Planner) => GraphRequest::get(Scope::Planner, format!("groups/{segment}/planner/plans")),
         Some(Workload::Mail) | None => of_mailbox(format!("users/{segment}/mailFolders/inbox?$select=id")),
     }
 }

@@ -12,7 +12,7 @@ use super::reply::{Answer, Reply};
 use super::rng::{Rng, guid, hash};
 use super::shelf::Shelf;
 use super::state::{DOMAIN, User, UserKind, World};
-use super::{conversations, times};
+use super::{conversations, planner, times};
 
 /// A group.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub(super) struct Group {
     pub(super) revision: u32,
     /// Its conversations.
     pub(super) mail: Shelf,
+    /// Its plans.
+    pub(super) plans: Shelf,
 }
 
 /// Names of groups, one of them twice, one that is no file name.
@@ -107,6 +109,7 @@ pub(super) fn populate(options: &SimOptions, users: &[User]) -> Vec<Group> {
             present: true,
             revision: 0,
             mail: if unified { conversations::populate(options, seed) } else { Shelf::default() },
+            plans: if unified { planner::populate(options, seed) } else { Shelf::default() },
         }
     };
     let named = (0..options.groups).map(|number| match NAMES.get(number as usize) {
@@ -131,6 +134,7 @@ pub(super) fn day(group: &mut Group, options: &SimOptions, now: i64, rng: &mut R
     }
     if group.unified {
         conversations::day(&mut group.mail, options, now, rng);
+        planner::day(&mut group.plans, options, now, rng);
     }
 }
 

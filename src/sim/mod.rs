@@ -30,6 +30,7 @@ mod mime;
 mod odd;
 mod options;
 mod oracle;
+mod planner;
 mod populate;
 mod properties;
 mod query;

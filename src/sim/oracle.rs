@@ -207,7 +207,7 @@ fn collections(world: &World) -> BTreeMap<String, ExpectedCollection> {
             let name = format!("users/{}/{title}", user.upn);
             all.insert(
                 format!("users/{}/{word}", user.id),
-                ExpectedCollection { name, things: things(&world.cast, shelf) },
+                ExpectedCollection { name, things: things_of(&world.cast, shelf) },
             );
         };
         add("contacts", "Contacts", &user.contacts);
@@ -222,6 +222,9 @@ fn groups(world: &World, all: &mut BTreeMap<String, ExpectedCollection>) {
         let name = format!("groups/{}/Conversations", group.mail());
         let things = joined(&world.cast, &group.mail, &["attachment"]);
         all.insert(format!("groups/{}/conversations", group.id), ExpectedCollection { name, things });
+        let name = format!("groups/{}/Planner", group.mail());
+        let things = things_of(&world.cast, &group.plans);
+        all.insert(format!("groups/{}/planner", group.id), ExpectedCollection { name, things });
     }
 }
 
@@ -257,7 +260,7 @@ fn user(cast: &Arc<Cast>, user: &User) -> ExpectedUser {
     }
 }
 
-fn things(cast: &Cast, shelf: &Shelf) -> Vec<ExpectedThing> {
+fn things_of(cast: &Cast, shelf: &Shelf) -> Vec<ExpectedThing> {
     let alive = (0u32..).zip(&shelf.things).filter(|(_, thing)| thing.alive);
     let thing = alive.map(|(number, thing)| ExpectedThing {
         id: shelf.id(number),

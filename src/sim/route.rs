@@ -76,6 +76,7 @@ pub(super) fn resolve(app: &App, request: &Request) -> Answered {
         ["users", _, ..] => user_route(app, &all[1..], &names[1..], request),
         ["drives", _, ..] => drive_route(drive::owner(&app.read(), all[1])?, &all[2..], &names[2..], request),
         ["groups", ..] => route_groups::resolve(app, &all, &names, request),
+        ["planner", ..] => route_groups::resolve_planner(&all, &names),
         ["me", ..] => {
             let text = "/me request is only valid with delegated authentication flow.";
             Err(Reply::fail(400, "BadRequest", text))

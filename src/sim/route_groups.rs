@@ -5,7 +5,7 @@ use super::query::Request;
 use super::reply::{Answer, Reply};
 use super::route::{Answered, Route, made};
 use super::throttle::{Charge, GROUP_MAILBOXES};
-use super::{conversations, groups};
+use super::{conversations, groups, planner};
 
 const GROUPS: &[&str] = &[
     "Group.Read.All",
@@ -18,6 +18,8 @@ const GROUPS: &[&str] = &[
 
 const CONVERSATIONS: &[&str] =
     &["Group-Conversation.Read.All", "Group-Conversation.ReadWrite.All", "Group.Read.All", "Group.ReadWrite.All"];
+
+const TASKS: &[&str] = &["Tasks.Read.All", "Tasks.ReadWrite.All"];
 
 /// Finds the route of a path that begins with `groups`.
 pub(super) fn resolve(app: &App, all: &[&str], names: &[&str], request: &Request) -> Answered {
@@ -32,7 +34,21 @@ pub(super) fn resolve(app: &App, all: &[&str], names: &[&str], request: &Request
         [] => directory("/groups/{id}", 1),
         ["members"] => directory("/groups/{id}/members", 3 - selected),
         ["owners"] => directory("/groups/{id}/owners", 2 - selected),
+        ["planner", "plans"] => made("/groups/{id}/planner/plans", Charge::Nothing, TASKS, group, &[]),
         ["threads", ..] => threads(group, &all[2..], &names[2..]),
+        _ => Err(Reply::no_segment(all.last().copied().unwrap_or_default())),
+    }
+}
+
+/// Finds the route of a path that begins with `planner`.
+pub(super) fn resolve_planner(all: &[&str], names: &[&str]) -> Answered {
+    // Planner publishes no limits.
+    let route = |template| made(template, Charge::Nothing, TASKS, 0, &all[2..3]);
+    match names[1..] {
+        ["plans", _, "details"] => route("/planner/plans/{id}/details"),
+        ["plans", _, "buckets"] => route("/planner/plans/{id}/buckets"),
+        ["plans", _, "tasks"] => route("/planner/plans/{id}/tasks"),
+        ["tasks", _, "details"] => route("/planner/tasks/{id}/details"),
         _ => Err(Reply::no_segment(all.last().copied().unwrap_or_default())),
     }
 }
@@ -72,6 +88,11 @@ pub(super) fn run(app: &App, request: &Request, route: &Route) -> Answer {
         "/groups/{id}/threads/{id}/posts/{id}/attachments/{id}/$value" => {
             conversations::attachment_value(app, group, id(0), id(1), id(2))
         }
+        "/groups/{id}/planner/plans" => planner::plans(app, request, group),
+        "/planner/plans/{id}/details" => planner::details(app, request, &planner::PLAN, id(0)),
+        "/planner/plans/{id}/buckets" => planner::of_plan(app, request, id(0), &planner::BUCKET),
+        "/planner/plans/{id}/tasks" => planner::of_plan(app, request, id(0), &planner::TASK),
+        "/planner/tasks/{id}/details" => planner::details(app, request, &planner::TASK, id(0)),
         other => Err(Reply::no_segment(other)),
     }
 }

@@ -64,11 +64,13 @@ pub enum Workload {
     Contacts,
     /// The conversations of groups.
     Conversations,
+    /// The plans of groups.
+    Planner,
 }
 
 impl Workload {
     /// All that there are, in the order in which they are read.
-    pub const ALL: &[Self] = &[Self::Mail, Self::OneDrive, Self::Contacts, Self::Conversations];
+    pub const ALL: &[Self] = &[Self::Mail, Self::OneDrive, Self::Contacts, Self::Conversations, Self::Planner];
 
     /// The word for it in configurations and on the command line.
     pub fn word(self) -> &'static str {
@@ -77,6 +79,7 @@ impl Workload {
             Self::OneDrive => "onedrive",
             Self::Contacts => "contacts",
             Self::Conversations => "conversations",
+            Self::Planner => "planner",
         }
     }
 }

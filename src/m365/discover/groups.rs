@@ -15,6 +15,7 @@ use crate::graph::{Client, Fate, GraphRequest, Scope, fate};
 use crate::m365::conversations::conversations;
 use crate::m365::door::{Owner, Workload};
 use crate::m365::facts::{at, text};
+use crate::m365::planner::planner;
 
 const GROUP_PROPERTIES: &str = "id,displayName,mail,mailNickname,resourceProvisioningOptions";
 /// What is read of groups.
@@ -117,6 +118,9 @@ async fn look_at(client: &Client, selection: &Selection, group: &Group, team: Op
     let owner = || Owner::Group(group.id.clone());
     if selection.reads(Workload::Conversations) {
         found.read(Arc::new(conversations(client.clone(), &group.id, &group.name)), &group.name);
+    }
+    if selection.reads(Workload::Planner) {
+        found.read(Arc::new(planner(client.clone(), &group.id, &group.name)), &group.name);
     }
     if selection.reads(Workload::Calendar) {
         let reason = "Microsoft gives no app access to the calendars of groups, only to members who sign in";

@@ -11,9 +11,9 @@ use crate::m365::{Collection, CollectionKey};
 use crate::sim::{ExpectedCollection, ExpectedThing, FaultKind, SimOptions};
 
 /// The words of the workloads that are walked.
-const WALKED: &[&str] = &["contacts", "conversations"];
+const WALKED: &[&str] = &["contacts", "conversations", "planner"];
 
-fn truth(tenant: &Tenant, collection: &dyn Collection) -> Option<ExpectedCollection> {
+pub(super) fn truth(tenant: &Tenant, collection: &dyn Collection) -> Option<ExpectedCollection> {
     tenant.sim.expected().collections.remove(&collection.key().to_string())
 }
 
@@ -23,7 +23,7 @@ fn without_annotations(json: &Value) -> BTreeMap<&str, &Value> {
 }
 
 /// Compares what a backup keeps with the tenant's truth: the tree, the JSON, every byte.
-fn assert_equal(state: &State, truth: &ExpectedCollection) {
+pub(super) fn assert_equal(state: &State, truth: &ExpectedCollection) {
     let wanted: BTreeMap<&str, &ExpectedThing> = truth.things.iter().map(|t| (t.id.as_str(), t)).collect();
     for (id, item) in &state.items {
         let name = &item.record.name;

@@ -148,6 +148,7 @@ fn read_for(part: Workload) -> &'static [Reads] {
         Workload::OneDrive => &[Reads::OneDrive],
         Workload::Contacts => &[Reads::Contacts],
         Workload::Conversations => &[Reads::Conversations],
+        Workload::Planner => &[Reads::Planner],
     }
 }
 
