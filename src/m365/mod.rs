@@ -13,13 +13,16 @@ pub mod drive;
 pub mod mail;
 pub mod names;
 
+mod channel;
 mod contacts;
 mod conversations;
 mod door;
 mod excerpt;
 mod facts;
+mod messages;
 mod planner;
 mod rounds;
+mod team;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

@@ -12,18 +12,17 @@ use super::reply::{Answer, Reply};
 use super::rng::{Rng, guid, hash};
 use super::shelf::Shelf;
 use super::state::{DOMAIN, User, UserKind, World};
+use super::team::{self, Team};
 use super::{conversations, planner, times};
 
 /// A group.
 #[derive(Debug)]
 pub(super) struct Group {
-    pub(super) seed: u64,
     pub(super) id: String,
     pub(super) name: String,
     pub(super) alias: String,
     /// A Microsoft 365 group; otherwise a security group.
     pub(super) unified: bool,
-    pub(super) is_team: bool,
     /// Numbers of users; some may have left.
     pub(super) members: Vec<usize>,
     pub(super) owners: Vec<usize>,
@@ -35,6 +34,8 @@ pub(super) struct Group {
     pub(super) mail: Shelf,
     /// Its plans.
     pub(super) plans: Shelf,
+    /// Its team, if it has one.
+    pub(super) team: Option<Team>,
 }
 
 /// Names of groups, one of them twice, one that is no file name.
@@ -80,11 +81,6 @@ impl Group {
     pub(super) fn mail(&self) -> String {
         format!("{}@{DOMAIN}", self.alias)
     }
-
-    /// The numbers of its members that are there now.
-    pub(super) fn present_members(&self, users: &[User]) -> Vec<usize> {
-        self.members.iter().copied().filter(|number| users[*number].present).collect()
-    }
 }
 
 /// Makes the groups of the first day.
@@ -97,13 +93,13 @@ pub(super) fn populate(options: &SimOptions, users: &[User]) -> Vec<Group> {
         let count = 2 + rng.index(6);
         let chosen = (0..count.min(people.len())).map(|i| people[(first + i) % people.len()]);
         let members: Vec<usize> = chosen.collect();
+        let is_team = unified && number % 3 != 1;
         Group {
-            seed,
             id: guid(hash(seed, &[0x1d])),
             name: name.to_owned(),
             alias: alias.to_owned(),
             unified,
-            is_team: unified && number % 3 != 1,
+            team: is_team.then(|| team::populate(options, seed, name, &members)),
             owners: members.iter().copied().take(2).collect(),
             members,
             present: true,
@@ -124,7 +120,7 @@ pub(super) fn populate(options: &SimOptions, users: &[User]) -> Vec<Group> {
 }
 
 /// What a day brings to a group, and to all that is its.
-pub(super) fn day(group: &mut Group, options: &SimOptions, now: i64, rng: &mut Rng) {
+pub(super) fn day(group: &mut Group, options: &SimOptions, (day, now): (u32, i64), rng: &mut Rng) {
     if rng.chance(0.4) {
         group.revision += 1;
     }
@@ -135,6 +131,9 @@ pub(super) fn day(group: &mut Group, options: &SimOptions, now: i64, rng: &mut R
     if group.unified {
         conversations::day(&mut group.mail, options, now, rng);
         planner::day(&mut group.plans, options, now, rng);
+    }
+    if let Some(team) = &mut group.team {
+        team::day(team, options, (day, now), rng);
     }
 }
 
@@ -163,7 +162,7 @@ fn group_json(group: &Group) -> Map<String, Value> {
         "proxyAddresses": [format!("SMTP:{}", group.mail())],
         "renewedDateTime": times::graph(times::EPOCH - 400 * times::DAY),
         "resourceBehaviorOptions": [],
-        "resourceProvisioningOptions": list(group.is_team, "Team"),
+        "resourceProvisioningOptions": list(group.team.is_some(), "Team"),
         "securityEnabled": !group.unified,
         "theme": null,
         "visibility": "Private",
@@ -194,7 +193,7 @@ fn admits(filter: &str, group: &Group) -> Answer<bool> {
         let (types, options) = (inner("grouptypes"), inner("resourceprovisioningoptions"));
         all &= match (types.as_deref(), options.as_deref()) {
             (Some(word), _) => group.unified && word == "unified",
-            (_, Some(word)) => group.is_team && word == "team",
+            (_, Some(word)) => group.team.is_some() && word == "team",
             _ => {
                 let text = "Unsupported or invalid query filter clause specified.";
                 return Err(Reply::fail(400, "Request_UnsupportedQuery", text));

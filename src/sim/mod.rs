@@ -8,6 +8,8 @@
 mod app;
 mod auth;
 mod batch;
+mod channels;
+mod chats;
 mod contacts;
 mod content;
 mod control;
@@ -43,6 +45,7 @@ mod script;
 mod shelf;
 mod shelf_http;
 mod state;
+mod team;
 mod throttle;
 mod times;
 mod token;

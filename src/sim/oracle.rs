@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::chats;
 use super::content::Blob;
 use super::letter::{Cast, Letter, LetterSeed};
 use super::library::{Drive, Kind, ROOT};
@@ -225,6 +226,36 @@ fn groups(world: &World, all: &mut BTreeMap<String, ExpectedCollection>) {
         let name = format!("groups/{}/Planner", group.mail());
         let things = things_of(&world.cast, &group.plans);
         all.insert(format!("groups/{}/planner", group.id), ExpectedCollection { name, things });
+    }
+    teams(world, all);
+    for (number, user) in world.users.iter().enumerate().filter(|(_, user)| user.present && chats::has_teams(user)) {
+        let name = format!("users/{}/Chats", user.upn);
+        let things = chats::things(world, number);
+        all.insert(format!("users/{}/chats", user.id), ExpectedCollection { name, things });
+    }
+}
+
+/// What is of teams.
+fn teams(world: &World, all: &mut BTreeMap<String, ExpectedCollection>) {
+    let with_team = world.groups.iter().filter(|group| group.present && group.team.is_some());
+    for group in with_team.clone() {
+        let Some(team) = &group.team else { continue };
+        let twins = with_team.clone().filter(|other| other.name.to_lowercase() == group.name.to_lowercase()).count();
+        let shown = if twins == 1 { group.name.clone() } else { format!("{} ({})", group.name, group.mail()) };
+        let shown = shown.replace('/', "_");
+        let kinds =
+            ["aadUserConversationMember", "teamsTab", "teamsAppInstallation", "teamworkTag", "teamworkTagMember"];
+        let things = joined(&world.cast, &team.parts, &kinds);
+        let name = format!("teams/{shown}/Team");
+        all.insert(format!("teams/{}/team", group.id), ExpectedCollection { name, things });
+        for (number, messages) in team.channels.iter().filter(|(number, _)| team.parts.thing(**number).alive) {
+            let channel = team.parts.json(&world.cast, *number);
+            let title = channel.get("displayName").and_then(serde_json::Value::as_str).unwrap_or_default();
+            let name = format!("teams/{shown}/Channels/{}", title.replace('/', "_"));
+            let things = joined(&world.cast, messages, &["chatMessage", "chatMessageHostedContent"]);
+            let key = format!("teams/{}/channel/{}", group.id, team.parts.id(*number));
+            all.insert(key, ExpectedCollection { name, things });
+        }
     }
 }
 

@@ -36,6 +36,13 @@ impl Route {
                 Reply::fail(403, "ErrorAccessDenied", "Access is denied. Check credentials and try again.")
             }
             Charge::Files(_) => Reply::fail(403, "accessDenied", "Access denied"),
+            Charge::Teams(..) => {
+                let text = format!(
+                    "Missing role permissions on the request. API requires one of '{}'.",
+                    self.roles.join(", ")
+                );
+                Reply::fail(403, "Forbidden", &text)
+            }
             _ => Reply::fail(403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation."),
         }
     }
@@ -76,6 +83,8 @@ pub(super) fn resolve(app: &App, request: &Request) -> Answered {
         ["users", _, ..] => user_route(app, &all[1..], &names[1..], request),
         ["drives", _, ..] => drive_route(drive::owner(&app.read(), all[1])?, &all[2..], &names[2..], request),
         ["groups", ..] => route_groups::resolve(app, &all, &names, request),
+        ["teams", ..] => route_groups::resolve_team(app, &all, &names),
+        ["chats", ..] => route_groups::resolve_chat(&all, &names),
         ["planner", ..] => route_groups::resolve_planner(&all, &names),
         ["me", ..] => {
             let text = "/me request is only valid with delegated authentication flow.";
@@ -101,6 +110,7 @@ fn user_route(app: &App, all: &[&str], names: &[&str], request: &Request) -> Ans
         }
         ["mailfolders" | "messages", ..] => mail_route(mail_user()?, &all[1..], &names[1..]),
         ["contactfolders" | "contacts", ..] => contacts_route(mail_user()?, &all[1..], &names[1..]),
+        ["chats", ..] => route_groups::user_chats(directory::find(&world, all[0])?, &names[1..]),
         ["drive", ..] => {
             let user = user("ResourceNotFound", "Resource could not be discovered.")?;
             drive_route(user, &all[2..], &names[2..], request)

@@ -11,7 +11,7 @@ use super::mailbox::Mailbox;
 use super::options::SimOptions;
 use super::rng::{Rng, guid, hash};
 use super::shelf::Shelf;
-use super::{contacts, populate, times, words};
+use super::{chats, contacts, populate, times, words};
 
 /// What kind of account a user is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,12 +64,24 @@ pub(super) struct World {
     pub(super) day: u32,
     pub(super) users: Vec<User>,
     pub(super) groups: Vec<Group>,
+    /// All chats of the tenant.
+    pub(super) chats: Shelf,
     pub(super) by_name: HashMap<String, usize>,
     pub(super) by_drive: HashMap<String, usize>,
     /// Grows when mail delta tokens expire.
     pub(super) mail_generation: u32,
     /// Grows when drive delta tokens expire.
     pub(super) drive_generation: u32,
+}
+
+/// The object id of a user, from the tenant's seed and the user's number.
+pub(super) fn user_id(seed: u64, number: u32) -> String {
+    guid(hash(hash(seed, &[0x05e5, number.into()]), &[0x1d]))
+}
+
+/// The id of the tenant, from its seed.
+pub(super) fn tenant_id(seed: u64) -> String {
+    guid(hash(seed, &[0x7e]))
 }
 
 /// The domain of the tenant.
@@ -128,11 +140,12 @@ impl World {
         });
         let mut world = Self {
             seed: options.seed,
-            tenant_id: guid(hash(options.seed, &[0x7e])),
+            tenant_id: tenant_id(options.seed),
             cast,
             day: 0,
             users: Vec::new(),
             groups: Vec::new(),
+            chats: chats::populate(options, options.users),
             by_name: HashMap::new(),
             by_drive: HashMap::new(),
             mail_generation: 0,
@@ -164,7 +177,7 @@ impl World {
             UserKind::Guest => format!("gustav_fabrikam.example#EXT#@{DOMAIN}"),
             _ => person.address.clone(),
         };
-        let id = guid(hash(seed, &[0x1d]));
+        let id = user_id(self.seed, number);
         let index = self.users.len();
         self.by_name.insert(id.clone(), index);
         self.by_name.insert(upn.to_lowercase(), index);

@@ -3,19 +3,23 @@
 //! A group may have a mailbox (conversations), plans, a team with its channels, and a site ([`super`] finds sites by
 //! themselves). What an app is not let at, or what belongs to another tenant, is told in the coverage.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 use serde_json::Value;
 
-use super::{Coverage, CoverageState, Found, Selection};
+use super::{Coverage, CoverageState, Found, Selection, without};
 use crate::error::Result;
-use crate::graph::{Client, Fate, GraphRequest, Scope, fate};
+use crate::graph::links::segment;
+use crate::graph::{Client, Fate, GraphRequest, Scope, TeamsCall, fate};
+use crate::m365::channel::channel;
 use crate::m365::conversations::conversations;
 use crate::m365::door::{Owner, Workload};
 use crate::m365::facts::{at, text};
+use crate::m365::messages::ALL_MEMBERS;
 use crate::m365::planner::planner;
+use crate::m365::team::{channels_request, team};
 
 const GROUP_PROPERTIES: &str = "id,displayName,mail,mailNickname,resourceProvisioningOptions";
 /// What is read of groups.
@@ -114,7 +118,6 @@ fn team_names(groups: &[Group]) -> HashMap<String, String> {
 
 async fn look_at(client: &Client, selection: &Selection, group: &Group, team: Option<String>) -> Result<Found> {
     let mut found = Found::default();
-    let _ = team;
     let owner = || Owner::Group(group.id.clone());
     if selection.reads(Workload::Conversations) {
         found.read(Arc::new(conversations(client.clone(), &group.id, &group.name)), &group.name);
@@ -127,7 +130,67 @@ async fn look_at(client: &Client, selection: &Selection, group: &Group, team: Op
         let state = CoverageState::Impossible(reason.to_owned());
         found.note(owner(), &group.name, Workload::Calendar, state);
     }
+    if let Some(name) = &team {
+        look_at_team(client, selection, (&group.id, name), &mut found).await?;
+    }
     Ok(found)
+}
+
+async fn look_at_team(client: &Client, selection: &Selection, of: (&str, &str), found: &mut Found) -> Result<()> {
+    let (id, name) = of;
+    if selection.reads(Workload::Team) {
+        found.read(Arc::new(team(client.clone(), id, name)), name);
+    }
+    if !selection.reads(Workload::Channel) {
+        return Ok(());
+    }
+    let owner = || Owner::Team(id.to_owned());
+    let own = match client.get_all(channels_request(id)).await {
+        Ok(rows) => rows,
+        Err(error) => {
+            let state = without(error, "the team is not there yet, or no longer")?;
+            found.note(owner(), name, Workload::Channel, state);
+            return Ok(());
+        }
+    };
+    let mut count = 0;
+    for row in &own {
+        let Some(channel_id) = text(row, &["id"]).filter(|id| !id.is_empty()) else { continue };
+        let title = text(row, &["displayName"]).unwrap_or(channel_id);
+        found.collections.push(Arc::new(channel(client.clone(), of, (channel_id, title))));
+        count += 1;
+    }
+    found.note(owner(), name, Workload::Channel, CoverageState::Covered(count));
+    incoming(client, of, &own, found).await
+}
+
+/// Tells of the channels that another organisation shares with a team: what is said there is that organisation's. What
+/// another team of this tenant shares is read at that team.
+async fn incoming(client: &Client, (id, name): (&str, &str), own: &[Value], found: &mut Found) -> Result<()> {
+    let url = format!("teams/{}/allChannels", segment(id));
+    let request = GraphRequest::get(Scope::teams(TeamsCall::Channels, id), url).prefer(ALL_MEMBERS);
+    let owner = || Owner::Team(id.to_owned());
+    let all = match client.get_all(request).await {
+        Ok(rows) => rows,
+        Err(error) => {
+            if let CoverageState::Unreadable(reason) = without(error, "no channels")? {
+                let reason = format!("channels that others share with the team cannot be listed: {reason}");
+                found.note(owner(), name, Workload::Channel, CoverageState::Impossible(reason));
+            }
+            return Ok(());
+        }
+    };
+    let tenant = own.iter().find_map(|row| text(row, &["tenantId"]));
+    let ids: HashSet<&str> = own.iter().filter_map(|row| text(row, &["id"])).collect();
+    for row in all.iter().filter(|row| text(row, &["id"]).is_some_and(|id| !ids.contains(id))) {
+        let foreign = text(row, &["tenantId"]);
+        if foreign.is_some() && foreign != tenant {
+            let shown = format!("{name}/{}", text(row, &["displayName"]).unwrap_or_default());
+            let reason = "a channel that another organisation shares with the team: it belongs to that organisation";
+            found.note(owner(), &shown, Workload::Channel, CoverageState::Impossible(reason.to_owned()));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -139,7 +139,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Takes back that an item was told: the round that told it broke off, and another begins.
-    pub(super) fn untell(&mut self, id: &str) {
+    pub(in crate::m365) fn untell(&mut self, id: &str) {
         self.seen.forget(id);
         self.removed.insert(id.to_owned());
     }
