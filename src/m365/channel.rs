@@ -1,7 +1,7 @@
 //! The messages of a channel, with their replies and pictures.
 //!
 //! The first reading lists all messages, as delta reaches back eight months only, and then begins a delta at the newest
-//! change of the list's first page: whatever changes from then on is told by it. Delta tells of a message when one of its
+//! change of the list's first message: whatever changes from then on is told by it. Delta tells of a message when one of its
 //! replies changed, too; replies never come on their own, so the whole chain is told again, and comes expanded. A message
 //! that somebody took away is told with `deletedDateTime`, and stays.
 //!
@@ -17,7 +17,7 @@ use super::contents::{Trouble, trouble};
 use super::door::{Owner, Workload};
 use super::facts::time_us;
 use super::messages::{ALL_MEMBERS, message, picture_path};
-use super::walk::{Source, Walk, Walked, id_of};
+use super::walk::{Row, Rows, Source, Walk, Walked, id_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{ItemKind, Record};
 use crate::graph::links::segment;
@@ -25,7 +25,7 @@ use crate::graph::{Client, GraphRequest, Scope, TeamsCall};
 
 /// The cursor of the messages.
 const MESSAGES: &str = "messages";
-/// So long before the newest change of the list's first page delta begins: clocks of servers differ.
+/// So long before the newest change of the list's first message delta begins: clocks of servers differ.
 const OVERLAP_US: i64 = 3_600_000_000;
 
 /// Names the messages of a channel. `team_name` and `name` as people know them.
@@ -103,34 +103,24 @@ impl ChannelMessages {
 
     /// Tells all messages, and begins a delta.
     async fn everything(&self, walk: &mut Walk<'_>) -> Result<()> {
-        let mut next = Some("messages?$top=50&$expand=replies".to_owned()).map(|url| self.get(&url));
-        let mut first_page = None;
-        let mut links = std::collections::HashSet::new();
-        while let Some(request) = next.take() {
-            if !links.insert(request.url.clone()) {
-                let text = format!("The pages of {} run in a circle", request.shown());
-                return Err(Error::corrupt(text).with_hint("A fault of the service; run again later"));
-            }
-            let page = self.client.get_page(request.clone()).await?;
-            let rows = page.rows.values().collect::<Result<Vec<Value>>>()?;
-            if first_page.is_none() {
-                first_page = newest(&rows);
-            }
-            for row in rows {
+        let mut rows = Rows::list(&self.client, self.get("messages?$top=50&$expand=replies"));
+        let mut begun = None;
+        while let Some(row) = rows.next(walk).await? {
+            if let Row::There(row) = row {
+                begun = begun.or_else(|| newest(&row));
                 self.chain(walk, row).await?;
             }
-            next = page.next_link.map(|link| request.with_url(link));
         }
-        walk.was_read("");
-        match first_page {
-            Some(newest_us) => self.begin_delta(walk, newest_us).await,
+        rows.close(walk, "");
+        match begun {
+            Some(begun_us) => self.begin_delta(walk, begun_us).await,
             None => Ok(()),
         }
     }
 
     /// Begins a delta that tells of what changes from now on; without one, all is listed next time.
-    async fn begin_delta(&self, walk: &mut Walk<'_>, newest_us: i64) -> Result<()> {
-        let from = Timestamp::from_microsecond(newest_us.saturating_sub(OVERLAP_US)).unwrap_or_default();
+    async fn begin_delta(&self, walk: &mut Walk<'_>, begun_us: i64) -> Result<()> {
+        let from = Timestamp::from_microsecond(begun_us.saturating_sub(OVERLAP_US)).unwrap_or_default();
         let from = from.strftime("%Y-%m-%dT%H:%M:%SZ");
         let url = format!("messages/delta?$top=50&$expand=replies&$filter=lastModifiedDateTime%20gt%20{from}");
         let mut pages = self.client.delta(self.get(&url), None);
@@ -219,13 +209,11 @@ impl ChannelMessages {
     }
 }
 
-/// The newest change that rows tell, replies included.
-fn newest(rows: &[Value]) -> Option<i64> {
-    let time = |row: &Value| {
-        time_us(row, &["lastModifiedDateTime"]).into_iter().chain(time_us(row, &["createdDateTime"])).max()
-    };
-    let replies = |row: &Value| row.get("replies").and_then(Value::as_array).cloned().unwrap_or_default();
-    rows.iter().flat_map(|row| replies(row).iter().filter_map(time).chain(time(row)).max()).max()
+/// The newest change of a message and its replies.
+fn newest(row: &Value) -> Option<i64> {
+    let time = |row: &Value| time_us(row, &["lastModifiedDateTime"]).max(time_us(row, &["createdDateTime"]));
+    let replies = row.get("replies").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    replies.iter().filter_map(time).chain(time(row)).max()
 }
 
 /// Says whether a channel has no delta, or no longer honours a link.

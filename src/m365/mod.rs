@@ -14,6 +14,7 @@ pub mod mail;
 pub mod names;
 
 mod channel;
+mod chats;
 mod contacts;
 mod conversations;
 mod door;

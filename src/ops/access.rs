@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::error::Result;
 use crate::graph::links::segment;
-use crate::graph::{Client, Fate, GraphRequest, Scope, fate};
+use crate::graph::{Client, Fate, GraphRequest, Scope, TeamsCall, fate};
 use crate::snapshot::set::Workload;
 
 /// How many users are asked before a permission is judged by the token alone.
@@ -72,7 +72,34 @@ pub const PERMISSIONS: &[Permission] = &[
         cost: "no plans are backed up",
         workload: Some(Workload::Planner),
     },
+    of_teams("TeamSettings.Read.All", &["Group.Read.All", "TeamSettings.ReadWrite.All"], "read the settings of teams"),
+    of_teams("TeamMember.Read.All", &["TeamMember.ReadWrite.All"], "read the members of teams"),
+    of_teams("Channel.ReadBasic.All", &["ChannelSettings.Read.All"], "list the channels of teams"),
+    of_teams("TeamsAppInstallation.ReadForTeam.All", &["Group.Read.All"], "read the apps of teams"),
+    of_teams("TeamworkTag.Read.All", &["TeamworkTag.ReadWrite.All"], "read the tags of teams"),
+    of_teams("ChannelMember.Read.All", &["ChannelMember.ReadWrite.All"], "read the members of channels"),
+    of_teams("TeamsTab.Read.All", &["Group.Read.All"], "read the tabs of channels"),
+    of_teams("ChannelMessage.Read.All", &["Group.Read.All"], "read the messages of channels"),
+    Permission {
+        name: "Chat.Read.All",
+        contained_in: &["Chat.ReadWrite.All"],
+        purpose: "read chats",
+        cost: "no chats are backed up",
+        workload: Some(Workload::Chats),
+    },
 ];
+
+const fn of_teams(name: &'static str, contained_in: &'static [&'static str], purpose: &'static str) -> Permission {
+    let cost = "teams are backed up without what it is needed for";
+    Permission { name, contained_in, purpose, cost, workload: Some(Workload::Teams) }
+}
+
+impl Permission {
+    /// Says whether it is about channels, one by one.
+    fn is_of_channels(&self) -> bool {
+        ["ChannelMember.Read.All", "TeamsTab.Read.All", "ChannelMessage.Read.All"].contains(&self.name)
+    }
+}
 
 /// How a permission stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,15 +169,37 @@ async fn list_users(client: &Client) -> Result<Result<Vec<String>, String>> {
 /// Lists some of those who are asked for what a permission is needed for; the inner error: Graph refuses.
 async fn subjects(client: &Client, permission: &Permission, users: &[String]) -> Result<Result<Vec<String>, String>> {
     match permission.workload {
-        Some(Workload::Conversations | Workload::Planner) => list_groups(client).await,
+        Some(Workload::Conversations | Workload::Planner) => {
+            list_groups(client, "groupTypes/any(c:c%20eq%20'Unified')").await
+        }
+        Some(Workload::Teams) => {
+            let teams = list_groups(client, "resourceProvisioningOptions/Any(x:x%20eq%20'Team')").await?;
+            match teams {
+                Ok(teams) if permission.is_of_channels() => list_channels(client, &teams).await,
+                teams => Ok(teams),
+            }
+        }
         _ => Ok(Ok(users.to_vec())),
     }
 }
 
-/// Lists some Microsoft 365 groups.
-async fn list_groups(client: &Client) -> Result<Result<Vec<String>, String>> {
-    let url = format!("groups?$filter=groupTypes/any(c:c%20eq%20'Unified')&$select=id&$top={USERS_ASKED}");
+/// Lists some groups that a filter admits.
+async fn list_groups(client: &Client, filter: &str) -> Result<Result<Vec<String>, String>> {
+    let url = format!("groups?$filter={filter}&$select=id&$top={USERS_ASKED}");
     rows(client, GraphRequest::get(Scope::Directory, url)).await
+}
+
+/// Lists the channels of the first team that has some, as their paths.
+async fn list_channels(client: &Client, teams: &[String]) -> Result<Result<Vec<String>, String>> {
+    for team in teams {
+        let url = format!("teams/{}/channels", segment(team));
+        match rows(client, GraphRequest::get(Scope::teams(TeamsCall::Channels, team), url.clone())).await? {
+            Ok(channels) if channels.is_empty() => {}
+            Ok(channels) => return Ok(Ok(channels.iter().map(|id| format!("{url}/{}", segment(id))).collect())),
+            Err(reason) => return Ok(Err(reason)),
+        }
+    }
+    Ok(Ok(Vec::new()))
 }
 
 /// The ids of the rows of a page; the inner error: Graph refuses.
@@ -179,6 +228,27 @@ fn question(permission: &Permission, id: &str) -> GraphRequest {
         }
         Some(Workload::Conversations) => of_mailbox(format!("groups/{segment}/threads?$top=1")),
         Some(Workload::Planner) => GraphRequest::get(Scope::Planner, format!("groups/{segment}/planner/plans")),
+        Some(Workload::Chats) => {
+            GraphRequest::get(Scope::chats(TeamsCall::Export), format!("users/{segment}/chats/getAllMessages?$top=1"))
+        }
+        Some(Workload::Teams) if permission.is_of_channels() => {
+            let what = match permission.name {
+                "ChannelMember.Read.All" => "members",
+                "TeamsTab.Read.All" => "tabs",
+                _ => "messages?$top=1",
+            };
+            GraphRequest::get(Scope::teams(TeamsCall::Other, id), format!("{id}/{what}"))
+        }
+        Some(Workload::Teams) => {
+            let what = match permission.name {
+                "TeamMember.Read.All" => "/members",
+                "Channel.ReadBasic.All" => "/allChannels",
+                "TeamsAppInstallation.ReadForTeam.All" => "/installedApps",
+                "TeamworkTag.Read.All" => "/tags",
+                _ => "",
+            };
+            GraphRequest::get(Scope::teams(TeamsCall::Other, id), format!("teams/{segment}{what}"))
+        }
         Some(Workload::Mail) | None => of_mailbox(format!("users/{segment}/mailFolders/inbox?$select=id")),
     }
 }

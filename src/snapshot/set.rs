@@ -66,11 +66,16 @@ pub enum Workload {
     Conversations,
     /// The plans of groups.
     Planner,
+    /// Teams and the messages of their channels.
+    Teams,
+    /// The chats of users.
+    Chats,
 }
 
 impl Workload {
     /// All that there are, in the order in which they are read.
-    pub const ALL: &[Self] = &[Self::Mail, Self::OneDrive, Self::Contacts, Self::Conversations, Self::Planner];
+    pub const ALL: &[Self] =
+        &[Self::Mail, Self::OneDrive, Self::Contacts, Self::Conversations, Self::Planner, Self::Teams, Self::Chats];
 
     /// The word for it in configurations and on the command line.
     pub fn word(self) -> &'static str {
@@ -80,6 +85,8 @@ impl Workload {
             Self::Contacts => "contacts",
             Self::Conversations => "conversations",
             Self::Planner => "planner",
+            Self::Teams => "teams",
+            Self::Chats => "chats",
         }
     }
 }

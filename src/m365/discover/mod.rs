@@ -3,6 +3,7 @@
 //! Licences do not tell who has a mailbox or a drive, so each user is asked. That somebody has none is no error: it is
 //! told in the coverage, with the reason.
 
+mod chats;
 mod groups;
 mod mailboxes;
 mod onedrive;
@@ -112,6 +113,7 @@ pub async fn discover(client: &Client, selection: &Selection) -> Result<Discover
         discovery.collections.extend(found.collections);
         discovery.coverage.extend(found.coverage);
     }
+    discovery.coverage.extend(chats::elsewhere(selection));
     Ok(discovery)
 }
 
@@ -139,6 +141,7 @@ async fn look_at(client: &Client, selection: &Selection, user: &User) -> Result<
     let mut found = Found::default();
     mailboxes::look(client, selection, user, &mut found).await?;
     onedrive::look(client, selection, user, &mut found).await?;
+    chats::look(client, selection, user, &mut found).await?;
     Ok(found)
 }
 

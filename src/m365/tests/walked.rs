@@ -11,7 +11,7 @@ use crate::m365::{Collection, CollectionKey};
 use crate::sim::{ExpectedCollection, ExpectedThing, FaultKind, SimOptions};
 
 /// The words of the workloads that are walked.
-const WALKED: &[&str] = &["contacts", "conversations", "planner", "team", "channel"];
+const WALKED: &[&str] = &["contacts", "conversations", "planner", "team", "channel", "chats"];
 
 pub(super) fn truth(tenant: &Tenant, collection: &dyn Collection) -> Option<ExpectedCollection> {
     tenant.sim.expected().collections.remove(&collection.key().to_string())

@@ -101,7 +101,7 @@ impl<'a> Walk<'a> {
         let whole = |known: &Record| !needed || known.stream(StreamRole::Content).is_some();
         if told_before.is_none() && known.as_ref().is_some_and(|known| same_facts(known, &record) && whole(known)) {
             self.seen.put(&record.id, HERE, print, false);
-            return Ok(self.fresh || self.must_list.contains(&record.id));
+            return Ok(self.must_list(&record.id));
         }
         let kept = known.filter(|known| known.fact(CONTENT_FACT) == version && whole(known));
         let contents = match (&contents, kept) {
@@ -114,9 +114,14 @@ impl<'a> Walk<'a> {
         Ok(true)
     }
 
+    /// Says whether what hangs below an item must be listed even if the item is as it was.
+    pub(in crate::m365) fn must_list(&self, id: &str) -> bool {
+        self.fresh || self.must_list.contains(id)
+    }
+
     /// How many parts an item has that is about to be told, if it is as it is known, and nothing below it must be listed.
     pub(in crate::m365) async fn parts_as_known(&self, told: &Told) -> Result<Option<usize>> {
-        if self.fresh || self.must_list.contains(&told.record.id) {
+        if self.must_list(&told.record.id) {
             return Ok(None);
         }
         let known = self.known.record(&told.record.id).await?;

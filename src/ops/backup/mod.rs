@@ -149,6 +149,8 @@ fn read_for(part: Workload) -> &'static [Reads] {
         Workload::Contacts => &[Reads::Contacts],
         Workload::Conversations => &[Reads::Conversations],
         Workload::Planner => &[Reads::Planner],
+        Workload::Teams => &[Reads::Team, Reads::Channel],
+        Workload::Chats => &[Reads::Chats],
     }
 }
 
