@@ -32,6 +32,7 @@ pub(crate) fn absent(coverage: &[Coverage], set: &SetDefinition, collections: u6
                 without.entry(&found.name).or_default().push(reason);
             }
             CoverageState::NotSelected => {}
+            CoverageState::Impossible(reason) => by_reason.entry(reason).or_default().push(&found.name),
             _ => drop(with_something.insert(&found.name)),
         }
     }

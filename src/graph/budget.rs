@@ -15,12 +15,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::limits::{Limits, WindowLimit};
-use super::request::Scope;
+use super::request::{Scope, TeamsCall};
 use super::window::Window;
 use crate::monitor::Monitor;
 
 /// How many lanes of mailboxes are kept before idle ones are dropped.
 const LANES_KEPT: usize = 2048;
+/// The kinds of calls to Teams, each with a lane.
+const TEAMS_CALLS: [TeamsCall; 5] =
+    [TeamsCall::Team, TeamsCall::Channels, TeamsCall::Message, TeamsCall::Export, TeamsCall::Other];
 /// A wait shorter than this is not worth words.
 const WORTH_WORDS: Duration = Duration::from_secs(1);
 
@@ -31,6 +34,10 @@ pub struct Budget {
     downloads: Arc<Semaphore>,
     directory: Arc<Lane>,
     mailboxes: Mutex<HashMap<String, Arc<Lane>>>,
+    teams: [Arc<Lane>; TEAMS_CALLS.len()],
+    /// Of single teams and channels.
+    teams_one: Mutex<HashMap<String, Arc<Lane>>>,
+    planner: Arc<Lane>,
     names: Mutex<HashMap<String, String>>,
     waits: Arc<Waits>,
 }
@@ -57,7 +64,14 @@ impl Budget {
         );
         let directory =
             Lane::new("the directory's request budget", &[limits.directory], limits.directory_concurrent, limits.share);
+        let teams = TEAMS_CALLS.map(|call| {
+            Lane::new("Teams' request budget", &[limits.teams.of(call)], limits.teams_concurrent, limits.share)
+        });
+        let planner = Lane::new("Planner's request budget", &[limits.planner], limits.planner_concurrent, limits.share);
         Arc::new(Self {
+            teams,
+            teams_one: Mutex::default(),
+            planner,
             downloads: Arc::new(Semaphore::new(limits.downloads_concurrent.max(1))),
             limits,
             files,
@@ -75,7 +89,17 @@ impl Budget {
 
     /// Waits for its turn and gives the permit to send one request of so many units.
     pub async fn acquire(&self, scope: &Scope, units: u32) -> Permit {
-        let lane = self.lane(scope);
+        // The narrower lane first: who waits in it takes no place of the wider one.
+        let narrow = match self.narrow_lane(scope) {
+            Some(lane) => Some(Box::new(self.acquire_in(lane, units).await)),
+            None => None,
+        };
+        let mut permit = self.acquire_in(self.lane(scope), units).await;
+        permit.narrow = narrow;
+        permit
+    }
+
+    async fn acquire_in(&self, lane: Arc<Lane>, units: u32) -> Permit {
         let slot = Semaphore::acquire_owned(lane.slots.clone()).await.ok();
         self.admit(lane, slot, units).await
     }
@@ -88,7 +112,11 @@ impl Budget {
 
     /// Pauses the whole scope, as the server asked. `concurrency`: too many at once, not too many in all.
     pub fn throttled(&self, scope: &Scope, pause: Duration, concurrency: bool) {
-        self.lane(scope).state().pause(pause, concurrency, Instant::now());
+        let now = Instant::now();
+        self.lane(scope).state().pause(pause, concurrency, now);
+        if let Some(lane) = self.narrow_lane(scope) {
+            lane.state().pause(pause, concurrency, now);
+        }
     }
 
     /// Takes note of what the server said is left.
@@ -134,7 +162,7 @@ impl Budget {
         }
         drop(said);
         drop(gate);
-        Permit { lane, units: Some(units), slot }
+        Permit { lane, units: Some(units), slot, narrow: None }
     }
 
     /// Pays for one more request in the place of an earlier one, which is never let go in between.
@@ -143,31 +171,64 @@ impl Budget {
     /// the place given up first, those others could take it and wait for what is held here.
     pub(crate) async fn acquire_again(&self, mut permit: Permit, units: u32) -> Permit {
         permit.answered();
+        let narrow = match permit.narrow.take() {
+            Some(narrow) => Some(Box::new(Box::pin(self.acquire_again(*narrow, units)).await)),
+            None => None,
+        };
         let (lane, slot) = (permit.lane.clone(), permit.slot.take());
-        self.admit(lane, slot, units).await
+        let mut permit = self.admit(lane, slot, units).await;
+        permit.narrow = narrow;
+        permit
     }
 
     fn lane(&self, scope: &Scope) -> Arc<Lane> {
         match scope {
             Scope::Files => self.files.clone(),
             Scope::Directory => self.directory.clone(),
-            Scope::Mailbox(id) => {
-                let mut lanes = lock(&self.mailboxes);
-                if let Some(lane) = lanes.get(id) {
-                    return lane.clone();
-                }
-                if lanes.len() >= LANES_KEPT {
-                    let now = Instant::now();
-                    lanes.retain(|_, lane| Arc::strong_count(lane) > 1 || !lane.is_idle(now));
-                }
+            Scope::Planner => self.planner.clone(),
+            Scope::Teams(call, _) => {
+                let [team, channels, message, export, other] = &self.teams;
+                let lane = match call {
+                    TeamsCall::Team => team,
+                    TeamsCall::Channels => channels,
+                    TeamsCall::Message => message,
+                    TeamsCall::Export => export,
+                    TeamsCall::Other => other,
+                };
+                lane.clone()
+            }
+            Scope::Mailbox(id) => kept_lane(&self.mailboxes, id, || {
                 let name = lock(&self.names).get(id).cloned().unwrap_or_else(|| id.clone());
                 let label = format!("the request budget of mailbox {name}");
-                let lane = Lane::new(&label, &[self.limits.mailbox], self.limits.mailbox_concurrent, self.limits.share);
-                lanes.insert(id.clone(), lane.clone());
-                lane
-            }
+                Lane::new(&label, &[self.limits.mailbox], self.limits.mailbox_concurrent, self.limits.share)
+            }),
         }
     }
+
+    /// The lane of the one team or channel that a request is about.
+    fn narrow_lane(&self, scope: &Scope) -> Option<Arc<Lane>> {
+        let Scope::Teams(_, id) = scope else { return None };
+        let one = self.limits.teams.one;
+        let at_once = usize::try_from(one.units).unwrap_or(usize::MAX);
+        // A share of four would be three.
+        let make = || Lane::new("the request budget of one team or channel", &[one], at_once, 1.0);
+        (!id.is_empty()).then(|| kept_lane(&self.teams_one, id, make))
+    }
+}
+
+/// The lane of an id. Idle ones are dropped when there are many.
+fn kept_lane(lanes: &Mutex<HashMap<String, Arc<Lane>>>, id: &str, make: impl FnOnce() -> Arc<Lane>) -> Arc<Lane> {
+    let mut lanes = lock(lanes);
+    if let Some(lane) = lanes.get(id) {
+        return lane.clone();
+    }
+    if lanes.len() >= LANES_KEPT {
+        let now = Instant::now();
+        lanes.retain(|_, lane| Arc::strong_count(lane) > 1 || !lane.is_idle(now));
+    }
+    let lane = make();
+    lanes.insert(id.to_owned(), lane.clone());
+    lane
 }
 
 impl fmt::Debug for Budget {
@@ -181,6 +242,8 @@ pub struct Permit {
     lane: Arc<Lane>,
     units: Option<u32>,
     slot: Option<OwnedSemaphorePermit>,
+    /// The right in the lane of the one team or channel.
+    narrow: Option<Box<Permit>>,
 }
 
 impl Permit {
@@ -188,6 +251,9 @@ impl Permit {
     pub fn answered(&mut self) {
         if let Some(units) = self.units.take() {
             self.lane.state().settle(units, Instant::now());
+        }
+        if let Some(narrow) = &mut self.narrow {
+            narrow.answered();
         }
     }
 }

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use super::request::TeamsCall;
+
 /// So many units in any stretch of time of this length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WindowLimit {
@@ -33,8 +35,46 @@ pub struct Limits {
     pub directory: WindowLimit,
     /// Directory requests at once (no figure of Microsoft's).
     pub directory_concurrent: usize,
+    /// Calls to Teams of each kind.
+    pub teams: TeamsLimits,
+    /// Calls to Teams at once of each kind (no figure of Microsoft's).
+    pub teams_concurrent: usize,
+    /// Requests to Planner (Microsoft gives no figure).
+    pub planner: WindowLimit,
+    /// Requests to Planner at once (no figure of Microsoft's).
+    pub planner_concurrent: usize,
     /// Which part of each window is used, 0 to 1; the rest stays free for the tenant's people and for other clocks.
     pub share: f64,
+}
+
+/// What one app may ask of Teams in one tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TeamsLimits {
+    /// [`TeamsCall::Team`].
+    pub team: WindowLimit,
+    /// [`TeamsCall::Channels`].
+    pub channels: WindowLimit,
+    /// [`TeamsCall::Message`].
+    pub message: WindowLimit,
+    /// [`TeamsCall::Export`].
+    pub export: WindowLimit,
+    /// [`TeamsCall::Other`].
+    pub other: WindowLimit,
+    /// Of any one team or channel.
+    pub one: WindowLimit,
+}
+
+impl TeamsLimits {
+    /// The limit of a kind of call.
+    pub(crate) fn of(&self, call: TeamsCall) -> WindowLimit {
+        match call {
+            TeamsCall::Team => self.team,
+            TeamsCall::Channels => self.channels,
+            TeamsCall::Message => self.message,
+            TeamsCall::Export => self.export,
+            TeamsCall::Other => self.other,
+        }
+    }
 }
 
 const fn per(units: u32, seconds: u64) -> WindowLimit {
@@ -65,6 +105,17 @@ impl Limits {
             downloads_concurrent: 16,
             directory: per(directory, 10),
             directory_concurrent: 8,
+            teams: TeamsLimits {
+                team: per(30, 1),
+                channels: per(60, 1),
+                message: per(20, 1),
+                export: per(200, 1),
+                other: per(30, 1),
+                one: per(4, 1),
+            },
+            teams_concurrent: 16,
+            planner: per(20, 1),
+            planner_concurrent: 4,
             share: 0.98,
         }
     }
@@ -72,7 +123,20 @@ impl Limits {
     /// The same limits with every window shorter by this factor, for simulated tenants.
     #[must_use]
     pub fn scaled(mut self, factor: f64) -> Self {
-        for limit in [&mut self.mailbox, &mut self.files_minute, &mut self.files_day, &mut self.directory] {
+        let teams = &mut self.teams;
+        for limit in [
+            &mut self.mailbox,
+            &mut self.files_minute,
+            &mut self.files_day,
+            &mut self.directory,
+            &mut teams.team,
+            &mut teams.channels,
+            &mut teams.message,
+            &mut teams.export,
+            &mut teams.other,
+            &mut teams.one,
+            &mut self.planner,
+        ] {
             limit.window = limit.window.div_f64(factor.max(1e-6)).max(Duration::from_millis(1));
         }
         self

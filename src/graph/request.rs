@@ -16,6 +16,37 @@ pub enum Scope {
     Files,
     /// Users, groups and everything else of the directory.
     Directory,
+    /// Teams and chats: requests a second per app and tenant, and of any one team or channel besides.
+    Teams(TeamsCall, String),
+    /// Plans and tasks of Planner.
+    Planner,
+}
+
+/// What a request asks of Teams: each kind has a limit of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TeamsCall {
+    /// A team, a channel, tabs, installed apps.
+    Team,
+    /// Lists of channels and members.
+    Channels,
+    /// Messages of channels and chats.
+    Message,
+    /// The export of all messages of a user's chats.
+    Export,
+    /// Everything else.
+    Other,
+}
+
+impl Scope {
+    /// A call to Teams about a team or channel, by its id.
+    pub fn teams(call: TeamsCall, of: &str) -> Self {
+        Self::Teams(call, of.to_owned())
+    }
+
+    /// A call to Teams about no one team or channel: chats.
+    pub fn chats(call: TeamsCall) -> Self {
+        Self::Teams(call, String::new())
+    }
 }
 
 /// The `Prefer` value that makes Outlook ids stable; it must stand on every Outlook request.

@@ -14,13 +14,20 @@ pub mod mail;
 pub mod names;
 
 mod calendar;
+mod channel;
+mod chats;
 mod contacts;
+mod conversations;
 mod door;
+mod excerpt;
 mod facts;
+mod messages;
+mod planner;
 mod rounds;
 mod settings;
 mod sites;
 mod tasks;
+mod team;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

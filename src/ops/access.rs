@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::error::Result;
 use crate::graph::links::segment;
-use crate::graph::{Client, Fate, GraphRequest, Scope, fate};
+use crate::graph::{Client, Fate, GraphRequest, Scope, TeamsCall, fate};
 use crate::snapshot::set::Workload;
 
 /// How many users are asked before a permission is judged by the token alone.
@@ -59,6 +59,20 @@ pub const PERMISSIONS: &[Permission] = &[
         workload: Some(Workload::Contacts),
     },
     Permission {
+        name: "Group.Read.All",
+        contained_in: &["Group.ReadWrite.All"],
+        purpose: "find the groups and teams, and read conversations",
+        cost: "no group and no team is found: nothing of them is backed up",
+        workload: Some(Workload::Groups),
+    },
+    Permission {
+        name: "Tasks.Read.All",
+        contained_in: &["Tasks.ReadWrite.All"],
+        purpose: "read the plans of groups",
+        cost: "no plans are backed up",
+        workload: Some(Workload::Groups),
+    },
+    Permission {
         name: "Calendars.Read",
         contained_in: &["Calendars.ReadWrite"],
         purpose: "read calendars",
@@ -100,7 +114,34 @@ pub const PERMISSIONS: &[Permission] = &[
         cost: "the term store is not backed up",
         workload: Some(Workload::Sites),
     },
+    of_teams("TeamSettings.Read.All", &["Group.Read.All", "TeamSettings.ReadWrite.All"], "read the settings of teams"),
+    of_teams("TeamMember.Read.All", &["TeamMember.ReadWrite.All"], "read the members of teams"),
+    of_teams("Channel.ReadBasic.All", &["ChannelSettings.Read.All"], "list the channels of teams"),
+    of_teams("TeamsAppInstallation.ReadForTeam.All", &["Group.Read.All"], "read the apps of teams"),
+    of_teams("TeamworkTag.Read.All", &["TeamworkTag.ReadWrite.All"], "read the tags of teams"),
+    of_teams("ChannelMember.Read.All", &["ChannelMember.ReadWrite.All"], "read the members of channels"),
+    of_teams("TeamsTab.Read.All", &["Group.Read.All"], "read the tabs of channels"),
+    of_teams("ChannelMessage.Read.All", &["Group.Read.All"], "read the messages of channels"),
+    Permission {
+        name: "Chat.Read.All",
+        contained_in: &["Chat.ReadWrite.All"],
+        purpose: "read chats",
+        cost: "no chats are backed up",
+        workload: Some(Workload::Chats),
+    },
 ];
+
+const fn of_teams(name: &'static str, contained_in: &'static [&'static str], purpose: &'static str) -> Permission {
+    let cost = "teams are backed up without what it is needed for";
+    Permission { name, contained_in, purpose, cost, workload: Some(Workload::Teams) }
+}
+
+impl Permission {
+    /// Says whether it is about channels, one by one.
+    fn is_of_channels(&self) -> bool {
+        ["ChannelMember.Read.All", "TeamsTab.Read.All", "ChannelMessage.Read.All"].contains(&self.name)
+    }
+}
 
 /// How a permission stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,8 +176,10 @@ pub async fn look(client: &Client, workloads: &[Workload]) -> Result<Vec<(Permis
                 users = list;
                 true
             }),
-            Some(Workload::PersonalSite | Workload::Sites) => probe_sites(client, permission).await?,
-            Some(workload) => probe(client, workload, &users).await?,
+            Some(_) => match subjects(client, permission, &users).await? {
+                Ok(subjects) => probe(client, permission, &subjects).await?,
+                Err(reason) => Err(reason),
+            },
         };
         let state = match (answer, in_token(permission)) {
             (Ok(true), _) | (Ok(false), Some(true)) => State::Granted,
@@ -165,43 +208,106 @@ async fn list_users(client: &Client) -> Result<Result<Vec<String>, String>> {
     }
 }
 
-/// Asks the root site for something that the permission is needed for.
-async fn probe_sites(client: &Client, permission: &Permission) -> Result<Result<bool, String>> {
-    let of_terms = permission.name.starts_with("TermStore");
-    let url = if of_terms { "sites/root/termStore" } else { "sites/root?$select=id" };
-    match client.get_json(GraphRequest::get(Scope::Files, url)).await {
-        Ok(_) => Ok(Ok(true)),
+/// Lists some of those who are asked for what a permission is needed for; the inner error: Graph refuses.
+async fn subjects(client: &Client, permission: &Permission, users: &[String]) -> Result<Result<Vec<String>, String>> {
+    match permission.workload {
+        Some(Workload::PersonalSite | Workload::Sites) => Ok(Ok(vec!["root".to_owned()])),
+        Some(Workload::Groups) => list_groups(client, "groupTypes/any(c:c%20eq%20'Unified')").await,
+        Some(Workload::Teams) => {
+            let teams = list_groups(client, "resourceProvisioningOptions/Any(x:x%20eq%20'Team')").await?;
+            match teams {
+                Ok(teams) if permission.is_of_channels() => list_channels(client, &teams).await,
+                teams => Ok(teams),
+            }
+        }
+        _ => Ok(Ok(users.to_vec())),
+    }
+}
+
+/// Lists some groups that a filter admits.
+async fn list_groups(client: &Client, filter: &str) -> Result<Result<Vec<String>, String>> {
+    let url = format!("groups?$filter={filter}&$select=id&$top={USERS_ASKED}");
+    rows(client, GraphRequest::get(Scope::Directory, url)).await
+}
+
+/// Lists the channels of the first team that has some, as their paths.
+async fn list_channels(client: &Client, teams: &[String]) -> Result<Result<Vec<String>, String>> {
+    for team in teams {
+        let url = format!("teams/{}/channels", segment(team));
+        match rows(client, GraphRequest::get(Scope::teams(TeamsCall::Channels, team), url.clone())).await? {
+            Ok(channels) if channels.is_empty() => {}
+            Ok(channels) => return Ok(Ok(channels.iter().map(|id| format!("{url}/{}", segment(id))).collect())),
+            Err(reason) => return Ok(Err(reason)),
+        }
+    }
+    Ok(Ok(Vec::new()))
+}
+
+/// The ids of the rows of a page; the inner error: Graph refuses.
+async fn rows(client: &Client, request: GraphRequest) -> Result<Result<Vec<String>, String>> {
+    match client.get_page(request).await {
+        Ok(page) => {
+            let rows = page.rows.values().collect::<Result<Vec<_>>>()?;
+            Ok(Ok(rows.iter().filter_map(|row| row["id"].as_str().map(str::to_owned)).collect()))
+        }
         Err(e) => match fate(&e) {
             Fate::Denied(reason) => Ok(Err(reason)),
             Fate::Fatal => Err(e),
-            _ => Ok(Ok(false)),
+            _ => Ok(Ok(Vec::new())),
         },
     }
 }
 
-/// Asks users for something that the permission is needed for, till one has it; `Ok(false)`: nobody has.
-async fn probe(client: &Client, workload: Workload, users: &[String]) -> Result<Result<bool, String>> {
+/// What is asked of a user, group, … to learn whether a permission is there.
+fn question(permission: &Permission, id: &str) -> GraphRequest {
+    let of_mailbox = |url: String| GraphRequest::get(Scope::Mailbox(id.to_owned()), url);
+    let segment = segment(id);
+    match permission.workload {
+        Some(Workload::Contacts) => of_mailbox(format!("users/{segment}/contactFolders/contacts?$select=id")),
+        Some(Workload::OneDrive) => {
+            GraphRequest::get(Scope::Files, format!("users/{segment}/drive?$select=id")).units(1)
+        }
+        Some(Workload::Calendar) => of_mailbox(format!("users/{segment}/calendars?$select=id&$top=1")),
+        Some(Workload::Settings) => of_mailbox(format!("users/{segment}/mailboxSettings?$select=timeZone")),
+        Some(Workload::Tasks) => of_mailbox(format!("users/{segment}/todo/lists?$top=1")),
+        Some(Workload::PersonalSite | Workload::Sites) => {
+            let what = if permission.name.starts_with("TermStore") { "termStore" } else { "?$select=id" };
+            GraphRequest::get(Scope::Files, format!("sites/{segment}/{what}").replace("/?", "?"))
+        }
+        Some(Workload::Groups) if permission.name.starts_with("Tasks") => {
+            GraphRequest::get(Scope::Planner, format!("groups/{segment}/planner/plans"))
+        }
+        Some(Workload::Groups) => of_mailbox(format!("groups/{segment}/threads?$top=1")),
+        Some(Workload::Chats) => {
+            GraphRequest::get(Scope::chats(TeamsCall::Export), format!("users/{segment}/chats/getAllMessages?$top=1"))
+        }
+        Some(Workload::Teams) if permission.is_of_channels() => {
+            let what = match permission.name {
+                "ChannelMember.Read.All" => "members",
+                "TeamsTab.Read.All" => "tabs",
+                _ => "messages?$top=1",
+            };
+            GraphRequest::get(Scope::teams(TeamsCall::Other, id), format!("{id}/{what}"))
+        }
+        Some(Workload::Teams) => {
+            let what = match permission.name {
+                "TeamMember.Read.All" => "/members",
+                "Channel.ReadBasic.All" => "/allChannels",
+                "TeamsAppInstallation.ReadForTeam.All" => "/installedApps",
+                "TeamworkTag.Read.All" => "/tags",
+                _ => "",
+            };
+            GraphRequest::get(Scope::teams(TeamsCall::Other, id), format!("teams/{segment}{what}"))
+        }
+        Some(Workload::Mail) | None => of_mailbox(format!("users/{segment}/mailFolders/inbox?$select=id")),
+    }
+}
+
+/// Asks for something that the permission is needed for, till one has it; `Ok(false)`: nobody has.
+async fn probe(client: &Client, permission: &Permission, subjects: &[String]) -> Result<Result<bool, String>> {
     let mut refused = None;
-    for user in users {
-        let of_mailbox = |url: &str| {
-            let url = format!("users/{}/{url}", segment(user));
-            GraphRequest::get(Scope::Mailbox(user.clone()), url)
-        };
-        let request = match workload {
-            Workload::Mail => of_mailbox("mailFolders/inbox?$select=id"),
-            Workload::Contacts => of_mailbox("contactFolders/contacts?$select=id"),
-            Workload::Calendar => of_mailbox("calendars?$select=id&$top=1"),
-            Workload::Settings => of_mailbox("mailboxSettings?$select=timeZone"),
-            Workload::Tasks => of_mailbox("todo/lists?$top=1"),
-            // Asked for above: it is no user's.
-            Workload::PersonalSite | Workload::Sites => break,
-            Workload::OneDrive => {
-                GraphRequest::get(Scope::Files, format!("users/{}/drive?$select=id", segment(user))).units(1)
-            }
-            // Not read yet.
-            _ => return Ok(Ok(false)),
-        };
-        match client.get_json(request).await {
+    for id in subjects {
+        match client.get_json(question(permission, id)).await {
             Ok(Value::Null) => {}
             Ok(_) => return Ok(Ok(true)),
             Err(e) => match fate(&e) {

@@ -8,11 +8,12 @@ use serde::Serialize;
 
 use super::auth::Auth;
 use super::faults::Faults;
+use super::groups::Group;
 use super::letter::Cast;
 use super::options::SimOptions;
 use super::rng::guid;
 use super::state::World;
-use super::throttle::Throttle;
+use super::throttle::{GROUP_MAILBOXES, Throttle};
 
 /// The running tenant.
 #[derive(Debug)]
@@ -141,7 +142,8 @@ impl App {
     pub(super) fn stats(&self) -> SimStats {
         let world = self.read();
         let routes = lock(&self.counts.routes).clone();
-        let name = |n: usize| world.users.get(n).map(|user| user.upn.clone());
+        let group = |n: usize| world.groups.get(n.checked_sub(GROUP_MAILBOXES)?).map(Group::mail);
+        let name = |n: usize| world.users.get(n).map(|user| user.upn.clone()).or_else(|| group(n));
         let most = self.throttle.most_at_once().into_iter();
         let spent = self.throttle.spent().into_iter();
         SimStats {

@@ -137,6 +137,15 @@ fn enabled(user: &User) -> bool {
     !matches!(user.kind, UserKind::Shared | UserKind::Room)
 }
 
+/// A user as a member of something.
+pub(super) fn member_json(request: &Request, user: &User) -> Answer<Value> {
+    let mut row = user_json(user, &request.select("user", properties::USER)?);
+    if let Some(map) = row.as_object_mut() {
+        map.shift_insert(0, "@odata.type".into(), "#microsoft.graph.user".into());
+    }
+    Ok(row)
+}
+
 fn user_json(user: &User, fields: &Fields) -> Value {
     let mut map = Map::new();
     let names: Vec<&str> = match &fields.0 {

@@ -17,6 +17,18 @@ pub const BACKUP_ROLES: &[&str] = &[
     "Sites.Read.All",
     "Sites.FullControl.All",
     "TermStore.Read.All",
+    "Group-Conversation.Read.All",
+    "Team.ReadBasic.All",
+    "TeamSettings.Read.All",
+    "TeamMember.Read.All",
+    "Channel.ReadBasic.All",
+    "ChannelSettings.Read.All",
+    "ChannelMember.Read.All",
+    "ChannelMessage.Read.All",
+    "TeamsTab.Read.All",
+    "TeamsAppInstallation.ReadForTeam.All",
+    "TeamworkTag.Read.All",
+    "Chat.Read.All",
 ];
 
 /// A ready-made size of tenant.
@@ -56,6 +68,8 @@ pub struct SimOptions {
     pub tasks: u32,
     /// v1.0 lacks what it lacks in national clouds: exceptions of series, delta of whole calendars.
     pub national_cloud: bool,
+    /// Microsoft 365 groups; two of three have a team.
+    pub groups: u32,
     /// Files and folders per drive (the median, if `spread` is not 0).
     pub drive_items: u32,
     /// Sites beside those of users; subsites and locked ones come on top.
@@ -114,6 +128,7 @@ impl SimOptions {
             events: messages / 10,
             tasks: messages / 20,
             national_cloud: false,
+            groups: users.div_ceil(7) + 1,
             drive_items,
             sites: (users / 10).max(2),
             list_items: messages / 12,
@@ -141,6 +156,7 @@ impl SimOptions {
             contacts: 9,
             events: 12,
             tasks: 14,
+            groups: 3,
             drive_items: 24,
             sites: 2,
             list_items: 9,
@@ -215,6 +231,8 @@ pub struct Limits {
     pub files_day_units: Option<u64>,
     /// Whether directory requests are limited.
     pub directory: bool,
+    /// Whether requests to Teams are limited.
+    pub teams: bool,
     /// Licences of the tenant, where they should not be counted.
     pub licences: Option<u32>,
     /// How much faster the limits' clock runs: 10 makes 10,000 requests in 10 minutes 10,000 in one.
@@ -231,6 +249,7 @@ impl Limits {
             files_minute_units: None,
             files_day_units: None,
             directory: true,
+            teams: true,
             licences: None,
             time_scale: 1.0,
         }
@@ -238,7 +257,14 @@ impl Limits {
 
     /// No limits.
     pub fn unlimited() -> Self {
-        Self { mailbox_concurrency: None, mailbox_requests: None, files: false, directory: false, ..Self::microsoft() }
+        Self {
+            mailbox_concurrency: None,
+            mailbox_requests: None,
+            files: false,
+            directory: false,
+            teams: false,
+            ..Self::microsoft()
+        }
     }
 }
 

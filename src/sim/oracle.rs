@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::chats;
 use super::content::Blob;
 use super::letter::{Cast, Letter, LetterSeed};
 use super::library::{Drive, Kind, ROOT};
@@ -222,13 +223,77 @@ fn collections(world: &World) -> BTreeMap<String, ExpectedCollection> {
             let name = format!("users/{}/{title}", user.upn);
             all.insert(format!("users/{}/{word}", user.id), ExpectedCollection { name, things });
         };
-        add("contacts", "Contacts", things(&world.cast, &user.contacts));
+        add("contacts", "Contacts", things_of(&world.cast, &user.contacts));
         add("calendar", "Calendar", calendar_json::expected(&world.cast, &user.calendars));
         add("settings", "Settings", settings::expected(&world.cast, user));
         add("tasks", "Tasks", tasks::expected(&world.cast, &user.tasks));
     }
     sites_oracle::collections(world, &mut all);
+    groups(world, &mut all);
     all
+}
+
+/// What is of groups.
+fn groups(world: &World, all: &mut BTreeMap<String, ExpectedCollection>) {
+    for group in world.groups.iter().filter(|group| group.present && group.unified) {
+        let name = format!("groups/{}/Conversations", group.mail());
+        let things = joined(&world.cast, &group.mail, &["attachment"]);
+        all.insert(format!("groups/{}/conversations", group.id), ExpectedCollection { name, things });
+        let name = format!("groups/{}/Planner", group.mail());
+        let things = things_of(&world.cast, &group.plans);
+        all.insert(format!("groups/{}/planner", group.id), ExpectedCollection { name, things });
+    }
+    teams(world, all);
+    for (number, user) in world.users.iter().enumerate().filter(|(_, user)| user.present && chats::has_teams(user)) {
+        let name = format!("users/{}/Chats", user.upn);
+        let things = chats::things(world, number);
+        all.insert(format!("users/{}/chats", user.id), ExpectedCollection { name, things });
+    }
+}
+
+/// What is of teams.
+fn teams(world: &World, all: &mut BTreeMap<String, ExpectedCollection>) {
+    let with_team = world.groups.iter().filter(|group| group.present && group.team.is_some());
+    for group in with_team.clone() {
+        let Some(team) = &group.team else { continue };
+        let twins = with_team.clone().filter(|other| other.name.to_lowercase() == group.name.to_lowercase()).count();
+        let shown = if twins == 1 { group.name.clone() } else { format!("{} ({})", group.name, group.mail()) };
+        let shown = shown.replace('/', "_");
+        let kinds =
+            ["aadUserConversationMember", "teamsTab", "teamsAppInstallation", "teamworkTag", "teamworkTagMember"];
+        let things = joined(&world.cast, &team.parts, &kinds);
+        let name = format!("teams/{shown}/Team");
+        all.insert(format!("teams/{}/team", group.id), ExpectedCollection { name, things });
+        for (number, messages) in team.channels.iter().filter(|(number, _)| team.parts.thing(**number).alive) {
+            let channel = team.parts.json(&world.cast, *number);
+            let title = channel.get("displayName").and_then(serde_json::Value::as_str).unwrap_or_default();
+            let name = format!("teams/{shown}/Channels/{}", title.replace('/', "_"));
+            let things = joined(&world.cast, messages, &["chatMessage", "chatMessageHostedContent"]);
+            let key = format!("teams/{}/channel/{}", group.id, team.parts.id(*number));
+            all.insert(key, ExpectedCollection { name, things });
+        }
+    }
+}
+
+/// The things of a shelf; ids of the kinds named count only below their parent, so that they are told with its id.
+fn joined(cast: &Cast, shelf: &Shelf, kinds: &[&str]) -> Vec<ExpectedThing> {
+    fn id(shelf: &Shelf, number: u32, kinds: &[&str]) -> String {
+        let thing = shelf.thing(number);
+        match thing.parent {
+            TOP => shelf.id(number),
+            parent if kinds.contains(&thing.kind.name) => format!("{}/{}", id(shelf, parent, kinds), shelf.id(number)),
+            _ => shelf.id(number),
+        }
+    }
+    let alive = (0u32..).zip(&shelf.things).filter(|(_, thing)| thing.alive);
+    let thing = alive.map(|(number, thing)| ExpectedThing {
+        id: id(shelf, number, kinds),
+        parent: if thing.parent == TOP { String::new() } else { id(shelf, thing.parent, kinds) },
+        kind: thing.kind.name,
+        json: shelf.json(cast, number).into(),
+        content: shelf.content(cast, number),
+    });
+    thing.collect()
 }
 
 fn user(cast: &Arc<Cast>, user: &User) -> ExpectedUser {
@@ -242,7 +307,7 @@ fn user(cast: &Arc<Cast>, user: &User) -> ExpectedUser {
     }
 }
 
-fn things(cast: &Cast, shelf: &Shelf) -> Vec<ExpectedThing> {
+fn things_of(cast: &Cast, shelf: &Shelf) -> Vec<ExpectedThing> {
     let alive = (0u32..).zip(&shelf.things).filter(|(_, thing)| thing.alive);
     let thing = alive.map(|(number, thing)| ExpectedThing {
         id: shelf.id(number),

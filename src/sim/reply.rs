@@ -24,7 +24,7 @@ pub(super) struct Reply {
 }
 
 /// What a handler gives; both sides are answers.
-pub(super) type Answer = Result<Reply, Reply>;
+pub(super) type Answer<T = Reply> = Result<T, Reply>;
 
 impl Reply {
     /// An answer without a body.

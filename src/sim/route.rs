@@ -4,7 +4,9 @@ use super::app::App;
 use super::query::Request;
 use super::reply::{Answer, Reply};
 use super::throttle::Charge;
-use super::{calendar_http, contacts, directory, drive, mail, mail_delta, settings, sites, sites_http, tasks};
+use super::{
+    calendar_http, contacts, directory, drive, mail, mail_delta, route_groups, settings, sites, sites_http, tasks,
+};
 
 const USERS: &[&str] = &["User.Read.All", "User.ReadBasic.All", "User.ReadWrite.All", "Directory.Read.All"];
 const ORGANIZATION: &[&str] = &["Organization.Read.All", "Directory.Read.All", "User.Read.All"];
@@ -30,7 +32,7 @@ pub(super) struct Route {
     /// The user whose data it is (0 where none is meant).
     pub(super) user: usize,
     /// The ids in the path after the user or drive.
-    ids: Vec<String>,
+    pub(super) ids: Vec<String>,
 }
 
 /// The delta of a list's items.
@@ -49,16 +51,31 @@ impl Route {
                 Reply::fail(403, "ErrorAccessDenied", "Access is denied. Check credentials and try again.")
             }
             Charge::Files(_) => Reply::fail(403, "accessDenied", "Access denied"),
+            Charge::Teams(..) => {
+                let text = format!(
+                    "Missing role permissions on the request. API requires one of '{}'.",
+                    self.roles.join(", ")
+                );
+                Reply::fail(403, "Forbidden", &text)
+            }
             _ => Reply::fail(403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation."),
         }
     }
 }
 
-fn made(template: &'static str, charge: Charge, roles: &'static [&'static str], user: usize, ids: &[&str]) -> Answered {
+/// Puts a route together.
+pub(super) fn made(
+    template: &'static str,
+    charge: Charge,
+    roles: &'static [&'static str],
+    user: usize,
+    ids: &[&str],
+) -> Answered {
     Ok(Route { template, charge, roles, user, ids: ids.iter().map(ToString::to_string).collect() })
 }
 
-type Answered = Result<Route, Reply>;
+/// A route, or the refusal.
+pub(super) type Answered = Result<Route, Reply>;
 
 /// Finds the route of a request.
 pub(super) fn resolve(app: &App, request: &Request) -> Answered {
@@ -82,6 +99,10 @@ pub(super) fn resolve(app: &App, request: &Request) -> Answered {
         ["drives", _, ..] => drive_route(drive::owner(&app.read(), all[1])?, &all[2..], &names[2..], request),
         ["sites", "getallsites"] => made("/sites/getAllSites", Charge::Files(2), SITES, 0, &[]),
         ["sites", _, ..] => site_route(sites_http::find(&app.read(), all[1])?, &all[2..], &names[2..], request),
+        ["groups", ..] => route_groups::resolve(app, &all, &names, request),
+        ["teams", ..] => route_groups::resolve_team(app, &all, &names),
+        ["chats", ..] => route_groups::resolve_chat(&all, &names),
+        ["planner", ..] => route_groups::resolve_planner(&all, &names),
         ["me", ..] => {
             let text = "/me request is only valid with delegated authentication flow.";
             Err(Reply::fail(400, "BadRequest", text))
@@ -122,6 +143,7 @@ fn user_route(app: &App, all: &[&str], names: &[&str], request: &Request) -> Ans
         ["calendars" | "calendargroups" | "events", ..] => {
             in_mailbox(mail_user()?, CALENDARS, calendar_http::route(&names[1..]), &all[1..])
         }
+        ["chats", ..] => route_groups::user_chats(directory::find(&world, all[0])?, &names[1..]),
         ["drive", ..] => {
             let user = user("ResourceNotFound", "Resource could not be discovered.")?;
             drive_route(user, &all[2..], &names[2..], request)
@@ -305,7 +327,7 @@ pub(super) fn run(app: &App, request: &Request, route: &Route) -> Answer {
         "/drives/{id}/items/{id}/versions/{id}/content" => drive::version_content(app, request, user, id(0), id(1)),
         "/sites/getAllSites" => sites_http::all_sites(app, request),
         template if template.starts_with("/sites/") => run_site(app, request, route),
-        other => Err(Reply::no_segment(other)),
+        _ => route_groups::run(app, request, route),
     }
 }
 

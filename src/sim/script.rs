@@ -6,7 +6,7 @@ use super::mailbox::{CATEGORIES, DRAFT, FLAGGED, GONE, Mailbox, OUTGOING, READ};
 use super::options::{Script, SimOptions};
 use super::rng::Rng;
 use super::state::{UserKind, World};
-use super::{calendar, contacts, populate, settings, sites, tasks, times, words};
+use super::{calendar, chats, contacts, groups, populate, settings, sites, tasks, times, words};
 
 /// Moves the tenant on by one day.
 pub(super) fn advance_day(world: &mut World, options: &SimOptions) {
@@ -45,6 +45,13 @@ pub(super) fn advance_day(world: &mut World, options: &SimOptions) {
                 drive_day(&mut library.drive, options, day, now, &mut rng);
             }
         }
+    }
+    for (number, group) in world.groups.iter_mut().enumerate().filter(|_| options.script.others > 0) {
+        groups::day(group, options, (day, now), &mut Rng::new(seed, &[0x6da7, day.into(), number as u64]));
+    }
+    if options.script.others > 0 {
+        let mut rng = Rng::new(seed, &[0xc4a7, day.into()]);
+        chats::day(&mut world.chats, options, options.users, now, &mut rng);
     }
 }
 

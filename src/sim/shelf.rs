@@ -55,6 +55,8 @@ pub(super) struct Thing {
 #[derive(Debug, Default)]
 pub(super) struct Shelf {
     pub(super) seed: u64,
+    /// What its kinds want to know of its owner: a name, a path.
+    pub(super) name: String,
     pub(super) things: Vec<Thing>,
     by_id: HashMap<u64, u32>,
     /// Numbers of what came, changed or left, below each parent.
@@ -66,6 +68,11 @@ pub(super) struct Shelf {
 impl Shelf {
     pub(super) fn new(seed: u64) -> Self {
         Self { seed, ..Self::default() }
+    }
+
+    /// The same with a name.
+    pub(super) fn named(seed: u64, name: String) -> Self {
+        Self { name, ..Self::new(seed) }
     }
 
     /// Adds a thing; returns its number.
@@ -128,6 +135,11 @@ impl Shelf {
         thing.changed = now;
         let parent = thing.parent;
         self.note(parent, number);
+    }
+
+    /// Logs a thing though it says what it said: something below it changed.
+    pub(super) fn touch(&mut self, number: u32) {
+        self.note(self.thing(number).parent, number);
     }
 
     /// Moves a thing below another parent.

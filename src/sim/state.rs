@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::groups::{self, Group};
 use super::letter::{Cast, Person};
 use super::library::Drive;
 use super::mailbox::Mailbox;
@@ -11,7 +12,7 @@ use super::options::SimOptions;
 use super::rng::{Rng, guid, hash};
 use super::shelf::Shelf;
 use super::sites::{self, Site};
-use super::{calendar, contacts, populate, settings, tasks, times, words};
+use super::{calendar, chats, contacts, populate, settings, tasks, times, words};
 
 /// What kind of account a user is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +70,9 @@ pub(super) struct World {
     pub(super) cast: Arc<Cast>,
     pub(super) day: u32,
     pub(super) users: Vec<User>,
+    pub(super) groups: Vec<Group>,
+    /// All chats of the tenant.
+    pub(super) chats: Shelf,
     pub(super) by_name: HashMap<String, usize>,
     pub(super) by_drive: HashMap<String, usize>,
     pub(super) sites: Vec<Site>,
@@ -81,6 +85,16 @@ pub(super) struct World {
     pub(super) mail_generation: u32,
     /// Grows when drive delta tokens expire.
     pub(super) drive_generation: u32,
+}
+
+/// The object id of a user, from the tenant's seed and the user's number.
+pub(super) fn user_id(seed: u64, number: u32) -> String {
+    guid(hash(hash(seed, &[0x05e5, number.into()]), &[0x1d]))
+}
+
+/// The id of the tenant, from its seed.
+pub(super) fn tenant_id(seed: u64) -> String {
+    guid(hash(seed, &[0x7e]))
 }
 
 /// The domain of the tenant.
@@ -139,10 +153,12 @@ impl World {
         });
         let mut world = Self {
             seed: options.seed,
-            tenant_id: guid(hash(options.seed, &[0x7e])),
+            tenant_id: tenant_id(options.seed),
             cast,
             day: 0,
             users: Vec::new(),
+            groups: Vec::new(),
+            chats: chats::populate(options, options.users),
             by_name: HashMap::new(),
             by_drive: HashMap::new(),
             sites: Vec::new(),
@@ -156,6 +172,7 @@ impl World {
             world.add_user(options, number as u32, kind, person, present);
         }
         sites::populate(&mut world, options);
+        world.groups = groups::populate(options, &world.users);
         world
     }
 
@@ -182,7 +199,7 @@ impl World {
             UserKind::Guest => format!("gustav_fabrikam.example#EXT#@{DOMAIN}"),
             _ => person.address.clone(),
         };
-        let id = guid(hash(seed, &[0x1d]));
+        let id = user_id(self.seed, number);
         let index = self.users.len();
         self.by_name.insert(id.clone(), index);
         self.by_name.insert(upn.to_lowercase(), index);

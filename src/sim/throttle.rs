@@ -1,5 +1,5 @@
 //! Microsoft's limits (REFERENCE section 4): mailboxes by requests at once and per 10 minutes, files by
-//! resource units per minute and day, the directory by units per 10 seconds. Throttled calls count too.
+//! resource units per minute and day, the directory by units per 10 seconds, Teams by requests a second. Throttled calls count too.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +18,40 @@ pub(super) enum Charge {
     Files(u64),
     /// Units of the directory.
     Directory(u64),
+    /// Teams: a kind of call, and the one team or channel that it is about (0: none).
+    Teams(TeamsKind, u64),
 }
+
+/// Kinds of calls to Teams that are limited apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum TeamsKind {
+    /// Team, channel, tabs, installed apps.
+    Team,
+    /// Channels, members, members of channels.
+    Channels,
+    /// Messages of channels and chats.
+    Message,
+    /// `getAllMessages`.
+    Export,
+    Other,
+}
+
+impl TeamsKind {
+    /// Requests a second per app and tenant.
+    fn limit(self) -> u64 {
+        match self {
+            Self::Team | Self::Other => 30,
+            Self::Channels => 60,
+            Self::Message => 20,
+            Self::Export => 200,
+        }
+    }
+}
+
+/// Requests a second of any one team or channel.
+const ONE_TEAM: u64 = 4;
+/// Mailboxes of groups are counted under their number and this.
+pub(super) const GROUP_MAILBOXES: usize = 1 << 40;
 
 /// A fixed window of time with a count.
 #[derive(Debug)]
@@ -80,6 +113,7 @@ pub(super) struct Throttle {
     mailboxes: Mutex<HashMap<usize, Lane>>,
     files: Mutex<[Window; 2]>,
     directory: Mutex<Window>,
+    teams: Mutex<HashMap<(Option<TeamsKind>, u64), Window>>,
     units: Mutex<u64>,
 }
 
@@ -126,6 +160,7 @@ impl Throttle {
             mailboxes: Mutex::new(HashMap::new()),
             files: Mutex::new([Window::new(scaled(60.0)), Window::new(scaled(86_400.0))]),
             directory: Mutex::new(Window::new(scaled(10.0))),
+            teams: Mutex::new(HashMap::new()),
             units: Mutex::new(0),
             limits,
         }
@@ -139,6 +174,7 @@ impl Throttle {
             Charge::Mailbox(number) => self.mailbox(number).map(|()| (free(Some(number)), vec![])),
             Charge::Files(units) => self.files(units, licences).map(|headers| (free(None), headers)),
             Charge::Directory(units) => self.directory(units, licences).map(|()| (free(None), vec![])),
+            Charge::Teams(kind, one) => self.teams(kind, one).map(|()| (free(None), vec![])),
         }
     }
 
@@ -204,6 +240,21 @@ impl Throttle {
             return Err(
                 Reply::fail(429, "TooManyRequests", "Please retry again later.").header("Retry-After", seconds(left))
             );
+        }
+        Ok(())
+    }
+
+    fn teams(&self, kind: TeamsKind, one: u64) -> Result<(), Reply> {
+        let length = Duration::from_secs_f64(1.0 / self.limits.time_scale.max(1e-6));
+        let mut windows = lock(&self.teams);
+        let mut count = |key| windows.entry(key).or_insert_with(|| Window::new(length)).count(1);
+        let (used, left) = count((Some(kind), 0));
+        let (used_one, left_one) = if one == 0 { (0, left) } else { count((None, one)) };
+        for (used, limit, left) in [(used, kind.limit(), left), (used_one, ONE_TEAM, left_one)] {
+            if self.limits.teams && used > limit {
+                let text = "Too many requests. Please retry again later.";
+                return Err(Reply::fail(429, "TooManyRequests", text).header("Retry-After", seconds(left)));
+            }
         }
         Ok(())
     }

@@ -198,10 +198,13 @@ fn show_absent(app: &App, report: &BackupReport, absent: &Absent) -> Result<()> 
         screen.report(format!("{before}    {}", output::plain(text)))?;
     }
     for found in &report.found {
-        if let CoverageState::Nothing(reason) = &found.state {
-            let workload = found.workload.map(crate::m365::Workload::word);
-            screen.record("nothing", &json!({"user": found.name, "workload": workload, "message": reason}))?;
-        }
+        let (word, reason) = match &found.state {
+            CoverageState::Nothing(reason) => ("nothing", reason),
+            CoverageState::Impossible(reason) => ("impossible", reason),
+            _ => continue,
+        };
+        let workload = found.workload.map(crate::m365::Workload::word);
+        screen.record(word, &json!({"user": found.name, "workload": workload, "message": reason}))?;
     }
     Ok(())
 }

@@ -3,6 +3,8 @@
 //! Licences do not tell who has a mailbox or a drive, so each user is asked. That somebody has none is no error: it is
 //! told in the coverage, with the reason.
 
+mod chats;
+mod groups;
 mod mailboxes;
 mod onedrive;
 mod sites;
@@ -92,7 +94,7 @@ impl Discovery {
 /// How one owner's part of one workload stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Coverage {
-    /// Whose it is; the id is empty for a user that does not exist.
+    /// Whose it is; the id is empty for a user that does not exist, and where all groups or all teams are meant.
     pub owner: Owner,
     /// The owner's name as people know it (a user principal name, a site's address), or what the selection says.
     pub name: String,
@@ -110,12 +112,12 @@ pub enum CoverageState {
     Covered(usize),
     /// There is nothing to read; the reason in words.
     Nothing(String),
+    /// There is something that Microsoft lets no app read, or that is not this tenant's; the reason in words.
+    Impossible(String),
     /// There is something that cannot be read now; the reason in words. What earlier snapshots have is to be kept.
     Unreadable(String),
     /// The selection names a user that does not exist.
     NoSuchUser(String),
-    /// It cannot be read by any application; the reason in words.
-    Impossible(String),
     /// The selection leaves it out.
     NotSelected,
 }
@@ -141,6 +143,8 @@ pub async fn discover(client: &Client, selection: &Selection) -> Result<Discover
         claimed.drives.extend(discovery.collections.iter().map(|collection| collection.key().id.clone()));
         discovery.take(sites::look(client, selection, &claimed).await?);
     }
+    discovery.take(groups::look(client, selection).await?);
+    discovery.coverage.extend(chats::elsewhere(selection));
     Ok(discovery)
 }
 
@@ -161,6 +165,13 @@ struct Found {
 }
 
 impl Found {
+    /// Adds the one collection that an owner has of a workload.
+    fn read(&mut self, collection: Arc<dyn Collection>, name: &str) {
+        let key = collection.key().clone();
+        self.collections.push(collection);
+        self.note(key.owner, name, key.workload, CoverageState::Covered(1));
+    }
+
     fn note(&mut self, owner: Owner, name: &str, workload: Workload, state: CoverageState) {
         self.coverage.push(Coverage { owner, name: name.to_owned(), workload: Some(workload), state });
     }
@@ -170,6 +181,7 @@ async fn look_at(client: &Client, selection: &Selection, user: &User) -> Result<
     let mut found = Found::default();
     mailboxes::look(client, selection, user, &mut found).await?;
     onedrive::look(client, selection, user, &mut found).await?;
+    chats::look(client, selection, user, &mut found).await?;
     Ok(found)
 }
 

@@ -2,6 +2,7 @@
 
 mod discovery;
 mod drives;
+mod groups;
 mod mails;
 mod outlook;
 mod scripted;

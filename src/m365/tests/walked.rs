@@ -11,8 +11,22 @@ use crate::m365::{Collection, CollectionKey};
 use crate::sim::{ExpectedCollection, ExpectedThing, FaultKind, SimOptions};
 
 /// The words of the workloads that are walked.
-const WALKED: &[&str] =
-    &["contacts", "calendar", "settings", "tasks", "site", "list", "pages", "terms", "personal-site"];
+const WALKED: &[&str] = &[
+    "contacts",
+    "calendar",
+    "settings",
+    "tasks",
+    "site",
+    "list",
+    "pages",
+    "terms",
+    "personal-site",
+    "conversations",
+    "planner",
+    "team",
+    "channel",
+    "chats",
+];
 
 pub(super) fn truth(tenant: &Tenant, collection: &dyn Collection) -> Option<ExpectedCollection> {
     tenant.sim.expected().collections.remove(&collection.key().to_string())

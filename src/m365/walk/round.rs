@@ -7,7 +7,7 @@ use futures::TryStreamExt;
 use super::Told;
 use crate::error::{Error, Result};
 use crate::format::collection::{Cursors, Gap};
-use crate::format::record::{ItemKind, Record, StreamRole};
+use crate::format::record::{ItemKind, PARTS, Record, StreamRole};
 use crate::m365::contents::{Trouble, gap_of, trouble};
 use crate::m365::door::{Change, ChangesEnd, Contents, Known, Previous, Sink, Wanted};
 use crate::m365::facts::{CONTENT_FACT, properties, same_facts, set_fact, short_hash};
@@ -25,9 +25,11 @@ pub(in crate::m365) struct Walk<'a> {
     pub(in crate::m365) cursors: Cursors,
     /// A cursor was no longer honoured.
     pub(in crate::m365) resynced: bool,
+    /// No reading before this one came to its end: what is known may lack what hangs below it.
+    fresh: bool,
     /// The ids of the last snapshot's gaps that were not told since.
     retry: BTreeSet<String>,
-    /// Items of which something below is a gap of the last snapshot: what hangs below them is to be listed again.
+    /// The gaps of the last snapshot, and all that they hang below: what hangs below these is to be listed again.
     must_list: BTreeSet<String>,
     known: &'a dyn Known,
     sink: &'a mut dyn Sink,
@@ -50,9 +52,10 @@ impl<'a> Walk<'a> {
     ) -> Result<Self> {
         let mut must_list = BTreeSet::new();
         for id in previous.retry {
-            must_list.insert(id.clone());
-            if let Some(known) = known.record(id).await? {
-                must_list.insert(known.parent);
+            // All that it hangs below: a list tells of it only where its parent is told.
+            let mut above = id.clone();
+            while !above.is_empty() && must_list.insert(above.clone()) {
+                above = known.record(&above).await?.map(|known| known.parent).unwrap_or_default();
             }
         }
         Ok(Self {
@@ -60,6 +63,7 @@ impl<'a> Walk<'a> {
             before: previous.cursors.cloned().unwrap_or_default(),
             cursors: Cursors::default(),
             resynced: false,
+            fresh: previous.cursors.is_none(),
             retry: previous.retry.iter().cloned().collect(),
             must_list,
             known,
@@ -73,7 +77,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Tells an item that is there. What is as it was is passed over. Says whether what hangs below the item must be
-    /// listed: it is new or changed, or something below it is a gap.
+    /// listed: it is new or changed, something below it is a gap, or no reading before this one came to its end.
     pub(in crate::m365) async fn put(&mut self, told: Told) -> Result<bool> {
         let Told { mut record, json, contents } = told;
         record.version = short_hash([Some(&json)]);
@@ -97,7 +101,7 @@ impl<'a> Walk<'a> {
         let whole = |known: &Record| !needed || known.stream(StreamRole::Content).is_some();
         if told_before.is_none() && known.as_ref().is_some_and(|known| same_facts(known, &record) && whole(known)) {
             self.seen.put(&record.id, HERE, print, false);
-            return Ok(self.must_list.contains(&record.id));
+            return Ok(self.must_list(&record.id));
         }
         let kept = known.filter(|known| known.fact(CONTENT_FACT) == version && whole(known));
         let contents = match (&contents, kept) {
@@ -108,6 +112,26 @@ impl<'a> Walk<'a> {
         self.seen.put(&record.id, HERE, print, matches!(contents, Contents::Fetch(_)));
         self.sink.change(Change::Put { record: Box::new(record), properties: properties(&json), contents }).await?;
         Ok(true)
+    }
+
+    /// Says whether what hangs below an item must be listed even if the item is as it was.
+    pub(in crate::m365) fn must_list(&self, id: &str) -> bool {
+        self.fresh || self.must_list.contains(id)
+    }
+
+    /// How many parts an item has that is about to be told, if it is as it is known, and nothing below it must be listed.
+    pub(in crate::m365) async fn parts_as_known(&self, told: &Told) -> Result<Option<usize>> {
+        if self.must_list(&told.record.id) {
+            return Ok(None);
+        }
+        let known = self.known.record(&told.record.id).await?;
+        let known = known.filter(|known| known.version == short_hash([Some(&told.json)]));
+        Ok(known.and_then(|known| known.fact(PARTS)?.parse().ok()))
+    }
+
+    /// Says whether an item itself is a gap of the last snapshot, and was not told since.
+    pub(in crate::m365) fn is_gap(&self, id: &str) -> bool {
+        self.retry.contains(id)
     }
 
     /// The items that must be told again though nobody mentioned them so far: something of them, or below them, is a gap.
@@ -122,11 +146,6 @@ impl<'a> Walk<'a> {
     /// Says whether the last reading came to its end: only then what hangs below an item is there if the item is.
     pub(in crate::m365) fn is_settled(&self) -> bool {
         !self.before.links.is_empty()
-    }
-
-    /// Says whether something of an item, or right below it, is a gap of the last snapshot.
-    pub(in crate::m365) fn must_list(&self, id: &str) -> bool {
-        self.must_list.contains(id)
     }
 
     /// Says whether anything deeper below an item, by its id, is a gap of the last snapshot: ids begin with that of the
@@ -147,7 +166,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Takes back that an item was told: the round that told it broke off, and another begins.
-    pub(super) fn untell(&mut self, id: &str) {
+    pub(in crate::m365) fn untell(&mut self, id: &str) {
         self.seen.forget(id);
         self.removed.insert(id.to_owned());
     }

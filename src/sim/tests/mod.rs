@@ -5,6 +5,7 @@ mod client;
 mod contents;
 mod delta;
 mod faults;
+mod groups;
 mod limits;
 mod shapes;
 mod sign_in;

@@ -45,7 +45,10 @@ impl Workload {
         Self::Tasks,
         Self::Settings,
         Self::PersonalSite,
+        Self::Groups,
         Self::Sites,
+        Self::Teams,
+        Self::Chats,
     ];
 
     /// The word for it in configurations and on the command line.

@@ -1,0 +1,74 @@
+//! Plain lists over HTTP: pages with `$top` and a skip token, rows cut to what `$select` names.
+
+use serde_json::{Map, Value};
+
+use super::app::App;
+use super::query::Request;
+use super::reply::{Answer, Reply};
+
+/// How a list is told.
+pub(super) struct List<'a> {
+    /// The entity: `channel`.
+    pub(super) entity: &'a str,
+    /// Rows of a page when the client does not say, and at most.
+    pub(super) page: (usize, usize),
+    /// What `@odata.context` names.
+    pub(super) context: &'a str,
+    /// The path after the version, for the link to the next page; empty: the request's own.
+    pub(super) path: &'a str,
+}
+
+/// Keeps of a row what `$select` names; an unknown name is refused. `more`: names that come only when selected and are
+/// null here.
+pub(super) fn selected(request: &Request, entity: &str, mut row: Map<String, Value>, more: &[&str]) -> Answer<Value> {
+    let Some(text) = request.option("$select").filter(|text| !text.trim().is_empty()) else { return Ok(row.into()) };
+    let names: Vec<&str> = text.split(',').map(str::trim).collect();
+    for name in &names {
+        if row.contains_key(*name) {
+            continue;
+        }
+        if !more.contains(name) {
+            let message = format!("Could not find a property named '{name}' on type 'microsoft.graph.{entity}'.");
+            return Err(Reply::fail(400, "RequestBroker--ParseUri", &message));
+        }
+        row.insert((*name).into(), Value::Null);
+    }
+    row.retain(|name, _| name.starts_with('@') || name == "id" || names.contains(&name.as_str()));
+    Ok(row.into())
+}
+
+/// A page of rows that are cut already.
+pub(super) fn page(app: &App, request: &Request, list: &List<'_>, rows: Vec<Value>) -> Answer {
+    let top = request.top()?;
+    if top.is_some_and(|n| n == 0 || n > list.page.1) {
+        let message = format!("Invalid page size specified for {}: at most {}.", list.entity, list.page.1);
+        return Err(Reply::fail(400, "BadRequest", &message));
+    }
+    let n = top.unwrap_or(list.page.0).clamp(1, list.page.1);
+    let skip: usize = match request.option("$skiptoken") {
+        Some(token) => token
+            .strip_prefix("skip-")
+            .and_then(|skip| skip.parse().ok())
+            .ok_or_else(|| Reply::fail(400, "BadRequest", "The skip token is invalid."))?,
+        None => 0,
+    };
+    let mut body = Map::new();
+    body.insert("@odata.context".into(), format!("{}/v1.0/$metadata#{}", app.base_url, list.context).into());
+    if rows.len() > skip + n {
+        let (own, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
+        let own = if list.path.is_empty() { own.to_owned() } else { format!("/v1.0/{}", list.path) };
+        let kept = query.split('&').filter(|part| !part.is_empty() && !part.to_lowercase().contains("skiptoken="));
+        let query: Vec<String> = kept.map(str::to_owned).chain([format!("$skiptoken=skip-{}", skip + n)]).collect();
+        body.insert("@odata.nextLink".into(), format!("{}{own}?{}", app.base_url, query.join("&")).into());
+    }
+    body.insert("value".into(), rows.into_iter().skip(skip).take(n).collect::<Vec<Value>>().into());
+    Ok(Reply::json(body.into()))
+}
+
+/// One entity.
+pub(super) fn single(app: &App, context: &str, mut row: Value) -> Reply {
+    if let Some(map) = row.as_object_mut() {
+        map.shift_insert(0, "@odata.context".into(), format!("{}/v1.0/$metadata#{context}", app.base_url).into());
+    }
+    Reply::json(row)
+}
