@@ -114,6 +114,25 @@ pub struct CoverageEntry {
     pub since_us: i64,
 }
 
+impl CoverageEntry {
+    /// Adds what else is told of the same part: some of it may be protected, and some not.
+    pub fn add(&mut self, other: Self) {
+        use Protection::{NotSelected, Nothing, Partly};
+        self.state = match (self.state, other.state) {
+            (one, other) if one == other => one,
+            // What is not there, or not wanted, takes nothing away from the rest.
+            (Nothing | NotSelected, state) | (state, Nothing | NotSelected) => state,
+            _ => Partly,
+        };
+        if !other.reason.is_empty() && !self.reason.contains(&other.reason) {
+            let sign = if self.reason.is_empty() { "" } else { "; " };
+            self.reason = format!("{}{sign}{}", self.reason, other.reason);
+        }
+        self.items = self.items.max(other.items);
+        self.gaps = self.gaps.max(other.gaps);
+    }
+}
+
 /// How a part of the tenant stands in a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 #[non_exhaustive]

@@ -1,6 +1,7 @@
 //! What becomes of the parts of a run: the collections, gaps and coverage of the new snapshot.
 
-use std::collections::HashMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 
 use super::collection::Outcome;
 use crate::format::collection::Gap;
@@ -56,7 +57,14 @@ impl Merged {
         for gap in &self.gaps {
             gaps.entry(owner_of(&gap.collection)).or_default().push(gap);
         }
-        self.coverage = found.iter().filter_map(|found| entry(found, &states, &gaps)).collect();
+        let mut coverage: BTreeMap<(String, String), CoverageEntry> = BTreeMap::new();
+        for told in found.iter().filter_map(|found| entry(found, &states, &gaps)) {
+            match coverage.entry((told.owner.clone(), told.workload.clone())) {
+                Entry::Vacant(place) => drop(place.insert(told)),
+                Entry::Occupied(mut place) => place.get_mut().add(told),
+            }
+        }
+        self.coverage = coverage.into_values().collect();
         self.date_coverage(before, now_us);
     }
 
