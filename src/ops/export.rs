@@ -12,7 +12,7 @@ use futures::stream::StreamExt;
 use tokio::task::JoinSet;
 
 use crate::error::{Error, Result};
-use crate::format::record::{ItemKind, Record};
+use crate::format::record::{ItemKind, Record, Stream};
 use crate::monitor::{Counter, Monitor};
 use crate::ops::backup::Stop;
 use crate::ops::names::FolderNames;
@@ -22,6 +22,9 @@ use crate::repo::Repository;
 
 /// Files written at once.
 const FILES_AT_ONCE: usize = 4;
+
+/// The longest stream that is compared with a file byte by byte.
+const COMPARED_BYTES: u64 = 16 << 20;
 
 /// How to export.
 #[derive(Debug, Clone, Copy, Default)]
@@ -208,8 +211,11 @@ async fn write_item(
         Err(e) => return Ok(Written::Problem(path, e.to_string())),
     };
     if let Ok(there) = tokio::fs::symlink_metadata(to).await {
-        if there.is_file() && there.len() == stream.size_bytes && times_match(&there, record) {
-            return Ok(Written::Skipped);
+        if there.is_file() && there.len() == stream.size_bytes {
+            // Some items have no time, and some a time that the disk does not keep.
+            if modified(record).is_some_and(|time| times_match(&there, time)) || holds(repo, stream, to).await {
+                return Ok(Written::Skipped);
+            }
         }
         if !options.overwrite {
             return Ok(Written::Problem(path, format!("{} is there already; --overwrite replaces it", to.display())));
@@ -222,12 +228,7 @@ async fn write_item(
     }
 }
 
-async fn write_file(
-    repo: &Arc<Repository>,
-    of: &crate::format::record::Stream,
-    record: &Record,
-    to: &Path,
-) -> Result<u64> {
+async fn write_file(repo: &Arc<Repository>, of: &Stream, record: &Record, to: &Path) -> Result<u64> {
     use tokio::io::AsyncWriteExt;
     let failed = |e| {
         let text = format!("{} cannot be written", to.display());
@@ -287,11 +288,16 @@ fn times(record: &Record) -> FileTimes {
     }
 }
 
-fn times_match(there: &std::fs::Metadata, record: &Record) -> bool {
-    match (there.modified().ok(), modified(record)) {
-        (Some(a), Some(b)) => {
-            a.duration_since(b).or_else(|_| b.duration_since(a)).is_ok_and(|d| d < Duration::from_secs(2))
-        }
+fn times_match(there: &std::fs::Metadata, time: SystemTime) -> bool {
+    there.modified().is_ok_and(|there| {
+        there.duration_since(time).or_else(|_| time.duration_since(there)).is_ok_and(|d| d < Duration::from_secs(2))
+    })
+}
+
+/// Says whether a file holds a stream's bytes.
+async fn holds(repo: &Arc<Repository>, stream: &Stream, file: &Path) -> bool {
+    match (read::read_whole(repo, stream, COMPARED_BYTES).await, tokio::fs::read(file).await) {
+        (Ok(stored), Ok(there)) => stored == there,
         _ => false,
     }
 }
