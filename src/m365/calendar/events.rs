@@ -90,7 +90,7 @@ impl Calendar {
     /// Tells the events of a calendar; says whether only what changed was told. `anew`: the best way is tried again.
     pub(super) async fn events(&self, walk: &mut Walk<'_>, place: &Place, anew: bool) -> Result<bool> {
         let (cursor, way_cursor) = (format!("{IN_CALENDAR}{}", place.id), format!("{WAY}{}", place.id));
-        let way_before = walk.before.get(&way_cursor).and_then(|word| Way::of(word));
+        let way_before = walk.before.get(&way_cursor).and_then(Way::of);
         let linked = walk.before.get(&cursor).is_some_and(|link| !link.is_empty());
         let mut waiting = Waiting { thorough: !linked && way_before != Some(Way::Plain), ..Waiting::default() };
         let mut way = way_before.filter(|_| !anew).unwrap_or(Way::Delta);
