@@ -18,7 +18,8 @@ SET_VERSION = struct(version=u32, definition=fmt.data)
 SET_DEFINITION = struct(
     name=string, tenant=tuple_of(string, string),
     rules=list_of(struct(effect=fmt.choice("include", "exclude"), subject=fmt.choice("users"), pattern=string,
-                         workloads=list_of(fmt.choice("mail", "onedrive")))),
+                         workloads=list_of(fmt.choice("mail", "onedrive", "contacts", "calendar", "settings",
+                                                           "tasks")))),
     recoverable_items=fmt.boolean, destinations=list_of(string), keep=tuple_of(*[u32] * 7),
     within=fmt.option(tuple_of(u16, u16, u16, u16)), keep_tags=list_of(string), time_zone=string)
 
