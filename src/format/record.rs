@@ -248,6 +248,10 @@ impl ItemKind {
 /// The fact of an item that is no container and has others below it: how many, as its source tells.
 pub const PARTS: &str = "parts";
 
+/// The fact ("true") of an attachment that is a link to a file elsewhere: it has no contents of its own, and Graph's JSON is
+/// what is meant by it.
+pub const LINK: &str = "link";
+
 /// What a tree keeps of one item.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Record {
@@ -284,6 +288,11 @@ impl Record {
     /// Says whether items hang below this one though it is no container: attachments, versions, replies.
     pub fn has_parts(&self) -> bool {
         !self.kind.is_container() && self.fact(PARTS).is_some()
+    }
+
+    /// Says whether what people mean by the item is Graph's JSON of it.
+    pub fn is_told_in_json(&self) -> bool {
+        self.kind.is_told_in_json() || (self.kind == ItemKind::Attachment && self.fact(LINK).is_some())
     }
 
     /// Finds a stream by its role.

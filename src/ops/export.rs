@@ -4,19 +4,24 @@
 //! when it is whole; nothing that is there already is overwritten unless that is asked for.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Result};
-use crate::format::record::{ItemKind, Record};
+use crate::format::record::{ItemKind, Record, Stream};
 use crate::monitor::{Counter, Monitor};
 use crate::ops::backup::Stop;
 use crate::ops::files::{FileMaker, Made, NewFile, PoolLimits};
 use crate::ops::names::FolderNames;
 use crate::ops::read;
 use crate::ops::view::{Entry, Place, View};
+use crate::repo::Repository;
 
 /// Items looked for on the disk at once.
 const LOOKED_FOR_AT_ONCE: usize = 512;
+
+/// The longest stream that is compared with a file byte by byte.
+const COMPARED_BYTES: u64 = 16 << 20;
 
 /// How to export.
 #[derive(Debug, Clone, Copy, Default)]
@@ -55,9 +60,10 @@ pub async fn export(
     stop: &Stop,
 ) -> Result<ExportReport> {
     make_folder(target).await?;
-    let files = FileMaker::new(view.repository().clone(), target, PoolLimits::default(), stop.clone());
+    let repo = view.repository().clone();
+    let files = FileMaker::new(repo.clone(), target, PoolLimits::default(), stop.clone());
     let mut exporter =
-        Exporter { files, options, waiting: Vec::new(), told: Told { monitor, report: ExportReport::default() } };
+        Exporter { repo, files, options, waiting: Vec::new(), told: Told { monitor, report: ExportReport::default() } };
     let walked = exporter.walk(view, place, target, stop).await;
     let Exporter { files, mut told, .. } = exporter;
     let mut tell = |path, made| told.tell(path, made);
@@ -74,6 +80,8 @@ fn join(path: &str, name: &str) -> String {
 /// What is known of an item before its contents are read.
 enum Looked {
     New(Box<NewFile>),
+    /// A file of its name and length is there; only its bytes can tell.
+    Alike(Box<NewFile>),
     There,
     Problem(String),
 }
@@ -110,6 +118,7 @@ impl Told<'_> {
 }
 
 struct Exporter<'a> {
+    repo: Arc<Repository>,
     files: FileMaker<String>,
     options: ExportOptions,
     /// Items that are to be looked for on the disk, with their paths there and in the snapshot.
@@ -170,7 +179,12 @@ impl Exporter<'_> {
         for (looked, path) in looked.map_err(|e| Error::internal("Looking for files ended early").with_source(e))? {
             let told = &mut self.told;
             match looked {
-                Looked::New(file) => {
+                Looked::Alike(file) if holds(&self.repo, &file.contents, &file.path).await => told.report.skipped += 1,
+                Looked::Alike(file) if !self.options.overwrite => {
+                    let text = format!("{} is there already; --overwrite replaces it", file.path.display());
+                    told.problem(path, text);
+                }
+                Looked::New(file) | Looked::Alike(file) => {
                     self.files.add(*file, path, &mut |path, made| told.tell(path, made)).await?;
                     continue;
                 }
@@ -204,17 +218,25 @@ fn look_for(mut record: Record, to: PathBuf, options: ExportOptions) -> Looked {
         }
         Err(e) => return Looked::Problem(e.to_string()),
     };
+    let mut is_same = false;
     if let Ok(there) = std::fs::symlink_metadata(&to) {
-        if there.is_file() && there.len() == stream.size_bytes && times_match(&there, &record) {
-            return Looked::There;
+        if there.is_file() && there.len() == stream.size_bytes {
+            if modified(&record).is_some_and(|time| times_match(&there, time)) {
+                return Looked::There;
+            }
+            // Some items have no time, and some a time that the disk does not keep.
+            is_same = true;
         }
-        if !options.overwrite {
+        if !options.overwrite && !is_same {
             return Looked::Problem(format!("{} is there already; --overwrite replaces it", to.display()));
         }
     }
     let (role, modified) = (stream.role, modified(&record));
     match record.streams.iter().position(|stream| stream.role == role) {
-        Some(at) => Looked::New(Box::new(NewFile { path: to, modified, contents: record.streams.swap_remove(at) })),
+        Some(at) => {
+            let file = Box::new(NewFile { path: to, modified, contents: record.streams.swap_remove(at) });
+            if is_same { Looked::Alike(file) } else { Looked::New(file) }
+        }
         None => Looked::Problem("its contents are not in this snapshot".into()),
     }
 }
@@ -229,11 +251,16 @@ fn modified(record: &Record) -> Option<SystemTime> {
     record.sort_us.or(record.modified_us).and_then(system_time)
 }
 
-fn times_match(there: &std::fs::Metadata, record: &Record) -> bool {
-    match (there.modified().ok(), modified(record)) {
-        (Some(a), Some(b)) => {
-            a.duration_since(b).or_else(|_| b.duration_since(a)).is_ok_and(|d| d < Duration::from_secs(2))
-        }
+fn times_match(there: &std::fs::Metadata, time: SystemTime) -> bool {
+    there.modified().is_ok_and(|there| {
+        there.duration_since(time).or_else(|_| time.duration_since(there)).is_ok_and(|d| d < Duration::from_secs(2))
+    })
+}
+
+/// Says whether a file holds a stream's bytes.
+async fn holds(repo: &Arc<Repository>, stream: &Stream, file: &Path) -> bool {
+    match (read::read_whole(repo, stream, COMPARED_BYTES).await, tokio::fs::read(file).await) {
+        (Ok(stored), Ok(there)) => stored == there,
         _ => false,
     }
 }

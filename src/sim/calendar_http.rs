@@ -116,7 +116,8 @@ fn delta(app: &App, request: &Request, world: &World, user: usize, calendar: u32
             rows.push(serde_json::json!({"id": shelf.id(number), "@removed": {"reason": "deleted"}}));
             continue;
         }
-        let with_exceptions = app.options.quirks && is_series(shelf, number) && shelf.thing(number).seed % 2 == 0;
+        let with_exceptions =
+            app.options.quirks && is_series(shelf, number) && shelf.thing(number).seed.is_multiple_of(2);
         let exceptions: Vec<u32> = if with_exceptions { shelf.below(&EVENT, number).collect() } else { vec![] };
         for number in [number].into_iter().chain(exceptions) {
             let mut row = shelf.json(&app.cast, number);

@@ -160,7 +160,7 @@ pub(super) fn list(app: &App, request: &Request, template: &str, index: usize) -
     };
     let numbers: Vec<u32> = shelf.all(kind).collect();
     let context = format!("users('{}')/{}", world.users[index].id, template.trim_start_matches("/users/{id}/"));
-    shelf_http::list(app, request, shelf, kind, (&numbers, 3), &context)
+    shelf_http::list(app, request, shelf, kind, (&numbers, 10), &context)
 }
 
 /// What a backup of the settings of a mailbox must hold.

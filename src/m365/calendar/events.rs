@@ -10,8 +10,8 @@ use super::{Calendar, Place, model};
 use crate::error::{Error, Result};
 use crate::format::record::ItemKind;
 use crate::graph::graph_error;
-use crate::m365::facts::text;
-use crate::m365::walk::{Row, Rows, Walk, id_of};
+use crate::m365::facts::{short_hash, text};
+use crate::m365::walk::{Row, Rows, Walk, bare, id_of};
 
 /// Cursors of the events of a calendar begin with this, and end in the calendar's id.
 const IN_CALENDAR: &str = "calendar:";
@@ -90,7 +90,7 @@ impl Calendar {
     /// Tells the events of a calendar; says whether only what changed was told. `anew`: the best way is tried again.
     pub(super) async fn events(&self, walk: &mut Walk<'_>, place: &Place, anew: bool) -> Result<bool> {
         let (cursor, way_cursor) = (format!("{IN_CALENDAR}{}", place.id), format!("{WAY}{}", place.id));
-        let way_before = walk.before.get(&way_cursor).and_then(|word| Way::of(word));
+        let way_before = walk.before.get(&way_cursor).and_then(Way::of);
         let linked = walk.before.get(&cursor).is_some_and(|link| !link.is_empty());
         let mut waiting = Waiting { thorough: !linked && way_before != Some(Way::Plain), ..Waiting::default() };
         let mut way = way_before.filter(|_| !anew).unwrap_or(Way::Delta);
@@ -145,9 +145,12 @@ impl Calendar {
         let Some(id) = id_of(&row).map(str::to_owned) else { return Ok(()) };
         match text(&row, &["type"]) {
             Some("occurrence" | "exception") => {
-                // Told with its master.
-                if let Some(master) = text(&row, &["seriesMasterId"]) {
-                    waiting.series.entry(master.to_owned()).or_default();
+                // Told with its master, unless it is known as it is.
+                let master = text(&row, &["seriesMasterId"]).map(str::to_owned);
+                let version = short_hash([Some(&bare(row))]);
+                let same = walk.known(&id).await?.is_some_and(|known| known.version == version);
+                if let Some(master) = master.filter(|_| !same || waiting.thorough || walk.must_list(&id)) {
+                    waiting.series.entry(master).or_default();
                 }
             }
             Some("seriesMaster") => {

@@ -73,7 +73,7 @@ impl Source for Calendar {
         walk.cursors.set(TURN, (turn.wrapping_add(1) % TRY_AGAIN).to_string());
         for place in self.places(walk, turn).await?.iter().filter(|place| place.own) {
             let incremental = self.events(walk, place, turn == 0).await?;
-            let due = place.changed || !incremental || turn % LOOK_AGAIN == 0;
+            let due = place.changed || !incremental || turn.is_multiple_of(LOOK_AGAIN);
             if due || walk.must_list(&model::sharing_of(&place.id)) {
                 self.sharing(walk, place, incremental).await?;
             }
@@ -156,7 +156,7 @@ impl Calendar {
             let group = id_of(group).unwrap_or_default();
             return Ok(calendars.iter().filter_map(id_of).map(|id| (id.to_owned(), group.to_owned())).collect());
         }
-        if walk.before.get(PLACES) == Some(&print) && turn % LOOK_AGAIN != 0 {
+        if walk.before.get(PLACES) == Some(&print) && !turn.is_multiple_of(LOOK_AGAIN) {
             walk.cursors.set(PLACES, print);
             return Ok(parents);
         }

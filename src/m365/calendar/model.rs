@@ -4,7 +4,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use crate::format::record::{ItemKind, Record};
+use crate::format::record::{ItemKind, LINK, Record};
 use crate::m365::facts::{Summary, at, flag, number, text};
 use crate::m365::walk::{Told, bare, id_of};
 
@@ -105,7 +105,11 @@ pub(super) fn attachment(row: Value, event: &str) -> Option<Told> {
     let mut told = Told::new(ItemKind::Attachment, id, event, &name, row).dated();
     told.record.summary = facts.finish();
     // A link to a file elsewhere has no bytes here.
-    if kind.ends_with("referenceAttachment") { Some(told) } else { Some(told.sized(size).with_contents(changed)) }
+    if kind.ends_with("referenceAttachment") {
+        Some(told.fact(LINK, "true"))
+    } else {
+        Some(told.sized(size).with_contents(changed))
+    }
 }
 
 /// The id that Graph gives to an attachment.

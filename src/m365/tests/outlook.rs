@@ -122,7 +122,7 @@ async fn events_of_every_kind_are_told_as_they_are() {
     assert!(exceptions.iter().all(|e| state.items[&e.record.parent].record.fact("type") == Some("seriesMaster")));
     let attachments = kinds(&state, ItemKind::Attachment);
     assert!(attachments.iter().any(|a| exceptions.iter().any(|e| e.record.id == a.record.parent)));
-    assert!(attachments.iter().any(|a| a.streams.get(&StreamRole::Content).is_some_and(|bytes| bytes.is_empty())));
+    assert!(attachments.iter().any(|a| a.streams.get(&StreamRole::Content).is_some_and(bytes::Bytes::is_empty)));
     assert!(attachments.iter().any(|a| !a.streams.contains_key(&StreamRole::Content)), "a reference");
     assert!(attachments.iter().any(|a| json(a)["contentId"].is_string()), "inside a text");
 }
@@ -252,4 +252,64 @@ async fn a_permission_that_is_missing_for_one_workload_stops_no_other() {
     let mut state = State::default();
     state.run(&**calendar).await.unwrap();
     assert_equal(&state, &truth(&tenant, &**calendar).unwrap());
+}
+
+#[tokio::test]
+async fn what_hangs_on_no_change_is_looked_at_again_after_some_readings() {
+    let tenant = Tenant::tiny().await;
+    let calendar = first(&tenant, "/calendar").await;
+    let mut state = State::default();
+    state.run(&*calendar).await.unwrap();
+    // As if the sharing had changed, and then the group of a calendar, without a word in the entry of the calendar.
+    let permission = kinds(&state, ItemKind::Permission)[0].record.id.clone();
+    state.items.remove(&permission);
+    for _ in 0..7 {
+        state.run(&*calendar).await.unwrap();
+    }
+    assert_equal(&state, &truth(&tenant, &*calendar).unwrap());
+    let groups = kinds(&state, ItemKind::CalendarGroup);
+    let group = groups[0].record.id.clone();
+    let calendars = kinds(&state, ItemKind::Calendar);
+    let elsewhere = calendars.iter().find(|c| c.record.parent != group).unwrap().record.id.clone();
+    state.items.get_mut(&elsewhere).unwrap().record.parent = group;
+    for _ in 0..7 {
+        state.run(&*calendar).await.unwrap();
+    }
+    assert_equal(&state, &truth(&tenant, &*calendar).unwrap());
+}
+
+#[tokio::test]
+async fn what_was_told_before_a_calendar_broke_off_keeps_what_hangs_below_it() {
+    let mut options = steady(1);
+    options.script.others = 12;
+    let tenant = Tenant::start(options).await;
+    let calendar = first(&tenant, "/calendar").await;
+    let mut state = State::default();
+    state.run(&*calendar).await.unwrap();
+    for (name, way) in &mut state.cursors.as_mut().unwrap().links {
+        if name.starts_with("way:") {
+            *way = "small".to_owned();
+        }
+    }
+    tenant.sim.advance_day();
+    refuse(&tenant, 403, "skiptoken");
+    state.run(&*calendar).await.unwrap();
+    assert!(state.gaps.iter().any(|gap| gap.kind == Some(ItemKind::Calendar)), "{:?}", state.gaps);
+    tenant.sim.clear_faults();
+    state.run(&*calendar).await.unwrap();
+    assert_eq!(state.gaps, []);
+    assert_equal(&state, &truth(&tenant, &*calendar).unwrap());
+}
+
+#[tokio::test]
+async fn after_expired_tokens_no_series_is_asked_for_that_did_not_change() {
+    let tenant = Tenant::tiny().await;
+    let calendar = first(&tenant, "/calendar").await;
+    let mut state = State::default();
+    state.run(&*calendar).await.unwrap();
+    tenant.sim.expire_mail_deltas();
+    tenant.sim.clear_stats();
+    assert_eq!(state.run(&*calendar).await.unwrap().changes, []);
+    assert_eq!(tenant.sim.stats().routes.get("GET /users/{id}/events/{id}"), None);
+    assert_eq!(tenant.sim.stats().requests_to("/attachments"), 0);
 }
