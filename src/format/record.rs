@@ -248,6 +248,9 @@ impl ItemKind {
 /// The fact of an item that is no container and has others below it: how many, as its source tells.
 pub const PARTS: &str = "parts";
 
+/// The fact of an attachment or version that has no contents: `json`, as Graph's JSON is all there is of it.
+pub const FORM: &str = "form";
+
 /// What a tree keeps of one item.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Record {
@@ -279,6 +282,11 @@ impl Record {
     /// Finds a fact of the summary.
     pub fn fact(&self, key: &str) -> Option<&str> {
         self.summary.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
+    }
+
+    /// Says whether what people mean by the item is Graph's JSON of it.
+    pub fn is_told_in_json(&self) -> bool {
+        self.kind.is_told_in_json() || self.fact(FORM) == Some("json")
     }
 
     /// Says whether items hang below this one though it is no container: attachments, versions, replies.

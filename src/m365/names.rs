@@ -53,7 +53,7 @@ fn halves(record: &Record) -> (String, String) {
     match record.kind {
         ItemKind::Message => (dated_stem(record), MESSAGE_ENDING.to_owned()),
         ItemKind::Event | ItemKind::Post | ItemKind::ChatMessage => (dated_stem(record), JSON_ENDING.to_owned()),
-        kind if kind.is_told_in_json() => (plain(record), JSON_ENDING.to_owned()),
+        _ if record.is_told_in_json() => (plain(record), JSON_ENDING.to_owned()),
         ItemKind::File | ItemKind::Attachment | ItemKind::Version | ItemKind::HostedContent => {
             let mut name = plain(record);
             let ending = name.split_off(name.rfind('.').filter(|place| *place > 0).unwrap_or(name.len()));

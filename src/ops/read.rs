@@ -16,7 +16,7 @@ use crate::repo::{ByteStream, Repository};
 /// # Errors
 /// `NotFound` when the item has none, or its contents are a gap.
 pub fn main_stream(record: &Record) -> Result<&Stream> {
-    let roles: &[StreamRole] = match record.kind.is_told_in_json() {
+    let roles: &[StreamRole] = match record.is_told_in_json() {
         true => &[StreamRole::Properties],
         false => &[StreamRole::Mime, StreamRole::Content],
     };

@@ -149,8 +149,7 @@ pub(super) fn children(app: &App, request: &Request, index: usize, id: &str) -> 
     let start: usize = request.option("$skiptoken").and_then(|t| t.parse().ok()).unwrap_or(0);
     let all: Vec<u32> = drive.children(parent).collect();
     let rows = all.iter().skip(start).take(n);
-    let rows: Vec<Value> =
-        rows.map(|c| drive_json::item(app, shown, *c, &fields, Where::Plain)).collect();
+    let rows: Vec<Value> = rows.map(|c| drive_json::item(app, shown, *c, &fields, Where::Plain)).collect();
     let mut body = Map::new();
     if all.len() > start + n {
         let select = if fields.0.is_some() { format!("&$select={}", fields.text()) } else { String::new() };

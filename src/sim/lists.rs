@@ -95,7 +95,8 @@ const STANDARD: &[(&str, &str)] = &[
 ];
 
 /// Titles that are no good as file names.
-const HOSTILE: &[&str] = &["../../up", "CON", "a/b\\c:d", "", "\u{202e}gpj.exe", "Ünïcödé ☃ 日本語", ".", "nul\u{7}bell"];
+const HOSTILE: &[&str] =
+    &["../../up", "CON", "a/b\\c:d", "", "\u{202e}gpj.exe", "Ünïcödé ☃ 日本語", ".", "nul\u{7}bell"];
 
 /// The id of an item: the number that SharePoint gives.
 fn item_id(_: u64, number: u32) -> String {
@@ -146,7 +147,14 @@ impl SiteList {
     fn add_column(&mut self, name: &str, title: &str, holds: Holds, since: i64) {
         let seed = hash(self.items.seed, &[0xc01, self.made]);
         self.made += 1;
-        self.columns.push(Column { id: guid(seed), name: name.to_owned(), title: title.to_owned(), holds, seed, since });
+        self.columns.push(Column {
+            id: guid(seed),
+            name: name.to_owned(),
+            title: title.to_owned(),
+            holds,
+            seed,
+            since,
+        });
     }
 
     /// Adds a column of the next kind.
@@ -309,7 +317,8 @@ impl SiteList {
 
     /// All names that can be asked for.
     pub(super) fn field_names(&self) -> Vec<String> {
-        let looks_up = |c: &&Column| matches!(c.holds, Holds::Lookup | Holds::Person) || c.name == "Author" || c.name == "Editor";
+        let looks_up =
+            |c: &&Column| matches!(c.holds, Holds::Lookup | Holds::Person) || c.name == "Author" || c.name == "Editor";
         let plain = self.columns.iter().map(|c| c.name.clone());
         plain.chain(self.columns.iter().filter(looks_up).map(|c| format!("{}LookupId", c.name))).collect()
     }
@@ -379,7 +388,9 @@ fn values(
     let value = match column.holds {
         _ if empty => Value::Null,
         Holds::Text => words::title(rng, 3).into(),
-        Holds::Note => format!("<div>{} {}</div>", rng.pick(words::FOREIGN), words::paragraphs(rng, 30).join("\n")).into(),
+        Holds::Note => {
+            format!("<div>{} {}</div>", rng.pick(words::FOREIGN), words::paragraphs(rng, 30).join("\n")).into()
+        }
         Holds::Number => json!(rng.below(1_000_000) as f64 / 8.0),
         Holds::Currency => json!(rng.below(10_000)),
         Holds::Boolean => rng.chance(0.5).into(),

@@ -61,8 +61,8 @@ pub use content::Blob;
 pub use faults::{Fault, FaultKind};
 pub use options::{BACKUP_ROLES, Contents, Limits, Pages, Profile, Script, SimOptions};
 pub use oracle::{
-    Expected, ExpectedCollection, ExpectedDrive, ExpectedFolder, ExpectedItem, ExpectedLibrary, ExpectedMailbox, ExpectedMessage,
-    ExpectedThing, ExpectedUser, ItemKind, Mime,
+    Expected, ExpectedCollection, ExpectedDrive, ExpectedFolder, ExpectedItem, ExpectedLibrary, ExpectedMailbox,
+    ExpectedMessage, ExpectedThing, ExpectedUser, ItemKind, Mime,
 };
 pub use state::UserKind;
 

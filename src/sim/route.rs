@@ -194,7 +194,9 @@ fn site_route(site: usize, all: &[&str], names: &[&str], request: &Request) -> A
         ["contenttypes"] => route("/sites/{id}/contentTypes", 2, &[]),
         ["permissions"] => made("/sites/{id}/permissions", Charge::Files(5), SITES_FULL, site, &[]),
         ["pages"] => route("/sites/{id}/pages", 2, &[]),
-        ["pages", _, "microsoft.graph.sitepage"] => route("/sites/{id}/pages/{id}/microsoft.graph.sitePage", 1, &[at(1)]),
+        ["pages", _, "microsoft.graph.sitepage"] => {
+            route("/sites/{id}/pages/{id}/microsoft.graph.sitePage", 1, &[at(1)])
+        }
         ["lists"] => route("/sites/{id}/lists", 2, &[]),
         ["lists", _] => route("/sites/{id}/lists/{id}", 1, &[at(1)]),
         ["lists", _, "columns"] => route("/sites/{id}/lists/{id}/columns", 2, &[at(1)]),
@@ -209,7 +211,9 @@ fn site_route(site: usize, all: &[&str], names: &[&str], request: &Request) -> A
         ["termstore"] => terms("/sites/{id}/termStore", 1, &["store"]),
         ["termstore", "groups"] => terms("/sites/{id}/termStore/groups", 2, &["groups"]),
         ["termstore", "groups", _, "sets"] => terms("/sites/{id}/termStore/groups/{id}/sets", 2, &["sets", at(2)]),
-        ["termstore", "sets", _, "children"] => terms("/sites/{id}/termStore/sets/{id}/children", 2, &["children", at(2)]),
+        ["termstore", "sets", _, "children"] => {
+            terms("/sites/{id}/termStore/sets/{id}/children", 2, &["children", at(2)])
+        }
         ["termstore", "sets", _, "terms"] => terms("/sites/{id}/termStore/sets/{id}/terms", 2, &["terms", at(2)]),
         ["termstore", "sets", _, "relations"] => {
             terms("/sites/{id}/termStore/sets/{id}/relations", 2, &["relations", at(2)])

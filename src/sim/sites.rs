@@ -123,10 +123,7 @@ pub(super) fn populate(world: &mut World, options: &SimOptions) {
 fn add_personal(world: &mut World, options: &SimOptions, user: usize) {
     let Some(home) = world.users[user].drive.as_ref().map(|drive| drive.home) else { return };
     let person = &world.users[user].person;
-    let url = format!(
-        "https://contoso-my.sharepoint.com/personal/{}",
-        person.address.replace(['@', '.'], "_")
-    );
+    let url = format!("https://contoso-my.sharepoint.com/personal/{}", person.address.replace(['@', '.'], "_"));
     let title = person.name.clone();
     let mut site = site("contoso-my.sharepoint.com", home, (home, &title, url), options);
     site.owner = Some(user);

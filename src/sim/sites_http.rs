@@ -18,9 +18,9 @@ const EXPANSION: usize = 2_048;
 /// The site with that id.
 pub(super) fn find(world: &World, id: &str) -> Result<usize, Reply> {
     let found = if id.eq_ignore_ascii_case("root") { Some(0) } else { world.by_site.get(id).copied() };
-    found.filter(|site| world.has_site(&world.sites[*site])).ok_or_else(|| {
-        Reply::fail(404, "itemNotFound", "Requested site could not be found")
-    })
+    found
+        .filter(|site| world.has_site(&world.sites[*site]))
+        .ok_or_else(|| Reply::fail(404, "itemNotFound", "Requested site could not be found"))
 }
 
 fn opened(world: &World, site: usize) -> Result<&Site, Reply> {
@@ -176,7 +176,8 @@ fn unexpanded(mut all: Vec<Value>, expanded: &str) -> Vec<Value> {
 /// Reads `$expand=fields` and `$expand=fields($select=A,B)`.
 fn expansion(text: &str) -> Result<(bool, Vec<&str>), Reply> {
     if text.len() > EXPANSION {
-        let message = "The length of the query string for this request exceeds the configured maxQueryStringLength value.";
+        let message =
+            "The length of the query string for this request exceeds the configured maxQueryStringLength value.";
         return Err(Reply::fail(400, "invalidRequest", message));
     }
     let inner = match text.trim() {
@@ -285,7 +286,9 @@ pub(super) fn delta(app: &App, request: &Request, site: usize, id: &str) -> Answ
     let name = if matches!(stand, Stand::Synced { .. }) { "@odata.deltaLink" } else { "@odata.nextLink" };
     let sealed = Token { scope, generation: world.drive_generation, stand, options }.seal(&app.auth.key);
     let link = format!("{}/v1.0/{}?token={sealed}", app.base_url, delta_path(site, list));
-    Ok(Reply::json(json!({"@odata.context": format!("{}/v1.0/$metadata#Collection(listItem)", app.base_url), name: link, "value": rows})))
+    Ok(Reply::json(
+        json!({"@odata.context": format!("{}/v1.0/$metadata#Collection(listItem)", app.base_url), name: link, "value": rows}),
+    ))
 }
 
 fn shelf_rows(app: &App, shelf: &Shelf, kind: &Kind) -> Vec<Value> {

@@ -92,12 +92,7 @@ fn text(json: &Value, name: &str) -> String {
     json[name].as_str().unwrap_or_default().to_owned()
 }
 
-fn lists(
-    world: &World,
-    site: &Site,
-    (key, name): (String, String),
-    all: &mut BTreeMap<String, ExpectedCollection>,
-) {
+fn lists(world: &World, site: &Site, (key, name): (String, String), all: &mut BTreeMap<String, ExpectedCollection>) {
     let by = &world.users[site.owner.unwrap_or(0)];
     // Of what SharePoint makes for itself only the list of people counts.
     for list in site.lists.iter().filter(|list| !list.system || list.name == "users") {

@@ -69,7 +69,8 @@ pub async fn assert_equal(repo: &Arc<Repository>, file: &SnapshotFile, truth: &E
         expected.insert(key.clone());
     }
     for library in &truth.libraries {
-        let state = catalog.states.get(&library.key).unwrap_or_else(|| panic!("{} is not in the snapshot", library.name));
+        let state =
+            catalog.states.get(&library.key).unwrap_or_else(|| panic!("{} is not in the snapshot", library.name));
         assert_eq!(state.name, library.name);
         assert_drive(repo, &records(repo, state).await, &library.drive, &gaps, &library.name).await;
         expected.insert(library.key.clone());

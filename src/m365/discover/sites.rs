@@ -76,13 +76,20 @@ pub(super) async fn look(client: &Client, selection: &Selection, claimed: &Claim
     let mut seen = HashSet::new();
     let mut plain = Vec::new();
     for row in rows {
-        let Some(id) = text(&row, &["id"]).filter(|id| !id.is_empty() && seen.insert((*id).to_owned())) else { continue };
+        let Some(id) = text(&row, &["id"]).filter(|id| !id.is_empty() && seen.insert((*id).to_owned())) else {
+            continue;
+        };
         if !is_personal(&row) {
             plain.push(row);
         } else if !claimed.sites.contains(id) {
             let reason = "a personal site: it is read with its user, and nobody whom the selection takes in has it";
             let state = CoverageState::Nothing(reason.to_owned());
-            found.coverage.push(Coverage { owner: Owner::Site(id.to_owned()), name: address(&row), workload: None, state });
+            found.coverage.push(Coverage {
+                owner: Owner::Site(id.to_owned()),
+                name: address(&row),
+                workload: None,
+                state,
+            });
         }
     }
     let grants = wanted.contains(&Workload::Site) && grants(client, &mut found).await?;
@@ -148,7 +155,9 @@ impl Look<'_> {
         let mut found = Found::default();
         let (mut open, mut seen) = (vec![root], HashSet::new());
         while let Some(row) = open.pop() {
-            let Some(id) = text(&row, &["id"]).map(str::to_owned).filter(|id| seen.insert(id.clone())) else { continue };
+            let Some(id) = text(&row, &["id"]).map(str::to_owned).filter(|id| seen.insert(id.clone())) else {
+                continue;
+            };
             let name = address(&row);
             match self.client.get_all(get(&id, &format!("sites?$select={SITE_PROPERTIES}"))).await {
                 Ok(below) => open.extend(below),
@@ -209,7 +218,8 @@ impl Look<'_> {
             }
         };
         if self.wanted.contains(&Workload::Files) {
-            let own = drives.iter().filter(|row| text(row, &["id"]).is_some_and(|id| !self.claimed.drives.contains(id)));
+            let own =
+                drives.iter().filter(|row| text(row, &["id"]).is_some_and(|id| !self.claimed.drives.contains(id)));
             let libraries = libraries(self.client, (owner(), name), Workload::Files, own, &mut HashSet::new());
             found.note(owner(), name, Workload::Files, count(libraries.len(), "no libraries"));
             found.collections.extend(libraries);
@@ -247,7 +257,9 @@ pub(super) fn libraries<'a>(
     let mut seen = HashSet::new();
     let mut all: Vec<Arc<dyn Collection>> = Vec::new();
     for row in rows {
-        let Some(id) = text(row, &["id"]).filter(|id| !id.is_empty() && seen.insert((*id).to_owned())) else { continue };
+        let Some(id) = text(row, &["id"]).filter(|id| !id.is_empty() && seen.insert((*id).to_owned())) else {
+            continue;
+        };
         let title = title(text(row, &["name"]).unwrap_or_default(), id, taken);
         all.push(Arc::new(Drive::library(client.clone(), (owner.clone(), owner_name), workload, id, &title)));
     }
@@ -265,12 +277,15 @@ pub(super) async fn lists(
     taken: &mut HashSet<String>,
 ) -> Result<Vec<Listed>> {
     let rows = client.get_all(get(site, &format!("lists?$select={LIST_PROPERTIES}"))).await?;
-    let of_drives: HashSet<&str> = drives.iter().filter_map(|drive| text(drive, &["sharePointIds", "listId"])).collect();
+    let of_drives: HashSet<&str> =
+        drives.iter().filter_map(|drive| text(drive, &["sharePointIds", "listId"])).collect();
     let addresses: HashSet<&str> = drives.iter().filter_map(|drive| text(drive, &["webUrl"])).collect();
     let mut seen = HashSet::new();
     let mut all = Vec::new();
     for row in rows {
-        let Some(id) = text(&row, &["id"]).filter(|id| !id.is_empty() && seen.insert((*id).to_owned())) else { continue };
+        let Some(id) = text(&row, &["id"]).filter(|id| !id.is_empty() && seen.insert((*id).to_owned())) else {
+            continue;
+        };
         let is_library = of_drives.contains(id) || text(&row, &["webUrl"]).is_some_and(|url| addresses.contains(url));
         let names = [text(&row, &["name"]), text(&row, &["displayName"])];
         let is_told = names.iter().flatten().any(|name| SYSTEM_LISTS.contains(name));

@@ -90,7 +90,8 @@ mod tests {
 
     #[test]
     fn many_names_are_split_and_none_is_lost() {
-        let columns: Vec<Value> = (0..300).map(|n| json!({"name": format!("Column_x0020_number_{n}"), "text": {}})).collect();
+        let columns: Vec<Value> =
+            (0..300).map(|n| json!({"name": format!("Column_x0020_number_{n}"), "text": {}})).collect();
         let fields = Fields::of(&columns);
         let all = [fields.first()].into_iter().chain(fields.further()).collect::<Vec<_>>();
         assert!(all.len() > 3 && all.iter().all(|part| part.len() < 1_600));
@@ -105,7 +106,8 @@ mod tests {
 
     #[test]
     fn a_lookup_is_asked_for_with_its_id() {
-        let columns = [json!({"name": "Who", "personOrGroup": {}}), json!({"name": "To", "lookup": {}}), json!({"id": 7})];
+        let columns =
+            [json!({"name": "Who", "personOrGroup": {}}), json!({"name": "To", "lookup": {}}), json!({"id": 7})];
         assert_eq!(Fields::of(&columns).text(), "Who,WhoLookupId,To,ToLookupId");
     }
 

@@ -301,5 +301,5 @@ fn item(row: Value, list: &str, parts: usize) -> Option<Told> {
 
 fn version(row: Value, item: &str) -> Option<Told> {
     let name = id_of(&row)?.to_owned();
-    Some(Told::new(ItemKind::Version, format!("{item}/{name}"), item, &name, row).dated())
+    Some(Told::new(ItemKind::Version, format!("{item}/{name}"), item, &name, row).dated().json_only())
 }

@@ -12,9 +12,6 @@ mod pages;
 mod site;
 mod terms;
 
-#[cfg(test)]
-mod tests;
-
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;

@@ -24,7 +24,9 @@ const ROW: &str = "row";
 pub(in crate::m365) fn pages(client: Client, owner: Owner, owner_name: &str, site: &str) -> Walked<Pages> {
     let source = Pages { client: client.clone(), site: site.to_owned() };
     match owner {
-        Owner::User(_) => Walked::new(client, owner, owner_name, Workload::PersonalSite, source).one_of("pages", "Pages"),
+        Owner::User(_) => {
+            Walked::new(client, owner, owner_name, Workload::PersonalSite, source).one_of("pages", "Pages")
+        }
         _ => Walked::new(client, owner, owner_name, Workload::Pages, source),
     }
 }

@@ -75,7 +75,9 @@ impl Site {
 
 fn grant(row: Value) -> Option<Told> {
     let id = id_of(&row)?.to_owned();
-    let to = |list: &str| row.get(list).and_then(|list| list.get(0)).and_then(|of| text(of, &["application", "displayName"]));
+    let to = |list: &str| {
+        row.get(list).and_then(|list| list.get(0)).and_then(|of| text(of, &["application", "displayName"]))
+    };
     let name = to("grantedToIdentitiesV2").or_else(|| to("grantedToIdentities")).unwrap_or("App").to_owned();
     let roles = row.get("roles").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let roles = roles.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");

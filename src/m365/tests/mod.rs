@@ -4,6 +4,7 @@ mod discovery;
 mod drives;
 mod mails;
 mod scripted;
+mod sites;
 mod walked;
 
 use std::sync::Arc;

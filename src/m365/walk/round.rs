@@ -132,7 +132,8 @@ impl<'a> Walk<'a> {
     /// Says whether anything deeper below an item, by its id, is a gap of the last snapshot: ids begin with that of the
     /// item and a slash.
     pub(in crate::m365) fn must_look_into(&self, id: &str) -> bool {
-        self.must_list(id) || self.must_list.iter().any(|part| part.strip_prefix(id).is_some_and(|p| p.starts_with('/')))
+        self.must_list(id)
+            || self.must_list.iter().any(|part| part.strip_prefix(id).is_some_and(|p| p.starts_with('/')))
     }
 
     /// Says that all items of a kind that are known directly below a parent are as they were: they could not be read.
