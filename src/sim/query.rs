@@ -78,6 +78,11 @@ impl Request {
         all.filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')).map(str::trim)
     }
 
+    /// Whether a preference stands among those of the request.
+    pub(super) fn prefers(&self, name: &str) -> bool {
+        self.preferences().any(|p| p.eq_ignore_ascii_case(name))
+    }
+
     /// Whether ids are to be immutable.
     pub(super) fn immutable_ids(&self) -> bool {
         self.preferences().any(|p| p.eq_ignore_ascii_case("IdType=\"ImmutableId\""))

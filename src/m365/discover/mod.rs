@@ -13,6 +13,7 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt};
 
 use super::door::{Collection, Owner, Workload};
+use super::drive::DriveOptions;
 use super::mail::MailOptions;
 use crate::error::{Error, Result};
 use crate::graph::{Client, Fate, fate};
@@ -32,6 +33,8 @@ pub struct Selection {
     pub workloads: Vec<Workload>,
     /// How mail is read.
     pub mail_options: MailOptions,
+    /// How drives are read.
+    pub drive_options: DriveOptions,
 }
 
 impl Selection {
@@ -48,6 +51,7 @@ impl Default for Selection {
             exclude: Vec::new(),
             workloads: Workload::ALL.to_vec(),
             mail_options: MailOptions::default(),
+            drive_options: DriveOptions::default(),
         }
     }
 }

@@ -138,6 +138,7 @@ fn selection(set: &SetDefinition) -> Selection {
             .copied()
             .collect(),
         mail_options: crate::m365::mail::MailOptions { recoverable_items: set.options.recoverable_items },
+        drive_options: crate::m365::drive::DriveOptions::default(),
     }
 }
 
