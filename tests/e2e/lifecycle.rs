@@ -158,6 +158,7 @@ async fn people_find_items_by_paths_and_export_them() {
     let messages: usize =
         truth.users.iter().flat_map(|u| &u.mailbox).map(|m| m.messages.iter().filter(|m| !m.recoverable).count()).sum();
     let files: usize = drives(&truth).map(|drive| drive.items.iter().filter(|i| i.content.is_some()).count()).sum();
+    let permissions: usize = drives(&truth).flat_map(|drive| &drive.items).map(|item| item.permissions.len()).sum();
     let folders = ["contactFolder", "list", "group", "set", "term"];
     let things = truth.collections.values().flat_map(|c| &c.things).filter(|t| !folders.contains(&t.kind)).count();
     assert_eq!(

@@ -153,7 +153,7 @@ impl SiteList {
 
     async fn items(&self, walk: &mut Walk<'_>, fields: &Fields, cursor: &str) -> Result<()> {
         let start = self.get(&format!("items/delta?$expand={}", fields.first())).units(2);
-        let mut rows = Rows::delta(walk, &self.client, cursor, start).from_own_start();
+        let mut rows = Rows::delta(walk, &self.client, cursor, start).starting_anew_itself();
         let (mut batch, mut rounds) = (Vec::new(), 0);
         loop {
             let row = rows.next(walk).await?;

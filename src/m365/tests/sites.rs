@@ -170,7 +170,7 @@ async fn an_idle_list_costs_one_request_and_an_idle_site_few_more() {
         let stats = tenant.sim.stats();
         match collection.key().workload {
             Workload::List | Workload::Pages => {
-                assert_eq!(stats.requests, 1, "{}: {:?}", collection.path(), stats.routes)
+                assert_eq!(stats.requests, 1, "{}: {:?}", collection.path(), stats.routes);
             }
             Workload::Site => assert_eq!(stats.requests, 3, "{:?}", stats.routes),
             // The groups, their sets, and of each set its terms (one has two pages of them) and relations.

@@ -31,7 +31,7 @@ fn differing(one: &Value, other: &Value) -> String {
     for name in names {
         match (told(&one, name), told(&other, name)) {
             (one, other) if one == other => {}
-            (Some(one @ Value::Object(_)), Some(other @ Value::Object(_))) if differing(&one, &other) != "" => {
+            (Some(one @ Value::Object(_)), Some(other @ Value::Object(_))) if !differing(&one, &other).is_empty() => {
                 out += &format!("{name}.{}", differing(&one, &other));
             }
             (one, other) => out += &format!("{name}: {one:?} and not {other:?}\n"),
@@ -54,7 +54,13 @@ fn assert_equal(state: &State, truth: &ExpectedCollection) {
         let told: Value = serde_json::from_slice(&item.streams[&StreamRole::Properties]).unwrap();
         assert_eq!(differing(&told, &thing.json), "", "{}: {} {id}", truth.name, thing.kind);
         let content = item.streams.get(&StreamRole::Content).map(|bytes| bytes.to_vec());
-        assert_eq!(content, thing.content.as_ref().map(|c| c.bytes()), "{}: {}", truth.name, item.record.name);
+        assert_eq!(
+            content,
+            thing.content.as_ref().map(crate::sim::Blob::bytes),
+            "{}: {}",
+            truth.name,
+            item.record.name
+        );
     }
     state.paths();
 }
