@@ -254,7 +254,11 @@ impl Round<'_> {
         let mut below: BTreeSet<String> = BTreeSet::new();
         let mut ids = self.known.children(&record.id).await?;
         while let Some(id) = ids.try_next().await? {
-            let Some(part) = self.known.record(&id).await?.filter(|part| item_of(&part.id).is_some()) else { continue };
+            // Items in a folder are none of its parts.
+            if item_of(&id) != Some(record.id.as_str()) {
+                continue;
+            }
+            let Some(part) = self.known.record(&id).await? else { continue };
             below.insert(id.clone());
             if is_listed(&part, &needs) || (is_unshared && part.kind == ItemKind::Permission) {
                 self.removed.insert(id);

@@ -346,3 +346,38 @@ fn outcome_of(e: &Error) -> &'static str {
 }
 
 pub(crate) use catalog::write as write_catalog;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_looked_at_is_kept_and_nothing_else() {
+        let found = |owner: Owner, workload| Coverage {
+            owner,
+            name: String::new(),
+            workload,
+            state: CoverageState::Unreadable(String::new()),
+        };
+        let site = |id: &str| Owner::Site(id.to_owned());
+        for (found, key, meant) in [
+            (found(Owner::User("a".into()), Some(Reads::Mail)), "users/a/mail", true),
+            (found(Owner::User("a".into()), Some(Reads::Mail)), "users/ab/mail", false),
+            (found(Owner::User("a".into()), Some(Reads::Mail)), "users/a/contacts", false),
+            (found(Owner::User("a".into()), None), "users/a/onedrive/x", true),
+            (found(site("h,1,2"), Some(Reads::Site)), "sites/h,1,2/site", true),
+            (found(site("h,1,2"), Some(Reads::List)), "sites/h,1,2/site", false),
+            // A whole collection, with the sites below.
+            (found(site("h,1"), None), "sites/h,1,2/list/7", true),
+            (found(site("h,1"), None), "sites/h,1,3/pages", true),
+            (found(site("h,1"), None), "sites/h,12,3/pages", false),
+            // Nobody's.
+            (found(Owner::Tenant, Some(Reads::List)), "sites/h,1,2/list/7", true),
+            (found(Owner::Tenant, Some(Reads::List)), "sites/h,1,2/pages", false),
+            (found(Owner::Tenant, Some(Reads::TermStore)), "tenant/terms", true),
+            (found(Owner::Tenant, None), "users/a/mail", false),
+        ] {
+            assert_eq!(is_meant(&found, key), meant, "{found:?} {key}");
+        }
+    }
+}
