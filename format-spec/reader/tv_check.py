@@ -40,7 +40,7 @@ def leavers(b):
 
 # The options of the versions of set definitions.
 SET_OPTIONS = {1: dict(recoverable_items=fmt.boolean), 2: dict(
-    recoverable_items=fmt.boolean, versions=versions, permissions=fmt.boolean,
+    recoverable_items=fmt.boolean, versions=versions, retention_labels=fmt.boolean,
     skip=tuple_of(list_of(string), list_of(string), fmt.option(u64), fmt.option(u32)), leavers=leavers)}
 
 

@@ -9,8 +9,7 @@ from blake3 import blake3
 import tv_format as fmt
 
 
-class Refused(Exception):
-    """What was asked for cannot be done; the message says why."""
+class Refused(Exception): """What was asked for cannot be done; the message says why."""
 
 
 class Repository:

@@ -9,8 +9,10 @@ from blake3 import blake3
 import tv_format as fmt
 
 
-# The stream that people mean by an item, where it is not Graph's JSON.
-MEANT = {"message": "mime"} | dict.fromkeys(("file", "attachment", "version", "hosted content"), "contents")
+def meant(record):
+    """The role of the stream that people mean by an item."""
+    contents = record.kind in ("file", "attachment", "version", "hosted content") and ("form", "json") not in record.summary
+    return "mime" if record.kind == "message" else "contents" if contents else "properties"
 
 
 class Snapshot:
@@ -41,8 +43,7 @@ class Snapshot:
             yield unique(record, taken), record
 
     def walk(self, path="", depth=None):
-        """Yields (path in parts, collection, record) of what is at and below a path, folders before what is in them.
-        The record is None for collections and for what these are in."""
+        """Yields (path in parts, collection, record or None) of what is at and below a path, folders first."""
         wanted, seen = tuple(filter(None, path.split("/"))), set()
         deepest = len(wanted) + depth if depth else float("inf")
         for collection in self.collections():
@@ -68,7 +69,7 @@ class Snapshot:
     def contents(self, record):
         """The bytes that people mean: a message's MIME form, a file's contents, else Graph's JSON. None if not there."""
         for stream in record.streams:
-            if record.kind != "shortcut" and stream.role == MEANT.get(record.kind, "properties"):
+            if record.kind != "shortcut" and stream.role == meant(record):
                 return self.repository.stream(stream, f"'{shown(record.name)}' (item {shown(record.id)})")
 
 
@@ -88,7 +89,7 @@ def unique(record, taken):
     stem, ending = os.path.splitext(safe(record.name))
     if record.kind == "message":
         stem, ending = safe(f"{time_text(record.sort, '%Y-%m-%d %H%M')} {record.name or '(no subject)'}"), ".eml"
-    elif record.kind not in (*MEANT, *fmt.CONTAINERS, "shortcut"):
+    elif meant(record) == "properties" and record.kind not in (*fmt.CONTAINERS, "shortcut"):
         stem, ending = safe(record.name), ".json"
     name, number = stem + ending, 1
     while (key := unicodedata.normalize("NFC", name).casefold()) in taken:

@@ -248,9 +248,8 @@ impl ItemKind {
 /// The fact of an item that is no container and has others below it: how many, as its source tells.
 pub const PARTS: &str = "parts";
 
-/// The fact ("true") of an attachment that is a link to a file elsewhere: it has no contents of its own, and Graph's JSON is
-/// what is meant by it.
-pub const LINK: &str = "link";
+/// The fact of an attachment or version that has no contents: `json`, as Graph's JSON is all there is of it.
+pub const FORM: &str = "form";
 
 /// What a tree keeps of one item.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -285,14 +284,14 @@ impl Record {
         self.summary.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
     }
 
+    /// Says whether what people mean by the item is Graph's JSON of it.
+    pub fn is_told_in_json(&self) -> bool {
+        self.kind.is_told_in_json() || self.fact(FORM) == Some("json")
+    }
+
     /// Says whether items hang below this one though it is no container: attachments, versions, replies.
     pub fn has_parts(&self) -> bool {
         !self.kind.is_container() && self.fact(PARTS).is_some()
-    }
-
-    /// Says whether what people mean by the item is Graph's JSON of it.
-    pub fn is_told_in_json(&self) -> bool {
-        self.kind.is_told_in_json() || (self.kind == ItemKind::Attachment && self.fact(LINK).is_some())
     }
 
     /// Finds a stream by its role.

@@ -195,6 +195,24 @@ pub(super) fn versions(app: &App, request: &Request, index: usize, id: &str) -> 
     Ok(with_context(app, "Collection(driveItemVersion)", json!({"value": rows})))
 }
 
+/// `GET …/permissions`
+pub(super) fn permissions(app: &App, request: &Request, index: usize, id: &str) -> Answer {
+    request.allow(&["$select"])?;
+    let world = app.read();
+    let shown = shown(&world, index)?;
+    let number = item(shown.drive, id)?;
+    Ok(with_context(app, "Collection(permission)", json!({"value": drive_json::permissions(shown, number)})))
+}
+
+/// `GET …/retentionLabel`
+pub(super) fn retention_label(app: &App, request: &Request, index: usize, id: &str) -> Answer {
+    request.allow(&["$select"])?;
+    let world = app.read();
+    let drive = shown(&world, index)?.drive;
+    let label = drive_json::label(drive, item(drive, id)?).ok_or_else(Reply::item_not_found)?;
+    Ok(with_context(app, "itemRetentionLabel/$entity", label))
+}
+
 /// `GET …/versions/{id}/content`
 pub(super) fn version_content(app: &App, request: &Request, index: usize, id: &str, version: &str) -> Answer {
     request.allow(&[])?;
@@ -216,7 +234,8 @@ pub(super) fn version_content(app: &App, request: &Request, index: usize, id: &s
     }
 }
 
-struct DriveLog<'a>(&'a Drive);
+/// The log of a drive; with what says who may use an item, or without.
+struct DriveLog<'a>(&'a Drive, bool);
 
 impl Logged for DriveLog<'_> {
     type Row = u32;
@@ -232,7 +251,9 @@ impl Logged for DriveLog<'_> {
     }
 
     fn entry(&self, at: u64) -> Option<u32> {
-        self.0.log.get(at as usize).map(|e| e.item)
+        let item = self.0.log.get(at as usize)?.item;
+        let told = self.1 || self.0.items[item as usize].sharing_at != Some(at);
+        told.then_some(item)
     }
 }
 
@@ -291,9 +312,22 @@ pub(super) fn delta(app: &App, request: &Request, index: usize) -> Answer {
     let (stand, options) = stand(app, request, &world, drive)?;
     let fields = Fields::parse(Some(&options), "driveItem", properties::DRIVE_ITEM)?;
     let n = request.top()?.unwrap_or(app.options.pages.drive).clamp(1, 1_000);
-    let (rows, stand) = token::page(&DriveLog(drive), &stand, n, app.options.quirks);
-    let rows: Vec<Value> =
-        rows.into_iter().map(|number| drive_json::item(app, shown, number, &fields, Where::Delta)).collect();
+    let sharing = ["deltashowremovedasdeleted", "deltatraversepermissiongaps", "deltashowsharingchanges"];
+    let sharing = sharing.iter().all(|name| request.prefers(name));
+    let since = match stand {
+        Stand::Synced { at } | Stand::Round { from: at, .. } => at,
+        Stand::Walk { .. } => u64::MAX,
+    };
+    let (rows, stand) = token::page(&DriveLog(drive, sharing), &stand, n, app.options.quirks);
+    let row = |number: u32| {
+        let mut row = drive_json::item(app, shown, number, &fields, Where::Delta);
+        let item = &drive.items[number as usize];
+        if sharing && item.alive && item.sharing_at.is_some_and(|at| at >= since) {
+            row["@microsoft.graph.sharedChanged"] = "True".into();
+        }
+        row
+    };
+    let rows: Vec<Value> = rows.into_iter().map(row).collect();
     let scope = token::scope(drive.seed, "drive");
     let last = matches!(stand, Stand::Synced { .. });
     let token = Token { scope, generation: world.drive_generation, stand, options };

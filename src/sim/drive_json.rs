@@ -118,6 +118,10 @@ pub(super) fn item(app: &App, shown: Shown<'_>, number: u32, fields: &Fields, pl
         Kind::File => put("file", &|| file(app, drive, number)),
         Kind::Folder => put("folder", &|| json!({"childCount": drive.children(number).count()})),
         Kind::Notebook => put("package", &|| json!({"type": "oneNote"})),
+        Kind::Shortcut => put("remoteItem", &|| {
+            let id = format!("01{}", unique_id(drive, number).replace('-', "").to_uppercase());
+            json!({"id": id, "folder": {"childCount": 3}, "parentReference": {"driveId": format!("b!{id}")}})
+        }),
     }
     if number == ROOT {
         put("root", &|| json!({}));
@@ -125,7 +129,10 @@ pub(super) fn item(app: &App, shown: Shown<'_>, number: u32, fields: &Fields, pl
     if item.malware {
         put("malware", &|| json!({"description": "Virus:DOS/EICAR_Test_File"}));
     }
-    if number != ROOT && number.is_multiple_of(9) {
+    if number.is_multiple_of(7) && item.kind == Kind::File {
+        put("description", &|| format!("Described, as number {number}").into());
+    }
+    if item.shared > 0 {
         put("shared", &|| json!({"scope": "users"}));
     }
     if fields.asks("sharepointIds") {
@@ -192,6 +199,32 @@ fn download_url(app: &App, drive: &Drive, number: u32, fields: &Fields, out: &mu
     if fields.0.is_none() || fields.asks("@microsoft.graph.downloadUrl") {
         out.insert("@microsoft.graph.downloadUrl".into(), url());
     }
+}
+
+/// Who may use an item: its owner always, others by grants and a link.
+pub(super) fn permissions(shown: Shown<'_>, number: u32) -> Vec<Value> {
+    let (drive, item) = (shown.drive, &shown.drive.items[number as usize]);
+    let id = |n: u32| format!("aTowIy5mfG1lbWJlcnNoaXB8{:x}", hash(drive.seed, &[0x9e, number.into(), n.into()]));
+    let grant = |n: u32| {
+        let name = format!("Guest {n} (§{})", item.sharing);
+        json!({"id": id(n), "roles": ["read"], "grantedToV2": {"user": {"id": guid(n.into()), "displayName": name}}})
+    };
+    let owner = json!({"id": id(99), "roles": ["owner"], "grantedToV2": {"user": shown.identity()["user"]}});
+    let link = json!({
+        "id": id(100 + item.sharing), "roles": ["write"], "shareId": format!("u!{}", id(7)),
+        "link": {"type": "edit", "scope": "organization", "webUrl": "https://contoso.sharepoint.com/:t:/g/x", "preventsDownload": false},
+        "hasPassword": false, "grantedToIdentitiesV2": [],
+    });
+    let links = (item.shared > 1).then_some(link);
+    [owner].into_iter().chain((0..item.shared).map(grant)).chain(links).collect()
+}
+
+/// The retention label of an item, if it has one.
+pub(super) fn label(drive: &Drive, number: u32) -> Option<Value> {
+    let has = number.is_multiple_of(5) && drive.items[number as usize].kind == Kind::File;
+    has.then(
+        || json!({"id": guid(hash(drive.seed, &[0x1a])), "name": "Keep 7 years", "isLabelAppliedExplicitly": true}),
+    )
 }
 
 /// The versions of a file, newest first.

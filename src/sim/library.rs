@@ -15,6 +15,8 @@ pub(super) enum Kind {
     /// A OneNote notebook: a folder that shows as one thing.
     Notebook,
     File,
+    /// A shortcut to a folder in somebody else's drive.
+    Shortcut,
 }
 
 /// The bytes of one version of a file, and their hash once somebody asked for it.
@@ -51,6 +53,12 @@ pub(super) struct Item {
     /// Oldest first; the last is the present one. Empty for folders.
     pub(super) bodies: Vec<Arc<Body>>,
     pub(super) malware: bool,
+    /// How many others may use it.
+    pub(super) shared: u32,
+    /// Counts changes of who may use it.
+    pub(super) sharing: u32,
+    /// Where in the log that was done last.
+    pub(super) sharing_at: Option<u64>,
     pub(super) without_hash: bool,
     pub(super) alive: bool,
 }
@@ -133,6 +141,9 @@ impl Drive {
             content_version: 1,
             bodies: Vec::new(),
             malware: false,
+            shared: if number != ROOT && number.is_multiple_of(9) { 1 + number % 3 } else { 0 },
+            sharing: 0,
+            sharing_at: None,
             without_hash: false,
             alive: true,
         });
@@ -236,6 +247,16 @@ impl Drive {
         let parent = item.parent;
         self.children[parent as usize].retain(|c| *c != number);
         self.touch(number, now);
+    }
+
+    /// Says who may use an item, which changes nothing else of it.
+    pub(super) fn share(&mut self, number: u32, with: u32, now: i64) {
+        let at = self.log.len() as u64;
+        let item = &mut self.items[number as usize];
+        item.shared = with;
+        item.sharing += 1;
+        item.sharing_at = Some(at);
+        self.log.push(Entry { item: number, at: now });
     }
 
     /// Gives back memory that was reserved for growth.

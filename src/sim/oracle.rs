@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::chats;
 use super::content::Blob;
+use super::drive_json::{self, Shown};
 use super::letter::{Cast, Letter, LetterSeed};
-use super::library::{Drive, Kind, ROOT};
+use super::library::{Kind, ROOT};
 use super::mailbox::{GONE, Mailbox, READ};
 use super::mime;
 use super::shelf::{Shelf, TOP};
@@ -183,6 +184,8 @@ pub enum ItemKind {
     Notebook,
     /// A file.
     File,
+    /// A shortcut into another drive.
+    Shortcut,
 }
 
 /// A file or folder.
@@ -208,11 +211,14 @@ pub struct ExpectedItem {
     pub malware: bool,
     /// Bytes of the older versions, oldest first.
     pub older: Vec<Blob>,
+    /// Who may use it, as Graph tells it; nobody asks for what is not shared.
+    pub permissions: Vec<serde_json::Value>,
 }
 
 /// Tells the truth about the present day.
 pub(super) fn tell(world: &World) -> Expected {
-    let users = world.users.iter().filter(|u| u.present).map(|u| user(&world.cast, u)).collect();
+    let numbered = world.users.iter().enumerate().filter(|(_, u)| u.present);
+    let users = numbered.map(|(number, u)| user(world, number, u)).collect();
     Expected { day: world.day, users, collections: collections(world), libraries: sites_oracle::libraries(world) }
 }
 
@@ -296,14 +302,16 @@ fn joined(cast: &Cast, shelf: &Shelf, kinds: &[&str]) -> Vec<ExpectedThing> {
     thing.collect()
 }
 
-fn user(cast: &Arc<Cast>, user: &User) -> ExpectedUser {
+fn user(world: &World, number: usize, user: &User) -> ExpectedUser {
+    let cast = &world.cast;
+    let shown = super::drive::shown(world, number).ok();
     ExpectedUser {
         id: user.id.clone(),
         upn: user.upn.clone(),
         display_name: user.person.name.clone(),
         kind: user.kind,
         mailbox: user.mailbox.as_ref().map(|m| mailbox(cast, m)),
-        drive: user.drive.as_ref().map(drive),
+        drive: shown.map(drive),
     }
 }
 
@@ -348,7 +356,8 @@ fn mailbox(cast: &Arc<Cast>, mailbox: &Mailbox) -> ExpectedMailbox {
     ExpectedMailbox { folders: folders.collect(), messages: messages.collect() }
 }
 
-pub(super) fn drive(drive: &Drive) -> ExpectedDrive {
+pub(super) fn drive(shown: Shown<'_>) -> ExpectedDrive {
+    let drive = shown.drive;
     let items = drive.items.iter().enumerate().filter(|(number, i)| *number as u32 != ROOT && i.alive);
     let items = items.map(|(number, i)| ExpectedItem {
         id: drive.item_id(number as u32),
@@ -359,12 +368,14 @@ pub(super) fn drive(drive: &Drive) -> ExpectedDrive {
             Kind::Folder => ItemKind::Folder,
             Kind::Notebook => ItemKind::Notebook,
             Kind::File => ItemKind::File,
+            Kind::Shortcut => ItemKind::Shortcut,
         },
         created: i.created,
         modified: i.modified,
         content: i.bodies.last().map(|b| b.blob.clone()),
         malware: i.malware,
         older: i.bodies.iter().rev().skip(1).rev().map(|b| b.blob.clone()).collect(),
+        permissions: if i.shared > 0 { drive_json::permissions(shown, number as u32) } else { Vec::new() },
     });
     ExpectedDrive { id: drive.id.clone(), items: items.collect() }
 }

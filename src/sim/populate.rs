@@ -205,6 +205,7 @@ fn special_files(options: &SimOptions, drive: &mut Drive, parent: u32, owner: u3
     // The same bytes in everybody's drive.
     let handbook = Blob::new(Texture::Mixed, 0xc0de ^ options.seed, contents.file_bytes as u64 * 3);
     drive.add_file(parent, "Company handbook.pdf", "application/pdf", handbook, at);
+    drive.add(ROOT, "Shared by others", Kind::Shortcut, "", at);
     if owner == 0 {
         let bad = drive.add_file(
             ROOT,

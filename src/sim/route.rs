@@ -226,6 +226,8 @@ fn drive_route(user: usize, all: &[&str], names: &[&str], request: &Request) -> 
         ["items", "root", "delta"] => route("/drives/{id}/root/delta", delta_units, &[]),
         ["items", _, "children"] => route("/drives/{id}/items/{id}/children", 2, &[at(1)]),
         ["items", _, "content"] => route("/drives/{id}/items/{id}/content", 1, &[at(1)]),
+        ["items", _, "permissions"] => route("/drives/{id}/items/{id}/permissions", 5, &[at(1)]),
+        ["items", _, "retentionlabel"] => route("/drives/{id}/items/{id}/retentionLabel", 1, &[at(1)]),
         ["items", _, "versions"] => route("/drives/{id}/items/{id}/versions", 2, &[at(1)]),
         ["items", _, "versions", _, "content"] => {
             route("/drives/{id}/items/{id}/versions/{id}/content", 1, &[at(1), at(3)])
@@ -323,6 +325,8 @@ pub(super) fn run(app: &App, request: &Request, route: &Route) -> Answer {
         "/drives/{id}/root/delta" => drive::delta(app, request, user),
         "/drives/{id}/items/{id}/children" => drive::children(app, request, user, id(0)),
         "/drives/{id}/items/{id}/content" => drive::content(app, request, user, id(0)),
+        "/drives/{id}/items/{id}/permissions" => drive::permissions(app, request, user, id(0)),
+        "/drives/{id}/items/{id}/retentionLabel" => drive::retention_label(app, request, user, id(0)),
         "/drives/{id}/items/{id}/versions" => drive::versions(app, request, user, id(0)),
         "/drives/{id}/items/{id}/versions/{id}/content" => drive::version_content(app, request, user, id(0), id(1)),
         "/sites/getAllSites" => sites_http::all_sites(app, request),

@@ -203,6 +203,14 @@ fn drive_day(drive: &mut Drive, options: &SimOptions, day: u32, now: i64, rng: &
             copy(drive, number, now);
         }
     }
+    if script.others > 0 {
+        if let Some(number) = drive.any(rng, |i| i.shared > 0) {
+            drive.share(number, day % 3, now);
+        }
+        if let Some(number) = drive.any(rng, |i| i.shared == 0) {
+            drive.share(number, 2, now);
+        }
+    }
     for _ in 0..script.deleted_files {
         if let Some(number) = plain(drive, rng) {
             drive.delete(number, now);

@@ -9,7 +9,7 @@ use super::oracle::{self, ExpectedCollection, ExpectedLibrary, ExpectedThing};
 use super::shelf::{Shelf, TOP};
 use super::sites::{self, Lock, Site};
 use super::state::{User, World};
-use super::terms;
+use super::{drive, terms};
 
 /// What people call a site: its address.
 fn address(site: &Site) -> String {
@@ -38,11 +38,12 @@ fn personal(world: &World) -> impl Iterator<Item = (&User, &Site)> {
 /// The libraries beside the OneDrives.
 pub(super) fn libraries(world: &World) -> Vec<ExpectedLibrary> {
     let library = |key: String, name: String, site: &Site| -> Vec<ExpectedLibrary> {
-        let libraries = site.libraries.iter();
-        let one = libraries.map(|library| ExpectedLibrary {
-            key: format!("{key}/{}", library.drive.id),
-            name: format!("{name}/{}", clean(&library.name)),
-            drive: oracle::drive(&library.drive),
+        let number = world.by_site[&site.id];
+        let libraries = drive::libraries(world, number).filter_map(|index| drive::shown(world, index).ok());
+        let one = libraries.map(|shown| ExpectedLibrary {
+            key: format!("{key}/{}", shown.drive.id),
+            name: format!("{name}/{}", clean(shown.name)),
+            drive: oracle::drive(shown),
         });
         one.collect()
     };

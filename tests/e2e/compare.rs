@@ -168,9 +168,20 @@ async fn assert_drive(
     who: &str,
 ) {
     let wanted: BTreeMap<&str, _> = truth.items.iter().map(|i| (i.id.as_str(), i)).collect();
-    let (a, b): (BTreeSet<&str>, BTreeSet<&str>) =
-        (wanted.keys().copied().collect(), records.keys().map(String::as_str).collect());
+    let own = records.keys().map(String::as_str).filter(|id| !id.contains('/'));
+    let (a, b): (BTreeSet<&str>, BTreeSet<&str>) = (wanted.keys().copied().collect(), own.collect());
     assert_eq!(a, b, "{who}: the files differ");
+    let permission = |item: &str, told: &Value| (format!("{item}/{}", told["id"].as_str().unwrap()), told.clone());
+    let permissions = truth.items.iter().flat_map(|i| i.permissions.iter().map(|told| permission(&i.id, told)));
+    let permissions: BTreeMap<String, Value> = permissions.collect();
+    let parts: BTreeSet<&String> = records.keys().filter(|id| id.contains('/')).collect();
+    assert_eq!(parts, permissions.keys().collect(), "{who}: who may use the files differs");
+    for (id, told) in &permissions {
+        let properties = records[id].stream(StreamRole::Properties).unwrap();
+        let json = read::read_whole(repo, properties, 1 << 24).await.unwrap();
+        assert_eq!(&serde_json::from_slice::<Value>(&json).unwrap(), told, "{who}");
+        assert_eq!(records[id].parent, id.split_once('/').unwrap().0, "{who}");
+    }
     for (id, item) in &wanted {
         let record = &records[*id];
         assert_eq!(record.name, item.name, "{who}");

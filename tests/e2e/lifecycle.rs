@@ -14,7 +14,7 @@ use tenantvault::ops::export::{ExportOptions, export};
 use tenantvault::ops::view::{Place, View};
 use tenantvault::ops::{check, diff, forget, prune};
 use tenantvault::repo::{Clock, PruneOptions, ReadData};
-use tenantvault::sim::{Fault, FaultKind, SimOptions};
+use tenantvault::sim::{Expected, ExpectedDrive, Fault, FaultKind, SimOptions};
 use tenantvault::snapshot::policy::{Count, Policy};
 use tenantvault::snapshot::store;
 
@@ -117,6 +117,14 @@ async fn forget_and_prune_leave_the_kept_snapshots_whole_and_give_back_space() {
     assert_equal(&setting.repo, &newest.file, &setting.sim.expected(), false).await;
 }
 
+fn drives(truth: &Expected) -> impl Iterator<Item = &ExpectedDrive> {
+    truth
+        .users
+        .iter()
+        .filter_map(|user| user.drive.as_ref())
+        .chain(truth.libraries.iter().map(|library| &library.drive))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn people_find_items_by_paths_and_export_them() {
     let setting = Setting::new(SimOptions::tiny()).await;
@@ -149,11 +157,30 @@ async fn people_find_items_by_paths_and_export_them() {
     let report = export(&view, &place, folder.path(), ExportOptions::default(), &Silent, &Stop::new()).await.unwrap();
     let messages: usize =
         truth.users.iter().flat_map(|u| &u.mailbox).map(|m| m.messages.iter().filter(|m| !m.recoverable).count()).sum();
-    let files: usize =
-        truth.users.iter().flat_map(|u| &u.drive).map(|d| d.items.iter().filter(|i| i.content.is_some()).count()).sum();
-    let folders = ["contactFolder", "calendarGroup", "calendar", "todoTaskList"];
+    let files: usize = drives(&truth).map(|drive| drive.items.iter().filter(|i| i.content.is_some()).count()).sum();
+    let permissions: usize = drives(&truth).flat_map(|drive| &drive.items).map(|item| item.permissions.len()).sum();
+    let folders = [
+        "contactFolder",
+        "calendarGroup",
+        "calendar",
+        "todoTaskList",
+        "list",
+        "group",
+        "set",
+        "term",
+        "conversationThread",
+        "plannerPlan",
+        "plannerBucket",
+        "channel",
+        "chat",
+    ];
     let things = truth.collections.values().flat_map(|c| &c.things).filter(|t| !folders.contains(&t.kind)).count();
-    assert_eq!(report.files as usize + report.problems.len(), messages + files + things, "{:?}", report.problems);
+    assert_eq!(
+        report.files as usize + report.problems.len(),
+        messages + files + permissions + things,
+        "{:?}",
+        report.problems
+    );
     let mut written: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
     let mut open = vec![folder.path().to_owned()];
     while let Some(path) = open.pop() {

@@ -181,7 +181,7 @@ pub fn set() -> (SetDefinition, Value) {
         options: SetOptions {
             recoverable_items: true,
             versions: Versions::Newest(5),
-            permissions: true,
+            retention_labels: true,
             exclusions: Exclusions {
                 folders: vec![glob("Inbox/News*")],
                 files: vec![glob("*.iso")],
@@ -204,7 +204,7 @@ pub fn set() -> (SetDefinition, Value) {
     let fields = json!({"version": 2, "name": "Büro", "tenant": ["contoso", "contoso.onmicrosoft.com"],
         "rules": [["include", ["users", "*"], ["mail", "onedrive"]], ["exclude", ["users", "test-*@contoso.com"], []],
             ["include", ["groups", "Sales*"], ["contacts"]], ["include", ["everything", null], ["sites"]]],
-        "recoverable_items": true, "versions": ["newest", 5], "permissions": true,
+        "recoverable_items": true, "versions": ["newest", 5], "retention_labels": true,
         "skip": [["Inbox/News*"], ["*.iso"], 1u64 << 33, null], "leavers": ["drop after days", 30],
         "destinations": ["nas"], "keep": [3, 0, 14, 0, 0, 0, u32::MAX], "within": [0, 1, 300, 12], "tags": ["a,b"],
         "time_zone": "Europe/Berlin"});

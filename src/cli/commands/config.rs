@@ -116,7 +116,7 @@ fn value(config: &Config) -> Value {
             "workloads": workloads,
             "recoverable_items": set.options.recoverable_items,
             "versions": set.options.versions.to_string(),
-            "permissions": set.options.permissions,
+            "retention_labels": set.options.retention_labels,
             "leavers": set.options.leavers.to_string(),
             "skip": {
                 "folders": patterns(&set.options.exclusions.folders),

@@ -66,7 +66,7 @@ pub(super) struct RawSet {
     #[serde(default)]
     pub(super) recoverable_items: bool,
     #[serde(default)]
-    pub(super) permissions: bool,
+    pub(super) retention_labels: bool,
     pub(super) versions: Option<Spanned<toml::Value>>,
     pub(super) leavers: Option<Spanned<String>>,
     #[serde(default)]

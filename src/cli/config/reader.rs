@@ -263,8 +263,8 @@ impl<'a> Reader<'a> {
             None => Leavers::default(),
             Some(text) => text.get_ref().parse().map_err(|e| self.complaints.wrap(text.span(), &e))?,
         };
-        let (recoverable_items, permissions) = (raw.recoverable_items, raw.permissions);
-        Ok(SetOptions { recoverable_items, versions, permissions, exclusions, leavers })
+        let (recoverable_items, retention_labels) = (raw.recoverable_items, raw.retention_labels);
+        Ok(SetOptions { recoverable_items, versions, retention_labels, exclusions, leavers })
     }
 
     fn each<T: std::str::FromStr<Err = Error>>(&self, list: Vec<Spanned<String>>) -> Result<Vec<T>> {

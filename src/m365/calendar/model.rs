@@ -4,7 +4,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use crate::format::record::{ItemKind, LINK, Record};
+use crate::format::record::{FORM, ItemKind, Record};
 use crate::m365::facts::{Summary, at, flag, number, text};
 use crate::m365::walk::{Told, bare, id_of};
 
@@ -106,7 +106,7 @@ pub(super) fn attachment(row: Value, event: &str) -> Option<Told> {
     told.record.summary = facts.finish();
     // A link to a file elsewhere has no bytes here.
     if kind.ends_with("referenceAttachment") {
-        Some(told.fact(LINK, "true"))
+        Some(told.fact(FORM, "json"))
     } else {
         Some(told.sized(size).with_contents(changed))
     }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt};
 
 use super::door::{Collection, Owner, Workload};
+use super::drive::DriveOptions;
 use super::mail::MailOptions;
 use crate::error::{Error, Result};
 use crate::graph::links::segment;
@@ -32,6 +33,8 @@ pub struct Selection {
     pub rules: Rules,
     /// How mail is read.
     pub mail_options: MailOptions,
+    /// How drives are read.
+    pub drive_options: DriveOptions,
 }
 
 impl Selection {
@@ -50,7 +53,7 @@ impl Default for Selection {
     /// Everything that this version reads.
     fn default() -> Self {
         let rules = Rules::of(vec![Subject::Everything], Vec::new(), Part::ALL);
-        Self { rules, mail_options: MailOptions::default() }
+        Self { rules, mail_options: MailOptions::default(), drive_options: DriveOptions::default() }
     }
 }
 

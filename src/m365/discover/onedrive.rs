@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::graph::links::segment;
 use crate::graph::{Client, GraphRequest, Scope};
 use crate::m365::door::{Collection, Owner, Workload};
-use crate::m365::drive::Drive;
+use crate::m365::drive::{Drive, DriveOptions};
 use crate::m365::facts::text;
 use crate::m365::sites;
 
@@ -47,24 +47,29 @@ pub(super) async fn look(client: &Client, selection: &Selection, user: &User, fo
     found.sites.extend(drives.iter().filter_map(site_of));
     for workload in wanted {
         let state = match workload {
-            Workload::OneDrive => onedrive(client, user, drives.get(own), found),
-            _ => personal_site(client, user, (&drives, own), found).await?,
+            Workload::OneDrive => onedrive((client, selection.drive_options), user, drives.get(own), found),
+            _ => personal_site((client, selection.drive_options), user, (&drives, own), found).await?,
         };
         found.note(Owner::User(user.id.clone()), &user.name, workload, state);
     }
     Ok(())
 }
 
-fn onedrive(client: &Client, user: &User, row: Option<&Value>, found: &mut Found) -> CoverageState {
+fn onedrive(
+    (client, options): (&Client, DriveOptions),
+    user: &User,
+    row: Option<&Value>,
+    found: &mut Found,
+) -> CoverageState {
     let Some(id) = row.and_then(|row| text(row, &["id"])) else {
         return CoverageState::Nothing("no OneDrive".to_owned());
     };
-    found.collections.push(Arc::new(Drive::new(client.clone(), &user.id, &user.name, id, None)));
+    found.collections.push(Arc::new(Drive::new(client.clone(), &user.id, &user.name, id, None).with_options(options)));
     CoverageState::Covered(1)
 }
 
 async fn personal_site(
-    client: &Client,
+    (client, options): (&Client, DriveOptions),
     user: &User,
     (drives, own): (&[Value], usize),
     found: &mut Found,
@@ -80,7 +85,8 @@ async fn personal_site(
     let mut taken = HashSet::from(["Pages".to_owned()]);
     let others = drives.iter().enumerate().filter(|(place, _)| *place != own).map(|(_, row)| row);
     let workload = Workload::PersonalSite;
-    let mut all: Vec<Arc<dyn Collection>> = libraries(client, (owner(), &user.name), workload, others, &mut taken);
+    let mut all: Vec<Arc<dyn Collection>> =
+        libraries((client, options), (owner(), &user.name), workload, others, &mut taken);
     all.push(Arc::new(sites::pages(client.clone(), owner(), &user.name, &site)));
     match lists(client, &site, drives, &mut taken).await {
         Ok(lists) => {

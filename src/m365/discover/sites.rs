@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::graph::links::segment;
 use crate::graph::{Client, Fate, GraphRequest, Scope, fate};
 use crate::m365::door::{Collection, Owner, Workload};
-use crate::m365::drive::Drive;
+use crate::m365::drive::{Drive, DriveOptions};
 use crate::m365::facts::{at, flag, text};
 use crate::m365::sites::{self, LIST_PROPERTIES, SITE_PROPERTIES};
 use crate::snapshot::set::{Facts, OwnerKind};
@@ -103,7 +103,7 @@ pub(super) async fn look(client: &Client, selection: &Selection, claimed: &Claim
     if wanted.contains(&Workload::List) {
         found.note(Owner::Tenant, "tenant", Workload::List, CoverageState::Nothing(NO_LIST_PARTS.to_owned()));
     }
-    let look = Look { client, selection, claimed, grants, terms };
+    let look = Look { client, selection, claimed, grants, terms, options: selection.drive_options };
     let look = &look;
     let each: Vec<Found> = futures::stream::iter(plain)
         .map(|row| async move { look.collection(row).await })
@@ -154,6 +154,7 @@ struct Look<'a> {
     claimed: &'a Claimed,
     grants: bool,
     terms: bool,
+    options: DriveOptions,
 }
 
 impl Look<'_> {
@@ -236,7 +237,8 @@ impl Look<'_> {
         if wanted.contains(&Workload::Files) {
             let own =
                 drives.iter().filter(|row| text(row, &["id"]).is_some_and(|id| !self.claimed.drives.contains(id)));
-            let libraries = libraries(self.client, (owner(), name), Workload::Files, own, &mut HashSet::new());
+            let libraries =
+                libraries((self.client, self.options), (owner(), name), Workload::Files, own, &mut HashSet::new());
             found.note(owner(), name, Workload::Files, count(libraries.len(), "no libraries"));
             found.collections.extend(libraries);
         }
@@ -264,7 +266,7 @@ pub(super) fn count(number: usize, nothing: &str) -> CoverageState {
 
 /// Makes collections of libraries. `taken`: names that others have.
 pub(super) fn libraries<'a>(
-    client: &Client,
+    (client, options): (&Client, DriveOptions),
     (owner, owner_name): (Owner, &str),
     workload: Workload,
     rows: impl Iterator<Item = &'a Value>,
@@ -277,7 +279,8 @@ pub(super) fn libraries<'a>(
             continue;
         };
         let title = title(text(row, &["name"]).unwrap_or_default(), id, taken);
-        all.push(Arc::new(Drive::library(client.clone(), (owner.clone(), owner_name), workload, id, &title)));
+        let drive = Drive::library(client.clone(), (owner.clone(), owner_name), workload, id, &title);
+        all.push(Arc::new(drive.with_options(options)));
     }
     all
 }

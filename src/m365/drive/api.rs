@@ -7,12 +7,15 @@ use serde_json::Value;
 
 use crate::error::Result;
 use crate::graph::links::segment;
-use crate::graph::{Client, DeltaPages, Download, DownloadSource, GraphRequest, Scope};
+use crate::graph::{Client, DeltaPages, Download, DownloadSource, Fate, GraphRequest, Scope, fate};
 
 /// The properties of an item that are read with each change.
 const ITEM_PROPERTIES: &str = "id,name,size,file,folder,package,bundle,remoteItem,root,deleted,malware,shared,\
 parentReference,createdBy,createdDateTime,lastModifiedBy,lastModifiedDateTime,fileSystemInfo,specialFolder,\
 description,eTag,cTag,webUrl,pendingOperations,publication,sharepointIds,content.downloadUrl";
+
+/// All three together make delta tell items of which only the sharing changed.
+const SHARING: [&str; 3] = ["deltashowremovedasdeleted", "deltatraversepermissiongaps", "deltashowsharingchanges"];
 
 /// One drive, as Graph shows it.
 #[derive(Clone)]
@@ -38,6 +41,7 @@ impl Api {
     /// All items, flat, or what changed of them since `saved`; from `again` on if Graph gave a link to restart.
     pub(super) fn items(&self, saved: Option<&str>, again: Option<&str>) -> DeltaPages {
         let start = self.get(&format!("root/delta?$select={ITEM_PROPERTIES}"));
+        let start = SHARING.iter().fold(start, |start, wanted| start.prefer(*wanted));
         let start = again.map_or_else(|| start.clone(), |link| start.with_url(link));
         self.client.delta(start, saved)
     }
@@ -45,6 +49,30 @@ impl Api {
     /// The properties of one item.
     pub(super) async fn item(&self, id: &str) -> Result<Value> {
         self.client.get_json(self.get(&format!("items/{}?$select={ITEM_PROPERTIES}", segment(id)))).await
+    }
+
+    /// Who may do what with an item.
+    pub(super) async fn permissions(&self, id: &str) -> Result<Vec<Value>> {
+        self.client.get_all(self.get(&format!("items/{}/permissions", segment(id))).units(5)).await
+    }
+
+    /// The versions of a file, the newest first.
+    pub(super) async fn versions(&self, id: &str) -> Result<Vec<Value>> {
+        self.client.get_all(self.get(&format!("items/{}/versions", segment(id))).units(2)).await
+    }
+
+    /// The retention label of an item; null if it has none.
+    pub(super) async fn retention_label(&self, id: &str) -> Result<Value> {
+        match self.client.get_json(self.get(&format!("items/{}/retentionLabel", segment(id)))).await {
+            Err(error) if fate(&error) == Fate::Gone => Ok(Value::Null),
+            other => other,
+        }
+    }
+
+    /// Opens the contents of an earlier version of a file.
+    pub(super) async fn version_content(&self, id: &str, version: &str) -> Result<Download> {
+        let url = format!("items/{}/versions/{}/content", segment(id), segment(version));
+        self.client.download(DownloadSource::content(self.get(&url))).await
     }
 
     /// Opens the contents of a file, at `url` if that is known and still good.

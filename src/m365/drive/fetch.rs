@@ -4,9 +4,10 @@ use super::api::Api;
 use super::model::{Row, Told, mark_differing, row};
 use crate::error::{Error, Result};
 use crate::format::collection::Gap;
-use crate::format::record::{ItemKind, Record, StreamRole};
+use crate::format::record::{ItemKind, PARTS, Record, StreamRole};
 use crate::m365::contents::{Seen, SourceHasher, Trouble, Watch, gap_of, trouble, trouble_with_contents};
 use crate::m365::door::{ContentSink, Fetched, Wanted};
+use crate::m365::facts::set_fact;
 
 /// How a transfer ended that the sink had no part in failing.
 enum Transfer {
@@ -25,6 +26,12 @@ pub(super) async fn file(
     contents: &mut dyn ContentSink,
 ) -> Result<Fetched> {
     let record = &wanted.record;
+    if record.kind == ItemKind::Version {
+        return match transfer(api, record, None, "", contents).await? {
+            Transfer::Whole(_) => Ok(Fetched::Stored { source_hash: String::new(), newer: None, gap: None }),
+            Transfer::Failed(error, what) => end_of(error, what, record, collection),
+        };
+    }
     let first = transfer(api, record, wanted.download_url.as_deref(), &wanted.source_hash, contents).await?;
     let seen = match first {
         Transfer::Whole(seen) => seen,
@@ -46,6 +53,7 @@ pub(super) async fn file(
     };
     // Where the item lies is for the listing to say: it alone knows the root.
     now.record.parent.clone_from(&record.parent);
+    set_fact(&mut now.record, PARTS, record.fact(PARTS));
     once_more(api, collection, now, contents).await
 }
 
@@ -81,7 +89,11 @@ async fn transfer(
     source_hash: &str,
     contents: &mut dyn ContentSink,
 ) -> Result<Transfer> {
-    let download = match api.content(&record.id, url).await {
+    let opened = match (record.kind, record.fact("number")) {
+        (ItemKind::Version, Some(number)) => api.version_content(&record.parent, number).await,
+        _ => api.content(&record.id, url).await,
+    };
+    let download = match opened {
         Ok(download) => download,
         Err(error) => {
             let what = trouble_with_contents(&error);

@@ -11,13 +11,14 @@ use serde_json::Value;
 use super::api::Api;
 use super::fetch::hash_gap;
 use super::model::{Plan, Row, Told, differs, plan, row};
+use super::parts::{self, DriveOptions, Needs, is_listed, item_of, keep_facts};
 use crate::error::{Error, Result};
 use crate::format::collection::{Cursors, Gap};
-use crate::format::record::{ItemKind, Record};
+use crate::format::record::{ItemKind, PARTS, Record};
 use crate::graph::DeltaPages;
 use crate::m365::contents::{Trouble, gap_of, trouble};
 use crate::m365::door::{Change, ChangesEnd, Contents, Known, Previous, Sink, Wanted};
-use crate::m365::facts::{same_facts, text};
+use crate::m365::facts::{same_facts, set_fact, text};
 use crate::m365::rounds::{SeenItems, print_of};
 
 /// The name of the cursor of the items.
@@ -29,7 +30,7 @@ const DRIVE: u32 = 0;
 
 /// Puts what changed in a drive into `sink`.
 pub(super) async fn changes(
-    api: &Api,
+    (api, options): (&Api, DriveOptions),
     collection: &str,
     previous: Previous<'_>,
     known: &dyn Known,
@@ -45,6 +46,9 @@ pub(super) async fn changes(
     };
     let mut round = Round {
         api,
+        options,
+        enumerating: false,
+        settled: previous.cursors.is_some(),
         collection,
         root,
         known,
@@ -69,6 +73,11 @@ pub(super) async fn changes(
 /// One reading of a drive.
 struct Round<'a> {
     api: &'a Api,
+    options: DriveOptions,
+    /// All items are told, and not what changed.
+    enumerating: bool,
+    /// The last reading came to its end: what hangs below an item is there if the item is.
+    settled: bool,
     collection: &'a str,
     root: String,
     known: &'a dyn Known,
@@ -119,6 +128,7 @@ impl Round<'_> {
     }
 
     fn begin_walk(&mut self) {
+        self.enumerating = true;
         self.seen.begin_walk();
         self.removed.clear();
         self.placed.clear();
@@ -130,7 +140,8 @@ impl Round<'_> {
     async fn compare(&mut self) -> Result<()> {
         let mut ids = self.known.ids().await?;
         while let Some(id) = ids.try_next().await? {
-            if !self.seen.in_walk(&id) {
+            // Parts are told with their items.
+            if !self.seen.in_walk(item_of(&id).unwrap_or(&id)) {
                 self.seen.forget(&id);
                 self.removed.insert(id);
             }
@@ -159,7 +170,9 @@ impl Round<'_> {
                 Ok(())
             }
             Some(Row::There(told)) => {
+                let sharing_changed = told.sharing_changed;
                 let told = with_version(self.api, &self.root, *told).await?;
+                let told = Told { sharing_changed, ..told };
                 if incremental {
                     self.placed.insert(told.record.id.clone(), told.record.parent.clone());
                 }
@@ -169,11 +182,11 @@ impl Round<'_> {
     }
 
     async fn take_item(&mut self, told: Told, forced: bool) -> Result<()> {
-        let Told { mut record, properties, download_url, source_hash, malware } = told;
+        let Told { mut record, properties, download_url, source_hash, malware, sharing_changed } = told;
         let print = print_of(&record);
         let before = self.seen.get(&record.id);
         self.removed.remove(&record.id);
-        if let Some(seen) = before.filter(|seen| seen.print == print && !forced) {
+        if let Some(seen) = before.filter(|seen| seen.print == print && !forced && !sharing_changed) {
             self.seen.put(&record.id, seen.place, print, false);
             return Ok(());
         }
@@ -181,6 +194,10 @@ impl Round<'_> {
             self.parents.insert(record.parent.clone());
         }
         let known = self.known.record(&record.id).await?;
+        let unsure = forced || !self.settled;
+        // An enumeration does not tell of which items only the sharing changed.
+        let sharing = unsure || sharing_changed || self.enumerating;
+        self.take_parts(&mut record, known.as_ref(), (unsure, sharing)).await?;
         let first_telling = !self.seen.was_told(&record.id) && !forced;
         let contents = if record.kind != ItemKind::File {
             self.containers.insert(record.id.clone());
@@ -213,9 +230,65 @@ impl Round<'_> {
         self.sink.change(Change::Put { record: Box::new(record), properties, contents }).await
     }
 
+    /// Tells what hangs below an item, where that has to be asked for. What cannot be read stays as it was, with a gap.
+    async fn take_parts(&mut self, record: &mut Record, known: Option<&Record>, anew: (bool, bool)) -> Result<()> {
+        let needs = Needs::of(self.options, known, record, anew);
+        keep_facts(record, known, &needs, self.options);
+        let is_unshared = record.fact("shared").is_none();
+        let unshared = known.is_some_and(|known| known.fact("shared").is_some()) && is_unshared;
+        if !needs.any() && !unshared {
+            return Ok(());
+        }
+        let parts = match parts::list(self.api, self.options, &needs, record).await {
+            Ok(parts) => parts,
+            Err(error) => match trouble(&error) {
+                // The next reading says that it went.
+                Trouble::Gone | Trouble::Resync { .. } => return Ok(()),
+                Trouble::Gap { reason, text } => {
+                    let text = format!("Who may use it, or its versions, could not be read: {text}");
+                    return self.sink.change(Change::Gap(gap_of(record, self.collection, reason, text))).await;
+                }
+                Trouble::Fatal => return Err(error),
+            },
+        };
+        let mut below: BTreeSet<String> = BTreeSet::new();
+        let mut ids = self.known.children(&record.id).await?;
+        while let Some(id) = ids.try_next().await? {
+            // Items in a folder are none of its parts.
+            if item_of(&id) != Some(record.id.as_str()) {
+                continue;
+            }
+            let Some(part) = self.known.record(&id).await? else { continue };
+            below.insert(id.clone());
+            if is_listed(&part, &needs) || (is_unshared && part.kind == ItemKind::Permission) {
+                self.removed.insert(id);
+            }
+        }
+        for told in parts {
+            let id = told.record.id.clone();
+            self.removed.remove(&id);
+            below.insert(id.clone());
+            let known = self.known.record(&id).await?;
+            let Some((part, properties, kept)) = parts::changed(told, known.as_ref()) else { continue };
+            let contents = match part.kind {
+                ItemKind::Version if kept => Contents::Keep,
+                ItemKind::Version => Contents::Fetch(Box::new(Wanted::of(part.clone()))),
+                _ => Contents::None,
+            };
+            self.sink.change(Change::Put { record: Box::new(part), properties, contents }).await?;
+        }
+        if !record.kind.is_container() {
+            let number = below.iter().filter(|id| !self.removed.contains(*id)).count();
+            set_fact(record, PARTS, (number > 0).then(|| number.to_string()).as_deref());
+        }
+        Ok(())
+    }
+
     /// Tries the gaps of the previous snapshot again, as far as this reading did not.
     async fn try_again(&mut self, retry: &[String]) -> Result<()> {
         for id in retry {
+            // A part is tried again with its item.
+            let id = item_of(id).unwrap_or(id);
             if id.is_empty() || *id == self.root || self.seen.was_told(id) || self.removed.contains(id) {
                 continue;
             }
@@ -229,7 +302,7 @@ impl Round<'_> {
                     Some(Row::Root) | None => (),
                 },
                 Err(error) => match trouble(&error) {
-                    Trouble::Gone | Trouble::Resync { .. } => drop(self.removed.insert(id.clone())),
+                    Trouble::Gone | Trouble::Resync { .. } => drop(self.removed.insert(id.to_owned())),
                     Trouble::Gap { reason, text } => self.known_gap(id, reason, text).await?,
                     Trouble::Fatal => return Err(error),
                 },
@@ -262,7 +335,7 @@ impl Round<'_> {
         while let Some(folder) = open.pop() {
             // Told in this reading as below a folder that went away: it went with it.
             let mut below = told_below.remove(&folder).unwrap_or_default();
-            if self.known.record(&folder).await?.is_none_or(|record| record.kind.is_container()) {
+            if self.known.record(&folder).await?.is_none_or(|record| record.kind.is_container() || record.has_parts()) {
                 let mut ids = self.known.children(&folder).await?;
                 while let Some(id) = ids.try_next().await? {
                     if self.seen.get(&id).is_none() {

@@ -9,6 +9,7 @@ mod api;
 mod fetch;
 mod list;
 mod model;
+mod parts;
 
 use async_trait::async_trait;
 
@@ -19,12 +20,14 @@ use super::walk::{clean, owner_path};
 use crate::error::Result;
 use crate::graph::Client;
 use api::Api;
+pub use parts::{DriveOptions, Versions};
 
 /// One drive: of a user, or a library of a site.
 pub struct Drive {
     key: CollectionKey,
     path: String,
     api: Api,
+    options: DriveOptions,
 }
 
 impl Drive {
@@ -41,7 +44,14 @@ impl Drive {
             Some(name) => format!("users/{user_name}/{title} - {name}"),
             None => format!("users/{user_name}/{title}"),
         };
-        Self { key, path, api: Api::new(client, drive_id) }
+        Self { key, path, api: Api::new(client, drive_id), options: DriveOptions::default() }
+    }
+
+    /// Says how the drive is read.
+    #[must_use]
+    pub fn with_options(mut self, options: DriveOptions) -> Self {
+        self.options = options;
+        self
     }
 
     /// Names a document library, by its owner, the owner's name, the workload it belongs to, the drive's id and its name.
@@ -54,7 +64,7 @@ impl Drive {
     ) -> Self {
         let path = format!("{}/{}/{}", owner_path(&owner, owner_name), workload.title(), clean(name));
         let key = CollectionKey { owner, workload, id: drive_id.to_owned() };
-        Self { key, path, api: Api::new(client, drive_id) }
+        Self { key, path, api: Api::new(client, drive_id), options: DriveOptions::default() }
     }
 }
 
@@ -69,7 +79,7 @@ impl Collection for Drive {
     }
 
     async fn changes(&self, previous: Previous<'_>, known: &dyn Known, sink: &mut dyn Sink) -> Result<ChangesEnd> {
-        list::changes(&self.api, &self.key.to_string(), previous, known, sink).await
+        list::changes((&self.api, self.options), &self.key.to_string(), previous, known, sink).await
     }
 
     async fn fetch(&self, wanted: &Wanted, contents: &mut dyn ContentSink) -> Result<Fetched> {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde_json::Value;
 
+use super::parts::take_sharing_changed;
 use crate::format::record::{ItemKind, Record, StreamRole};
 use crate::m365::facts::{Summary, at, number, properties, same_facts, set_fact, text, time_us};
 
@@ -23,6 +24,8 @@ pub(super) struct Told {
     pub(super) source_hash: String,
     /// Microsoft found malware in it; its description.
     pub(super) malware: Option<String>,
+    /// Who may do what with it changed.
+    pub(super) sharing_changed: bool,
 }
 
 /// What a row of a page tells.
@@ -55,6 +58,7 @@ fn item(mut value: Value, root: &str) -> Option<Told> {
             download_url = download_url.or(url);
         }
     }
+    let sharing_changed = take_sharing_changed(&mut value);
     let kind = kind(&value);
     let is_file = kind == ItemKind::File;
     let source_hash = if is_file { source_hash(&value) } else { String::new() };
@@ -76,7 +80,7 @@ fn item(mut value: Value, root: &str) -> Option<Told> {
         streams: Vec::new(),
     };
     let malware = at(&value, &["malware"]).map(|facet| text(facet, &["description"]).unwrap_or_default().to_owned());
-    Some(Told { record, properties: properties(&value), download_url, source_hash, malware })
+    Some(Told { record, properties: properties(&value), download_url, source_hash, malware, sharing_changed })
 }
 
 fn kind(value: &Value) -> ItemKind {

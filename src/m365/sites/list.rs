@@ -13,7 +13,7 @@ use futures::{StreamExt, TryStreamExt};
 use serde_json::Value;
 
 use super::fields::{Fields, merge};
-use super::{Discovered, LIST_PROPERTIES, of_site};
+use super::{Discovered, LIST_PROPERTIES, of_site, without_context};
 use crate::error::{Error, Result};
 use crate::format::record::{ItemKind, PARTS, Record};
 use crate::graph::links::segment;
@@ -67,8 +67,10 @@ enum Versions {
     Known,
     /// These.
     Told(Vec<Value>),
-    /// They, or some of the fields, could not be read.
+    /// They could not be read.
     Unreadable(Error),
+    /// Some of the fields could not be read.
+    Partial(Error),
 }
 
 #[async_trait]
@@ -95,8 +97,10 @@ impl Source for SiteList {
                 // Where the service refuses a name, what it gives unasked is better than nothing; the gap stays.
                 self.items(walk, &Fields::default(), ITEMS).await?;
                 walk.cursors.set(ITEMS, "");
+                walk.gap_beside(&self.id, name, ItemKind::List, error).await?;
+            } else {
+                walk.gap(&self.id, name, ItemKind::List, error).await?;
             }
-            walk.gap(&self.id, name, ItemKind::List, error).await?;
         }
         for id in walk.left_to_list() {
             self.ask(walk, &id, &fields).await?;
@@ -124,7 +128,7 @@ impl SiteList {
             }
             Err(error) => {
                 walk.keep_all("", ItemKind::ContentType).await?;
-                walk.gap(&self.id, name, ItemKind::ContentType, error).await?;
+                walk.gap_beside(&self.id, name, ItemKind::ContentType, error).await?;
             }
         }
         match self.client.get_all(self.get("columns").units(2)).await {
@@ -141,7 +145,7 @@ impl SiteList {
             Err(error) => {
                 walk.keep_all("", ItemKind::Column).await?;
                 walk.keep_cursor(FIELDS);
-                walk.gap(&self.id, name, ItemKind::Column, error).await?;
+                walk.gap_beside(&self.id, name, ItemKind::Column, error).await?;
                 Ok(Fields::from_text(walk.before.get(FIELDS).unwrap_or_default()))
             }
         }
@@ -149,7 +153,7 @@ impl SiteList {
 
     async fn items(&self, walk: &mut Walk<'_>, fields: &Fields, cursor: &str) -> Result<()> {
         let start = self.get(&format!("items/delta?$expand={}", fields.first())).units(2);
-        let mut rows = Rows::delta(walk, &self.client, cursor, start).from_own_start();
+        let mut rows = Rows::delta(walk, &self.client, cursor, start).starting_anew_itself();
         let (mut batch, mut rounds) = (Vec::new(), 0);
         loop {
             let row = rows.next(walk).await?;
@@ -203,6 +207,10 @@ impl SiteList {
                 Ok(())
             }
             Versions::Unreadable(error) => {
+                walk.put(told).await?;
+                walk.gap(&id, &name, ItemKind::ListItem, error).await
+            }
+            Versions::Partial(error) => {
                 // What is known is more than what came.
                 if walk.known(&id).await?.is_none() {
                     walk.put(told).await?;
@@ -220,7 +228,7 @@ impl SiteList {
             match self.client.get_json(more).await {
                 Ok(more) => merge(&mut row, more),
                 Err(error) => {
-                    return Ok(item(row, &self.id, 0).map(|told| Item { told, versions: Versions::Unreadable(error) }));
+                    return Ok(item(row, &self.id, 0).map(|told| Item { told, versions: Versions::Partial(error) }));
                 }
             }
         }
@@ -263,7 +271,7 @@ impl SiteList {
     async fn ask(&self, walk: &mut Walk<'_>, id: &str, fields: &Fields) -> Result<()> {
         let Some(known) = walk.known(id).await?.filter(|known| known.kind == ItemKind::ListItem) else { return Ok(()) };
         match self.client.get_json(self.get(&format!("items/{}?$expand={}", segment(id), fields.first()))).await {
-            Ok(row) => self.tell(walk, vec![row], fields).await,
+            Ok(row) => self.tell(walk, vec![without_context(row)], fields).await,
             Err(error) => walk.gap(id, &known.name, known.kind, error).await,
         }
     }
@@ -301,5 +309,5 @@ fn item(row: Value, list: &str, parts: usize) -> Option<Told> {
 
 fn version(row: Value, item: &str) -> Option<Told> {
     let name = id_of(&row)?.to_owned();
-    Some(Told::new(ItemKind::Version, format!("{item}/{name}"), item, &name, row).dated())
+    Some(Told::new(ItemKind::Version, format!("{item}/{name}"), item, &name, row).dated().json_only())
 }

@@ -12,9 +12,6 @@ mod pages;
 mod site;
 mod terms;
 
-#[cfg(test)]
-mod tests;
-
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
@@ -54,13 +51,15 @@ impl Discovered {
         let told = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         match told {
             Some(row) => Ok(row),
-            None => {
-                let mut row = client.get_json(request).await?;
-                if let Some(row) = row.as_object_mut() {
-                    row.shift_remove("@odata.context");
-                }
-                Ok(row)
-            }
+            None => client.get_json(request).await.map(without_context),
         }
     }
+}
+
+/// An answer for one thing as a row of a list has it.
+fn without_context(mut row: Value) -> Value {
+    if let Some(row) = row.as_object_mut() {
+        row.shift_remove("@odata.context");
+    }
+    row
 }

@@ -8,7 +8,7 @@
 use async_trait::async_trait;
 use serde_json::Value;
 
-use super::of_site;
+use super::{of_site, without_context};
 use crate::error::Result;
 use crate::format::record::ItemKind;
 use crate::graph::links::segment;
@@ -70,7 +70,7 @@ impl Pages {
         }
         let url = format!("pages/{}/microsoft.graph.sitePage?$expand=canvasLayout", segment(&id));
         match self.client.get_json(of_site(&self.site, &url)).await {
-            Ok(page) => walk.put(told(id, page).fact(ROW, &seen)).await.map(drop),
+            Ok(page) => walk.put(told(id, without_context(page)).fact(ROW, &seen)).await.map(drop),
             Err(error) => {
                 let name = text(&row, &["title"]).unwrap_or_default().to_owned();
                 if known.is_none() {

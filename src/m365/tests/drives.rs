@@ -1,9 +1,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 use super::{Tenant, steady, user_of};
 use crate::format::record::{ItemKind, StreamRole};
 use crate::m365::Collection;
-use crate::m365::testing::State;
+use crate::m365::drive::{Drive, DriveOptions, Versions};
+use crate::m365::testing::{Item, State};
 use crate::sim::{ExpectedDrive, FaultKind, ItemKind as Kind, SimOptions};
 
 fn truth(tenant: &Tenant, drive: &dyn Collection) -> ExpectedDrive {
@@ -13,7 +16,9 @@ fn truth(tenant: &Tenant, drive: &dyn Collection) -> ExpectedDrive {
 /// Compares what a backup keeps with the tenant's truth: the tree by paths, times, and every byte.
 fn assert_equal(state: &State, truth: &ExpectedDrive) {
     let expected: BTreeMap<String, _> = truth.items.iter().map(|i| (format!("{}#{}", i.path, i.id), i)).collect();
-    let kept = state.paths();
+    let mut kept = state.paths();
+    kept.retain(|_, item| !item.record.id.contains('/'));
+    assert_eq!(parts_of(state, ItemKind::Permission), permissions(truth));
     assert_eq!(kept.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
     assert!(expected.len() > 10);
     for (path, item) in expected {
@@ -22,6 +27,7 @@ fn assert_equal(state: &State, truth: &ExpectedDrive) {
             Kind::Folder => ItemKind::Folder,
             Kind::Notebook => ItemKind::Package,
             Kind::File => ItemKind::File,
+            Kind::Shortcut => ItemKind::Shortcut,
         };
         assert_eq!(record.kind, kind, "{path}");
         assert_eq!(record.created_us, Some(item.created * 1_000_000), "{path}");
@@ -37,6 +43,21 @@ fn assert_equal(state: &State, truth: &ExpectedDrive) {
         let told = String::from_utf8_lossy(&kept[&path].streams[&StreamRole::Properties]);
         assert!(!told.contains("downloadUrl"), "{told}");
     }
+}
+
+/// The parts of a kind below their items, with Graph's JSON of each.
+fn parts_of(state: &State, kind: ItemKind) -> BTreeMap<String, Value> {
+    let parts = state.items.values().filter(|item| item.record.kind == kind && item.record.id.contains('/'));
+    let part = |item: &Item| {
+        assert_eq!(Some(item.record.parent.as_str()), item.record.id.split('/').next());
+        (item.record.id.clone(), serde_json::from_slice(&item.streams[&StreamRole::Properties]).unwrap())
+    };
+    parts.map(part).collect()
+}
+
+fn permissions(truth: &ExpectedDrive) -> BTreeMap<String, Value> {
+    let of = |item: &str, told: &Value| (format!("{item}/{}", told["id"].as_str().unwrap()), told.clone());
+    truth.items.iter().flat_map(|item| item.permissions.iter().map(|told| of(&item.id, told))).collect()
 }
 
 /// The files whose bytes are new or other than before.
@@ -206,6 +227,84 @@ async fn a_reading_that_broke_off_is_made_whole_by_the_next() {
             state.run(&*drive).await.unwrap();
             assert_equal(&state, &truth(&tenant, &*drive));
             tenant.sim.advance_day();
+        }
+    }
+}
+
+#[tokio::test]
+async fn permissions_are_asked_for_where_something_is_shared_and_changed() {
+    let tenant = Tenant::tiny().await;
+    let drive = tenant.collections("/onedrive/").await.remove(1);
+    let mut state = State::default();
+    state.run(&*drive).await.unwrap();
+    let shared = truth(&tenant, &*drive).items.iter().filter(|item| !item.permissions.is_empty()).count();
+    assert!(shared > 1);
+    assert_eq!(tenant.sim.stats().requests_to("items/{id}/permissions"), shared as u64);
+    for _ in 0..5 {
+        tenant.sim.advance_day();
+        tenant.sim.clear_stats();
+        state.run(&*drive).await.unwrap();
+        assert_equal(&state, &truth(&tenant, &*drive));
+        assert!(tenant.sim.stats().requests_to("/permissions") <= 8, "{:?}", tenant.sim.stats().routes);
+    }
+    tenant.sim.clear_stats();
+    tenant.sim.expire_drive_deltas();
+    let run = state.run(&*drive).await.unwrap();
+    assert_eq!((run.changes, run.fetched), (vec![], vec![]));
+    // Who may use something may have changed unheard.
+    let shared = truth(&tenant, &*drive).items.iter().filter(|item| !item.permissions.is_empty()).count();
+    assert_eq!(tenant.sim.stats().requests_to("/permissions"), shared as u64);
+}
+
+#[tokio::test]
+async fn permissions_that_cannot_be_read_stay_as_they_were_and_are_a_gap() {
+    let tenant = Tenant::tiny().await;
+    let drive = tenant.collections("/onedrive/").await.remove(1);
+    let mut state = State::default();
+    state.run(&*drive).await.unwrap();
+    let before = parts_of(&state, ItemKind::Permission).len();
+    tenant.sim.advance_day();
+    tenant.inject(FaultKind::Status { status: 403 }, "/permissions", 1.0);
+    state.run(&*drive).await.unwrap();
+    assert!(!state.gaps.is_empty() && state.gaps.iter().all(|gap| state.items.contains_key(&gap.id)));
+    assert!(parts_of(&state, ItemKind::Permission).len() + 3 >= before);
+    tenant.sim.clear_faults();
+    state.run(&*drive).await.unwrap();
+    assert_eq!(state.gaps, []);
+    assert_equal(&state, &truth(&tenant, &*drive));
+}
+
+#[tokio::test]
+async fn earlier_versions_of_files_are_kept_as_the_options_say() {
+    let tenant = Tenant::tiny().await;
+    let user = tenant.sim.expected().users[1].clone();
+    let id = user.drive.unwrap().id;
+    for (versions, most) in [(Versions::All, usize::MAX), (Versions::Newest(1), 1), (Versions::Newest(0), 0)] {
+        let options = DriveOptions { versions, labels: true };
+        let drive = Drive::new(tenant.client.clone(), &user.id, &user.upn, &id, None).with_options(options);
+        let mut state = State::default();
+        for day in 0..4 {
+            let run = state.run(&drive).await.unwrap();
+            let now = truth(&tenant, &drive);
+            let mut expected = BTreeMap::new();
+            for item in &now.items {
+                for (number, blob) in item.older.iter().enumerate().rev().take(most) {
+                    expected.insert(format!("{}/{}.0", item.id, number + 1), blob.bytes());
+                }
+            }
+            let kept = state.items.values().filter(|item| item.record.kind == ItemKind::Version);
+            let kept: BTreeMap<String, Vec<u8>> =
+                kept.map(|item| (item.record.id.clone(), item.streams[&StreamRole::Content].to_vec())).collect();
+            assert!(kept == expected, "{versions:?}: {:?} and not {:?}", kept.keys(), expected.keys());
+            assert_equal(&state, &now);
+            let refetched = run.fetched.iter().filter(|id| id.contains('/')).count();
+            assert!(day == 0 || refetched <= 8, "{refetched}");
+            assert_eq!(state.run(&drive).await.unwrap().changes, []);
+            let labelled = state.items.values().filter(|item| item.record.fact("label") == Some("Keep 7 years"));
+            assert!(labelled.count() > 1);
+            if versions == Versions::All {
+                tenant.sim.advance_day();
+            }
         }
     }
 }

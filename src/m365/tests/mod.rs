@@ -6,6 +6,7 @@ mod groups;
 mod mails;
 mod outlook;
 mod scripted;
+mod sites;
 mod walked;
 
 use std::sync::Arc;

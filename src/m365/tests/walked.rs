@@ -46,7 +46,7 @@ fn differing(one: &Value, other: &Value) -> String {
     for name in names {
         match (told(&one, name), told(&other, name)) {
             (one, other) if one == other => {}
-            (Some(one @ Value::Object(_)), Some(other @ Value::Object(_))) if differing(&one, &other) != "" => {
+            (Some(one @ Value::Object(_)), Some(other @ Value::Object(_))) if !differing(&one, &other).is_empty() => {
                 out += &format!("{name}.{}", differing(&one, &other));
             }
             (one, other) => out += &format!("{name}: {one:?} and not {other:?}\n"),

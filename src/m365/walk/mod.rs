@@ -19,7 +19,7 @@ use super::door::{
 };
 use super::facts::{set_fact, short_hash, text, time_us};
 use crate::error::{Error, Result};
-use crate::format::record::{ItemKind, PARTS, Record, StreamRole};
+use crate::format::record::{FORM, ItemKind, PARTS, Record, StreamRole};
 use crate::graph::{Client, GraphRequest};
 pub(super) use round::Walk;
 pub(super) use rows::{Row, Rows};
@@ -181,6 +181,11 @@ impl Told {
     /// Says that others hang below the item, which is no container.
     pub(super) fn with_parts(self, parts: usize) -> Self {
         if parts == 0 { self } else { self.fact(PARTS, &parts.to_string()) }
+    }
+
+    /// Says that the JSON is all there is of an attachment or version.
+    pub(super) fn json_only(self) -> Self {
+        self.fact(FORM, "json")
     }
 
     /// Says whether this is what the last snapshot has of the item, whatever hangs below it.

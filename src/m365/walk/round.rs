@@ -244,6 +244,19 @@ impl<'a> Walk<'a> {
     /// # Errors
     /// The error, where it is no matter of this item alone.
     pub(in crate::m365) async fn gap(&mut self, id: &str, name: &str, kind: ItemKind, error: Error) -> Result<()> {
+        self.gap_beside(id, name, kind, error).await?;
+        self.unchanged_below(id);
+        Ok(())
+    }
+
+    /// The same where what hangs below the item was read all the same.
+    pub(in crate::m365) async fn gap_beside(
+        &mut self,
+        id: &str,
+        name: &str,
+        kind: ItemKind,
+        error: Error,
+    ) -> Result<()> {
         let what = trouble(&error);
         if what == Trouble::Gone && self.seen.get(id).is_none() {
             self.removed(id);
@@ -255,7 +268,6 @@ impl<'a> Walk<'a> {
             Trouble::Gone => ("vanished", "It vanished while it was read".to_owned()),
             Trouble::Fatal => return Err(error),
         };
-        self.unchanged_below(id);
         self.keep(id).await?;
         self.tell_gap(id, name, kind, (reason, text)).await
     }

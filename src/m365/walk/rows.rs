@@ -49,7 +49,7 @@ impl Rows {
     }
 
     /// Begins anew, where it must, as it began at first: the link that the service gives instead lacks what was expanded.
-    pub(in crate::m365) fn from_own_start(mut self) -> Self {
+    pub(in crate::m365) fn starting_anew_itself(mut self) -> Self {
         self.own_start = true;
         self
     }
@@ -96,15 +96,15 @@ impl Rows {
                 Err(error) => self.restart(walk, error)?,
             }
         }
-        Ok(self.waiting.pop_front().and_then(|row| {
-            let Some(id) = id_of(&row).map(str::to_owned) else { return Some(Row::There(row)) };
+        Ok(self.waiting.pop_front().map(|row| {
+            let Some(id) = id_of(&row).map(str::to_owned) else { return Row::There(row) };
             // SharePoint marks what is deleted with a facet.
             let deleted = at(&row, &["deleted"]).is_some_and(Value::is_object);
             if deleted || at(&row, &["@removed"]).is_some() {
-                return Some(Row::Gone(id));
+                return Row::Gone(id);
             }
             self.told.push(id);
-            Some(Row::There(row))
+            Row::There(row)
         }))
     }
 

@@ -178,3 +178,38 @@ fn entry(found: &Coverage, states: &ByOwner<'_, CollectionState>, gaps: &ByOwner
     let (name, workload) = (found.name.clone(), workload.to_owned());
     Some(CoverageEntry { owner, name, workload, state, reason, items, gaps: gaps.len() as u64, since_us: 0 })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_looked_at_is_kept_and_nothing_else() {
+        let found = |owner: Owner, workload| Coverage {
+            owner,
+            name: String::new(),
+            workload,
+            state: CoverageState::Unreadable(String::new()),
+        };
+        let site = |id: &str| Owner::Site(id.to_owned());
+        for (found, key, meant) in [
+            (found(Owner::User("a".into()), Some(Workload::Mail)), "users/a/mail", true),
+            (found(Owner::User("a".into()), Some(Workload::Mail)), "users/ab/mail", false),
+            (found(Owner::User("a".into()), Some(Workload::Mail)), "users/a/contacts", false),
+            (found(Owner::User("a".into()), None), "users/a/onedrive/x", true),
+            (found(site("h,1,2"), Some(Workload::Site)), "sites/h,1,2/site", true),
+            (found(site("h,1,2"), Some(Workload::List)), "sites/h,1,2/site", false),
+            // A whole collection, with the sites below.
+            (found(site("h,1"), None), "sites/h,1,2/list/7", true),
+            (found(site("h,1"), None), "sites/h,1,3/pages", true),
+            (found(site("h,1"), None), "sites/h,12,3/pages", false),
+            // Nobody's.
+            (found(Owner::Tenant, Some(Workload::List)), "sites/h,1,2/list/7", true),
+            (found(Owner::Tenant, Some(Workload::List)), "sites/h,1,2/pages", false),
+            (found(Owner::Tenant, Some(Workload::TermStore)), "tenant/terms", true),
+            (found(Owner::Tenant, None), "users/a/mail", false),
+        ] {
+            assert_eq!(is_meant(&found, key), meant, "{found:?} {key}");
+        }
+    }
+}

@@ -25,13 +25,13 @@ use crate::format::collection::Gap;
 use crate::format::id::SnapshotId;
 use crate::format::snapshot::{CoverageEntry, Totals};
 use crate::graph::Client;
-use crate::m365::Collection;
 use crate::m365::discover::{Coverage, Discovery, Selection, discover};
+use crate::m365::{Collection, drive};
 use crate::monitor::{Counter, Monitor};
 use crate::ops::catalog::Catalog;
 use crate::repo::{Repository, Writer, WriterOptions};
 use crate::snapshot::memory::{self, Surprise};
-use crate::snapshot::set::SetDefinition;
+use crate::snapshot::set::{SetDefinition, Versions};
 use crate::snapshot::store::{self, Snapshot};
 use collection::{Outcome, Shared};
 use loss::read_collection;
@@ -126,6 +126,14 @@ fn selection(set: &SetDefinition) -> Selection {
     Selection {
         rules: set.selection.clone(),
         mail_options: crate::m365::mail::MailOptions { recoverable_items: set.options.recoverable_items },
+        drive_options: drive::DriveOptions {
+            versions: match set.options.versions {
+                Versions::Current => drive::Versions::Newest(0),
+                Versions::Newest(number) => drive::Versions::Newest(number),
+                Versions::All => drive::Versions::All,
+            },
+            labels: set.options.retention_labels,
+        },
     }
 }
 

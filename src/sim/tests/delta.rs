@@ -86,6 +86,7 @@ impl Copy {
                 ItemKind::File => assert_eq!(row["size"], item.content.as_ref().expect("bytes").len()),
                 ItemKind::Folder => assert!(row["folder"].is_object()),
                 ItemKind::Notebook => assert_eq!(row["package"]["type"], "oneNote"),
+                ItemKind::Shortcut => assert!(row["remoteItem"]["id"].is_string()),
             }
         }
     }

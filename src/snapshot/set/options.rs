@@ -15,8 +15,8 @@ pub struct SetOptions {
     pub recoverable_items: bool,
     /// Which versions of files are kept beside the current one.
     pub versions: Versions,
-    /// Permissions and sharing links of files are read: they cost five times as much as anything else.
-    pub permissions: bool,
+    /// Retention labels of files are read: a request more for each file that is new or changed.
+    pub retention_labels: bool,
     /// What of the selection is left out.
     pub exclusions: Exclusions,
     /// What becomes of the data of owners who leave the tenant.

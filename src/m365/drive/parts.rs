@@ -1,0 +1,197 @@
+//! What hangs below an item of a drive: who may do what with it, and the earlier versions of a file.
+//!
+//! Permissions cost five times as much as other requests, so they are asked for only where an item is shared and it, or its
+//! sharing, changed; an enumeration does not tell the latter, so after one all that is shared is asked for. Versions are asked for where the contents changed, if the options want any. The ids of parts are that
+//! of their item, a slash, and their own: a drive's own ids hold no slash.
+//!
+//! Source: Microsoft Graph, "List permissions", "List versions of a DriveItem", "driveItem: delta".
+
+use serde_json::Value;
+
+use super::api::Api;
+use crate::error::Result;
+use crate::format::record::{ItemKind, PARTS, Record, StreamRole};
+use crate::m365::facts::{CONTENT_FACT, at, flag, number, properties, same_facts, set_fact, short_hash, text};
+use crate::m365::walk::{Told, id_of};
+
+/// Says with which options the versions of a file were read.
+const VERSIONS_READ: &str = "versions_read";
+/// Says that the permissions of an item were read.
+const PERMISSIONS_READ: &str = "permissions_read";
+/// What a delta says of an item whose sharing changed. Good for one telling, so it is not stored.
+const SHARING_CHANGED: [&str; 2] = ["@microsoft.graph.sharedChanged", "@sharedChanged"];
+
+/// Which earlier versions of files are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Versions {
+    /// All that there are.
+    All,
+    /// So many of the newest; 0: none but the present one.
+    Newest(u32),
+}
+
+impl Default for Versions {
+    fn default() -> Self {
+        Self::Newest(0)
+    }
+}
+
+/// How drives are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DriveOptions {
+    /// Which earlier versions of files are kept.
+    pub versions: Versions,
+    /// Retention labels are kept: a request more for each file that is new or changed.
+    pub labels: bool,
+}
+
+impl Versions {
+    fn word(self) -> String {
+        match self {
+            Self::All => "all".to_owned(),
+            Self::Newest(number) => number.to_string(),
+        }
+    }
+
+    fn most(self) -> usize {
+        match self {
+            Self::All => usize::MAX,
+            Self::Newest(number) => usize::try_from(number).unwrap_or(usize::MAX),
+        }
+    }
+}
+
+/// Takes out of an item's JSON whether its sharing changed.
+pub(super) fn take_sharing_changed(value: &mut Value) -> bool {
+    let changed = SHARING_CHANGED.iter().any(|name| flag(value, &[name]) == Some(true));
+    if let Some(object) = value.as_object_mut() {
+        SHARING_CHANGED.iter().for_each(|name| drop(object.shift_remove(*name)));
+    }
+    changed
+}
+
+/// What is to be listed below an item.
+pub(super) struct Needs {
+    pub(super) permissions: bool,
+    pub(super) versions: bool,
+    pub(super) label: bool,
+}
+
+impl Needs {
+    pub(super) fn any(&self) -> bool {
+        self.permissions || self.versions || self.label
+    }
+
+    /// Decides from what is known of an item. `anew`: what hangs below it may be missing; its sharing may have changed.
+    pub(super) fn of(options: DriveOptions, known: Option<&Record>, now: &Record, anew: (bool, bool)) -> Self {
+        let (anew, sharing) = anew;
+        let same = |fact: &str| known.is_some_and(|known| known.fact(fact) == now.fact(fact));
+        let was_read = |fact: &str| known.and_then(|known| known.fact(fact)).is_some();
+        let same_contents = known.is_some_and(|known| !now.version.is_empty() && known.version == now.version);
+        let is_file = now.kind == ItemKind::File;
+        let word = options.versions.word();
+        let versions_known = known.and_then(|known| known.fact(VERSIONS_READ)) == Some(&*word);
+        let is_shared = now.fact("shared").is_some();
+        Self {
+            permissions: is_shared && (sharing || !was_read(PERMISSIONS_READ) || !same("shared") || !same("etag")),
+            versions: is_file && options.versions.most() > 0 && (anew || !versions_known || !same_contents),
+            label: is_file && options.labels && (anew || !same("etag") || !was_read("label")),
+        }
+    }
+}
+
+/// Takes over from what is known of an item what was not listed again.
+pub(super) fn keep_facts(now: &mut Record, known: Option<&Record>, needs: &Needs, options: DriveOptions) {
+    let kept = |fact: &str| known.and_then(|known| known.fact(fact));
+    if !needs.permissions && now.fact("shared").is_some() {
+        set_fact(now, PERMISSIONS_READ, kept(PERMISSIONS_READ));
+    }
+    if !needs.versions && now.kind == ItemKind::File && options.versions.most() > 0 {
+        set_fact(now, VERSIONS_READ, kept(VERSIONS_READ));
+    }
+    if !needs.label && options.labels {
+        set_fact(now, "label", kept("label"));
+    }
+    if now.kind == ItemKind::File || now.kind == ItemKind::Shortcut {
+        set_fact(now, PARTS, kept(PARTS));
+    }
+}
+
+/// Lists what hangs below an item, and notes in its record that this was done.
+///
+/// # Errors
+/// Graph's.
+pub(super) async fn list(api: &Api, options: DriveOptions, needs: &Needs, item: &mut Record) -> Result<Vec<Told>> {
+    let mut parts = Vec::new();
+    if needs.permissions {
+        parts.extend(api.permissions(&item.id).await?.into_iter().filter_map(|row| permission(row, &item.id)));
+        set_fact(item, PERMISSIONS_READ, Some("true"));
+    }
+    if needs.versions {
+        // The newest comes first, and is the item itself.
+        let rows = api.versions(&item.id).await?.into_iter().skip(1).take(options.versions.most());
+        parts.extend(rows.filter_map(|row| version(row, item)));
+        set_fact(item, VERSIONS_READ, Some(&options.versions.word()));
+    }
+    if needs.label {
+        let label = api.retention_label(&item.id).await?;
+        set_fact(item, "label", Some(text(&label, &["name"]).unwrap_or("none")));
+    }
+    Ok(parts)
+}
+
+/// Says whether a known part is of those that were listed anew.
+pub(super) fn is_listed(part: &Record, needs: &Needs) -> bool {
+    match part.kind {
+        ItemKind::Permission => needs.permissions,
+        ItemKind::Version => needs.versions,
+        _ => false,
+    }
+}
+
+/// The id of the item that an id is a part of.
+pub(super) fn item_of(id: &str) -> Option<&str> {
+    id.split_once('/').map(|(item, _)| item)
+}
+
+/// A part as a change tells it; `None`: it is as it is known.
+pub(super) fn changed(told: Told, known: Option<&Record>) -> Option<(Record, bytes::Bytes, bool)> {
+    let Told { mut record, json, .. } = told;
+    record.version = short_hash([Some(&json)]);
+    let is_whole = record.kind != ItemKind::Version || known.is_some_and(|k| k.stream(StreamRole::Content).is_some());
+    if is_whole && known.is_some_and(|known| same_facts(known, &record)) {
+        return None;
+    }
+    let kept = is_whole && known.is_some_and(|known| known.fact(CONTENT_FACT) == record.fact(CONTENT_FACT));
+    Some((record, properties(&json), kept))
+}
+
+fn permission(row: Value, item: &str) -> Option<Told> {
+    let id = format!("{item}/{}", id_of(&row)?);
+    let roles = row.get("roles").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let roles = roles.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
+    let link = text(&row, &["link", "scope"]).map(|scope| format!("Link for {scope}"));
+    let kinds = ["user", "group", "siteUser", "siteGroup", "application"];
+    let to = kinds.iter().find_map(|kind| {
+        text(&row, &["grantedToV2", kind, "displayName"]).or_else(|| text(&row, &["grantedTo", kind, "displayName"]))
+    });
+    let name = link.or_else(|| to.map(str::to_owned)).unwrap_or_else(|| "Permission".to_owned());
+    Some(Told::new(ItemKind::Permission, id, item, &name, row).fact("roles", &roles))
+}
+
+fn version(row: Value, item: &Record) -> Option<Told> {
+    let own = id_of(&row)?.to_owned();
+    let (stem, ending) = match item.name.rsplit_once('.') {
+        Some((stem, ending)) if !stem.is_empty() => (stem, format!(".{ending}")),
+        _ => (item.name.as_str(), String::new()),
+    };
+    let name = format!("{stem} ({own}){ending}");
+    let size = number(&row, &["size"]).unwrap_or(0);
+    // What a version holds never changes; its number might be used for other bytes all the same.
+    let stamp =
+        format!("{own} {size} {}", at(&row, &["lastModifiedDateTime"]).and_then(Value::as_str).unwrap_or_default());
+    let mut told = Told::new(ItemKind::Version, format!("{}/{own}", item.id), &item.id, &name, row).dated().sized(size);
+    set_fact(&mut told.record, CONTENT_FACT, Some(&stamp));
+    set_fact(&mut told.record, "number", Some(&own));
+    Some(told)
+}
