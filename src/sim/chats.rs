@@ -45,13 +45,18 @@ pub(super) fn populate(options: &SimOptions, people: u32) -> Shelf {
     if people == 0 {
         return shelf;
     }
-    for number in 0..people.max(1) * 2 + 2 {
+    let mut chats = Vec::new();
+    for _ in 0..people * 2 + 2 {
         let time = times::EPOCH - (400 - rng.below(300) as i64) * times::DAY;
-        let chat = shelf.add(&CHAT, TOP, time, people << PEOPLE);
-        // Nobody said anything yet.
-        let messages = if number == 1 { 0 } else { options.messages / 6 };
+        chats.push(shelf.add(&CHAT, TOP, time, people << PEOPLE));
+    }
+    for chat in chats {
+        // In one nobody said anything yet.
+        let messages = if chat == 1 { 0 } else { options.messages / 6 };
+        let time = shelf.thing(chat).created;
         for message in 0..messages {
-            channels::add(&mut shelf, chat, time + i64::from(message) * times::DAY / 2, &mut rng);
+            let time = (time + i64::from(message) * times::DAY / 2).min(times::EPOCH - 3_600);
+            channels::add(&mut shelf, chat, time, &mut rng);
         }
     }
     shelf.begin();
