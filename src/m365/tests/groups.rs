@@ -7,7 +7,9 @@ use serde_json::Value;
 
 use super::walked::{assert_equal, truth};
 use super::{Tenant, steady};
+use crate::error::ErrorKind;
 use crate::format::record::{ItemKind, StreamRole};
+use crate::graph::{Client, ClientOptions, Cloud, Credential, Limits};
 use crate::m365::discover::{CoverageState, Selection};
 use crate::m365::testing::{Item, State};
 use crate::m365::{Collection, Owner, Workload};
@@ -328,4 +330,52 @@ async fn a_picture_that_cannot_be_read_is_a_gap_and_only_its_message_is_asked_fo
         assert_eq!(state.gaps, []);
     }
     assert!(pictures > 0);
+}
+
+#[tokio::test]
+async fn teams_are_read_within_their_limits() {
+    const FASTER: f64 = 25.0;
+    let mut options = steady(1);
+    options.limits.teams = true;
+    options.limits.time_scale = FASTER;
+    let mut tenant = Tenant::start(options).await;
+    let mut client = ClientOptions::new(Cloud::custom(tenant.sim.graph_url(), tenant.sim.login_url()).unwrap());
+    client.limits = Limits::default().scaled(FASTER);
+    let secret = Credential::secret(tenant.sim.client_secret());
+    tenant.client = Client::new(client, tenant.sim.tenant_id(), tenant.sim.client_id(), secret).unwrap();
+    let all = tenant.collections("teams/").await;
+    let read = all.iter().map(|collection| async { State::default().run(&**collection).await.unwrap() });
+    futures::future::join_all(read).await;
+    let stats = tenant.sim.stats();
+    assert!(stats.requests_to("/teams/{id}/") > 60, "{}", stats.requests);
+    assert_eq!(stats.throttled(), 0, "{:?}", stats.routes);
+}
+
+#[tokio::test]
+async fn a_team_that_is_archived_and_a_channel_that_goes_away_in_the_middle_of_a_run() {
+    let tenant = Tenant::tiny().await;
+    tenant.sim.advance_day();
+    let mut archived = 0;
+    for day in 2..=5 {
+        let all = tenant.collections("teams/").await;
+        tenant.sim.advance_day();
+        let mut gone = 0;
+        for collection in all {
+            let mut state = State::default();
+            let read = state.run(&*collection).await;
+            match truth(&tenant, &*collection) {
+                Some(truth) => {
+                    read.unwrap();
+                    assert_equal(&state, &truth);
+                    archived += state.items.keys().filter(|id| json(&state, id)["isArchived"] == true).count();
+                }
+                None => {
+                    assert_eq!(read.unwrap_err().kind(), ErrorKind::NotFound, "{}", collection.path());
+                    gone += 1;
+                }
+            }
+        }
+        assert_eq!(gone > 0, day == 5);
+    }
+    assert!(archived > 0);
 }
