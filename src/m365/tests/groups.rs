@@ -51,7 +51,7 @@ async fn lists_that_are_refused_are_gaps_and_all_is_made_good_later() {
         tenant.sim.clear_faults();
         state.run(&**collection).await.unwrap();
         assert_equal(&state, &truth(&tenant, &**collection).unwrap());
-        assert_eq!(state.gaps, [], "{} gaps before", gaps);
+        assert_eq!(state.gaps, [], "{gaps} gaps before");
     }
 }
 
@@ -324,7 +324,8 @@ async fn a_picture_that_cannot_be_read_is_a_gap_and_only_its_message_is_asked_fo
         let run = state.run(&*collection).await.unwrap();
         let mut again: Vec<String> = gaps.iter().map(|gap| gap.id.clone()).collect();
         let mut fetched = run.fetched.clone();
-        (again.sort(), fetched.sort());
+        again.sort();
+        fetched.sort();
         assert_eq!(fetched, again);
         assert_equal(&state, &truth(&tenant, &*collection).unwrap());
         assert_eq!(state.gaps, []);

@@ -8,7 +8,7 @@ use super::{Tenant, steady};
 use crate::format::record::StreamRole;
 use crate::m365::testing::State;
 use crate::m365::{Collection, CollectionKey};
-use crate::sim::{ExpectedCollection, ExpectedThing, FaultKind, SimOptions};
+use crate::sim::{Blob, ExpectedCollection, ExpectedThing, FaultKind, SimOptions};
 
 /// The words of the workloads that are walked.
 const WALKED: &[&str] = &["contacts", "conversations", "planner", "team", "channel", "chats"];
@@ -36,7 +36,7 @@ pub(super) fn assert_equal(state: &State, truth: &ExpectedCollection) {
         let told: Value = serde_json::from_slice(&item.streams[&StreamRole::Properties]).unwrap();
         assert_eq!(without_annotations(&told), without_annotations(&thing.json), "{}", truth.name);
         let content = item.streams.get(&StreamRole::Content).map(|bytes| bytes.to_vec());
-        assert_eq!(content, thing.content.as_ref().map(|c| c.bytes()), "{}: {}", truth.name, item.record.name);
+        assert_eq!(content, thing.content.as_ref().map(Blob::bytes), "{}: {}", truth.name, item.record.name);
     }
     state.paths();
 }

@@ -82,13 +82,13 @@ impl Rows {
                 Err(error) => self.restart(walk, error)?,
             }
         }
-        Ok(self.waiting.pop_front().and_then(|row| {
-            let Some(id) = id_of(&row).map(str::to_owned) else { return Some(Row::There(row)) };
+        Ok(self.waiting.pop_front().map(|row| {
+            let Some(id) = id_of(&row).map(str::to_owned) else { return Row::There(row) };
             if at(&row, &["@removed"]).is_some() {
-                return Some(Row::Gone(id));
+                return Row::Gone(id);
             }
             self.told.push(id);
-            Some(Row::There(row))
+            Row::There(row)
         }))
     }
 
