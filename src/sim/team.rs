@@ -98,7 +98,7 @@ pub(super) fn populate(options: &SimOptions, seed: u64, name: &str, members: &[u
         add_tag(&mut team.parts, members, old, number);
     }
     for kind in [STANDARD, STANDARD, PRIVATE, SHARED] {
-        add_channel(&mut team, options, kind, (old, options.messages / 4), members);
+        add_channel(&mut team, options, kind, (old, options.messages / 8), members);
     }
     // Nobody ever wrote here.
     add_channel(&mut team, options, STANDARD, (old, 0), members);

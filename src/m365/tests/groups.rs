@@ -76,7 +76,7 @@ async fn without_the_permission_to_list_groups_the_others_go_on_and_the_coverage
 
 #[tokio::test]
 async fn group_calendars_are_told_as_impossible() {
-    let tenant = Tenant::start(SimOptions::tiny()).await;
+    let tenant = Tenant::start(steady(1)).await;
     let found = tenant.discover(&Selection::default()).await;
     let calendars = found.coverage.iter().filter(|c| {
         c.workload == Some(Workload::Calendar)

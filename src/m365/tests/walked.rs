@@ -54,7 +54,7 @@ async fn walked(tenant: &Tenant) -> Vec<std::sync::Arc<dyn Collection>> {
 
 #[tokio::test]
 async fn every_day_equals_the_tenant_and_what_did_not_change_is_not_passed_on() {
-    let tenant = Tenant::start(SimOptions::tiny()).await;
+    let tenant = Tenant::start(SimOptions { groups: 3, ..SimOptions::tiny() }).await;
     let mut states: BTreeMap<String, State> = BTreeMap::new();
     for _ in 0..7 {
         for collection in walked(&tenant).await {

@@ -70,7 +70,7 @@ async fn resource_units_run_out_after_a_warning() {
 async fn one_team_or_channel_takes_four_requests_a_second_and_others_go_on() {
     // A second takes a minute here.
     let limits = Limits { teams: true, time_scale: 1.0 / 60.0, ..Limits::unlimited() };
-    let (_sim, client) = start(SimOptions { limits, ..SimOptions::tiny() }).await;
+    let (_sim, client) = start(SimOptions { limits, groups: 3, ..SimOptions::tiny() }).await;
     let teams = client.all("groups?$filter=resourceProvisioningOptions/Any(x:x eq 'Team')&$select=id").await;
     let of = |n: usize| format!("teams/{}", teams[n]["id"].as_str().expect("an id"));
     let channel = client.ok(&format!("{}/channels", of(0))).await["value"][0]["id"].as_str().expect("an id").to_owned();
