@@ -208,8 +208,15 @@ async fn write_item(
         Err(e) => return Ok(Written::Problem(path, e.to_string())),
     };
     if let Ok(there) = tokio::fs::symlink_metadata(to).await {
-        if there.is_file() && there.len() == stream.size_bytes && times_match(&there, record) {
-            return Ok(Written::Skipped);
+        if there.is_file() && there.len() == stream.size_bytes {
+            let is_it = match modified(record) {
+                Some(_) => times_match(&there, record),
+                // A member, a tab, … has no time: only what it says tells whether it is the same.
+                None => holds(to, read::read_stream(repo, stream)).await,
+            };
+            if is_it {
+                return Ok(Written::Skipped);
+            }
         }
         if !options.overwrite {
             return Ok(Written::Problem(path, format!("{} is there already; --overwrite replaces it", to.display())));
@@ -285,6 +292,22 @@ fn times(record: &Record) -> FileTimes {
         Some(time) => times.set_modified(time).set_accessed(time),
         None => times,
     }
+}
+
+/// Says whether a file holds these bytes.
+async fn holds(path: &Path, mut bytes: crate::repo::ByteStream) -> bool {
+    use tokio::io::AsyncReadExt as _;
+    let Ok(mut file) = tokio::fs::File::open(path).await else { return false };
+    let mut there = Vec::new();
+    while let Some(part) = bytes.next().await {
+        // What cannot be read is told when it is written.
+        let Ok(part) = part else { return false };
+        there.resize(part.len(), 0);
+        if file.read_exact(&mut there).await.is_err() || there != part {
+            return false;
+        }
+    }
+    true
 }
 
 fn times_match(there: &std::fs::Metadata, record: &Record) -> bool {
