@@ -243,7 +243,7 @@ pub struct Permit {
     units: Option<u32>,
     slot: Option<OwnedSemaphorePermit>,
     /// The right in the lane of the one team or channel.
-    narrow: Option<Box<Permit>>,
+    narrow: Option<Box<Self>>,
 }
 
 impl Permit {

@@ -6,8 +6,8 @@
 //! snapshot when members change between the readings of two collections. Contents that are equal are stored once.
 //!
 //! All chats are listed at every reading, with their members. Messages come by the export
-//! (`/users/{id}/chats/getAllMessages`): all of them the first time, then those that changed since the newest change that
-//! was told. Where a user joined a chat, what was said before they did is listed from the chat itself. A message that
+//! (`/users/{id}/chats/getAllMessages`): all of them the first time, then those that changed since the newest message that
+//! the list of chats showed (`lastMessagePreview`): it was there when the export began, however long the export took. Where a user joined a chat, what was said before they did is listed from the chat itself. A message that
 //! somebody took away comes with `deletedDateTime`, and stays. A chat that is no longer listed for the user is gone from
 //! the snapshot, with its messages.
 //! Source: Microsoft Graph, "List chats", "chats: getAllMessages", "List messages in a chat", "List members of a chat".
@@ -57,6 +57,8 @@ struct Listed {
     all: HashSet<String>,
     /// Those of which all messages are to be listed: id and name.
     whole: Vec<(String, String)>,
+    /// When the newest message in them was written.
+    newest_us: Option<i64>,
 }
 
 #[async_trait]
@@ -91,11 +93,12 @@ fn get(call: TeamsCall, url: &str) -> GraphRequest {
 impl Chats {
     /// Tells the chats that are listed, but those that were told already.
     async fn chats(&self, walk: &mut Walk<'_>, listed: &mut Listed, changes_only: bool) -> Result<()> {
-        let url = format!("users/{}/chats?$expand=members&$top=50", segment(&self.user));
+        let url = format!("users/{}/chats?$expand=members,lastMessagePreview&$top=50", segment(&self.user));
         let mut rows = Rows::list(&self.client, get(TeamsCall::Other, &url));
         while let Some(row) = rows.next(walk).await? {
             let Row::There(row) = row else { continue };
             let Some(id) = id_of(&row).map(str::to_owned) else { continue };
+            listed.newest_us = listed.newest_us.max(time_us(&row, &["lastMessagePreview", "createdDateTime"]));
             if listed.all.insert(id.clone()) {
                 let was_there = walk.known(&id).await?.is_some() && !walk.is_gap(&id);
                 let name = self.chat(walk, &id, row).await?;
@@ -114,7 +117,7 @@ impl Chats {
     async fn chat(&self, walk: &mut Walk<'_>, id: &str, mut row: Value) -> Result<String> {
         let mut members = match row.as_object_mut() {
             Some(row) => {
-                row.retain(|name, _| !name.starts_with("members@"));
+                row.retain(|name, _| !["members@", "lastMessagePreview"].iter().any(|start| name.starts_with(start)));
                 row.shift_remove("members")
             }
             None => None,
@@ -156,13 +159,13 @@ impl Chats {
 
     /// Tells the messages of all chats that changed since a time, or all; and notes until when.
     async fn export(&self, walk: &mut Walk<'_>, listed: &mut Listed, since: Option<Timestamp>) -> Result<()> {
-        let mut newest = since.map(Timestamp::as_microsecond);
+        // Whatever changed before this was there when the export began.
+        let begun_us = listed.newest_us;
         let mut strays = Vec::new();
         let mut rows = self.exported(since.map(since_text));
         loop {
             match rows.next(walk).await {
                 Ok(Some(Row::There(row))) => {
-                    newest = newest.max(time_us(&row, &["lastModifiedDateTime"]));
                     if let Err(stray) = tell(walk, listed, row).await? {
                         strays.push(stray);
                     }
@@ -185,11 +188,9 @@ impl Chats {
                 drop(tell(walk, listed, row).await?);
             }
         }
-        if let Some(newest) = newest {
-            // What was told up to here may have been told before its time was over; it is asked for once more.
-            let back = if since.is_some_and(|since| since.as_microsecond() == newest) { 0 } else { OVERLAP_US };
-            let from = Timestamp::from_microsecond(newest.saturating_sub(back)).unwrap_or_default();
-            walk.cursors.set(MESSAGES, since_text(from));
+        let begun_us = begun_us.map(|us| us.saturating_sub(OVERLAP_US)).max(since.map(Timestamp::as_microsecond));
+        if let Some(begun) = begun_us.and_then(|us| Timestamp::from_microsecond(us).ok()) {
+            walk.cursors.set(MESSAGES, since_text(begun));
         }
         Ok(())
     }

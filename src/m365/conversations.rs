@@ -145,7 +145,8 @@ fn attachment(row: Value, thread: &str, post: &str) -> Option<Told> {
     let name = text(&row, &["name"]).unwrap_or_default().to_owned();
     let size = number(&row, &["size"]).unwrap_or_default();
     let version = format!("{} {size}", text(&row, &["lastModifiedDateTime"]).unwrap_or_default());
-    let has_bytes = text(&row, &["@odata.type"]).is_none_or(|kind| !kind.contains("referenceAttachment"));
-    let told = Told::new(ItemKind::Attachment, id, post, &name, row).dated().sized(size).fact(THREAD, thread);
-    Some(if has_bytes { told.with_contents(version) } else { told })
+    let is_link = text(&row, &["@odata.type"]).is_some_and(|kind| kind.contains("referenceAttachment"));
+    let kind = if is_link { ItemKind::Shortcut } else { ItemKind::Attachment };
+    let told = Told::new(kind, id, post, &name, row).dated().sized(size).fact(THREAD, thread);
+    Some(if is_link { told } else { told.with_contents(version) })
 }

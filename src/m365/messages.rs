@@ -23,16 +23,17 @@ const HOSTED: (&str, &str) = ("/hostedContents/", "/$value");
 /// A message, and the pictures in it. `id` is the message's in the collection, `parent` what it hangs below; `replies` hang
 /// below it.
 pub(super) fn message(row: Value, id: &str, parent: &str, replies: usize) -> (Told, Vec<Told>) {
+    let created = time_us(&row, &["createdDateTime"]);
     let pictures: Vec<Told> = hosted(&row)
         .into_iter()
         .map(|picture| {
             let json = json!({"id": picture});
-            let told = Told::new(ItemKind::HostedContent, format!("{id}/{picture}"), id, "picture", json);
+            let mut told = Told::new(ItemKind::HostedContent, format!("{id}/{picture}"), id, "picture", json);
+            told.record.modified_us = created;
             // What is behind an address never changes.
             told.with_contents("1")
         })
         .collect();
-    let created = time_us(&row, &["createdDateTime"]);
     let deleted = text(&row, &["deletedDateTime"]).unwrap_or_default().to_owned();
     let from = author(&row).to_owned();
     let kind = text(&row, &["messageType"]).filter(|kind| *kind != "message").unwrap_or_default().to_owned();

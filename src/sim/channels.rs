@@ -67,17 +67,20 @@ pub(super) fn populate(options: &SimOptions, seed: u64, path: String, messages: 
 
 /// Adds a message.
 pub(super) fn add(shelf: &mut Shelf, parent: u32, time: i64, rng: &mut Rng) -> u32 {
-    let mark = match rng.below(12) {
+    let mark = match rng.below(16) {
         0 => SYSTEM,
         1 => BOT,
         2 => DELETED,
         _ => 0,
     };
     let message = shelf.add(&MESSAGE, parent, time, mark);
-    if mark == BOT || (mark == 0 && rng.chance(0.3)) {
-        for _ in 0..1 + rng.below(2) {
-            shelf.add(&HOSTED, message, time, 0);
-        }
+    let pictures = match mark {
+        BOT => 1,
+        0 if rng.chance(0.08) => 1 + rng.below(2),
+        _ => 0,
+    };
+    for _ in 0..pictures {
+        shelf.add(&HOSTED, message, time, 0);
     }
     message
 }

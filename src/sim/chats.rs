@@ -45,13 +45,18 @@ pub(super) fn populate(options: &SimOptions, people: u32) -> Shelf {
     if people == 0 {
         return shelf;
     }
-    for number in 0..people.max(1) * 2 + 2 {
+    let mut chats = Vec::new();
+    for _ in 0..people * 2 + 2 {
         let time = times::EPOCH - (400 - rng.below(300) as i64) * times::DAY;
-        let chat = shelf.add(&CHAT, TOP, time, people << PEOPLE);
-        // Nobody said anything yet.
-        let messages = if number == 1 { 0 } else { options.messages / 6 };
+        chats.push(shelf.add(&CHAT, TOP, time, people << PEOPLE));
+    }
+    for chat in chats {
+        // In one nobody said anything yet.
+        let messages = if chat == 1 { 0 } else { options.messages / 6 };
+        let time = shelf.thing(chat).created;
         for message in 0..messages {
-            channels::add(&mut shelf, chat, time + i64::from(message) * times::DAY / 2, &mut rng);
+            let time = (time + i64::from(message) * times::DAY / 2).min(times::EPOCH - 3_600);
+            channels::add(&mut shelf, chat, time, &mut rng);
         }
     }
     shelf.begin();
@@ -198,15 +203,27 @@ fn find(world: &World, id: &str) -> Answer<u32> {
 /// A chat as this client gets it.
 fn told(app: &App, request: &Request, shelf: &Shelf, chat: u32) -> Answer<Value> {
     let mut row = shelf.json(&app.cast, chat);
-    match request.option("$expand") {
-        Some("members") => {
-            if let Some(members) = row.get_mut("members").and_then(Value::as_array_mut) {
-                members.reverse();
-                members.truncate(MOST_EXPANDED);
-            }
+    let expanded: Vec<&str> = request.option("$expand").map_or(vec![], |text| text.split(',').map(str::trim).collect());
+    if let Some(other) = expanded.iter().find(|name| !["members", "lastMessagePreview"].contains(name)) {
+        return Err(Reply::fail(400, "BadRequest", &format!("Could not expand '{other}' of a chat.")));
+    }
+    match row.get_mut("members").and_then(Value::as_array_mut).filter(|_| expanded.contains(&"members")) {
+        Some(members) => {
+            members.reverse();
+            members.truncate(MOST_EXPANDED);
         }
-        Some(other) => return Err(Reply::fail(400, "BadRequest", &format!("Could not expand '{other}' of a chat."))),
         None => drop(row.shift_remove("members")),
+    }
+    if expanded.contains(&"lastMessagePreview") {
+        let last = shelf.below(&MESSAGE, chat).max_by_key(|number| shelf.thing(*number).created);
+        let preview = last.map(|number| {
+            let message = shelf.json(&app.cast, number);
+            let some = ["id", "createdDateTime", "messageType", "from", "body"];
+            some.iter()
+                .filter_map(|name| Some(((*name).to_owned(), message.get(*name)?.clone())))
+                .collect::<Map<_, _>>()
+        });
+        row.insert("lastMessagePreview".into(), preview.map_or(Value::Null, Value::Object));
     }
     lists::selected(request, CHAT.name, row, &[])
 }

@@ -98,7 +98,7 @@ pub(super) fn populate(options: &SimOptions, seed: u64, name: &str, members: &[u
         add_tag(&mut team.parts, members, old, number);
     }
     for kind in [STANDARD, STANDARD, PRIVATE, SHARED] {
-        add_channel(&mut team, options, kind, (old, options.messages / 4), members);
+        add_channel(&mut team, options, kind, (old, options.messages / 8), members);
     }
     // Nobody ever wrote here.
     add_channel(&mut team, options, STANDARD, (old, 0), members);
@@ -444,7 +444,7 @@ pub(super) fn files_folder(app: &App, request: &Request, group: usize, id: &str)
 /// The drive and item of a channel's files; `None`: nobody used them yet. Standard channels share a drive.
 pub(super) fn files_of(team: &Team, channel: u32) -> Option<(String, String)> {
     let thing = team.parts.thing(channel);
-    let used = channel % 3 != 2 || thing.revision > 0;
+    let used = thing.revision > 0 || team.channels.get(&channel).is_some_and(|said| !said.things.is_empty());
     let of = if thing.mark == STANDARD { 0 } else { u64::from(channel) };
     let drive = format!("b!{}", B64.encode(guid(hash(team.parts.seed, &[0xd1, of]))).replace('=', ""));
     used.then(|| (drive, format!("01{:016X}", hash(team.parts.seed, &[0xf0, channel.into()]))))

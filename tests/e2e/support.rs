@@ -65,7 +65,8 @@ impl Setting {
     }
 
     pub async fn with_storage(options: SimOptions, storage: Arc<dyn Storage>) -> Self {
-        let sim = SimTenant::start(options).await.unwrap();
+        // A group with a team, and one without.
+        let sim = SimTenant::start(SimOptions { groups: 2, ..options }).await.unwrap();
         let cache = tempfile::tempdir().unwrap();
         let root: Option<PathBuf> = Some(cache.path().to_owned());
         let repo = Repository::init(storage.clone(), &passphrase(), "test", START_US, root).await.unwrap();

@@ -67,7 +67,7 @@ impl Tenant {
 
 /// A small tenant from a seed, that nobody joins and nobody leaves.
 fn steady(seed: u64) -> SimOptions {
-    let mut options = SimOptions { seed, messages: 90, ..SimOptions::tiny() };
+    let mut options = SimOptions { seed, messages: 90, groups: 3, ..SimOptions::tiny() };
     options.script.staff = false;
     options
 }

@@ -8,7 +8,7 @@ use super::{Tenant, steady};
 use crate::format::record::StreamRole;
 use crate::m365::testing::State;
 use crate::m365::{Collection, CollectionKey};
-use crate::sim::{ExpectedCollection, ExpectedThing, FaultKind, SimOptions};
+use crate::sim::{Blob, ExpectedCollection, ExpectedThing, FaultKind, SimOptions};
 
 /// The words of the workloads that are walked.
 const WALKED: &[&str] = &[
@@ -69,13 +69,7 @@ pub(super) fn assert_equal(state: &State, truth: &ExpectedCollection) {
         let told: Value = serde_json::from_slice(&item.streams[&StreamRole::Properties]).unwrap();
         assert_eq!(differing(&told, &thing.json), "", "{}: {} {id}", truth.name, thing.kind);
         let content = item.streams.get(&StreamRole::Content).map(|bytes| bytes.to_vec());
-        assert_eq!(
-            content,
-            thing.content.as_ref().map(crate::sim::Blob::bytes),
-            "{}: {}",
-            truth.name,
-            item.record.name
-        );
+        assert_eq!(content, thing.content.as_ref().map(Blob::bytes), "{}: {}", truth.name, item.record.name);
     }
     state.paths();
 }
@@ -102,7 +96,7 @@ async fn today(tenant: &Tenant) -> Vec<(std::sync::Arc<dyn Collection>, Expected
 
 #[tokio::test]
 async fn every_day_equals_the_tenant_and_what_did_not_change_is_not_passed_on() {
-    let tenant = Tenant::start(SimOptions::tiny()).await;
+    let tenant = Tenant::start(SimOptions { groups: 3, ..SimOptions::tiny() }).await;
     let mut states: BTreeMap<String, State> = BTreeMap::new();
     for _ in 0..5 {
         for (collection, truth) in today(&tenant).await {

@@ -5,7 +5,7 @@ use crate::sim::SimOptions;
 
 #[tokio::test]
 async fn groups_are_listed_by_kind_and_tell_their_members() {
-    let (_sim, client) = start(SimOptions::tiny()).await;
+    let (_sim, client) = start(SimOptions { groups: 3, ..SimOptions::tiny() }).await;
     let all = client.all("groups").await;
     let unified = client.all("groups?$filter=groupTypes/any(c:c eq 'Unified')&$select=id,displayName").await;
     let teams = client.all("groups?$filter=resourceProvisioningOptions/Any(x:x eq 'Team')").await;

@@ -65,3 +65,24 @@ async fn resource_units_run_out_after_a_warning() {
     assert_eq!(sim.stats().file_units, 11);
     client.ok("users/alice@contoso.com/mailFolders").await;
 }
+
+#[tokio::test]
+async fn one_team_or_channel_takes_four_requests_a_second_and_others_go_on() {
+    // A second takes a minute here.
+    let limits = Limits { teams: true, time_scale: 1.0 / 60.0, ..Limits::unlimited() };
+    let (_sim, client) = start(SimOptions { limits, groups: 3, ..SimOptions::tiny() }).await;
+    let teams = client.all("groups?$filter=resourceProvisioningOptions/Any(x:x eq 'Team')&$select=id").await;
+    let of = |n: usize| format!("teams/{}", teams[n]["id"].as_str().expect("an id"));
+    let channel = client.ok(&format!("{}/channels", of(0))).await["value"][0]["id"].as_str().expect("an id").to_owned();
+    for _ in 0..3 {
+        client.ok(&format!("{}/tags", of(0))).await;
+    }
+    let refused = client.get(&of(0)).await;
+    assert_eq!((refused.status, refused.code().as_str()), (429, "TooManyRequests"));
+    assert!(refused.header("retry-after").parse::<f64>().is_ok_and(|s| s > 0.0));
+    client.ok(&of(1)).await;
+    let of_channel = format!("{}/channels/{channel}/messages", of(0));
+    for n in 0..5 {
+        assert_eq!(client.get(&of_channel).await.status, if n < 4 { 200 } else { 429 });
+    }
+}
