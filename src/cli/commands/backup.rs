@@ -172,6 +172,9 @@ fn show(app: &App, set: &str, report: &BackupReport, absent: &Absent, took: std:
         output::count(totals.requests, "request", "requests"),
         output::duration(took),
     ))?;
+    if !report.left_out.is_empty() {
+        screen.report(format!("  {}", report.left_out))?;
+    }
     show_absent(app, report, absent)?;
     show_gaps(app, report)?;
     screen.summary(&json!({
@@ -180,6 +183,7 @@ fn show(app: &App, set: &str, report: &BackupReport, absent: &Absent, took: std:
         "parent": report.parent.map(|id| id.to_string()),
         "complete": report.complete,
         "stopped": report.stopped,
+        "left_out": report.left_out,
         "seconds": took.as_secs_f64(),
         "totals": totals,
     }))

@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::contents::{ItemSink, PendingStream, SharedSegmenter};
+use super::exclude::{Excluding, Filter};
 use super::known::KnownRecords;
 use super::loss::{Loss, Watched};
 use super::share::{Share, Shares};
@@ -25,6 +26,7 @@ use crate::m365::{Change, Collection, Contents, Fetched, Previous, Sink, content
 use crate::monitor::{Counter, Monitor};
 use crate::ops::nodes::WriterNodes;
 use crate::repo::{Segmenter, Writer};
+use crate::snapshot::set::Exclusions;
 use crate::tree::NodeStore;
 use crate::tree::collection::{CollectionEditor, CollectionRoots, EditCounts};
 
@@ -39,6 +41,7 @@ pub(super) struct Shared {
     pub(super) stop: Stop,
     pub(super) places: Arc<Semaphore>,
     pub(super) shares: Arc<Shares>,
+    pub(super) exclusions: Arc<Exclusions>,
     pub(super) now_us: i64,
 }
 
@@ -52,6 +55,8 @@ pub(super) struct Outcome {
     pub(super) stopped: bool,
     /// What the repository had lost of it, in words: it was read from the beginning.
     pub(super) damage: Option<String>,
+    /// What was left out so far belongs in: it must be read once more.
+    pub(super) again: bool,
 }
 
 /// Reads one collection. An error of the source becomes a gap of the collection; errors of the destination end the run.
@@ -66,19 +71,29 @@ pub(super) async fn read(
     shared.monitor.phase(&format!("Reading {}", source.path()));
     let before = previous.as_ref().map(roots).unwrap_or_default();
     let nodes = Watched { nodes: WriterNodes(shared.writer.clone()), loss: loss.clone() };
-    let known = KnownRecords::new(shared.writer.repository(), before, loss);
+    let known = KnownRecords::new(&shared.writer, before, loss);
     let retry: Vec<String> = previous_gaps.iter().filter(|g| !g.id.is_empty()).map(|g| g.id.clone()).collect();
     let cursors = previous.as_ref().and_then(|p| p.cursors.clone());
+    let (mut excluding, going_on) = Excluding::begin(&shared.exclusions, shared.now_us, previous.as_ref());
     let mut intake = Intake::new(shared, source.clone(), &nodes, before);
     let busy = intake.busy.clone();
-    let reading = source.changes(Previous { cursors: cursors.as_ref(), retry: &retry }, &known, &mut intake);
+    let reading = async {
+        let previous = Previous { cursors: going_on.as_ref(), retry: &retry };
+        let Some(excluding) = &mut excluding else { return source.changes(previous, &known, &mut intake).await };
+        let mut filter = Filter::new(excluding, &known, &mut intake);
+        let end = source.changes(previous, &known, &mut filter).await?;
+        filter.finish().await.map(|()| end)
+    };
     let end = until_stopped(reading, &shared.stop, &busy).await;
-    let done = intake.finish().await?;
+    let done = intake.finish(excluding.as_mut().filter(|_| end.is_ok())).await?;
     // The cursors that came at the end of the reading stand for items that are not there.
     let end = done.broken_off.map_or(end, Err);
     let (cursors, complete, stopped, trouble) = conclude(end, cursors, shared, &source)?;
     // Cursors stand for exactly the items they came with: what a broken reading left must be compared.
-    let cursors = cursors.filter(|_| complete || done.roots == before);
+    let mut cursors = cursors.filter(|_| complete || done.roots == before);
+    if let (true, Some(excluding), Some(cursors)) = (complete, &excluding, &mut cursors) {
+        excluding.note(cursors);
+    }
     let mut gaps = done.gaps;
     gaps.extend(trouble);
     if !complete {
@@ -97,7 +112,8 @@ pub(super) async fn read(
         read_us: if complete { shared.now_us } else { previous.map_or(0, |p| p.read_us) },
         complete,
     };
-    Ok(Outcome { state, gaps, counts: done.counts, bytes_read: done.bytes_read, stopped, damage: None })
+    let again = complete && excluding.is_some_and(|excluding| excluding.again);
+    Ok(Outcome { state, gaps, counts: done.counts, bytes_read: done.bytes_read, stopped, damage: None, again })
 }
 
 /// Lets a reading go on till it ends or the run is stopped: it may be waiting for a budget, for minutes. It is never broken off
@@ -168,6 +184,7 @@ enum Step {
 struct Intake<'a> {
     shared: &'a Shared,
     source: Arc<dyn Collection>,
+    nodes: &'a dyn NodeStore,
     editor: CollectionEditor<'a>,
     segmenter: SharedSegmenter,
     queue: VecDeque<Step>,
@@ -196,6 +213,7 @@ impl<'a> Intake<'a> {
         Self {
             shared,
             source,
+            nodes,
             editor: CollectionEditor::new(nodes, before),
             segmenter: Arc::new(Mutex::new(Segmenter::new(shared.writer.clone()))),
             queue: VecDeque::new(),
@@ -372,9 +390,16 @@ impl<'a> Intake<'a> {
         Ok(())
     }
 
-    async fn finish(mut self) -> Result<Done> {
+    /// Makes the changes left. With exclusions, also takes out what the reading showed to be left out.
+    async fn finish(mut self, excluding: Option<&mut Excluding>) -> Result<Done> {
         self.drain(0).await?;
         self.settle().await?;
+        if let Some(excluding) = excluding.filter(|_| self.broken_off.is_none()) {
+            let roots = self.editor.apply().await?;
+            let out = excluding.sweep(self.nodes, roots).await?;
+            out.iter().for_each(|id| self.editor.remove(id));
+            self.gaps.retain(|gap| !out.contains(&gap.id));
+        }
         let (roots, counts) = self.editor.finish().await?;
         Ok(Done { roots, counts, gaps: self.gaps, bytes_read: self.bytes_read, broken_off: self.broken_off })
     }

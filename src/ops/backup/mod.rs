@@ -6,11 +6,13 @@
 
 mod collection;
 mod contents;
+mod exclude;
 mod finish;
 mod known;
 mod leavers;
 mod loss;
 mod merged;
+mod passes;
 mod share;
 mod stop;
 
@@ -90,6 +92,8 @@ pub struct BackupReport {
     pub found: Vec<Coverage>,
     /// How every part of the tenant stands in the snapshot.
     pub coverage: Vec<CoverageEntry>,
+    /// What the set's exclusions leave out, in words; empty: nothing.
+    pub left_out: String,
 }
 
 /// Backs up what a set selects of its tenant.
@@ -153,6 +157,7 @@ pub async fn run(
         stop: around.stop.clone(),
         places: Arc::new(Semaphore::new(contents::LARGE_PLACES)),
         shares: Arc::default(),
+        exclusions: Arc::new(options.set.options.exclusions.clone()),
         now_us: started_us,
     };
     let frozen = leavers::frozen(&before, options.set.options.leavers);
