@@ -10,17 +10,19 @@ use crate::cli::config::Config;
 use crate::cli::coverage::{self, Absent};
 use crate::cli::environment::now_us;
 use crate::cli::exit::{self, Outcome};
-use crate::cli::{interrupt, output, tenant};
+use crate::cli::{estimate, interrupt, output, tenant};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::Budget;
 use crate::m365::discover::CoverageState;
-use crate::ops::backup::{BackupOptions, BackupReport, Stop, Surroundings, backup};
+use crate::ops::backup::{BackupOptions, BackupReport, Stop, Surroundings, backup, selection};
+use crate::ops::estimate::estimate as estimate_backup;
 use crate::repo::{Repository, WriterOptions};
 
 const EXAMPLES: &str = "\
 Examples:
   tenantvault backup everyone
   tenantvault backup everyone mail-offsite --tag before-migration
+  tenantvault backup everyone --dry-run     what would be read, and how long it takes
 Ctrl-C finishes what is under way and writes an incomplete snapshot; the next
 run goes on from it. A second Ctrl-C stops at once; nothing stored is lost.";
 
@@ -40,6 +42,9 @@ pub(crate) struct Args {
     /// The machine's name to write into the snapshots
     #[arg(long, value_name = "NAME")]
     host: Option<String>,
+    /// Read and write nothing: show what would be read, with an estimate of items, bytes, requests and time
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// What the sets of one run share.
@@ -97,6 +102,14 @@ impl Run<'_> {
         let budget = self.budgets.get(&set.tenant).cloned();
         let client = tenant::client(self.config, &set.tenant, budget, monitor.clone())?;
         self.budgets.entry(set.tenant.clone()).or_insert_with(|| client.budget().clone());
+        if self.args.dry_run {
+            let found = estimate_backup(&repo, &client, &definition, &selection(&definition), now_us()).await;
+            monitor.finish();
+            let found = found?;
+            let absent = coverage::absent(&found.found, &definition, found.parts.len() as u64);
+            estimate::show(self.app, name, &found, &absent)?;
+            return Ok(Outcome::Done);
+        }
         let options = BackupOptions {
             set: definition,
             host: self.args.host.clone().unwrap_or_else(host_name),

@@ -23,6 +23,10 @@ pub(in crate::m365) struct Walk<'a> {
     pub(in crate::m365) before: Cursors,
     /// Where the next one goes on.
     pub(in crate::m365) cursors: Cursors,
+    /// Those of resumable lists that were read to their ends.
+    pub(super) finished: Cursors,
+    /// A list began anew: what it no longer tells is found at the end only, so the reading cannot be broken off before.
+    pub(super) restarted: bool,
     /// A cursor was no longer honoured.
     pub(in crate::m365) resynced: bool,
     /// The ids of the last snapshot's gaps that were not told since.
@@ -59,6 +63,8 @@ impl<'a> Walk<'a> {
             collection,
             before: previous.cursors.cloned().unwrap_or_default(),
             cursors: Cursors::default(),
+            finished: Cursors::default(),
+            restarted: false,
             resynced: false,
             retry: previous.retry.iter().cloned().collect(),
             must_list,
@@ -117,6 +123,17 @@ impl<'a> Walk<'a> {
             !id.is_empty() && !told && !self.removed.contains(*id)
         };
         self.must_list.iter().filter(untold).cloned().collect()
+    }
+
+    /// Says that a reading that is broken off may go on with the list of this name at a page. All lists of which others
+    /// depend are read from the beginning then.
+    pub(super) async fn checkpoint(&mut self, name: &str, page: String) -> Result<()> {
+        if self.restarted {
+            return Ok(());
+        }
+        let mut cursors = self.finished.clone();
+        cursors.set(name, page);
+        self.sink.checkpoint(cursors, self.removed.iter().cloned().collect()).await
     }
 
     /// Takes back that an item was told: the round that told it broke off, and another begins.

@@ -16,6 +16,7 @@ use super::contents::{ItemSink, PendingStream, SharedSegmenter};
 use super::exclude::{Excluding, Filter};
 use super::known::KnownRecords;
 use super::loss::{Loss, Watched};
+use super::resume::{self, Checkpoints};
 use super::share::{Share, Shares};
 use super::stop::Stop;
 use crate::error::{Error, ErrorKind, Result};
@@ -72,10 +73,17 @@ pub(super) async fn read(
     let before = previous.as_ref().map(roots).unwrap_or_default();
     let nodes = Watched { nodes: WriterNodes(shared.writer.clone()), loss: loss.clone() };
     let known = KnownRecords::new(&shared.writer, before, loss);
-    let retry: Vec<String> = previous_gaps.iter().filter(|g| !g.id.is_empty()).map(|g| g.id.clone()).collect();
+    let mut retry: Vec<String> = previous_gaps.iter().filter(|g| !g.id.is_empty()).map(|g| g.id.clone()).collect();
     let cursors = previous.as_ref().and_then(|p| p.cursors.clone());
-    let (mut excluding, going_on) = Excluding::begin(&shared.exclusions, shared.now_us, previous.as_ref());
+    let mut going_on = cursors.clone();
+    let doubtful = going_on.as_mut().and_then(resume::take);
+    let (mut excluding, going_on) =
+        Excluding::begin(&shared.exclusions, shared.now_us, previous.as_ref(), going_on, doubtful.is_some());
+    let is_first = before == CollectionRoots::default() || (doubtful.is_some() && going_on.is_some());
+    let doubtful = doubtful.unwrap_or_default();
+    retry.extend(doubtful.iter().cloned());
     let mut intake = Intake::new(shared, source.clone(), &nodes, before);
+    intake.checkpoints.allowed = is_first;
     let busy = intake.busy.clone();
     let reading = async {
         let previous = Previous { cursors: going_on.as_ref(), retry: &retry };
@@ -93,6 +101,15 @@ pub(super) async fn read(
     let mut cursors = cursors.filter(|_| complete || done.roots == before);
     if let (true, Some(excluding), Some(cursors)) = (complete, &excluding, &mut cursors) {
         excluding.note(cursors);
+    }
+    if let (false, Some((mut at, mut since))) = (complete, done.checkpoint) {
+        let is_settled = excluding.as_ref().is_none_or(Excluding::is_settled);
+        since.extend(doubtful);
+        if is_settled && since.len() <= 2 * resume::MOST {
+            resume::put(&mut at, &since);
+            excluding.iter().for_each(|excluding| excluding.note(&mut at));
+            cursors = Some(at);
+        }
     }
     let mut gaps = done.gaps;
     gaps.extend(trouble);
@@ -176,6 +193,7 @@ fn date_gaps(gaps: &mut [Gap], previous: &[Gap], now_us: i64) {
 /// A change on its way to the trees.
 enum Step {
     Remove(String),
+    Checkpoint(Cursors, Vec<String>),
     Put { record: Box<Record>, streams: Vec<PendingStream>, source_hash: String },
     Fetching { record: Box<Record>, properties: Bytes, job: AbortOnDropHandle<Result<(Fetched, ItemSink)>> },
 }
@@ -193,6 +211,7 @@ struct Intake<'a> {
     unsettled_ids: HashSet<String>,
     share: Share,
     gaps: Vec<Gap>,
+    checkpoints: Checkpoints,
     bytes_read: u64,
     /// A change is being taken.
     busy: Arc<AtomicBool>,
@@ -204,6 +223,8 @@ struct Done {
     roots: CollectionRoots,
     counts: EditCounts,
     gaps: Vec<Gap>,
+    /// Where a reading that was broken off may go on.
+    checkpoint: Option<(Cursors, Vec<String>)>,
     bytes_read: u64,
     broken_off: Option<Error>,
 }
@@ -221,6 +242,7 @@ impl<'a> Intake<'a> {
             unsettled_ids: HashSet::new(),
             share: shared.shares.join(),
             gaps: Vec::new(),
+            checkpoints: Checkpoints::default(),
             bytes_read: 0,
             busy: Arc::default(),
             broken_off: None,
@@ -263,6 +285,7 @@ impl<'a> Intake<'a> {
     async fn current(&mut self, id: &str) -> Result<Option<Record>> {
         let waiting = self.queue.iter().any(|s| match s {
             Step::Remove(other) => other == id,
+            Step::Checkpoint(..) => false,
             Step::Put { record, .. } | Step::Fetching { record, .. } => record.id == id,
         });
         if waiting {
@@ -295,6 +318,12 @@ impl<'a> Intake<'a> {
                     self.settle().await?;
                 }
                 self.editor.remove(&id);
+                Ok(())
+            }
+            // What comes after a failure is no longer whole.
+            Step::Checkpoint(..) if self.broken_off.is_some() => Ok(()),
+            Step::Checkpoint(cursors, doubtful) => {
+                self.checkpoints.take(cursors, doubtful);
                 Ok(())
             }
             Step::Put { record, streams, source_hash } => self.place(*record, streams, &source_hash).await,
@@ -363,6 +392,7 @@ impl<'a> Intake<'a> {
         placed.append(&mut record.streams);
         placed.sort_by_key(|s| s.role);
         record.streams = placed;
+        self.checkpoints.put(&record.id);
         self.unsettled_ids.insert(record.id.clone());
         self.unsettled.push(record);
         self.shared.monitor.add(Counter::Items, 1);
@@ -401,7 +431,15 @@ impl<'a> Intake<'a> {
             self.gaps.retain(|gap| !out.contains(&gap.id));
         }
         let (roots, counts) = self.editor.finish().await?;
-        Ok(Done { roots, counts, gaps: self.gaps, bytes_read: self.bytes_read, broken_off: self.broken_off })
+        let checkpoint = self.checkpoints.finish();
+        Ok(Done {
+            roots,
+            counts,
+            gaps: self.gaps,
+            checkpoint,
+            bytes_read: self.bytes_read,
+            broken_off: self.broken_off,
+        })
     }
 }
 
@@ -417,6 +455,20 @@ impl Sink for Intake<'_> {
         let taken = self.take_change(change).await;
         self.busy.store(false, Ordering::Relaxed);
         taken
+    }
+
+    async fn checkpoint(&mut self, cursors: Cursors, doubtful: Vec<String>) -> Result<()> {
+        self.shared.stop.check()?;
+        match self.checkpoints.allowed {
+            // It is no fetch that could be waited for ahead.
+            true => {
+                self.queue.pop_back_if(|last| matches!(last, Step::Checkpoint(..)));
+                // It is no fetch that could be waited for ahead.
+                self.queue.push_back(Step::Checkpoint(cursors, doubtful));
+                Ok(())
+            }
+            false => Ok(()),
+        }
     }
 }
 

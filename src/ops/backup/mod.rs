@@ -13,6 +13,7 @@ mod leavers;
 mod loss;
 mod merged;
 mod passes;
+pub(crate) mod resume;
 mod share;
 mod stop;
 
@@ -125,8 +126,8 @@ pub async fn backup(
     result
 }
 
-/// What discovery is to look for.
-fn selection(set: &SetDefinition) -> Selection {
+/// What discovery is to look for on behalf of a set.
+pub fn selection(set: &SetDefinition) -> Selection {
     Selection {
         rules: set.selection.clone(),
         mail_options: crate::m365::mail::MailOptions { recoverable_items: set.options.recoverable_items },

@@ -8,7 +8,7 @@ use super::Excluding;
 use super::memory::Key;
 use super::sweep::join;
 use crate::error::Result;
-use crate::format::collection::Gap;
+use crate::format::collection::{Cursors, Gap};
 use crate::format::record::{ItemKind, Record};
 use crate::m365::{Change, Contents, Known, Sink};
 
@@ -210,7 +210,7 @@ impl<'a> Filter<'a> {
         if carries {
             self.note_told(&record).await?;
         }
-        let waits = by_folders && !self.excluding.from_start && !record.kind.is_container();
+        let waits = by_folders && self.excluding.waits_for_end && !record.kind.is_container();
         let place = if waits { Place::Unknown(String::new()) } else { self.place(&record.parent).await? };
         match place {
             Place::Out => self.leave_out(&record, true).await?,
@@ -341,6 +341,14 @@ impl Sink for Filter<'_> {
             Change::Remove { id } => self.remove(id).await,
             Change::Gap(gap) if self.is_gap_left_out(&gap).await? => Ok(()),
             other => self.sink.change(other).await,
+        }
+    }
+
+    async fn checkpoint(&mut self, cursors: Cursors, doubtful: Vec<String>) -> Result<()> {
+        // What waits is not stored.
+        match self.excluding.is_settled() {
+            true => self.sink.checkpoint(cursors, doubtful).await,
+            false => Ok(()),
         }
     }
 }

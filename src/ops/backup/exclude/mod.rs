@@ -80,6 +80,8 @@ pub(super) struct Excluding {
     memory: Memory,
     /// The workload was given no cursors.
     from_start: bool,
+    /// What is told waits for the end of the reading: an enumeration would be too much.
+    waits_for_end: bool,
     /// When the collection was read last.
     last_read_us: i64,
     /// Something that is in the trees may have to go.
@@ -105,13 +107,15 @@ pub(super) struct Excluding {
 }
 
 impl Excluding {
-    /// Begins a reading; gives also the cursors that the workload is to go on from. `None`: nothing is left out.
+    /// Begins a reading from cursors, those of a reading that was broken off (`resumed`) or of a whole one; gives also the
+    /// cursors that the workload is to go on from. `None`: nothing is left out.
     pub(super) fn begin(
         exclusions: &Exclusions,
         now_us: i64,
         previous: Option<&CollectionState>,
+        mut cursors: Option<Cursors>,
+        resumed: bool,
     ) -> (Option<Self>, Option<Cursors>) {
-        let mut cursors = previous.and_then(|state| state.cursors.clone());
         let noted = cursors.as_mut().and_then(Notes::take);
         if exclusions.is_empty() {
             // What was left out so far is to be read.
@@ -125,6 +129,7 @@ impl Excluding {
         let due = notes.as_ref().and_then(|notes| notes.due_us);
         let excluding = Self {
             from_start: cursors.is_none(),
+            waits_for_end: cursors.is_some() && !resumed,
             last_read_us: previous.map_or(0, |state| state.read_us),
             sweep: known && (notes.is_none() || due.is_some_and(|due| due < now_us)),
             again: false,
