@@ -7,6 +7,29 @@ use tenantvault::sim::SimOptions;
 use crate::support::Place;
 
 #[test]
+fn a_set_is_read_in_its_hours_only_unless_now_is_said() {
+    let place = Place::with_tenant(SimOptions::tiny());
+    place.init();
+    let now = jiff::Timestamp::now().to_zoned_datetime(jiff::tz::TimeZone::UTC);
+    let at =
+        |hours: i64| now.checked_add(jiff::Span::new().hours(hours)).expect("a time").strftime("%H:%M").to_string();
+    let config = place.read("tenantvault.toml");
+    let with = |hours: &str| {
+        place.write("tenantvault.toml", &format!("{config}hours = \"{hours}\"\ndownload_limit = \"100MiB\"\n"))
+    };
+    with(&format!("{}-{}", at(2), at(3)));
+    let refused = place.run(&["backup", "everyone"]);
+    assert!(refused.code == 1 && refused.err.contains("--now") && refused.err.contains("UTC"), "{}", refused.err);
+    assert_eq!(place.run(&["backup", "everyone", "--dry-run"]).code, 0);
+    assert_eq!(place.run(&["backup", "everyone", "--now"]).code, 3);
+    with(&format!("{}-{}", at(-2), at(2)));
+    assert_eq!(place.run(&["backup", "everyone"]).code, 3);
+    with("22-6");
+    let wrong = place.run(&["backup", "everyone"]);
+    assert!(wrong.code == 2 && wrong.err.contains("22:00-06:00") && wrong.err.contains("line"), "{}", wrong.err);
+}
+
+#[test]
 fn discover_lists_the_tenant_and_what_a_set_selects() {
     let place = Place::with_tenant(SimOptions::tiny());
     let (code, lines) = place.json(&["discover"]);

@@ -105,6 +105,36 @@ async fn what_vanishes_or_moves_between_the_parts_of_a_first_run_is_not_missed()
     }
 }
 
+/// Hears what is waited for.
+#[derive(Default)]
+struct Listener(std::sync::Mutex<std::collections::BTreeSet<String>>);
+
+impl Monitor for Listener {
+    fn waiting(&self, text: &str) {
+        let words = text.split(',').next().unwrap_or_default();
+        self.0.lock().unwrap().insert(words.to_owned());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_on_bytes_a_second_holds_for_all_that_comes_and_is_told() {
+    let mut setting = Setting::new(SimOptions::tiny()).await;
+    let listener = Arc::new(Listener::default());
+    let rate = 150_000;
+    setting.client = crate::support::client_with(&setting.sim, |options| {
+        options.speed = vec![Arc::new(tenantvault::graph::SpeedLimit::new(rate))];
+        options.monitor = listener.clone();
+    });
+    let began = std::time::Instant::now();
+    assert!(setting.backup().await.is_ok());
+    let took = began.elapsed().as_secs_f64();
+    let least = setting.client.stats().bytes as f64 / rate as f64 - 1.0;
+    assert!(least > 0.5 && took >= least, "{took} s for {} bytes", setting.client.stats().bytes);
+    let heard = listener.0.lock().unwrap().clone();
+    assert!(heard.iter().any(|text| text.contains("the download limit of 146 KiB/s")), "{heard:?}");
+    is_the_tenant(&setting).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_checkpoint_that_the_service_forgot_is_compared_from_the_beginning() {
     let setting = Setting::new(options()).await;

@@ -46,7 +46,7 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
 /// Lists the whole tenant.
 async fn whole(app: &App, tenant: &str) -> Result<Outcome> {
     let monitor = app.progress(false);
-    let client = tenant::client(app.need_config()?, tenant, None, monitor.clone())?;
+    let client = tenant::client(app.need_config()?, tenant, None, &[], monitor.clone())?;
     let found = list_tenant(&client).await;
     monitor.finish();
     let found = found?;
@@ -87,7 +87,7 @@ async fn selected(app: &App, name: &str) -> Result<Outcome> {
     let config = app.need_config()?;
     let (set, definition) = (config.set(name)?, config.definition(name)?);
     let monitor = app.progress(false);
-    let client = tenant::client(config, &set.tenant, None, monitor.clone())?;
+    let client = tenant::client(config, &set.tenant, None, &[], monitor.clone())?;
     let found = discover(&client, &selection(&definition)).await;
     monitor.finish();
     let found = found?;
