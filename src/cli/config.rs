@@ -13,6 +13,7 @@ use crate::snapshot::policy::Policy;
 use crate::snapshot::set::{Selection, SetDefinition, SetOptions, TenantRef};
 
 mod complaint;
+mod hours;
 mod places;
 mod raw;
 mod reader;
@@ -20,6 +21,7 @@ mod secret;
 #[cfg(test)]
 mod tests;
 
+pub use hours::Hours;
 pub use places::{FILE_NAME, Places};
 pub use secret::SecretSource;
 
@@ -53,6 +55,8 @@ pub struct Tenant {
     pub graph_url: Option<String>,
     /// The sign-in service's address, if not the cloud's.
     pub login_url: Option<String>,
+    /// The most bytes a second read from it, by all runs of a process together.
+    pub download_bytes_per_second: Option<u64>,
 }
 
 /// How an app proves who it is.
@@ -127,6 +131,10 @@ pub struct Set {
     pub retention: Policy,
     /// The time zone in which retention counts days.
     pub time_zone: jiff::tz::TimeZone,
+    /// The hours of a day, in that zone, in which it may be read; none: all.
+    pub hours: Option<Hours>,
+    /// The most bytes a second read for it.
+    pub download_bytes_per_second: Option<u64>,
 }
 
 /// Something a user should know about a configuration that works.

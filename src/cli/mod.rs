@@ -13,6 +13,7 @@ mod args;
 mod commands;
 mod coverage;
 mod environment;
+mod estimate;
 mod exit;
 mod interrupt;
 mod log;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::cli::config::{Config, SignIn};
 use crate::error::{Error, Result};
-use crate::graph::{Budget, Client, ClientOptions, Cloud, Credential};
+use crate::graph::{Budget, Client, ClientOptions, Cloud, Credential, SpeedLimit};
 use crate::monitor::Monitor;
 
 /// Makes the client of a tenant. Nothing is sent yet. Clients of one tenant share a budget.
@@ -16,6 +16,7 @@ pub(crate) fn client(
     config: &Config,
     name: &str,
     budget: Option<Arc<Budget>>,
+    speed: &[Arc<SpeedLimit>],
     monitor: Arc<dyn Monitor>,
 ) -> Result<Client> {
     let tenant = config.tenant(name)?;
@@ -43,5 +44,6 @@ pub(crate) fn client(
     let mut options = ClientOptions::new(cloud);
     options.budget = budget;
     options.monitor = monitor;
+    options.speed = speed.to_vec();
     Client::new(options, &tenant.tenant_id, &tenant.client_id, credential)
 }

@@ -124,6 +124,15 @@ impl Budget {
         self.lane(scope).state().observe(seen, Instant::now());
     }
 
+    /// Waits because more bytes came than a limit lets through, and says so if that takes long.
+    pub(crate) async fn wait_for_speed(&self, bytes_per_second: u64, until: Instant) {
+        let long = until.saturating_duration_since(Instant::now()) >= WORTH_WORDS;
+        let label = format!("the download limit of {} KiB/s", bytes_per_second >> 10);
+        let said = long.then(|| Waits::say(&self.waits, &label, "", until));
+        tokio::time::sleep_until(until).await;
+        drop(said);
+    }
+
     /// Says in words what is waited for; empty if nothing is.
     pub fn waiting_text(&self) -> String {
         self.waits.text()

@@ -18,6 +18,7 @@ use super::links;
 use super::page::Page;
 use super::request::GraphRequest;
 use super::retry::{RetryOptions, text};
+use super::speed::SpeedLimit;
 use super::stats::{GraphStats, StatsCells};
 use super::token::{TokenCache, TokenSource, granted_roles};
 use super::transport::{Transport, Tries, Whole, unreadable};
@@ -40,6 +41,8 @@ pub struct ClientOptions {
     pub retry: RetryOptions,
     /// Hears of requests, throttling and waits.
     pub monitor: Arc<dyn Monitor>,
+    /// Limits on the bytes a second that come from Graph; all of them hold.
+    pub speed: Vec<Arc<SpeedLimit>>,
 }
 
 impl ClientOptions {
@@ -51,6 +54,7 @@ impl ClientOptions {
             budget: None,
             retry: RetryOptions::default(),
             monitor: Arc::new(Silent),
+            speed: Vec::new(),
         }
     }
 }
@@ -86,6 +90,7 @@ impl Client {
             budget,
             retry: options.retry,
             monitor: options.monitor,
+            speed: options.speed,
             stats: StatsCells::default(),
         };
         Self { transport: Arc::new(transport) }

@@ -60,6 +60,12 @@ impl DeltaPages {
         Ok(Some(page))
     }
 
+    /// The link of the page that comes next: where to go on if the round breaks off here. It lives shorter than a delta
+    /// link.
+    pub fn next_link(&self) -> Option<&str> {
+        self.next.as_ref().map(|request| request.url.as_str())
+    }
+
     /// The link to save, once the last page was read.
     pub fn delta_link(&self) -> Option<&str> {
         self.delta_link.as_deref()

@@ -159,6 +159,7 @@ impl Download {
             let Some(body) = &mut self.body else { continue };
             match timed(limit, body.response.chunk()).await {
                 Ok(Some(part)) => {
+                    self.client.transport.take_bytes(part.len()).await;
                     if let Some(part) = self.take(part)? {
                         return Ok(Some(part));
                     }
@@ -182,7 +183,6 @@ impl Download {
 
     /// Takes over received bytes: skips what was handed out before, and keeps count.
     fn take(&mut self, mut part: Bytes) -> Result<Option<Bytes>> {
-        self.client.transport.count_bytes(part.len());
         let Some(body) = &mut self.body else { return Ok(None) };
         if body.skip > 0 {
             let known = part.split_to(usize::try_from(body.skip).unwrap_or(usize::MAX).min(part.len()));

@@ -24,6 +24,7 @@ use super::http::{Http, ReadError, SMALL_BODY, read_body, timed};
 use super::links;
 use super::request::{GraphRequest, Scope};
 use super::retry::{RetryOptions, asked_wait, random_id, rate_limit, text};
+use super::speed::SpeedLimit;
 use super::stats::StatsCells;
 use super::token::{AccessToken, TokenCache};
 use crate::error::{Error, ErrorKind, Result};
@@ -38,6 +39,7 @@ pub(crate) struct Transport {
     pub(crate) retry: RetryOptions,
     pub(crate) monitor: Arc<dyn Monitor>,
     pub(crate) stats: StatsCells,
+    pub(crate) speed: Vec<Arc<SpeedLimit>>,
 }
 
 /// An answer whose head has come; the permit is held until the body is read.
@@ -188,7 +190,7 @@ impl Transport {
             drop(answer);
             match read {
                 Ok(body) => {
-                    self.count_bytes(body.len());
+                    self.take_bytes(body.len()).await;
                     if status.is_redirection() {
                         let text = format!(
                             "Graph answered {} to {}: an unexpected redirect",
@@ -252,7 +254,18 @@ impl Transport {
         permit
     }
 
-    pub(crate) fn count_bytes(&self, bytes: usize) {
+    /// Counts bytes that came, and waits as long as the limits on their speed ask for.
+    pub(crate) async fn take_bytes(&self, bytes: usize) {
+        self.count_bytes(bytes);
+        for limit in &self.speed {
+            let until = limit.reserve(Instant::now(), bytes);
+            if until > Instant::now() {
+                self.budget.wait_for_speed(limit.bytes_per_second(), until).await;
+            }
+        }
+    }
+
+    fn count_bytes(&self, bytes: usize) {
         self.stats.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 

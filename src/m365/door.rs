@@ -263,6 +263,17 @@ pub trait Known: Send + Sync {
 pub trait Sink: Send + Sync {
     /// Takes one change. Waits while the pipeline behind is full; an error ends the reading of the collection.
     async fn change(&mut self, change: Change) -> Result<()>;
+
+    /// Says that a reading that is broken off after this may go on from `cursors`, if nothing was known before it began:
+    /// the service takes what was told up to here for known, and will tell what becomes of it. `doubtful` are ids for
+    /// which that does not hold; the next reading gets them among those to be tried again.
+    ///
+    /// # Errors
+    /// As [`Sink::change`].
+    async fn checkpoint(&mut self, cursors: Cursors, doubtful: Vec<String>) -> Result<()> {
+        let _ = (cursors, doubtful);
+        Ok(())
+    }
 }
 
 /// One change of a collection since the previous snapshot.
@@ -373,7 +384,8 @@ pub struct ChangesEnd {
 /// What the last reading of a collection left behind.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Previous<'a> {
-    /// Where to go on; `None`: read everything, and compare it with what is known.
+    /// Where to go on: from the end of the last reading, or from its last [`Sink::checkpoint`]. `None`: read everything,
+    /// and compare it with what is known.
     ///
     /// Cursors stand for exactly the items that are known. Where an earlier reading broke off and some of its changes
     /// were kept, the cursors from before it stand for them no longer, and `None` is to be given.

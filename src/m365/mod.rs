@@ -10,6 +10,7 @@
 pub mod contents;
 pub mod discover;
 pub mod drive;
+pub mod estimate;
 pub mod kinds;
 pub mod mail;
 pub mod names;

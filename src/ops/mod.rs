@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod check;
 pub mod coverage;
 pub mod diff;
+pub mod estimate;
 pub mod export;
 pub mod files;
 pub mod forget;

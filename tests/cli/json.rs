@@ -11,6 +11,9 @@ fn every_report_is_lines_of_json_with_one_summary_last() {
     for (arguments, code, kinds) in [
         (&["snapshots"][..], 0, "snapshot"),
         (&["test", "everyone"], 0, "permission"),
+        (&["discover"], 0, "owner"),
+        (&["discover", "everyone"], 0, "selected"),
+        (&["backup", "everyone", "--dry-run"], 0, "collection"),
         (&["backup", "everyone"], 3, "gap"),
         (&["ls", "latest:users"], 0, "item"),
         (&["ls", "-R", "latest"], 0, "item"),

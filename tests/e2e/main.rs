@@ -3,8 +3,10 @@
 
 mod compare;
 mod days;
+mod exclusions;
 mod gaps;
 mod lifecycle;
 mod order;
 mod repair;
+mod resume;
 mod support;

@@ -35,13 +35,18 @@ pub fn passphrase() -> Passphrase {
 }
 
 pub fn client(sim: &SimHandle) -> Client {
+    client_with(sim, |_| ())
+}
+
+pub fn client_with(sim: &SimHandle, edit: impl FnOnce(&mut ClientOptions)) -> Client {
     let cloud = Cloud::custom(sim.graph_url(), sim.login_url()).unwrap();
     // Waits are shortened: what is tested is what is repeated, not how long that takes.
     let wait = std::time::Duration::from_millis(2);
     let timeout = std::time::Duration::from_secs(3);
     let retry = RetryOptions { base: wait, longest: wait, attempts_internal: 8, timeout, ..RetryOptions::default() };
     let limits = Limits::for_licences(100).scaled(1e6);
-    let options = ClientOptions { limits, retry, ..ClientOptions::new(cloud) };
+    let mut options = ClientOptions { limits, retry, ..ClientOptions::new(cloud) };
+    edit(&mut options);
     Client::new(options, sim.tenant_id(), sim.client_id(), Credential::secret(sim.client_secret())).unwrap()
 }
 

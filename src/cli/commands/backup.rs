@@ -4,25 +4,31 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::json;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::cli::app::App;
-use crate::cli::config::Config;
+use crate::cli::config::{Config, Hours, Set};
 use crate::cli::coverage::{self, Absent};
 use crate::cli::environment::now_us;
 use crate::cli::exit::{self, Outcome};
-use crate::cli::{interrupt, output, tenant};
+use crate::cli::{estimate, interrupt, output, tenant};
 use crate::error::{Error, ErrorKind, Result};
-use crate::graph::Budget;
+use crate::graph::{Budget, SpeedLimit};
 use crate::m365::discover::CoverageState;
-use crate::ops::backup::{BackupOptions, BackupReport, Stop, Surroundings, backup};
+use crate::ops::backup::{BackupOptions, BackupReport, Stop, Surroundings, backup, selection};
+use crate::ops::estimate::estimate as estimate_backup;
 use crate::repo::{Repository, WriterOptions};
 
 const EXAMPLES: &str = "\
 Examples:
   tenantvault backup everyone
   tenantvault backup everyone mail-offsite --tag before-migration
+  tenantvault backup everyone --dry-run     what would be read, and how long it takes
 Ctrl-C finishes what is under way and writes an incomplete snapshot; the next
 run goes on from it. A second Ctrl-C stops at once; nothing stored is lost.";
+
+/// How often the clock is looked at.
+const LOOK_EVERY: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// How many gaps are told one by one.
 const GAPS_TOLD: usize = 20;
@@ -40,6 +46,12 @@ pub(crate) struct Args {
     /// The machine's name to write into the snapshots
     #[arg(long, value_name = "NAME")]
     host: Option<String>,
+    /// Read and write nothing: show what would be read, with an estimate of items, bytes, requests and time
+    #[arg(long)]
+    dry_run: bool,
+    /// Run whatever the hours of the sets are, and as long as it takes
+    #[arg(long)]
+    now: bool,
 }
 
 /// What the sets of one run share.
@@ -49,6 +61,8 @@ struct Run<'a> {
     args: &'a Args,
     stop: Stop,
     budgets: HashMap<String, Arc<Budget>>,
+    /// The limits of tenants on bytes a second.
+    speeds: HashMap<String, Arc<SpeedLimit>>,
     repositories: HashMap<String, Arc<Repository>>,
 }
 
@@ -66,7 +80,15 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     if !app.screen.captured {
         interrupt::watch(&stop, "Stopping: finishing what is under way, then writing an incomplete snapshot.");
     }
-    let mut run = Run { app, config, args: &args, stop, budgets: HashMap::new(), repositories: HashMap::new() };
+    let mut run = Run {
+        app,
+        config,
+        args: &args,
+        stop,
+        budgets: HashMap::new(),
+        speeds: HashMap::new(),
+        repositories: HashMap::new(),
+    };
     let (mut outcome, mut failed) = (Outcome::Done, None);
     for (number, name) in sets.iter().enumerate() {
         match run.set(name).await {
@@ -92,11 +114,25 @@ impl Run<'_> {
     async fn set(&mut self, name: &str) -> Result<Outcome> {
         let definition = self.config.definition(name)?;
         let set = self.config.set(name)?;
+        let hours = set.hours.filter(|_| !self.args.now && !self.args.dry_run);
+        let hours = hours.map(|hours| (hours, set.time_zone.clone()));
+        if let Some((hours, zone)) = &hours {
+            within(name, *hours, zone)?;
+        }
         let repo = self.repository(&set.destination).await?;
         let monitor = self.app.progress(false);
         let budget = self.budgets.get(&set.tenant).cloned();
-        let client = tenant::client(self.config, &set.tenant, budget, monitor.clone())?;
+        let speed = self.speed(set)?;
+        let client = tenant::client(self.config, &set.tenant, budget, &speed, monitor.clone())?;
         self.budgets.entry(set.tenant.clone()).or_insert_with(|| client.budget().clone());
+        if self.args.dry_run {
+            let found = estimate_backup(&repo, &client, &definition, &selection(&definition), now_us()).await;
+            monitor.finish();
+            let found = found?;
+            let absent = coverage::absent(&found.found, &definition, found.parts.len() as u64);
+            estimate::show(self.app, name, &found, &absent)?;
+            return Ok(Outcome::Done);
+        }
         let options = BackupOptions {
             set: definition,
             host: self.args.host.clone().unwrap_or_else(host_name),
@@ -105,11 +141,21 @@ impl Run<'_> {
             writer: WriterOptions::default(),
             collections_at_once: 0,
         };
-        let around = Surroundings { monitor: monitor.clone(), now_us: Arc::new(now_us), stop: self.stop.clone() };
+        let around = Surroundings { monitor: monitor.clone(), now_us: Arc::new(now_us), stop: self.stop.part() };
+        let clock = hours
+            .map(|(hours, zone)| AbortOnDropHandle::new(tokio::spawn(at_the_end(hours, zone, around.stop.clone()))));
         let began = std::time::Instant::now();
         let result = backup(&repo, &client, &options, &around).await;
         monitor.finish();
+        // The user did not stop it: its hours are over.
+        let over = clock.is_some_and(|clock| clock.is_finished()) && !self.stop.is_stopped();
+        if over {
+            self.app
+                .screen
+                .warn(format!("Set '{name}' was stopped at the end of its hours; the next run goes on from there"));
+        }
         let report = match result {
+            Err(e) if e.kind() == ErrorKind::Interrupted && over => return Ok(Outcome::Gaps),
             Err(e) if e.kind() == ErrorKind::Interrupted => {
                 self.app.screen.note("Stopped before there was anything to keep: no snapshot was written");
                 return Ok(Outcome::Interrupted);
@@ -118,7 +164,18 @@ impl Run<'_> {
         };
         let absent = coverage::absent(&report.found, &options.set, report.totals.collections);
         show(self.app, name, &report, &absent, began.elapsed())?;
-        Ok(outcome_of(&report, &absent))
+        Ok(if over { Outcome::Gaps } else { outcome_of(&report, &absent) })
+    }
+
+    /// The limits on bytes a second that hold for a set: its tenant's, which all sets share, and its own.
+    fn speed(&mut self, set: &Set) -> Result<Vec<Arc<SpeedLimit>>> {
+        let mut all: Vec<Arc<SpeedLimit>> =
+            set.download_bytes_per_second.map(SpeedLimit::new).map(Arc::new).into_iter().collect();
+        if let Some(limit) = self.config.tenant(&set.tenant)?.download_bytes_per_second {
+            let shared = self.speeds.entry(set.tenant.clone()).or_insert_with(|| Arc::new(SpeedLimit::new(limit)));
+            all.push(shared.clone());
+        }
+        Ok(all)
     }
 
     async fn repository(&mut self, destination: &str) -> Result<Arc<Repository>> {
@@ -130,6 +187,25 @@ impl Run<'_> {
         self.repositories.insert(place.url, repo.clone());
         Ok(repo)
     }
+}
+
+/// Refuses to begin outside the hours of a set.
+fn within(set: &str, hours: Hours, zone: &jiff::tz::TimeZone) -> Result<()> {
+    let now = jiff::Timestamp::now();
+    if hours.left(now, zone).is_some() {
+        return Ok(());
+    }
+    let time = now.to_zoned_datetime(zone.clone()).strftime("%H:%M %Z").to_string();
+    Err(Error::new(ErrorKind::Unavailable, format!("Set '{set}' is read from {hours} only, and it is {time}"))
+        .with_hint("Run it in these hours, or with --now"))
+}
+
+/// Waits for the end of the hours, then stops the run. Clocks may be set meanwhile, and machines sleep.
+async fn at_the_end(hours: Hours, zone: jiff::tz::TimeZone, stop: Stop) {
+    while let Some(left) = hours.left(jiff::Timestamp::now(), &zone) {
+        tokio::time::sleep(left.min(LOOK_EVERY)).await;
+    }
+    stop.stop();
 }
 
 fn outcome_of(report: &BackupReport, absent: &Absent) -> Outcome {
@@ -172,6 +248,9 @@ fn show(app: &App, set: &str, report: &BackupReport, absent: &Absent, took: std:
         output::count(totals.requests, "request", "requests"),
         output::duration(took),
     ))?;
+    if !report.left_out.is_empty() {
+        screen.report(format!("  {}", report.left_out))?;
+    }
     show_absent(app, report, absent)?;
     show_gaps(app, report)?;
     screen.summary(&json!({
@@ -180,6 +259,7 @@ fn show(app: &App, set: &str, report: &BackupReport, absent: &Absent, took: std:
         "parent": report.parent.map(|id| id.to_string()),
         "complete": report.complete,
         "stopped": report.stopped,
+        "left_out": report.left_out,
         "seconds": took.as_secs_f64(),
         "totals": totals,
     }))
@@ -244,4 +324,28 @@ fn host_name() -> String {
     let named = from_file("/proc/sys/kernel/hostname").or_else(|| from_file("/etc/hostname"));
     let named = named.or_else(|| std::env::var("COMPUTERNAME").or_else(|_| std::env::var("HOSTNAME")).ok());
     named.filter(|name| !name.is_empty()).unwrap_or_else(|| "unknown".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_run_is_refused_outside_its_hours_and_stopped_at_their_end() {
+        let zone = jiff::tz::TimeZone::UTC;
+        let now = jiff::Timestamp::now().to_zoned_datetime(zone.clone());
+        let at = |minutes: i64| {
+            now.checked_add(jiff::Span::new().minutes(minutes)).expect("a time").strftime("%H:%M").to_string()
+        };
+        let over: Hours = format!("{}-{}", at(-180), at(-120)).parse().expect("hours");
+        let e = within("x", over, &zone).expect_err("outside");
+        assert!(e.hint().is_some_and(|hint| hint.contains("--now")), "{e}");
+        let (all, part) = (Stop::new(), Stop::new());
+        at_the_end(over, zone.clone(), part.clone()).await;
+        assert!(part.is_stopped() && !all.is_stopped());
+        within("x", format!("{}-{}", at(-120), at(120)).parse().expect("hours"), &zone).expect("inside");
+        let part = all.part();
+        all.stop();
+        assert!(part.is_stopped());
+    }
 }

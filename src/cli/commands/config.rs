@@ -84,6 +84,7 @@ fn value(config: &Config) -> Value {
             "cloud": tenant.cloud.as_str(),
             "graph_url": tenant.graph_url,
             "login_url": tenant.login_url,
+            "download_bytes_per_second": tenant.download_bytes_per_second,
         });
     }
     for (name, destination) in &config.destinations {
@@ -126,6 +127,8 @@ fn value(config: &Config) -> Value {
             },
             "retention": retention,
             "time_zone": set.time_zone.iana_name().unwrap_or("UTC"),
+            "hours": set.hours.map(|hours| hours.to_string()),
+            "download_bytes_per_second": set.download_bytes_per_second,
         });
     }
     out

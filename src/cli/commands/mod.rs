@@ -8,6 +8,7 @@ pub(crate) mod config;
 pub(crate) mod coverage;
 pub(crate) mod demo;
 pub(crate) mod diff;
+pub(crate) mod discover;
 pub(crate) mod export;
 pub(crate) mod forget;
 pub(crate) mod init;
@@ -35,6 +36,7 @@ pub(crate) async fn run(command: Command, app: &App) -> Result<Outcome> {
         Command::Init(args) => init::run(args, app).await,
         Command::Key(args) => key::run(args, app).await,
         Command::Test(args) => test::run(args, app).await,
+        Command::Discover(args) => discover::run(args, app).await,
         Command::Backup(args) => backup::run(args, app).await,
         Command::Snapshots(args) => snapshots::run(args, app).await,
         Command::Coverage(args) => coverage::run(args, app).await,

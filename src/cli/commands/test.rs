@@ -66,7 +66,7 @@ fn wanted(config: &Config, name: Option<&str>) -> Result<Vec<(String, Vec<Worklo
 
 async fn look_at(app: &App, config: &Config, name: &str, workloads: &[Workload]) -> Result<u64> {
     let monitor = app.progress(false);
-    let client = tenant::client(config, name, None, monitor.clone())?;
+    let client = tenant::client(config, name, None, &[], monitor.clone())?;
     let result = access::look(&client, workloads).await;
     monitor.finish();
     let found = result?;

@@ -35,6 +35,7 @@ pub(super) struct RawTenant {
     pub(super) cloud: Option<Cloud>,
     pub(super) graph_url: Text,
     pub(super) login_url: Text,
+    pub(super) download_limit: Text,
 }
 
 #[derive(Deserialize)]
@@ -72,6 +73,8 @@ pub(super) struct RawSet {
     #[serde(default)]
     pub(super) retention: Policy,
     pub(super) time_zone: Text,
+    pub(super) hours: Text,
+    pub(super) download_limit: Text,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -90,6 +90,7 @@ impl<'a> Reader<'a> {
             cloud: raw.cloud.unwrap_or_default(),
             graph_url: self.web_address("graph_url", raw.graph_url)?,
             login_url: self.web_address("login_url", raw.login_url)?,
+            download_bytes_per_second: self.speed(raw.download_limit)?,
         })
     }
 
@@ -188,6 +189,10 @@ impl<'a> Reader<'a> {
                 self.complaints.at(name.span(), &text, "Use an IANA name such as Europe/Berlin")
             })?,
         };
+        let hours = match raw.hours {
+            None => None,
+            Some(text) => Some(text.get_ref().parse().map_err(|e| self.complaints.wrap(text.span(), &e))?),
+        };
         Ok(Set {
             tenant: self.reference("tenant", raw.tenant, tenants.keys())?,
             destination: self.reference("destination", raw.destination, destinations.keys())?,
@@ -195,6 +200,8 @@ impl<'a> Reader<'a> {
             options,
             retention: raw.retention,
             time_zone,
+            hours,
+            download_bytes_per_second: self.speed(raw.download_limit)?,
         })
     }
 

@@ -8,6 +8,7 @@ mod groups;
 mod mailboxes;
 mod onedrive;
 mod sites;
+mod tenant;
 mod users;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::graph::links::segment;
 use crate::graph::{Client, Fate, GraphRequest, Scope, fate};
 use crate::snapshot::set::{Facts, Selection as Rules, Subject, Workload as Part};
+pub use tenant::{Listed, Tenant, list as list_tenant};
 pub use users::{User, all_users};
 
 /// How many users are asked at once. Each has a mailbox lane of its own.

@@ -25,6 +25,8 @@ use crate::m365::rounds::{SeenItems, print_of};
 const ITEMS: &str = "items";
 /// The name of the pair that holds the root folder's id: no link, but kept with them.
 const ROOT: &str = "root";
+/// The name of the link of the page at which an enumeration was broken off. See [`Sink::checkpoint`].
+const PAGE: &str = "page";
 /// The one place of a drive's items.
 const DRIVE: u32 = 0;
 
@@ -58,9 +60,18 @@ pub(super) async fn changes(
         placed: HashMap::new(),
         containers: HashSet::new(),
         parents: BTreeSet::new(),
+        untold: BTreeSet::new(),
+        checkpoints: false,
     };
     let mut end = ChangesEnd::default();
-    let link = round.read(saved(ITEMS), &mut end.resynced).await?;
+    let resumed = match saved(PAGE) {
+        Some(page) => round.go_on(page).await?,
+        None => None,
+    };
+    let link = match resumed {
+        Some(link) => Some(link),
+        None => round.read(saved(ITEMS), previous.cursors.is_none(), &mut end.resynced).await?,
+    };
     round.try_again(previous.retry).await?;
     round.remove().await?;
     round.report_missing_parents().await?;
@@ -91,11 +102,15 @@ struct Round<'a> {
     containers: HashSet<String>,
     /// Folders that were named as parents.
     parents: BTreeSet<String>,
+    /// Those of them that are neither told nor known, while checkpoints are made.
+    untold: BTreeSet<String>,
+    /// Pages tell where to go on if the reading is broken off.
+    checkpoints: bool,
 }
 
 impl Round<'_> {
     /// Reads all pages; gives the link to read on from, if there is a good one.
-    async fn read(&mut self, saved: Option<&str>, resynced: &mut bool) -> Result<Option<String>> {
+    async fn read(&mut self, saved: Option<&str>, first: bool, resynced: &mut bool) -> Result<Option<String>> {
         let mut again = None;
         if let Some(saved) = saved {
             match self.take_pages(self.api.items(Some(saved), None), true).await {
@@ -113,6 +128,7 @@ impl Round<'_> {
         let link = loop {
             attempts += 1;
             self.begin_walk();
+            self.checkpoints = first && attempts == 1;
             match self.take_pages(self.api.items(None, again.as_deref()), false).await {
                 Ok(link) => break link,
                 Err(Stop::Source(error)) => match trouble(&error) {
@@ -125,6 +141,32 @@ impl Round<'_> {
         self.compare().await?;
         // What only an aborted walk saw may be gone by now; its id is not kept. Then the next reading compares again.
         Ok(link.filter(|_| !self.seen.has_phantoms(DRIVE, 0)))
+    }
+
+    /// Goes on with an enumeration that was broken off, then asks what changed meanwhile. `None`: the service does not
+    /// know the page any more, and all is to be read from the beginning.
+    async fn go_on(&mut self, page: &str) -> Result<Option<String>> {
+        self.checkpoints = true;
+        let link = match self.take_pages(self.api.items(Some(page), None), false).await {
+            Ok(Some(link)) => link,
+            Err(Stop::Sink(error)) => return Err(error),
+            Err(Stop::Source(error)) if trouble(&error) == Trouble::Fatal => return Err(error),
+            Ok(None) | Err(Stop::Source(_)) => return Ok(None),
+        };
+        self.checkpoints = false;
+        match self.take_pages(self.api.items(Some(&link), None), true).await {
+            Ok(link) => Ok(link),
+            Err(Stop::Source(error)) if matches!(trouble(&error), Trouble::Resync { .. }) => Ok(None),
+            Err(stop) => Err(stop.into_error()),
+        }
+    }
+
+    async fn checkpoint(&mut self, next: Option<&str>) -> Result<()> {
+        let Some(next) = next.filter(|_| self.checkpoints) else { return Ok(()) };
+        let mut cursors = Cursors::default();
+        cursors.set(PAGE, next);
+        cursors.set(ROOT, self.root.as_str());
+        self.sink.checkpoint(cursors, self.removed.iter().chain(&self.untold).cloned().collect()).await
     }
 
     fn begin_walk(&mut self) {
@@ -155,6 +197,7 @@ impl Round<'_> {
                 let value = value.map_err(Stop::Source)?;
                 self.take(value, incremental).await.map_err(Stop::Sink)?;
             }
+            self.checkpoint(pages.next_link()).await.map_err(Stop::Sink)?;
         }
         Ok(pages.delta_link().map(str::to_owned))
     }
@@ -192,6 +235,10 @@ impl Round<'_> {
         }
         if !record.parent.is_empty() {
             self.parents.insert(record.parent.clone());
+            let told = !self.checkpoints || self.containers.contains(&record.parent);
+            if !told && self.known.record(&record.parent).await?.is_none() {
+                self.untold.insert(record.parent.clone());
+            }
         }
         let known = self.known.record(&record.id).await?;
         let unsure = forced || !self.settled;
@@ -201,6 +248,7 @@ impl Round<'_> {
         let first_telling = !self.seen.was_told(&record.id) && !forced;
         let contents = if record.kind != ItemKind::File {
             self.containers.insert(record.id.clone());
+            self.untold.remove(&record.id);
             if first_telling && known.as_ref().is_some_and(|known| same_facts(known, &record)) {
                 self.seen.put(&record.id, DRIVE, print, false);
                 return Ok(());

@@ -19,6 +19,9 @@ use crate::m365::facts::{at, number, text};
 /// The name of the cursor of the folders themselves.
 const FOLDERS: &str = "folders";
 
+/// The names of links of pages at which an enumeration was broken off begin with this. See [`crate::m365::Sink::checkpoint`].
+const PAGE: &str = "p:";
+
 /// Which list a folder belongs to; begins the name of its cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shelf {
@@ -53,6 +56,8 @@ pub(super) struct Folder {
     shelf: Shelf,
     /// Where its messages are read on.
     pub(super) link: Option<String>,
+    /// The page at which its enumeration was broken off.
+    pub(super) page: Option<String>,
 }
 
 impl Folder {
@@ -61,8 +66,15 @@ impl Folder {
         self.shelf != Shelf::Search
     }
 
+    /// Notes in `cursors` the page at which the enumeration goes on if it is broken off.
+    pub(super) fn note_page(&self, cursors: &mut Cursors, page: &str) {
+        self.note(cursors, None);
+        cursors.set(format!("{PAGE}{}", self.id), page);
+    }
+
     /// Notes in `cursors` that the folder is there, and where to read on.
     pub(super) fn note(&self, cursors: &mut Cursors, link: Option<&str>) {
+        cursors.links.retain(|(name, _)| name.strip_prefix(PAGE) != Some(self.id.as_str()));
         cursors.set(format!("{}{}", self.shelf.prefix(), self.id), link.unwrap_or_default());
     }
 }
@@ -123,7 +135,8 @@ impl Round {
         let before = cursors.links.iter().filter_map(|(name, link)| {
             let (shelf, id) = Shelf::of_cursor(name)?;
             let link = (!link.is_empty()).then(|| link.clone());
-            Some(Folder { id: id.to_owned(), shelf, link })
+            let page = cursors.get(&format!("{PAGE}{id}")).map(str::to_owned);
+            Some(Folder { id: id.to_owned(), shelf, link, page })
         });
         Self::from(before.collect())
     }
@@ -134,7 +147,7 @@ impl Round {
         let mut ids = known.ids().await?;
         while let Some(id) = ids.try_next().await? {
             if known.record(&id).await?.is_some_and(|record| record.kind.is_container()) {
-                before.push(Folder { id, shelf: Shelf::Messages, link: None });
+                before.push(Folder { id, shelf: Shelf::Messages, link: None, page: None });
             }
         }
         Ok(Self::from(before))
@@ -277,7 +290,7 @@ impl Round {
             }
         }
         let new = self.told.iter().filter(|(id, _)| !known.contains(*id));
-        all.extend(new.map(|(id, (shelf, _))| Folder { id: id.clone(), shelf: *shelf, link: None }));
+        all.extend(new.map(|(id, (shelf, _))| Folder { id: id.clone(), shelf: *shelf, link: None, page: None }));
         let there: BTreeSet<&str> = all.iter().map(|folder| folder.id.as_str()).collect();
         let mut told: Vec<Told> = self.told.into_values().map(|(_, told)| told).collect();
         for told in &mut told {

@@ -46,10 +46,20 @@ pub(super) async fn changes(
         taken: 0,
         unread: HashSet::new(),
         resynced: folders.resynced,
+        so_far: Cursors::default(),
+        retry: previous.retry,
+        checkpoints: false,
     };
     round.put_folders(&folders).await?;
     let mut end = ChangesEnd::default();
     folders.note(&mut end.cursors);
+    folders.note(&mut round.so_far);
+    for folder in &folders.all {
+        match &folder.page {
+            Some(page) => folder.note_page(&mut round.so_far, page),
+            None => folder.note(&mut round.so_far, folder.link.as_deref()),
+        }
+    }
     round.read_folders(&folders.all, &mut end.cursors).await?;
     if previous.cursors.is_none() {
         round.compare_all().await?;
@@ -81,6 +91,12 @@ struct Round<'a> {
     /// Folders that could not be read: what left another one may be there.
     unread: HashSet<String>,
     resynced: bool,
+    /// Where to go on if the reading is broken off.
+    so_far: Cursors,
+    /// What is tried again.
+    retry: &'a [String],
+    /// Pages tell where to go on if the reading is broken off.
+    checkpoints: bool,
 }
 
 /// How reading the messages of a folder ended.
@@ -142,8 +158,13 @@ impl Round<'_> {
             .buffered(AHEAD);
         while let Some((number, folder, first)) = firsts.next().await {
             let folder = &folder;
-            match self.read_folder(number, folder, first).await {
-                Ok(FolderEnd::Read(link)) => folder.note(cursors, link.as_deref()),
+            let end = self.read_folder(number, folder, first).await;
+            self.checkpoints = false;
+            match end {
+                Ok(FolderEnd::Read(link)) => {
+                    folder.note(&mut self.so_far, link.as_deref());
+                    folder.note(cursors, link.as_deref());
+                }
                 // Went away in the middle: what was read of it stays, and the next reading removes all of it.
                 Ok(FolderEnd::Gone) if self.taken > 0 => folder.note(cursors, folder.link.as_deref()),
                 Ok(FolderEnd::Gone) => {
@@ -203,7 +224,50 @@ impl Round<'_> {
                 other => return other.map(FolderEnd::Read),
             }
         }
+        if let Some(page) = &folder.page
+            && let Some(link) = self.go_on(number, folder, page).await?
+        {
+            return Ok(FolderEnd::Read(Some(link)));
+        }
+        self.checkpoints =
+            folder.link.is_none() && folder.page.is_none() && self.is_new(folder).await.map_err(Stop::Sink)?;
         self.walk(number, folder, first_walk, again).await
+    }
+
+    /// Goes on with an enumeration that was broken off, then asks what changed meanwhile. `None`: the service does not
+    /// know the page any more, and the folder is to be read from the beginning.
+    async fn go_on(&mut self, number: u32, folder: &Folder, page: &str) -> Result<Option<String>, Stop> {
+        self.checkpoints = true;
+        let mut pages = self.api.messages(&folder.id, Some(page), None);
+        let link = match self.take_pages(number, folder, &mut pages, None).await {
+            Ok(Some(link)) => link,
+            Err(Stop::Source(error)) if trouble(&error) != Trouble::Fatal => return Ok(None),
+            other => return other,
+        };
+        self.checkpoints = false;
+        let mut pages = self.api.messages(&folder.id, Some(&link), None);
+        match self.take_pages(number, folder, &mut pages, None).await {
+            Err(Stop::Source(error)) if trouble(&error) != Trouble::Fatal => Ok(None),
+            other => other,
+        }
+    }
+
+    /// Says whether nothing is known of what is in a folder, but what is tried again anyway.
+    async fn is_new(&self, folder: &Folder) -> Result<bool> {
+        let mut ids = self.known.children(&folder.id).await?;
+        while let Some(id) = ids.try_next().await? {
+            if !self.numbers.contains_key(&id) && !self.retry.contains(&id) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn checkpoint(&mut self, folder: &Folder, next: Option<&str>) -> Result<()> {
+        let Some(next) = next.filter(|_| self.checkpoints) else { return Ok(()) };
+        folder.note_page(&mut self.so_far, next);
+        let doubtful = self.removed.iter().chain(&self.disputed).cloned().collect();
+        self.sink.checkpoint(self.so_far.clone(), doubtful).await
     }
 
     /// Reads a folder from the beginning, and compares.
@@ -218,6 +282,7 @@ impl Round<'_> {
         let link = loop {
             attempts += 1;
             self.begin_walk(first_walk);
+            self.checkpoints &= attempts == 1;
             let mut pages = self.api.messages(&folder.id, None, again.as_deref());
             match self.take_pages(number, folder, &mut pages, None).await {
                 Ok(link) => break link,
@@ -284,6 +349,7 @@ impl Round<'_> {
             };
             let Some(page) = page.map_err(Stop::Source)? else { break };
             self.take_page(number, folder, &page).await.map_err(Stop::Sink)?;
+            self.checkpoint(folder, pages.next_link()).await.map_err(Stop::Sink)?;
         }
         Ok(pages.delta_link().map(str::to_owned))
     }

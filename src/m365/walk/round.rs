@@ -23,6 +23,10 @@ pub(in crate::m365) struct Walk<'a> {
     pub(in crate::m365) before: Cursors,
     /// Where the next one goes on.
     pub(in crate::m365) cursors: Cursors,
+    /// Those of resumable lists that were read to their ends.
+    pub(super) finished: Cursors,
+    /// A list began anew: what it no longer tells is found at the end only, so the reading cannot be broken off before.
+    pub(super) restarted: bool,
     /// A cursor was no longer honoured.
     pub(in crate::m365) resynced: bool,
     /// No reading before this one came to its end: what is known may lack what hangs below it.
@@ -62,6 +66,8 @@ impl<'a> Walk<'a> {
             collection,
             before: previous.cursors.cloned().unwrap_or_default(),
             cursors: Cursors::default(),
+            finished: Cursors::default(),
+            restarted: false,
             resynced: false,
             fresh: previous.cursors.is_none(),
             retry: previous.retry.iter().cloned().collect(),
@@ -163,6 +169,17 @@ impl<'a> Walk<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Says that a reading that is broken off may go on with the list of this name at a page. All lists of which others
+    /// depend are read from the beginning then.
+    pub(super) async fn checkpoint(&mut self, name: &str, page: String) -> Result<()> {
+        if self.restarted {
+            return Ok(());
+        }
+        let mut cursors = self.finished.clone();
+        cursors.set(name, page);
+        self.sink.checkpoint(cursors, self.removed.iter().cloned().collect()).await
     }
 
     /// Takes back that an item was told: the round that told it broke off, and another begins.

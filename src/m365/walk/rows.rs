@@ -33,7 +33,14 @@ pub(in crate::m365) struct Rows {
     restarts: u32,
     /// Where a link is no longer honoured, the one that the service gives instead is not taken.
     own_start: bool,
+    /// An enumeration that is broken off may be gone on with: see [`Rows::resumable`].
+    resumable: bool,
+    /// It began at the page at which an earlier reading was broken off.
+    resumed: bool,
 }
+
+/// What the link of a page begins with among cursors.
+const PAGE: &str = "page:";
 
 enum Pages {
     Delta(Box<DeltaPages>),
@@ -43,7 +50,7 @@ enum Pages {
 impl Rows {
     /// Reads by delta, from where the last reading ended under this name.
     pub(in crate::m365) fn delta(walk: &Walk<'_>, client: &Client, name: &str, start: GraphRequest) -> Self {
-        let saved = walk.before.get(name).filter(|link| !link.is_empty());
+        let saved = walk.before.get(name).filter(|link| !link.is_empty() && !link.starts_with(PAGE));
         let pages = Pages::Delta(Box::new(client.delta(start.clone(), saved)));
         Self { incremental: saved.is_some(), ..Self::new(client, name, start, pages) }
     }
@@ -71,7 +78,20 @@ impl Rows {
             told: Vec::new(),
             restarts: 0,
             own_start: false,
+            resumable: false,
+            resumed: false,
         }
+    }
+
+    /// Goes on with an enumeration that an earlier reading was broken off in, and lets later ones do so. Only for lists of
+    /// which no other list's reading depends: what is not told again is not listed anew.
+    pub(in crate::m365) fn resumable(mut self, walk: &Walk<'_>) -> Self {
+        self.resumable = true;
+        if let Some(page) = walk.before.get(&self.name).and_then(|link| link.strip_prefix(PAGE)) {
+            self.pages = Pages::Delta(Box::new(self.client.delta(self.start.clone(), Some(page))));
+            (self.resumed, self.incremental) = (true, true);
+        }
+        self
     }
 
     /// Says whether only what changed is told.
@@ -90,7 +110,9 @@ impl Rows {
     /// Graph's; a second loss of the link in one reading.
     pub(in crate::m365) async fn next(&mut self, walk: &mut Walk<'_>) -> Result<Option<Row>> {
         while self.waiting.is_empty() {
+            self.checkpoint(walk).await?;
             match self.page().await {
+                Ok(None) if self.resumed => self.follow_up(),
                 Ok(Some(page)) => self.waiting = page.rows.values().collect::<Result<_>>()?,
                 Ok(None) => return Ok(None),
                 Err(error) => self.restart(walk, error)?,
@@ -106,6 +128,27 @@ impl Rows {
             self.told.push(id);
             Row::There(row)
         }))
+    }
+
+    /// Says where to go on if the reading is broken off: everything told so far was taken.
+    async fn checkpoint(&mut self, walk: &mut Walk<'_>) -> Result<()> {
+        let Pages::Delta(pages) = &self.pages else { return Ok(()) };
+        let enumerates = self.resumable && self.restarts == 0 && (self.resumed || !self.incremental);
+        match pages.next_link().filter(|_| enumerates && !self.told.is_empty()) {
+            Some(next) => walk.checkpoint(&self.name, format!("{PAGE}{next}")).await,
+            None => Ok(()),
+        }
+    }
+
+    /// After an enumeration with a pause in it: asks what changed meanwhile.
+    fn follow_up(&mut self) {
+        self.resumed = false;
+        if let Pages::Delta(pages) = &self.pages
+            && let Some(link) = pages.delta_link()
+        {
+            let pages = self.client.delta(self.start.clone(), Some(link));
+            self.pages = Pages::Delta(Box::new(pages));
+        }
     }
 
     async fn page(&mut self) -> Result<Option<Page>> {
@@ -128,16 +171,18 @@ impl Rows {
     fn restart(&mut self, walk: &mut Walk<'_>, error: Error) -> Result<()> {
         let again = match trouble(&error) {
             Trouble::Resync { location } if self.restarts == 0 => location,
+            // The page is known no more, whatever the service calls it.
+            Trouble::Gap { .. } if self.resumed => None,
             _ => return Err(error),
         };
         self.restarts += 1;
-        walk.resynced = true;
+        (walk.resynced, walk.restarted) = (true, true);
         for id in std::mem::take(&mut self.told) {
             walk.untell(&id);
         }
         let again = again.filter(|_| !self.own_start);
         let start = again.map_or_else(|| self.start.clone(), |link| self.start.with_url(link));
-        self.incremental = false;
+        (self.incremental, self.resumed) = (false, false);
         self.pages = Pages::Delta(Box::new(self.client.delta(start, None)));
         Ok(())
     }
@@ -146,7 +191,11 @@ impl Rows {
     /// were told, says that the rest is as it was.
     pub(in crate::m365) fn close(self, walk: &mut Walk<'_>, parent: &str) {
         if let Pages::Delta(pages) = &self.pages {
-            walk.cursors.set(self.name, pages.delta_link().unwrap_or_default());
+            let link = pages.delta_link().unwrap_or_default();
+            if self.resumable && !link.is_empty() {
+                walk.finished.set(self.name.as_str(), link);
+            }
+            walk.cursors.set(self.name, link);
         }
         if self.incremental {
             walk.unchanged_below(parent);

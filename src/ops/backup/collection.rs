@@ -13,8 +13,10 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::contents::{ItemSink, PendingStream, SharedSegmenter};
+use super::exclude::{Excluding, Filter};
 use super::known::KnownRecords;
 use super::loss::{Loss, Watched};
+use super::resume::{self, Checkpoints};
 use super::share::{Share, Shares};
 use super::stop::Stop;
 use crate::error::{Error, ErrorKind, Result};
@@ -25,6 +27,7 @@ use crate::m365::{Change, Collection, Contents, Fetched, Previous, Sink, content
 use crate::monitor::{Counter, Monitor};
 use crate::ops::nodes::WriterNodes;
 use crate::repo::{Segmenter, Writer};
+use crate::snapshot::set::Exclusions;
 use crate::tree::NodeStore;
 use crate::tree::collection::{CollectionEditor, CollectionRoots, EditCounts};
 
@@ -39,6 +42,7 @@ pub(super) struct Shared {
     pub(super) stop: Stop,
     pub(super) places: Arc<Semaphore>,
     pub(super) shares: Arc<Shares>,
+    pub(super) exclusions: Arc<Exclusions>,
     pub(super) now_us: i64,
 }
 
@@ -52,6 +56,8 @@ pub(super) struct Outcome {
     pub(super) stopped: bool,
     /// What the repository had lost of it, in words: it was read from the beginning.
     pub(super) damage: Option<String>,
+    /// What was left out so far belongs in: it must be read once more.
+    pub(super) again: bool,
 }
 
 /// Reads one collection. An error of the source becomes a gap of the collection; errors of the destination end the run.
@@ -66,19 +72,45 @@ pub(super) async fn read(
     shared.monitor.phase(&format!("Reading {}", source.path()));
     let before = previous.as_ref().map(roots).unwrap_or_default();
     let nodes = Watched { nodes: WriterNodes(shared.writer.clone()), loss: loss.clone() };
-    let known = KnownRecords::new(shared.writer.repository(), before, loss);
-    let retry: Vec<String> = previous_gaps.iter().filter(|g| !g.id.is_empty()).map(|g| g.id.clone()).collect();
+    let known = KnownRecords::new(&shared.writer, before, loss);
+    let mut retry: Vec<String> = previous_gaps.iter().filter(|g| !g.id.is_empty()).map(|g| g.id.clone()).collect();
     let cursors = previous.as_ref().and_then(|p| p.cursors.clone());
+    let mut going_on = cursors.clone();
+    let doubtful = going_on.as_mut().and_then(resume::take);
+    let (mut excluding, going_on) =
+        Excluding::begin(&shared.exclusions, shared.now_us, previous.as_ref(), going_on, doubtful.is_some());
+    let is_first = before == CollectionRoots::default() || (doubtful.is_some() && going_on.is_some());
+    let doubtful = doubtful.unwrap_or_default();
+    retry.extend(doubtful.iter().cloned());
     let mut intake = Intake::new(shared, source.clone(), &nodes, before);
+    intake.checkpoints.allowed = is_first;
     let busy = intake.busy.clone();
-    let reading = source.changes(Previous { cursors: cursors.as_ref(), retry: &retry }, &known, &mut intake);
+    let reading = async {
+        let previous = Previous { cursors: going_on.as_ref(), retry: &retry };
+        let Some(excluding) = &mut excluding else { return source.changes(previous, &known, &mut intake).await };
+        let mut filter = Filter::new(excluding, &known, &mut intake);
+        let end = source.changes(previous, &known, &mut filter).await?;
+        filter.finish().await.map(|()| end)
+    };
     let end = until_stopped(reading, &shared.stop, &busy).await;
-    let done = intake.finish().await?;
+    let done = intake.finish(excluding.as_mut().filter(|_| end.is_ok())).await?;
     // The cursors that came at the end of the reading stand for items that are not there.
     let end = done.broken_off.map_or(end, Err);
     let (cursors, complete, stopped, trouble) = conclude(end, cursors, shared, &source)?;
     // Cursors stand for exactly the items they came with: what a broken reading left must be compared.
-    let cursors = cursors.filter(|_| complete || done.roots == before);
+    let mut cursors = cursors.filter(|_| complete || done.roots == before);
+    if let (true, Some(excluding), Some(cursors)) = (complete, &excluding, &mut cursors) {
+        excluding.note(cursors);
+    }
+    if let (false, Some((mut at, mut since))) = (complete, done.checkpoint) {
+        let is_settled = excluding.as_ref().is_none_or(Excluding::is_settled);
+        since.extend(doubtful);
+        if is_settled && since.len() <= 2 * resume::MOST {
+            resume::put(&mut at, &since);
+            excluding.iter().for_each(|excluding| excluding.note(&mut at));
+            cursors = Some(at);
+        }
+    }
     let mut gaps = done.gaps;
     gaps.extend(trouble);
     if !complete {
@@ -97,7 +129,8 @@ pub(super) async fn read(
         read_us: if complete { shared.now_us } else { previous.map_or(0, |p| p.read_us) },
         complete,
     };
-    Ok(Outcome { state, gaps, counts: done.counts, bytes_read: done.bytes_read, stopped, damage: None })
+    let again = complete && excluding.is_some_and(|excluding| excluding.again);
+    Ok(Outcome { state, gaps, counts: done.counts, bytes_read: done.bytes_read, stopped, damage: None, again })
 }
 
 /// Lets a reading go on till it ends or the run is stopped: it may be waiting for a budget, for minutes. It is never broken off
@@ -160,6 +193,7 @@ fn date_gaps(gaps: &mut [Gap], previous: &[Gap], now_us: i64) {
 /// A change on its way to the trees.
 enum Step {
     Remove(String),
+    Checkpoint(Cursors, Vec<String>),
     Put { record: Box<Record>, streams: Vec<PendingStream>, source_hash: String },
     Fetching { record: Box<Record>, properties: Bytes, job: AbortOnDropHandle<Result<(Fetched, ItemSink)>> },
 }
@@ -168,6 +202,7 @@ enum Step {
 struct Intake<'a> {
     shared: &'a Shared,
     source: Arc<dyn Collection>,
+    nodes: &'a dyn NodeStore,
     editor: CollectionEditor<'a>,
     segmenter: SharedSegmenter,
     queue: VecDeque<Step>,
@@ -176,6 +211,7 @@ struct Intake<'a> {
     unsettled_ids: HashSet<String>,
     share: Share,
     gaps: Vec<Gap>,
+    checkpoints: Checkpoints,
     bytes_read: u64,
     /// A change is being taken.
     busy: Arc<AtomicBool>,
@@ -187,6 +223,8 @@ struct Done {
     roots: CollectionRoots,
     counts: EditCounts,
     gaps: Vec<Gap>,
+    /// Where a reading that was broken off may go on.
+    checkpoint: Option<(Cursors, Vec<String>)>,
     bytes_read: u64,
     broken_off: Option<Error>,
 }
@@ -196,6 +234,7 @@ impl<'a> Intake<'a> {
         Self {
             shared,
             source,
+            nodes,
             editor: CollectionEditor::new(nodes, before),
             segmenter: Arc::new(Mutex::new(Segmenter::new(shared.writer.clone()))),
             queue: VecDeque::new(),
@@ -203,6 +242,7 @@ impl<'a> Intake<'a> {
             unsettled_ids: HashSet::new(),
             share: shared.shares.join(),
             gaps: Vec::new(),
+            checkpoints: Checkpoints::default(),
             bytes_read: 0,
             busy: Arc::default(),
             broken_off: None,
@@ -245,6 +285,7 @@ impl<'a> Intake<'a> {
     async fn current(&mut self, id: &str) -> Result<Option<Record>> {
         let waiting = self.queue.iter().any(|s| match s {
             Step::Remove(other) => other == id,
+            Step::Checkpoint(..) => false,
             Step::Put { record, .. } | Step::Fetching { record, .. } => record.id == id,
         });
         if waiting {
@@ -277,6 +318,12 @@ impl<'a> Intake<'a> {
                     self.settle().await?;
                 }
                 self.editor.remove(&id);
+                Ok(())
+            }
+            // What comes after a failure is no longer whole.
+            Step::Checkpoint(..) if self.broken_off.is_some() => Ok(()),
+            Step::Checkpoint(cursors, doubtful) => {
+                self.checkpoints.take(cursors, doubtful);
                 Ok(())
             }
             Step::Put { record, streams, source_hash } => self.place(*record, streams, &source_hash).await,
@@ -345,6 +392,7 @@ impl<'a> Intake<'a> {
         placed.append(&mut record.streams);
         placed.sort_by_key(|s| s.role);
         record.streams = placed;
+        self.checkpoints.put(&record.id);
         self.unsettled_ids.insert(record.id.clone());
         self.unsettled.push(record);
         self.shared.monitor.add(Counter::Items, 1);
@@ -372,11 +420,26 @@ impl<'a> Intake<'a> {
         Ok(())
     }
 
-    async fn finish(mut self) -> Result<Done> {
+    /// Makes the changes left. With exclusions, also takes out what the reading showed to be left out.
+    async fn finish(mut self, excluding: Option<&mut Excluding>) -> Result<Done> {
         self.drain(0).await?;
         self.settle().await?;
+        if let Some(excluding) = excluding.filter(|_| self.broken_off.is_none()) {
+            let roots = self.editor.apply().await?;
+            let out = excluding.sweep(self.nodes, roots).await?;
+            out.iter().for_each(|id| self.editor.remove(id));
+            self.gaps.retain(|gap| !out.contains(&gap.id));
+        }
         let (roots, counts) = self.editor.finish().await?;
-        Ok(Done { roots, counts, gaps: self.gaps, bytes_read: self.bytes_read, broken_off: self.broken_off })
+        let checkpoint = self.checkpoints.finish();
+        Ok(Done {
+            roots,
+            counts,
+            gaps: self.gaps,
+            checkpoint,
+            bytes_read: self.bytes_read,
+            broken_off: self.broken_off,
+        })
     }
 }
 
@@ -392,6 +455,20 @@ impl Sink for Intake<'_> {
         let taken = self.take_change(change).await;
         self.busy.store(false, Ordering::Relaxed);
         taken
+    }
+
+    async fn checkpoint(&mut self, cursors: Cursors, doubtful: Vec<String>) -> Result<()> {
+        self.shared.stop.check()?;
+        match self.checkpoints.allowed {
+            // It is no fetch that could be waited for ahead.
+            true => {
+                self.queue.pop_back_if(|last| matches!(last, Step::Checkpoint(..)));
+                // It is no fetch that could be waited for ahead.
+                self.queue.push_back(Step::Checkpoint(cursors, doubtful));
+                Ok(())
+            }
+            false => Ok(()),
+        }
     }
 }
 

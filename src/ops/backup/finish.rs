@@ -72,6 +72,7 @@ pub(super) async fn write_snapshot(
     };
     store::save_run(repo, &run_file(&file, outcome, Some(id))).await?;
     around.monitor.add(Counter::BytesStored, 0);
+    let left_out = merged.left_out();
     Ok(BackupReport {
         snapshot: id,
         parent: file.parent,
@@ -81,6 +82,7 @@ pub(super) async fn write_snapshot(
         gaps: merged.gaps,
         damage: Vec::new(),
         found: Vec::new(),
+        left_out,
         coverage: merged.coverage,
     })
 }

@@ -1,7 +1,5 @@
 //! What the previous snapshot knows of a collection, for the workload to look up.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use futures::stream::{BoxStream, StreamExt};
 
@@ -9,20 +7,21 @@ use super::loss::{Loss, Watched};
 use crate::error::Result;
 use crate::format::record::Record;
 use crate::m365::Known;
-use crate::ops::nodes::RepoNodes;
-use crate::repo::Repository;
+use crate::ops::nodes::WriterNodes;
+use crate::repo::Writer;
 use crate::tree::collection::{CollectionReader, CollectionRoots};
 
 /// Looks into the previous snapshot for the workload.
 pub(super) struct KnownRecords {
-    nodes: Watched<RepoNodes>,
+    /// What is known may be of a reading in this same run.
+    nodes: Watched<WriterNodes>,
     roots: CollectionRoots,
 }
 
 impl KnownRecords {
     /// Looks from these roots on; `loss` learns of tree nodes that the repository lost.
-    pub(super) fn new(repo: &Arc<Repository>, roots: CollectionRoots, loss: &Loss) -> Self {
-        Self { nodes: Watched { nodes: RepoNodes(repo.clone()), loss: loss.clone() }, roots }
+    pub(super) fn new(writer: &Writer, roots: CollectionRoots, loss: &Loss) -> Self {
+        Self { nodes: Watched { nodes: WriterNodes(writer.clone()), loss: loss.clone() }, roots }
     }
 }
 

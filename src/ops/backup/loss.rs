@@ -6,7 +6,8 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::collection::{self, Outcome, Shared};
+use super::collection::{Outcome, Shared};
+use super::passes;
 use crate::error::Result;
 use crate::format::collection::Gap;
 use crate::format::id::BlobId;
@@ -52,14 +53,14 @@ pub(super) async fn read_collection(
     gaps: Vec<Gap>,
 ) -> Result<Outcome> {
     let loss = Loss::default();
-    let first = collection::read(shared, source.clone(), previous.clone(), gaps.clone(), &loss).await;
+    let first = passes::read(shared, source.clone(), previous.clone(), gaps.clone(), &loss).await;
     let (Some(why), Some(previous)) = (loss.0.get(), previous) else { return first };
     if shared.writer.is_broken() {
         return first;
     }
     let text =
         format!("{}: what the last snapshot keeps of it is damaged, so all was read again: {why}", source.path());
-    let anew = collection::read(shared, source, None, gaps, &Loss::default()).await?;
+    let anew = passes::read(shared, source, None, gaps, &Loss::default()).await?;
     // A part read anew is no better than what is left of the whole.
     let state = if anew.state.complete { anew.state } else { CollectionState { complete: false, ..previous } };
     Ok(Outcome { state, damage: Some(text), ..anew })

@@ -4,6 +4,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use super::collection::Outcome;
+use super::exclude;
 use crate::format::collection::Gap;
 use crate::format::snapshot::{CollectionState, CoverageEntry, Protection};
 use crate::m365::discover::{Coverage, CoverageState};
@@ -117,6 +118,11 @@ impl Merged {
         self.complete = false;
     }
 
+    /// What the exclusions leave out of all collections, in words.
+    pub(super) fn left_out(&self) -> String {
+        left_out(self.states.values())
+    }
+
     pub(super) fn items(&self) -> u64 {
         self.states.values().map(|s| s.items.map_or(0, |t| t.count)).sum()
     }
@@ -135,6 +141,11 @@ fn is_meant(found: &Coverage, key: &str) -> bool {
         (of, owner) => of == owner,
     };
     whose && found.workload.is_none_or(|workload| workload == key.workload)
+}
+
+fn left_out<'a>(states: impl Iterator<Item = &'a CollectionState>) -> String {
+    let (count, exact) = states.filter_map(exclude::left_out).fold((0, true), |(n, e), (m, f)| (n + m, e && f));
+    exclude::sentence(count, exact)
 }
 
 /// Things by the owner in their collections' keys.
@@ -174,6 +185,12 @@ fn entry(found: &Coverage, states: &ByOwner<'_, CollectionState>, gaps: &ByOwner
         // Nobody has this name: that is said in the run, and there is no owner to list.
         CoverageState::NoSuchUser(_) => return None,
     };
+    let left_out = match state {
+        Protection::Protected | Protection::Partly => left_out(states.iter().copied()),
+        _ => String::new(),
+    };
+    let reason =
+        if reason.is_empty() || left_out.is_empty() { reason + &left_out } else { format!("{reason}; {left_out}") };
     let items = states.iter().map(|s| s.items.map_or(0, |tree| tree.count)).sum();
     let (name, workload) = (found.name.clone(), workload.to_owned());
     Some(CoverageEntry { owner, name, workload, state, reason, items, gaps: gaps.len() as u64, since_us: 0 })

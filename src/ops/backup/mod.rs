@@ -6,11 +6,14 @@
 
 mod collection;
 mod contents;
+mod exclude;
 mod finish;
 mod known;
 mod leavers;
 mod loss;
 mod merged;
+mod passes;
+pub(crate) mod resume;
 mod share;
 mod stop;
 
@@ -90,6 +93,8 @@ pub struct BackupReport {
     pub found: Vec<Coverage>,
     /// How every part of the tenant stands in the snapshot.
     pub coverage: Vec<CoverageEntry>,
+    /// What the set's exclusions leave out, in words; empty: nothing.
+    pub left_out: String,
 }
 
 /// Backs up what a set selects of its tenant.
@@ -121,8 +126,8 @@ pub async fn backup(
     result
 }
 
-/// What discovery is to look for.
-fn selection(set: &SetDefinition) -> Selection {
+/// What discovery is to look for on behalf of a set.
+pub fn selection(set: &SetDefinition) -> Selection {
     Selection {
         rules: set.selection.clone(),
         mail_options: crate::m365::mail::MailOptions { recoverable_items: set.options.recoverable_items },
@@ -161,6 +166,7 @@ pub async fn run(
         stop: around.stop.clone(),
         places: Arc::new(Semaphore::new(contents::LARGE_PLACES)),
         shares: Arc::default(),
+        exclusions: Arc::new(options.set.options.exclusions.clone()),
         now_us: started_us,
     };
     let frozen = leavers::frozen(&before, options.set.options.leavers);

@@ -14,6 +14,12 @@ impl Stop {
         Self::default()
     }
 
+    /// Makes a switch that is thrown with this one, and can be thrown alone.
+    #[must_use]
+    pub fn part(&self) -> Self {
+        Self(self.0.child_token())
+    }
+
     /// Throws it.
     pub fn stop(&self) {
         self.0.cancel();

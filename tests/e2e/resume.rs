@@ -1,0 +1,148 @@
+//! A first run that is broken off goes on where it stopped, and its snapshot is still the tenant.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use tenantvault::monitor::{Counter, Monitor};
+use tenantvault::ops::backup::{BackupReport, Stop, Surroundings, backup};
+use tenantvault::sim::{Contents, SimOptions};
+use tenantvault::snapshot::set::Exclusions;
+
+use crate::compare::assert_equal;
+use crate::support::Setting;
+
+/// Throws a switch after so many items.
+struct StopAfter(AtomicI64, Stop);
+
+impl Monitor for StopAfter {
+    fn add(&self, counter: Counter, by: i64) {
+        if counter == Counter::Items && self.0.fetch_sub(by, Ordering::Relaxed) <= by {
+            self.1.stop();
+        }
+    }
+}
+
+fn options() -> SimOptions {
+    SimOptions {
+        users: 1,
+        messages: 150,
+        drive_items: 120,
+        contacts: 60,
+        contents: Contents::tiny(),
+        ..SimOptions::tiny()
+    }
+}
+
+async fn backup_until(setting: &Setting, items: u64) -> BackupReport {
+    let stop = Stop::new();
+    let clock = setting.clock.clone();
+    let around = Surroundings {
+        monitor: Arc::new(StopAfter(AtomicI64::new(items as i64), stop.clone())),
+        now_us: Arc::new(move || clock.fetch_add(1000, Ordering::Relaxed)),
+        stop,
+    };
+    backup(&setting.repo, &setting.client, &setting.options, &around).await.unwrap()
+}
+
+/// Pages of items asked for.
+fn pages(setting: &Setting) -> u64 {
+    let routes = setting.sim.stats().routes;
+    let of_items = ["/root/delta", "/messages/delta", "/contacts/delta"];
+    routes.iter().filter(|(route, _)| of_items.iter().any(|end| route.ends_with(end))).map(|(_, count)| count).sum()
+}
+
+async fn is_the_tenant(setting: &Setting) {
+    let last = setting.snapshots().await.pop().unwrap();
+    assert_equal(&setting.repo, &last.file, &setting.sim.expected(), false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_run_that_was_broken_off_asks_for_fewer_pages_the_next_time() {
+    let whole = Setting::new(options()).await;
+    let report = whole.backup().await.unwrap();
+    let (items, all_pages) = (report.totals.items, pages(&whole));
+    is_the_tenant(&whole).await;
+    for part in [3, 5, 8] {
+        let setting = Setting::new(options()).await;
+        let first = backup_until(&setting, items * part / 10).await;
+        assert!(first.stopped && !first.complete);
+        setting.sim.clear_stats();
+        let second = setting.backup().await.unwrap();
+        assert!(second.complete, "{:?}", second.gaps);
+        is_the_tenant(&setting).await;
+        let asked = pages(&setting);
+        if part > 3 {
+            // One more a list: what changed meanwhile.
+            assert!(asked < all_pages, "part {part}: {asked} of {all_pages} pages");
+        }
+        println!("part {part}: {asked} of {all_pages} pages");
+        // Nothing is left of the checkpoint.
+        let third = setting.backup().await.unwrap();
+        assert_eq!((third.totals.items_added, third.totals.items_removed, third.totals.bytes_read), (0, 0, 0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_vanishes_or_moves_between_the_parts_of_a_first_run_is_not_missed() {
+    for (step, excluded) in [(70, false), (110, true), (170, false)] {
+        let mut setting = Setting::new(options()).await;
+        if excluded {
+            setting.options.set.options.exclusions =
+                Exclusions { folders: vec!["no such*".parse().unwrap()], ..Exclusions::default() };
+        }
+        let mut parts = 0;
+        loop {
+            let report = backup_until(&setting, step).await;
+            setting.next_day();
+            parts += 1;
+            if report.complete || parts > 4 {
+                break;
+            }
+        }
+        assert!(parts > 1, "it was never broken off");
+        setting.backup().await.unwrap();
+        is_the_tenant(&setting).await;
+    }
+}
+
+/// Hears what is waited for.
+#[derive(Default)]
+struct Listener(std::sync::Mutex<std::collections::BTreeSet<String>>);
+
+impl Monitor for Listener {
+    fn waiting(&self, text: &str) {
+        let words = text.split(',').next().unwrap_or_default();
+        self.0.lock().unwrap().insert(words.to_owned());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_on_bytes_a_second_holds_for_all_that_comes_and_is_told() {
+    let mut setting = Setting::new(SimOptions::tiny()).await;
+    let listener = Arc::new(Listener::default());
+    let rate = 150_000;
+    setting.client = crate::support::client_with(&setting.sim, |options| {
+        options.speed = vec![Arc::new(tenantvault::graph::SpeedLimit::new(rate))];
+        options.monitor = listener.clone();
+    });
+    let began = std::time::Instant::now();
+    assert!(setting.backup().await.is_ok());
+    let took = began.elapsed().as_secs_f64();
+    let least = setting.client.stats().bytes as f64 / rate as f64 - 1.0;
+    assert!(least > 0.5 && took >= least, "{took} s for {} bytes", setting.client.stats().bytes);
+    let heard = listener.0.lock().unwrap().clone();
+    assert!(heard.iter().any(|text| text.contains("the download limit of 146 KiB/s")), "{heard:?}");
+    is_the_tenant(&setting).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_that_the_service_forgot_is_compared_from_the_beginning() {
+    let setting = Setting::new(options()).await;
+    let first = backup_until(&setting, 200).await;
+    assert!(first.stopped);
+    setting.next_day();
+    setting.sim.expire_mail_deltas();
+    setting.sim.expire_drive_deltas();
+    assert!(setting.backup().await.unwrap().complete);
+    is_the_tenant(&setting).await;
+}
