@@ -22,6 +22,7 @@ use super::cloud;
 use super::error::{GraphError, TransportError};
 use super::http::{Http, ReadError, SMALL_BODY, read_body, timed};
 use super::links;
+use super::me::Me;
 use super::request::{GraphRequest, Scope};
 use super::retry::{RetryOptions, asked_wait, random_id, rate_limit, text};
 use super::stats::StatsCells;
@@ -38,6 +39,7 @@ pub(crate) struct Transport {
     pub(crate) retry: RetryOptions,
     pub(crate) monitor: Arc<dyn Monitor>,
     pub(crate) stats: StatsCells,
+    pub(crate) me: Me,
 }
 
 /// An answer whose head has come; the permit is held until the body is read.
@@ -81,7 +83,7 @@ impl Transport {
         let parsed = if head.contains("://") {
             Url::parse(url)
         } else {
-            Url::parse(&format!("{}v1.0/{}", self.root, url.trim_start_matches('/')))
+            Url::parse(&format!("{}v1.0/{}", self.root, self.me.own(url.trim_start_matches('/'))))
         };
         let parsed =
             parsed.map_err(|e| Error::invalid(format!("The link {} is no URL", links::shown(url))).with_source(e))?;
