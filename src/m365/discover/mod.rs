@@ -5,6 +5,7 @@
 
 mod mailboxes;
 mod onedrive;
+mod signed_in;
 mod users;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::graph::links::segment;
 use crate::graph::{Client, Fate, GraphRequest, Scope, fate};
 use crate::snapshot::set::{Facts, Selection as Rules, Subject, Workload as Part};
+pub use signed_in::{GLOBAL_ADMINISTRATOR, PERSONAL_PARTS, directory_roles};
 pub use users::{User, all_users};
 
 /// How many users are asked at once. Each has a mailbox lane of its own.
@@ -125,7 +127,12 @@ pub enum CoverageState {
 /// What makes the whole tenant unreadable: no sign-in, no connection, no permission to list users.
 pub async fn discover(client: &Client, selection: &Selection) -> Result<Discovery> {
     let mut discovery = Discovery { client: Some(client.clone()), ..Discovery::default() };
-    let users = users::select(client, selection, &mut discovery.coverage).await?;
+    let narrowed = signed_in::narrow(client, selection, &mut discovery.coverage).await?;
+    let selection = &narrowed.selection;
+    let users = match narrowed.users {
+        Some(users) => users,
+        None => users::select(client, selection, &mut discovery.coverage).await?,
+    };
     let found: Vec<Found> = futures::stream::iter(users)
         .map(|user| async move { look_at(client, selection, &user).await })
         .buffered(USERS_AT_ONCE)
