@@ -56,7 +56,10 @@ impl App {
             return Ok(config.as_ref());
         }
         let places = self.config_places();
-        let config = places.find()?.map(|path| Config::load(&path)).transpose()?;
+        let mut config = places.find()?.map(|path| Config::load(&path)).transpose()?;
+        if let Some(config) = &mut config {
+            config.data_folder = self.data_folder();
+        }
         for warning in config.iter().flat_map(Config::warnings) {
             if !self.screen.quiet {
                 self.screen.warn(format!("{}\nHint: {}", warning.text, warning.hint));
@@ -81,6 +84,13 @@ impl App {
                 user.unwrap_or_default()
             ))
         })
+    }
+
+    /// Where this program keeps what is to last between its runs.
+    fn data_folder(&self) -> Option<PathBuf> {
+        let named = self.environment.variable("DATA_DIR").map(PathBuf::from);
+        let named = named.map(|path| absolute(&self.environment.working_folder, &path));
+        named.or_else(|| self.environment.data_folder.clone())
     }
 
     /// Where a configuration is looked for.

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::cli::commands::{
-    backup, cat, check, completions, config, coverage, demo, diff, discover, export, forget, init, key, ls, man, prune,
-    repair, sim, snapshots, stats, test,
+    backup, cat, check, completions, config, coverage, demo, diff, discover, export, forget, init, key, login, logout,
+    ls, man, prune, repair, sim, snapshots, stats, test,
 };
 
 const EXAMPLES: &str = "\
@@ -73,6 +73,8 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     Init(init::Args),
     Key(key::Args),
+    Login(login::Args),
+    Logout(logout::Args),
     Test(test::Args),
     Discover(discover::Args),
     Backup(backup::Args),

@@ -10,7 +10,7 @@ use crate::cli::config::complaint::Complaints;
 use crate::cli::config::reader::Reader;
 use crate::error::{Error, Result};
 use crate::snapshot::policy::Policy;
-use crate::snapshot::set::{Selection, SetDefinition, SetOptions, TenantRef};
+use crate::snapshot::set::{Selection, SetDefinition, SetOptions, TenantRef, Workload};
 
 mod complaint;
 mod hours;
@@ -18,6 +18,7 @@ mod places;
 mod raw;
 mod reader;
 mod secret;
+mod sign_in;
 #[cfg(test)]
 mod tests;
 
@@ -36,6 +37,8 @@ pub struct Config {
     pub destinations: BTreeMap<String, Destination>,
     /// Backup sets by name.
     pub sets: BTreeMap<String, Set>,
+    /// Where this program keeps what is to last between its runs; the reader does not know.
+    pub data_folder: Option<PathBuf>,
     /// Inline secrets: the line of each.
     inline_secrets: Vec<usize>,
 }
@@ -47,7 +50,9 @@ pub struct Tenant {
     pub tenant_id: String,
     /// The app registration's (client) id.
     pub client_id: String,
-    /// How the app proves who it is.
+    /// Whether it is a company's or a person's.
+    pub account: Account,
+    /// Who signs in, and how.
     pub sign_in: SignIn,
     /// The national cloud: `global`, `usgov`, `usgov-dod` or `china`.
     pub cloud: Cloud,
@@ -59,13 +64,56 @@ pub struct Tenant {
     pub download_bytes_per_second: Option<u64>,
 }
 
-/// How an app proves who it is.
+/// What kind of account is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Account {
+    /// A tenant of a company or school.
+    #[default]
+    Work,
+    /// A personal account: Microsoft 365 Personal or Family, Outlook.com.
+    Personal,
+}
+
+/// The ways in which a user signs in, by the words that configurations use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Way {
+    /// In a browser of this machine.
+    Browser,
+    /// By a code that is typed into a browser anywhere.
+    DeviceCode,
+    /// By user name and password.
+    Password,
+}
+
+/// The same, with what each needs.
+#[derive(Debug, Clone)]
+pub enum UserWay {
+    /// In a browser of this machine.
+    Browser,
+    /// By a code that is typed into a browser anywhere.
+    DeviceCode,
+    /// By user name and password.
+    Password(SecretSource),
+}
+
+/// Who signs in, and how.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum SignIn {
-    /// By a client secret.
+    /// A user.
+    User {
+        /// How.
+        way: UserWay,
+        /// Who, if only this one is to.
+        user: Option<String>,
+        /// Where the sign-in is kept.
+        keep: crate::graph::user::Place,
+    },
+    /// An app, by a client secret.
     Secret(SecretSource),
-    /// By a certificate: PEM files of the certificate and of its private key.
+    /// An app, by a certificate: PEM files of the certificate and of its private key.
     Certificate {
         /// The certificate.
         certificate_file: PathBuf,
@@ -170,7 +218,14 @@ impl Config {
         let tenants = reader.table(raw.tenants, Reader::tenant)?;
         let destinations = reader.table(raw.destinations, Reader::destination)?;
         let sets = reader.table(raw.sets, |reader, set| reader.set(set, &tenants, &destinations))?;
-        Ok(Self { path: path.to_owned(), tenants, destinations, sets, inline_secrets: reader.inline_secrets })
+        Ok(Self {
+            path: path.to_owned(),
+            tenants,
+            destinations,
+            sets,
+            data_folder: None,
+            inline_secrets: reader.inline_secrets,
+        })
     }
 
     /// Finds a set by its name.
@@ -187,6 +242,13 @@ impl Config {
     /// `NotFound`, with the nearest name.
     pub fn tenant(&self, name: &str) -> Result<&Tenant> {
         self.tenants.get(name).ok_or_else(|| self.missing("tenant", name, self.tenants.keys()))
+    }
+
+    /// The workloads that the sets of a tenant read.
+    pub fn workloads(&self, tenant: &str) -> Vec<Workload> {
+        let sets: Vec<&Set> = self.sets.values().filter(|set| set.tenant == tenant).collect();
+        let read = |workload: &&Workload| sets.is_empty() || sets.iter().any(|set| set.selection.reads(**workload));
+        Workload::ALL.iter().filter(read).copied().collect()
     }
 
     /// Finds a destination by its name.
@@ -229,7 +291,14 @@ impl Config {
         if !self.inline_secrets.is_empty() {
             warnings.extend(secret::readable_by_others(&self.path));
         }
+        let by_password = |tenant: &Tenant| matches!(&tenant.sign_in, SignIn::User { way: UserWay::Password(_), .. });
+        warnings.extend(self.tenants.iter().filter(|(_, tenant)| by_password(tenant)).map(|(name, _)| Warning {
+            text: format!("Tenant '{name}' signs in by password: without a second factor, and until Microsoft ends it"),
+            hint: "Better: an app, or sign_in = \"device-code\" and login".into(),
+        }));
         let of_tenant = |tenant: &Tenant| match &tenant.sign_in {
+            SignIn::User { way: UserWay::Password(source), .. } => source.file().map(Path::to_owned),
+            SignIn::User { .. } => None,
             SignIn::Secret(source) => source.file().map(Path::to_owned),
             SignIn::Certificate { private_key_file, .. } => Some(private_key_file.clone()),
         };

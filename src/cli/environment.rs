@@ -20,6 +20,8 @@ pub(crate) struct Environment {
     pub(crate) config_folder: Option<PathBuf>,
     /// The user's folder for this program's cache.
     pub(crate) cache_folder: Option<PathBuf>,
+    /// The user's folder for what this program keeps.
+    pub(crate) data_folder: Option<PathBuf>,
     /// Somebody can be asked.
     pub(crate) interactive: bool,
 }
@@ -37,6 +39,7 @@ impl Environment {
             working_folder: std::env::current_dir().unwrap_or_default(),
             config_folder: folders.as_ref().map(|f| f.config_dir().to_owned()),
             cache_folder: folders.as_ref().map(|f| f.cache_dir().to_owned()),
+            data_folder: folders.as_ref().map(|f| f.data_local_dir().to_owned()),
             interactive: std::io::stdin().is_terminal() && std::io::stderr().is_terminal(),
         }
     }

@@ -10,6 +10,7 @@ mod report;
 
 mod app;
 mod args;
+mod browser;
 mod commands;
 mod coverage;
 mod environment;

@@ -4,29 +4,23 @@
 //! Source: Microsoft, "OAuth 2.0 client credentials flow" and "Certificate credentials"; RFC 6749, RFC 7523.
 
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use oauth2::basic::{BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenResponse};
-use oauth2::{
-    AuthType, ClientId, ClientSecret, EndpointNotSet, EndpointSet, RequestTokenError, StandardRevocableToken,
-    TokenResponse as _, TokenUrl,
-};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
-use url::Url;
 use zeroize::Zeroizing;
 
 use super::cloud::Cloud;
-use super::http::{CallError, Http};
-use super::retry::{RetryOptions, random_id};
-use super::signin::{SignInError, refusal};
+use super::endpoint::{Fields, TokenEndpoint};
+use super::retry::random_id;
 use super::token::{AccessToken, TokenSource};
+use crate::error::{Error, Result};
 
-use crate::error::{Error, ErrorKind, Result};
+const ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// How an app proves that it is the app. Does not print; secrets are zeroised on drop.
 #[derive(Clone)]
@@ -68,12 +62,8 @@ impl fmt::Debug for Credential {
 
 /// The sign-in with client credentials.
 pub struct ClientCredentials {
-    http: Http,
-    retry: RetryOptions,
-    tenant: String,
-    token_url: Url,
+    endpoint: TokenEndpoint,
     scope: String,
-    client_id: String,
     proof: Proof,
 }
 
@@ -82,33 +72,8 @@ enum Proof {
     Certificate { thumbprint: String, key: EncodingKey },
 }
 
-/// The oauth2 crate's client with our error body, so that Microsoft's `error_codes` come through.
-type OAuthClient = oauth2::Client<
-    SignInError,
-    BasicTokenResponse,
-    BasicTokenIntrospectionResponse,
-    StandardRevocableToken,
-    BasicRevocationErrorResponse,
-    EndpointNotSet,
-    EndpointNotSet,
-    EndpointNotSet,
-    EndpointNotSet,
-    EndpointSet,
->;
-
 impl ClientCredentials {
-    pub(crate) fn new(
-        http: Http,
-        retry: RetryOptions,
-        cloud: &Cloud,
-        tenant: &str,
-        client_id: &str,
-        credential: Credential,
-    ) -> Result<Self> {
-        if client_id.trim().is_empty() {
-            return Err(Error::invalid("The client id is empty")
-                .with_hint("Give the Application (client) ID of the app registration"));
-        }
+    pub(crate) fn new(endpoint: TokenEndpoint, cloud: &Cloud, credential: Credential) -> Result<Self> {
         let proof = match credential {
             Credential::Secret(secret) if secret.is_empty() => {
                 return Err(Error::invalid("The client secret is empty"));
@@ -118,68 +83,21 @@ impl ClientCredentials {
                 Proof::Certificate { thumbprint: thumbprint(&certificate_pem)?, key: signing_key(&private_key_pem)? }
             }
         };
-        Ok(Self {
-            http,
-            retry,
-            tenant: tenant.to_owned(),
-            token_url: cloud.token_url(tenant)?,
-            scope: cloud.default_scope(),
-            client_id: client_id.trim().to_owned(),
-            proof,
-        })
+        Ok(Self { endpoint, scope: cloud.default_scope(), proof })
     }
 
-    async fn attempt(&self, claims: Option<&str>) -> Result<AccessToken, SignInFailure> {
-        let assertion = match &self.proof {
-            Proof::Secret(_) => None,
+    fn fields(&self, claims: Option<&str>) -> Result<Fields> {
+        let text = |text: &str| Zeroizing::new(text.to_owned());
+        let mut fields = vec![("grant_type", text("client_credentials")), ("scope", text(&self.scope))];
+        match &self.proof {
+            Proof::Secret(secret) => fields.push(("client_secret", secret.clone())),
             Proof::Certificate { thumbprint, key } => {
-                Some(self.assertion(thumbprint, key).map_err(SignInFailure::Final)?)
+                fields.push(("client_assertion_type", text(ASSERTION)));
+                fields.push(("client_assertion", self.assertion(thumbprint, key)?));
             }
-        };
-        let client: OAuthClient = oauth2::Client::new(ClientId::new(self.client_id.clone()))
-            .set_auth_type(AuthType::RequestBody)
-            .set_token_uri(TokenUrl::from_url(self.token_url.clone()));
-        let client = match &self.proof {
-            Proof::Secret(secret) => client.set_client_secret(ClientSecret::new(secret.as_str().to_owned())),
-            Proof::Certificate { .. } => client,
-        };
-        let mut request = client.exchange_client_credentials().add_scope(oauth2::Scope::new(self.scope.clone()));
-        if let Some(assertion) = &assertion {
-            request = request
-                .add_extra_param("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
-                .add_extra_param("client_assertion", assertion.as_str());
         }
-        if let Some(claims) = claims {
-            request = request.add_extra_param("claims", claims);
-        }
-        let http = self.http.clone();
-        let timeout = self.retry.timeout;
-        let call = move |request| {
-            let http = http.clone();
-            async move { http.sign_in(request, timeout).await }
-        };
-        let token = request.request_async(&call).await.map_err(|e| self.failure(e))?;
-        let lifetime = token.expires_in().unwrap_or(Duration::from_secs(3600));
-        Ok(AccessToken::new(token.access_token().secret().as_str(), lifetime))
-    }
-
-    fn failure(&self, error: RequestTokenError<CallError, SignInError>) -> SignInFailure {
-        let host = self.token_url.host_str().unwrap_or_default();
-        match error {
-            RequestTokenError::ServerResponse(refused) => SignInFailure::Final(refusal(refused, &self.tenant)),
-            RequestTokenError::Request(CallError::Transport(cause)) => {
-                SignInFailure::Again(None, cause.into_error(&format!("the sign-in at {host}")))
-            }
-            RequestTokenError::Request(CallError::Busy { status, retry_after }) => {
-                let text = format!("The sign-in server {host} answers {status}");
-                SignInFailure::Again(retry_after, Error::new(ErrorKind::Unavailable, text).with_hint("Run again later"))
-            }
-            // The body is not told: it may hold a token.
-            RequestTokenError::Parse(..) | RequestTokenError::Other(_) => SignInFailure::Final(
-                Error::new(ErrorKind::Corrupt, format!("The answer of the sign-in server {host} cannot be read"))
-                    .with_hint("Check the sign-in address and whether a proxy stands in between"),
-            ),
-        }
+        fields.extend(claims.map(|claims| ("claims", text(claims))));
+        Ok(fields)
     }
 
     /// Signs an assertion for the token endpoint, good for ten minutes.
@@ -196,9 +114,9 @@ impl ClientCredentials {
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
         let claims = Claims {
-            aud: self.token_url.as_str(),
-            iss: &self.client_id,
-            sub: &self.client_id,
+            aud: self.endpoint.url.as_str(),
+            iss: &self.endpoint.client_id,
+            sub: &self.endpoint.client_id,
             jti: random_id(),
             nbf: now,
             iat: now,
@@ -213,46 +131,34 @@ impl ClientCredentials {
     }
 }
 
-enum SignInFailure {
-    Final(Error),
-    Again(Option<Duration>, Error),
-}
-
 #[async_trait]
 impl TokenSource for ClientCredentials {
     async fn fetch(&self, claims: Option<&str>) -> Result<AccessToken> {
-        let mut attempt = 1;
-        loop {
-            match self.attempt(claims).await {
-                Ok(token) => return Ok(token),
-                Err(SignInFailure::Final(e)) => return Err(e),
-                Err(SignInFailure::Again(_, e)) if attempt >= self.retry.attempts => return Err(e),
-                Err(SignInFailure::Again(asked, _)) => {
-                    tokio::time::sleep(self.retry.wait(attempt, asked)).await;
-                    attempt += 1;
-                }
-            }
-        }
+        Ok(self.endpoint.grant(|| self.fields(claims)).await?.access)
     }
 }
 
 impl fmt::Debug for ClientCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ClientCredentials({}, {})", self.token_url, self.client_id)
+        write!(f, "ClientCredentials({}, {})", self.endpoint.url, self.endpoint.client_id)
     }
 }
 
 /// The `x5t#S256` of the first certificate in a PEM text.
 fn thumbprint(pem: &str) -> Result<String> {
+    Ok(URL_SAFE_NO_PAD.encode(Sha256::digest(certificate_der(pem)?)))
+}
+
+/// The bytes of the first certificate in a PEM text.
+pub(super) fn certificate_der(pem: &str) -> Result<Vec<u8>> {
     let body = pem
         .split_once("-----BEGIN CERTIFICATE-----")
         .and_then(|(_, rest)| rest.split_once("-----END CERTIFICATE-----"))
         .map(|(body, _)| body.split_whitespace().collect::<String>());
-    let der = body.and_then(|text| STANDARD.decode(text).ok()).filter(|der| !der.is_empty()).ok_or_else(|| {
+    body.and_then(|text| STANDARD.decode(text).ok()).filter(|der| !der.is_empty()).ok_or_else(|| {
         Error::invalid("The certificate is not PEM")
             .with_hint("It begins with -----BEGIN CERTIFICATE-----; convert others with 'openssl x509 -inform der'")
-    })?;
-    Ok(URL_SAFE_NO_PAD.encode(Sha256::digest(&der)))
+    })
 }
 
 /// Picks the private key out of a PEM text that may hold certificates too.

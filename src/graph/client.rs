@@ -12,16 +12,19 @@ use super::budget::Budget;
 use super::cloud::Cloud;
 use super::delta::DeltaPages;
 use super::download::{Download, DownloadSource};
+use super::endpoint::TokenEndpoint;
 use super::http::Http;
 use super::limits::Limits;
 use super::links;
+use super::me::{Caller, Me};
 use super::page::Page;
-use super::request::GraphRequest;
+use super::request::{GraphRequest, Scope};
 use super::retry::{RetryOptions, text};
 use super::speed::SpeedLimit;
 use super::stats::{GraphStats, StatsCells};
-use super::token::{TokenCache, TokenSource, granted_roles};
+use super::token::{TokenCache, TokenSource};
 use super::transport::{Transport, Tries, Whole, unreadable};
+use super::user::Account;
 use crate::error::{Error, Result};
 use crate::monitor::{Monitor, Silent};
 
@@ -72,16 +75,22 @@ impl Client {
     pub fn new(options: ClientOptions, tenant: &str, client_id: &str, credential: Credential) -> Result<Self> {
         let http = Http::new()?;
         let retry = options.retry.clone();
-        let source = ClientCredentials::new(http.clone(), retry, &options.cloud, tenant, client_id, credential)?;
-        Ok(Self::assemble(options, http, Arc::new(source)))
+        let endpoint = TokenEndpoint::new(http.clone(), retry, &options.cloud, tenant, client_id, None)?;
+        let source = ClientCredentials::new(endpoint, &options.cloud, credential)?;
+        Ok(Self::assemble(options, http, Arc::new(source), Caller::App))
     }
 
-    /// Makes a client that takes its tokens from any source.
+    /// Makes a client that takes an app's tokens from any source.
     pub fn with_tokens(options: ClientOptions, tokens: Arc<dyn TokenSource>) -> Result<Self> {
-        Ok(Self::assemble(options, Http::new()?, tokens))
+        Ok(Self::assemble(options, Http::new()?, tokens, Caller::App))
     }
 
-    fn assemble(options: ClientOptions, http: Http, tokens: Arc<dyn TokenSource>) -> Self {
+    /// Makes a client that takes a user's tokens from a source; `caller`: of which kind the account is.
+    pub fn for_user(options: ClientOptions, tokens: Arc<dyn TokenSource>, caller: Caller) -> Result<Self> {
+        Ok(Self::assemble(options, Http::new()?, tokens, caller))
+    }
+
+    fn assemble(options: ClientOptions, http: Http, tokens: Arc<dyn TokenSource>, caller: Caller) -> Self {
         let budget = options.budget.unwrap_or_else(|| Budget::new(options.limits, options.monitor.clone()));
         let transport = Transport {
             http,
@@ -92,14 +101,39 @@ impl Client {
             monitor: options.monitor,
             speed: options.speed,
             stats: StatsCells::default(),
+            me: Me::new(caller),
         };
         Self { transport: Arc::new(transport) }
     }
 
-    /// Signs in if need be and lists the application roles that stand in the token; `None` if it cannot be read.
-    /// A hint only: see [`granted_roles`]. Refusals come as [`crate::ErrorKind::Permission`], explained.
+    /// Signs in if need be and lists what the token is good for: the application roles of an app, the scopes of a user;
+    /// `None` if that cannot be told. A hint only: see [`super::AccessToken::granted`]. Refusals come as
+    /// [`crate::ErrorKind::Permission`], explained.
     pub async fn sign_in(&self) -> Result<Option<Vec<String>>> {
-        Ok(granted_roles(self.transport.tokens.get().await?.secret()))
+        Ok(self.transport.tokens.get().await?.granted())
+    }
+
+    /// Who is signed in by this client's tokens.
+    pub fn caller(&self) -> Caller {
+        self.transport.me.caller
+    }
+
+    /// Asks who the signed-in user is; `None` for an app. From then on everything of that user is asked for by `me`, the
+    /// one name that works for personal accounts too.
+    pub async fn me(&self) -> Result<Option<Account>> {
+        if self.caller() == Caller::App {
+            return Ok(None);
+        }
+        if let Some(known) = self.transport.me.account.get() {
+            return Ok(Some(known.clone()));
+        }
+        let request = GraphRequest::get(Scope::Directory, "me?$select=id,userPrincipalName,displayName,mail");
+        let row = self.get_json(request).await?;
+        let text = |key: &str| row.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+        let Some(id) = text("id") else { return Err(Error::corrupt("Graph does not say who is signed in")) };
+        let name = text("userPrincipalName").or_else(|| text("mail")).unwrap_or(id);
+        let account = Account { id: id.to_owned(), name: name.to_owned() };
+        Ok(Some(self.transport.me.account.get_or_init(|| account).clone()))
     }
 
     /// Asks for JSON. An empty answer (204) is null.

@@ -56,18 +56,35 @@ impl Cloud {
 
     /// The scope that client credentials ask for: the Graph root and `/.default`.
     pub fn default_scope(&self) -> String {
-        format!("{}.default", self.graph)
+        self.scope(".default")
     }
 
     /// The token endpoint of a tenant (its GUID or one of its domains).
     pub fn token_url(&self, tenant: &str) -> Result<Url> {
+        self.sign_in_url(tenant, "oauth2/v2.0/token")
+    }
+
+    /// The address at which an administrator consents to all permissions that the registration of an app lists.
+    pub fn admin_consent_url(&self, tenant: &str, client_id: &str) -> Result<Url> {
+        let mut url = self.sign_in_url(tenant, "adminconsent")?;
+        url.query_pairs_mut().append_pair("client_id", client_id.trim());
+        Ok(url)
+    }
+
+    /// The name of a delegated permission, or of `.default`, as sign-ins ask for it.
+    pub fn scope(&self, name: &str) -> String {
+        format!("{}{name}", self.graph)
+    }
+
+    /// An address of the sign-in server below a tenant.
+    pub(crate) fn sign_in_url(&self, tenant: &str, path: &str) -> Result<Url> {
         if tenant.is_empty() || !tenant.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_')) {
             return Err(Error::invalid(format!("'{tenant}' is no tenant id or domain")).with_hint(
                 "Give the tenant's GUID (Entra admin center, Overview) or a domain such as contoso.onmicrosoft.com",
             ));
         }
         self.login
-            .join(&format!("{tenant}/oauth2/v2.0/token"))
+            .join(&format!("{tenant}/{path}"))
             .map_err(|e| Error::invalid(format!("Tenant '{tenant}' makes no sign-in address")).with_source(e))
     }
 }

@@ -1,13 +1,13 @@
 //! The HTTP client itself, and reading bodies within limits of length and time.
 
-use std::fmt;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Response, redirect};
 use tokio::time::timeout;
+use zeroize::Zeroizing;
 
 use super::error::TransportError;
 use super::retry::asked_wait;
@@ -26,22 +26,10 @@ pub(crate) struct Http {
 }
 
 /// Why a sign-in request has no answer to read.
-#[derive(Debug)]
 pub(crate) enum CallError {
     Transport(TransportError),
     Busy { status: u16, retry_after: Option<Duration> },
 }
-
-impl fmt::Display for CallError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Transport(e) => e.fmt(f),
-            Self::Busy { status, .. } => write!(f, "HTTP {status}"),
-        }
-    }
-}
-
-impl std::error::Error for CallError {}
 
 impl Http {
     pub(crate) fn new() -> Result<Self> {
@@ -55,31 +43,26 @@ impl Http {
         Ok(Self { client })
     }
 
-    /// Sends a sign-in request for the oauth2 crate.
-    pub(crate) async fn sign_in(
+    /// Posts a form to the sign-in server; gives status and body. Busy answers are errors of their own.
+    pub(crate) async fn post_form(
         &self,
-        request: oauth2::HttpRequest,
+        url: &url::Url,
+        form: String,
         limit: Duration,
-    ) -> Result<oauth2::HttpResponse, CallError> {
-        let failed = |e| CallError::Transport(TransportError::from_reqwest(e));
-        let request = reqwest::Request::try_from(request).map_err(failed)?;
-        let mut response = timed(limit, self.client.execute(request)).await.map_err(CallError::Transport)?;
+    ) -> Result<(u16, Zeroizing<Vec<u8>>), CallError> {
+        let request = self.client.post(url.clone()).header(ACCEPT, "application/json");
+        let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
+        let mut response = timed(limit, request.send()).await.map_err(CallError::Transport)?;
         let status = response.status();
         if status.as_u16() == 429 || status.is_server_error() {
             let retry_after = asked_wait(response.headers(), Timestamp::now());
             return Err(CallError::Busy { status: status.as_u16(), retry_after });
         }
-        let mut answer = oauth2::HttpResponse::new(Vec::new());
-        *answer.status_mut() = status;
-        if let Some(kind) = response.headers().get(CONTENT_TYPE) {
-            answer.headers_mut().insert(CONTENT_TYPE, kind.clone());
-        }
         let body = read_body(&mut response, SMALL_BODY, limit).await.map_err(|e| match e {
             ReadError::Cut(cause) => CallError::Transport(cause),
             ReadError::TooLong => CallError::Transport(TransportError::cut("The answer is too long")),
         })?;
-        *answer.body_mut() = body.to_vec();
-        Ok(answer)
+        Ok((status.as_u16(), Zeroizing::new(body.to_vec())))
     }
 }
 

@@ -8,14 +8,17 @@
 
 pub mod auth;
 pub mod budget;
+pub mod certificate;
 pub mod client;
 pub mod cloud;
 pub mod delta;
 pub mod download;
+mod endpoint;
 pub mod error;
 mod http;
 pub mod limits;
 pub mod links;
+pub mod me;
 pub mod page;
 mod quickxor;
 pub mod request;
@@ -25,6 +28,7 @@ pub mod speed;
 pub mod stats;
 pub mod token;
 mod transport;
+pub mod user;
 mod window;
 
 #[cfg(test)]
@@ -32,12 +36,14 @@ mod tests;
 
 pub use auth::{ClientCredentials, Credential};
 pub use budget::Budget;
+pub use certificate::certificate_end;
 pub use client::{Client, ClientOptions};
 pub use cloud::Cloud;
 pub use delta::DeltaPages;
 pub use download::{Download, DownloadSource, Renewal, UrlSource};
 pub use error::{Fate, GraphError, fate, graph_error};
 pub use limits::{Limits, TeamsLimits, WindowLimit};
+pub use me::Caller;
 pub use page::{Page, Rows};
 pub use quickxor::QuickXor;
 pub use request::{GraphRequest, IMMUTABLE_IDS, Scope, TeamsCall};
@@ -45,3 +51,4 @@ pub use retry::RetryOptions;
 pub use speed::SpeedLimit;
 pub use stats::GraphStats;
 pub use token::{AccessToken, TokenSource, granted_roles};
+pub use user::{Account, UserOptions, UserSignIn};

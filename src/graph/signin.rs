@@ -5,23 +5,22 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use url::Url;
 
 use super::error::tidy;
 use crate::error::{Error, ErrorKind};
 
 /// An error body of the token endpoint.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 pub(crate) struct SignInError {
     #[serde(default)]
     pub(crate) error: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub(crate) error_description: Option<String>,
     #[serde(default)]
     pub(crate) error_codes: Vec<u64>,
 }
-
-impl oauth2::ErrorResponse for SignInError {}
 
 impl fmt::Display for SignInError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -84,17 +83,55 @@ const ADVICE: &[Advice] = &[
     advice(&[70011, 28002], "the scope is not valid", "Check the cloud and the Graph address"),
     advice(&[70016], "the sign-in is not finished yet", "Finish it in the browser"),
     advice(&[70018, 70019], "the device code is wrong or has expired", "Start the sign-in again"),
+    advice(&[50011], "the address to return to is not registered with the app", "App registration, Authentication, Add a platform, Mobile and desktop applications: http://localhost"),
+    advice(&[9_002_313], "the request is malformed", "Start the sign-in again, and paste the whole address"),
     advice(&[16000, 50020], "the account belongs to another directory", "Choose an account of this tenant"),
 ];
 
+/// Who asked for a token, as far as a hint needs it.
+#[derive(Debug, Clone)]
+pub(crate) struct Asker {
+    /// The tenant's id or domain.
+    pub(crate) tenant: String,
+    /// What a user does to sign in again (`tenantvault login contoso`); `None` for an app.
+    pub(crate) again: Option<String>,
+    /// Where an administrator consents.
+    pub(crate) consent: Url,
+}
+
+impl Asker {
+    /// What to do when a sign-in has to begin anew.
+    pub(crate) fn begin_anew(&self) -> String {
+        self.again.clone().unwrap_or_else(|| SIGN_IN_AGAIN.to_owned())
+    }
+
+    fn hint(&self, hint: &'static str) -> String {
+        match (hint, &self.again) {
+            (SIGN_IN_AGAIN, Some(again)) => format!("Sign in again: {again}"),
+            (INTERACTIVE, Some(again)) => format!("{INTERACTIVE}: {again}"),
+            (ASK_CONSENT, _) => format!("{ASK_CONSENT}; or open {} as a Global Administrator", self.consent),
+            _ => hint.to_owned(),
+        }
+    }
+}
+
 /// Makes the crate's error of a refusal: the code in words, with what to do.
-pub(crate) fn refusal(refused: SignInError, tenant: &str) -> Error {
+pub(crate) fn refusal(refused: SignInError, asker: &Asker) -> Error {
+    let tenant = &asker.tenant;
     let found =
         refused.error_codes.iter().find_map(|code| ADVICE.iter().find(|a| a.codes.contains(code)).map(|a| (*code, a)));
     let error = match (found, refused.error_codes.first()) {
         (Some((code, advice)), _) => {
             let text = format!("Tenant {tenant} refuses the sign-in: {} (AADSTS{code})", advice.meaning);
-            Error::new(ErrorKind::Permission, text).with_hint(advice.hint)
+            Error::new(ErrorKind::Permission, text).with_hint(asker.hint(advice.hint))
+        }
+        // What no code explains, a word of the protocol may (RFC 6749, section 5.2).
+        (None, _)
+            if matches!(refused.error.as_str(), "invalid_grant" | "interaction_required") && asker.again.is_some() =>
+        {
+            let code = refused.error_codes.first().map(|code| format!(" (AADSTS{code})")).unwrap_or_default();
+            let text = format!("Tenant {tenant} no longer honours the earlier sign-in{code}");
+            Error::new(ErrorKind::Permission, text).with_hint(asker.hint(SIGN_IN_AGAIN))
         }
         (None, Some(code)) => {
             Error::new(ErrorKind::Permission, format!("Tenant {tenant} refuses the sign-in (AADSTS{code})"))
@@ -112,10 +149,33 @@ mod tests {
 
     fn refused(codes: &[u64]) -> Error {
         let error_description = Some("AADSTS7000215: Invalid client secret provided.\r\nTrace ID: 1".to_owned());
-        refusal(
-            SignInError { error: "invalid_client".into(), error_description, error_codes: codes.to_vec() },
-            "contoso",
-        )
+        let refused = SignInError { error: "invalid_client".into(), error_description, error_codes: codes.to_vec() };
+        refusal(refused, &asker(None))
+    }
+
+    fn asker(again: Option<&str>) -> Asker {
+        let consent = Url::parse("https://login.example.com/contoso/adminconsent?client_id=app").unwrap();
+        Asker { tenant: "contoso".into(), again: again.map(str::to_owned), consent }
+    }
+
+    #[test]
+    fn a_user_is_told_the_command_and_an_administrator_the_address() {
+        let asker = asker(Some("tenantvault login contoso"));
+        let hint = |codes: &[u64], error: &str| {
+            let refused = SignInError { error: error.into(), error_description: None, error_codes: codes.to_vec() };
+            refusal(refused, &asker).hint().unwrap().to_owned()
+        };
+        for code in [50173, 50132, 50133, 70000, 70008, 700_082, 70043] {
+            assert_eq!(hint(&[code], "invalid_grant"), "Sign in again: tenantvault login contoso", "{code}");
+        }
+        for code in [50072, 50074, 50076, 50078, 50079, 50158] {
+            assert!(hint(&[code], "interaction_required").ends_with("tenantvault login contoso"), "{code}");
+        }
+        for code in [65001, 90094] {
+            assert!(hint(&[code], "invalid_grant").contains("adminconsent?client_id=app as a Global"), "{code}");
+        }
+        assert_eq!(hint(&[424_242], "invalid_grant"), "Sign in again: tenantvault login contoso");
+        assert_eq!(hint(&[], "interaction_required"), "Sign in again: tenantvault login contoso");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Access tokens: where they come from, keeping one in memory, what stands in it.
 //!
 //! A [`TokenSource`] asks the sign-in server; [`TokenCache`] keeps what it gave and asks again shortly before it ends, once for
-//! all who wait. Delegated sign-ins (device code, browser) are further sources.
+//! all who wait. Apps sign in by themselves (`auth`); users' sign-ins are further sources (`user`).
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,6 +22,7 @@ pub struct AccessToken {
     secret: Zeroizing<String>,
     expires_at: Instant,
     renew_at: Instant,
+    scopes: Option<Vec<String>>,
 }
 
 impl AccessToken {
@@ -32,7 +33,28 @@ impl AccessToken {
         // An absurd lifetime from the network must not overflow the clock.
         let lifetime = lifetime.min(Duration::from_secs(7 * 24 * 3600));
         let margin = (lifetime / 10).min(Duration::from_secs(300));
-        Self { secret: Zeroizing::new(secret.into()), expires_at: now + lifetime, renew_at: now + lifetime - margin }
+        let (expires_at, renew_at) = (now + lifetime, now + lifetime - margin);
+        Self { secret: Zeroizing::new(secret.into()), expires_at, renew_at, scopes: None }
+    }
+
+    /// Notes what the sign-in server says that the token is good for, beside what may stand in it.
+    #[must_use]
+    pub fn with_scopes(mut self, scopes: Option<Vec<String>>) -> Self {
+        self.scopes = scopes;
+        self
+    }
+
+    /// What the token is good for, as far as it can be told: the application roles of an app, the scopes of a user.
+    /// `None`: neither the server said so, nor can the token be read (those of personal accounts cannot).
+    pub fn granted(&self) -> Option<Vec<String>> {
+        let told = || self.scopes.clone().filter(|scopes| scopes.iter().any(|scope| scope != ".default"));
+        match claims(&self.secret) {
+            Some(claims) if claims.get("scp").is_some() => {
+                Some(claims["scp"].as_str()?.split_whitespace().map(str::to_owned).collect())
+            }
+            Some(_) => granted_roles(&self.secret),
+            None => told(),
+        }
     }
 
     /// The token itself. Keep it out of messages.

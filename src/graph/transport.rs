@@ -22,6 +22,7 @@ use super::cloud;
 use super::error::{GraphError, TransportError};
 use super::http::{Http, ReadError, SMALL_BODY, read_body, timed};
 use super::links;
+use super::me::Me;
 use super::request::{GraphRequest, Scope};
 use super::retry::{RetryOptions, asked_wait, random_id, rate_limit, text};
 use super::speed::SpeedLimit;
@@ -40,6 +41,7 @@ pub(crate) struct Transport {
     pub(crate) monitor: Arc<dyn Monitor>,
     pub(crate) stats: StatsCells,
     pub(crate) speed: Vec<Arc<SpeedLimit>>,
+    pub(crate) me: Me,
 }
 
 /// An answer whose head has come; the permit is held until the body is read.
@@ -87,7 +89,7 @@ impl Transport {
                 Some(path) => ("beta", path),
                 None => ("v1.0", url.trim_start_matches('/')),
             };
-            Url::parse(&format!("{}{version}/{path}", self.root))
+            Url::parse(&format!("{}{version}/{}", self.root, self.me.own(path)))
         };
         let parsed =
             parsed.map_err(|e| Error::invalid(format!("The link {} is no URL", links::shown(url))).with_source(e))?;

@@ -3,12 +3,21 @@
 //! What stands in the token is a hint; what Graph answers counts. A user without mailbox or OneDrive says nothing about
 //! a permission, so several are asked.
 
+mod delegated;
+mod plans;
+mod secret;
+
 use serde_json::Value;
 
 use crate::error::Result;
 use crate::graph::links::segment;
-use crate::graph::{Client, Fate, GraphRequest, Scope, TeamsCall, fate};
+use crate::graph::{Caller, Client, Fate, GraphRequest, Scope, TeamsCall, fate};
+use crate::m365::discover::PERSONAL_PARTS;
 use crate::snapshot::set::Workload;
+
+pub use delegated::{DIRECTORY, scope_of, scopes};
+pub use plans::{Plans, plans};
+pub use secret::{SecretEnd, secret_end};
 
 /// How many users are asked before a permission is judged by the token alone.
 const USERS_ASKED: usize = 10;
@@ -28,7 +37,7 @@ pub struct Permission {
     pub workload: Option<Workload>,
 }
 
-/// The permissions, as application permissions of Microsoft Graph.
+/// The permissions, as application permissions of Microsoft Graph; `delegated` has their names for users.
 pub const PERMISSIONS: &[Permission] = &[
     Permission {
         name: "User.Read.All",
@@ -162,13 +171,19 @@ pub enum State {
 /// When the sign-in is refused, or the network fails.
 pub async fn look(client: &Client, workloads: &[Workload]) -> Result<Vec<(Permission, State)>> {
     let roles = client.sign_in().await?;
+    let caller = client.caller();
     let in_token = |p: &Permission| {
-        roles.as_ref().map(|roles| roles.iter().any(|role| role == p.name || p.contained_in.contains(&role.as_str())))
+        let fits = |role: &String| {
+            let by_user = caller != Caller::App
+                && (role == scope_of(p.name) || p.contained_in.iter().any(|more| role == scope_of(more)));
+            by_user || role == p.name || p.contained_in.contains(&role.as_str())
+        };
+        roles.as_ref().map(|roles| roles.iter().any(fits))
     };
     let mut found = Vec::new();
     let mut users = Vec::new();
     for permission in PERMISSIONS {
-        if permission.workload.is_some_and(|w| !workloads.contains(&w)) {
+        if permission.workload.is_some_and(|w| !workloads.contains(&w) || !can_have(caller, w)) {
             continue;
         }
         let answer = match permission.workload {
@@ -192,8 +207,16 @@ pub async fn look(client: &Client, workloads: &[Workload]) -> Result<Vec<(Permis
     Ok(found)
 }
 
-/// Lists some users; the inner error: Graph refuses, for this reason.
+/// Says whether an account of this kind can have anything of a workload.
+pub fn can_have(caller: Caller, workload: Workload) -> bool {
+    caller != Caller::Personal || PERSONAL_PARTS.contains(&workload)
+}
+
+/// Lists some users, or the one who is signed in; the inner error: Graph refuses, for this reason.
 async fn list_users(client: &Client) -> Result<Result<Vec<String>, String>> {
+    if let Some(me) = client.me().await? {
+        return Ok(Ok(vec![me.id]));
+    }
     let url = format!("users?$select=id,userType&$top={USERS_ASKED}");
     match client.get_page(GraphRequest::get(Scope::Directory, url)).await {
         Ok(page) => {

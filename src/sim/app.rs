@@ -10,6 +10,7 @@ use super::auth::Auth;
 use super::faults::Faults;
 use super::groups::Group;
 use super::letter::Cast;
+use super::login::Logins;
 use super::options::SimOptions;
 use super::rng::guid;
 use super::state::World;
@@ -24,6 +25,7 @@ pub(super) struct App {
     pub(super) throttle: Arc<Throttle>,
     pub(super) faults: Faults,
     pub(super) auth: Auth,
+    pub(super) logins: Logins,
     pub(super) counts: Counts,
     world: RwLock<World>,
 }
@@ -119,6 +121,7 @@ impl App {
             throttle: Arc::new(Throttle::new(options.limits.clone())),
             faults: Faults::new(options.seed),
             auth: Auth::new(&options, &base_url, &world.tenant_id),
+            logins: Logins::default(),
             counts: Counts::default(),
             world: RwLock::new(world),
             options,

@@ -1,12 +1,14 @@
 //! Sign-in: the token endpoint of the Microsoft identity platform, and the check of access tokens.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
 use serde_json::{Value, json};
 
+use super::login::Holder;
 use super::options::SimOptions;
 use super::reply::Reply;
 use super::rng::{guid, hash, mix};
@@ -21,10 +23,32 @@ pub(super) struct Auth {
     token_url: String,
     base_url: String,
     lifetime: Duration,
-    roles: Vec<String>,
+    roles: Mutex<Vec<String>>,
     certificate: Option<String>,
     secret_expired: AtomicBool,
     generation: AtomicU64,
+    /// How far the sign-in's clock is ahead, in milliseconds.
+    ahead: AtomicU64,
+    demand: Mutex<Demand>,
+}
+
+/// What tokens must carry by now (continuous access evaluation).
+#[derive(Debug, Default, Clone)]
+struct Demand {
+    claims: Option<String>,
+    /// Only the user can satisfy it, by signing in.
+    of_user: bool,
+}
+
+/// What a token allows.
+#[derive(Debug, Default)]
+pub(super) struct Access {
+    /// Application roles, or the scopes of a user.
+    pub(super) roles: Vec<String>,
+    /// The id of the user who signed in; `None`: an app.
+    pub(super) user: Option<String>,
+    /// It is a personal account.
+    pub(super) personal: bool,
 }
 
 impl std::fmt::Debug for Auth {
@@ -33,13 +57,13 @@ impl std::fmt::Debug for Auth {
     }
 }
 
-fn now() -> Duration {
+fn clock() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// A failed sign-in, as the identity platform words it.
-fn refuse(status: u16, error: &str, code: u32, text: &str) -> Reply {
-    let time = super::times::graph(now().as_secs() as i64);
+pub(super) fn refuse(status: u16, error: &str, code: u32, text: &str) -> Reply {
+    let time = super::times::graph(clock().as_secs() as i64);
     let (trace, correlation) = (guid(u64::from(code)), guid(u64::from(code) + 1));
     let stamp = time.replace('T', " ");
     let body = json!({
@@ -56,6 +80,10 @@ fn refuse(status: u16, error: &str, code: u32, text: &str) -> Reply {
     Reply { status, ..Reply::json(body) }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Auth {
     pub(super) fn new(options: &SimOptions, base_url: &str, tenant_id: &str) -> Self {
         let seed = hash(options.seed, &[0xa0]);
@@ -69,11 +97,38 @@ impl Auth {
             token_url: format!("{base_url}/{tenant_id}/oauth2/v2.0/token"),
             base_url: base_url.into(),
             lifetime: options.token_lifetime,
-            roles: options.roles.clone(),
+            roles: Mutex::new(options.roles.clone()),
             certificate: options.certificate_pem.clone(),
             secret_expired: AtomicBool::new(false),
             generation: AtomicU64::new(0),
+            ahead: AtomicU64::new(0),
+            demand: Mutex::default(),
         }
+    }
+
+    /// The time of the sign-in.
+    pub(super) fn now(&self) -> Duration {
+        clock() + Duration::from_millis(self.ahead.load(Ordering::Relaxed))
+    }
+
+    /// Moves the sign-in's clock on.
+    pub(super) fn pass(&self, time: Duration) {
+        self.ahead.fetch_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// From now on a token must have been asked for with these claims; `of_user`: and the user must have been there.
+    pub(super) fn demand(&self, claims: &str, of_user: bool) {
+        *lock(&self.demand) = Demand { claims: Some(claims.to_owned()), of_user };
+    }
+
+    /// Whether only the user can get the next token.
+    pub(super) fn wants_the_user(&self) -> bool {
+        lock(&self.demand).of_user
+    }
+
+    /// Grants application roles, as an administrator does.
+    pub(super) fn grant_roles(&self, roles: &[&str]) {
+        *lock(&self.roles) = roles.iter().map(ToString::to_string).collect();
     }
 
     /// From now on the secret is refused as expired.
@@ -90,6 +145,10 @@ impl Auth {
         tenant.eq_ignore_ascii_case(&self.tenant_id)
             || tenant.eq_ignore_ascii_case(DOMAIN)
             || tenant.eq_ignore_ascii_case("contoso.onmicrosoft.com")
+    }
+
+    pub(super) fn check_tenant(&self, tenant: &str) -> Result<(), Reply> {
+        if self.knows_tenant(tenant) { Ok(()) } else { Err(Self::no_tenant(tenant)) }
     }
 
     fn no_tenant(tenant: &str) -> Reply {
@@ -133,23 +192,13 @@ impl Auth {
     fn grant(&self, tenant: &str, body: &[u8]) -> Result<Reply, Reply> {
         let form: Vec<(String, String)> = url::form_urlencoded::parse(body).into_owned().collect();
         let field = |name: &str| form.iter().find(|(k, _)| k == name).map(|(_, v)| v.as_str());
-        if !self.knows_tenant(tenant) {
-            return Err(Self::no_tenant(tenant));
-        }
+        self.check_tenant(tenant)?;
         let grant = field("grant_type").unwrap_or_default();
         if grant != "client_credentials" {
             let text = format!("The app requested an unsupported grant type '{grant}'.");
             return Err(refuse(400, "unsupported_grant_type", 70_003, &text));
         }
-        let client = field("client_id").unwrap_or_default();
-        if client != self.client_id {
-            let text = format!(
-                "Application with identifier '{client}' was not found in the directory 'Contoso'. This can happen if \
-                 the application has not been installed by the administrator of the tenant or consented to by any user \
-                 in the tenant. You may have sent your authentication request to the wrong tenant."
-            );
-            return Err(refuse(400, "unauthorized_client", 700_016, &text));
-        }
+        self.check_client(field("client_id").unwrap_or_default())?;
         self.check_scope(field("scope").unwrap_or_default())?;
         match (field("client_secret"), field("client_assertion")) {
             (Some(secret), _) => self.check_secret(secret)?,
@@ -164,9 +213,21 @@ impl Auth {
             "token_type": "Bearer",
             "expires_in": self.lifetime.as_secs(),
             "ext_expires_in": self.lifetime.as_secs(),
-            "access_token": self.issue(),
+            "access_token": self.issue(field("claims")),
         }))
         .header("Cache-Control", "no-store, no-cache"))
+    }
+
+    pub(super) fn check_client(&self, client: &str) -> Result<(), Reply> {
+        if client == self.client_id {
+            return Ok(());
+        }
+        let text = format!(
+            "Application with identifier '{client}' was not found in the directory 'Contoso'. This can happen if \
+             the application has not been installed by the administrator of the tenant or consented to by any user \
+             in the tenant. You may have sent your authentication request to the wrong tenant."
+        );
+        Err(refuse(400, "unauthorized_client", 700_016, &text))
     }
 
     fn check_scope(&self, scope: &str) -> Result<(), Reply> {
@@ -225,7 +286,7 @@ impl Auth {
         if claims["iss"] != self.client_id.as_str() || claims["sub"] != self.client_id.as_str() {
             return bad(700_021, "Client assertion application identifier doesn't match 'client_id' parameter.");
         }
-        let (now, exp) = (now().as_secs(), claims["exp"].as_u64().unwrap_or(0));
+        let (now, exp) = (self.now().as_secs(), claims["exp"].as_u64().unwrap_or(0));
         if exp < now || exp > now + 86_400 || claims["nbf"].as_u64().is_some_and(|nbf| nbf > now + 300) {
             return bad(700_024, "Client assertion is not within its valid time range.");
         }
@@ -240,22 +301,47 @@ impl Auth {
         }
     }
 
+    /// Makes an app's access token.
+    fn issue(&self, claims: Option<&str>) -> String {
+        self.jwt(
+            json!({
+                "idtyp": "app",
+                "oid": guid(mix(self.generation.load(Ordering::Relaxed))),
+                "roles": *lock(&self.roles),
+            }),
+            claims,
+        )
+    }
+
+    /// Makes a user's access token, and says for how many seconds it is good. Those of personal accounts cannot be read.
+    pub(super) fn issue_to(&self, holder: &Holder, claims: Option<&str>) -> (String, u64) {
+        let scopes: Vec<&str> = holder.scope.split_whitespace().filter(|scope| *scope != "offline_access").collect();
+        let names: Vec<&str> = scopes.iter().map(|scope| scope.rsplit('/').next().unwrap_or(scope)).collect();
+        let token = self.jwt(
+            json!({"idtyp": "user", "oid": holder.id, "upn": holder.upn, "scp": names.join(" "), "xms_personal": holder.personal}),
+            claims,
+        );
+        let token = if holder.personal { format!("EwB{}", B64.encode(token)) } else { token };
+        (token, self.lifetime.as_secs())
+    }
+
     /// Makes an access token in the shape of a JWT.
-    fn issue(&self) -> String {
-        let now = now();
+    fn jwt(&self, about: Value, claims: Option<&str>) -> String {
+        let now = self.now();
         let exp = now + self.lifetime;
         let header = json!({"typ": "JWT", "alg": "RS256", "kid": "simulated", "x5t": "simulated"});
-        let claims = json!({
+        let mut all = json!({
             "aud": "https://graph.microsoft.com",
             "iss": format!("https://sts.windows.net/{}/", self.tenant_id),
             "iat": now.as_secs(), "nbf": now.as_secs(), "exp": exp.as_secs(),
-            "app_displayname": "Tenantvault", "appid": self.client_id, "idtyp": "app",
-            "oid": guid(mix(self.generation.load(Ordering::Relaxed))),
-            "roles": self.roles,
+            "app_displayname": "Tenantvault", "appid": self.client_id,
             "tid": self.tenant_id, "ver": "1.0",
-            "xms_sim": [exp.as_millis() as u64, self.generation.load(Ordering::Relaxed)],
+            "xms_sim": [exp.as_millis() as u64, self.generation.load(Ordering::Relaxed), claims],
         });
-        let body = format!("{}.{}", B64.encode(header.to_string()), B64.encode(claims.to_string()));
+        for (name, value) in about.as_object().into_iter().flatten() {
+            all[name] = value.clone();
+        }
+        let body = format!("{}.{}", B64.encode(header.to_string()), B64.encode(all.to_string()));
         format!("{body}.{}", self.sign(&body))
     }
 
@@ -265,19 +351,22 @@ impl Auth {
         B64.encode(signature)
     }
 
-    /// Checks the `Authorization` header; gives the roles.
-    pub(super) fn check(&self, header: Option<&str>) -> Result<Vec<String>, Reply> {
+    /// Checks the `Authorization` header; says what the token allows.
+    pub(super) fn check(&self, header: Option<&str>) -> Result<Access, Reply> {
+        let realm = format!("Bearer realm=\"\", authorization_uri=\"{}/common\"", self.base_url);
         let refuse = |text: &str| {
-            Err(Reply::fail(401, "InvalidAuthenticationToken", text).header(
-                "WWW-Authenticate",
-                format!("Bearer realm=\"\", authorization_uri=\"{}/common\"", self.base_url),
-            ))
+            Err(Reply::fail(401, "InvalidAuthenticationToken", text).header("WWW-Authenticate", realm.clone()))
         };
         let Some(token) = header.and_then(|h| h.split_once(' ')).filter(|(s, _)| s.eq_ignore_ascii_case("bearer"))
         else {
             return refuse("Access token is empty.");
         };
-        let Some((body, signature)) = token.1.rsplit_once('.') else {
+        let opaque = token.1.strip_prefix("EwB").filter(|_| !token.1.contains('.'));
+        let token = match opaque.map(|text| B64.decode(text).map(String::from_utf8)) {
+            Some(Ok(Ok(inner))) => inner,
+            _ => token.1.to_owned(),
+        };
+        let Some((body, signature)) = token.rsplit_once('.') else {
             return refuse("CompactToken parsing failed with error code: 80049217");
         };
         if self.sign(body) != signature {
@@ -286,11 +375,25 @@ impl Auth {
         let claims = body.split('.').nth(1).and_then(|c| B64.decode(c).ok());
         let claims: Value = claims.and_then(|c| serde_json::from_slice(&c).ok()).unwrap_or_default();
         let fresh = claims["xms_sim"][1].as_u64() == Some(self.generation.load(Ordering::Relaxed));
-        if !fresh || claims["xms_sim"][0].as_u64().unwrap_or(0) <= now().as_millis() as u64 {
+        if !fresh || claims["xms_sim"][0].as_u64().unwrap_or(0) <= self.now().as_millis() as u64 {
             return refuse("Lifetime validation failed, the token is expired.");
         }
-        let roles = claims["roles"].as_array().into_iter().flatten();
-        Ok(roles.filter_map(|r| r.as_str().map(str::to_string)).collect())
+        // A token from before the demand met nothing.
+        let demand = lock(&self.demand).clone();
+        if let Some(wanted) = demand.claims.filter(|wanted| claims["xms_sim"][2] != wanted.as_str()) {
+            let wanted = base64::engine::general_purpose::STANDARD.encode(wanted);
+            let text = "Continuous access evaluation resulted in challenge with result: InteractionRequired and code: LocationConditionEvaluationSatisfied";
+            let asks = format!("{realm}, error=\"insufficient_claims\", claims=\"{wanted}\"");
+            return Err(Reply::fail(401, "InvalidAuthenticationToken", text).header("WWW-Authenticate", asks));
+        }
+        let words =
+            |value: &Value| value.as_str().into_iter().flat_map(str::split_whitespace).map(str::to_owned).collect();
+        let roles = match &claims["roles"] {
+            Value::Array(roles) => roles.iter().filter_map(|r| r.as_str().map(str::to_string)).collect(),
+            _ => words(&claims["scp"]),
+        };
+        let user = (claims["idtyp"] == "user").then(|| claims["oid"].as_str().unwrap_or_default().to_owned());
+        Ok(Access { roles, user, personal: claims["xms_personal"] == true })
     }
 }
 

@@ -18,7 +18,7 @@ use super::reply::{Payload, Reply};
 use super::rng::guid;
 use super::route::{self, Route};
 use super::throttle::Charge;
-use super::{batch, control, download, drive, sites_http};
+use super::{batch, control, download, drive, login, login_pages, sites_http};
 
 /// Largest request body (REFERENCE section 10).
 const BODY_LIMIT: usize = 4 << 20;
@@ -57,7 +57,11 @@ async fn other(app: &Arc<App>, request: Request) -> (Reply, Spoil) {
             if let Some(reply) = plain_fault(app, &request, false).await {
                 return reply;
             }
-            let reply = app.auth.token(tenant, &request.body);
+            let by_user = request.form("grant_type").is_some_and(|grant| grant != "client_credentials");
+            let reply = match by_user {
+                true => login::token(app, tenant, &request.body).unwrap_or_else(|refusal| refusal),
+                false => app.auth.token(tenant, &request.body),
+            };
             if let (true, Payload::Json(body)) = (app.options.remembers, &reply.payload)
                 && let Some(token) = body["access_token"].as_str()
             {
@@ -65,6 +69,14 @@ async fn other(app: &Arc<App>, request: Request) -> (Reply, Spoil) {
             }
             (reply, Spoil::No)
         }
+        ("POST", [tenant, "oauth2", "v2.0", "devicecode"]) => {
+            app.counts.route("POST", "/{tenant}/oauth2/v2.0/devicecode");
+            (login::device_code(app, tenant, &request.body).unwrap_or_else(|refusal| refusal), Spoil::No)
+        }
+        ("GET", [tenant, "oauth2", "v2.0", "authorize"]) => (login_pages::authorize(app, tenant, &request), Spoil::No),
+        ("GET", ["common", "oauth2", "nativeclient"]) => (login_pages::native_client(), Spoil::No),
+        ("GET" | "POST", ["devicelogin"]) => (login_pages::device_login(app, &request), Spoil::No),
+        ("GET", [tenant, "adminconsent"]) => (login_pages::admin_consent(app, tenant, &request), Spoil::No),
         ("GET", [tenant, "v2.0", ".well-known", "openid-configuration"]) => (app.auth.metadata(tenant), Spoil::No),
         ("GET" | "HEAD", ["_layouts", "15", "download.aspx"]) => download_request(app, &request).await,
         (_, ["sim", rest @ ..]) => (control::answer(app, &request, rest), Spoil::No),
@@ -129,9 +141,10 @@ async fn plain_fault(app: &Arc<App>, request: &Request, download: bool) -> Optio
 }
 
 /// Answers a Graph request, or a part of a batch.
-pub(super) async fn graph_request(app: &Arc<App>, request: Request) -> (Reply, Spoil) {
-    let roles = match app.auth.check(request.header("authorization")) {
-        Ok(roles) => roles,
+pub(super) async fn graph_request(app: &Arc<App>, mut request: Request) -> (Reply, Spoil) {
+    let checked = app.auth.check(request.header("authorization"));
+    let mut access = match checked.and_then(|access| login::read_as(&mut request, &access).map(|()| access)) {
+        Ok(access) => access,
         Err(refusal) => {
             app.counts.route(&request.method, "(unauthenticated)");
             return (refusal, Spoil::No);
@@ -148,7 +161,10 @@ pub(super) async fn graph_request(app: &Arc<App>, request: Request) -> (Reply, S
     if route.template == "/$batch" {
         return (batch::answer(app, &request).await, Spoil::No);
     }
-    admitted(app, &request, &route, &roles).await
+    if let Err(refusal) = login::may(app, &route, &mut access) {
+        return (refusal, Spoil::No);
+    }
+    admitted(app, &request, &route, &access.roles).await
 }
 
 async fn admitted(app: &Arc<App>, request: &Request, route: &Route, roles: &[String]) -> (Reply, Spoil) {

@@ -27,6 +27,8 @@ mod http;
 mod letter;
 mod library;
 mod lists;
+mod login;
+mod login_pages;
 mod mail;
 mod mail_delta;
 mod mail_json;
@@ -40,6 +42,7 @@ mod populate;
 mod properties;
 mod query;
 mod quickxor;
+mod registration;
 mod reply;
 mod rng;
 mod route;
@@ -226,5 +229,41 @@ impl SimHandle {
     /// From now on the secret is refused as expired (AADSTS7000222).
     pub fn expire_secret(&self) {
         self.app.auth.expire_secret();
+    }
+
+    /// Moves the sign-in's clock on: tokens, codes and what was signed in earlier grow older.
+    pub fn pass_time(&self, time: std::time::Duration) {
+        self.app.auth.pass(time);
+    }
+
+    /// From now on tokens must have been asked for with these claims (continuous access evaluation); `of_user`: and by the
+    /// user in person.
+    pub fn demand_claims(&self, claims: &str, of_user: bool) {
+        self.app.auth.demand(claims, of_user);
+    }
+
+    /// From now on no earlier sign-in of a user goes on (AADSTS50173).
+    pub fn revoke_sign_ins(&self) {
+        self.app.logins.revoke();
+    }
+
+    /// From now on the sign-in refuses a user with this AADSTS code; `None`: no longer.
+    pub fn refuse_user(&self, upn: &str, code: Option<u32>) {
+        self.app.logins.refuse(upn, code);
+    }
+
+    /// The password of a user. It opens nothing but this simulation.
+    pub fn password_of(&self, upn: &str) -> String {
+        login::password(&self.app, upn)
+    }
+
+    /// The device codes that wait for somebody to type them.
+    pub fn waiting_codes(&self) -> Vec<String> {
+        self.app.logins.waiting()
+    }
+
+    /// Types a device code as a user, and approves or declines; says whether that worked.
+    pub fn answer_device(&self, user_code: &str, upn: &str, approve: bool) -> bool {
+        login::answer_device(&self.app, user_code, upn, approve).is_ok()
     }
 }

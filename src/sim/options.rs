@@ -96,6 +96,16 @@ pub struct SimOptions {
     pub quirks: bool,
     /// Application roles the sign-in grants.
     pub roles: Vec<String>,
+    /// Delegated permissions that users and administrators have consented to; `None`: to whatever is asked for.
+    pub scopes: Option<Vec<String>>,
+    /// Users who are Global Administrators, by user principal name.
+    pub admins: Vec<String>,
+    /// Whether the app registration allows public client flows.
+    pub public_client: bool,
+    /// Seconds that a device code's client is to wait between two questions.
+    pub device_interval: u64,
+    /// For how many days the app's secret is good.
+    pub secret_days: u32,
     /// Certificate or public key (PEM, RSA) that client assertions must be signed with; none: signatures are not checked.
     pub certificate_pem: Option<String>,
     /// Remembers every access token and download permission given out, for [`super::SimHandle::given_out`].
@@ -142,6 +152,11 @@ impl SimOptions {
             script: Script::default(),
             quirks: true,
             roles: BACKUP_ROLES.iter().map(ToString::to_string).collect(),
+            scopes: None,
+            admins: Vec::new(),
+            public_client: true,
+            device_interval: 5,
+            secret_days: 90,
             certificate_pem: None,
             remembers: false,
         }

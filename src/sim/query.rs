@@ -58,6 +58,18 @@ impl Request {
         found.map(|(_, v)| v.as_str())
     }
 
+    /// All query options, their names as they came.
+    pub(super) fn query(&self) -> Vec<(String, String)> {
+        let query = self.target.split_once('?').map_or("", |(_, query)| query);
+        url::form_urlencoded::parse(query.as_bytes()).into_owned().collect()
+    }
+
+    /// A field of a form in the body.
+    pub(super) fn form(&self, name: &str) -> Option<String> {
+        let mut fields = url::form_urlencoded::parse(&self.body);
+        fields.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+    }
+
     /// Refuses `$` options other than those named.
     pub(super) fn allow(&self, names: &[&str]) -> Result<(), Reply> {
         for (key, _) in &self.options {

@@ -5,11 +5,13 @@ use super::query::Request;
 use super::reply::{Answer, Reply};
 use super::throttle::Charge;
 use super::{
-    calendar_http, contacts, directory, drive, mail, mail_delta, route_groups, settings, sites, sites_http, tasks,
+    calendar_http, contacts, directory, drive, login, mail, mail_delta, registration, route_groups, settings, sites,
+    sites_http, tasks,
 };
 
 const USERS: &[&str] = &["User.Read.All", "User.ReadBasic.All", "User.ReadWrite.All", "Directory.Read.All"];
 const ORGANIZATION: &[&str] = &["Organization.Read.All", "Directory.Read.All", "User.Read.All"];
+const APPLICATIONS: &[&str] = &["Application.Read.All", "Application.ReadWrite.OwnedBy", "Directory.Read.All"];
 const LICENCES: &[&str] = &["LicenseAssignment.Read.All", "Organization.Read.All", "Directory.Read.All"];
 const SETTINGS: &[&str] = &["MailboxSettings.Read", "MailboxSettings.ReadWrite"];
 const MAIL_BASIC: &[&str] = &["Mail.ReadBasic.All", "Mail.Read", "Mail.ReadWrite"];
@@ -94,6 +96,7 @@ pub(super) fn resolve(app: &App, request: &Request) -> Answered {
         ["organization"] => made("/organization", Charge::Directory(1), ORGANIZATION, 0, &[]),
         ["subscribedskus"] => made("/subscribedSkus", Charge::Directory(3), LICENCES, 0, &[]),
         ["users"] => made("/users", Charge::Directory(2 - selected), USERS, 0, &[]),
+        ["applications"] => made("/applications", Charge::Directory(1), APPLICATIONS, 0, &[]),
         ["users", _] => made("/users/{id}", Charge::Directory(1), USERS, directory::find(&app.read(), all[1])?, &[]),
         ["users", _, ..] => user_route(app, &all[1..], &names[1..], request),
         ["drives", _, ..] => drive_route(drive::owner(&app.read(), all[1])?, &all[2..], &names[2..], request),
@@ -117,6 +120,10 @@ fn user_route(app: &App, all: &[&str], names: &[&str], request: &Request) -> Ans
     let user = |code: &str, text: &str| world.user(all[0]).ok_or_else(|| Reply::fail(404, code, text));
     let mail_user = || user("ErrorInvalidUser", &format!("The requested user '{}' is invalid.", all[0]));
     match names[1..] {
+        ["transitivememberof", "microsoft.graph.directoryrole"] => {
+            let user = directory::find(&world, all[0])?;
+            made("/users/{id}/transitiveMemberOf/directoryRole", Charge::Directory(1), USERS, user, &[])
+        }
         ["licensedetails"] => {
             let user = directory::find(&world, all[0])?;
             made("/users/{id}/licenseDetails", Charge::Directory(2), USERS, user, &[])
@@ -288,6 +295,8 @@ pub(super) fn run(app: &App, request: &Request, route: &Route) -> Answer {
         "/subscribedSkus" => directory::subscribed_skus(app, request),
         "/users" => directory::users(app, request),
         "/users/{id}" => directory::user(app, request, user),
+        "/applications" => registration::applications(app, request),
+        "/users/{id}/transitiveMemberOf/directoryRole" => Ok(login::directory_roles(app, user)),
         "/users/{id}/licenseDetails" => directory::license_details(app, request, user),
         "/users/{id}/mailboxSettings" => settings::get(app, request, user),
         "/users/{id}/mailFolders" => mail::folders(app, request, user, "msgfolderroot"),

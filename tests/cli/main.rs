@@ -14,6 +14,7 @@ mod json;
 mod keys;
 mod kill;
 mod kill_loop;
+mod login;
 mod processes;
 mod rollback;
 mod secrets;

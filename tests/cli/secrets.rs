@@ -21,6 +21,7 @@ const WRONG: &str = "nQ5wNsXr0aYx1mTzVbC2kLfJ8uHgD3sEoRtIyUpAq7w=";
 const S3_SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYzEXAMPLEKEY";
 const S3_SESSION: &str = "FwoGZXIvYXdzEBYaDsecretsessiontoken==";
 const DAV_PASSWORD: &str = "dav-password-hunter2";
+const USER: &str = "alice@contoso.com";
 const WRONG_SECRET: &str = "wrong~client~secret~0815";
 
 /// All that the program told: who told it, and what.
@@ -190,6 +191,7 @@ fn hidden(place: &Place, tenant: &SimHandle) -> Vec<Hidden> {
     let lines = private.lines().filter(|line| !line.starts_with("-----"));
     all.extend(lines.map(|line| Hidden::text("a line of the certificate's private key", line)));
     all.extend(master_keys(place, "third.key"));
+    all.push(Hidden::text("the user's password", &tenant.password_of(USER)));
     let given_out = tenant.given_out();
     let tokens = given_out.iter().filter(|token| token.contains('.')).count();
     assert!(tokens > 3 && given_out.len() - tokens > 10, "{tokens} of {} are access tokens", given_out.len());
@@ -216,6 +218,12 @@ fn prepare(place: &Place) {
     configure(place, "wrong.toml", |text| text.replace("sim.secret", "wrong.secret"));
     let certificate = "certificate_file = \"app.crt\"\nprivate_key_file = \"app.key\"";
     configure(place, "certificate.toml", |text| text.replace("client_secret_file = \"sim.secret\"", certificate));
+    let by_user = "sign_in = \"device-code\"\nkeep_tokens = \"file\"";
+    configure(place, "user.toml", |text| text.replace("client_secret_file = \"sim.secret\"", by_user));
+    let by_password = format!("sign_in = \"password\"\nuser = \"{USER}\"\npassword_file = \"user.password\"");
+    configure(place, "password.toml", |text| text.replace("client_secret_file = \"sim.secret\"", &by_password));
+    place.write("user.password", &place.tenant.as_ref().expect("a tenant").password_of(USER));
+    close(&place.path("user.password"));
     let store = store::start();
     let s3 = format!("s3://bucket/repo?endpoint={store}");
     let keys = format!(
@@ -227,7 +235,7 @@ fn prepare(place: &Place) {
     let refusing = format!("url = \"{}/x\"", store.replace("http", "webdav+http"));
     let dav = format!("\n[destinations.local.credentials]\nusername = \"u\"\npassword = \"{DAV_PASSWORD}\"\n");
     configure(place, "dav.toml", |text| text.replace("url = \"repository\"", &refusing) + &dav);
-    for file in ["wrong.toml", "certificate.toml", "s3.toml", "dav.toml"] {
+    for file in ["wrong.toml", "certificate.toml", "s3.toml", "dav.toml", "user.toml", "password.toml"] {
         close(&place.path(file));
     }
 }
@@ -239,7 +247,7 @@ fn ended(done: &Done, code: i32) {
 
 #[test]
 fn no_secret_is_told_at_the_loudest_level() {
-    let place = Place::with_tenant(SimOptions { remembers: true, ..SimOptions::tiny() });
+    let place = Place::with_tenant(SimOptions { remembers: true, device_interval: 0, ..SimOptions::tiny() });
     let tenant = place.tenant.as_ref().expect("a tenant");
     prepare(&place);
     let told = Told::default();
@@ -271,6 +279,21 @@ fn good_roads(told: &Told, place: &Place, tenant: &SimHandle) {
     run(&["backup", "everyone", "--json"], 3);
     tenant.advance_day();
     run(&["backup", "everyone", "--config", "certificate.toml", "--password-command", "cat repository.key"], 3);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !tenant.waiting_codes().iter().any(|code| tenant.answer_device(code, USER, true)) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        run(&["login", "sim", "--config", "user.toml"], 0);
+    });
+    run(&["test", "everyone", "--config", "user.toml"], 0);
+    run(&["test", "everyone", "--json", "--config", "password.toml"], 0);
+    tenant.demand_claims(r#"{"access_token":{"nbf":{"essential":true,"value":"1"}}}"#, false);
+    run(&["test", "everyone", "--config", "user.toml"], 0);
+    tenant.revoke_sign_ins();
+    run(&["test", "everyone", "--config", "user.toml"], 1);
+    run(&["logout", "sim", "--config", "user.toml"], 0);
     let mut ids = Vec::new();
     for word in run(&["snapshots", "--json"], 0).split('"') {
         if word.len() == 64 && !ids.contains(&word.to_owned()) {

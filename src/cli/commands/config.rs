@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use crate::cli::app::App;
-use crate::cli::config::{Config, SecretSource, SignIn};
+use crate::cli::config::{Account, Config, SecretSource, SignIn, UserWay};
 use crate::cli::exit::Outcome;
 use crate::cli::output;
 use crate::error::Result;
@@ -76,10 +76,19 @@ fn value(config: &Config) -> Value {
         let sign_in = match &tenant.sign_in {
             SignIn::Secret(secret) => format!("secret: {}", source(secret)),
             SignIn::Certificate { certificate_file, .. } => format!("certificate: {}", certificate_file.display()),
+            SignIn::User { way, user, .. } => {
+                let who = user.as_deref().unwrap_or("a user");
+                match way {
+                    UserWay::Browser => format!("{who}, in a browser"),
+                    UserWay::DeviceCode => format!("{who}, by device code"),
+                    UserWay::Password(password) => format!("{who}, by password: {}", source(password)),
+                }
+            }
         };
         out["tenants"][name] = json!({
             "tenant_id": tenant.tenant_id,
             "client_id": tenant.client_id,
+            "type": (tenant.account == Account::Personal).then_some("personal"),
             "sign_in": sign_in,
             "cloud": tenant.cloud.as_str(),
             "graph_url": tenant.graph_url,

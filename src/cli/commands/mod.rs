@@ -13,6 +13,8 @@ pub(crate) mod export;
 pub(crate) mod forget;
 pub(crate) mod init;
 pub(crate) mod key;
+pub(crate) mod login;
+pub(crate) mod logout;
 pub(crate) mod ls;
 pub(crate) mod man;
 pub(crate) mod prune;
@@ -35,6 +37,8 @@ pub(crate) async fn run(command: Command, app: &App) -> Result<Outcome> {
     match command {
         Command::Init(args) => init::run(args, app).await,
         Command::Key(args) => key::run(args, app).await,
+        Command::Login(args) => login::run(args, app).await,
+        Command::Logout(args) => logout::run(args, app).await,
         Command::Test(args) => test::run(args, app).await,
         Command::Discover(args) => discover::run(args, app).await,
         Command::Backup(args) => backup::run(args, app).await,

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::cli::config::Cloud;
+use crate::cli::config::{Account, Cloud, Way};
+use crate::graph::user::Place;
 use crate::snapshot::policy::Policy;
 
 type Text = Option<Spanned<String>>;
@@ -24,8 +25,17 @@ pub(super) struct RawConfig {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawTenant {
-    pub(super) tenant_id: Spanned<String>,
+    pub(super) tenant_id: Text,
     pub(super) client_id: Spanned<String>,
+    #[serde(rename = "type", default)]
+    pub(super) account: Account,
+    pub(super) sign_in: Option<Spanned<Way>>,
+    pub(super) user: Text,
+    pub(super) password: Text,
+    pub(super) password_file: Text,
+    pub(super) password_command: Text,
+    pub(super) password_env: Text,
+    pub(super) keep_tokens: Option<Spanned<Place>>,
     pub(super) client_secret: Text,
     pub(super) client_secret_file: Text,
     pub(super) client_secret_command: Text,

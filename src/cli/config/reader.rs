@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use crate::cli::config::complaint::{self, Complaints};
 use crate::cli::config::raw::{self, RawDestination, RawSet, RawTenant};
-use crate::cli::config::{Destination, SecretSource, Set, SignIn, Tenant};
+use crate::cli::config::{Destination, SecretSource, Set, Tenant};
 use crate::cli::output;
 use crate::error::{Error, Result};
 use crate::snapshot::set::{
@@ -16,8 +16,8 @@ use crate::snapshot::set::{
 
 /// Turns what was read into values that fit together.
 pub(super) struct Reader<'a> {
-    complaints: Complaints<'a>,
-    folder: &'a Path,
+    pub(super) complaints: Complaints<'a>,
+    pub(super) folder: &'a Path,
     /// The lines of secrets that stand in the file.
     pub(super) inline_secrets: Vec<usize>,
 }
@@ -43,49 +43,13 @@ impl<'a> Reader<'a> {
 
     pub(super) fn tenant(&mut self, raw: Spanned<RawTenant>) -> Result<Tenant> {
         let span = raw.span();
-        let raw = raw.into_inner();
-        let secret = self.secret(
-            "client_secret",
-            [raw.client_secret, raw.client_secret_file, raw.client_secret_command, raw.client_secret_env],
-        )?;
-        let sign_in = match (secret, raw.certificate_file, raw.private_key_file) {
-            (Some(secret), None, None) => SignIn::Secret(secret),
-            (None, Some(certificate), Some(key)) => SignIn::Certificate {
-                certificate_file: self.folder.join(certificate.into_inner()),
-                private_key_file: self.folder.join(key.into_inner()),
-            },
-            (Some(_), Some(other), _) | (Some(_), None, Some(other)) => {
-                return Err(self.complaints.at(
-                    other.span(),
-                    "the tenant has both a client secret and a certificate",
-                    "Keep one of them",
-                ));
-            }
-            (None, Some(alone), None) => {
-                return Err(self.complaints.at(
-                    alone.span(),
-                    "certificate_file stands without private_key_file",
-                    "Add private_key_file",
-                ));
-            }
-            (None, None, Some(alone)) => {
-                return Err(self.complaints.at(
-                    alone.span(),
-                    "private_key_file stands without certificate_file",
-                    "Add certificate_file",
-                ));
-            }
-            (None, None, None) => {
-                return Err(self.complaints.at(
-                    span,
-                    "the tenant has no way to sign in",
-                    "Add client_secret_file, client_secret_command or client_secret_env, or certificate_file and private_key_file",
-                ));
-            }
-        };
+        let mut raw = raw.into_inner();
+        let tenant_id = self.tenant_id(span.clone(), raw.account, raw.tenant_id.take())?;
+        let sign_in = self.sign_in(span, &mut raw)?;
         Ok(Tenant {
-            tenant_id: self.filled("tenant_id", raw.tenant_id)?,
+            tenant_id,
             client_id: self.filled("client_id", raw.client_id)?,
+            account: raw.account,
             sign_in,
             cloud: raw.cloud.unwrap_or_default(),
             graph_url: self.web_address("graph_url", raw.graph_url)?,
@@ -140,7 +104,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Makes one source of the four forms of a secret: inline, file, command, environment.
-    fn secret(&mut self, name: &str, forms: [Option<Spanned<String>>; 4]) -> Result<Option<SecretSource>> {
+    pub(super) fn secret(&mut self, name: &str, forms: [Option<Spanned<String>>; 4]) -> Result<Option<SecretSource>> {
         let mut given: Vec<(usize, Spanned<String>)> =
             forms.into_iter().enumerate().filter_map(|(form, value)| Some((form, value?))).collect();
         given.sort_by_key(|(_, value)| value.span().start);
@@ -292,7 +256,7 @@ impl<'a> Reader<'a> {
         Err(self.complaints.at(name.span(), &text, &complaint::suggestion(name.get_ref(), &known)))
     }
 
-    fn filled(&self, key: &str, value: Spanned<String>) -> Result<String> {
+    pub(super) fn filled(&self, key: &str, value: Spanned<String>) -> Result<String> {
         if value.get_ref().trim().is_empty() {
             return Err(self.complaints.at(value.span(), &format!("'{key}' is empty"), "Fill it in"));
         }

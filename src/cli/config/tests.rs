@@ -249,3 +249,56 @@ fn secrets_open_to_others_are_warned_about() {
     let error = Config::load(&folder.path().join("other.toml")).expect_err("missing");
     assert!(error.to_string().contains("other.toml"));
 }
+
+#[test]
+fn every_way_to_sign_in_is_read_and_no_two_are_mixed() {
+    let work = "[tenants.a]\ntenant_id = \"t\"\nclient_id = \"c\"\n";
+    let personal = "[tenants.a]\ntype = \"personal\"\nclient_id = \"c\"\n";
+    let of = |text: &str| read(text).expect(text).tenants["a"].clone();
+    let browser = of(&format!("{work}sign_in = \"browser\"\nuser = \"u\"\nkeep_tokens = \"system\"\n"));
+    let SignIn::User { way: UserWay::Browser, user: Some(user), keep: crate::graph::user::Place::System } =
+        &browser.sign_in
+    else {
+        panic!("{browser:?}")
+    };
+    assert_eq!((user.as_str(), browser.account), ("u", Account::Work));
+    assert_eq!(of(personal).tenant_id, "consumers");
+    assert!(matches!(of(personal).sign_in, SignIn::User { way: UserWay::Browser, .. }));
+    let config = read(&format!("{work}sign_in = \"password\"\nuser = \"u\"\npassword_env = \"P\"\n")).expect("good");
+    assert!(config.warnings().iter().any(|warning| warning.text.contains("signs in by password")));
+    for (text, parts) in [
+        (
+            format!("{work}sign_in = \"browser\"\nclient_secret_env = \"S\"\n"),
+            ["line 5", "both 'sign_in' and a client secret"],
+        ),
+        (format!("{work}sign_in = \"phone\"\n"), ["line 4", "'phone' is not one of the values"]),
+        (format!("{work}sign_in = \"password\"\nuser = \"u\"\n"), ["line 4", "without user and password"]),
+        (format!("{work}sign_in = \"password\"\npassword_env = \"P\"\n"), ["line 4", "without user and password"]),
+        (format!("{work}sign_in = \"browser\"\npassword_env = \"P\"\n"), ["line 5", "no use here"]),
+        (format!("{work}client_secret_env = \"S\"\nuser = \"u\"\n"), ["line 5", "no use here"]),
+        (format!("{work}client_secret_env = \"S\"\nkeep_tokens = \"file\"\n"), ["line 5", "no use here"]),
+        (
+            format!("{work}sign_in = \"password\"\nuser = \"u\"\npassword_env = \"P\"\nkeep_tokens = \"file\"\n"),
+            ["line 7", "nothing is kept"],
+        ),
+        (format!("{personal}client_secret_env = \"S\"\n"), ["line 4", "an app cannot sign in to a personal account"]),
+        (
+            format!("{personal}sign_in = \"password\"\nuser = \"u\"\npassword_env = \"P\"\n"),
+            ["line 4", "cannot sign in by password"],
+        ),
+        (format!("{personal}tenant_id = \"t\"\n"), ["line 4", "no tenant of its own"]),
+        (work.replace("tenant_id = \"t\"\n", ""), ["line 1", "the key 'tenant_id' is missing"]),
+    ] {
+        assert_complaint(&text, &parts);
+    }
+}
+
+#[test]
+fn a_tenants_workloads_are_those_of_its_sets() {
+    let set = |name: &str, workload: &str| {
+        format!("[sets.{name}]\ntenant = \"contoso\"\ndestination = \"nas\"\nworkloads = [\"{workload}\"]\n")
+    };
+    let config = read(&format!("{TENANT}{DESTINATION}{}{}", set("a", "mail"), set("b", "contacts"))).expect("good");
+    assert_eq!(config.workloads("contoso"), [Workload::Mail, Workload::Contacts]);
+    assert_eq!(config.workloads("other"), Workload::ALL);
+}

@@ -6,3 +6,5 @@ mod errors;
 mod server;
 mod sign_in;
 mod transport;
+mod user;
+mod user_kept;

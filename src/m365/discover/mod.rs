@@ -7,6 +7,7 @@ mod chats;
 mod groups;
 mod mailboxes;
 mod onedrive;
+mod signed_in;
 mod sites;
 mod tenant;
 mod users;
@@ -22,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::graph::links::segment;
 use crate::graph::{Client, Fate, GraphRequest, Scope, fate};
 use crate::snapshot::set::{Facts, Selection as Rules, Subject, Workload as Part};
+pub use signed_in::{GLOBAL_ADMINISTRATOR, PERSONAL_PARTS, directory_roles};
 pub use tenant::{Listed, Tenant, list as list_tenant};
 pub use users::{User, all_users};
 
@@ -133,7 +135,12 @@ pub enum CoverageState {
 /// What makes the whole tenant unreadable: no sign-in, no connection, no permission to list users.
 pub async fn discover(client: &Client, selection: &Selection) -> Result<Discovery> {
     let mut discovery = Discovery { client: Some(client.clone()), ..Discovery::default() };
-    let users = users::select(client, selection, &mut discovery.coverage).await?;
+    let narrowed = signed_in::narrow(client, selection, &mut discovery.coverage).await?;
+    let selection = &narrowed.selection;
+    let users = match narrowed.users {
+        Some(users) => users,
+        None => users::select(client, selection, &mut discovery.coverage).await?,
+    };
     let found: Vec<Found> = futures::stream::iter(users)
         .map(|user| async move { look_at(client, selection, &user).await })
         .buffered(USERS_AT_ONCE)
