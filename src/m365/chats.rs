@@ -67,7 +67,7 @@ impl Source for Chats {
         let since = walk.before.get(MESSAGES).and_then(|text| text.parse::<Timestamp>().ok());
         let mut listed = Listed::default();
         self.chats(walk, &mut listed, since.is_some()).await?;
-        self.export(walk, &mut listed, since).await?;
+        self.export(walk, &listed, since).await?;
         for (id, name) in std::mem::take(&mut listed.whole) {
             if let Err(error) = self.whole(walk, &id).await {
                 walk.gap(&id, &name, ItemKind::Chat, error).await?;
@@ -91,7 +91,7 @@ fn get(call: TeamsCall, url: &str) -> GraphRequest {
 }
 
 impl Chats {
-    /// Tells the chats that are listed, but those that were told already.
+    /// Tells the chats that are listed.
     async fn chats(&self, walk: &mut Walk<'_>, listed: &mut Listed, changes_only: bool) -> Result<()> {
         let url = format!("users/{}/chats?$expand=members,lastMessagePreview&$top=50", segment(&self.user));
         let mut rows = Rows::list(&self.client, get(TeamsCall::Other, &url));
@@ -158,16 +158,18 @@ impl Chats {
     }
 
     /// Tells the messages of all chats that changed since a time, or all; and notes until when.
-    async fn export(&self, walk: &mut Walk<'_>, listed: &mut Listed, since: Option<Timestamp>) -> Result<()> {
+    async fn export(&self, walk: &mut Walk<'_>, listed: &Listed, since: Option<Timestamp>) -> Result<()> {
         // Whatever changed before this was there when the export began.
         let begun_us = listed.newest_us;
-        let mut strays = Vec::new();
         let mut rows = self.exported(since.map(since_text));
         loop {
             match rows.next(walk).await {
                 Ok(Some(Row::There(row))) => {
-                    if let Err(stray) = tell(walk, listed, row).await? {
-                        strays.push(stray);
+                    // A chat that began since the chats were listed is read whole next time; one that the user left
+                    // is others'.
+                    let chat = text(&row, &["chatId"]).filter(|chat| listed.all.contains(*chat)).map(str::to_owned);
+                    if let Some(chat) = chat {
+                        tell_in(walk, &chat, row).await?;
                     }
                 }
                 Ok(Some(Row::Gone(_))) => {}
@@ -178,14 +180,6 @@ impl Chats {
                     rows = self.exported_whole(walk, text, error)?;
                 }
                 Err(error) => return Err(error),
-            }
-        }
-        if !strays.is_empty() {
-            // Chats that began since they were listed.
-            self.chats(walk, listed, since.is_some()).await?;
-            for row in strays {
-                // What is said in a chat that is not the user's any more is others'.
-                drop(tell(walk, listed, row).await?);
             }
         }
         let begun_us = begun_us.map(|us| us.saturating_sub(OVERLAP_US)).max(since.map(Timestamp::as_microsecond));
@@ -248,14 +242,6 @@ impl Chats {
 
 fn since_text(since: Timestamp) -> String {
     since.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
-}
-
-/// Tells a message of a chat that is listed; gives back one of another.
-async fn tell(walk: &mut Walk<'_>, listed: &Listed, row: Value) -> Result<std::result::Result<(), Value>> {
-    match text(&row, &["chatId"]).filter(|chat| listed.all.contains(*chat)).map(str::to_owned) {
-        Some(chat) => tell_in(walk, &chat, row).await.map(Ok),
-        None => Ok(Err(row)),
-    }
 }
 
 async fn tell_in(walk: &mut Walk<'_>, chat: &str, row: Value) -> Result<()> {

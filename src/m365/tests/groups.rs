@@ -380,3 +380,24 @@ async fn a_team_that_is_archived_and_a_channel_that_goes_away_in_the_middle_of_a
     }
     assert!(archived > 0);
 }
+
+#[tokio::test]
+async fn what_rests_of_a_group_costs_its_lists_and_no_more() {
+    let tenant = Tenant::tiny().await;
+    let all = [tenant.collections("/conversations").await, tenant.collections("/planner").await].concat();
+    assert_eq!(all.len(), 6);
+    let mut states = Vec::new();
+    for again in [false, true] {
+        tenant.sim.clear_stats();
+        for (number, collection) in all.iter().enumerate() {
+            if !again {
+                states.push(State::default());
+            }
+            states[number].run(&**collection).await.unwrap();
+        }
+    }
+    let stats = tenant.sim.stats();
+    assert_eq!(stats.requests_to("/threads/{id}/posts"), 0, "{:?}", stats.routes);
+    assert_eq!(stats.requests_to("/planner/tasks/{id}/details"), 0, "{:?}", stats.routes);
+    assert!(stats.requests_to("/groups/{id}/threads") >= 3 && stats.requests_to("/planner/plans/{id}/tasks") >= 3);
+}
