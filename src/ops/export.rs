@@ -12,7 +12,7 @@ use futures::stream::StreamExt;
 use tokio::task::JoinSet;
 
 use crate::error::{Error, Result};
-use crate::format::record::{ItemKind, Record};
+use crate::format::record::{ItemKind, Record, Stream};
 use crate::monitor::{Counter, Monitor};
 use crate::ops::backup::Stop;
 use crate::ops::names::FolderNames;
@@ -22,6 +22,8 @@ use crate::repo::Repository;
 
 /// Files written at once.
 const FILES_AT_ONCE: usize = 4;
+/// The longest contents that are compared with a file, where no time tells whether it is the same.
+const COMPARED_BYTES: u64 = 16 << 20;
 
 /// How to export.
 #[derive(Debug, Clone, Copy, Default)]
@@ -208,7 +210,7 @@ async fn write_item(
         Err(e) => return Ok(Written::Problem(path, e.to_string())),
     };
     if let Ok(there) = tokio::fs::symlink_metadata(to).await {
-        if there.is_file() && there.len() == stream.size_bytes && times_match(&there, record) {
+        if there.is_file() && there.len() == stream.size_bytes && is_same(repo, &there, to, record, stream).await {
             return Ok(Written::Skipped);
         }
         if !options.overwrite {
@@ -285,6 +287,21 @@ fn times(record: &Record) -> FileTimes {
         Some(time) => times.set_modified(time).set_accessed(time),
         None => times,
     }
+}
+
+/// Says whether a file of the right length is what would be written: by its time, or, where the item has none, by its bytes.
+async fn is_same(
+    repo: &Arc<Repository>,
+    there: &std::fs::Metadata,
+    to: &Path,
+    record: &Record,
+    stream: &Stream,
+) -> bool {
+    if modified(record).is_some() {
+        return times_match(there, record);
+    }
+    let Ok(bytes) = read::read_whole(repo, stream, COMPARED_BYTES).await else { return false };
+    tokio::fs::read(to).await.is_ok_and(|file| file == bytes)
 }
 
 fn times_match(there: &std::fs::Metadata, record: &Record) -> bool {

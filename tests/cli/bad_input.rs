@@ -234,7 +234,7 @@ fn a_missing_permission_is_told_with_its_cost() {
     let roles = ["User.Read.All", "Mail.Read"].map(str::to_owned).to_vec();
     let place = Place::with_tenant(SimOptions { roles, ..SimOptions::tiny() });
     let done = place.run(&["test"]);
-    done.fails(1, &["1 permission is missing", "Grant admin consent"]);
+    done.fails(1, &["permissions are missing", "Grant admin consent"]);
     let line = |name: &str| done.out.lines().find(|line| line.contains(name)).expect(name).to_owned();
     assert!(line("Mail.Read").contains("granted"));
     assert!(line("Files.Read.All").contains("missing") && line("Files.Read.All").contains("no OneDrive is backed up"));
