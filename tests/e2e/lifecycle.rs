@@ -14,7 +14,7 @@ use tenantvault::ops::export::{ExportOptions, export};
 use tenantvault::ops::view::{Place, View};
 use tenantvault::ops::{check, diff, forget, prune};
 use tenantvault::repo::{Clock, PruneOptions, ReadData};
-use tenantvault::sim::{Expected, ExpectedDrive, Fault, FaultKind, SimOptions};
+use tenantvault::sim::{Expected, ExpectedDrive, Fault, FaultKind, ItemKind, SimOptions};
 use tenantvault::snapshot::policy::{Count, Policy};
 use tenantvault::snapshot::store;
 
@@ -177,7 +177,7 @@ async fn people_find_items_by_paths_and_export_them() {
     let things = truth.collections.values().flat_map(|c| &c.things).filter(|t| !folders.contains(&t.kind)).count();
     assert_eq!(
         report.files as usize + report.problems.len(),
-        messages + files + permissions + things,
+        messages + files + permissions + shortcuts + things,
         "{:?}",
         report.problems
     );
