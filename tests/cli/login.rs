@@ -216,8 +216,12 @@ fn a_personal_account_is_a_set_of_one() {
     assert_eq!(place.run(&["backup", "everyone"]).code, 3);
     let routes = place.tenant.as_ref().expect("a tenant").stats().routes;
     assert!(!routes.contains_key("GET /users"), "{routes:?}");
+    let coverage = place.run(&["coverage", "latest"]).out;
+    assert!(coverage.contains("a personal account has none of it"), "{coverage}");
+    assert!(!coverage.contains("everybody else"), "{coverage}");
     let done = place.run(&["test", "everyone"]);
     assert_eq!(done.code, 0, "{}", done.err);
+    assert!(!done.out.contains("roles") && !done.out.contains("plans"), "{}", done.out);
 }
 
 #[test]
