@@ -15,7 +15,7 @@ fn a_set_is_read_in_its_hours_only_unless_now_is_said() {
         |hours: i64| now.checked_add(jiff::Span::new().hours(hours)).expect("a time").strftime("%H:%M").to_string();
     let config = place.read("tenantvault.toml");
     let with = |hours: &str| {
-        place.write("tenantvault.toml", &format!("{config}hours = \"{hours}\"\ndownload_limit = \"100MiB\"\n"))
+        place.write("tenantvault.toml", &format!("{config}hours = \"{hours}\"\ndownload_limit = \"100MiB\"\n"));
     };
     with(&format!("{}-{}", at(2), at(3)));
     let refused = place.run(&["backup", "everyone"]);

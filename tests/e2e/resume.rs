@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use tenantvault::monitor::{Counter, Monitor};
 use tenantvault::ops::backup::{BackupReport, Stop, Surroundings, backup};
-use tenantvault::sim::{Contents, SimOptions};
+use tenantvault::sim::{Contents, Script, SimOptions};
 use tenantvault::snapshot::set::Exclusions;
 
 use crate::compare::assert_equal;
@@ -23,12 +23,23 @@ impl Monitor for StopAfter {
 }
 
 fn options() -> SimOptions {
+    // Much happens in a day, so that something happens to what was told already.
+    let script = Script {
+        changed_messages: 50,
+        moved_messages: 20,
+        deleted_messages: 15,
+        purged_messages: 25,
+        deleted_files: 25,
+        others: 20,
+        ..Script::default()
+    };
     SimOptions {
         users: 1,
         messages: 150,
         drive_items: 120,
         contacts: 60,
         contents: Contents::tiny(),
+        script,
         ..SimOptions::tiny()
     }
 }
@@ -84,7 +95,9 @@ async fn a_first_run_that_was_broken_off_asks_for_fewer_pages_the_next_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_vanishes_or_moves_between_the_parts_of_a_first_run_is_not_missed() {
-    for (step, excluded) in [(70, false), (110, true), (170, false)] {
+    for (step, excluded, most) in
+        [(70, false, 4), (110, true, 1), (170, false, 1), (230, false, 1), (300, false, 1), (360, false, 1)]
+    {
         let mut setting = Setting::new(options()).await;
         if excluded {
             setting.options.set.options.exclusions =
@@ -95,12 +108,26 @@ async fn what_vanishes_or_moves_between_the_parts_of_a_first_run_is_not_missed()
             let report = backup_until(&setting, step).await;
             setting.next_day();
             parts += 1;
-            if report.complete || parts > 4 {
+            if report.complete || parts >= most {
                 break;
             }
         }
-        assert!(parts > 1, "it was never broken off");
+        assert!(!setting.snapshots().await.pop().unwrap().file.complete, "it was never broken off");
         setting.backup().await.unwrap();
+        is_the_tenant(&setting).await;
+    }
+}
+
+/// Mail and contacts come in pages of some hundreds, whatever the tenant would like.
+#[tokio::test(flavor = "multi_thread")]
+async fn folders_of_several_pages_are_gone_on_with_in_the_middle() {
+    for part in [4, 7] {
+        let options = SimOptions { users: 1, messages: 1100, contacts: 900, drive_items: 5, ..options() };
+        let setting = Setting::new(options).await;
+        let first = backup_until(&setting, 3600 * part / 10).await;
+        assert!(first.stopped);
+        setting.next_day();
+        assert!(setting.backup().await.unwrap().complete);
         is_the_tenant(&setting).await;
     }
 }
@@ -118,9 +145,10 @@ impl Monitor for Listener {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_on_bytes_a_second_holds_for_all_that_comes_and_is_told() {
-    let mut setting = Setting::new(SimOptions::tiny()).await;
+    let small = SimOptions { users: 1, messages: 10, drive_items: 8, contacts: 2, ..SimOptions::tiny() };
+    let mut setting = Setting::new(small).await;
     let listener = Arc::new(Listener::default());
-    let rate = 150_000;
+    let rate = 40_960;
     setting.client = crate::support::client_with(&setting.sim, |options| {
         options.speed = vec![Arc::new(tenantvault::graph::SpeedLimit::new(rate))];
         options.monitor = listener.clone();
@@ -128,10 +156,10 @@ async fn a_limit_on_bytes_a_second_holds_for_all_that_comes_and_is_told() {
     let began = std::time::Instant::now();
     assert!(setting.backup().await.is_ok());
     let took = began.elapsed().as_secs_f64();
-    let least = setting.client.stats().bytes as f64 / rate as f64 - 1.0;
+    let least = 0.9 * setting.client.stats().bytes as f64 / rate as f64 - 1.0;
     assert!(least > 0.5 && took >= least, "{took} s for {} bytes", setting.client.stats().bytes);
     let heard = listener.0.lock().unwrap().clone();
-    assert!(heard.iter().any(|text| text.contains("the download limit of 146 KiB/s")), "{heard:?}");
+    assert!(heard.iter().any(|text| text.contains("the download limit of 40 KiB/s")), "{heard:?}");
     is_the_tenant(&setting).await;
 }
 

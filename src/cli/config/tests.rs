@@ -58,8 +58,9 @@ fn the_example_shows_every_key() {
     // A complaint about an unknown key lists the known ones, so no list of ours can be out of date.
     let retention =
         format!("{TENANT}{DESTINATION}[sets.a]\ntenant = \"contoso\"\ndestination = \"nas\"\nretention.zzz = 1\n");
+    let skip = retention.replace("retention.", "skip.");
     let mut seen = 0;
-    for table in ["[tenants.a]\nzzz = 1\n", "[destinations.a]\nzzz = 1\n", "[sets.a]\nzzz = 1\n", &retention] {
+    for table in ["[tenants.a]\nzzz = 1\n", "[destinations.a]\nzzz = 1\n", "[sets.a]\nzzz = 1\n", &retention, &skip] {
         let complaint = complaint(table);
         let (_, known) = complaint.rsplit_once("Known here: ").expect("a list");
         for key in known.split(", ").filter(|key| !matches!(*key, "credentials" | "retention" | "rules" | "skip")) {
@@ -67,7 +68,8 @@ fn the_example_shows_every_key() {
             seen += 1;
         }
     }
-    assert!(seen >= 34, "{seen}");
+    assert!(seen >= 46, "{seen}");
+    assert!(text.contains("\n[[sets.everyone.rules]]\n") && text.contains("\n[sets.everyone.skip]\n"));
     for key in raw::credential_keys().iter().filter(|key| raw::credential(key).is_some_and(|(_, form)| form == 0)) {
         assert!(text.contains(key.as_str()), "{key}");
     }

@@ -164,6 +164,10 @@ impl Round<'_> {
                 Ok(FolderEnd::Read(link)) => {
                     folder.note(&mut self.so_far, link.as_deref());
                     folder.note(cursors, link.as_deref());
+                    if folder.link.is_none() {
+                        let doubtful = self.removed.iter().chain(&self.disputed).cloned().collect();
+                        self.sink.checkpoint(self.so_far.clone(), doubtful).await?;
+                    }
                 }
                 // Went away in the middle: what was read of it stays, and the next reading removes all of it.
                 Ok(FolderEnd::Gone) if self.taken > 0 => folder.note(cursors, folder.link.as_deref()),

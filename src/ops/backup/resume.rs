@@ -75,3 +75,102 @@ impl Checkpoints {
         Some((cursors, doubtful))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use async_trait::async_trait;
+    use bytes::Bytes;
+
+    use super::super::exclude::tests::Setting;
+    use crate::error::{Error, ErrorKind, Result};
+    use crate::format::collection::Cursors;
+    use crate::format::record::ItemKind;
+    use crate::m365::testing::record;
+    use crate::m365::{
+        Change, ChangesEnd, Collection, CollectionKey, ContentSink, Contents, Fetched, Known, Previous, Sink, Wanted,
+    };
+    use crate::ops::catalog::Catalog;
+    use crate::snapshot::store;
+
+    /// A service that remembers what it told up to each link, and says nothing of what vanished untold.
+    struct Pages {
+        key: CollectionKey,
+        run: AtomicU32,
+    }
+
+    fn cursors(name: &str) -> Cursors {
+        let mut cursors = Cursors::default();
+        cursors.set(name, "1");
+        cursors
+    }
+
+    #[async_trait]
+    impl Collection for Pages {
+        fn key(&self) -> &CollectionKey {
+            &self.key
+        }
+
+        fn path(&self) -> &str {
+            "users/u/OneDrive"
+        }
+
+        async fn changes(&self, previous: Previous<'_>, _: &dyn Known, sink: &mut dyn Sink) -> Result<ChangesEnd> {
+            let put = |id: &str| Change::Put {
+                record: Box::new(record(id, "", id, ItemKind::Folder)),
+                properties: Bytes::from_static(b"{}"),
+                contents: Contents::None,
+            };
+            match self.run.fetch_add(1, Ordering::Relaxed) {
+                0 => {
+                    assert!(previous.cursors.is_none());
+                    sink.change(put("told")).await?;
+                    sink.change(put("doubted")).await?;
+                    sink.checkpoint(cursors("page"), vec!["doubted".into()]).await?;
+                    sink.change(put("after")).await?;
+                    Err(Error::new(ErrorKind::Unavailable, "The service went away"))
+                }
+                1 => {
+                    assert_eq!(previous.cursors, Some(&cursors("page")));
+                    Err(Error::new(ErrorKind::Unavailable, "The service is still away"))
+                }
+                _ => {
+                    assert_eq!(previous.cursors, Some(&cursors("page")));
+                    let mut retry = previous.retry.to_vec();
+                    retry.sort();
+                    assert_eq!(retry, ["after", "doubted"]);
+                    for id in retry {
+                        sink.change(Change::Remove { id }).await?;
+                    }
+                    sink.change(put("last")).await?;
+                    Ok(ChangesEnd { cursors: cursors("end"), resynced: false })
+                }
+            }
+        }
+
+        async fn fetch(&self, _: &Wanted, _: &mut dyn ContentSink) -> Result<Fetched> {
+            Ok(Fetched::Gone)
+        }
+    }
+
+    #[tokio::test]
+    async fn what_came_after_a_checkpoint_is_tried_again_until_it_is_told_or_gone() {
+        let setting = Setting::new(1).await;
+        let pages = Arc::new(Pages { key: "users/u/onedrive/d".parse().unwrap(), run: AtomicU32::new(0) });
+        let mut items = Vec::new();
+        for now in 1..4 {
+            let (complete, _) = setting.backup_of(pages.clone(), now).await;
+            assert_eq!(complete, now == 3);
+            let snapshot = store::list(&setting.repo).await.unwrap().snapshots.pop().unwrap();
+            let catalog = Catalog::load(&setting.repo, Some(&snapshot.file)).await.unwrap();
+            let state = catalog.states.values().next().unwrap();
+            items.push(state.items.map_or(0, |tree| tree.count));
+            let at = state.cursors.as_ref();
+            assert_eq!(at.is_some_and(super::is_part), now < 3);
+            assert!(now < 3 || at == Some(&cursors("end")), "{at:?}");
+        }
+        assert_eq!(items, [3, 3, 2]);
+    }
+}

@@ -16,7 +16,7 @@ mod filter;
 mod memory;
 mod sweep;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::collections::{HashMap, HashSet};
 
@@ -137,7 +137,7 @@ impl Excluding {
             left_out: notes.as_ref().filter(|_| cursors.is_some()).map_or(0, |notes| notes.left_out),
             exact: cursors.is_none() || notes.as_ref().is_none_or(|notes| notes.exact),
             due_us: due,
-            memory: notes.map(|notes| notes.memory()).unwrap_or_default(),
+            memory: notes.map(Notes::memory).unwrap_or_default(),
             rules,
             out: HashSet::new(),
             out_with_parts: HashSet::new(),

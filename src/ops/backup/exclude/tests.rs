@@ -252,14 +252,14 @@ fn rules(dice: &mut Dice) -> Exclusions {
     }
 }
 
-struct Setting {
-    repo: Arc<Repository>,
+pub(in crate::ops::backup) struct Setting {
+    pub(in crate::ops::backup) repo: Arc<Repository>,
     world: Arc<Mutex<World>>,
     options: BackupOptions,
 }
 
 impl Setting {
-    async fn new(seed: u64) -> Self {
+    pub(in crate::ops::backup) async fn new(seed: u64) -> Self {
         let storage = crate::storage::open("memory:", &crate::storage::StorageOptions::default()).unwrap();
         let passphrase = Passphrase::new("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap();
         let repo = Repository::init(storage, &passphrase, "test", START_US, None).await.unwrap();
@@ -287,8 +287,17 @@ impl Setting {
     async fn backup(&self, now_us: i64) -> (bool, Vec<Gap>) {
         let key = "users/u/onedrive/d".parse().unwrap();
         assert_eq!(key, CollectionKey { owner: Owner::User("u".into()), workload: Workload::OneDrive, id: "d".into() });
+        self.backup_of(Arc::new(Fake { key, world: self.world.clone() }), now_us).await
+    }
+
+    /// Runs a backup of this collection alone.
+    pub(in crate::ops::backup) async fn backup_of(
+        &self,
+        collection: Arc<dyn Collection>,
+        now_us: i64,
+    ) -> (bool, Vec<Gap>) {
         let mut discovery = Discovery::default();
-        discovery.collections.push(Arc::new(Fake { key, world: self.world.clone() }));
+        discovery.collections.push(collection);
         let around = Surroundings { monitor: Arc::new(Silent), now_us: Arc::new(move || now_us), stop: Stop::new() };
         let report = run(&self.repo, discovery, &|| (0, 0), &self.options, &around, now_us).await.unwrap();
         (report.complete, report.gaps)
