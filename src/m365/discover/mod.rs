@@ -21,7 +21,7 @@ use super::drive::DriveOptions;
 use super::mail::MailOptions;
 use crate::error::{Error, Result};
 use crate::graph::links::segment;
-use crate::graph::{Client, Fate, GraphRequest, Scope, fate};
+use crate::graph::{Caller, Client, Fate, GraphRequest, Scope, fate};
 use crate::snapshot::set::{Facts, Selection as Rules, Subject, Workload as Part};
 pub use signed_in::{GLOBAL_ADMINISTRATOR, PERSONAL_PARTS, directory_roles};
 pub use tenant::{Listed, Tenant, list as list_tenant};
@@ -150,6 +150,10 @@ pub async fn discover(client: &Client, selection: &Selection) -> Result<Discover
     for found in found {
         claimed.sites.extend(found.sites.iter().cloned());
         discovery.take(found);
+    }
+    // A personal account has neither sites nor groups, and Graph refuses the questions.
+    if client.caller() == Caller::Personal {
+        return Ok(discovery);
     }
     if sites::are_meant(selection) {
         claimed.drives.extend(discovery.collections.iter().map(|collection| collection.key().id.clone()));
