@@ -56,7 +56,8 @@ fn run(command: &str, folder: &Path) -> Output {
 /// What a command of the README ends with: the simulated tenant's alice has a file with malware, which is a gap in
 /// every backup and every export of all she has.
 fn expected_code(command: &str) -> i32 {
-    if command.starts_with("tenantvault backup everyone") || command.ends_with("restored/alice") { 3 } else { 0 }
+    let backs_up = command.starts_with("tenantvault backup everyone") && !command.contains("--dry-run");
+    if backs_up || command.ends_with("restored/alice") { 3 } else { 0 }
 }
 
 #[test]

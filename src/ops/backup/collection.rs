@@ -23,9 +23,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::collection::{Cursors, Gap};
 use crate::format::record::{Record, StreamRole};
 use crate::format::snapshot::CollectionState;
-use crate::m365::{Change, Collection, Contents, Fetched, Previous, Sink, contents::without_contents};
+use crate::m365::{Change, Collection, Contents, Fetched, Previous, Sink, Workload, contents::without_contents};
 use crate::monitor::{Counter, Monitor};
 use crate::ops::nodes::WriterNodes;
+use crate::ops::repair::LOST;
 use crate::repo::{Segmenter, Writer};
 use crate::snapshot::set::Exclusions;
 use crate::tree::NodeStore;
@@ -75,7 +76,7 @@ pub(super) async fn read(
     let known = KnownRecords::new(&shared.writer, before, loss);
     let mut retry: Vec<String> = previous_gaps.iter().filter(|g| !g.id.is_empty()).map(|g| g.id.clone()).collect();
     let cursors = previous.as_ref().and_then(|p| p.cursors.clone());
-    let mut going_on = cursors.clone();
+    let mut going_on = cursors.clone().filter(|_| !is_to_compare(&source, &previous_gaps));
     let doubtful = going_on.as_mut().and_then(resume::take);
     let (mut excluding, going_on) =
         Excluding::begin(&shared.exclusions, shared.now_us, previous.as_ref(), going_on, doubtful.is_some());
@@ -131,6 +132,13 @@ pub(super) async fn read(
     };
     let again = complete && excluding.is_some_and(|excluding| excluding.again);
     Ok(Outcome { state, gaps, counts: done.counts, bytes_read: done.bytes_read, stopped, damage: None, again })
+}
+
+/// Says whether a collection must be compared from the start, as the repository lost something of it: mail and drives ask for
+/// lost items one by one, other workloads tell them again in a whole walk, which fetches no contents that are there.
+fn is_to_compare(source: &Arc<dyn Collection>, gaps: &[Gap]) -> bool {
+    let one_by_one = matches!(source.key().workload, Workload::Mail | Workload::OneDrive | Workload::Files);
+    !one_by_one && gaps.iter().any(|gap| gap.reason == LOST)
 }
 
 /// Lets a reading go on till it ends or the run is stopped: it may be waiting for a budget, for minutes. It is never broken off

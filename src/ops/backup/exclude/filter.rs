@@ -210,6 +210,9 @@ impl<'a> Filter<'a> {
         if carries {
             self.note_told(&record).await?;
         }
+        if self.excluding.out_with_parts.contains(&Key::of(&record.parent)) {
+            return self.leave_out(&record, true).await;
+        }
         let waits = by_folders && self.excluding.waits_for_end && !record.kind.is_container();
         let place = if waits { Place::Unknown(String::new()) } else { self.place(&record.parent).await? };
         match place {
@@ -245,9 +248,7 @@ impl<'a> Filter<'a> {
             return self.leave_out(&record, false).await;
         }
         if self.excluding.rules.fit_item(&record) {
-            if record.has_parts() {
-                self.excluding.out_with_parts.insert(Key::of(&record.id));
-            }
+            self.excluding.out_with_parts.insert(Key::of(&record.id));
             return self.leave_out(&record, false).await;
         }
         let was_out = self.excluding.out.remove(&Key::of(&record.id));
@@ -269,9 +270,8 @@ impl<'a> Filter<'a> {
     async fn leave_out(&mut self, record: &Record, below: bool) -> Result<()> {
         let known = self.known.record(&record.id).await?;
         self.excluding.exact &= self.excluding.from_start;
-        let carries = |record: &Record| record.kind.is_container() || record.has_parts();
-        // What is known below it goes too.
-        self.excluding.sweep |= known.as_ref().is_some_and(carries);
+        // What is known below it goes too: also files have something below, who may use them.
+        self.excluding.sweep |= known.is_some();
         if record.kind.is_container() {
             match below {
                 true => self.excluding.memory.add_below(&record.id),
