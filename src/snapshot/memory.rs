@@ -35,6 +35,9 @@ struct Seen {
     id: String,
     set_name: String,
     time_us: i64,
+    /// When it was noted here: what was listed before that time may lack it.
+    #[serde(default)]
+    noted_us: i64,
 }
 
 /// A snapshot that is not where this machine saw it last.
@@ -61,11 +64,13 @@ pub fn compare(repo: &Repository, listing: &Listing) -> Vec<Surprise> {
     let broken: BTreeSet<String> = listing.broken.iter().map(|b| b.id.to_string()).collect();
     let there: BTreeSet<String> = listing.snapshots.iter().map(|s| s.id.to_string()).chain(broken.clone()).collect();
     let forgotten: BTreeSet<&String> = before.forgotten.iter().map(|gone| &gone.id).collect();
-    let missed = before.newest.values().filter(|seen| !there.contains(&seen.id) && !forgotten.contains(&seen.id));
+    let is_younger = |seen: &Seen| seen.noted_us >= listing.began_us;
+    let is_missed = |seen: &&Seen| !there.contains(&seen.id) && !forgotten.contains(&seen.id) && !is_younger(seen);
+    let missed = before.newest.values().filter(is_missed);
     memory.missed.retain(|seen| !there.contains(&seen.id));
     memory.missed.extend(missed.cloned());
     // A file that cannot be read now is there all the same.
-    memory.newest.retain(|_, seen| broken.contains(&seen.id));
+    memory.newest.retain(|_, seen| broken.contains(&seen.id) || there.contains(&seen.id) || is_younger(seen));
     // The oldest first, so that the newest stays.
     for snapshot in &listing.snapshots {
         memory.see(snapshot.file.set.to_string(), seen(snapshot));
@@ -94,7 +99,7 @@ pub(super) fn note_written(repo: &Repository, snapshot: &Snapshot) {
 impl Memory {
     /// Keeps the newer one of a set's two.
     fn see(&mut self, set: String, seen: Seen) {
-        if self.newest.get(&set).is_none_or(|known| known.time_us <= seen.time_us) {
+        if self.newest.get(&set).is_none_or(|known| known.time_us <= seen.time_us && known.id != seen.id) {
             self.newest.insert(set, seen);
         }
     }
@@ -134,7 +139,8 @@ pub(super) fn now_us() -> i64 {
 }
 
 fn seen(snapshot: &Snapshot) -> Seen {
-    Seen { id: snapshot.id.to_string(), set_name: snapshot.file.set_name.clone(), time_us: snapshot.file.time_us }
+    let (id, set_name, time_us) = (snapshot.id.to_string(), snapshot.file.set_name.clone(), snapshot.file.time_us);
+    Seen { id, set_name, time_us, noted_us: now_us() }
 }
 
 fn surprise(seen: &Seen, what: &str) -> Surprise {

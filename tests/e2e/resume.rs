@@ -148,7 +148,7 @@ async fn a_limit_on_bytes_a_second_holds_for_all_that_comes_and_is_told() {
     let small = SimOptions { users: 1, messages: 10, drive_items: 8, contacts: 2, ..SimOptions::tiny() };
     let mut setting = Setting::new(small).await;
     let listener = Arc::new(Listener::default());
-    let rate = 40_960;
+    let rate = 409_600;
     setting.client = crate::support::client_with(&setting.sim, |options| {
         options.speed = vec![Arc::new(tenantvault::graph::SpeedLimit::new(rate))];
         options.monitor = listener.clone();
@@ -159,7 +159,7 @@ async fn a_limit_on_bytes_a_second_holds_for_all_that_comes_and_is_told() {
     let least = 0.9 * setting.client.stats().bytes as f64 / rate as f64 - 1.0;
     assert!(least > 0.5 && took >= least, "{took} s for {} bytes", setting.client.stats().bytes);
     let heard = listener.0.lock().unwrap().clone();
-    assert!(heard.iter().any(|text| text.contains("the download limit of 40 KiB/s")), "{heard:?}");
+    assert!(heard.iter().any(|text| text.contains("the download limit of 400 KiB/s")), "{heard:?}");
     is_the_tenant(&setting).await;
 }
 

@@ -283,7 +283,8 @@ impl Round<'_> {
         let needs = Needs::of(self.options, known, record, anew);
         keep_facts(record, known, &needs, self.options);
         let is_unshared = record.fact("shared").is_none();
-        let unshared = known.is_some_and(|known| known.fact("shared").is_some()) && is_unshared;
+        // Of one that was not known something may be left below: it was out of the snapshots for a while.
+        let unshared = known.is_none_or(|known| known.fact("shared").is_some()) && is_unshared;
         if !needs.any() && !unshared {
             return Ok(());
         }

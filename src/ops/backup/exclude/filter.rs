@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use futures::TryStreamExt;
 
 use super::Excluding;
 use super::memory::Key;
@@ -270,8 +271,16 @@ impl<'a> Filter<'a> {
     async fn leave_out(&mut self, record: &Record, below: bool) -> Result<()> {
         let known = self.known.record(&record.id).await?;
         self.excluding.exact &= self.excluding.from_start;
-        // What is known below it goes too: also files have something below, who may use them.
-        self.excluding.sweep |= known.is_some();
+        let carries = |record: &Record| record.kind.is_container() || record.has_parts();
+        // What is known below it goes too.
+        self.excluding.sweep |= known.as_ref().is_some_and(carries);
+        if !record.kind.is_container() {
+            // Also files have something below: who may use them.
+            let below: Vec<String> = self.known.children(&record.id).await?.try_collect().await?;
+            for id in below {
+                self.sink.change(Change::Remove { id }).await?;
+            }
+        }
         if record.kind.is_container() {
             match below {
                 true => self.excluding.memory.add_below(&record.id),
