@@ -2,6 +2,7 @@
 //! of its day, byte for byte.
 
 mod compare;
+mod coverage;
 mod days;
 mod exclusions;
 mod gaps;

@@ -1,0 +1,86 @@
+//! What a snapshot says of every part of the tenant, and what becomes of owners who leave.
+
+use std::collections::BTreeMap;
+
+use tenantvault::format::snapshot::{CoverageEntry, Protection};
+use tenantvault::ops::catalog::Catalog;
+use tenantvault::ops::coverage;
+use tenantvault::sim::{Fault, FaultKind, SimOptions};
+use tenantvault::snapshot::set::Leavers;
+
+use crate::support::Setting;
+
+async fn newest(setting: &Setting) -> Catalog {
+    let snapshot = setting.snapshots().await.pop().unwrap();
+    Catalog::load(&setting.repo, Some(&snapshot.file)).await.unwrap()
+}
+
+fn stands(coverage: &[CoverageEntry], owner: &str, workload: &str) -> Option<Protection> {
+    coverage.iter().find(|entry| entry.owner == owner && entry.workload == workload).map(|entry| entry.state)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_says_of_every_user_and_workload_how_it_stands() {
+    let setting = Setting::new(SimOptions { groups: 1, ..SimOptions::tiny() }).await;
+    setting.backup().await.unwrap();
+    let now = newest(&setting).await.coverage;
+    let truth = setting.sim.expected();
+    for user in &truth.users {
+        let owner = format!("users/{}", user.id);
+        for workload in ["mail", "contacts", "calendar", "tasks", "settings", "onedrive", "personal-site", "chats"] {
+            let state = stands(&now, &owner, workload);
+            let has_it = match workload {
+                "mail" | "contacts" | "calendar" | "tasks" | "settings" => user.mailbox.is_some(),
+                "onedrive" => user.drive.is_some(),
+                _ => continue,
+            };
+            let is_protected = matches!(state, Some(Protection::Protected | Protection::Partly));
+            assert!(is_protected == has_it, "{} {workload}: {state:?}", user.upn);
+        }
+    }
+    assert!(now.iter().any(|entry| entry.state == Protection::Impossible && !entry.reason.is_empty()), "{now:?}");
+    assert!(now.iter().any(|entry| entry.owner == "tenant" && entry.workload == "terms"));
+    // What can no longer be read is told, and since when; then it is well again.
+    let user = truth.users.iter().find(|user| user.mailbox.is_some()).unwrap();
+    let owner = format!("users/{}", user.id);
+    let path = format!("{}/mailFolders", user.id);
+    setting.sim.inject(Fault { kind: FaultKind::Status { status: 403 }, path, probability: 1.0, count: None });
+    setting.backup().await.unwrap();
+    let refused = newest(&setting).await.coverage;
+    assert_eq!(stands(&refused, &owner, "mail"), Some(Protection::Partly), "what was read before is still there");
+    let changes = coverage::changes(&now, &refused);
+    assert!(changes.iter().any(|change| change.now.as_ref().is_some_and(|e| e.owner == owner && e.workload == "mail")));
+    setting.sim.clear_faults();
+    setting.backup().await.unwrap();
+    assert_eq!(coverage::changes(&now, &newest(&setting).await.coverage), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_belonged_to_people_who_left_stays_as_long_as_the_set_says() {
+    for (leavers, days) in [(Leavers::DropAfterDays(0), 0), (Leavers::DropAfterDays(2), 1), (Leavers::Keep, 4)] {
+        let mut setting = Setting::new(SimOptions { users: 3, sites: 0, ..SimOptions::tiny() }).await;
+        setting.options.set.options.leavers = leavers;
+        setting.next_day();
+        setting.next_day();
+        setting.backup().await.unwrap();
+        let before: BTreeMap<String, _> = newest(&setting).await.states.into_iter().collect();
+        let there = setting.sim.expected().users;
+        // On the third day a user leaves.
+        setting.next_day();
+        let left = there.iter().find(|user| setting.sim.expected().user(&user.id).is_none()).expect("somebody left");
+        let mail = format!("users/{}/mail", left.id);
+        for day in 1..=4 {
+            setting.backup().await.unwrap();
+            let catalog = newest(&setting).await;
+            let state = stands(&catalog.coverage, &format!("users/{}", left.id), "mail");
+            let kept = catalog.states.get(&mail).map(|state| state.items);
+            if day <= days {
+                assert_eq!(kept, Some(before[&mail].items), "{leavers:?}, day {day}");
+                assert_eq!(state, Some(Protection::Left), "{leavers:?}, day {day}");
+            } else {
+                assert_eq!((kept, state), (None, None), "{leavers:?}, day {day}");
+            }
+            setting.next_day();
+        }
+    }
+}
