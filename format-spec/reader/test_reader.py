@@ -356,7 +356,7 @@ class Names(unittest.TestCase):
     def test_names_in_one_folder_differ(self):
         taken = set()
         for name, expected in (("a.txt", "a.txt"), ("A.TXT", "A (2).TXT"), ("é", "é"), ("e\u0301", "e\u0301 (2)")):
-            self.assertEqual(unique(SimpleNamespace(name=name, kind="file"), taken), expected)
+            self.assertEqual(unique(SimpleNamespace(name=name, kind="file", summary=[]), taken), expected)
 
 
 class Stored(unittest.TestCase):

@@ -133,6 +133,11 @@ class Check:
             self.expect(key == f"{gap.collection}\0{gap.id}".encode(), f"A gap of {snapshot.name} has another's key")
         states = snapshot.collections()
         entries = {(f"k{state.key}".encode()) for state in states} | {f"n{state.name}".encode() for state in states}
+        for key, value in [entry for entry in catalog if entry[0][:1] == b"c"]:
+            part = fmt.parse(COVERAGE, value, f"the coverage of {snapshot.name}")
+            right = key == f"c{part.owner}\0{part.workload}".encode()
+            self.expect(right, f"An entry of the coverage of {snapshot.name} has another's key")
+            entries.add(key)
         self.expect({key for key, _ in catalog} == entries, f"The catalog of {snapshot.name} is not in order")
         for state in states:
             with self.noted():

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::m365::Owner;
 use crate::m365::discover::{Coverage, CoverageState};
 use crate::snapshot::set::{Effect, SetDefinition, Subject};
 
@@ -32,6 +33,8 @@ pub(crate) fn absent(coverage: &[Coverage], set: &SetDefinition, collections: u6
                 without.entry(&found.name).or_default().push(reason);
             }
             CoverageState::NotSelected => {}
+            // What is so for every tenant is said by the coverage, not by every run.
+            CoverageState::Impossible(_) if found.owner == Owner::Tenant => {}
             CoverageState::Impossible(reason) => by_reason.entry(reason).or_default().push(&found.name),
             _ => drop(with_something.insert(&found.name)),
         }
@@ -64,7 +67,7 @@ pub(crate) fn absent(coverage: &[Coverage], set: &SetDefinition, collections: u6
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::m365::{Owner, Workload};
+    use crate::m365::Workload;
     use crate::snapshot::policy::Policy;
     use crate::snapshot::set::{Selection, SetOptions, TenantRef, Workload as Selected};
 

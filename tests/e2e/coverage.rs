@@ -40,6 +40,8 @@ async fn a_snapshot_says_of_every_user_and_workload_how_it_stands() {
     }
     assert!(now.iter().any(|entry| entry.state == Protection::Impossible && !entry.reason.is_empty()), "{now:?}");
     assert!(now.iter().any(|entry| entry.owner == "tenant" && entry.workload == "terms"));
+    let public = now.iter().find(|entry| entry.name == "public folders").expect("a word about public folders");
+    assert_eq!(public.state, Protection::Impossible);
     // What can no longer be read is told, and since when; then it is well again.
     let user = truth.users.iter().find(|user| user.mailbox.is_some()).unwrap();
     let owner = format!("users/{}", user.id);

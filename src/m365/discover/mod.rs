@@ -22,7 +22,7 @@ use super::mail::MailOptions;
 use crate::error::{Error, Result};
 use crate::graph::links::segment;
 use crate::graph::{Caller, Client, Fate, GraphRequest, Scope, fate};
-use crate::snapshot::set::{Facts, Selection as Rules, Subject, Workload as Part};
+use crate::snapshot::set::{Facts, OwnerKind, Selection as Rules, Subject, Workload as Part};
 pub use signed_in::{GLOBAL_ADMINISTRATOR, PERSONAL_PARTS, directory_roles};
 pub use tenant::{Listed, Tenant, list as list_tenant};
 pub use users::{User, all_users};
@@ -161,6 +161,7 @@ pub async fn discover(client: &Client, selection: &Selection) -> Result<Discover
     }
     discovery.take(groups::look(client, selection).await?);
     discovery.coverage.extend(chats::elsewhere(selection));
+    discovery.coverage.extend(public_folders(selection));
     Ok(discovery)
 }
 
@@ -199,6 +200,16 @@ async fn look_at(client: &Client, selection: &Selection, user: &User) -> Result<
     onedrive::look(client, selection, user, &mut found).await?;
     chats::look(client, selection, user, &mut found).await?;
     Ok(found)
+}
+
+/// Tells that public folders are not read, to those who want everything.
+fn public_folders(selection: &Selection) -> Option<Coverage> {
+    selection.rules.reads_of(OwnerKind::Tenant, Part::Mail).then(|| Coverage {
+        owner: Owner::Tenant,
+        name: "public folders".to_owned(),
+        workload: None,
+        state: CoverageState::Impossible(super::kinds::NO_PUBLIC_FOLDERS.to_owned()),
+    })
 }
 
 /// Says what an error of looking at one user means for the coverage.
