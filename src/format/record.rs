@@ -279,6 +279,23 @@ pub struct Record {
 }
 
 impl Record {
+    /// Makes a record of which nothing is known but where it hangs and what it is called.
+    pub fn new(kind: ItemKind, id: impl Into<String>, parent: impl Into<String>, name: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            parent: parent.into(),
+            name: name.into(),
+            kind,
+            created_us: None,
+            modified_us: None,
+            sort_us: None,
+            size_bytes: 0,
+            version: String::new(),
+            summary: Vec::new(),
+            streams: Vec::new(),
+        }
+    }
+
     /// Finds a fact of the summary.
     pub fn fact(&self, key: &str) -> Option<&str> {
         self.summary.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str())

@@ -2,7 +2,8 @@
 //!
 //! A [`Collection`] is the unit of incremental reading: the mail of a mailbox, one drive. It *streams changes* into a
 //! [`Sink`], looks up what the previous snapshot knew through [`Known`], and *fetches contents* into a
-//! [`ContentSink`]. This room knows Graph and records; it knows nothing of repositories, trees or snapshots.
+//! [`ContentSink`]. This room knows Graph, records and what a set selects; it knows nothing of repositories
+//! and trees.
 //!
 //! Two rules carry the promise that nothing is lost silently: a cursor is returned only with the changes it stands
 //! for, and what cannot be read is a [`Gap`], a value, never the end of a run.

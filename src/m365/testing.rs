@@ -16,19 +16,7 @@ use crate::m365::contents::without_contents;
 
 /// A record with nothing in it but its names.
 pub(crate) fn record(id: &str, parent: &str, name: &str, kind: ItemKind) -> Record {
-    Record {
-        id: id.to_owned(),
-        parent: parent.to_owned(),
-        name: name.to_owned(),
-        kind,
-        created_us: None,
-        modified_us: None,
-        sort_us: None,
-        size_bytes: 0,
-        version: String::new(),
-        summary: Vec::new(),
-        streams: Vec::new(),
-    }
+    Record::new(kind, id, parent, name)
 }
 
 /// The record with an (empty) stream of a role.

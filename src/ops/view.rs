@@ -274,21 +274,7 @@ impl View {
 
 /// Keys of the `children` tree just before the places where a name can stand.
 fn starts(parent: &str, name: &str) -> Vec<Vec<u8>> {
-    let key = |kind, sort_us, name: &str| {
-        children_key(&Record {
-            id: String::new(),
-            parent: parent.to_owned(),
-            name: name.to_owned(),
-            kind,
-            created_us: None,
-            modified_us: None,
-            sort_us,
-            size_bytes: 0,
-            version: String::new(),
-            summary: Vec::new(),
-            streams: Vec::new(),
-        })
-    };
+    let key = |kind, sort_us, name: &str| children_key(&Record { sort_us, ..Record::new(kind, "", parent, name) });
     let mut keys = vec![key(ItemKind::Folder, None, name), key(ItemKind::File, None, name)];
     keys.extend(names::name_of(name).map(|name| key(ItemKind::Contact, None, name)));
     keys.extend(names::minute_of(name).map(|(from, _)| key(ItemKind::Message, Some(from), "")));

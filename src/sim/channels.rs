@@ -15,7 +15,7 @@ use super::options::SimOptions;
 use super::query::Request;
 use super::reply::{Answer, Payload, Reply};
 use super::rng::{Rng, guid, hash, hash_text};
-use super::row_lists::{self as lists, List};
+use super::row_lists::{self, List};
 use super::shelf::{self, Kind, Shelf, ShelfLog, TOP};
 use super::state::user_id;
 use super::team::{self, knows_unknown};
@@ -298,7 +298,7 @@ pub(super) fn messages(app: &App, request: &Request, group: usize, channel: &str
     roots.sort_by_key(|root| std::cmp::Reverse((shelf.thing(*root).created, *root)));
     let rows = roots.into_iter().map(|root| chain(app, request, shelf, root, expand)).collect();
     let page = (app.options.pages.messages.min(20), 50);
-    lists::page(app, request, &List { entity: MESSAGE.name, page, context: "messages", path: "" }, rows)
+    row_lists::page(app, request, &List { entity: MESSAGE.name, page, context: "messages", path: "" }, rows)
 }
 
 fn of_channel<'a>(team: &'a team::Team, id: &str) -> Answer<&'a Shelf> {
@@ -313,7 +313,7 @@ pub(super) fn message(app: &App, request: &Request, group: usize, (channel, ids)
     let team = team::team(&world, group)?;
     let shelf = of_channel(team, channel)?;
     let number = follow(shelf, TOP, ids)?;
-    Ok(lists::single(app, "messages/$entity", told(app, request, shelf, number).into()))
+    Ok(row_lists::single(app, "messages/$entity", told(app, request, shelf, number).into()))
 }
 
 fn follow(shelf: &Shelf, from: u32, ids: &[String]) -> Answer<u32> {
@@ -329,7 +329,7 @@ pub(super) fn replies(app: &App, request: &Request, group: usize, (channel, id):
     let root = below(shelf, &MESSAGE, TOP, id)?;
     let rows = shelf.below(&MESSAGE, root).map(|reply| told(app, request, shelf, reply).into()).collect();
     let page = (app.options.pages.messages.min(20), 50);
-    lists::page(app, request, &List { entity: MESSAGE.name, page, context: "replies", path: "" }, rows)
+    row_lists::page(app, request, &List { entity: MESSAGE.name, page, context: "replies", path: "" }, rows)
 }
 
 /// `…/messages/{id}[/replies/{id}]/hostedContents/{id}/$value` of a channel.

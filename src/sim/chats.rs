@@ -13,7 +13,7 @@ use super::oracle::ExpectedThing;
 use super::query::Request;
 use super::reply::{Answer, Reply};
 use super::rng::{Rng, guid, hash};
-use super::row_lists::{self as lists, List};
+use super::row_lists::{self, List};
 use super::shelf::{self, Kind, Shelf, TOP};
 use super::state::{User, UserKind, World, tenant_id, user_id};
 use super::{times, words};
@@ -225,7 +225,7 @@ fn told(app: &App, request: &Request, shelf: &Shelf, chat: u32) -> Answer<Value>
         });
         row.insert("lastMessagePreview".into(), preview.map_or(Value::Null, Value::Object));
     }
-    lists::selected(request, CHAT.name, row, &[])
+    row_lists::selected(request, CHAT.name, row, &[])
 }
 
 /// `GET /users/{id}/chats`
@@ -235,7 +235,7 @@ pub(super) fn chats(app: &App, request: &Request, index: usize) -> Answer {
     let of = of_user(&world, user(&world, index)?);
     let rows = of.into_iter().map(|chat| told(app, request, &world.chats, chat)).collect::<Answer<Vec<Value>>>()?;
     let page = (app.options.pages.messages.min(20), 50);
-    lists::page(app, request, &List { entity: CHAT.name, page, context: "chats", path: "" }, rows)
+    row_lists::page(app, request, &List { entity: CHAT.name, page, context: "chats", path: "" }, rows)
 }
 
 /// `GET /chats/{id}`
@@ -243,7 +243,7 @@ pub(super) fn chat(app: &App, request: &Request, id: &str) -> Answer {
     request.allow(&["$expand", "$select"])?;
     let world = app.read();
     let row = told(app, request, &world.chats, find(&world, id)?)?;
-    Ok(lists::single(app, "chats/$entity", row))
+    Ok(row_lists::single(app, "chats/$entity", row))
 }
 
 /// `GET /chats/{id}/members`
@@ -253,7 +253,7 @@ pub(super) fn chat_members(app: &App, request: &Request, id: &str) -> Answer {
     let chat = world.chats.json(&app.cast, find(&world, id)?);
     let rows = chat.get("members").and_then(Value::as_array).cloned().unwrap_or_default();
     let list = List { entity: "conversationMember", page: (10, 999), context: "members", path: "" };
-    lists::page(app, request, &list, rows)
+    row_lists::page(app, request, &list, rows)
 }
 
 /// `GET /chats/{id}/messages`
@@ -264,7 +264,7 @@ pub(super) fn messages(app: &App, request: &Request, id: &str) -> Answer {
     let chat = find(&world, id)?;
     let rows = shelf.below(&MESSAGE, chat).map(|n| channels::told(app, request, shelf, n).into()).collect();
     let page = (app.options.pages.messages.min(20), 50);
-    lists::page(app, request, &List { entity: MESSAGE.name, page, context: "messages", path: "" }, rows)
+    row_lists::page(app, request, &List { entity: MESSAGE.name, page, context: "messages", path: "" }, rows)
 }
 
 /// `GET /chats/{id}/messages/{id}`
@@ -273,7 +273,7 @@ pub(super) fn message(app: &App, request: &Request, chat: &str, id: &str) -> Ans
     let world = app.read();
     let number = channels::below(&world.chats, &MESSAGE, find(&world, chat)?, id)?;
     let row = channels::told(app, request, &world.chats, number).into();
-    Ok(lists::single(app, "messages/$entity", row))
+    Ok(row_lists::single(app, "messages/$entity", row))
 }
 
 /// `GET /chats/{id}/messages/{id}/hostedContents/{id}/$value`
@@ -310,5 +310,5 @@ pub(super) fn all_messages(app: &App, request: &Request, index: usize) -> Answer
     let path = format!("users('{}')/chats/getallMessages", world.users[index].id);
     let page = (app.options.pages.messages.min(50), 1_000);
     let list = List { entity: MESSAGE.name, page, context: "Collection(chatMessage)", path: &path };
-    lists::page(app, request, &list, rows)
+    row_lists::page(app, request, &list, rows)
 }

@@ -10,7 +10,7 @@ use super::options::SimOptions;
 use super::query::Request;
 use super::reply::{Answer, Payload, Reply};
 use super::rng::{Rng, hash};
-use super::row_lists::{self as lists, List};
+use super::row_lists::{self, List};
 use super::shelf::{self, Kind, Shelf, TOP};
 use super::{times, words};
 
@@ -193,10 +193,11 @@ fn find(shelf: &Shelf, kind: &Kind, id: &str, parent: u32) -> Answer<u32> {
 
 fn list(app: &App, request: &Request, shelf: &Shelf, (kind, numbers): (&Kind, Vec<u32>), context: &str) -> Answer {
     request.allow(&["$select", "$top", "$skip", "$skiptoken", "$orderby", "$count", "$expand"])?;
-    let rows = numbers.iter().map(|number| lists::selected(request, kind.name, shelf.json(&app.cast, *number), &[]));
+    let rows =
+        numbers.iter().map(|number| row_lists::selected(request, kind.name, shelf.json(&app.cast, *number), &[]));
     let rows = rows.collect::<Answer<Vec<Value>>>()?;
     let page = (app.options.pages.messages.min(20), 1_000);
-    lists::page(app, request, &List { entity: kind.name, page, context, path: "" }, rows)
+    row_lists::page(app, request, &List { entity: kind.name, page, context, path: "" }, rows)
 }
 
 /// `GET /groups/{id}/threads`
@@ -216,8 +217,8 @@ pub(super) fn thread(app: &App, request: &Request, group: usize, thread: &str) -
     let world = app.read();
     let group = &world.groups[group];
     let number = find(&group.mail, &THREAD, thread, TOP)?;
-    let row = lists::selected(request, THREAD.name, group.mail.json(&app.cast, number), &[])?;
-    Ok(lists::single(app, &format!("groups('{}')/threads/$entity", group.id), row))
+    let row = row_lists::selected(request, THREAD.name, group.mail.json(&app.cast, number), &[])?;
+    Ok(row_lists::single(app, &format!("groups('{}')/threads/$entity", group.id), row))
 }
 
 /// `GET /groups/{id}/threads/{id}/posts`
@@ -252,7 +253,7 @@ pub(super) fn attachments(app: &App, request: &Request, group: usize, (thread, p
         rows.push(row.into());
     }
     let context = format!("groups('{}')/attachments", group.id);
-    lists::page(app, request, &List { entity: "attachment", page: (100, 1_000), context: &context, path: "" }, rows)
+    row_lists::page(app, request, &List { entity: "attachment", page: (100, 1_000), context: &context, path: "" }, rows)
 }
 
 /// Keeps what `$select` names; properties of one type of attachment are named with it.

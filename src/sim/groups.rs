@@ -9,7 +9,7 @@ use super::options::SimOptions;
 use super::query::Request;
 use super::reply::{Answer, Reply};
 use super::rng::{Rng, guid, hash};
-use super::row_lists::{self as lists, List};
+use super::row_lists::{self, List};
 use super::shelf::Shelf;
 use super::state::{DOMAIN, User, UserKind, World};
 use super::team::{self, Team};
@@ -210,19 +210,19 @@ pub(super) fn groups(app: &App, request: &Request) -> Answer {
     let mut rows = Vec::new();
     for group in world.groups.iter().filter(|group| group.present) {
         if request.option("$filter").map_or(Ok(true), |filter| admits(filter, group))? {
-            rows.push(lists::selected(request, "group", group_json(group), SELECTABLE)?);
+            rows.push(row_lists::selected(request, "group", group_json(group), SELECTABLE)?);
         }
     }
     let list = List { entity: "group", page: (app.options.pages.users, 999), context: "groups", path: "" };
-    lists::page(app, request, &list, rows)
+    row_lists::page(app, request, &list, rows)
 }
 
 /// `GET /groups/{id}`
 pub(super) fn group(app: &App, request: &Request, index: usize) -> Answer {
     request.allow(&["$select", "$expand"])?;
     let world = app.read();
-    let row = lists::selected(request, "group", group_json(&world.groups[index]), SELECTABLE)?;
-    Ok(lists::single(app, "groups/$entity", row))
+    let row = row_lists::selected(request, "group", group_json(&world.groups[index]), SELECTABLE)?;
+    Ok(row_lists::single(app, "groups/$entity", row))
 }
 
 /// `GET /groups/{id}/members` and `…/owners`
@@ -236,5 +236,5 @@ pub(super) fn people(app: &App, request: &Request, index: usize, owners: bool) -
         rows.push(directory::member_json(request, user)?);
     }
     let list = List { entity: "directoryObject", page: (100, 999), context: "directoryObjects", path: "" };
-    lists::page(app, request, &list, rows)
+    row_lists::page(app, request, &list, rows)
 }

@@ -154,7 +154,11 @@ pub(super) async fn graph_request(app: &Arc<App>, mut request: Request) -> (Repl
         Ok(route) => route,
         Err(refusal) => {
             app.counts.route(&request.method, "(unknown)");
-            return (refusal, Spoil::No);
+            // A service that is down does not know what it lacks.
+            return match plain_fault(app, &request, false).await {
+                Some((reply, spoil)) if reply.status != 410 => (reply, spoil),
+                _ => (refusal, Spoil::No),
+            };
         }
     };
     app.counts.route(&request.method, route.template);

@@ -1,6 +1,6 @@
 //! Mail: folders, messages, MIME and attachments. Their delta is in `mail_delta`.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::app::App;
 use super::faults::FaultKind;
@@ -10,6 +10,7 @@ use super::mime;
 use super::properties;
 use super::query::{Fields, Request};
 use super::reply::{Answer, Reply};
+use super::row_lists;
 use super::state::{UserKind, World};
 use super::times;
 
@@ -46,33 +47,6 @@ fn context(app: &App, world: &World, index: usize, what: &str) -> Value {
     format!("{}/v1.0/$metadata#users('{}')/{what}", app.base_url, world.users[index].id).into()
 }
 
-/// A page of a plain list, with `$top` and `$skip`.
-fn listed(
-    app: &App,
-    request: &Request,
-    context: Value,
-    usual: usize,
-    all: &[u32],
-    show: impl Fn(u32) -> Value,
-) -> Answer {
-    let n = request.top()?.unwrap_or_else(|| request.page_size(usual, 1_000)).clamp(1, 1_000);
-    let skip: usize = request.option("$skip").and_then(|s| s.parse().ok()).unwrap_or(0);
-    let mut body = Map::new();
-    body.insert("@odata.context".into(), context);
-    if request.option("$count") == Some("true") {
-        body.insert("@odata.count".into(), all.len().into());
-    }
-    let rows: Vec<Value> = all.iter().skip(skip).take(n).map(|row| show(*row)).collect();
-    body.insert("value".into(), rows.into());
-    if all.len() > skip + n {
-        let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
-        let kept = query.split('&').filter(|p| !p.is_empty() && !p.starts_with("$skip=") && !p.starts_with("%24skip="));
-        let query: Vec<String> = kept.map(str::to_string).chain([format!("$skip={}", skip + n)]).collect();
-        body.insert("@odata.nextLink".into(), format!("{}{path}?{}", app.base_url, query.join("&")).into());
-    }
-    Ok(Reply::json(body.into()))
-}
-
 /// `GET /users/{id}/mailFolders` and `…/childFolders`
 pub(super) fn folders(app: &App, request: &Request, index: usize, parent: &str) -> Answer {
     request.allow(&["$select", "$top", "$skip", "$count", "$filter", "$orderby", "$expand"])?;
@@ -90,7 +64,7 @@ pub(super) fn folders(app: &App, request: &Request, index: usize, parent: &str) 
         })
         .collect();
     let context = context(app, &world, index, "mailFolders");
-    listed(app, request, context, 10, &all, |number| mail_json::folder(mailbox, number, &fields))
+    row_lists::skipped(app, request, &context, (&all, 10), |number| Ok(mail_json::folder(mailbox, number, &fields)))
 }
 
 /// `GET /users/{id}/mailFolders/{id}`
@@ -172,7 +146,7 @@ pub(super) fn messages(app: &App, request: &Request, index: usize, within: Optio
         all.reverse();
     }
     let context = context(app, &world, index, "messages");
-    listed(app, request, context, 10, &all, |key| mail_json::message(&app.cast, mailbox, key, &view))
+    row_lists::skipped(app, request, &context, (&all, 10), |key| Ok(mail_json::message(&app.cast, mailbox, key, &view)))
 }
 
 /// The messages that a folder shows; a search folder shows the Inbox's.
@@ -232,7 +206,7 @@ pub(super) fn attachments(app: &App, request: &Request, index: usize, id: &str) 
     let all = mail_json::attachments(&app.cast, mailbox, key, &fields, request.immutable_ids());
     let numbers: Vec<u32> = (0..all.len() as u32).collect();
     let context = context(app, &world, index, "messages/attachments");
-    listed(app, request, context, 1_000, &numbers, |n| all[n as usize].clone())
+    row_lists::skipped(app, request, &context, (&numbers, 1_000), |n| Ok(all[n as usize].clone()))
 }
 
 /// `GET …/attachments/{id}` and `…/$value`

@@ -11,7 +11,7 @@ use super::options::SimOptions;
 use super::query::Request;
 use super::reply::{Answer, Reply};
 use super::rng::{Rng, guid, hash};
-use super::row_lists::{self as lists, List};
+use super::row_lists::{self, List};
 use super::shelf::{self, Kind, Shelf, TOP};
 use super::state::World;
 use super::{times, words};
@@ -192,7 +192,7 @@ fn rows(app: &App, request: &Request, (shelf, kind): (&Shelf, &Kind), numbers: V
         if !details {
             row.shift_remove("details");
         }
-        lists::selected(request, kind.name, row, &[])
+        row_lists::selected(request, kind.name, row, &[])
     };
     numbers.into_iter().map(row).collect()
 }
@@ -203,7 +203,7 @@ pub(super) fn plans(app: &App, request: &Request, group: usize) -> Answer {
     let shelf = &world.groups[group].plans;
     let rows = rows(app, request, (shelf, &PLAN), shelf.all(&PLAN).collect())?;
     let context = format!("groups('{}')/planner/plans", world.groups[group].id);
-    lists::page(app, request, &List { entity: PLAN.name, page: (100, 400), context: &context, path: "" }, rows)
+    row_lists::page(app, request, &List { entity: PLAN.name, page: (100, 400), context: &context, path: "" }, rows)
 }
 
 /// `GET /planner/plans/{id}/buckets` and `…/tasks`
@@ -213,7 +213,7 @@ pub(super) fn of_plan(app: &App, request: &Request, plan: &str, kind: &'static K
     let shelf = &world.groups[group].plans;
     let numbers: Vec<u32> = shelf.all(kind).filter(|number| plan_of(shelf, *number) == plan).collect();
     let rows = rows(app, request, (shelf, kind), numbers)?;
-    lists::page(app, request, &List { entity: kind.name, page: (5, 400), context: "planner", path: "" }, rows)
+    row_lists::page(app, request, &List { entity: kind.name, page: (5, 400), context: "planner", path: "" }, rows)
 }
 
 /// `GET /planner/plans/{id}/details` and `/planner/tasks/{id}/details`
@@ -223,5 +223,5 @@ pub(super) fn details(app: &App, request: &Request, kind: &Kind, id: &str) -> An
     let (group, number) = find(&world, kind, id)?;
     let mut row = world.groups[group].plans.json(&app.cast, number);
     let details = row.shift_remove("details").unwrap_or_default();
-    Ok(lists::single(app, &format!("planner/{}Details/$entity", kind.name), details))
+    Ok(row_lists::single(app, &format!("planner/{}Details/$entity", kind.name), details))
 }

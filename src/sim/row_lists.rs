@@ -20,9 +20,16 @@ pub(super) struct List<'a> {
 
 /// Keeps of a row what `$select` names; an unknown name is refused. `more`: names that come only when selected and are
 /// null here.
-pub(super) fn selected(request: &Request, entity: &str, mut row: Map<String, Value>, more: &[&str]) -> Answer<Value> {
-    let Some(text) = request.option("$select").filter(|text| !text.trim().is_empty()) else { return Ok(row.into()) };
-    let names: Vec<&str> = text.split(',').map(str::trim).collect();
+pub(super) fn selected(request: &Request, entity: &str, row: Map<String, Value>, more: &[&str]) -> Answer<Value> {
+    cut(request.option("$select").unwrap_or_default(), entity, row, more)
+}
+
+/// As [`selected`], with the text of a `$select`; without names the row stays whole.
+pub(super) fn cut(select: &str, entity: &str, mut row: Map<String, Value>, more: &[&str]) -> Answer<Value> {
+    if select.trim().is_empty() {
+        return Ok(row.into());
+    }
+    let names: Vec<&str> = select.split(',').map(str::trim).collect();
     for name in &names {
         if row.contains_key(*name) {
             continue;
@@ -35,6 +42,32 @@ pub(super) fn selected(request: &Request, entity: &str, mut row: Map<String, Val
     }
     row.retain(|name, _| name.starts_with('@') || name == "id" || names.contains(&name.as_str()));
     Ok(row.into())
+}
+
+/// A page of numbered things, with `$top` and `$skip`; `usual` rows when the client does not say.
+pub(super) fn skipped(
+    app: &App,
+    request: &Request,
+    context: &Value,
+    (all, usual): (&[u32], usize),
+    show: impl Fn(u32) -> Answer<Value>,
+) -> Answer {
+    let n = request.top()?.unwrap_or_else(|| request.page_size(usual, 1_000)).clamp(1, 1_000);
+    let skip: usize = request.option("$skip").and_then(|s| s.parse().ok()).unwrap_or(0);
+    let mut body = Map::new();
+    body.insert("@odata.context".into(), context.clone());
+    if request.option("$count") == Some("true") {
+        body.insert("@odata.count".into(), all.len().into());
+    }
+    let rows = all.iter().skip(skip).take(n).map(|number| show(*number));
+    body.insert("value".into(), rows.collect::<Answer<Vec<Value>>>()?.into());
+    if all.len() > skip + n {
+        let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
+        let kept = query.split('&').filter(|p| !p.is_empty() && !p.starts_with("$skip=") && !p.starts_with("%24skip="));
+        let query: Vec<String> = kept.map(str::to_string).chain([format!("$skip={}", skip + n)]).collect();
+        body.insert("@odata.nextLink".into(), format!("{}{path}?{}", app.base_url, query.join("&")).into());
+    }
+    Ok(Reply::json(body.into()))
 }
 
 /// A page of rows that are cut already.

@@ -1,31 +1,14 @@
 //! Lists, deltas and single things of a shelf, over HTTP.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::app::App;
 use super::mail_delta::{page_body, stand};
 use super::query::Request;
 use super::reply::{Answer, Payload, Reply};
+use super::row_lists;
 use super::shelf::{Kind, Shelf, ShelfLog};
 use super::token::{self, Token};
-
-/// Keeps of a thing what `$select` names; an unknown name is refused.
-pub(super) fn selected(request: &Request, kind: &Kind, json: Map<String, Value>) -> Result<Value, Reply> {
-    let Some(text) = request.option("$select").filter(|text| !text.trim().is_empty()) else { return Ok(json.into()) };
-    cut(text, kind, json)
-}
-
-fn cut(text: &str, kind: &Kind, mut json: Map<String, Value>) -> Result<Value, Reply> {
-    let names: Vec<&str> = text.split(',').map(str::trim).collect();
-    for name in &names {
-        if !json.contains_key(*name) {
-            let message = format!("Could not find a property named '{name}' on type 'microsoft.graph.{}'.", kind.name);
-            return Err(Reply::fail(400, "RequestBroker--ParseUri", &message));
-        }
-    }
-    json.retain(|name, _| name.starts_with('@') || name == "id" || names.contains(&name.as_str()));
-    Ok(json.into())
-}
 
 /// A page of a plain list of things, with `$top` and `$skip`; `usual` rows when the client does not say.
 pub(super) fn list(
@@ -37,23 +20,10 @@ pub(super) fn list(
     context: &str,
 ) -> Answer {
     request.allow(&["$select", "$top", "$skip", "$count", "$expand", "$orderby"])?;
-    let n = request.top()?.unwrap_or_else(|| request.page_size(usual, 1_000)).clamp(1, 1_000);
-    let skip: usize = request.option("$skip").and_then(|s| s.parse().ok()).unwrap_or(0);
-    let mut body = Map::new();
-    body.insert("@odata.context".into(), format!("{}/v1.0/$metadata#{context}", app.base_url).into());
-    if request.option("$count") == Some("true") {
-        body.insert("@odata.count".into(), all.len().into());
-    }
-    let page = all.iter().skip(skip).take(n);
-    let rows = page.map(|number| selected(request, kind, shelf.json(&app.cast, *number)));
-    body.insert("value".into(), rows.collect::<Result<Vec<Value>, Reply>>()?.into());
-    if all.len() > skip + n {
-        let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
-        let kept = query.split('&').filter(|p| !p.is_empty() && !p.starts_with("$skip=") && !p.starts_with("%24skip="));
-        let query: Vec<String> = kept.map(str::to_string).chain([format!("$skip={}", skip + n)]).collect();
-        body.insert("@odata.nextLink".into(), format!("{}{path}?{}", app.base_url, query.join("&")).into());
-    }
-    Ok(Reply::json(body.into()))
+    let context = format!("{}/v1.0/$metadata#{context}", app.base_url).into();
+    row_lists::skipped(app, request, &context, (all, usual), |number| {
+        row_lists::selected(request, kind.name, shelf.json(&app.cast, number), &[])
+    })
 }
 
 /// A page of a delta. `path` follows the version; `generation` grows when tokens expire.
@@ -70,8 +40,7 @@ pub(super) fn delta(app: &App, request: &Request, log: &ShelfLog<'_>, path: &str
             let id = log.shelf.id(number);
             return Ok(serde_json::json!({"id": id, "@removed": {"reason": "deleted"}}));
         }
-        let json = log.shelf.json(&app.cast, number);
-        if options.is_empty() { Ok(json.into()) } else { cut(&options, log.kind, json) }
+        row_lists::cut(&options, log.kind.name, log.shelf.json(&app.cast, number), &[])
     };
     let rows = rows.into_iter().map(row).collect::<Result<Vec<Value>, Reply>>()?;
     let token = Token { scope, generation, stand, options };
@@ -88,7 +57,7 @@ pub(super) fn get(
     context: &str,
 ) -> Answer {
     request.allow(&["$select", "$expand"])?;
-    let mut body = selected(request, kind, shelf.json(&app.cast, number))?;
+    let mut body = row_lists::selected(request, kind.name, shelf.json(&app.cast, number), &[])?;
     if let Some(map) = body.as_object_mut() {
         let context = format!("{}/v1.0/$metadata#{context}/$entity", app.base_url);
         map.shift_insert(0, "@odata.context".into(), context.into());

@@ -16,7 +16,7 @@ use super::options::SimOptions;
 use super::query::Request;
 use super::reply::{Answer, Reply};
 use super::rng::{Rng, guid, hash};
-use super::row_lists::{self as lists, List};
+use super::row_lists::{self, List};
 use super::shelf::{self, Kind, Shelf, TOP};
 use super::state::{World, user_id};
 use super::{times, words};
@@ -326,8 +326,8 @@ pub(super) fn team_get(app: &App, request: &Request, group: usize) -> Answer {
     request.allow(&["$select"])?;
     let world = app.read();
     let team = team(&world, group)?;
-    let row = lists::selected(request, TEAM.name, team.parts.json(&app.cast, 0), &["summary", "firstChannelName"])?;
-    Ok(lists::single(app, "teams/$entity", row))
+    let row = row_lists::selected(request, TEAM.name, team.parts.json(&app.cast, 0), &["summary", "firstChannelName"])?;
+    Ok(row_lists::single(app, "teams/$entity", row))
 }
 
 /// Which lists of a team there are.
@@ -375,7 +375,7 @@ pub(super) fn list(app: &App, request: &Request, group: usize, which: Which<'_>)
         }
     }
     let context = format!("teams('{}')", parts.id(0));
-    lists::page(app, request, &List { entity: kind.name, page, context: &context, path: "" }, rows)
+    row_lists::page(app, request, &List { entity: kind.name, page, context: &context, path: "" }, rows)
 }
 
 /// A row as this client gets it.
@@ -389,7 +389,7 @@ fn told(request: &Request, kind: &Kind, mut row: Map<String, Value>) -> Answer<V
     if row.get("membershipType").is_some_and(|kind| kind == "shared") && !knows_unknown(request) {
         row.insert("membershipType".into(), "unknownFutureValue".into());
     }
-    lists::selected(request, kind.name, row, &["summary"])
+    row_lists::selected(request, kind.name, row, &["summary"])
 }
 
 /// Channels that others share with a team: one of another organisation, and the shared ones of the last team.
@@ -437,8 +437,8 @@ pub(super) fn files_folder(app: &App, request: &Request, group: usize, id: &str)
         "parentReference": {"driveId": drive, "driveType": "documentLibrary"},
         "folder": {"childCount": 7},
     });
-    let row = lists::selected(request, "driveItem", object(row), &[])?;
-    Ok(lists::single(app, "filesFolder/$entity", row))
+    let row = row_lists::selected(request, "driveItem", object(row), &[])?;
+    Ok(row_lists::single(app, "filesFolder/$entity", row))
 }
 
 /// The drive and item of a channel's files; `None`: nobody used them yet. Standard channels share a drive.

@@ -21,27 +21,10 @@ use tenantvault::snapshot::store;
 use crate::compare::assert_equal;
 use crate::support::Setting;
 
-/// Throws a switch after so many items.
-struct StopAfter(std::sync::atomic::AtomicI64, Stop);
-
-impl Monitor for StopAfter {
-    fn add(&self, counter: Counter, by: i64) {
-        if counter == Counter::Items && self.0.fetch_sub(by, std::sync::atomic::Ordering::Relaxed) <= by {
-            self.1.stop();
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_run_leaves_an_incomplete_snapshot_and_the_next_run_completes_it() {
     let setting = Setting::new(SimOptions::tiny()).await;
-    let stop = Stop::new();
-    let around = Surroundings {
-        monitor: Arc::new(StopAfter(30.into(), stop.clone())),
-        now_us: Arc::new(|| crate::support::START_US),
-        stop,
-    };
-    let report = backup(&setting.repo, &setting.client, &setting.options, &around).await.unwrap();
+    let report = setting.backup_stopped_after(30).await.unwrap();
     assert!(report.stopped && !report.complete);
     assert!(report.totals.items >= 20, "{:?}", report.totals);
     setting.clock.fetch_add(1_000_000, std::sync::atomic::Ordering::Relaxed);

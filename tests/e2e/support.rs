@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use tenantvault::crypto::Passphrase;
 use tenantvault::error::Result;
 use tenantvault::graph::{Client, ClientOptions, Cloud, Credential, Limits, RetryOptions};
-use tenantvault::monitor::Silent;
+use tenantvault::monitor::{Counter, Monitor, Silent};
 use tenantvault::ops::backup::{BackupOptions, BackupReport, Stop, Surroundings, backup};
 use tenantvault::repo::{Repository, WriterOptions};
 use tenantvault::sim::{SimHandle, SimOptions, SimTenant};
@@ -28,6 +28,17 @@ pub struct Setting {
     pub clock: Arc<AtomicI64>,
     pub stop: Stop,
     pub options: BackupOptions,
+}
+
+/// Throws a switch after so many items.
+struct StopAfter(AtomicI64, Stop);
+
+impl Monitor for StopAfter {
+    fn add(&self, counter: Counter, by: i64) {
+        if counter == Counter::Items && self.0.fetch_sub(by, Ordering::Relaxed) <= by {
+            self.1.stop();
+        }
+    }
 }
 
 pub fn passphrase() -> Passphrase {
@@ -89,13 +100,19 @@ impl Setting {
     }
 
     pub async fn backup(&self) -> Result<BackupReport> {
+        self.backup_with(Arc::new(Silent), self.stop.clone()).await
+    }
+
+    /// Backs up until so many items were read.
+    pub async fn backup_stopped_after(&self, items: i64) -> Result<BackupReport> {
+        let stop = Stop::new();
+        self.backup_with(Arc::new(StopAfter(items.into(), stop.clone())), stop).await
+    }
+
+    async fn backup_with(&self, monitor: Arc<dyn Monitor>, stop: Stop) -> Result<BackupReport> {
         let clock = self.clock.clone();
-        let around = Surroundings {
-            monitor: Arc::new(Silent),
-            now_us: Arc::new(move || clock.fetch_add(1000, Ordering::Relaxed)),
-            stop: self.stop.clone(),
-        };
-        backup(&self.repo, &self.client, &self.options, &around).await
+        let now_us = Arc::new(move || clock.fetch_add(1000, Ordering::Relaxed));
+        backup(&self.repo, &self.client, &self.options, &Surroundings { monitor, now_us, stop }).await
     }
 
     /// The next day comes, for the tenant and for the clock.

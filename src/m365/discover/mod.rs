@@ -76,7 +76,7 @@ impl Discovery {
     /// Asks whether an owner is no longer in the tenant.
     ///
     /// # Errors
-    /// Graph's; that the answer is refused means that the owner is there.
+    /// Graph's: it is not known. That the answer is refused means that the owner is there.
     pub async fn has_left(&self, owner: &Owner) -> Result<bool> {
         let Some(client) = &self.client else { return Ok(false) };
         let id = segment(owner.id());
@@ -91,8 +91,8 @@ impl Discovery {
             Ok(_) => Ok(false),
             Err(error) => match fate(&error) {
                 Fate::Gone | Fate::NotProvisioned(_) => Ok(true),
-                Fate::Fatal => Err(error.context(format!("Asking whether {owner} left the tenant failed"))),
-                _ => Ok(false),
+                Fate::Denied(_) => Ok(false),
+                _ => Err(error.context(format!("Asking whether {owner} left the tenant failed"))),
             },
         }
     }

@@ -57,19 +57,10 @@ pub(super) fn folder(value: &Value) -> Option<Told> {
         let definition = ["filterQuery", "sourceFolderIds", "includeNestedFolders"].map(|name| value.get(name));
         summary.add("definition", short_hash(definition));
     }
-    let record = Record {
-        id: text(value, &["id"])?.to_owned(),
-        parent: text(value, &["parentFolderId"]).unwrap_or_default().to_owned(),
-        name: text(value, &["displayName"]).unwrap_or_default().to_owned(),
-        kind: if search { ItemKind::MailSearchFolder } else { ItemKind::MailFolder },
-        created_us: None,
-        modified_us: None,
-        sort_us: None,
-        size_bytes: 0,
-        version: String::new(),
-        summary: summary.finish(),
-        streams: Vec::new(),
-    };
+    let kind = if search { ItemKind::MailSearchFolder } else { ItemKind::MailFolder };
+    let parent = text(value, &["parentFolderId"]).unwrap_or_default();
+    let name = text(value, &["displayName"]).unwrap_or_default();
+    let record = Record { summary: summary.finish(), ..Record::new(kind, text(value, &["id"])?, parent, name) };
     Some(Told { record, properties: properties(value) })
 }
 

@@ -129,20 +129,7 @@ struct ToldContents {
 impl Told {
     /// An item without contents of its own. `id` is unique in the collection.
     pub(super) fn new(kind: ItemKind, id: impl Into<String>, parent: &str, name: &str, json: Value) -> Self {
-        let record = Record {
-            id: id.into(),
-            parent: parent.to_owned(),
-            name: name.to_owned(),
-            kind,
-            created_us: None,
-            modified_us: None,
-            sort_us: None,
-            size_bytes: 0,
-            version: String::new(),
-            summary: Vec::new(),
-            streams: Vec::new(),
-        };
-        Self { record, json, contents: None }
+        Self { record: Record::new(kind, id, parent, name), json, contents: None }
     }
 
     /// Adds a fact, unless it is empty.

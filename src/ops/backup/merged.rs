@@ -2,6 +2,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 
 use super::collection::Outcome;
 use super::exclude;
@@ -50,14 +51,8 @@ impl Merged {
 
     /// Says how everything that was found stands in the snapshot.
     pub(super) fn cover(&mut self, before: &Catalog, found: &[Coverage], now_us: i64) {
-        let mut states: ByOwner<'_, CollectionState> = ByOwner::new();
-        for state in self.states.values() {
-            states.entry(owner_of(&state.key)).or_default().push(state);
-        }
-        let mut gaps: ByOwner<'_, Gap> = ByOwner::new();
-        for gap in &self.gaps {
-            gaps.entry(owner_of(&gap.collection)).or_default().push(gap);
-        }
+        let states = by_owner(self.states.values(), |state| &state.key);
+        let gaps = by_owner(&self.gaps, |gap| &gap.collection);
         let mut coverage: BTreeMap<(String, String), CoverageEntry> = BTreeMap::new();
         for told in found.iter().filter_map(|found| entry(found, &states, &gaps)) {
             match coverage.entry((told.owner.clone(), told.workload.clone())) {
@@ -79,12 +74,13 @@ impl Merged {
         }
     }
 
-    /// Collections of users who could not be looked at stay as they were, with a gap that says so.
-    fn keep_unreadable(&mut self, before: &Catalog, coverage: &[Coverage], now_us: i64) {
+    /// Collections of owners who could not be looked at stay as they were, with a gap that says so.
+    pub(super) fn keep_unreadable(&mut self, before: &Catalog, coverage: &[Coverage], now_us: i64) {
+        let earlier = by_owner(before.states.values(), |state| &state.key);
         for found in coverage {
             let CoverageState::Unreadable(reason) = &found.state else { continue };
             let prefix = format!("{}/{}", found.owner, found.workload.map_or("", |w| w.word()));
-            let kept: Vec<&CollectionState> = before.states.values().filter(|s| is_meant(found, &s.key)).collect();
+            let kept = of(found, &earlier, |state| &state.key);
             for state in &kept {
                 if self.states.contains_key(&state.key) {
                     continue;
@@ -104,6 +100,14 @@ impl Merged {
                 text: reason.clone(),
                 since_us,
             });
+        }
+    }
+
+    /// Takes over collections of the snapshot before.
+    pub(super) fn keep_as_they_are(&mut self, before: &Catalog, states: &[&CollectionState]) {
+        for state in states {
+            self.gaps.extend(before.gaps_of(&state.key));
+            self.states.insert(state.key.clone(), (*state).clone());
         }
     }
 
@@ -134,6 +138,8 @@ fn is_meant(found: &Coverage, key: &str) -> bool {
     let whose = match (&found.owner, &key.owner) {
         // Nobody's part could be looked at.
         (Owner::Tenant, _) => found.workload.is_some() || key.owner == Owner::Tenant,
+        // Groups or teams could not be listed: all of them.
+        (Owner::Group(one), Owner::Group(_)) | (Owner::Team(one), Owner::Team(_)) if one.is_empty() => true,
         // Of a site collection, all sites: their ids begin with its.
         (Owner::Site(whole), Owner::Site(part)) => {
             part == whole || part.strip_prefix(whole.as_str()).is_some_and(|rest| rest.starts_with(','))
@@ -149,26 +155,36 @@ fn left_out<'a>(states: impl Iterator<Item = &'a CollectionState>) -> String {
 }
 
 /// Things by the owner in their collections' keys.
-type ByOwner<'a, T> = HashMap<String, Vec<&'a T>>;
+type ByOwner<'a, T> = BTreeMap<String, Vec<&'a T>>;
 
-fn owner_of(key: &str) -> String {
-    key.parse::<CollectionKey>().map_or_else(|_| key.to_owned(), |key| key.owner.to_string())
+fn by_owner<'a, T>(things: impl IntoIterator<Item = &'a T>, key: impl Fn(&T) -> &str) -> ByOwner<'a, T> {
+    let owner_of =
+        |key: &str| key.parse::<CollectionKey>().map_or_else(|_| key.to_owned(), |key| key.owner.to_string());
+    let mut all = ByOwner::new();
+    for thing in things {
+        all.entry(owner_of(key(thing))).or_default().push(thing);
+    }
+    all
 }
 
-/// The things that belong to what was found. Only what could not be looked at reaches beyond its owner.
-fn of<'a, T>(found: &Coverage, owner: &str, all: &ByOwner<'a, T>, key: impl Fn(&T) -> &str) -> Vec<&'a T> {
-    let reaches = matches!(found.state, CoverageState::Unreadable(_));
-    let own = all.get(owner).into_iter();
-    let lists: Vec<&Vec<&'a T>> = if reaches { all.values().collect() } else { own.collect() };
-    lists.into_iter().flatten().copied().filter(|thing| is_meant(found, key(thing))).collect()
+/// The things that belong to what was found. What could not be looked at may reach beyond its owner: to owners whose
+/// names begin alike, and from the tenant to everybody.
+fn of<'a, T>(found: &Coverage, all: &ByOwner<'a, T>, key: impl Fn(&T) -> &str) -> Vec<&'a T> {
+    let owner = found.owner.to_string();
+    let (from, reaches) = match (&found.state, &found.owner) {
+        (CoverageState::Unreadable(_), Owner::Tenant) => ("", true),
+        (CoverageState::Unreadable(_), _) => (owner.as_str(), true),
+        _ => (owner.as_str(), false),
+    };
+    let near = all.range::<str, _>((Bound::Included(from), Bound::Unbounded));
+    let near = near.take_while(|(one, _)| if reaches { one.starts_with(from) } else { **one == owner });
+    near.flat_map(|(_, things)| things).copied().filter(|thing| is_meant(found, key(thing))).collect()
 }
 
 /// How what was found stands in the snapshot.
 fn entry(found: &Coverage, states: &ByOwner<'_, CollectionState>, gaps: &ByOwner<'_, Gap>) -> Option<CoverageEntry> {
-    let owner = found.owner.to_string();
-    let workload = found.workload.map_or("", Workload::word);
-    let states = of(found, &owner, states, |state| &state.key);
-    let gaps = of(found, &owner, gaps, |gap| &gap.collection);
+    let states = of(found, states, |state| &state.key);
+    let gaps = of(found, gaps, |gap| &gap.collection);
     let (state, reason) = match &found.state {
         CoverageState::Covered(_) if gaps.is_empty() && states.iter().all(|s| s.complete) => {
             (Protection::Protected, String::new())
@@ -192,7 +208,8 @@ fn entry(found: &Coverage, states: &ByOwner<'_, CollectionState>, gaps: &ByOwner
     let reason =
         if reason.is_empty() || left_out.is_empty() { reason + &left_out } else { format!("{reason}; {left_out}") };
     let items = states.iter().map(|s| s.items.map_or(0, |tree| tree.count)).sum();
-    let (name, workload) = (found.name.clone(), workload.to_owned());
+    let workload = found.workload.map_or("", Workload::word).to_owned();
+    let (owner, name) = (found.owner.to_string(), found.name.clone());
     Some(CoverageEntry { owner, name, workload, state, reason, items, gaps: gaps.len() as u64, since_us: 0 })
 }
 
@@ -220,13 +237,20 @@ mod tests {
             (found(site("h,1"), None), "sites/h,1,2/list/7", true),
             (found(site("h,1"), None), "sites/h,1,3/pages", true),
             (found(site("h,1"), None), "sites/h,12,3/pages", false),
+            // Groups and teams that nobody could list.
+            (found(Owner::Group(String::new()), Some(Workload::Planner)), "groups/a/planner", true),
+            (found(Owner::Group(String::new()), Some(Workload::Planner)), "groups/a/conversations", false),
+            (found(Owner::Team(String::new()), Some(Workload::Channel)), "teams/a/channel/7", true),
+            (found(Owner::Team(String::new()), Some(Workload::Channel)), "groups/a/planner", false),
             // Nobody's.
             (found(Owner::Tenant, Some(Workload::List)), "sites/h,1,2/list/7", true),
             (found(Owner::Tenant, Some(Workload::List)), "sites/h,1,2/pages", false),
             (found(Owner::Tenant, Some(Workload::TermStore)), "tenant/terms", true),
             (found(Owner::Tenant, None), "users/a/mail", false),
         ] {
-            assert_eq!(is_meant(&found, key), meant, "{found:?} {key}");
+            let key = key.to_owned();
+            let of_it = of(&found, &by_owner([&key], |key| key), |key| key);
+            assert_eq!(!of_it.is_empty(), meant, "{found:?} {key}");
         }
     }
 }

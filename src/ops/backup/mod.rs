@@ -170,7 +170,7 @@ pub async fn run(
         now_us: started_us,
     };
     let frozen = leavers::frozen(&before, options.set.options.leavers);
-    discovery.collections.retain(|collection| !frozen.contains(&collection.key().owner.to_string()));
+    discovery.collections.retain(|collection| !frozen.contains(collection.key().owner.to_string().as_str()));
     around.monitor.add(Counter::CollectionsTotal, discovery.collections.len() as i64);
     let outcomes = read_all(&shared, &discovery.collections, &before, options.collections_at_once).await;
     let outcomes = match outcomes {
@@ -184,11 +184,15 @@ pub async fn run(
     damage.extend(outcomes.iter().filter_map(|o| o.damage.clone()));
     let mut merged = Merged::new(&before, outcomes, &discovery.coverage, started_us);
     merged.stopped |= around.stop.is_stopped();
+    let missed = leavers::ask(&merged, &before, &discovery, options.set.options.leavers, started_us).await;
+    merged.keep_unreadable(&before, &missed.unknown, started_us);
+    discovery.coverage.extend(missed.unknown);
+    merged.keep_as_they_are(&before, &missed.left);
     if merged.stopped {
         merged.keep_unreached(&before);
     }
     merged.cover(&before, &discovery.coverage, started_us);
-    leavers::keep(&mut merged, &before, &discovery, options.set.options.leavers, started_us).await?;
+    leavers::tell(&mut merged, &before, &missed.left, started_us);
     let report = finish::write_snapshot(repo, &writer, merged, previous, requests, options, around, started_us).await?;
     Ok(BackupReport { found: discovery.coverage, damage, ..report })
 }
