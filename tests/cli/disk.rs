@@ -108,7 +108,7 @@ fn a_store_that_refuses_writes_is_told_and_still_reads() {
 fn an_export_onto_a_full_disk_names_the_file_and_goes_on_later() {
     let place = Place::with_snapshots(1);
     let Some(disk) = Disk::mount(&place, "target", "64k") else { return };
-    place.run(&["export", "latest", "target/out"]).fails(1, &["target/out/users/", "cannot be written", "Hint: "]);
+    place.run(&["export", "latest", "target/out"]).fails(1, &["target/out/", "cannot be written", "Hint: "]);
     let mut files = Vec::new();
     collect(&disk.0, &mut files);
     assert!(files.iter().all(|file| file.extension().is_none_or(|e| e != "part")), "{files:?}");
