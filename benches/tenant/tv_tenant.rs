@@ -2,7 +2,10 @@
 //!
 //! `tv-tenant idle [MESSAGES] [FOLDERS] [MAILBOXES]`: one mailbox, or some, without limits or latency: first run, idle run,
 //! ten new and ten changed messages in each. `tv-tenant changed [MESSAGES] [FOLDERS] [MAILBOXES]`: the same tenants, and
-//! one message in a hundred changed, as many new as others. `tv-tenant budget [MAILBOXES] [MESSAGES] [LATENCY_MS] [WINDOW_S]`: many mailboxes under Microsoft's limits.
+//! one message in a hundred changed, as many new as others. `tv-tenant budget [MAILBOXES] [MESSAGES] [LATENCY_MS] [WINDOW_S]`: many
+//! mailboxes under Microsoft's limits. `tv-tenant profile office|campus [SCALE] [LATENCY_MS] [USERS] [MESSAGES]`: a whole tenant, all
+//! workloads, under Microsoft's limits, first run and idle run; its clock runs SCALE times as fast for all limits but those of mailboxes,
+//! whose rate stays Microsoft's. `tv-tenant idle-mailboxes [MAILBOXES] [LATENCY_MS]`: the mailbox workloads of many users who do nothing, limits as they are.
 //!
 //! The tenant is simulated in this process; each run is a process of its own (this program again), so that CPU time and
 //! peak memory are those of the backup alone. `TV_UNDER` holds a command to put before it (`perf record -g -o /tmp/p`).
@@ -36,7 +39,7 @@ use tenantvault::graph::{Client, ClientOptions, Cloud, Credential, Limits, Windo
 use tenantvault::monitor::Silent;
 use tenantvault::ops::backup::{BackupOptions, Stop, Surroundings, backup};
 use tenantvault::repo::{Repository, WriterOptions};
-use tenantvault::sim::{self, Contents, Script, SimHandle, SimOptions, SimStats, SimTenant};
+use tenantvault::sim::{self, Contents, Profile, Script, SimHandle, SimOptions, SimStats, SimTenant};
 use tenantvault::snapshot::policy::Policy;
 use tenantvault::snapshot::set::{Selection, SetDefinition, SetOptions, TenantRef, Workload};
 use tenantvault::storage::StorageOptions;
@@ -52,7 +55,7 @@ fn options() -> Result<BackupOptions> {
         set: SetDefinition {
             name: "bench".into(),
             tenant: TenantRef { name: "sim".into(), id: "sim".into() },
-            selection: Selection::of_users(vec!["*".parse()?], vec![], &[Workload::Mail]),
+            selection: Selection::of_users(vec!["*".parse()?], vec![], &workloads()),
             options: SetOptions::default(),
             destinations: vec![],
             retention: Policy::default(),
@@ -66,21 +69,33 @@ fn options() -> Result<BackupOptions> {
     })
 }
 
-/// What a run is told by the process that simulates the tenant: the repository, the tenant, the limits.
-const TOLD: [&str; 8] = ["PLACE", "GRAPH", "LOGIN", "TENANT", "CLIENT", "SECRET", "UNITS", "WINDOW_US"];
+/// The workloads that are read: the mail alone, unless a run is told otherwise.
+fn workloads() -> Vec<Workload> {
+    match std::env::var("TV_RUN_WORKLOADS").as_deref() {
+        Ok("all") => Workload::ALL.to_vec(),
+        Ok("mailboxes") => {
+            vec![Workload::Mail, Workload::Calendar, Workload::Contacts, Workload::Tasks, Workload::Settings]
+        }
+        _ => vec![Workload::Mail],
+    }
+}
+
+/// What a run is told by the process that simulates the tenant: the repository, the tenant, the limits, the workloads.
+const TOLD: [&str; 10] =
+    ["PLACE", "GRAPH", "LOGIN", "TENANT", "CLIENT", "SECRET", "UNITS", "WINDOW_US", "SCALE", "WORKLOADS"];
 
 /// The run itself: opens the repository anew and backs up. Prints a JSON line.
 async fn run_here() -> Result<()> {
     let start = Instant::now();
     let told = TOLD.map(|name| std::env::var(format!("TV_RUN_{name}")).unwrap_or_default());
-    let [place, graph, login, tenant, client_id, secret, units, window_us] = told;
+    let [place, graph, login, tenant, client_id, secret, units, window_us, scale, _] = told;
     let passphrase = Passphrase::new(&read(&format!("{place}.passphrase"))?)?;
     let storage = tenantvault::storage::open(&place, &StorageOptions::default())?;
     let repo = Repository::open(storage, &passphrase, Some(PathBuf::from(format!("{place}.cache")))).await?;
     let around = Surroundings { monitor: Arc::new(Silent), now_us: Arc::new(now_us), stop: Stop::new() };
     let window = Duration::from_micros(window_us.parse().unwrap_or(1));
     let mailbox = WindowLimit { units: units.parse().unwrap_or(u32::MAX), window };
-    let limits = Limits { mailbox, ..Limits::for_licences(100) };
+    let limits = Limits { mailbox, ..Limits::for_licences(100).scaled(scale.parse().unwrap_or(1.0)) };
     let options_of_client = ClientOptions { limits, ..ClientOptions::new(Cloud::custom(&graph, &login)?) };
     let client = Client::new(options_of_client, &tenant, &client_id, Credential::secret(&secret))?;
     let report = backup(&repo, &client, &options()?, &around).await?;
@@ -102,10 +117,13 @@ struct Bench {
     sim: SimHandle,
     place: String,
     limit: WindowLimit,
+    scale: f64,
+    workloads: &'static str,
 }
 
 impl Bench {
     fn start(options: SimOptions, limit: WindowLimit) -> Result<Self> {
+        let scale = options.limits.time_scale;
         let place = std::env::var("TV_REPO").unwrap_or_else(|_| {
             let folder = std::env::temp_dir().join(format!("tv-tenant-{}", std::process::id()));
             folder.to_string_lossy().into_owned()
@@ -120,7 +138,7 @@ impl Bench {
             Repository::init(storage, &passphrase, "bench", now_us(), None).await?;
             SimTenant::start(options).await
         })?;
-        Ok(Self { runtime, sim, place, limit })
+        Ok(Self { runtime, sim, place, limit, scale, workloads: "mail" })
     }
 
     /// Backs up in a process of its own and prints what it cost.
@@ -136,7 +154,9 @@ impl Bench {
         let sim = &self.sim;
         let told =
             [&self.place, sim.graph_url(), sim.login_url(), sim.tenant_id(), sim.client_id(), sim.client_secret()];
-        for (name, value) in TOLD.iter().zip(told.into_iter().chain([units.as_str(), window_us.as_str()])) {
+        let scale = self.scale.to_string();
+        let limits = [units.as_str(), window_us.as_str(), scale.as_str(), self.workloads];
+        for (name, value) in TOLD.iter().zip(told.into_iter().chain(limits)) {
             command.env(format!("TV_RUN_{name}"), value);
         }
         let output = command.stderr(std::process::Stdio::inherit()).output();
@@ -224,15 +244,20 @@ fn budget() -> Result<()> {
     };
     let bench = Bench::start(options, limit)?;
     let (line, stats) = bench.run("budget")?;
-    let allowed = f64::from(limit.units);
+    println!("{}", shares(&line, &stats, mailboxes, limit));
+    bench.runtime.shutdown_background();
+    Ok(())
+}
+
+/// How much of the mailboxes' budget was used.
+fn shares(line: &Value, stats: &SimStats, mailboxes: u32, limit: WindowLimit) -> Value {
+    let (allowed, window) = (f64::from(limit.units), limit.window);
     // The last stretch of each mailbox is the one in which its work ended.
     let whole: Vec<&[u32]> = stats.spent.values().filter_map(|spent| Some(spent.split_last()?.1)).collect();
     let share = |spent: &[u32]| spent.iter().copied().map(f64::from).sum::<f64>() / (allowed * spent.len() as f64);
     let answers: u64 = stats.statuses.values().sum();
     let wall_s = line["wall_s"].as_f64().unwrap_or(f64::NAN);
-    println!(
-        "{}",
-        json!({
+    json!({
             "share_of_budget": share(&whole.concat()),
             "share_of_worst": whole.iter().map(|spent| share(spent)).fold(f64::INFINITY, f64::min),
             "share_of_run": answers as f64 / (f64::from(mailboxes) * allowed * wall_s / window.as_secs_f64()),
@@ -241,8 +266,74 @@ fn budget() -> Result<()> {
             "requests_per_1000_items": answers as f64 * 1000.0 / line["items"].as_f64().unwrap_or(f64::NAN),
             "most_at_once": stats.most_at_once.values().max(),
             "let_through": stats.spent.values().next(),
-        })
-    );
+    })
+}
+
+/// What went where, in requests; and how much of SharePoint's units brought contents.
+fn by_route(stats: &SimStats) -> Value {
+    let mut routes: Vec<(&String, &u64)> = stats.routes.iter().collect();
+    routes.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    let contents: u64 = stats.routes.iter().filter(|(route, _)| is_contents(route)).map(|(_, n)| n).sum();
+    json!({
+        "file_units": stats.file_units, "contents": contents,
+        "contents_share": contents as f64 / stats.file_units as f64,
+        "statuses": stats.statuses, "routes": routes.into_iter().take(60).collect::<Vec<_>>(),
+    })
+}
+
+/// Says whether a route brings the contents of a file; each such request costs a unit.
+fn is_contents(route: &str) -> bool {
+    route.contains("drives/") && route.ends_with("/content")
+}
+
+fn profile() -> Result<()> {
+    let profile = match std::env::args().nth(2).as_deref() {
+        Some("office") => Profile::Office,
+        Some("campus") => Profile::Campus,
+        _ => return Err(Error::invalid("say office or campus")),
+    };
+    let (scale, usual) = (f64::from(number(3, 20)), SimOptions::profile(profile));
+    let window = Duration::from_secs_f64(600.0 / scale);
+    let limit = WindowLimit { units: (10_000.0 / scale) as u32, window };
+    let options = SimOptions {
+        users: number(5, usual.users),
+        messages: number(6, usual.messages),
+        limits: sim::Limits { mailbox_requests: Some(limit.units), time_scale: scale, ..sim::Limits::microsoft() },
+        latency: Duration::from_millis(number(4, 100).into()),
+        ..usual
+    };
+    let mailboxes = options.users + options.shared_mailboxes;
+    let mut bench = Bench::start(options, limit)?;
+    bench.workloads = "all";
+    let (line, stats) = bench.run("first")?;
+    println!("{}", shares(&line, &stats, mailboxes, limit));
+    println!("{}", by_route(&stats));
+    let (_, stats) = bench.run("idle")?;
+    println!("{}", by_route(&stats));
+    bench.runtime.shutdown_background();
+    Ok(())
+}
+
+fn idle_mailboxes() -> Result<()> {
+    let mailboxes = number(2, 500);
+    let options = SimOptions {
+        users: mailboxes,
+        shared_mailboxes: 0,
+        awkward: false,
+        messages: 40,
+        folders: 24,
+        drive_items: 0,
+        sites: 0,
+        groups: 0,
+        contents: Contents::tiny(),
+        latency: Duration::from_millis(number(3, 100).into()),
+        ..SimOptions::profile(Profile::Campus)
+    };
+    let mut bench = Bench::start(options, WindowLimit { units: 10_000, window: Duration::from_secs(600) })?;
+    bench.workloads = "mailboxes";
+    bench.run("first")?;
+    let (_, stats) = bench.run("idle")?;
+    println!("{}", by_route(&stats));
     bench.runtime.shutdown_background();
     Ok(())
 }
@@ -253,11 +344,13 @@ fn main() {
         Some("idle") => idle(),
         Some("changed") => changed(),
         Some("budget") => budget(),
+        Some("profile") => profile(),
+        Some("idle-mailboxes") => idle_mailboxes(),
         Some("run") => match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
             Ok(runtime) => runtime.block_on(run_here()),
             Err(e) => Err(Error::io("Threads cannot be started", e)),
         },
-        _ => Err(Error::invalid("say idle, changed or budget")),
+        _ => Err(Error::invalid("say idle, changed, budget, profile or idle-mailboxes")),
     };
     if let Err(e) = result {
         eprintln!("{}", e.chain());

@@ -89,18 +89,24 @@ impl Budget {
 
     /// Waits for its turn and gives the permit to send one request of so many units.
     pub async fn acquire(&self, scope: &Scope, units: u32) -> Permit {
+        self.acquire_together(scope, units, 1).await
+    }
+
+    /// Like [`Budget::acquire`] for a batch: one permit for requests that run at once, of so many units together. It takes so
+    /// many places, or all that the scope has.
+    pub async fn acquire_together(&self, scope: &Scope, units: u32, places: u32) -> Permit {
         // The narrower lane first: who waits in it takes no place of the wider one.
         let narrow = match self.narrow_lane(scope) {
-            Some(lane) => Some(Box::new(self.acquire_in(lane, units).await)),
+            Some(lane) => Some(Box::new(self.acquire_places(lane, units, places).await)),
             None => None,
         };
-        let mut permit = self.acquire_in(self.lane(scope), units).await;
+        let mut permit = self.acquire_places(self.lane(scope), units, places).await;
         permit.narrow = narrow;
         permit
     }
 
-    async fn acquire_in(&self, lane: Arc<Lane>, units: u32) -> Permit {
-        let slot = Semaphore::acquire_owned(lane.slots.clone()).await.ok();
+    async fn acquire_places(&self, lane: Arc<Lane>, units: u32, places: u32) -> Permit {
+        let slot = Semaphore::acquire_many_owned(lane.slots.clone(), places.clamp(1, lane.places)).await.ok();
         self.admit(lane, slot, units).await
     }
 
@@ -276,6 +282,8 @@ impl Drop for Permit {
 struct Lane {
     label: String,
     slots: Arc<Semaphore>,
+    /// How many places there are.
+    places: u32,
     /// Held by the head of the queue while it waits; Tokio's mutex serves in order.
     gate: tokio::sync::Mutex<()>,
     state: Mutex<LaneState>,
@@ -307,6 +315,7 @@ impl Lane {
         Arc::new(Self {
             label: label.to_owned(),
             slots: Arc::new(Semaphore::new(concurrent.max(1))),
+            places: u32::try_from(concurrent.max(1)).unwrap_or(u32::MAX),
             gate: tokio::sync::Mutex::default(),
             state: Mutex::new(LaneState::new(limits, share, Instant::now())),
         })

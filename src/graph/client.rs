@@ -29,8 +29,8 @@ use crate::error::{Error, Result};
 use crate::monitor::{Monitor, Silent};
 
 /// The longest JSON answer that is taken.
-const JSON_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
-const JSON: &str = "application/json";
+pub(super) const JSON_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
+pub(super) const JSON: &str = "application/json";
 
 /// What a client is made of besides its sign-in.
 pub struct ClientOptions {

@@ -1,4 +1,4 @@
-//! A thin Microsoft Graph client: sign-in, transport, budgets, paging, delta, downloads.
+//! A thin Microsoft Graph client: sign-in, transport, budgets, paging, delta, batches, downloads.
 //!
 //! It knows Graph's protocol and nothing of repositories or workloads. [`Client`] is all a workload sees of the
 //! network: each request names the [`Scope`] whose budget pays, and comes back as JSON, a [`Page`], bytes or a
@@ -7,6 +7,7 @@
 //! request is sent only with a permit of the [`Budget`] in hand.
 
 pub mod auth;
+mod batch;
 pub mod budget;
 pub mod certificate;
 pub mod client;

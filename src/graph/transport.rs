@@ -68,7 +68,7 @@ pub(crate) struct Tries {
 }
 
 /// What follows from an answer that is an error.
-enum Verdict {
+pub(super) enum Verdict {
     Final,
     /// Again after this wait of this request alone.
     Again(Duration),
@@ -272,8 +272,13 @@ impl Transport {
     }
 
     fn count_request(&self) {
-        self.stats.requests.fetch_add(1, Ordering::Relaxed);
-        self.monitor.add(Counter::Requests, 1);
+        self.count_requests(1);
+    }
+
+    /// Counts requests that were sent; parts of a batch count as such.
+    pub(super) fn count_requests(&self, sent: usize) {
+        self.stats.requests.fetch_add(sent as u64, Ordering::Relaxed);
+        self.monitor.add(Counter::Requests, sent as i64);
     }
 
     fn count_throttled(&self) {
@@ -281,7 +286,7 @@ impl Transport {
         self.monitor.add(Counter::Throttled, 1);
     }
 
-    async fn send(
+    pub(super) async fn send(
         &self,
         request: &GraphRequest,
         url: &Url,
@@ -357,7 +362,13 @@ impl Transport {
         }
     }
 
-    fn judge_busy(&self, scope: &Scope, error: &GraphError, headers: &HeaderMap, tries: &mut Tries) -> Verdict {
+    pub(super) fn judge_busy(
+        &self,
+        scope: &Scope,
+        error: &GraphError,
+        headers: &HeaderMap,
+        tries: &mut Tries,
+    ) -> Verdict {
         self.count_throttled();
         let asked = asked_wait(headers, Timestamp::now());
         let (tried, most) = if error.status == 429 {

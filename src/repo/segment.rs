@@ -6,7 +6,7 @@
 //! still open: who builds upon such a one closes it when it settles, whoever filled it.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
@@ -19,12 +19,21 @@ use crate::repo::writer::Writer;
 
 /// Shorter chunks are not looked for: that they are stored again costs less than to remember them.
 const SHORTEST_REMEMBERED: usize = 1 << 10;
+/// What all open segments may hold together, in bytes. Beyond it, those that hold more than the average are closed early: they
+/// compress a little worse, and memory does not grow with the number of segmenters.
+const OPEN_BYTES: usize = 64 << 20;
+/// No segment is closed early that is shorter.
+const SHORTEST_CLOSED_EARLY: usize = 128 << 10;
 
 /// What all segmenters of a writer share.
 pub(super) struct Segments {
     tag: [u8; 16],
     next: AtomicU64,
     remembered_chunks: usize,
+    /// What the open segments hold, in bytes.
+    open_bytes: AtomicUsize,
+    /// How many there are that hold something.
+    open_count: AtomicUsize,
     state: Mutex<State>,
     /// Some segment's id became known, or never will.
     closed: Notify,
@@ -60,8 +69,15 @@ struct Building {
 
 impl Segments {
     pub(super) fn new(remembered_chunks: usize) -> Self {
-        let (tag, next) = (random_bytes(), AtomicU64::new(0));
-        Self { tag, next, remembered_chunks, state: Mutex::default(), closed: Notify::new() }
+        Self {
+            tag: random_bytes(),
+            next: AtomicU64::new(0),
+            remembered_chunks,
+            open_bytes: AtomicUsize::new(0),
+            open_count: AtomicUsize::new(0),
+            state: Mutex::default(),
+            closed: Notify::new(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -74,6 +90,53 @@ impl Segments {
         let building = Arc::new(Mutex::new(Building::default()));
         self.state().open.insert(number, building.clone());
         (number, building)
+    }
+
+    /// How long a segment may become: `limit`, or less while all that are open hold too much.
+    fn limit_now(&self, limit: usize) -> usize {
+        let bytes = self.open_bytes.load(Ordering::Relaxed);
+        if bytes <= OPEN_BYTES {
+            return limit;
+        }
+        let average = bytes / self.open_count.load(Ordering::Relaxed).max(1);
+        average.clamp(SHORTEST_CLOSED_EARLY, limit.max(SHORTEST_CLOSED_EARLY))
+    }
+
+    /// Puts a chunk into a segment; nothing if it is closed, or too full for the chunk.
+    fn fill(
+        &self,
+        building: &Mutex<Building>,
+        segment: u64,
+        chunk: &[u8],
+        id: Option<ChunkId>,
+        (limit, shortest_listed): (usize, usize),
+    ) -> Option<Place> {
+        let mut building = building.lock().unwrap_or_else(PoisonError::into_inner);
+        if building.closed || (building.used && building.bytes.len() + chunk.len() > self.limit_now(limit)) {
+            return None;
+        }
+        let place = Place { segment, offset: building.bytes.len() as u32, length: chunk.len() as u32 };
+        if !building.used {
+            // At once: growing step by step would copy all of it once more.
+            building.bytes.reserve_exact(limit.max(chunk.len()));
+            self.open_count.fetch_add(1, Ordering::Relaxed);
+        }
+        self.open_bytes.fetch_add(chunk.len(), Ordering::Relaxed);
+        building.used = true;
+        building.bytes.extend_from_slice(chunk);
+        if let Some(id) = id.filter(|_| chunk.len() >= shortest_listed) {
+            building.listed.push((id, place.offset, place.length));
+        }
+        Some(place)
+    }
+
+    /// Closes a segment, and gives what it holds.
+    fn close(&self, building: &Mutex<Building>) -> (Vec<u8>, Vec<(ChunkId, u32, u32)>) {
+        let mut building = building.lock().unwrap_or_else(PoisonError::into_inner);
+        building.closed = true;
+        self.open_bytes.fetch_sub(building.bytes.len(), Ordering::Relaxed);
+        self.open_count.fetch_sub(usize::from(building.used), Ordering::Relaxed);
+        (std::mem::take(&mut building.bytes), std::mem::take(&mut building.listed))
     }
 
     fn extent(&self, place: Place) -> Extent {
@@ -203,8 +266,8 @@ impl Segmenter {
     async fn lay(&mut self, id: Option<ChunkId>, chunk: &[u8]) -> Result<Extent> {
         loop {
             let (number, building) = self.current.get_or_insert_with(|| self.writer.inner.segments.open()).clone();
-            if let Some(place) = fill(&building, number, chunk, id, self.limit, self.shortest_listed) {
-                let segments = &self.writer.inner.segments;
+            let segments = &self.writer.inner.segments;
+            if let Some(place) = segments.fill(&building, number, chunk, id, (self.limit, self.shortest_listed)) {
                 if let Some(id) = id {
                     segments.remember(id, place);
                 }
@@ -259,32 +322,6 @@ impl Segmenter {
     }
 }
 
-/// Puts a chunk into a segment; nothing if it is closed, or too full for the chunk.
-fn fill(
-    building: &Mutex<Building>,
-    segment: u64,
-    chunk: &[u8],
-    id: Option<ChunkId>,
-    limit: usize,
-    shortest_listed: usize,
-) -> Option<Place> {
-    let mut building = building.lock().unwrap_or_else(PoisonError::into_inner);
-    if building.closed || (building.used && building.bytes.len() + chunk.len() > limit) {
-        return None;
-    }
-    let place = Place { segment, offset: building.bytes.len() as u32, length: chunk.len() as u32 };
-    if !building.used {
-        // At once: growing step by step would copy all of it once more.
-        building.bytes.reserve_exact(limit.max(chunk.len()));
-    }
-    building.used = true;
-    building.bytes.extend_from_slice(chunk);
-    if let Some(id) = id.filter(|_| chunk.len() >= shortest_listed) {
-        building.listed.push((id, place.offset, place.length));
-    }
-    Some(place)
-}
-
 /// Adds an extent to a list, as a longer last one where it follows on that.
 pub(super) fn push_extent(extents: &mut Vec<Extent>, extent: Extent) {
     if let Some(last) = extents.last_mut()
@@ -308,11 +345,7 @@ impl Writer {
     async fn close_segment(&self, number: u64) -> Result<()> {
         self.check_alive()?;
         let Some(building) = self.inner.segments.state().open.remove(&number) else { return Ok(()) };
-        let (bytes, listed) = {
-            let mut building = building.lock().unwrap_or_else(PoisonError::into_inner);
-            building.closed = true;
-            (std::mem::take(&mut building.bytes), std::mem::take(&mut building.listed))
-        };
+        let (bytes, listed) = self.inner.segments.close(&building);
         // A task of its own from here on: who gives up waiting (a fetch that is stopped) takes no segment along that
         // others have laid chunks into. Whoever waits for the segment hears of it, however this ends.
         let told = Told { writer: self.clone(), number, id: None };
@@ -349,5 +382,40 @@ struct Told {
 impl Drop for Told {
     fn drop(&mut self) {
         self.writer.inner.segments.settle(self.number, self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn open_segments_hold_a_bounded_sum_however_many_there_are() {
+        let (segments, limit, chunk) = (Segments::new(0), 2 << 20, vec![7; 64 << 10]);
+        let mut all: Vec<_> = (0..400).map(|_| segments.open()).collect();
+        let (mut most, mut closed, mut stored) = (0, 0, 0);
+        for round in 0..20_000 {
+            // Some are filled faster than others.
+            let at = round * round % 331;
+            let (number, building) = &mut all[at];
+            if segments.fill(building, *number, &chunk, None, (limit, 0)).is_none() {
+                stored += segments.close(building).0.len();
+                closed += 1;
+                (*number, *building) = segments.open();
+                assert!(
+                    segments.fill(building, *number, &chunk, None, (limit, 0)).is_some(),
+                    "an empty one takes any chunk"
+                );
+            }
+            most = most.max(segments.open_bytes.load(Ordering::Relaxed));
+        }
+        assert!(most <= OPEN_BYTES + 400 * (SHORTEST_CLOSED_EARLY + chunk.len()), "{most}");
+        assert!(stored / closed >= SHORTEST_CLOSED_EARLY, "segments of {} bytes", stored / closed);
+        for (_, building) in &all {
+            stored += segments.close(building).0.len();
+        }
+        assert_eq!(stored, 20_000 * chunk.len());
+        let left = (segments.open_bytes.load(Ordering::Relaxed), segments.open_count.load(Ordering::Relaxed));
+        assert_eq!(left, (0, 0));
     }
 }

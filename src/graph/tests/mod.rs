@@ -1,5 +1,6 @@
 //! The client against a tiny server over loopback: what it promises when answers fail, and where its token goes.
 
+mod batch;
 mod delta;
 mod download;
 mod errors;
