@@ -50,7 +50,10 @@ pub(super) async fn answer(app: &Arc<App>, request: &Request) -> Reply {
 
 fn part_request(outer: &Request, part: &Value) -> Option<Request> {
     part["id"].as_str()?;
-    let (method, url) = (part["method"].as_str()?, part["url"].as_str()?.trim_start_matches('/'));
+    let (method, url) = (part["method"].as_str()?, part["url"].as_str()?);
+    // The Graph SDK for Python gives whole addresses.
+    let url = url.split_once("/v1.0/").filter(|(host, _)| host.starts_with("http")).map_or(url, |(_, path)| path);
+    let url = url.trim_start_matches('/');
     let mut headers = HeaderMap::new();
     for (name, value) in part["headers"].as_object().into_iter().flatten() {
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
@@ -65,6 +68,13 @@ fn part_request(outer: &Request, part: &Value) -> Option<Request> {
 
 fn part_response(id: &Value, reply: Reply) -> Value {
     let mut headers = Map::new();
+    let kind = match &reply.payload {
+        Payload::Empty => None,
+        Payload::Json(_) => Some("application/json"),
+        Payload::Bytes(kind, _) => Some(*kind),
+        Payload::Blob(..) => Some("application/octet-stream"),
+    };
+    headers.extend(kind.map(|kind| ("Content-Type".to_owned(), kind.into())));
     for (name, value) in reply.headers {
         headers.insert(name.into(), value.into());
     }

@@ -11,7 +11,11 @@ use super::reply::{Answer, Payload, Reply};
 use super::shelf::{Shelf, ShelfLog, TOP};
 use super::state::World;
 use super::token::{self, Logged, Token};
-use super::{calendar_json, shelf_http};
+use super::{calendar_json, occurrences, shelf_http};
+
+/// How ids begin that stay when a thing is moved, and how the others do.
+const IMMUTABLE: &str = "AAkALg";
+const MUTABLE: &str = "AAMkAD";
 
 /// Finds the route of a path below a user: its template, and where ids stand in the path.
 pub(super) fn route(names: &[&str]) -> Option<(&'static str, &'static [usize])> {
@@ -24,6 +28,8 @@ pub(super) fn route(names: &[&str]) -> Option<(&'static str, &'static [usize])> 
         ["calendargroups"] => ("/users/{id}/calendarGroups", &[]),
         ["calendargroups", _, "calendars"] => ("/users/{id}/calendarGroups/{id}/calendars", &[1]),
         ["events", _] => ("/users/{id}/events/{id}", &[1]),
+        ["events", _, "instances"] => ("/users/{id}/events/{id}/instances", &[1]),
+        ["calendars", _, "events", _, "instances"] => ("/users/{id}/events/{id}/instances", &[3]),
         ["events", _, "attachments"] => ("/users/{id}/events/{id}/attachments", &[1]),
         ["events", _, "attachments", _] => ("/users/{id}/events/{id}/attachments/{id}", &[1, 3]),
         ["events", _, "attachments", _, "$value"] => ("/users/{id}/events/{id}/attachments/{id}/$value", &[1, 3]),
@@ -37,8 +43,9 @@ pub(super) fn run(app: &App, request: &Request, template: &str, user: usize, ids
     mailbox(&world, user)?;
     let shelf = &world.users[user].calendars;
     let of_user = |what: &str| format!("users('{}')/{what}", world.users[user].id);
-    let id = |i: usize| ids.get(i).map_or("", String::as_str);
-    let find = |kind, i: usize| shelf.find(kind, id(i)).ok_or_else(Reply::mail_not_found);
+    // Either spelling of an id is understood.
+    let id = |i: usize| ids.get(i).map_or(String::new(), |id| id.replacen(MUTABLE, IMMUTABLE, 1));
+    let find = |kind, i: usize| shelf.find(kind, &id(i)).ok_or_else(Reply::mail_not_found);
     let list =
         |all: Vec<u32>, kind, what: &str| shelf_http::list(app, request, shelf, kind, (&all, 10), &of_user(what));
     match template.trim_start_matches("/users/{id}/") {
@@ -60,6 +67,10 @@ pub(super) fn run(app: &App, request: &Request, template: &str, user: usize, ids
             list(shelf.below(&CALENDAR, find(&GROUP, 0)?).collect(), &CALENDAR, "calendars")
         }
         "events/{id}" => event(app, request, shelf, find(&EVENT, 0)?, &of_user("events")),
+        "events/{id}/instances" => {
+            let serve = |row: &mut Map<String, Value>| serve(request, row);
+            occurrences::instances(app, request, shelf, find(&EVENT, 0)?, (&of_user("instances"), serve))
+        }
         "events/{id}/attachments" => attachments(app, request, shelf, find(&EVENT, 0)?, &of_user("attachments")),
         other => {
             let (event, attachment) = (find(&EVENT, 0)?, find(&ATTACHMENT, 1)?);
@@ -83,10 +94,10 @@ fn serve(request: &Request, event: &mut Map<String, Value>) {
     {
         *body = body.replace(calendar_json::UNSAFE, "");
     }
-    if !request.immutable_ids()
-        && let Some(Value::String(id)) = event.get_mut("id")
-    {
-        *id = id.replacen("AAkALg", "AAMkAD", 1);
+    for name in ["id", "seriesMasterId"] {
+        if let (false, Some(Value::String(id))) = (request.immutable_ids(), event.get_mut(name)) {
+            *id = id.replacen(IMMUTABLE, MUTABLE, 1);
+        }
     }
 }
 

@@ -8,12 +8,15 @@ use serde_json::{Map, Value, json};
 use super::calendar::{ATTACHMENT, CALENDAR, EVENT, above, attachments, calendars, events, is_series, kind_of};
 use super::contacts::object;
 use super::letter::{Cast, Person};
+use super::occurrences::WEEKS;
 use super::oracle::ExpectedThing;
 use super::rng::{Rng, hash};
 use super::shelf::{Shelf, TOP};
 use super::{times, words};
 
 const WEEK: i64 = 7 * times::DAY;
+/// Seconds that a meeting lasts.
+pub(super) const LENGTH: i64 = 1_800;
 /// 1601-01-01, where clocks of Windows begin.
 const ANCIENT: i64 = -11_644_473_600;
 /// What a body may hold and a careful service takes out.
@@ -91,7 +94,7 @@ pub(super) fn permission(cast: &Cast, shelf: &Shelf, number: u32) -> Map<String,
 }
 
 /// When an event begins, in seconds since 1970.
-fn start(shelf: &Shelf, number: u32) -> i64 {
+pub(super) fn start(shelf: &Shelf, number: u32) -> i64 {
     let thing = shelf.thing(number);
     let mut rng = Rng::new(thing.seed, &[]);
     let day = times::EPOCH - 200 * times::DAY + rng.below(300) as i64 * times::DAY;
@@ -105,7 +108,8 @@ fn start(shelf: &Shelf, number: u32) -> i64 {
     }
 }
 
-fn occurrence(shelf: &Shelf, series: u32, index: u32) -> i64 {
+/// When an occurrence of a series begins.
+pub(super) fn occurrence(shelf: &Shelf, series: u32, index: u32) -> i64 {
     start(shelf, series) + i64::from(index) * WEEK
 }
 
@@ -113,7 +117,7 @@ fn date(at: i64) -> String {
     Timestamp::from_second(at).unwrap_or_default().strftime("%Y-%m-%d").to_string()
 }
 
-fn moment(at: i64) -> Value {
+pub(super) fn moment(at: i64) -> Value {
     let text = Timestamp::from_second(at).unwrap_or_default().strftime("%Y-%m-%dT%H:%M:%S.0000000").to_string();
     json!({"dateTime": text, "timeZone": "UTC"})
 }
@@ -127,7 +131,7 @@ fn cancelled(shelf: &Shelf, number: u32) -> Value {
 fn recurrence(shelf: &Shelf, number: u32) -> Value {
     let from = start(shelf, number);
     let endless = kind_of(shelf.thing(number).mark) == events::ENDLESS;
-    let until = if endless { "0001-01-01".to_owned() } else { date(from + 100 * WEEK) };
+    let until = if endless { "0001-01-01".to_owned() } else { date(occurrence(shelf, number, WEEKS)) };
     json!({
         "pattern": {"type": "weekly", "interval": 1, "month": 0, "dayOfMonth": 0, "daysOfWeek": ["monday"],
             "firstDayOfWeek": "sunday", "index": "first"},
@@ -148,7 +152,7 @@ pub(super) fn event(cast: &Cast, shelf: &Shelf, number: u32) -> Map<String, Valu
     let thing = shelf.thing(number);
     let (kind, mut rng) = (kind_of(thing.mark), shelf.rng(number));
     let (subject, from) = (words::title(&mut rng, 3), start(shelf, number));
-    let length = if kind == events::ALL_DAY { times::DAY } else { 1_800 };
+    let length = if kind == events::ALL_DAY { times::DAY } else { LENGTH };
     let (series, exception) = (is_series(shelf, number), kind == events::EXCEPTION);
     let kind_word = if series {
         "seriesMaster"

@@ -151,7 +151,7 @@ fn message_json(cast: &Cast, shelf: &Shelf, number: u32) -> Map<String, Value> {
     let reactions = match thing.revision {
         0 => json!([]),
         n => {
-            json!([{"reactionType": if n % 2 == 0 { "like" } else { "💘" }, "displayName": "Like", "createdDateTime": time(thing.changed), "user": {"user": {"id": guid(n.into()), "displayName": null, "userIdentityType": "aadUser"}}}])
+            json!([{"reactionType": if n % 2 == 0 { "like" } else { "💘" }, "displayName": "Like", "createdDateTime": time(thing.changed), "user": {"user": person(&guid(n.into()), None)}}])
         }
     };
     let (text, attachments) = text(shelf, number, &mut rng);
@@ -181,6 +181,14 @@ fn message_json(cast: &Cast, shelf: &Shelf, number: u32) -> Map<String, Value> {
     }))
 }
 
+/// A user as Teams tells one: of a type that says more than others' users.
+pub(super) fn person(id: &str, name: Option<&str>) -> Value {
+    json!({
+        "@odata.type": "#microsoft.graph.teamworkUserIdentity",
+        "id": id, "displayName": name, "userIdentityType": "aadUser",
+    })
+}
+
 /// Kind, author and event of a message.
 fn author(cast: &Cast, thing: &shelf::Thing) -> (&'static str, Value, Value) {
     let nobody = json!({"application": null, "device": null, "user": null});
@@ -191,20 +199,21 @@ fn author(cast: &Cast, thing: &shelf::Thing) -> (&'static str, Value, Value) {
     };
     match thing.mark & (SYSTEM | BOT) {
         SYSTEM => {
-            let event = json!({"@odata.type": "#microsoft.graph.membersAddedEventMessageDetail", "visibleHistoryStartDateTime": "0001-01-01T00:00:00Z", "members": [{"id": guid(thing.seed), "displayName": null, "userIdentityType": "aadUser"}]});
+            let event = json!({"@odata.type": "#microsoft.graph.membersAddedEventMessageDetail", "visibleHistoryStartDateTime": "0001-01-01T00:00:00Z", "members": [person(&guid(thing.seed), None)]});
             ("systemEventMessage", Value::Null, event)
         }
         BOT => (
             "message",
-            with("application", json!({"id": guid(5), "displayName": "Bot", "applicationIdentityType": "bot"})),
+            with(
+                "application",
+                json!({"@odata.type": "#microsoft.graph.teamworkApplicationIdentity", "id": guid(5), "displayName": "Bot", "applicationIdentityType": "bot"}),
+            ),
             Value::Null,
         ),
         _ => {
             let number = thing.seed as usize % cast.people.len().max(1);
-            let name = cast.people.get(number).map(|person| person.name.clone());
-            let user =
-                json!({"id": user_id(cast.seed, number as u32), "displayName": name, "userIdentityType": "aadUser"});
-            ("message", with("user", user), Value::Null)
+            let name = cast.people.get(number).map(|person| person.name.as_str());
+            ("message", with("user", person(&user_id(cast.seed, number as u32), name)), Value::Null)
         }
     }
 }

@@ -136,7 +136,7 @@ fn chat_json(cast: &Cast, shelf: &Shelf, number: u32) -> Map<String, Value> {
         1 => ("group", json!(words::title(&mut rng, 3))),
         _ => ("meeting", json!(words::title(&mut rng, 2))),
     };
-    let meeting = (kind == "meeting").then(|| json!({"calendarEventId": null, "joinWebUrl": "https://teams.microsoft.com/l/meetup-join/x", "organizer": {"id": guid(3), "displayName": null, "userIdentityType": "aadUser"}}));
+    let meeting = (kind == "meeting").then(|| json!({"calendarEventId": null, "joinWebUrl": "https://teams.microsoft.com/l/meetup-join/x", "organizer": channels::person(&guid(3), None)}));
     object(json!({
         "id": shelf.id(number),
         "topic": topic,

@@ -34,6 +34,7 @@ mod mail_delta;
 mod mail_json;
 mod mailbox;
 mod mime;
+mod occurrences;
 mod odd;
 mod options;
 mod oracle;

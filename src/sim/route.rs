@@ -82,7 +82,7 @@ pub(super) type Answered = Result<Route, Reply>;
 /// Finds the route of a request.
 pub(super) fn resolve(app: &App, request: &Request) -> Answered {
     let all: Vec<&str> = request.segments.iter().map(String::as_str).collect();
-    let lower: Vec<String> = all.iter().map(|s| s.to_ascii_lowercase()).collect();
+    let lower: Vec<String> = all.iter().map(|s| plain(s)).collect();
     let names: Vec<&str> = lower.iter().map(String::as_str).collect();
     if names == ["$batch"] && request.method == "POST" {
         return made("/$batch", Charge::Nothing, &[], 0, &[]);
@@ -113,6 +113,12 @@ pub(super) fn resolve(app: &App, request: &Request) -> Answered {
         [] => Err(Reply::fail(400, "BadRequest", "Empty path.")),
         [..] => Err(Reply::no_segment(all[0])),
     }
+}
+
+/// A segment of a path in small letters; `graph` is another name of Microsoft's for its namespace.
+fn plain(segment: &str) -> String {
+    let lower = segment.to_ascii_lowercase();
+    lower.strip_prefix("graph.").map_or_else(|| lower.clone(), |name| format!("microsoft.graph.{name}"))
 }
 
 fn user_route(app: &App, all: &[&str], names: &[&str], request: &Request) -> Answered {

@@ -194,7 +194,6 @@ fn team_json(_: &Cast, shelf: &Shelf, number: u32) -> Map<String, Value> {
         "guestSettings": {"allowCreateUpdateChannels": false, "allowDeleteChannels": false},
         "messagingSettings": {"allowUserEditMessages": true, "allowUserDeleteMessages": true, "allowOwnerDeleteMessages": true, "allowTeamMentions": true, "allowChannelMentions": true},
         "funSettings": {"allowGiphy": true, "giphyContentRating": "strict", "allowStickersAndMemes": true, "allowCustomMemes": true},
-        "discoverySettings": {"showInTeamsSearchAndSuggestions": true},
     }))
 }
 

@@ -178,3 +178,38 @@ async fn a_batch_answers_each_part_for_itself() {
     let many: Vec<_> = (0..21).map(|i| json!({"id": i.to_string(), "method": "GET", "url": "/users"})).collect();
     assert_eq!(client.post("/v1.0/$batch", &json!({"requests": many})).await.status, 400);
 }
+
+/// All that calendars have: a series has its exceptions among its occurrences, and not what is cancelled.
+#[tokio::test]
+async fn occurrences_of_a_series_are_those_that_are_not_cancelled() {
+    let (_sim, client) = start(SimOptions::tiny()).await;
+    let (mut series, mut exceptions) = (0, 0);
+    for calendar in client.all("users/alice@contoso.com/calendars").await {
+        let id = calendar["id"].as_str().expect("text");
+        for event in client.all(&format!("users/alice@contoso.com/calendars/{id}/events")).await {
+            let id = event["id"].as_str().expect("text").replace('/', "%2F").replace('+', "%2B");
+            let url = format!("users/alice@contoso.com/events/{id}");
+            assert_eq!(client.get(&format!("{url}/instances")).await.code(), "ErrorInvalidParameter");
+            let year = "startDateTime=2026-01-01T00:00:00&endDateTime=2027-01-01T00:00:00Z";
+            let told = client.all(&format!("{url}/instances?{year}&$top=20")).await;
+            assert_eq!(told.is_empty(), event["type"] != "seriesMaster", "{told:?}");
+            if told.is_empty() {
+                continue;
+            }
+            series += 1;
+            assert!(told.iter().all(|one| one["seriesMasterId"] == event["id"] && one["recurrence"].is_null()));
+            let days: Vec<&str> = told.iter().filter_map(|one| one["start"]["dateTime"].as_str()?.get(..10)).collect();
+            let alone = client.ok(&format!("{url}?$select=id,cancelledOccurrences")).await;
+            for gone in alone["cancelledOccurrences"].as_array().into_iter().flatten() {
+                assert!(days.iter().all(|day| !gone.as_str().expect("text").ends_with(day)), "{gone}");
+            }
+            let expanded = client.ok(&format!("{url}?$expand=exceptionOccurrences")).await;
+            for exception in expanded["exceptionOccurrences"].as_array().into_iter().flatten() {
+                let inside = exception["start"]["dateTime"].as_str().is_some_and(|start| start.starts_with("2026"));
+                assert_eq!(told.iter().any(|one| one["id"] == exception["id"]), inside);
+                exceptions += usize::from(inside);
+            }
+        }
+    }
+    assert!(series > 0 && exceptions > 0, "{series} series, {exceptions} exceptions");
+}
