@@ -115,9 +115,6 @@ impl App {
         if let Some(text) = given.or(destination) {
             return self.named_place(text);
         }
-        if let Some(first) = config.and_then(only_group) {
-            return self.named_place(first);
-        }
         let destinations = config.map(|c| &c.destinations);
         match destinations.map(|d| d.iter().collect::<Vec<_>>()).as_deref() {
             Some([(name, only)]) => Ok(Place::of(name, only)),
@@ -210,14 +207,28 @@ impl App {
         })
     }
 
+    /// The folder of the cache of a place that is used as a replica, whether a set says so or not.
+    ///
+    /// # Errors
+    /// As [`Self::config`].
+    pub(crate) fn replica_cache_root(&self, place: &Place) -> Result<Option<PathBuf>> {
+        let (usual, own) = (self.cache_root(), self.cache_root_of(place)?);
+        if own != usual {
+            return Ok(own);
+        }
+        let name = blake3::hash(place.url.as_bytes()).to_hex();
+        Ok(usual.map(|root| root.join("replicas").join(name.as_str())))
+    }
+
     /// Opens the repository that the options name, to read from it. Where it fails, the other destinations of its sets
     /// are read, with a warning.
     ///
     /// # Errors
     /// As [`Self::open`].
     pub(crate) async fn open_to_read(&self) -> Result<Arc<Repository>> {
-        let place = self.place(None)?;
         let config = self.config()?;
+        // Who only reads need not say which replica: one is as good as the other.
+        let place = self.place(config.and_then(only_group))?;
         let others = place.name.as_deref().zip(config).map(|(name, config)| config.replicas(name)).unwrap_or_default();
         let mut others: VecDeque<Place> = others.iter().map(|name| self.named_place(name)).collect::<Result<_>>()?;
         let mut opened = self.open_at(&place).await;

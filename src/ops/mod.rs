@@ -12,6 +12,7 @@ pub mod estimate;
 pub mod export;
 pub mod files;
 pub mod forget;
+pub mod heal;
 pub mod mirror;
 pub mod names;
 pub mod nodes;

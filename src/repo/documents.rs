@@ -60,7 +60,7 @@ fn hex(bytes: &[u8; 32]) -> String {
 }
 
 impl DocumentName {
-    fn path(&self, kind: DocumentKind) -> String {
+    pub(super) fn path(&self, kind: DocumentKind) -> String {
         let id = hex(&self.id);
         match &self.set {
             Some(set) => format!("{}/{set}/{id}", kind.folder()),
@@ -172,15 +172,6 @@ impl Repository {
             Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
             other => other,
         }
-    }
-
-    /// Puts a whole document in the place of one that is damaged.
-    ///
-    /// # Errors
-    /// The storage's.
-    pub async fn replace_document_bytes(&self, kind: DocumentKind, name: &DocumentName, bytes: Bytes) -> Result<()> {
-        self.storage.delete(&name.path(kind)).await?;
-        self.put_document_bytes(kind, name, bytes).await
     }
 
     /// Reads a small file that this machine keeps for itself, beside the local cache; nothing without one.

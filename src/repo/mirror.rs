@@ -48,6 +48,8 @@ pub struct CopyOptions {
     pub dry_run: bool,
     /// Packs of the receiving side that are there and known not to be whole.
     pub damaged: HashSet<PackId>,
+    /// Copies no packs but those that hold one of these blobs; none: whatever the receiving side lacks.
+    pub only: Option<Arc<HashSet<BlobId>>>,
 }
 
 /// What was copied.
@@ -61,6 +63,8 @@ pub struct CopiedPacks {
     pub moved: usize,
     /// Index files written.
     pub index_files: usize,
+    /// Those of [`CopyOptions::damaged`] that are damaged still.
+    pub still_damaged: HashSet<PackId>,
     /// What could not be copied.
     pub findings: Vec<Finding>,
     /// The receiving side has every blob that the source's index lists: all that the source's snapshots need.
@@ -129,10 +133,11 @@ struct Copier<'a> {
 impl Copier<'_> {
     async fn run(self) -> Result<CopiedPacks> {
         let mut report = CopiedPacks::default();
+        let mut broken = self.options.damaged.clone();
         let mut damaged: HashMap<PackId, String> = HashMap::new();
         let mut lost_before = None;
         for _ in 0..ROUNDS {
-            let plan = self.plan(damaged.keys().copied().collect()).await?;
+            let plan = self.plan(damaged.keys().copied().collect(), &broken).await?;
             if self.options.dry_run {
                 report.packs = plan.wanted.len();
                 report.bytes = plan.wanted.iter().map(|(_, size)| size).sum();
@@ -141,10 +146,11 @@ impl Copier<'_> {
             let settled = plan.lost.is_empty() || lost_before.as_ref() == Some(&plan.lost);
             if settled && (plan.wanted.is_empty() || self.options.dry_run) {
                 self.conclude(&plan, &damaged, &mut report);
+                report.still_damaged = broken;
                 return Ok(report);
             }
             if !self.options.dry_run {
-                self.copy(&plan, &mut damaged, &mut report).await?;
+                self.copy(&plan, &mut damaged, &mut broken, &mut report).await?;
             }
             lost_before = Some(plan.lost);
         }
@@ -171,16 +177,17 @@ impl Copier<'_> {
     }
 
     /// Looks at both sides. The index before the packs: what it lists is stored already.
-    async fn plan(&self, damaged: HashSet<PackId>) -> Result<Plan> {
+    async fn plan(&self, damaged: HashSet<PackId>, broken: &HashSet<PackId>) -> Result<Plan> {
         self.from.reload_index().await?;
         let stored_from = self.from.stored_packs().await?;
         self.to.reload_index().await?;
         let stored_to = self.to.stored_packs().await?;
-        let (from, to, damaged_to) = (self.from.index(), self.to.index(), self.options.damaged.clone());
+        let (from, to, broken) = (self.from.index(), self.to.index(), broken.clone());
+        let only = self.options.only.clone();
         run_blocking(move || {
             let source = Source::new(&from, &stored_from, &damaged);
-            let target = Target::new(&to, &stored_to, &damaged_to);
-            let plan = decide(&source, &target);
+            let target = Target::new(&to, &stored_to, &broken);
+            let plan = decide(&source, &target, only.as_deref());
             from.intact()?;
             to.intact()?;
             Ok(plan)
@@ -188,7 +195,13 @@ impl Copier<'_> {
         .await?
     }
 
-    async fn copy(&self, plan: &Plan, damaged: &mut HashMap<PackId, String>, report: &mut CopiedPacks) -> Result<()> {
+    async fn copy(
+        &self,
+        plan: &Plan,
+        damaged: &mut HashMap<PackId, String>,
+        broken: &mut HashSet<PackId>,
+        report: &mut CopiedPacks,
+    ) -> Result<()> {
         let total: u64 = plan.wanted.iter().map(|(_, size)| size).sum();
         self.monitor.add(Counter::BytesTotal, i64::try_from(total).unwrap_or(i64::MAX));
         let copies = futures::stream::iter(&plan.wanted);
@@ -200,6 +213,7 @@ impl Copier<'_> {
                 Ok(Copied::Stored(listed, bytes)) => {
                     report.packs += usize::from(bytes > 0);
                     report.bytes += bytes;
+                    broken.remove(&listed.0.id);
                     listing.packs.push(listed);
                 }
                 Ok(Copied::Apart((pack, blobs), bytes)) => {
@@ -333,10 +347,10 @@ struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    fn new(index: &'a Index, stored: &HashMap<PackId, u64>, damaged: &HashSet<PackId>) -> Self {
+    fn new(index: &'a Index, stored: &HashMap<PackId, u64>, broken: &HashSet<PackId>) -> Self {
         let is_good = |pack: &IndexedPack| {
             let there = stored.get(&pack.id) == Some(&pack.size_bytes);
-            there && !index.is_marked(&pack.id) && !damaged.contains(&pack.id)
+            there && !index.is_marked(&pack.id) && !broken.contains(&pack.id)
         };
         let good = index.packs().filter(is_good).map(|p| p.id).collect();
         Self { index, good, stored: stored.keys().copied().collect() }
@@ -347,7 +361,7 @@ impl<'a> Target<'a> {
     }
 }
 
-fn decide(source: &Source<'_>, target: &Target<'_>) -> Plan {
+fn decide(source: &Source<'_>, target: &Target<'_>, only: Option<&HashSet<BlobId>>) -> Plan {
     let (mut wanted, mut lost) = (HashSet::new(), HashSet::new());
     if source.packs.keys().all(|id| target.good.contains(id)) {
         return Plan::default();
@@ -357,6 +371,9 @@ fn decide(source: &Source<'_>, target: &Target<'_>) -> Plan {
             continue;
         }
         let Some((standing, _)) = source.packs.get(&pack.id) else { continue };
+        if only.is_some_and(|only| !only.contains(&blob.id)) {
+            continue;
+        }
         let needed = match standing {
             Standing::Good => !target.has(&blob.id),
             Standing::Marked => !target.has(&blob.id) && !source.has(&blob.id, Standing::Good),

@@ -1,6 +1,5 @@
 //! `mirror`: brings a replica of a repository up to date.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -71,7 +70,7 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
 async fn replica(app: &App, args: &Args, source: &Arc<Repository>, to: &Place) -> Result<(Arc<Repository>, bool)> {
     let storage = app.storage(to)?;
     let kinship = repo::kinship(&**source.storage(), &*storage).await?;
-    let cache_root = replica_cache(app, to)?;
+    let cache_root = app.replica_cache_root(to)?;
     if kinship == Kinship::Replica {
         return Ok((source.open_replica(storage, cache_root).await?, false));
     }
@@ -81,19 +80,6 @@ async fn replica(app: &App, args: &Args, source: &Arc<Repository>, to: &Place) -
     };
     repo::make_replica(&**source.storage(), &*storage).await?;
     Ok((source.open_replica(storage, cache_root).await?, kinship == Kinship::Empty))
-}
-
-/// The replica's cache is not the source's, even where no set says that it is a replica.
-fn replica_cache(app: &App, to: &Place) -> Result<Option<PathBuf>> {
-    let usual = app.cache_root();
-    let cache_root = app.cache_root_of(to)?;
-    Ok(match cache_root == usual {
-        true => {
-            let name = blake3::hash(to.url.as_bytes()).to_hex();
-            usual.map(|root| root.join("replicas").join(name.as_str()))
-        }
-        false => cache_root,
-    })
 }
 
 fn show(app: &App, args: &Args, made: bool, report: &MirrorReport) -> Result<Outcome> {
