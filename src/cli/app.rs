@@ -1,5 +1,6 @@
 //! What the commands share: the options, the configuration, and how a repository is opened.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
@@ -9,10 +10,10 @@ use crate::cli::environment::Environment;
 use crate::cli::output;
 use crate::cli::passphrase;
 use crate::cli::progress::{Display, ProgressMonitor};
-use crate::cli::screen::Screen;
+use crate::cli::screen::{self, Screen};
 use crate::cli::values::absolute;
 use crate::error::{Error, ErrorKind, Result};
-use crate::repo::Repository;
+use crate::repo::{ReadReplica, Repository};
 use crate::snapshot::memory;
 use crate::snapshot::store::{self, Listing};
 use crate::storage::{self, Credentials, Storage, StorageOptions};
@@ -112,11 +113,7 @@ impl App {
         let given = self.global.repo.as_deref().or(self.environment.variable("REPOSITORY"));
         let config = self.config()?;
         if let Some(text) = given.or(destination) {
-            let known = config.and_then(|c| c.destinations.get(text));
-            return Ok(match known {
-                Some(known) => Place::of(text, known),
-                None => Place { url: self.absolute_url(text), name: None, destination: None },
-            });
+            return self.named_place(text);
         }
         let destinations = config.map(|c| &c.destinations);
         match destinations.map(|d| d.iter().collect::<Vec<_>>()).as_deref() {
@@ -129,6 +126,22 @@ impl App {
             _ => Err(Error::invalid("Which repository? None is named")
                 .with_hint("Name it with -r or TENANTVAULT_REPOSITORY, or add a destination to the configuration")),
         }
+    }
+
+    /// The place that a destination's name, a path or a URL means, whatever the options say.
+    ///
+    /// # Errors
+    /// As [`Self::config`].
+    pub(crate) fn named_place(&self, text: &str) -> Result<Place> {
+        Ok(match self.config()?.and_then(|c| c.destinations.get(text)) {
+            Some(known) => Place::of(text, known),
+            None => Place { url: self.absolute_url(text), name: None, destination: None },
+        })
+    }
+
+    /// Says whether an option or the environment names a repository.
+    pub(crate) fn names_a_repository(&self) -> bool {
+        self.global.repo.is_some() || self.environment.variable("REPOSITORY").is_some()
     }
 
     /// A plain path begins at the working folder.
@@ -180,7 +193,68 @@ impl App {
         }
     }
 
-    /// Opens the repository that the options name.
+    /// The folder of the cache of a place. A replica has one of its own, for it may lag behind, and its packs be others.
+    ///
+    /// # Errors
+    /// As [`Self::config`].
+    pub(crate) fn cache_root_of(&self, place: &Place) -> Result<Option<PathBuf>> {
+        let config = self.config()?;
+        let further = place.name.as_deref().filter(|name| config.is_some_and(|c| c.is_further(name)));
+        let root = self.cache_root();
+        Ok(match further {
+            Some(name) => root.map(|root| root.join("replicas").join(name)),
+            None => root,
+        })
+    }
+
+    /// The folder of the cache of a place that is used as a replica, whether a set says so or not.
+    ///
+    /// # Errors
+    /// As [`Self::config`].
+    pub(crate) fn replica_cache_root(&self, place: &Place) -> Result<Option<PathBuf>> {
+        let (usual, own) = (self.cache_root(), self.cache_root_of(place)?);
+        if own != usual {
+            return Ok(own);
+        }
+        let name = blake3::hash(place.url.as_bytes()).to_hex();
+        Ok(usual.map(|root| root.join("replicas").join(name.as_str())))
+    }
+
+    /// Opens the repository that the options name, to read from it. Where it fails, the other destinations of its sets
+    /// are read, with a warning.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(crate) async fn open_to_read(&self) -> Result<Arc<Repository>> {
+        let config = self.config()?;
+        // Who only reads need not say which replica: one is as good as the other.
+        let place = self.place(config.and_then(only_group))?;
+        let others = place.name.as_deref().zip(config).map(|(name, config)| config.replicas(name)).unwrap_or_default();
+        let mut others: VecDeque<Place> = others.iter().map(|name| self.named_place(name)).collect::<Result<_>>()?;
+        let mut opened = self.open_at(&place).await;
+        while let Err(e) = &opened
+            && is_away(e)
+            && let Some(next) = others.pop_front()
+        {
+            let name = next.name.clone().unwrap_or_default();
+            self.screen.warn(format!("{}. '{name}' is read instead", e.chain()));
+            opened = self.open_at(&next).await;
+        }
+        let repo = opened?;
+        let mut replicas = Vec::new();
+        for other in &others {
+            let name = other.name.clone().unwrap_or_default();
+            match self.storage(other) {
+                Ok(storage) => replicas.push(ReadReplica { name, storage, cache_root: self.cache_root_of(other)? }),
+                Err(e) => self.screen.warn(format!("Destination '{name}' cannot be used: {}", e.chain())),
+            }
+        }
+        let json = self.screen.json;
+        repo.read_also_from(replicas, Box::new(move |text| screen::warn(json, &output::plain(text))));
+        Ok(repo)
+    }
+
+    /// Opens the repository that the options name, and no other.
     ///
     /// # Errors
     /// `NoRepository`, `WrongKey`, and what else opening brings.
@@ -202,9 +276,10 @@ impl App {
 
     async fn unlock(&self, place: &Place) -> Result<Arc<Repository>> {
         let storage = self.storage(place)?;
+        let cache_root = self.cache_root_of(place)?;
         let given = passphrase::given(self, place);
         if let Ok(Some(passphrase)) = &given {
-            return Repository::open(storage, passphrase, self.cache_root()).await;
+            return Repository::open(storage, passphrase, cache_root).await;
         }
         // Nobody is asked for the passphrase of nothing, nor told of a file that holds none.
         if let Err(e) = storage.stat("config").await {
@@ -218,7 +293,7 @@ impl App {
         loop {
             let passphrase = passphrase::ask(self, &storage.describe())?;
             tries += 1;
-            match Repository::open(storage.clone(), &passphrase, self.cache_root()).await {
+            match Repository::open(storage.clone(), &passphrase, cache_root.clone()).await {
                 Err(e) if e.kind() == ErrorKind::WrongKey && tries < TRIES => {
                     self.screen.note("Wrong passphrase, try again");
                 }
@@ -257,6 +332,19 @@ impl Place {
     fn of(name: &str, destination: &Destination) -> Self {
         Self { url: destination.url.clone(), name: Some(name.to_owned()), destination: Some(destination.clone()) }
     }
+}
+
+/// Says whether an error means that a place cannot be read now, and another may.
+pub(crate) fn is_away(error: &Error) -> bool {
+    use ErrorKind::{Corrupt, Internal, NoRepository, NotFound, Permission, StorageFull, Unavailable};
+    matches!(error.kind(), NoRepository | Unavailable | Permission | NotFound | Internal | Corrupt | StorageFull)
+}
+
+/// The first destination of a set that names all there are: they are replicas of one repository.
+fn only_group(config: &Config) -> Option<&str> {
+    let all = config.destinations.len();
+    let set = config.sets.values().find(|set| all > 1 && set.destinations.len() == all)?;
+    set.destinations.first().map(String::as_str)
 }
 
 fn no_repository(storage: &dyn Storage) -> Error {

@@ -6,7 +6,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::cli::commands::{
     backup, cat, check, completions, config, coverage, demo, diff, discover, export, forget, init, key, login, logout,
-    ls, man, prune, repair, sim, snapshots, stats, test,
+    ls, man, mirror, prune, repair, sim, snapshots, stats, test,
 };
 
 const EXAMPLES: &str = "\
@@ -88,6 +88,7 @@ pub(crate) enum Command {
     Prune(prune::Args),
     Check(check::Args),
     Repair(repair::Args),
+    Mirror(mirror::Args),
     Stats(stats::Args),
     Config(config::Args),
     Demo(demo::Args),

@@ -169,8 +169,8 @@ pub struct Destination {
 pub struct Set {
     /// The tenant's name in this configuration; it exists.
     pub tenant: String,
-    /// The destination's name in this configuration; it exists.
-    pub destination: String,
+    /// The destinations' names in this configuration, at least one; they exist. Several are replicas of one repository.
+    pub destinations: Vec<String>,
     /// What is protected.
     pub selection: Selection,
     /// How it is read.
@@ -259,6 +259,24 @@ impl Config {
         self.destinations.get(name).ok_or_else(|| self.missing("destination", name, self.destinations.keys()))
     }
 
+    /// The destinations that hold replicas of the same repository as this one, in the order in which sets name them.
+    pub fn replicas(&self, destination: &str) -> Vec<&str> {
+        let with = self.sets.values().filter(|set| set.destinations.iter().any(|d| d == destination));
+        let mut found: Vec<&str> = Vec::new();
+        for name in with.flat_map(|set| &set.destinations) {
+            if name != destination && !found.contains(&name.as_str()) {
+                found.push(name);
+            }
+        }
+        found
+    }
+
+    /// Says whether a destination is a further one of some set, and no set's first.
+    pub fn is_further(&self, destination: &str) -> bool {
+        let further = self.sets.values().any(|set| set.destinations.iter().skip(1).any(|d| d == destination));
+        further && !self.sets.values().any(|set| set.destinations.first().is_some_and(|d| d == destination))
+    }
+
     /// Makes the definition of a set that is kept in its repository.
     ///
     /// # Errors
@@ -271,7 +289,7 @@ impl Config {
             tenant: TenantRef { name: set.tenant.clone(), id: tenant.tenant_id.clone() },
             selection: set.selection.clone(),
             options: set.options.clone(),
-            destinations: vec![set.destination.clone()],
+            destinations: set.destinations.clone(),
             retention: set.retention.clone(),
             time_zone: set.time_zone.iana_name().unwrap_or("UTC").to_owned(),
         })

@@ -13,6 +13,7 @@ mod args;
 mod browser;
 mod commands;
 mod coverage;
+mod destinations;
 mod environment;
 mod estimate;
 mod exit;

@@ -159,15 +159,11 @@ impl Screen {
     /// Warns on stderr, whatever the options: of what is wrong and does not end the command.
     pub(crate) fn warn(&self, text: impl AsRef<str>) {
         let text = text.as_ref();
-        // There is nobody to tell if stderr is gone.
-        let _ = if self.json {
-            let message = json!({ "message": text });
-            output::write_json(&mut std::io::stderr(), "warning", &message)
-        } else if self.captured {
-            self.line(format!("Warning: {text}"))
+        if self.captured && !self.json {
+            let _ = self.line(format!("Warning: {text}"));
         } else {
-            writeln!(std::io::stderr(), "Warning: {text}").map_err(cannot_write)
-        };
+            warn(self.json, text);
+        }
     }
 
     /// Hands out what was printed so far.
@@ -182,6 +178,16 @@ impl Screen {
     pub(crate) fn time(&self, time_us: i64) -> String {
         output::time(time_us, &self.zone)
     }
+}
+
+/// Warns on stderr, from wherever.
+pub(crate) fn warn(json: bool, text: &str) {
+    // There is nobody to tell if stderr is gone.
+    let _ = if json {
+        output::write_json(&mut std::io::stderr(), "warning", &json!({ "message": text }))
+    } else {
+        writeln!(std::io::stderr(), "Warning: {text}").map_err(cannot_write)
+    };
 }
 
 fn cannot_write(e: std::io::Error) -> Error {

@@ -1,5 +1,7 @@
 //! Snapshots, sets and runs: the files that rooms above may write, read and delete by themselves.
 
+use bytes::Bytes;
+
 use crate::crypto;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::header::{FileKind, open_document, seal_document};
@@ -34,7 +36,8 @@ impl DocumentKind {
         }
     }
 
-    fn noun(self) -> &'static str {
+    /// The word for it, to begin a sentence with.
+    pub fn noun(self) -> &'static str {
         match self {
             Self::Snapshot => "Snapshot",
             Self::Set => "Set definition",
@@ -57,7 +60,7 @@ fn hex(bytes: &[u8; 32]) -> String {
 }
 
 impl DocumentName {
-    fn path(&self, kind: DocumentKind) -> String {
+    pub(super) fn path(&self, kind: DocumentKind) -> String {
         let id = hex(&self.id);
         match &self.set {
             Some(set) => format!("{}/{set}/{id}", kind.folder()),
@@ -118,16 +121,57 @@ impl Repository {
         {
             return open_document(&what, &self.keys, kind.file_kind(), &bytes);
         }
-        let bytes = self.storage.get(&name.path(kind), DOCUMENT_FILE_LIMIT).await?;
-        if crypto::hash_buffers([&bytes[..]]) != name.id {
-            return Err(Error::corrupt(format!("{what} is damaged: its contents do not match its name"))
-                .with_hint("bring it back from a copy of the repository, or delete the file"));
-        }
+        let bytes = self.document_bytes(kind, name).await?;
         let value = open_document(&what, &self.keys, kind.file_kind(), &bytes)?;
         if let Some(cache) = &self.cache {
             cache.write_document(&file_name, &bytes);
         }
         Ok(value)
+    }
+
+    /// Reads a document's file as it is in the storage; where that fails, from a replica.
+    ///
+    /// # Errors
+    /// `Corrupt` when its contents do not match its name; `NotFound`; the storage's.
+    pub async fn document_bytes(&self, kind: DocumentKind, name: &DocumentName) -> Result<Bytes> {
+        match self.document_bytes_here(kind, name).await {
+            Ok(bytes) => Ok(bytes),
+            Err(e) => self.document_bytes_elsewhere(kind, name, e).await,
+        }
+    }
+
+    pub(super) async fn document_bytes_here(&self, kind: DocumentKind, name: &DocumentName) -> Result<Bytes> {
+        let bytes = self.storage.get(&name.path(kind), DOCUMENT_FILE_LIMIT).await?;
+        if crypto::hash_buffers([&bytes[..]]) == name.id {
+            return Ok(bytes);
+        }
+        let what = format!("{} {}", kind.noun(), hex(&name.id));
+        Err(Error::corrupt(format!("{what} is damaged: its contents do not match its name"))
+            .with_hint("bring it back from a copy of the repository, or delete the file"))
+    }
+
+    /// Opens the bytes of a document.
+    ///
+    /// # Errors
+    /// `Corrupt`, `UnsupportedVersion`.
+    pub fn open_document_bytes<T: bincode::Decode<()>>(
+        &self,
+        kind: DocumentKind,
+        name: &DocumentName,
+        bytes: &[u8],
+    ) -> Result<T> {
+        open_document(&format!("{} {}", kind.noun(), hex(&name.id)), &self.keys, kind.file_kind(), bytes)
+    }
+
+    /// Stores the file of a document of this repository that was read elsewhere. That it is there is no error.
+    ///
+    /// # Errors
+    /// The storage's.
+    pub async fn put_document_bytes(&self, kind: DocumentKind, name: &DocumentName, bytes: Bytes) -> Result<()> {
+        match self.storage.put(&name.path(kind), vec![bytes]).await {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
+            other => other,
+        }
     }
 
     /// Reads a small file that this machine keeps for itself, beside the local cache; nothing without one.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::crypto::{BlobKind, Secret};
@@ -22,7 +23,7 @@ const SMALL_BLOB: u32 = 64 << 10;
 
 impl Repository {
     /// Reads a blob's plaintext. Where one pack fails, another that holds the blob is tried; where prune moved it
-    /// meanwhile, the index is loaded again.
+    /// meanwhile, the index is loaded again; where all fails, replicas are asked.
     ///
     /// # Errors
     /// `NotFound` when no pack holds it, `Corrupt` when the pack is damaged (named), `WrongKey` for contents under a
@@ -40,9 +41,19 @@ impl Repository {
         // with something else (a stream asks for blobs ahead of its reader).
         let repo = self.me.upgrade().ok_or_else(|| Error::internal("The repository is closed"))?;
         let id = *id;
-        let task = tokio::spawn(async move { repo.read_alone(kind, &id).await });
+        let task = tokio::spawn(repo.read_somewhere(kind, id));
         let ended = AbortOnDropHandle::new(task).await;
         ended.map_err(|e| Error::internal("Reading a blob ended early").with_source(e))?
+    }
+
+    /// Reads a blob here, else from a replica, which is a repository too.
+    fn read_somewhere(self: Arc<Self>, kind: BlobKind, id: BlobId) -> BoxFuture<'static, Result<Bytes>> {
+        Box::pin(async move {
+            match self.read_alone(kind, &id).await {
+                Ok(bytes) => Ok(bytes),
+                Err(e) => self.read_blob_elsewhere(kind, &id, e).await,
+            }
+        })
     }
 
     async fn read_alone(&self, kind: BlobKind, id: &BlobId) -> Result<Bytes> {

@@ -19,7 +19,7 @@ use crate::repo::repository::{Repository, index_path, pack_path, run_blocking};
 /// Headers read at once.
 const HEADERS_AT_ONCE: usize = 8;
 /// Packs read whole at once.
-const PACKS_AT_ONCE: usize = 3;
+pub(super) const PACKS_AT_ONCE: usize = 3;
 /// A pack that is larger than this is none of ours, in bytes.
 const PACK_LIMIT: u64 = 1 << 30;
 
@@ -113,7 +113,7 @@ impl Repository {
     }
 
     /// Reads a pack whole, and its header.
-    async fn read_pack(self: &Arc<Self>, id: PackId, size: u64) -> Result<Listed> {
+    pub(super) async fn read_pack(self: &Arc<Self>, id: PackId, size: u64) -> Result<Listed> {
         let bytes = self.storage.get(&pack_path(&id), size.min(PACK_LIMIT)).await?;
         let repo = self.clone();
         let read = move || {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, RwLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, RwLock, Weak};
 
 use crate::crypto::{KeyRight, MasterKeys, Passphrase, SealedKey, Secret, SlotSecrets};
 use crate::error::{Error, ErrorKind, Result};
@@ -10,6 +10,7 @@ use crate::format::config::RepoConfig;
 use crate::format::header::{FileKind, seal_document};
 use crate::format::id::{IndexId, KeyId, PackId};
 use crate::repo::cache::Cache;
+use crate::repo::elsewhere::Elsewhere;
 use crate::repo::index::Index;
 use crate::repo::read::BlobCache;
 use crate::repo::slots::{Opened, key_path, unlock, write_slot};
@@ -57,6 +58,8 @@ pub struct Repository {
     pub(super) pack_keys: Mutex<HashMap<SealedKey, Secret>>,
     pub(super) contents: Mutex<BlobCache>,
     pub(super) tree_nodes: Mutex<BlobCache>,
+    /// Where else to read.
+    pub(super) elsewhere: OnceLock<Elsewhere>,
 }
 
 impl std::fmt::Debug for Repository {
@@ -122,7 +125,11 @@ impl Repository {
         Self::assemble(storage, opened, cache_root).await
     }
 
-    async fn assemble(storage: Arc<dyn Storage>, opened: Opened, cache_root: Option<PathBuf>) -> Result<Arc<Self>> {
+    pub(super) async fn assemble(
+        storage: Arc<dyn Storage>,
+        opened: Opened,
+        cache_root: Option<PathBuf>,
+    ) -> Result<Arc<Self>> {
         let Opened { slot, keys, config } = opened;
         let cache = cache_root.map(|root| Cache::open(&root, &config.id)).transpose()?;
         let repo = Arc::new_cyclic(|me| Self {
@@ -139,6 +146,7 @@ impl Repository {
             pack_keys: Mutex::new(HashMap::new()),
             contents: Mutex::new(BlobCache::new(CONTENT_CACHE_BYTES)),
             tree_nodes: Mutex::new(BlobCache::new(TREE_CACHE_BYTES)),
+            elsewhere: OnceLock::new(),
         });
         repo.reload_index().await?;
         Ok(repo)

@@ -118,7 +118,7 @@ impl Repository {
     }
 }
 
-fn slot_name(id: &KeyId) -> String {
+pub(super) fn slot_name(id: &KeyId) -> String {
     format!("Key slot {}", id.short())
 }
 
@@ -138,7 +138,7 @@ pub(super) async fn write_slot(
 }
 
 /// The files in `keys/`, each with its bytes or with what is wrong with it.
-async fn read_slots(storage: &dyn Storage) -> Result<Vec<(KeyId, Result<Bytes>)>> {
+pub(super) async fn read_slots(storage: &dyn Storage) -> Result<Vec<(KeyId, Result<Bytes>)>> {
     let mut slots = Vec::new();
     for entry in storage.list("keys").await? {
         let Ok(id) = entry.path.rsplit('/').next().unwrap_or_default().parse::<KeyId>() else { continue };

@@ -1,6 +1,6 @@
 //! Snapshots of a repository: listing, finding by what people type, writing, deleting.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::civil::Date;
@@ -177,6 +177,22 @@ pub async fn save_set(repo: &Repository, set: &SetDefinition) -> Result<()> {
 
 async fn read_set(repo: &Repository, name: &DocumentName) -> Result<SetDefinition> {
     SetDefinition::decode(&repo.get_document::<Vec<u8>>(DocumentKind::Set, name).await?)
+}
+
+/// The names of the sets that some definitions are of; those that cannot be read are left out.
+///
+/// # Errors
+/// The storage's.
+pub async fn named_sets(repo: &Repository, names: &HashSet<DocumentName>) -> Result<HashMap<DocumentName, String>> {
+    let mut found = HashMap::new();
+    for name in names {
+        match read_set(repo, name).await {
+            Ok(set) => drop(found.insert(*name, set.name)),
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Corrupt | ErrorKind::UnsupportedVersion) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(found)
 }
 
 /// The set definitions that the repository keeps.

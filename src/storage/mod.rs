@@ -3,7 +3,7 @@
 //! [`open`] turns a URL into a [`Storage`]: [`OpendalStorage`] for object stores and servers,
 //! [`LocalStorage`] for folders, which adds to OpenDAL's `fs` what a crash-safe store needs. What each
 //! operation passes on its way out (retries, limits) is composed in one place, `layers.rs`.
-//! [`ReadOnlyStorage`] and [`fault::FaultStorage`] wrap any other storage.
+//! [`ReadOnlyStorage`] and [`fault::FaultStorage`] wrap any other storage, [`ReplicatedStorage`] several.
 
 mod direct;
 mod failure;
@@ -17,6 +17,7 @@ mod options;
 mod pace;
 mod path;
 mod read_only;
+mod replicated;
 
 pub(crate) use direct::LargeFile;
 pub use local::LocalStorage;
@@ -25,6 +26,7 @@ pub use object::OpendalStorage;
 pub use open::{SCHEMES, open};
 pub use options::{Credentials, StorageOptions};
 pub use read_only::ReadOnlyStorage;
+pub use replicated::ReplicatedStorage;
 
 use std::fmt;
 

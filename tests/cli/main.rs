@@ -5,6 +5,7 @@
 mod bad_input;
 mod damage;
 mod demo;
+mod destinations;
 mod discover;
 mod disk;
 mod export;

@@ -9,6 +9,7 @@ mod damage;
 mod decoders;
 mod faults;
 mod files;
+mod mirror;
 mod model;
 mod nonces;
 mod overlap;

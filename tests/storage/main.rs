@@ -8,6 +8,7 @@ mod fault;
 mod flaky;
 mod lost_answer;
 mod read_only;
+mod replicated;
 #[cfg(unix)]
 mod servers;
 #[cfg(unix)]
@@ -46,6 +47,8 @@ contract!(fs, folder(&StorageOptions::default()));
 contract!(fs_throttled, folder(&throttled()));
 contract!(memory_throttled, memory_with(&throttled()));
 contract!(fault_without_faults, without_faults());
+contract!(three_as_one, replicated::three());
+contract!(one_of_three_left, replicated::one_of_three_is_left());
 
 fn memory() -> Place {
     memory_with(&StorageOptions::default())

@@ -11,12 +11,14 @@ use crate::cli::config::{Config, Hours, Set};
 use crate::cli::coverage::{self, Absent};
 use crate::cli::environment::now_us;
 use crate::cli::exit::{self, Outcome};
-use crate::cli::{estimate, interrupt, output, tenant};
+use crate::cli::{destinations, estimate, interrupt, output, tenant};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::{Budget, SpeedLimit};
 use crate::m365::discover::CoverageState;
+use crate::monitor::Monitor;
 use crate::ops::backup::{BackupOptions, BackupReport, Stop, Surroundings, backup, selection};
 use crate::ops::estimate::estimate as estimate_backup;
+use crate::ops::replicas::{Lagging, Replicas};
 use crate::repo::{Repository, WriterOptions};
 
 const EXAMPLES: &str = "\
@@ -119,8 +121,13 @@ impl Run<'_> {
         if let Some((hours, zone)) = &hours {
             within(name, *hours, zone)?;
         }
-        let repo = self.repository(&set.destination).await?;
         let monitor = self.app.progress(false);
+        let replicas = self.replicas(set, &*monitor).await?;
+        let repo = match (&replicas, set.destinations.first()) {
+            (Some(replicas), _) => replicas.repository().clone(),
+            (None, Some(destination)) => self.repository(destination).await?,
+            (None, None) => return Err(Error::internal("A set without a destination")),
+        };
         let budget = self.budgets.get(&set.tenant).cloned();
         let speed = self.speed(set)?;
         let client = tenant::client(self.config, &set.tenant, budget, &speed, monitor.clone())?;
@@ -146,7 +153,12 @@ impl Run<'_> {
             .map(|(hours, zone)| AbortOnDropHandle::new(tokio::spawn(at_the_end(hours, zone, around.stop.clone()))));
         let began = std::time::Instant::now();
         let result = backup(&repo, &client, &options, &around).await;
+        let lagging = match replicas {
+            Some(replicas) => replicas.finish(&*monitor).await,
+            None => Vec::new(),
+        };
         monitor.finish();
+        self.tell(&lagging, set)?;
         // The user did not stop it: its hours are over.
         let over = clock.is_some_and(|clock| clock.is_finished()) && !self.stop.is_stopped();
         if over {
@@ -163,8 +175,34 @@ impl Run<'_> {
             other => other?,
         };
         let absent = coverage::absent(&report.found, &options.set, report.totals.collections);
-        show(self.app, name, &report, &absent, began.elapsed())?;
-        Ok(if over { Outcome::Gaps } else { outcome_of(&report, &absent) })
+        show(self.app, name, &report, &absent, &lagging, began.elapsed())?;
+        let whole = if over || !lagging.is_empty() { Outcome::Gaps } else { Outcome::Done };
+        Ok(whole.and(outcome_of(&report, &absent)))
+    }
+
+    /// Joins the destinations of a set that has several, unless the options name one.
+    async fn replicas(&mut self, set: &Set, monitor: &dyn Monitor) -> Result<Option<Replicas>> {
+        if set.destinations.len() < 2 || self.app.names_a_repository() || self.args.dry_run {
+            return Ok(None);
+        }
+        let (opened, away) = destinations::open(self.app, &set.destinations, &mut self.repositories).await?;
+        let leader = opened.first().map(|leader| self.app.named_place(&leader.name)).transpose()?;
+        let cache_root = leader.map(|place| self.app.cache_root_of(&place)).transpose()?.flatten();
+        Replicas::join(opened, away, cache_root, monitor).await.map(Some)
+    }
+
+    /// Tells which destinations lag behind.
+    fn tell(&self, lagging: &[Lagging], set: &Set) -> Result<()> {
+        for lag in lagging {
+            let name = output::plain(&lag.destination);
+            let other = set.destinations.iter().find(|other| !lagging.iter().any(|lag| lag.destination == **other));
+            let mirror = other.map(|other| format!("; at once: tenantvault mirror {other} {name}")).unwrap_or_default();
+            let hint = lag.hint.clone().unwrap_or_else(|| format!("the next backup catches it up{mirror}"));
+            let text = format!("Destination '{name}' lags behind: {}", output::plain(&lag.message));
+            self.app.screen.warn(format!("{text}\nHint: {}", output::plain(&hint)));
+            self.app.screen.record("lagging", lag)?;
+        }
+        Ok(())
     }
 
     /// The limits on bytes a second that hold for a set: its tenant's, which all sets share, and its own.
@@ -218,7 +256,14 @@ fn outcome_of(report: &BackupReport, absent: &Absent) -> Outcome {
     }
 }
 
-fn show(app: &App, set: &str, report: &BackupReport, absent: &Absent, took: std::time::Duration) -> Result<()> {
+fn show(
+    app: &App,
+    set: &str,
+    report: &BackupReport,
+    absent: &Absent,
+    lagging: &[Lagging],
+    took: std::time::Duration,
+) -> Result<()> {
     let (screen, totals) = (&app.screen, &report.totals);
     let state = if report.stopped {
         " (incomplete: stopped)"
@@ -260,6 +305,7 @@ fn show(app: &App, set: &str, report: &BackupReport, absent: &Absent, took: std:
         "complete": report.complete,
         "stopped": report.stopped,
         "left_out": report.left_out,
+        "lagging": lagging,
         "seconds": took.as_secs_f64(),
         "totals": totals,
     }))

@@ -120,7 +120,7 @@ fn value(config: &Config) -> Value {
             .collect();
         out["sets"][name] = json!({
             "tenant": set.tenant,
-            "destination": set.destination,
+            "destinations": set.destinations,
             "include": subjects(&set.selection, Effect::Include),
             "exclude": subjects(&set.selection, Effect::Exclude),
             "workloads": workloads,

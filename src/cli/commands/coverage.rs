@@ -43,7 +43,7 @@ pub(crate) struct Args {
 
 /// Prints the coverage of a snapshot.
 pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
-    let repo = app.open().await?;
+    let repo = app.open_to_read().await?;
     let listing = app.snapshots(&repo).await?;
     let snapshot = store::find(&listing.snapshots, &args.target.snapshot)?;
     let entries = coverage::of(&repo, snapshot).await?;

@@ -41,7 +41,7 @@ struct Counts {
 
 /// Prints what changed, item by item, then the counts.
 pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
-    let repo = app.open().await?;
+    let repo = app.open_to_read().await?;
     let listing = app.snapshots(&repo).await?;
     let old = store::find(&listing.snapshots, &args.old)?;
     let new = store::find(&listing.snapshots, &args.new)?;

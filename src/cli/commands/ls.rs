@@ -37,7 +37,7 @@ pub(crate) struct Args {
 
 /// Lists a place, or a place and all below it.
 pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
-    let repo = app.open().await?;
+    let repo = app.open_to_read().await?;
     let listing = app.snapshots(&repo).await?;
     let snapshot = find(&listing.snapshots, &args.target)?;
     let view = View::new(repo, snapshot.file.clone());

@@ -17,6 +17,7 @@ pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod ls;
 pub(crate) mod man;
+pub(crate) mod mirror;
 pub(crate) mod prune;
 pub(crate) mod repair;
 pub(crate) mod sim;
@@ -52,6 +53,7 @@ pub(crate) async fn run(command: Command, app: &App) -> Result<Outcome> {
         Command::Prune(args) => prune::run(args, app).await,
         Command::Check(args) => check::run(args, app).await,
         Command::Repair(args) => repair::run(args, app).await,
+        Command::Mirror(args) => mirror::run(args, app).await,
         Command::Stats(args) => stats::run(args, app).await,
         Command::Config(args) => config::run(args, app),
         Command::Demo(args) => demo::run(args, app).await,

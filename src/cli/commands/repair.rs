@@ -7,12 +7,15 @@ use crate::cli::app::App;
 use crate::cli::environment::now_us;
 use crate::cli::exit::Outcome;
 use crate::cli::output;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::ops::heal::heal;
 use crate::ops::repair::{RepairReport, RepairedSnapshot, repair_snapshots};
+use crate::repo::ReadReplica;
 
 const EXAMPLES: &str = "\
 Examples:
   tenantvault check --read-data            what is damaged
+  tenantvault repair packs --from cloud    bring back what a replica has whole
   tenantvault repair index --read-data     save what is whole of damaged packs
   tenantvault repair snapshots             turn what is lost into gaps
   tenantvault backup everyone              fetch again what the tenant still has";
@@ -33,6 +36,15 @@ enum What {
         #[arg(long)]
         read_data: bool,
     },
+    /// Copy back from a replica what is damaged or lost here: packs, index files, key slots, snapshots
+    Packs {
+        /// The replica: a destination's name, a path or a URL
+        #[arg(long, value_name = "DESTINATION")]
+        from: String,
+        /// Read every byte: damage within packs is found, too
+        #[arg(long)]
+        read_data: bool,
+    },
     /// Write snapshots anew without what is lost of them; the next backup fetches it again
     Snapshots {
         /// Only say what would be done
@@ -45,6 +57,7 @@ enum What {
 pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     match args.what {
         What::Index { read_data } => index(app, read_data).await,
+        What::Packs { from, read_data } => packs(app, &from, read_data).await,
         What::Snapshots { dry_run } => snapshots(app, dry_run).await,
     }
 }
@@ -66,6 +79,47 @@ async fn index(app: &App, read_data: bool) -> Result<Outcome> {
         app.screen.note("Hint: repair snapshots turns what is lost into gaps, and the next backup fetches it again");
     }
     app.screen.summary(&json!({"packs": packs, "findings": findings.len()}))?;
+    Ok(if lost { Outcome::Gaps } else { Outcome::Done })
+}
+
+async fn packs(app: &App, from: &str, read_data: bool) -> Result<Outcome> {
+    let place = app.named_place(from)?;
+    if place.url == app.place(None)?.url {
+        return Err(Error::invalid("A repository is no replica of itself").with_hint("Name another with --from"));
+    }
+    let repo = app.open().await?;
+    let replica = repo.open_replica(app.storage(&place)?, app.replica_cache_root(&place)?).await?;
+    let (storage, cache_root) = (replica.storage().clone(), app.replica_cache_root(&place)?);
+    // What is told of it here is told by the report.
+    repo.read_also_from(vec![ReadReplica { name: from.to_owned(), storage, cache_root }], Box::new(|_| {}));
+    let monitor = app.progress(true);
+    let result = heal(&repo, &replica, read_data, &*monitor).await;
+    monitor.finish();
+    let report = result?;
+    for finding in &report.findings {
+        let word = if finding.error { "Error" } else { "Note" };
+        app.screen.line(format!("{word}: {}", output::plain(&finding.sentence())))?;
+        app.screen
+            .record("finding", &json!({"error": finding.error, "object": finding.object, "message": finding.text}))?;
+    }
+    app.screen.report(format!(
+        "Brought back: {} of {}, {}",
+        output::count(report.packs as u64, "pack", "packs"),
+        output::size(report.bytes),
+        output::count(report.files as u64, "other file", "other files"),
+    ))?;
+    let lost = report.findings.iter().any(|f| f.error);
+    if lost {
+        app.screen
+            .note("Hint: another replica may have the rest; else repair index and repair snapshots go on without");
+    }
+    app.screen.summary(&json!({
+        "packs": report.packs,
+        "bytes": report.bytes,
+        "files": report.files,
+        "lost_blobs": report.lost,
+        "findings": report.findings.len(),
+    }))?;
     Ok(if lost { Outcome::Gaps } else { Outcome::Done })
 }
 

@@ -31,7 +31,7 @@ pub(crate) struct Args {
 
 /// Lists snapshots, the oldest first.
 pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
-    let repo = app.open().await?;
+    let repo = app.open_to_read().await?;
     let listing = app.snapshots(&repo).await?;
     for name in &args.sets {
         // A set that is configured may have none yet.

@@ -12,7 +12,7 @@ pub(crate) struct Args {}
 
 /// Prints the sizes.
 pub(crate) async fn run(_args: Args, app: &App) -> Result<Outcome> {
-    let repo = app.open().await?;
+    let repo = app.open_to_read().await?;
     let stats = stats(&repo).await?;
     let number = |n: usize| output::number(n as u64);
     let rows = [

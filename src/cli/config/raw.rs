@@ -66,7 +66,8 @@ pub(super) struct RawDestination {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawSet {
     pub(super) tenant: Spanned<String>,
-    pub(super) destination: Spanned<String>,
+    pub(super) destination: Text,
+    pub(super) destinations: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) include: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) exclude: Option<Vec<Spanned<String>>>,
     pub(super) workloads: Option<Spanned<Vec<Spanned<String>>>>,

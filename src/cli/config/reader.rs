@@ -1,6 +1,7 @@
 //! From the keys of a configuration to values that fit together.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 
 use toml::Spanned;
@@ -143,7 +144,9 @@ impl<'a> Reader<'a> {
         tenants: &BTreeMap<String, Tenant>,
         destinations: &BTreeMap<String, Destination>,
     ) -> Result<Set> {
+        let span = raw.span();
         let mut raw = raw.into_inner();
+        let named = self.destinations(span, &mut raw, destinations)?;
         let selection = self.selection(&mut raw)?;
         let options = self.options(&mut raw)?;
         let time_zone = match raw.time_zone {
@@ -159,7 +162,7 @@ impl<'a> Reader<'a> {
         };
         Ok(Set {
             tenant: self.reference("tenant", raw.tenant, tenants.keys())?,
-            destination: self.reference("destination", raw.destination, destinations.keys())?,
+            destinations: named,
             selection,
             options,
             retention: raw.retention,
@@ -167,6 +170,43 @@ impl<'a> Reader<'a> {
             hours,
             download_bytes_per_second: self.speed(raw.download_limit)?,
         })
+    }
+
+    /// Reads `destination`, or `destinations`: at least one, none twice.
+    fn destinations(
+        &self,
+        span: Range<usize>,
+        raw: &mut RawSet,
+        known: &BTreeMap<String, Destination>,
+    ) -> Result<Vec<String>> {
+        let (names, span) = match (raw.destination.take(), raw.destinations.take()) {
+            (Some(one), None) => (vec![one], span),
+            (None, Some(list)) => {
+                let span = list.span();
+                (list.into_inner(), span)
+            }
+            (Some(_), Some(list)) => {
+                let text = "'destinations' is given beside 'destination'";
+                return Err(self.complaints.at(list.span(), text, "Keep one of them"));
+            }
+            (None, None) => {
+                let hint = "Write destination = \"NAME\", or destinations = [\"NAME\", \"NAME\"]";
+                return Err(self.complaints.at(span, "'destination' is missing", hint));
+            }
+        };
+        let mut found: Vec<String> = Vec::new();
+        for name in names {
+            let at = name.span();
+            let name = self.reference("destination", name, known.keys())?;
+            if found.contains(&name) {
+                return Err(self.complaints.at(at, &format!("'{name}' is named twice"), "Keep one of them"));
+            }
+            found.push(name);
+        }
+        if found.is_empty() {
+            return Err(self.complaints.at(span, "'destinations' is empty", "Name at least one"));
+        }
+        Ok(found)
     }
 
     fn selection(&self, raw: &mut RawSet) -> Result<Selection> {
