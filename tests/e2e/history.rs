@@ -1,0 +1,1 @@
+//! History: the versions of an item over the days of the tenant.
