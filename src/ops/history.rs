@@ -104,8 +104,7 @@ async fn look(
     let roots = state.as_ref().map_or((None, None, String::new(), file.gaps), |state| {
         (state.items, state.children, state.name.clone(), file.gaps)
     });
-    if let Some((same, told)) = before.as_ref().filter(|(known, _)| *known == roots) {
-        let _ = same;
+    if let Some((_, told)) = before.as_ref().filter(|(known, _)| *known == roots) {
         return Ok(told.clone());
     }
     let gap = match tree.get(file.gaps, &gap_key(collection, id)).await? {

@@ -8,6 +8,7 @@ mod demo;
 mod discover;
 mod disk;
 mod export;
+mod find;
 mod help;
 mod interrupt;
 mod json;

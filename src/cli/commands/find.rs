@@ -31,7 +31,7 @@ A query:
   size:>10MB             also <, >=, <=, 1MB..5MB
   a b    a OR b    -a    (a b) OR c
 after: takes in the day itself, before: does not. An item matches if it did in any of
-the snapshots, and is shown as it was in the newest of these. PATH is what cat and
+the snapshots, and is shown as it was in the newest of these. TAKE is what cat and
 export take. A query that begins with a minus comes after --.";
 
 /// Find items over all snapshots
@@ -94,14 +94,8 @@ fn point_at(app: &App, text: &str, wrong: &QueryError) {
     app.screen.note(format!("  {}\n  {blanks}^", output::plain(text)));
 }
 
-fn columns() -> [Column; 5] {
-    [
-        Column::Fixed("Time"),
-        Column::Number("Size"),
-        Column::Fixed("Snapshots"),
-        Column::Fixed("Newest"),
-        Column::Text("Path"),
-    ]
+fn columns() -> [Column; 4] {
+    [Column::Fixed("Time"), Column::Number("Size"), Column::Fixed("Snapshots"), Column::Text("Take")]
 }
 
 fn row(app: &App, found: &Found) -> Vec<String> {
@@ -111,15 +105,16 @@ fn row(app: &App, found: &Found) -> Vec<String> {
         time.map_or(String::new(), |us| app.screen.time(us).chars().take(16).collect()),
         output::size(record.size_bytes),
         format!("{}{}", output::number(found.snapshots.into()), if found.in_latest { "" } else { ", gone" }),
-        found.newest.snapshot.short(),
-        output::plain(&found.path),
+        format!("{}:{}", found.newest.snapshot.short(), found.path),
     ]
 }
 
 fn as_json(found: &Found) -> Value {
     let seen = |seen: &Seen| json!({"id": seen.snapshot.to_string(), "time_us": seen.time_us});
     let mut line = json!({
+        "take": format!("{}:{}", found.newest.snapshot, found.path),
         "set": found.set,
+        "collection": found.collection,
         "snapshot": found.newest.snapshot.to_string(),
     });
     if let (Some(line), Value::Object(item)) = (line.as_object_mut(), value(&found.path, Some(&found.record))) {

@@ -3,7 +3,7 @@
 //! The snapshots of a set are told one after another in its search log ([`log`]), each as what differs from the one
 //! before, in blocks of columns ([`segment`]). A query, read by [`query`] and made ready by [`test`], goes over the blocks
 //! on all processors ([`scan`]); only what is to be shown is then read from the trees. So a search costs what is different
-//! in the snapshots, not what is in all of them; and its memory grows with what matches, 50 bytes an item.
+//! in the snapshots, not what is in all of them; and its memory grows with what matches, some 80 bytes an item.
 
 mod fold;
 mod log;
@@ -15,7 +15,6 @@ mod show;
 mod test;
 mod values;
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -24,7 +23,7 @@ use crate::format::id::{SetId, SnapshotId};
 use crate::format::record::Record;
 use crate::ops::find::log::Epoch;
 use crate::ops::find::places::Collections;
-use crate::ops::find::scan::Item;
+use crate::ops::find::scan::{Item, Items};
 use crate::ops::find::test::Matcher;
 use crate::repo::Repository;
 use crate::snapshot::store::{self, Snapshot};
@@ -47,6 +46,8 @@ pub struct Seen {
 pub struct Found {
     /// The name of its backup set.
     pub set: String,
+    /// The key of its collection, which stays the same when names change. With the item's id it says which item this is.
+    pub collection: String,
     /// The newest snapshot in which it matches.
     pub newest: Seen,
     /// Its path there, as `cat` and `export` take it.
@@ -84,6 +85,13 @@ struct Searched {
     snapshots: Vec<Option<Snapshot>>,
 }
 
+/// What is asked of a log.
+struct Asked<'a> {
+    wanted: &'a (dyn Fn(&Snapshot) -> bool + Sync),
+    matcher: &'a Arc<Matcher>,
+    limit: usize,
+}
+
 /// Finds the items that match in one of the snapshots which `wanted` takes, the newest first, at most `limit`. `all` are
 /// the snapshots that there are, by time.
 ///
@@ -108,18 +116,15 @@ pub async fn find(
         if !of_set.iter().any(|snapshot| wanted(snapshot)) {
             continue;
         }
-        let (log, items) = search_set(repo, *set, of_set, wanted, &matcher, &mut report).await?;
-        found.extend(items.into_iter().map(|item| (searched.len(), item)));
+        let asked = Asked { wanted, matcher: &matcher, limit };
+        let (log, items) = search_set(repo, *set, of_set, &asked, &mut report).await?;
+        report.matches += items.count;
+        found.extend(items.newest.into_iter().map(|item| (searched.len(), item)));
         searched.push(log);
     }
     log::sweep(repo, &sets.keys().copied().collect());
-    report.matches = found.len() as u64;
-    let order = |(set, item): &(usize, Item)| (Reverse(item.time), *set, item.collection, item.row);
-    if limit < found.len() {
-        found.select_nth_unstable_by_key(limit, order);
-        found.truncate(limit);
-    }
-    found.sort_unstable_by_key(order);
+    found.sort_unstable_by_key(|(set, item): &(usize, Item)| (item.order().0, *set, item.order()));
+    found.truncate(limit);
     let mut show = show::Show::new(repo.clone());
     for (number, item) in found {
         let Some(of) = searched.get(number) else { continue };
@@ -135,13 +140,12 @@ async fn search_set(
     repo: &Arc<Repository>,
     set: SetId,
     of_set: &[&Snapshot],
-    wanted: &(dyn Fn(&Snapshot) -> bool + Sync),
-    matcher: &Arc<Matcher>,
+    asked: &Asked<'_>,
     report: &mut Report,
-) -> Result<(Searched, Vec<Item>)> {
+) -> Result<(Searched, Items)> {
     let latest = of_set.iter().rev().find(|snapshot| snapshot.file.complete).or(of_set.last()).map(|s| s.id);
     // Without a place to keep the log, there is no use in telling more than is asked for.
-    let told = |s: &&&Snapshot| repo.keeps_sealed() || wanted(s) || latest == Some(s.id);
+    let told = |s: &&&Snapshot| repo.keeps_sealed() || (asked.wanted)(s) || latest == Some(s.id);
     let told: Vec<&Snapshot> = of_set.iter().filter(told).copied().collect();
     let mut again = true;
     loop {
@@ -151,14 +155,14 @@ async fn search_set(
             epochs.iter().map(|epoch| told.iter().find(|s| s.id == epoch.id).map(|s| (*s).clone())).collect();
         let collections = Arc::new(Collections::of(&epochs));
         let searched = Searched { epochs, collections, snapshots };
-        match search_log(&searched, wanted, latest, matcher).await {
+        match search_log(&searched, latest, asked).await {
             // Somebody emptied the cache, or the disk gave other bytes: once more, from the repository.
             Err(e) if e.is_loss() && again => {
                 log::distrust(repo, &set);
                 again = false;
             }
             found => {
-                report.searched += searched.snapshots.iter().flatten().filter(|s| wanted(s)).count() as u64;
+                report.searched += searched.snapshots.iter().flatten().filter(|s| (asked.wanted)(s)).count() as u64;
                 report.trouble.damaged.append(&mut trouble.damaged);
                 report.trouble.vanished.append(&mut trouble.vanished);
                 return Ok((searched, found?));
@@ -167,16 +171,12 @@ async fn search_set(
     }
 }
 
-async fn search_log(
-    log: &Searched,
-    wanted: &(dyn Fn(&Snapshot) -> bool + Sync),
-    latest: Option<SnapshotId>,
-    matcher: &Arc<Matcher>,
-) -> Result<Vec<Item>> {
-    let wanted: Vec<bool> = log.snapshots.iter().map(|s| s.as_ref().is_some_and(wanted)).collect();
+async fn search_log(log: &Searched, latest: Option<SnapshotId>, asked: &Asked<'_>) -> Result<Items> {
+    let wanted: Vec<bool> = log.snapshots.iter().map(|s| s.as_ref().is_some_and(asked.wanted)).collect();
     let latest = log.epochs.iter().position(|epoch| Some(epoch.id) == latest).and_then(|at| u32::try_from(at).ok());
-    let (epochs, collections, matcher) = (log.epochs.clone(), log.collections.clone(), matcher.clone());
-    let task = tokio::task::spawn_blocking(move || scan::search(&epochs, &collections, &wanted, latest, &matcher));
+    let (epochs, collections, matcher) = (log.epochs.clone(), log.collections.clone(), asked.matcher.clone());
+    let limit = asked.limit;
+    let task = tokio::task::spawn_blocking(move || scan::search(&epochs, &collections, &wanted, latest, &matcher, limit));
     task.await.map_err(|e| Error::internal("A search ended early").with_source(e))?
 }
 

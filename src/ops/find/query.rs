@@ -299,10 +299,14 @@ impl Parser<'_> {
     fn filter(&mut self) -> Option<String> {
         let rest = self.chars.get(self.at..)?;
         let colon = rest.iter().position(|c| !c.is_alphabetic())?;
-        if colon == 0 || rest.get(colon) != Some(&':') || rest.get(colon + 1..colon + 3) == Some(&['/', '/']) {
+        if colon == 0 || rest.get(colon) != Some(&':') {
             return None;
         }
-        let name = rest.iter().take(colon).collect();
+        let name: String = rest.iter().take(colon).collect();
+        let is_known = FILTERS.iter().any(|(known, _)| name.eq_ignore_ascii_case(known));
+        if !is_known && rest.get(colon + 1..colon + 3) == Some(&['/', '/']) {
+            return None;
+        }
         self.at += colon + 1;
         Some(name)
     }

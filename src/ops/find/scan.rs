@@ -1,5 +1,6 @@
 //! Going through a search log: first for the rows that match, then for when the items that they tell of were there.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,6 +13,8 @@ use crate::repo::{Piece, SealedReader};
 
 /// Threads at most.
 const MOST_THREADS: usize = 8;
+/// So many items are held in any case.
+const LEAST_HELD: usize = 4096;
 
 /// A row that matches, from an epoch on and before another, if its item is still there and tells the same.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +27,33 @@ struct Hit {
     row: u32,
     from: u32,
     to: u32,
+}
+
+/// Items that were found.
+#[derive(Debug, Default)]
+pub(super) struct Items {
+    /// How many there are.
+    pub(super) count: u64,
+    /// The newest of them, in no order.
+    pub(super) newest: Vec<Item>,
+}
+
+impl Items {
+    /// Adds one. No more than twice `limit` are held.
+    fn add(&mut self, item: Item, limit: usize) {
+        self.count += 1;
+        self.newest.push(item);
+        if self.newest.len() >= limit.saturating_mul(2).max(LEAST_HELD) {
+            self.cut(limit);
+        }
+    }
+
+    fn cut(&mut self, limit: usize) {
+        if limit < self.newest.len() {
+            self.newest.select_nth_unstable_by_key(limit, Item::order);
+            self.newest.truncate(limit);
+        }
+    }
 }
 
 /// An item that was found.
@@ -42,6 +72,13 @@ pub(super) struct Item {
     pub(super) count: u32,
     /// It is in the latest epoch.
     pub(super) in_latest: bool,
+}
+
+impl Item {
+    /// The newest first; what has no time last.
+    pub(super) fn order(&self) -> (Reverse<i64>, u32, (u32, u32, u32)) {
+        (Reverse(self.time), self.collection, self.row)
+    }
 }
 
 /// Does pieces of work on all processors. The results are in no order.
@@ -86,7 +123,8 @@ impl Open {
     }
 }
 
-/// Finds the items of a log that match in an epoch which is `wanted`. `latest`: the epoch that is the latest of its set.
+/// Finds the items of a log that match in an epoch which is `wanted`, and gives the newest `limit` of them. `latest`: the
+/// epoch that is the latest of its set.
 ///
 /// # Errors
 /// `Corrupt` when the log is not what it was; the disk's.
@@ -96,14 +134,15 @@ pub(super) fn search(
     wanted: &[bool],
     latest: Option<u32>,
     matcher: &Matcher,
-) -> Result<Vec<Item>> {
+    limit: usize,
+) -> Result<Items> {
     let places = if matcher.patterns().is_empty() { Places::default() } else { Places::of(epochs)? };
     let end = u32::try_from(epochs.len()).unwrap_or(NEVER);
     let scan = Scan { epochs, collections, places: &places, matcher, end };
     let mut hits = scan.hits()?;
     hits.sort_unstable_by_key(|hit| hit.key);
     let events = events(epochs, &hits)?;
-    Ok(items(&hits, &events, collections, &Wanted::new(wanted), latest))
+    Ok(items(&hits, &events, collections, &Wanted::new(wanted), latest, limit))
 }
 
 struct Scan<'a> {
@@ -308,8 +347,9 @@ fn items(
     collections: &Collections,
     wanted: &Wanted<'_>,
     latest: Option<u32>,
-) -> Vec<Item> {
-    let mut found = Vec::new();
+    limit: usize,
+) -> Items {
+    let mut found = Items::default();
     for (number, hits) in (0u32..).zip(hits.chunk_by(|a, b| a.key == b.key)) {
         let (mine, rest) = events.split_at(events.partition_point(|(of, ..)| *of <= number));
         events = rest;
@@ -337,8 +377,10 @@ fn items(
         }
         if let (Some((matches_at, hit)), Some(first), Some(last)) = (best, first, last) {
             let row = (hit.epoch, hit.block, hit.row);
-            found.push(Item { time: hit.time, collection, row, matches_at, first, last, count, in_latest });
+            let item = Item { time: hit.time, collection, row, matches_at, first, last, count, in_latest };
+            found.add(item, limit);
         }
     }
+    found.cut(limit);
     found
 }

@@ -57,7 +57,7 @@ impl Show {
         let newest = snapshot(item.matches_at)?;
         let id = self.id(set, log, item)?;
         let key = log.collections.get(item.collection).map_or("", |collection| &collection.key).to_owned();
-        let (path, record) = match self.record(newest, key, &id).await {
+        let (path, record) = match self.record(newest, key.clone(), &id).await {
             Err(e) if e.is_loss() => {
                 if is_there(&self.repo, newest).await? {
                     trouble.damaged.push(format!("Snapshot {}: {}", newest.id.short(), e.chain()));
@@ -70,6 +70,7 @@ impl Show {
         };
         Ok(Some(Found {
             set: newest.file.set_name.clone(),
+            collection: key,
             newest: seen(item.matches_at)?,
             path,
             record,

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use tenantvault::format::collection::Gap;
 use tenantvault::format::record::{ItemKind, Record};
 use tenantvault::format::snapshot::{CollectionState, SnapshotFile, Totals};
 use tenantvault::ops::catalog::{self, Catalog};
@@ -28,12 +29,26 @@ pub struct Day {
     pub collections: BTreeMap<String, Items>,
 }
 
+impl Day {
+    /// Says whether a folder above an item is not there.
+    pub fn is_orphan(&self, key: &str, record: &Record) -> bool {
+        let mut parent = record.parent.as_str();
+        while !parent.is_empty() {
+            let Some(folder) = self.collections[key].1.get(parent) else { return true };
+            parent = &folder.parent;
+        }
+        false
+    }
+}
+
 pub struct World {
     pub storage: Arc<dyn Storage>,
     pub repo: Arc<Repository>,
     pub cache: tempfile::TempDir,
     pub days: Vec<Day>,
     now: BTreeMap<String, (Items, CollectionRoots)>,
+    /// The gaps of the next days.
+    pub gaps: Vec<Gap>,
     parent: Option<SnapshotFile>,
     number: i64,
 }
@@ -58,7 +73,7 @@ impl World {
         let cache = tempfile::tempdir().unwrap();
         let root = Some(cache.path().to_owned());
         let repo = Repository::init(storage.clone(), &passphrase(), "test", START_US, root).await.unwrap();
-        Self { storage, repo, cache, days: Vec::new(), now: BTreeMap::new(), parent: None, number: 0 }
+        Self { storage, repo, cache, days: Vec::new(), now: BTreeMap::new(), gaps: Vec::new(), parent: None, number: 0 }
     }
 
     pub async fn reopen(&self, cache: Option<&Path>) -> Arc<Repository> {
@@ -128,7 +143,7 @@ impl World {
             states.insert(key.clone(), state);
         }
         let before = Catalog::load(&self.repo, self.parent.as_ref()).await.unwrap();
-        let (catalog, gaps) = catalog::write(&writer, &before, &states, &[], &[]).await.unwrap();
+        let (catalog, gaps) = catalog::write(&writer, &before, &states, &self.gaps, &[]).await.unwrap();
         writer.finish().await.unwrap();
         let file = SnapshotFile {
             set: store::set_id(&self.repo, set),
