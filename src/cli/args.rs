@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::cli::commands::{
-    backup, cat, check, completions, config, coverage, demo, diff, discover, export, forget, init, key, login, logout,
-    ls, man, mirror, prune, repair, sim, snapshots, stats, test,
+    backup, cat, check, completions, config, coverage, demo, diff, discover, export, find, forget, history, init, key,
+    login, logout, ls, man, mirror, prune, repair, sim, snapshots, stats, test,
 };
 
 const EXAMPLES: &str = "\
@@ -16,6 +16,7 @@ Examples:
   tenantvault test everyone                     sign in, look at the permissions
   tenantvault backup everyone
   tenantvault ls latest:users/alice@contoso.com/Mail/Inbox
+  tenantvault find 'from:dana invoice'
   tenantvault export latest:users/alice@contoso.com restored/
 
 A SNAPSHOT is an id or the beginning of one, 'latest', SET@latest, or
@@ -84,6 +85,8 @@ pub(crate) enum Command {
     Cat(cat::Args),
     Export(export::Args),
     Diff(diff::Args),
+    Find(find::Args),
+    History(history::Args),
     Forget(forget::Args),
     Prune(prune::Args),
     Check(check::Args),

@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, ErrorKind, Result};
+pub use crate::ops::find::parse_size;
 
 /// Writes a line of JSON: the fields of `value` after `"message_type"`.
 ///
@@ -169,43 +170,6 @@ pub fn size(bytes: u64) -> String {
     // Thousandths, cut rather than rounded, so that no size reads as 1024.000 of a unit.
     let thousandths = (u128::from(bytes) * 1000) >> (10 * exponent);
     format!("{}.{:03} {unit}", thousandths / 1000, thousandths % 1000)
-}
-
-/// Reads a number of bytes: digits, perhaps with a fraction, then perhaps `B`, `K`, `KB`, `KiB` (all 1024), and
-/// so on to `T`.
-///
-/// # Errors
-/// `InvalidInput`, naming the text; also for zero.
-pub fn parse_size(text: &str) -> Result<u64> {
-    let bad = || {
-        Error::invalid(format!("'{}' is not a size", text.escape_debug()))
-            .with_hint("Write bytes, or a number with KiB, MiB, GiB or TiB: 10MiB")
-    };
-    let text = text.trim();
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    let unit = unit.trim().to_ascii_lowercase();
-    let shift = match unit.trim_end_matches('b').trim_end_matches('i') {
-        "" if unit.is_empty() || unit == "b" => 0,
-        "k" => 10,
-        "m" => 20,
-        "g" => 30,
-        "t" => 40,
-        _ => return Err(bad()),
-    };
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if fraction.len() > 9
-        || !fraction.bytes().all(|b| b.is_ascii_digit())
-        || (number.contains('.') && fraction.is_empty())
-    {
-        return Err(bad());
-    }
-    let whole: u128 = whole.parse().map_err(|_| bad())?;
-    let scale = 10u128.pow(u32::try_from(fraction.len()).unwrap_or(0));
-    let fraction: u128 = if fraction.is_empty() { 0 } else { fraction.parse().map_err(|_| bad())? };
-    let bytes =
-        whole.checked_mul(scale).and_then(|n| n.checked_add(fraction)?.checked_shl(shift)).ok_or_else(bad)? / scale;
-    u64::try_from(bytes).ok().filter(|&bytes| bytes > 0 && whole < 1 << 64).ok_or_else(bad)
 }
 
 /// A number with its thousands apart: `1,234,567`.

@@ -165,6 +165,50 @@ pub enum ItemKind {
 }
 
 impl ItemKind {
+    /// All kinds, in the order of their numbers on the disk.
+    pub const ALL: &[Self] = &[
+        Self::MailFolder,
+        Self::MailSearchFolder,
+        Self::Message,
+        Self::Folder,
+        Self::Package,
+        Self::File,
+        Self::Shortcut,
+        Self::Attachment,
+        Self::Version,
+        Self::Permission,
+        Self::CalendarGroup,
+        Self::Calendar,
+        Self::Event,
+        Self::ContactFolder,
+        Self::Contact,
+        Self::TaskList,
+        Self::Task,
+        Self::Category,
+        Self::Rule,
+        Self::Setting,
+        Self::Thread,
+        Self::Post,
+        Self::List,
+        Self::ListItem,
+        Self::Column,
+        Self::ContentType,
+        Self::Page,
+        Self::TermGroup,
+        Self::TermSet,
+        Self::Term,
+        Self::Channel,
+        Self::Chat,
+        Self::Member,
+        Self::Tab,
+        Self::App,
+        Self::Tag,
+        Self::ChatMessage,
+        Self::HostedContent,
+        Self::Plan,
+        Self::Bucket,
+    ];
+
     /// Says whether items of this kind are shown as folders.
     pub fn is_container(self) -> bool {
         matches!(

@@ -1,4 +1,4 @@
-//! What users do: backup, forget, prune, check, list, read, export, compare.
+//! What users do: backup, forget, prune, check, list, read, export, compare, find.
 //!
 //! Knows nothing of argument parsing or printing.
 
@@ -11,8 +11,10 @@ pub mod diff;
 pub mod estimate;
 pub mod export;
 pub mod files;
+pub mod find;
 pub mod forget;
 pub mod heal;
+pub mod history;
 pub mod mirror;
 pub mod names;
 pub mod nodes;

@@ -13,6 +13,8 @@ use crate::repo::Repository;
 use crate::tree::collection::{CollectionReader, CollectionRoots};
 use crate::tree::{Tree, children_key};
 
+mod exact;
+
 /// Records read at once from a folder, at first: what is to be seen comes soon.
 const PAGE: usize = 500;
 /// Records read at once after that. What stands together in a listing lies scattered in the tree of items: the

@@ -11,6 +11,7 @@ use crate::crypto;
 use crate::error::{Error, Result};
 use crate::format::id::{IndexId, PackId, RepoId};
 use crate::repo::merge;
+use crate::repo::sealed;
 use crate::repo::table::Table;
 use crate::storage::read_exact_at;
 
@@ -52,7 +53,7 @@ impl Cache {
     /// An I/O kind.
     pub(crate) fn open(root: &Path, repo: &RepoId) -> Result<Self> {
         let folder = root.join(repo.to_string());
-        for part in ["index", "packs", "documents"] {
+        for part in ["index", "packs", "documents", sealed::FOLDER] {
             let path = folder.join(part);
             std::fs::create_dir_all(&path).map_err(|e| {
                 Error::io(format!("Cache folder {} cannot be made", path.display()), e)
@@ -60,6 +61,11 @@ impl Cache {
             })?;
         }
         Ok(Self { folder, open: Arc::default() })
+    }
+
+    /// Where it is.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Opens the tables that cover only index files in `present`, none covering the same. Broken ones are removed.

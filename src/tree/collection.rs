@@ -116,6 +116,12 @@ impl<'a> CollectionReader<'a> {
         IdCursor { cursor: self.tree.range(self.roots.children, range) }
     }
 
+    /// Goes through the ids that stand in a listing from where `from` would stand up to `record`, which is not among them.
+    /// Both have the same parent.
+    pub fn ids_before(&self, from: &Record, record: &Record) -> IdCursor<'a> {
+        IdCursor { cursor: self.tree.range(self.roots.children, children_key(from)..children_key(record)) }
+    }
+
     /// Counts the records directly below `parent`, without listing them.
     pub async fn count_children(&self, parent: &str) -> Result<u64> {
         let prefix = parent_prefix(parent);
@@ -174,7 +180,11 @@ fn end_of(prefix: &[u8]) -> Bound<Vec<u8>> {
     Bound::Unbounded
 }
 
-fn decode_record(id: &[u8], value: &[u8]) -> Result<Record> {
+/// Decodes the record that a tree of items has under an id.
+///
+/// # Errors
+/// [`crate::ErrorKind::Corrupt`] when it is no record, or another item's.
+pub(crate) fn decode_record(id: &[u8], value: &[u8]) -> Result<Record> {
     let name = String::from_utf8_lossy(id);
     let record: Record = codec::decode(format_args!("The record of item {name}"), value)?;
     if record.id.as_bytes() == id {

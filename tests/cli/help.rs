@@ -12,6 +12,8 @@ const COMMANDS: &[&str] = &[
     "cat",
     "export",
     "diff",
+    "find",
+    "history",
     "forget",
     "prune",
     "check",

@@ -18,6 +18,7 @@ fn every_report_is_lines_of_json_with_one_summary_last() {
         (&["ls", "latest:users"], 0, "item"),
         (&["ls", "-R", "latest"], 0, "item"),
         (&["diff", &ids[0], &ids[1]], 0, "change"),
+        (&["find", "kind:message"], 0, "item"),
         (&["check", "--read-data"], 0, "summary"),
         (&["stats"], 0, "summary"),
         (&["key", "list"], 0, "key"),

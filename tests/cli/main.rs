@@ -9,6 +9,7 @@ mod destinations;
 mod discover;
 mod disk;
 mod export;
+mod find;
 mod help;
 mod interrupt;
 mod json;

@@ -10,7 +10,9 @@ pub(crate) mod demo;
 pub(crate) mod diff;
 pub(crate) mod discover;
 pub(crate) mod export;
+pub(crate) mod find;
 pub(crate) mod forget;
+pub(crate) mod history;
 pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod login;
@@ -49,6 +51,8 @@ pub(crate) async fn run(command: Command, app: &App) -> Result<Outcome> {
         Command::Cat(args) => cat::run(args, app).await,
         Command::Export(args) => export::run(args, app).await,
         Command::Diff(args) => diff::run(args, app).await,
+        Command::Find(args) => find::run(args, app).await,
+        Command::History(args) => history::run(args, app).await,
         Command::Forget(args) => forget::run(args, app).await,
         Command::Prune(args) => prune::run(args, app).await,
         Command::Check(args) => check::run(args, app).await,
