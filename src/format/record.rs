@@ -165,6 +165,55 @@ pub enum ItemKind {
 }
 
 impl ItemKind {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::MailFolder,
+        Self::MailSearchFolder,
+        Self::Message,
+        Self::Folder,
+        Self::Package,
+        Self::File,
+        Self::Shortcut,
+        Self::Attachment,
+        Self::Version,
+        Self::Permission,
+        Self::CalendarGroup,
+        Self::Calendar,
+        Self::Event,
+        Self::ContactFolder,
+        Self::Contact,
+        Self::TaskList,
+        Self::Task,
+        Self::Category,
+        Self::Rule,
+        Self::Setting,
+        Self::Thread,
+        Self::Post,
+        Self::List,
+        Self::ListItem,
+        Self::Column,
+        Self::ContentType,
+        Self::Page,
+        Self::TermGroup,
+        Self::TermSet,
+        Self::Term,
+        Self::Channel,
+        Self::Chat,
+        Self::Member,
+        Self::Tab,
+        Self::App,
+        Self::Tag,
+        Self::ChatMessage,
+        Self::HostedContent,
+        Self::Plan,
+        Self::Bucket,
+    ];
+
+    /// Finds a kind by its word.
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.word() == word)
+    }
+
     /// Says whether items of this kind are shown as folders.
     pub fn is_container(self) -> bool {
         matches!(
