@@ -173,7 +173,8 @@ pub(super) fn session(app: &App, request: &Request, index: usize, ids: &[String]
     let map = if request.body.is_empty() { Map::new() } else { object(&request.body)? };
     only(&map, &["item", "deferCommit"], "createUploadSession")?;
     let item = map.get("item").and_then(Value::as_object).cloned().unwrap_or_default();
-    let known = ["@odata.type", "@microsoft.graph.conflictBehavior", "name", "description", "fileSize", "fileSystemInfo"];
+    let known =
+        ["@odata.type", "@microsoft.graph.conflictBehavior", "name", "description", "fileSize", "fileSystemInfo"];
     only(&item, &known, "driveItemUploadableProperties")?;
     let size = item.get("fileSize").and_then(Value::as_u64).filter(|size| *size > 0);
     let size = size.ok_or_else(|| Reply::fail(400, "invalidRequest", "This simulation wants fileSize."))?;
@@ -266,7 +267,8 @@ pub(super) fn invite(app: &App, request: &Request, index: usize, id: &str) -> An
         "password",
     ];
     only(&map, &known, "invite")?;
-    let roles: Vec<&str> = map.get("roles").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let roles: Vec<&str> =
+        map.get("roles").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
     if roles.is_empty() || roles.iter().any(|role| !["read", "write"].contains(role)) {
         return Err(Reply::fail(400, "invalidRequest", "One of the provided roles is not valid."));
     }

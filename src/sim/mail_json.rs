@@ -157,7 +157,10 @@ fn written_message(mailbox: &Mailbox, key: u32, written: &Written, view: &Messag
         out.insert("singleValueExtendedProperties".into(), json!([{"id": name, "value": size}]));
     }
     if view.attachments {
-        out.insert("attachments".into(), written_attachments(mailbox, key, written, &Fields(None), view.immutable).into());
+        out.insert(
+            "attachments".into(),
+            written_attachments(mailbox, key, written, &Fields(None), view.immutable).into(),
+        );
     }
     out.into()
 }

@@ -80,7 +80,7 @@ use tokio::sync::oneshot;
 pub use app::SimStats;
 pub use content::Blob;
 pub use faults::{Fault, FaultKind};
-pub use options::{BACKUP_ROLES, RESTORE_ROLES, Contents, Limits, Pages, Profile, Script, SimOptions};
+pub use options::{BACKUP_ROLES, Contents, Limits, Pages, Profile, RESTORE_ROLES, Script, SimOptions};
 pub use oracle::{
     Expected, ExpectedCollection, ExpectedDrive, ExpectedFolder, ExpectedItem, ExpectedLibrary, ExpectedMailbox,
     ExpectedMessage, ExpectedThing, ExpectedUser, ItemKind, Mime,

@@ -147,7 +147,11 @@ pub(super) fn enclosure(row: &Value) -> Result<Enclosure, Reply> {
     let text = |name: &str| row.get(name).and_then(Value::as_str).map(str::to_owned);
     let bytes = text("contentBytes").and_then(|text| STANDARD.decode(text).ok()).ok_or_else(|| bad("contentBytes"))?;
     if bytes.len() >= INLINE_BYTES {
-        return Err(Reply::fail(413, "ErrorMessageSizeExceeded", "The attachment is too large: use an upload session."));
+        return Err(Reply::fail(
+            413,
+            "ErrorMessageSizeExceeded",
+            "The attachment is too large: use an upload session.",
+        ));
     }
     Ok(Enclosure {
         name: text("name").ok_or_else(|| bad("an attachment needs a name"))?,

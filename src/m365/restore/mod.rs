@@ -8,7 +8,9 @@ pub use door::{Cost, Fit, Found, Made, Opened, Order, Present, Source, Target, U
 
 use crate::error::{Error, Result};
 use crate::graph::Client;
-use crate::m365::door::{CollectionKey, Owner};
+use crate::m365::door::{CollectionKey, Owner, Workload};
+use crate::m365::drive::DriveTarget;
+use crate::m365::mail::MailTarget;
 
 /// Where the items of one collection go.
 #[derive(Debug, Clone)]
@@ -30,7 +32,14 @@ pub struct Destination {
 /// # Errors
 /// `InvalidInput` if the owner cannot take items of that workload; Graph's, where a place has to be looked up.
 pub async fn open(client: &Client, to: &Destination) -> Result<Box<dyn Target>> {
-    let _ = client;
+    let (owner, name) = (to.owner.id(), to.name.as_str());
+    match (to.from.workload, &to.owner) {
+        (Workload::Mail, Owner::User(_)) => return Ok(Box::new(MailTarget::open(client.clone(), owner, name).await?)),
+        (Workload::OneDrive | Workload::Files | Workload::PersonalSite, _) if DriveTarget::takes(to) => {
+            return Ok(Box::new(DriveTarget::open(client.clone(), to).await?));
+        }
+        _ => {}
+    }
     let what = to.from.workload.title();
     Err(Error::invalid(format!("{what} cannot be restored into {}/{}", to.owner.word(), to.name))
         .with_hint("export writes it to a folder"))
