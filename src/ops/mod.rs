@@ -1,4 +1,4 @@
-//! What users do: backup, forget, prune, check, list, read, export, compare.
+//! What users do: backup, forget, prune, check, list, read, export, restore, compare.
 //!
 //! Knows nothing of argument parsing or printing.
 
@@ -17,6 +17,7 @@ pub mod nodes;
 pub mod prune;
 pub mod read;
 pub mod repair;
+pub mod restore;
 pub mod stats;
 pub mod used;
 pub mod view;

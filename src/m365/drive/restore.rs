@@ -78,9 +78,11 @@ impl DriveTarget {
         match self.api.create_folder(self.folder(parent), &body).await {
             Ok(folder) => Ok(Made::new(ItemKind::Folder, id_of(&folder)?, parent)),
             Err(e) if e.kind() == ErrorKind::AlreadyExists || is_doubtful(&e) => {
-                match self.named(parent, name).await? {
-                    Some(there) => Ok(Made::new(ItemKind::Folder, there.id, parent)),
-                    None => Err(e),
+                // An answer was lost: what is there is ours. Where somebody was faster it is not, and undo leaves it.
+                match (self.named(parent, name).await?, is_doubtful(&e)) {
+                    (Some(there), true) => Ok(Made::new(ItemKind::Folder, there.id, parent)),
+                    (Some(there), false) => Ok(Made { id: there.id, ..Made::default() }),
+                    (None, _) => Err(e),
                 }
             }
             Err(e) => Err(e),

@@ -88,11 +88,13 @@ impl MailTarget {
         let body = json!({"displayName": order.name, "isHidden": order.record.fact("hidden").is_some()});
         match self.api.create_folder(parent, &body).await {
             Ok(folder) => Ok(Made::new(ItemKind::MailFolder, id_of(&folder)?, order.parent)),
-            // Somebody was faster, or an answer was lost.
+            // An answer was lost: what is there is ours. Where somebody was faster it is not, and undo leaves it.
             Err(e) if e.kind() == ErrorKind::AlreadyExists || is_doubtful(&e) => {
-                match self.folder_named(parent, order.name).await? {
-                    Some(id) => Ok(Made::new(ItemKind::MailFolder, id, order.parent)),
-                    None => Err(e),
+                let found = self.folder_named(parent, order.name).await?;
+                match (found, is_doubtful(&e)) {
+                    (Some(id), true) => Ok(Made::new(ItemKind::MailFolder, id, order.parent)),
+                    (Some(id), false) => Ok(Made { id, ..Made::default() }),
+                    (None, _) => Err(e),
                 }
             }
             Err(e) => Err(e),
