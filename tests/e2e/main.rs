@@ -9,5 +9,6 @@ mod gaps;
 mod lifecycle;
 mod order;
 mod repair;
+mod restore;
 mod resume;
 mod support;
