@@ -339,12 +339,17 @@ async fn go_on(name: &str, app: &App) -> Result<Outcome> {
     } else {
         RunFolder::new(&folder, checked(name)?).plan()?
     };
+    let view = opened(app, &plan).await?;
+    let work = Work::new(app, config, &plan.tenant)?;
+    execute(app, &plan, &view, &work).await
+}
+
+/// Opens the snapshot of a plan.
+async fn opened(app: &App, plan: &Plan) -> Result<View> {
     let repo = app.open().await?;
     let listing = app.snapshots(&repo).await?;
     let snapshot = store::find(&listing.snapshots, &plan.snapshot)?;
-    let view = View::new(repo, snapshot.file.clone());
-    let work = Work::new(app, config, &plan.tenant)?;
-    execute(app, &plan, &view, &work).await
+    Ok(View::new(repo, snapshot.file.clone()))
 }
 
 /// A run's name is no way out of the folder of runs.
@@ -356,9 +361,12 @@ fn checked(name: &str) -> Result<&str> {
 
 async fn undo(name: &str, app: &App) -> Result<Outcome> {
     let config = app.need_config()?;
-    let plan = RunFolder::new(&app.restores()?, checked(name)?).plan()?;
+    let folder = RunFolder::new(&app.restores()?, checked(name)?);
+    let plan = folder.plan()?;
+    // The snapshot tells what a step of which no result is known may have left.
+    let view = if folder.state()?.has_doubt() { Some(opened(app, &plan).await?) } else { None };
     let work = Work::new(app, config, &plan.tenant)?;
-    let result = restore::undo(name, &work.client, &work.around).await;
+    let result = restore::undo(name, view.as_ref(), &work.client, &work.around).await;
     work.monitor.finish();
     let report = result?;
     app.screen.report(format!("Took back {}", output::count(report.undone, "item", "items")))?;

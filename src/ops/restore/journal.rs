@@ -201,6 +201,11 @@ pub struct State {
 }
 
 impl State {
+    /// Says whether the result of a step that was begun is not known.
+    pub fn has_doubt(&self) -> bool {
+        self.steps.values().any(|known| *known == Known::Begun)
+    }
+
     /// Reads entries; also says how many bytes are whole lines.
     fn read(text: &[u8]) -> (Self, usize) {
         let mut state = Self::default();

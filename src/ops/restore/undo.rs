@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::journal::{Entry, Known, RunFolder};
+use super::journal::{Entry, Known, RunFolder, State};
 use super::run::open;
-use super::{Around, Plan};
+use super::source::RepoSource;
+use super::{Action, Around, Plan, Step};
 use crate::error::Result;
 use crate::graph::Client;
-use crate::m365::restore::Target;
+use crate::m365::restore::{Found, Order, Target};
 use crate::monitor::Counter;
+use crate::ops::catalog::Catalog;
+use crate::ops::view::View;
 
 /// How taking back ended.
 #[derive(Debug, Clone, Default)]
@@ -21,11 +24,12 @@ pub struct UndoReport {
     pub interrupted: bool,
 }
 
-/// Takes back exactly what a run made. What was begun and has no result is looked for first.
+/// Takes back exactly what a run made. What was begun and has no result is looked for first, for which the snapshot is
+/// needed (`view`).
 ///
 /// # Errors
 /// The journal's; Graph's, where a target cannot be opened at all.
-pub async fn undo(run: &str, client: &Client, around: &Around) -> Result<UndoReport> {
+pub async fn undo(run: &str, view: Option<&View>, client: &Client, around: &Around) -> Result<UndoReport> {
     let folder = RunFolder::new(&around.folder, run);
     let plan = folder.plan()?;
     let (journal, state) = folder.open()?;
@@ -53,7 +57,7 @@ pub async fn undo(run: &str, client: &Client, around: &Around) -> Result<UndoRep
         let Some(target) = targets.get(&step.target) else { continue };
         let left = match known {
             Known::Done { undo, .. } => take_back(&**target, undo).await,
-            _ => Ok(Some("nobody knows whether it was made: run the restore to its end first".to_owned())),
+            _ => doubtful(&plan, step, number, (view, &state), &**target).await,
         };
         match left {
             Ok(None) => {
@@ -66,6 +70,50 @@ pub async fn undo(run: &str, client: &Client, around: &Around) -> Result<UndoRep
         around.monitor.add(Counter::Items, 1);
     }
     Ok(report)
+}
+
+/// Takes back what a step of which no result is known may have left.
+async fn doubtful(
+    plan: &Plan,
+    step: &Step,
+    number: usize,
+    (view, state): (Option<&View>, &State),
+    target: &dyn Target,
+) -> Result<Option<String>> {
+    if step.item.is_empty() {
+        return match target.find_top(&step.name).await? {
+            Some(made) => take_back(target, &made.undo).await,
+            None => Ok(None),
+        };
+    }
+    let unknown = || Ok(Some("nobody knows what came of it: run the restore to its end, then take it back".to_owned()));
+    let (Some(view), Some(planned), Action::Create | Action::Copy) =
+        (view, plan.targets.get(step.target), &step.action)
+    else {
+        return unknown();
+    };
+    let catalog = Catalog::load(view.repository(), Some(view.file())).await?;
+    let Some(collection) = catalog.states.get(&planned.from) else { return unknown() };
+    let source = RepoSource::new(view.repository().clone(), collection);
+    let Some(record) = source.reader().get(&step.item).await? else { return unknown() };
+    let holder =
+        plan.steps.iter().enumerate().find(|(_, s)| s.target == step.target && s.item == step.parent && s.container);
+    let parent = match holder {
+        None => String::new(),
+        Some((at, holder)) => match (&holder.action, state.steps.get(&at)) {
+            (Action::Use(id), _) => id.clone(),
+            (_, Some(Known::Done { id, .. })) => id.clone(),
+            // What would hold it is not there, and so it is not either.
+            _ => return Ok(None),
+        },
+    };
+    let mark = format!("{}-{number}", plan.run);
+    let (permissions, versions) = (plan.options.permissions, plan.options.versions);
+    let order = Order { record: &record, parent: &parent, name: &step.name, mark: &mark, permissions, versions };
+    match target.find(order, &source).await? {
+        Found::Nothing => Ok(None),
+        Found::Whole(made) | Found::Part(made) => take_back(target, &made.undo).await,
+    }
 }
 
 async fn take_back(target: &dyn Target, undo: &[crate::m365::restore::Undo]) -> Result<Option<String>> {
