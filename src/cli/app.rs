@@ -94,6 +94,17 @@ impl App {
         named.or_else(|| self.environment.data_folder.clone())
     }
 
+    /// The folder that the runs of restores are kept in: plans and journals.
+    ///
+    /// # Errors
+    /// When the system has no folder for it and none is named.
+    pub(crate) fn restores(&self) -> Result<PathBuf> {
+        self.data_folder().map(|folder| folder.join("restores")).ok_or_else(|| {
+            Error::invalid("There is no folder to keep the journal of a restore in")
+                .with_hint("Name one with TENANTVAULT_DATA_DIR")
+        })
+    }
+
     /// Where a configuration is looked for.
     pub(crate) fn config_places(&self) -> Places {
         let at = |path: PathBuf| absolute(&self.environment.working_folder, &path);

@@ -54,6 +54,8 @@ pub struct Tenant {
     pub account: Account,
     /// Who signs in, and how.
     pub sign_in: SignIn,
+    /// The app registration that restores, if it is another one than the backup's.
+    pub restore: Option<RestoreApp>,
     /// The national cloud: `global`, `usgov`, `usgov-dod` or `china`.
     pub cloud: Cloud,
     /// Graph's address, if not the cloud's.
@@ -62,6 +64,15 @@ pub struct Tenant {
     pub login_url: Option<String>,
     /// The most bytes a second read from it, by all runs of a process together.
     pub download_bytes_per_second: Option<u64>,
+}
+
+/// An app registration that restores, so that the backup's can only read.
+#[derive(Debug, Clone)]
+pub struct RestoreApp {
+    /// The app registration's (client) id.
+    pub client_id: String,
+    /// How it signs in: by secret or certificate.
+    pub sign_in: SignIn,
 }
 
 /// What kind of account is read.
@@ -314,16 +325,20 @@ impl Config {
             text: format!("Tenant '{name}' signs in by password: without a second factor, and until Microsoft ends it"),
             hint: "Better: an app, or sign_in = \"device-code\" and login".into(),
         }));
-        let of_tenant = |tenant: &Tenant| match &tenant.sign_in {
+        let of_sign_in = |sign_in: &SignIn| match sign_in {
             SignIn::User { way: UserWay::Password(source), .. } => source.file().map(Path::to_owned),
             SignIn::User { .. } => None,
             SignIn::Secret(source) => source.file().map(Path::to_owned),
             SignIn::Certificate { private_key_file, .. } => Some(private_key_file.clone()),
         };
+        let of_tenant = |tenant: &Tenant| {
+            let restore = tenant.restore.as_ref().and_then(|app| of_sign_in(&app.sign_in));
+            of_sign_in(&tenant.sign_in).into_iter().chain(restore).collect::<Vec<_>>()
+        };
         let of_destination = |d: &Destination| {
             d.credentials.values().chain(&d.password).filter_map(|s| s.file().map(Path::to_owned)).collect()
         };
-        let mut files: Vec<PathBuf> = self.tenants.values().filter_map(of_tenant).collect();
+        let mut files: Vec<PathBuf> = self.tenants.values().flat_map(of_tenant).collect();
         files.extend(self.destinations.values().flat_map::<Vec<PathBuf>, _>(of_destination));
         files.sort();
         files.dedup();

@@ -30,6 +30,30 @@ pub(crate) fn client(
     options.monitor = monitor;
     options.speed = speed.to_vec();
     let credential = match &tenant.sign_in {
+        SignIn::User { way, user, keep } => {
+            let tokens = tokens(config, name, way, user.as_deref(), *keep)?;
+            return Client::for_user(options, tokens, caller(tenant));
+        }
+        app => credential(name, app)?,
+    };
+    Client::new(options, &tenant.tenant_id, &tenant.client_id, credential)
+}
+
+/// Makes the client that restores into a tenant: that of its own app, if the configuration names one.
+///
+/// # Errors
+/// As [`client`].
+pub(crate) fn restore_client(config: &Config, name: &str, monitor: Arc<dyn Monitor>) -> Result<Client> {
+    let tenant = config.tenant(name)?;
+    let Some(app) = &tenant.restore else { return client(config, name, None, &[], monitor) };
+    let mut options = ClientOptions::new(cloud(tenant)?);
+    options.monitor = monitor;
+    Client::new(options, &tenant.tenant_id, &app.client_id, credential(name, &app.sign_in)?)
+}
+
+/// What proves an app.
+fn credential(name: &str, sign_in: &SignIn) -> Result<Credential> {
+    Ok(match sign_in {
         SignIn::Secret(source) => {
             Credential::secret(source.resolve(&format!("client secret of tenant '{name}'"))?.as_str())
         }
@@ -37,12 +61,8 @@ pub(crate) fn client(
             read(name, "certificate", certificate_file)?,
             read(name, "private key", private_key_file)?,
         ),
-        SignIn::User { way, user, keep } => {
-            let tokens = tokens(config, name, way, user.as_deref(), *keep)?;
-            return Client::for_user(options, tokens, caller(tenant));
-        }
-    };
-    Client::new(options, &tenant.tenant_id, &tenant.client_id, credential)
+        SignIn::User { .. } => return Err(Error::internal("A user is no app")),
+    })
 }
 
 fn tokens(config: &Config, name: &str, way: &UserWay, user: Option<&str>, keep: Place) -> Result<Arc<dyn TokenSource>> {

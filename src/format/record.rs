@@ -209,6 +209,11 @@ impl ItemKind {
         Self::Bucket,
     ];
 
+    /// Finds a kind by its word.
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.word() == word)
+    }
+
     /// Says whether items of this kind are shown as folders.
     pub fn is_container(self) -> bool {
         matches!(

@@ -79,7 +79,8 @@ impl Client {
 
     /// The URL of a request as a batch takes it, relative to the version; `None`: it cannot be part of one.
     fn part_url(&self, request: &GraphRequest) -> Option<String> {
-        let url = self.transport.graph_url(&request.url).ok().filter(|_| request.body.is_none())?;
+        let is_get = request.method == reqwest::Method::GET;
+        let url = self.transport.graph_url(&request.url).ok().filter(|_| is_get)?;
         let root = format!("{}v1.0", self.transport.root);
         url.as_str().strip_prefix(&root).filter(|rest| rest.starts_with('/')).map(str::to_owned)
     }
@@ -101,7 +102,7 @@ impl Client {
         let scope = requests.first()?.scope.clone();
         let parts: Option<Vec<Value>> =
             requests.iter().enumerate().map(|(number, request)| self.part(number, request)).collect();
-        let outer = GraphRequest::post(scope.clone(), "$batch", json!({ "requests": parts? }));
+        let outer = GraphRequest::post(scope.clone(), "$batch", &json!({ "requests": parts? }));
         let url = transport.graph_url(&outer.url).ok()?;
         let units = requests.iter().map(|request| request.units).sum();
         let places = u32::try_from(requests.len()).ok()?;

@@ -24,6 +24,8 @@ const LANES_KEPT: usize = 2048;
 /// The kinds of calls to Teams, each with a lane.
 const TEAMS_CALLS: [TeamsCall; 5] =
     [TeamsCall::Team, TeamsCall::Channels, TeamsCall::Message, TeamsCall::Export, TeamsCall::Other];
+/// Uploads into one mailbox that wait at once; no limit of Microsoft's.
+const UPLOADS_AT_ONCE: usize = 64;
 /// A wait shorter than this is not worth words.
 const WORTH_WORDS: Duration = Duration::from_secs(1);
 
@@ -34,6 +36,8 @@ pub struct Budget {
     downloads: Arc<Semaphore>,
     directory: Arc<Lane>,
     mailboxes: Mutex<HashMap<String, Arc<Lane>>>,
+    /// Bytes sent into mailboxes, in KiB.
+    uploads: Mutex<HashMap<String, Arc<Lane>>>,
     teams: [Arc<Lane>; TEAMS_CALLS.len()],
     /// Of single teams and channels.
     teams_one: Mutex<HashMap<String, Arc<Lane>>>,
@@ -77,6 +81,7 @@ impl Budget {
             files,
             directory,
             mailboxes: Mutex::default(),
+            uploads: Mutex::default(),
             names: Mutex::default(),
             waits: Arc::new(Waits { monitor, heads: Mutex::default() }),
         })
@@ -103,6 +108,27 @@ impl Budget {
         let mut permit = self.acquire_places(self.lane(scope), units, places).await;
         permit.narrow = narrow;
         permit
+    }
+
+    /// Like [`Budget::acquire`] for a request that sends so many bytes: a mailbox takes only so many in five minutes.
+    pub async fn acquire_upload(&self, scope: &Scope, units: u32, bytes: usize) -> Permit {
+        let Scope::Mailbox(id) = scope else { return self.acquire(scope, units).await };
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        if kib == 0 {
+            return self.acquire(scope, units).await;
+        }
+        let lane = kept_lane(&self.uploads, id, || {
+            let label = format!("the upload budget of mailbox {}", self.name_of(id));
+            Lane::new(&label, &[self.limits.mailbox_upload_kib], UPLOADS_AT_ONCE, self.limits.share)
+        });
+        let narrow = Box::new(self.acquire_places(lane, kib, 1).await);
+        let mut permit = self.acquire(scope, units).await;
+        permit.narrow = Some(narrow);
+        permit
+    }
+
+    fn name_of(&self, id: &str) -> String {
+        lock(&self.names).get(id).cloned().unwrap_or_else(|| id.to_owned())
     }
 
     async fn acquire_places(&self, lane: Arc<Lane>, units: u32, places: u32) -> Permit {
@@ -213,8 +239,7 @@ impl Budget {
                 lane.clone()
             }
             Scope::Mailbox(id) => kept_lane(&self.mailboxes, id, || {
-                let name = lock(&self.names).get(id).cloned().unwrap_or_else(|| id.clone());
-                let label = format!("the request budget of mailbox {name}");
+                let label = format!("the request budget of mailbox {}", self.name_of(id));
                 Lane::new(&label, &[self.limits.mailbox], self.limits.mailbox_concurrent, self.limits.share)
             }),
         }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use reqwest::Method;
 use reqwest::header::LOCATION;
 use serde_json::Value;
 
@@ -176,12 +177,13 @@ impl Client {
         Download::from_graph(self.clone(), request).await
     }
 
-    /// Posts JSON and gives the answer's JSON, null if it was empty.
+    /// Sends a request that writes and gives the answer's JSON, null if it was empty.
     ///
-    /// Repeated only where the server surely did nothing (429, 503, 401, no connection): a POST is not idempotent.
-    pub async fn post(&self, request: GraphRequest) -> Result<Value> {
-        if request.body.is_none() {
-            return Err(Error::internal("A POST without a body"));
+    /// A POST is repeated only where the server surely did nothing (429, 503, 401, no connection), as it is not
+    /// idempotent: where an answer was lost the error is one of [`super::is_doubtful`], and the caller has to look.
+    pub async fn send(&self, request: GraphRequest) -> Result<Value> {
+        if request.method == Method::GET {
+            return Err(Error::internal("A request that writes is a GET"));
         }
         let whole = self.transport.whole(&request, JSON, JSON_LIMIT_BYTES).await?;
         parse(&request, &whole)

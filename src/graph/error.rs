@@ -281,6 +281,22 @@ pub(crate) fn transport_error(error: &Error) -> Option<&TransportError> {
     find(error)
 }
 
+/// Says whether a request may have been carried out although it failed: its answer was lost, or the service broke off.
+pub fn is_doubtful(error: &Error) -> bool {
+    match (graph_error(error), transport_error(error)) {
+        (Some(answer), _) => matches!(answer.status, 408 | 500 | 502 | 504 | 509),
+        (_, Some(cause)) => !cause.connect,
+        _ => false,
+    }
+}
+
+/// Says whether an error tells that the target has no room left.
+pub fn is_full(error: &Error) -> bool {
+    graph_error(error).is_some_and(|answer| {
+        answer.status == 507 || ["ErrorQuotaExceeded", "quotaLimitReached"].iter().any(|code| answer.has_code(code))
+    })
+}
+
 fn find<T: std::error::Error + 'static>(error: &Error) -> Option<&T> {
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {

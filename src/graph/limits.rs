@@ -23,6 +23,8 @@ pub struct Limits {
     pub mailbox: WindowLimit,
     /// Requests at once per mailbox.
     pub mailbox_concurrent: usize,
+    /// KiB sent into a mailbox.
+    pub mailbox_upload_kib: WindowLimit,
     /// SharePoint and OneDrive resource units of the tenant, short window.
     pub files_minute: WindowLimit,
     /// SharePoint and OneDrive resource units of the tenant, long window.
@@ -99,6 +101,7 @@ impl Limits {
         Self {
             mailbox: per(10_000, 600),
             mailbox_concurrent: 4,
+            mailbox_upload_kib: per(150 * 1024, 300),
             files_minute: per(1_250 * step, 60),
             files_day: per(1_200_000 * step, 24 * 3600),
             files_concurrent: 16,
@@ -126,6 +129,7 @@ impl Limits {
         let teams = &mut self.teams;
         for limit in [
             &mut self.mailbox,
+            &mut self.mailbox_upload_kib,
             &mut self.files_minute,
             &mut self.files_day,
             &mut self.directory,

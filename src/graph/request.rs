@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use bytes::Bytes;
+use reqwest::Method;
 use serde_json::Value;
 
 use super::links;
@@ -66,19 +68,94 @@ pub struct GraphRequest {
     pub prefer: Vec<Cow<'static, str>>,
     /// Further headers (`ConsistencyLevel`, `If-Match`, …): name and value.
     pub headers: Vec<(Cow<'static, str>, String)>,
-    /// What is posted; `None` makes it a GET.
-    pub body: Option<Value>,
+    /// What is asked for: reading is a GET.
+    pub method: Method,
+    /// What is sent along.
+    pub body: Option<Payload>,
+    /// It may be sent again although an earlier sending may have been carried out: a POST that makes nothing lasting.
+    pub repeatable: bool,
+}
+
+/// What is sent along with a request.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Payload {
+    /// Its type.
+    pub content_type: &'static str,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+impl Payload {
+    /// A value as JSON.
+    pub fn json(value: &Value) -> Self {
+        Self { content_type: "application/json", bytes: value.to_string().into() }
+    }
+
+    /// Bytes as they are.
+    pub fn bytes(bytes: impl Into<Bytes>) -> Self {
+        Self { content_type: "application/octet-stream", bytes: bytes.into() }
+    }
 }
 
 impl GraphRequest {
     /// A GET that costs one unit.
     pub fn get(scope: Scope, url: impl Into<String>) -> Self {
-        Self { scope, url: url.into(), units: 1, prefer: Vec::new(), headers: Vec::new(), body: None }
+        Self {
+            scope,
+            url: url.into(),
+            units: 1,
+            prefer: Vec::new(),
+            headers: Vec::new(),
+            method: Method::GET,
+            body: None,
+            repeatable: false,
+        }
+    }
+
+    fn sending(method: Method, scope: Scope, url: impl Into<String>, body: Option<Payload>) -> Self {
+        Self { method, body, ..Self::get(scope, url) }
     }
 
     /// A POST of JSON that costs one unit.
-    pub fn post(scope: Scope, url: impl Into<String>, body: Value) -> Self {
-        Self { body: Some(body), ..Self::get(scope, url) }
+    pub fn post(scope: Scope, url: impl Into<String>, body: &Value) -> Self {
+        Self::sending(Method::POST, scope, url, Some(Payload::json(body)))
+    }
+
+    /// A POST with nothing in it that costs one unit.
+    pub fn post_empty(scope: Scope, url: impl Into<String>) -> Self {
+        Self::sending(Method::POST, scope, url, None)
+    }
+
+    /// A PATCH of JSON that costs one unit.
+    pub fn patch(scope: Scope, url: impl Into<String>, body: &Value) -> Self {
+        Self::sending(Method::PATCH, scope, url, Some(Payload::json(body)))
+    }
+
+    /// A PUT that costs one unit.
+    pub fn put(scope: Scope, url: impl Into<String>, body: Payload) -> Self {
+        Self::sending(Method::PUT, scope, url, Some(body))
+    }
+
+    /// A DELETE that costs one unit.
+    pub fn delete(scope: Scope, url: impl Into<String>) -> Self {
+        Self::sending(Method::DELETE, scope, url, None)
+    }
+
+    /// Says that it may be sent again although it may have been carried out.
+    #[must_use]
+    pub fn repeatable(mut self) -> Self {
+        self.repeatable = true;
+        self
+    }
+
+    /// Says whether sending it twice does the same as once (RFC 9110, section 9.2.2). A PATCH here sets values, which is.
+    pub(crate) fn is_idempotent(&self) -> bool {
+        self.repeatable || self.method != Method::POST
+    }
+
+    /// Bytes that are sent along.
+    pub(crate) fn body_bytes(&self) -> usize {
+        self.body.as_ref().map_or(0, |body| body.bytes.len())
     }
 
     /// Sets what it costs.
@@ -110,7 +187,7 @@ impl GraphRequest {
 
     /// What may be shown of the request in messages: method and path, never the query.
     pub fn shown(&self) -> String {
-        format!("{} {}", if self.body.is_some() { "POST" } else { "GET" }, links::shown(&self.url))
+        format!("{} {}", self.method, links::shown(&self.url))
     }
 }
 

@@ -11,8 +11,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use jiff::Timestamp;
-use reqwest::Response;
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, RANGE};
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName,
+    HeaderValue, LOCATION, RANGE,
+};
+use reqwest::{Method, Response};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
@@ -30,6 +33,8 @@ use super::stats::StatsCells;
 use super::token::{AccessToken, TokenCache};
 use crate::error::{Error, ErrorKind, Result};
 use crate::monitor::{Counter, Monitor};
+
+const JSON: &str = "application/json";
 
 /// What is needed to send; shared by all clones of a client.
 pub(crate) struct Transport {
@@ -127,7 +132,10 @@ impl Transport {
         loop {
             let mut permit = match place.take() {
                 Some(earlier) => self.permit(self.budget.acquire_again(earlier, request.units)).await,
-                None => self.permit(self.budget.acquire(&request.scope, request.units)).await,
+                None => {
+                    let load = self.budget.acquire_upload(&request.scope, request.units, request.body_bytes());
+                    self.permit(load).await
+                }
             };
             let token = self.tokens.get().await?;
             let sent = self.send(request, &url, accept, &token).await;
@@ -137,7 +145,7 @@ impl Transport {
                 Err(cause) => {
                     place = stays.then_some(permit);
                     // A POST may have been carried out although no answer came.
-                    let may_repeat = request.body.is_none() || cause.connect;
+                    let may_repeat = request.is_idempotent() || cause.connect;
                     self.after_failure(tries, cause, &what, may_repeat).await?;
                     continue;
                 }
@@ -210,7 +218,7 @@ impl Transport {
                     )));
                 }
                 Err(ReadError::Cut(cause)) => {
-                    self.after_failure(&mut tries, cause, &request.shown(), request.body.is_none()).await?;
+                    self.after_failure(&mut tries, cause, &request.shown(), request.is_idempotent()).await?;
                 }
             }
         }
@@ -222,6 +230,21 @@ impl Transport {
         if offset > 0 {
             request = request.header(RANGE, format!("bytes={offset}-"));
         }
+        self.count_request();
+        timed(self.retry.timeout, request.send()).await
+    }
+
+    /// Sends a part of an upload, or asks after it, without a token, to a pre-authenticated URL.
+    pub(crate) async fn plain_upload(
+        &self,
+        url: &Url,
+        part: Option<(String, Bytes)>,
+    ) -> Result<Response, TransportError> {
+        let mut request = match part {
+            Some((range, bytes)) => self.http.client.put(url.clone()).header(CONTENT_RANGE, range).body(bytes),
+            None => self.http.client.get(url.clone()),
+        };
+        request = request.header(ACCEPT, JSON);
         self.count_request();
         timed(self.retry.timeout, request.send()).await
     }
@@ -296,9 +319,11 @@ impl Transport {
         let odd = |_| TransportError::cut("A header cannot be sent");
         let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.secret())).map_err(odd)?;
         bearer.set_sensitive(true);
-        let mut builder = match &request.body {
-            None => self.http.client.get(url.clone()),
-            Some(body) => self.http.client.post(url.clone()).json(body),
+        let mut builder = self.http.client.request(request.method.clone(), url.clone());
+        builder = match &request.body {
+            Some(body) => builder.header(CONTENT_TYPE, body.content_type).body(body.bytes.clone()),
+            None if request.method == Method::POST => builder.header(CONTENT_LENGTH, 0),
+            None => builder,
         };
         builder = builder.header(AUTHORIZATION, bearer).header(ACCEPT, accept).header("client-request-id", random_id());
         if !request.prefer.is_empty() {
@@ -329,7 +354,7 @@ impl Transport {
 
     /// Decides what follows from an error, and pauses the scope if the server asks for that.
     fn judge(&self, request: &GraphRequest, error: &GraphError, headers: &HeaderMap, tries: &mut Tries) -> Verdict {
-        let idempotent = request.body.is_none();
+        let idempotent = request.is_idempotent();
         match error.status {
             429 | 503 => self.judge_busy(&request.scope, error, headers, tries),
             401 if !tries.renewed => {
@@ -394,8 +419,19 @@ impl Transport {
 
     /// Like [`Transport::judge_busy`] for a download URL's answer: whether to go on, and after which wait.
     pub(crate) fn download_busy(&self, error: &GraphError, headers: &HeaderMap, tries: &mut Tries) -> Option<Duration> {
+        self.plain_busy(&Scope::Files, error, headers, tries)
+    }
+
+    /// Like [`Transport::judge_busy`] for the answer of a pre-authenticated URL that this scope pays for.
+    pub(crate) fn plain_busy(
+        &self,
+        scope: &Scope,
+        error: &GraphError,
+        headers: &HeaderMap,
+        tries: &mut Tries,
+    ) -> Option<Duration> {
         if matches!(error.status, 429 | 503) {
-            return match self.judge_busy(&Scope::Files, error, headers, tries) {
+            return match self.judge_busy(scope, error, headers, tries) {
                 Verdict::Again(wait) => Some(wait),
                 Verdict::Paused => Some(Duration::ZERO),
                 Verdict::Final | Verdict::Renew(_) => None,

@@ -15,6 +15,7 @@ pub mod estimate;
 pub mod kinds;
 pub mod mail;
 pub mod names;
+pub mod restore;
 
 mod calendar;
 mod channel;

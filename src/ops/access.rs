@@ -5,6 +5,7 @@
 
 mod delegated;
 mod plans;
+mod restore;
 mod secret;
 
 use serde_json::Value;
@@ -17,6 +18,7 @@ use crate::snapshot::set::Workload;
 
 pub use delegated::{DIRECTORY, scope_of, scopes};
 pub use plans::{Plans, plans};
+pub use restore::{RESTORE_PERMISSIONS, look_restore};
 pub use secret::{SecretEnd, secret_end};
 
 /// How many users are asked before a permission is judged by the token alone.

@@ -1,4 +1,4 @@
-//! What users do: backup, forget, prune, check, list, read, export, compare, find.
+//! What users do: backup, forget, prune, check, list, read, export, restore, compare, find.
 //!
 //! Knows nothing of argument parsing or printing.
 
@@ -22,6 +22,7 @@ pub mod prune;
 pub mod read;
 pub mod repair;
 pub mod replicas;
+pub mod restore;
 pub mod stats;
 pub mod used;
 pub mod view;

@@ -96,6 +96,11 @@ impl View {
         &self.repo
     }
 
+    /// The snapshot's document.
+    pub fn file(&self) -> &SnapshotFile {
+        &self.file
+    }
+
     fn reader(&self, state: &CollectionState) -> CollectionReader<'_> {
         CollectionReader::new(&self.nodes, CollectionRoots { items: state.items, children: state.children })
     }

@@ -15,6 +15,7 @@ use super::options::SimOptions;
 use super::rng::guid;
 use super::state::World;
 use super::throttle::{GROUP_MAILBOXES, Throttle};
+use super::uploads::Uploads;
 
 /// The running tenant.
 #[derive(Debug)]
@@ -27,6 +28,7 @@ pub(super) struct App {
     pub(super) auth: Auth,
     pub(super) logins: Logins,
     pub(super) counts: Counts,
+    pub(super) uploads: Uploads,
     world: RwLock<World>,
 }
 
@@ -123,6 +125,7 @@ impl App {
             auth: Auth::new(&options, &base_url, &world.tenant_id),
             logins: Logins::default(),
             counts: Counts::default(),
+            uploads: Uploads::default(),
             world: RwLock::new(world),
             options,
             base_url,

@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::quickxor::QuickXor;
 use super::rng::{hash, mix};
 use super::words;
@@ -34,13 +36,20 @@ struct Piece {
 pub struct Blob {
     pieces: Arc<[Piece]>,
     len: u64,
+    /// The bytes themselves, where a client sent them.
+    kept: Option<Bytes>,
 }
 
 impl Blob {
     /// Makes a blob of `len` bytes.
     pub(super) fn new(texture: Texture, seed: u64, len: u64) -> Self {
         let pieces = if len == 0 { vec![] } else { vec![Piece { texture, seed, start: 0, len }] };
-        Self { pieces: pieces.into(), len }
+        Self { pieces: pieces.into(), len, kept: None }
+    }
+
+    /// Bytes that a client sent.
+    pub(super) fn kept(bytes: Bytes) -> Self {
+        Self { pieces: Arc::from([]), len: bytes.len() as u64, kept: Some(bytes) }
     }
 
     /// Says how many bytes there are.
@@ -56,6 +65,10 @@ impl Blob {
     /// Makes the bytes from `offset` on; fewer than asked for at the end.
     pub fn read_at(&self, offset: u64, count: usize) -> Vec<u8> {
         let count = (self.len.saturating_sub(offset)).min(count as u64) as usize;
+        if let Some(kept) = &self.kept {
+            let from = usize::try_from(offset).unwrap_or(usize::MAX).min(kept.len());
+            return kept[from..from + count].to_vec();
+        }
         let mut out = vec![0; count];
         let (mut at, mut done) = (0u64, 0usize);
         for piece in self.pieces.iter() {
@@ -77,6 +90,11 @@ impl Blob {
 
     /// A blob with `len` new bytes put in at `at`.
     pub(super) fn insert(&self, at: u64, texture: Texture, seed: u64, len: u64) -> Self {
+        if let Some(kept) = &self.kept {
+            let at = usize::try_from(at).unwrap_or(usize::MAX).min(kept.len());
+            let made = Self::new(texture, seed, len).bytes();
+            return Self::kept([&kept[..at], &made, &kept[at..]].concat().into());
+        }
         let (mut pieces, mut pos) = (Vec::new(), 0u64);
         let new = Piece { texture, seed, start: 0, len };
         for piece in self.pieces.iter() {
@@ -95,7 +113,7 @@ impl Blob {
         if at >= self.len {
             pieces.push(new);
         }
-        Self { pieces: pieces.into(), len: self.len + len }
+        Self { pieces: pieces.into(), len: self.len + len, kept: None }
     }
 
     /// The QuickXorHash of all bytes, in base64.

@@ -18,10 +18,24 @@ use super::reply::{Payload, Reply};
 use super::rng::guid;
 use super::route::{self, Route};
 use super::throttle::Charge;
-use super::{batch, control, download, drive, login, login_pages, sites_http};
+use super::{batch, control, download, drive, login, login_pages, sites_http, uploads};
 
 /// Largest request body (REFERENCE section 10).
 const BODY_LIMIT: usize = 4 << 20;
+
+/// Largest file that is put in one request.
+const FILE_LIMIT: usize = 250 << 20;
+/// Largest fragment of an upload session.
+const FRAGMENT_LIMIT: usize = 60 << 20;
+
+fn body_limit(method: &axum::http::Method, path: &str) -> usize {
+    match path {
+        _ if method != axum::http::Method::PUT => BODY_LIMIT,
+        _ if path.starts_with(uploads::PATH) => FRAGMENT_LIMIT,
+        _ if path.ends_with("/content") => FILE_LIMIT,
+        _ => BODY_LIMIT,
+    }
+}
 
 /// How an answer is spoiled on its way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,9 +48,10 @@ pub(super) enum Spoil {
 /// Answers one HTTP request.
 pub(super) async fn serve(State(app): State<Arc<App>>, request: HttpRequest<Body>) -> Response<Body> {
     let (parts, body) = request.into_parts();
+    let limit = body_limit(&parts.method, parts.uri.path());
     let target = parts.uri.path_and_query().map_or("/", |p| p.as_str()).to_string();
     let method = parts.method.as_str().to_string();
-    let Ok(body) = axum::body::to_bytes(body, BODY_LIMIT).await else {
+    let Ok(body) = axum::body::to_bytes(body, limit).await else {
         return out(&app, Reply::fail(413, "RequestEntityTooLarge", "The request is too large."), Spoil::No, None);
     };
     let id = parts.headers.get("client-request-id").and_then(|v| v.to_str().ok()).map(str::to_string);
@@ -79,6 +94,7 @@ async fn other(app: &Arc<App>, request: Request) -> (Reply, Spoil) {
         ("GET", [tenant, "adminconsent"]) => (login_pages::admin_consent(app, tenant, &request), Spoil::No),
         ("GET", [tenant, "v2.0", ".well-known", "openid-configuration"]) => (app.auth.metadata(tenant), Spoil::No),
         ("GET" | "HEAD", ["_layouts", "15", "download.aspx"]) => download_request(app, &request).await,
+        (_, ["_api", "upload", token]) => upload_request(app, &request, token).await,
         (_, ["sim", rest @ ..]) => (control::answer(app, &request, rest), Spoil::No),
         (_, [version, ..]) if version.starts_with('v') || *version == "beta" => {
             (Reply::fail(400, "BadRequest", &format!("Invalid version: {version}")), Spoil::No)
@@ -101,6 +117,25 @@ async fn download_request(app: &Arc<App>, request: &Request) -> (Reply, Spoil) {
     };
     tokio::time::sleep(app.options.latency).await;
     let mut reply = download::serve(app, request).unwrap_or_else(|refusal| refusal);
+    reply.headers.extend(headers);
+    (reply, spoil)
+}
+
+async fn upload_request(app: &Arc<App>, request: &Request, token: &str) -> (Reply, Spoil) {
+    app.counts.route(&request.method, uploads::PATH);
+    let spoil = match plain_fault(app, request, true).await {
+        Some((reply, Spoil::No)) => return (reply, Spoil::No),
+        Some((_, spoil)) => spoil,
+        None => Spoil::No,
+    };
+    let licences = app.read().licences();
+    let charge = app.uploads.charge(token);
+    let (_pass, headers) = match app.throttle.admit_upload(charge, licences, request.body.len()) {
+        Ok(admitted) => admitted,
+        Err(refusal) => return (refusal, Spoil::No),
+    };
+    tokio::time::sleep(app.options.latency).await;
+    let mut reply = uploads::answer(app, request, token).unwrap_or_else(|refusal| refusal);
     reply.headers.extend(headers);
     (reply, spoil)
 }
@@ -183,7 +218,7 @@ async fn admitted(app: &Arc<App>, request: &Request, route: &Route, roles: &[Str
         return (route.forbidden(), Spoil::No);
     }
     let licences = app.read().licences();
-    let (pass, headers) = match app.throttle.admit(route.charge, licences) {
+    let (pass, headers) = match app.throttle.admit_upload(route.charge, licences, request.body.len()) {
         Ok(admitted) => admitted,
         Err(refusal) => return (refusal, Spoil::No),
     };

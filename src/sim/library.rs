@@ -211,7 +211,7 @@ impl Drive {
         }
     }
 
-    fn touch(&mut self, number: u32, now: i64) {
+    pub(super) fn touch(&mut self, number: u32, now: i64) {
         self.items[number as usize].version += 1;
         self.log.push(Entry { item: number, at: now });
     }

@@ -111,6 +111,10 @@ pub(super) type Admits = Box<dyn Fn(&Mailbox, u32) -> bool>;
 /// `receivedDateTime ge 2026-01-01T00:00:00Z`, `isRead eq false`
 pub(super) fn filter(text: Option<&str>) -> Result<Admits, Reply> {
     let Some(text) = text else { return Ok(Box::new(|_, _| true)) };
+    if let Some((id, value)) = extended(text) {
+        let has = move |m: &Mailbox, k: u32| m.written.get(&k).and_then(|w| w.extended.get(&id)) == Some(&value);
+        return Ok(Box::new(has));
+    }
     let parts: Vec<&str> = text.split(' ').collect();
     let received = |m: &Mailbox, key: u32| i64::from(m.messages[key as usize].received);
     match (&parts[..], parts.get(2).and_then(|v| times::parse(v))) {
@@ -124,6 +128,13 @@ pub(super) fn filter(text: Option<&str>) -> Result<Admits, Reply> {
             Err(Reply::fail(400, "ErrorInvalidUrlQueryFilter", "The query filter contains one or more invalid nodes."))
         }
     }
+}
+
+/// `singleValueExtendedProperties/Any(ep: ep/id eq 'String {…} Name X' and ep/value eq 'Y')`
+fn extended(filter: &str) -> Option<(String, String)> {
+    let rest = filter.strip_prefix("singleValueExtendedProperties/Any(ep: ep/id eq '")?;
+    let (id, rest) = rest.split_once("' and ep/value eq '")?;
+    Some((id.to_ascii_lowercase(), rest.strip_suffix("')")?.to_owned()))
 }
 
 /// `GET /users/{id}/messages` and `/users/{id}/mailFolders/{id}/messages`
@@ -191,7 +202,11 @@ pub(super) fn message_mime(app: &App, request: &Request, index: usize, id: &str)
     let letter = {
         let world = app.read();
         let mailbox = mailbox(&world, index)?;
-        mailbox.letter(&app.cast, readable(app, request, mailbox, id)?)
+        let key = readable(app, request, mailbox, id)?;
+        if let Some(written) = mailbox.written.get(&key) {
+            return Ok(Reply::bytes("text/plain", written.mime()));
+        }
+        mailbox.letter(&app.cast, key)
     };
     Ok(Reply::bytes("text/plain", mime::render(&app.cast, &letter)))
 }

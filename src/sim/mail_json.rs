@@ -10,6 +10,7 @@ use super::mime;
 use super::query::Fields;
 use super::rng::{hash, mix};
 use super::times;
+use super::written::Written;
 
 /// Which properties and extras of messages an answer carries.
 #[derive(Debug, Clone, Default)]
@@ -32,7 +33,11 @@ fn recipients(people: &[Person]) -> Value {
 /// A message.
 pub(super) fn message(cast: &Cast, mailbox: &Mailbox, key: u32, view: &MessageView) -> Value {
     let state = &mailbox.messages[key as usize];
+    if let Some(written) = mailbox.written.get(&key) {
+        return written_message(mailbox, key, written, view);
+    }
     let letter = mailbox.letter(cast, key);
+    let given = |name: &str| mailbox.states.get(&key).and_then(|state| state.get(name)).cloned();
     let mut out = Map::new();
     match letter.shape {
         Shape::Meeting => out.insert("@odata.type".into(), "#microsoft.graph.eventMessageRequest".into()),
@@ -49,9 +54,10 @@ pub(super) fn message(cast: &Cast, mailbox: &Mailbox, key: u32, view: &MessageVi
     put("createdDateTime", &|| times::graph(state.received.into()).into());
     put("lastModifiedDateTime", &|| times::graph(state.changed.into()).into());
     put("changeKey", &|| change_key.clone().into());
-    put("categories", &|| match state.category {
-        0 => json!([]),
-        n => json!([CATEGORIES.get(usize::from(n)).copied().unwrap_or_default()]),
+    put("categories", &|| match (given("categories"), state.category) {
+        (Some(given), _) => given,
+        (None, 0) => json!([]),
+        (None, n) => json!([CATEGORIES.get(usize::from(n)).copied().unwrap_or_default()]),
     });
     put("receivedDateTime", &|| times::graph(state.received.into()).into());
     put("sentDateTime", &|| times::graph(i64::from(state.received) - 4).into());
@@ -59,7 +65,8 @@ pub(super) fn message(cast: &Cast, mailbox: &Mailbox, key: u32, view: &MessageVi
     put("internetMessageId", &|| letter.message_id.clone().into());
     put("subject", &|| letter.subject.clone().into());
     put("bodyPreview", &|| letter.preview().into());
-    put("importance", &|| if letter.high_importance { "high" } else { "normal" }.into());
+    let importance = if letter.high_importance { "high" } else { "normal" };
+    put("importance", &|| given("importance").unwrap_or_else(|| importance.into()));
     put("parentFolderId", &|| mailbox.folder_id(state.folder).into());
     put("conversationId", &|| format!("AAQkAD{:016x}{:016x}=", mix(letter.conversation), mailbox.seed).into());
     put("conversationIndex", &|| STANDARD.encode(mix(letter.conversation).to_be_bytes()).into());
@@ -70,7 +77,8 @@ pub(super) fn message(cast: &Cast, mailbox: &Mailbox, key: u32, view: &MessageVi
     put("webLink", &|| {
         format!("https://outlook.office365.com/owa/?ItemID={id}&exvsurl=1&viewmodel=ReadMessageItem").into()
     });
-    put("inferenceClassification", &|| if key.is_multiple_of(4) { "other" } else { "focused" }.into());
+    let inference = if key.is_multiple_of(4) { "other" } else { "focused" };
+    put("inferenceClassification", &|| given("inferenceClassification").unwrap_or_else(|| inference.into()));
     if letter.shape == Shape::Meeting {
         put("meetingMessageType", &|| "meetingRequest".into());
     }
@@ -81,7 +89,8 @@ pub(super) fn message(cast: &Cast, mailbox: &Mailbox, key: u32, view: &MessageVi
     put("ccRecipients", &|| recipients(&letter.cc));
     put("bccRecipients", &|| json!([]));
     put("replyTo", &|| json!([]));
-    put("flag", &|| json!({"flagStatus": if state.flags & FLAGGED != 0 { "flagged" } else { "notFlagged" }}));
+    let flag = json!({"flagStatus": if state.flags & FLAGGED != 0 { "flagged" } else { "notFlagged" }});
+    put("flag", &|| given("flag").unwrap_or_else(|| flag.clone()));
     if view.fields.asks("internetMessageHeaders") {
         out.insert("internetMessageHeaders".into(), headers(cast, &letter));
     }
@@ -97,6 +106,74 @@ pub(super) fn message(cast: &Cast, mailbox: &Mailbox, key: u32, view: &MessageVi
         out.insert("attachments".into(), attachments(cast, mailbox, key, &Fields(None), view.immutable).into());
     }
     out.into()
+}
+
+/// A message that a client wrote.
+fn written_message(mailbox: &Mailbox, key: u32, written: &Written, view: &MessageView) -> Value {
+    let state = &mailbox.messages[key as usize];
+    let given = |name: &str| mailbox.states.get(&key).and_then(|state| state.get(name)).cloned();
+    let get = |name: &str, usual: Value| given(name).unwrap_or_else(|| written.get(name, usual));
+    let change_key = mailbox.change_key(key);
+    let id = mailbox.message_id(key, state.moves, view.immutable);
+    let conversation = hash(mailbox.seed, &[0xc0, key.into()]);
+    let all = json!({
+        "createdDateTime": times::graph(state.changed.into()),
+        "lastModifiedDateTime": times::graph(state.changed.into()),
+        "changeKey": change_key,
+        "categories": get("categories", json!([])),
+        "receivedDateTime": times::graph(state.received.into()),
+        "sentDateTime": times::graph(written.sent),
+        "hasAttachments": written.has_attachments(),
+        "internetMessageId": written.text("internetMessageId"),
+        "subject": written.text("subject"),
+        "bodyPreview": written.preview(),
+        "importance": get("importance", json!("normal")),
+        "parentFolderId": mailbox.folder_id(state.folder),
+        "conversationId": format!("AAQkAD{conversation:016x}{:016x}=", mailbox.seed),
+        "conversationIndex": STANDARD.encode(conversation.to_be_bytes()),
+        "isDeliveryReceiptRequested": get("isDeliveryReceiptRequested", json!(false)),
+        "isReadReceiptRequested": get("isReadReceiptRequested", json!(false)),
+        "isRead": state.flags & READ != 0,
+        "isDraft": written.draft,
+        "webLink": format!("https://outlook.office365.com/owa/?ItemID={id}&exvsurl=1&viewmodel=ReadMessageItem"),
+        "inferenceClassification": get("inferenceClassification", json!("focused")),
+        "body": get("body", json!({"contentType": "text", "content": ""})),
+        "sender": written.get("sender", written.get("from", Value::Null)),
+        "from": get("from", Value::Null),
+        "toRecipients": get("toRecipients", json!([])),
+        "ccRecipients": get("ccRecipients", json!([])),
+        "bccRecipients": get("bccRecipients", json!([])),
+        "replyTo": get("replyTo", json!([])),
+        "flag": get("flag", json!({"flagStatus": "notFlagged"})),
+    });
+    let mut out = Map::new();
+    out.insert("@odata.type".into(), "#microsoft.graph.message".into());
+    out.insert("@odata.etag".into(), format!("W/\"{change_key}\"").into());
+    let all = all.as_object().cloned().unwrap_or_default();
+    out.extend(all.into_iter().filter(|(name, _)| view.fields.wants(name)));
+    out.insert("id".into(), id.into());
+    if let Some(name) = view.size {
+        let size = written.store_size().to_string();
+        out.insert("singleValueExtendedProperties".into(), json!([{"id": name, "value": size}]));
+    }
+    if view.attachments {
+        out.insert(
+            "attachments".into(),
+            written_attachments(mailbox, key, written, &Fields(None), view.immutable).into(),
+        );
+    }
+    out.into()
+}
+
+fn written_attachments(mailbox: &Mailbox, key: u32, written: &Written, fields: &Fields, immutable: bool) -> Vec<Value> {
+    let at = times::graph(mailbox.messages[key as usize].changed.into());
+    let row = |(number, file)| {
+        let mut map = Written::attachment_json(file, &at);
+        map.retain(|name, _| name.starts_with('@') || fields.wants(name));
+        map.insert("id".into(), attachment_id(mailbox, key, number, immutable).into());
+        map.into()
+    };
+    written.attachments.iter().enumerate().map(row).collect()
 }
 
 fn body(letter: &Letter) -> Value {
@@ -166,6 +243,9 @@ fn attachment_id(mailbox: &Mailbox, key: u32, number: usize, immutable: bool) ->
 
 /// The attachments of a message; a forwarded message comes last.
 pub(super) fn attachments(cast: &Cast, mailbox: &Mailbox, key: u32, fields: &Fields, immutable: bool) -> Vec<Value> {
+    if let Some(written) = mailbox.written.get(&key) {
+        return written_attachments(mailbox, key, written, fields, immutable);
+    }
     let letter = mailbox.letter(cast, key);
     let at = times::graph(mailbox.messages[key as usize].received.into());
     let mut out: Vec<Value> = letter.attachments.iter().map(|a| file_attachment(a, fields, &at)).collect();
@@ -216,6 +296,9 @@ fn file_attachment(file: &Attachment, fields: &Fields, at: &str) -> Value {
 
 /// The bytes of an attachment: a file's, or a forwarded message's MIME stream.
 pub(super) fn attachment_bytes(cast: &Cast, mailbox: &Mailbox, key: u32, number: usize) -> Option<Vec<u8>> {
+    if let Some(written) = mailbox.written.get(&key) {
+        return written.attachments.get(number).map(|file| file.bytes.to_vec());
+    }
     let letter = mailbox.letter(cast, key);
     match letter.attachments.get(number) {
         Some(file) => Some(file.blob.bytes()),

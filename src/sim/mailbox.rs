@@ -1,13 +1,15 @@
 //! A mailbox: folders, messages as a few numbers each, and a log of changes per folder, from which
 //! delta answers are made in time proportional to the changes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
 
 use super::letter::{Cast, Letter, LetterSeed};
 use super::rng::{hash, mix};
+use super::written::Written;
 
 /// The message is read.
 pub(super) const READ: u8 = 1;
@@ -70,6 +72,12 @@ pub(super) struct Mailbox {
     pub(super) messages: Vec<Message>,
     /// Folders that changed, in order.
     pub(super) folder_log: Vec<u32>,
+    /// Messages that clients wrote, by their keys.
+    pub(super) written: HashMap<u32, Arc<Written>>,
+    /// State that clients gave to messages.
+    pub(super) states: HashMap<u32, serde_json::Map<String, serde_json::Value>>,
+    /// Bytes that it still takes, where that is limited.
+    pub(super) room: Option<usize>,
 }
 
 /// What an id names.
@@ -89,6 +97,9 @@ impl Mailbox {
             folders: Vec::new(),
             messages: Vec::new(),
             folder_log: Vec::new(),
+            written: HashMap::new(),
+            states: HashMap::new(),
+            room: None,
         }
     }
 
@@ -255,6 +266,21 @@ impl Mailbox {
         self.folders[number as usize].exists = false;
         let parent = self.folders[number as usize].parent;
         self.folder_log.extend([number, parent]);
+    }
+
+    /// Deletes all messages and all folders that are not well known; the Recoverable Items stay.
+    pub(super) fn wipe(&mut self, now: i64) {
+        for number in 1..self.folders.len() as u32 {
+            let folder = &self.folders[number as usize];
+            if !folder.exists || folder.recoverable {
+                continue;
+            }
+            if folder.well_known.is_none() {
+                self.delete_folder(number, now);
+            } else {
+                folder.keys.clone().into_iter().for_each(|key| self.relocate(key, GONE, now));
+            }
+        }
     }
 
     // --- messages ----------------------------------------------------------------------------

@@ -147,7 +147,7 @@ fn mailbox(person: &Person) -> String {
     }
 }
 
-fn address_list(name: &str, people: &[Person], out: &mut Out) {
+pub(super) fn address_list(name: &str, people: &[Person], out: &mut Out) {
     let list: Vec<_> = people.iter().map(mailbox).collect();
     out.line(&format!("{name}: {}", list.join(",\r\n ")));
 }

@@ -21,6 +21,7 @@ mod directory;
 mod download;
 mod drive;
 mod drive_json;
+mod drive_write;
 mod faults;
 mod groups;
 mod http;
@@ -32,6 +33,7 @@ mod login_pages;
 mod mail;
 mod mail_delta;
 mod mail_json;
+mod mail_write;
 mod mailbox;
 mod mime;
 mod occurrences;
@@ -63,7 +65,10 @@ mod terms;
 mod throttle;
 mod times;
 mod token;
+mod uploads;
 mod words;
+mod writes;
+mod written;
 
 #[cfg(test)]
 mod tests;
@@ -76,7 +81,7 @@ use tokio::sync::oneshot;
 pub use app::SimStats;
 pub use content::Blob;
 pub use faults::{Fault, FaultKind};
-pub use options::{BACKUP_ROLES, Contents, Limits, Pages, Profile, Script, SimOptions};
+pub use options::{BACKUP_ROLES, Contents, Limits, Pages, Profile, RESTORE_ROLES, Script, SimOptions};
 pub use oracle::{
     Expected, ExpectedCollection, ExpectedDrive, ExpectedFolder, ExpectedItem, ExpectedLibrary, ExpectedMailbox,
     ExpectedMessage, ExpectedThing, ExpectedUser, ItemKind, Mime,
@@ -151,6 +156,59 @@ impl SimHandle {
     /// The application's secret. It opens nothing but this simulation.
     pub fn client_secret(&self) -> &str {
         &self.app.auth.secret
+    }
+
+    /// The id of the application that restores: another one, so that the backup's can only read.
+    pub fn restore_client_id(&self) -> &str {
+        &self.app.auth.restore_client_id
+    }
+
+    /// The secret of the application that restores. It opens nothing but this simulation.
+    pub fn restore_client_secret(&self) -> &str {
+        &self.app.auth.restore_secret
+    }
+
+    /// From now on a user's mailbox takes no more than so many bytes; `None`: as many as come.
+    pub fn limit_mailbox(&self, upn: &str, bytes: Option<usize>) {
+        let mut world = self.app.write();
+        if let Some(mailbox) = world.user(upn).and_then(|index| world.users[index].mailbox.as_mut()) {
+            mailbox.room = bytes;
+        }
+    }
+
+    /// From now on a user's OneDrive takes no more than so many bytes; `None`: as many as come.
+    pub fn limit_drive(&self, upn: &str, bytes: Option<usize>) {
+        let mut world = self.app.write();
+        if let Some(index) = world.user(upn) {
+            match bytes {
+                Some(bytes) => drop(world.room.insert(index, bytes)),
+                None => drop(world.room.remove(&index)),
+            }
+        }
+    }
+
+    /// Deletes all messages and folders that a user made from the mailbox, and all that is in the OneDrive, as an
+    /// attacker would.
+    pub fn wipe(&self, upn: &str) {
+        let mut world = self.app.write();
+        let now = world.now();
+        let Some(index) = world.user(upn) else { return };
+        if let Some(mailbox) = world.users[index].mailbox.as_mut() {
+            mailbox.wipe(now);
+        }
+        if let Some(drive) = world.users[index].drive.as_mut() {
+            drive.children(library::ROOT).collect::<Vec<_>>().into_iter().for_each(|item| drive.delete(item, now));
+        }
+    }
+
+    /// Mails that restoring made the tenant send: there should be none.
+    pub fn mails_sent(&self) -> u64 {
+        self.app.read().mails_sent
+    }
+
+    /// From now on all upload sessions given so far are gone.
+    pub fn expire_uploads(&self) {
+        self.app.uploads.expire();
     }
 
     /// The `[tenants.sim]` table of the product's configuration; `secret_file` must hold [`Self::client_secret`].

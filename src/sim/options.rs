@@ -31,6 +31,29 @@ pub const BACKUP_ROLES: &[&str] = &[
     "Chat.Read.All",
 ];
 
+/// Application roles that a restore asks for (REFERENCE section 7); what the sign-in grants to the application that restores.
+pub const RESTORE_ROLES: &[&str] = &[
+    "User.Read.All",
+    "Group.ReadWrite.All",
+    "Mail.ReadWrite",
+    "Calendars.ReadWrite",
+    "Contacts.ReadWrite",
+    "Tasks.ReadWrite.All",
+    "MailboxSettings.ReadWrite",
+    "Files.ReadWrite.All",
+    "Sites.ReadWrite.All",
+    "Sites.Manage.All",
+    "Sites.FullControl.All",
+    "TermStore.ReadWrite.All",
+    "Team.Create",
+    "Channel.Create",
+    "TeamMember.ReadWrite.All",
+    "ChannelMember.ReadWrite.All",
+    "TeamsTab.ReadWrite.All",
+    "Chat.Create",
+    "Teamwork.Migrate.All",
+];
+
 /// A ready-made size of tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
@@ -96,6 +119,8 @@ pub struct SimOptions {
     pub quirks: bool,
     /// Application roles the sign-in grants.
     pub roles: Vec<String>,
+    /// Application roles the sign-in grants to the application that restores.
+    pub restore_roles: Vec<String>,
     /// Delegated permissions that users and administrators have consented to; `None`: to whatever is asked for.
     pub scopes: Option<Vec<String>>,
     /// Users who are Global Administrators, by user principal name.
@@ -152,6 +177,7 @@ impl SimOptions {
             script: Script::default(),
             quirks: true,
             roles: BACKUP_ROLES.iter().map(ToString::to_string).collect(),
+            restore_roles: RESTORE_ROLES.iter().map(ToString::to_string).collect(),
             scopes: None,
             admins: Vec::new(),
             public_client: true,

@@ -13,6 +13,7 @@ use super::mime;
 use super::shelf::{Shelf, TOP};
 use super::sites_oracle;
 use super::state::{User, UserKind, World};
+use super::written::Written;
 use super::{calendar_json, settings, tasks};
 
 /// The tenant on one day.
@@ -132,18 +133,23 @@ pub struct ExpectedMessage {
 pub struct Mime {
     cast: Arc<Cast>,
     seed: LetterSeed,
+    written: Option<Arc<Written>>,
 }
 
 impl Mime {
     /// Makes the bytes.
     pub fn bytes(&self) -> Vec<u8> {
+        if let Some(written) = &self.written {
+            return written.mime();
+        }
         mime::render(&self.cast, &Letter::of(&self.cast, self.seed))
     }
 }
 
 impl PartialEq for Mime {
     fn eq(&self, other: &Self) -> bool {
-        self.seed == other.seed && self.cast.seed == other.cast.seed
+        let written = |mime: &Self| mime.written.as_ref().map(|written| written.mime());
+        self.seed == other.seed && self.cast.seed == other.cast.seed && written(self) == written(other)
     }
 }
 
@@ -345,12 +351,19 @@ fn mailbox(cast: &Arc<Cast>, mailbox: &Mailbox) -> ExpectedMailbox {
         ExpectedMessage {
             id: mailbox.message_id(key, 0, true),
             folder_id: mailbox.folder_id(m.folder),
-            subject: mailbox.letter(cast, key).subject,
+            subject: match mailbox.written.get(&key) {
+                Some(written) => written.text("subject").to_owned(),
+                None => mailbox.letter(cast, key).subject,
+            },
             received: m.received.into(),
             is_read: m.flags & READ != 0,
             change_key: mailbox.change_key(key),
             recoverable: mailbox.folders[m.folder as usize].recoverable,
-            mime: Mime { cast: cast.clone(), seed: mailbox.letter_seed(key) },
+            mime: Mime {
+                cast: cast.clone(),
+                seed: mailbox.letter_seed(key),
+                written: mailbox.written.get(&key).cloned(),
+            },
         }
     });
     ExpectedMailbox { folders: folders.collect(), messages: messages.collect() }

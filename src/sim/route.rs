@@ -6,7 +6,7 @@ use super::reply::{Answer, Reply};
 use super::throttle::Charge;
 use super::{
     calendar_http, contacts, directory, drive, login, mail, mail_delta, registration, route_groups, settings, sites,
-    sites_http, tasks,
+    sites_http, tasks, writes,
 };
 
 const USERS: &[&str] = &["User.Read.All", "User.ReadBasic.All", "User.ReadWrite.All", "Directory.Read.All"];
@@ -88,8 +88,7 @@ pub(super) fn resolve(app: &App, request: &Request) -> Answered {
         return made("/$batch", Charge::Nothing, &[], 0, &[]);
     }
     if request.method != "GET" {
-        let text = "Specified HTTP method is not allowed for the request target.";
-        return Err(Reply::fail(405, "Request_BadRequest", text).header("Allow", "GET"));
+        return writes::resolve(app, request, &all, &names);
     }
     let selected = u64::from(request.option("$select").is_some());
     match names[..] {
@@ -296,6 +295,9 @@ fn site_route(site: usize, all: &[&str], names: &[&str], request: &Request) -> A
 pub(super) fn run(app: &App, request: &Request, route: &Route) -> Answer {
     let user = route.user;
     let id = |i: usize| route.id(i);
+    if request.method != "GET" {
+        return writes::run(app, request, route);
+    }
     match route.template {
         "/organization" => directory::organization(app, request),
         "/subscribedSkus" => directory::subscribed_skus(app, request),

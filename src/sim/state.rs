@@ -81,6 +81,10 @@ pub(super) struct World {
     pub(super) libraries: Vec<(usize, usize)>,
     /// The tenant's part of the term store.
     pub(super) terms: Shelf,
+    /// Bytes that drives still take, where that is limited.
+    pub(super) room: HashMap<usize, usize>,
+    /// Mails that requests made the tenant send.
+    pub(super) mails_sent: u64,
     /// Grows when mail delta tokens expire.
     pub(super) mail_generation: u32,
     /// Grows when drive delta tokens expire.
@@ -165,6 +169,8 @@ impl World {
             by_site: HashMap::new(),
             libraries: Vec::new(),
             terms: Shelf::default(),
+            room: HashMap::new(),
+            mails_sent: 0,
             mail_generation: 0,
             drive_generation: 0,
         };

@@ -106,11 +106,16 @@ impl Lane {
 /// How many stretches are told apart; a simulation that goes on longer counts the rest into one.
 const MOST_STRETCHES: usize = 10_000;
 
+/// Bytes that a mailbox takes in 5 minutes.
+const MAILBOX_UPLOAD: u64 = 150 << 20;
+
 /// Counts of all limits.
 #[derive(Debug)]
 pub(super) struct Throttle {
     limits: Limits,
     mailboxes: Mutex<HashMap<usize, Lane>>,
+    /// Bytes sent into mailboxes.
+    uploads: Mutex<HashMap<usize, Window>>,
     files: Mutex<[Window; 2]>,
     directory: Mutex<Window>,
     teams: Mutex<HashMap<(Option<TeamsKind>, u64), Window>>,
@@ -158,6 +163,7 @@ impl Throttle {
         let scaled = |seconds: f64| Duration::from_secs_f64(seconds / limits.time_scale.max(1e-6));
         Self {
             mailboxes: Mutex::new(HashMap::new()),
+            uploads: Mutex::new(HashMap::new()),
             files: Mutex::new([Window::new(scaled(60.0)), Window::new(scaled(86_400.0))]),
             directory: Mutex::new(Window::new(scaled(10.0))),
             teams: Mutex::new(HashMap::new()),
@@ -176,6 +182,20 @@ impl Throttle {
             Charge::Directory(units) => self.directory(units, licences).map(|()| (free(None), vec![])),
             Charge::Teams(kind, one) => self.teams(kind, one).map(|()| (free(None), vec![])),
         }
+    }
+
+    /// The same for a request that brings so many bytes: a mailbox takes 150 MB in 5 minutes.
+    pub(super) fn admit_upload(self: &Arc<Self>, charge: Charge, licences: u32, bytes: usize) -> Verdict {
+        if let (Charge::Mailbox(number), true, true) = (charge, bytes > 0, self.limits.mailbox_requests.is_some()) {
+            let length = Duration::from_secs_f64(300.0 / self.limits.time_scale.max(1e-6));
+            let mut windows = lock(&self.uploads);
+            let (used, left) = windows.entry(number).or_insert_with(|| Window::new(length)).count(bytes as u64);
+            if used > MAILBOX_UPLOAD {
+                let message = "Application is over its UploadedBytes limit.";
+                return Err(Reply::fail(429, "ApplicationThrottled", message).header("Retry-After", seconds(left)));
+            }
+        }
+        self.admit(charge, licences)
     }
 
     fn mailbox(&self, number: usize) -> Result<(), Reply> {

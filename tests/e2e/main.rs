@@ -11,5 +11,6 @@ mod history;
 mod lifecycle;
 mod order;
 mod repair;
+mod restore;
 mod resume;
 mod support;

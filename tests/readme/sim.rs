@@ -51,6 +51,15 @@ impl Sim {
         for key in ["tenant_id", "client_id", "graph_url", "login_url"] {
             tenant.insert(key.into(), self.tenant[key].clone());
         }
+        if let Some(restore) = tenant.get_mut("restore").and_then(Value::as_table_mut) {
+            let simulated = &self.tenant["restore"];
+            restore.insert("client_id".into(), simulated["client_id"].clone());
+            let secret = simulated["client_secret_file"].as_str().expect("a file's name");
+            let secret = fs::read_to_string(folder.join(secret)).expect("the secret's file");
+            let file = folder.join(restore["client_secret_file"].as_str().expect("a file's name"));
+            fs::write(&file, secret).expect("it can be written");
+            restrict(&file);
+        }
         let file = folder.join(tenant["client_secret_file"].as_str().expect("a file's name"));
         fs::write(&file, self.secret(folder)).expect("it can be written");
         restrict(&file);

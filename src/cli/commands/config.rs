@@ -90,6 +90,7 @@ fn value(config: &Config) -> Value {
             "client_id": tenant.client_id,
             "type": (tenant.account == Account::Personal).then_some("personal"),
             "sign_in": sign_in,
+            "restore_client_id": tenant.restore.as_ref().map(|app| &app.client_id),
             "cloud": tenant.cloud.as_str(),
             "graph_url": tenant.graph_url,
             "login_url": tenant.login_url,

@@ -22,6 +22,7 @@ pub(crate) mod man;
 pub(crate) mod mirror;
 pub(crate) mod prune;
 pub(crate) mod repair;
+pub(crate) mod restore;
 pub(crate) mod sim;
 pub(crate) mod snapshots;
 pub(crate) mod stats;
@@ -50,6 +51,7 @@ pub(crate) async fn run(command: Command, app: &App) -> Result<Outcome> {
         Command::Ls(args) => ls::run(args, app).await,
         Command::Cat(args) => cat::run(args, app).await,
         Command::Export(args) => export::run(args, app).await,
+        Command::Restore(args) => restore::run(args, app).await,
         Command::Diff(args) => diff::run(args, app).await,
         Command::Find(args) => find::run(args, app).await,
         Command::History(args) => history::run(args, app).await,

@@ -121,7 +121,11 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
             Some(path)
         }
         None => {
-            screen.line(config_text(&handle, &format!("client_secret = \"{}\"", handle.client_secret())))?;
+            screen.line(config_text(
+                &handle,
+                &format!("client_secret = \"{}\"", handle.client_secret()),
+                &format!("client_secret = \"{}\"", handle.restore_client_secret()),
+            ))?;
             None
         }
     };
@@ -153,7 +157,8 @@ pub(crate) fn write_config(handle: &SimHandle, path: &Path) -> Result<()> {
         move |e| Error::io(text, e)
     };
     std::fs::create_dir_all(folder).map_err(failed(folder))?;
-    let text = config_text(handle, "client_secret_file = \"sim.secret\"");
+    let restore = "client_secret_file = \"sim-restore.secret\"";
+    let text = config_text(handle, "client_secret_file = \"sim.secret\"", restore);
     if std::fs::read_to_string(path).is_ok_and(|there| there == text) {
         return Ok(());
     }
@@ -161,19 +166,27 @@ pub(crate) fn write_config(handle: &SimHandle, path: &Path) -> Result<()> {
         return Err(Error::new(ErrorKind::AlreadyExists, format!("{} is there already", path.display()))
             .with_hint("Name another file with --config-out, or remove it"));
     }
-    let secret = folder.join("sim.secret");
-    if std::fs::read_to_string(&secret).is_err() {
-        passphrase::write_new(&secret, handle.client_secret().as_bytes())?;
+    for (name, text) in [("sim.secret", handle.client_secret()), ("sim-restore.secret", handle.restore_client_secret())]
+    {
+        let secret = folder.join(name);
+        if std::fs::read_to_string(&secret).is_err() {
+            passphrase::write_new(&secret, text.as_bytes())?;
+        }
     }
     std::fs::write(path, text).map_err(failed(path))
 }
 
-/// The configuration of the tenant with a repository and a set; `secret` is the line that gives the app's secret.
-fn config_text(handle: &SimHandle, secret: &str) -> String {
+/// The configuration of the tenant with a repository and a set; `secret` and `restore` are the lines that give
+/// the apps' secrets.
+fn config_text(handle: &SimHandle, secret: &str, restore: &str) -> String {
     let in_file = "client_secret_file = \"sim.secret\"";
     format!(
         "# A simulated tenant, and a repository beside this file.\n\
          {}\n\
+         [tenants.sim.restore]\n\
+         client_id = \"{}\"\n\
+         {restore}\n\
+         \n\
          [destinations.local]\n\
          url = \"repository\"\n\
          password_file = \"repository.key\"\n\
@@ -187,5 +200,6 @@ fn config_text(handle: &SimHandle, secret: &str) -> String {
          keep-daily = 14\n\
          keep-monthly = 12\n",
         handle.config_toml("sim.secret").replace(in_file, secret),
+        handle.restore_client_id(),
     )
 }

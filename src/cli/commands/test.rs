@@ -17,7 +17,8 @@ const EXAMPLES: &str = "\
 Examples:
   tenantvault test everyone      what this backup set needs
   tenantvault test contoso       all that this program can need
-  tenantvault test               every tenant of the configuration";
+  tenantvault test               every tenant of the configuration
+  tenantvault test --restore     what the app that restores may write";
 
 /// With fewer days left, a secret or certificate is warned of.
 const DAYS_WARNED: i64 = 30;
@@ -29,6 +30,9 @@ pub(crate) struct Args {
     /// A backup set or a tenant, by its name in the configuration; without one: every tenant
     #[arg(value_name = "SET|TENANT")]
     name: Option<String>,
+    /// Look at the permissions of the app that restores instead
+    #[arg(long)]
+    restore: bool,
 }
 
 /// Looks at one tenant, or all; a missing permission makes it fail.
@@ -39,7 +43,7 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     let mut hint = String::new();
     for (name, workloads) in &wanted {
         let look = Look { app, config, name };
-        let lacking = look.run(workloads).await?;
+        let lacking = if args.restore { look.restore().await? } else { look.run(workloads).await? };
         if lacking > 0 {
             hint = look.how_to_grant()?;
         }
@@ -100,6 +104,21 @@ impl Look<'_> {
             self.consent(&client)?;
         }
         Ok(missing)
+    }
+
+    /// Tells what the app that restores may write.
+    async fn restore(&self) -> Result<u64> {
+        let monitor = self.app.progress(false);
+        let client = tenant::restore_client(self.config, self.name, monitor.clone())?;
+        let found = access::look_restore(&client).await;
+        monitor.finish();
+        let app = &self.config.tenant(self.name)?.restore;
+        let who = match app {
+            Some(app) => format!("restores by the app {}", app.client_id),
+            None => "restores by the app that backs up; [tenants.NAME.restore] names another one".to_owned(),
+        };
+        self.app.screen.line(format!("Tenant {}: {}", self.name, output::plain(&who)))?;
+        self.permissions(&client, &found?)
     }
 
     fn line(&self, what: &str, text: &str) -> Result<()> {

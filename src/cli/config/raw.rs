@@ -46,6 +46,19 @@ pub(super) struct RawTenant {
     pub(super) graph_url: Text,
     pub(super) login_url: Text,
     pub(super) download_limit: Text,
+    pub(super) restore: Option<Spanned<RawRestore>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRestore {
+    pub(super) client_id: Spanned<String>,
+    pub(super) client_secret: Text,
+    pub(super) client_secret_file: Text,
+    pub(super) client_secret_command: Text,
+    pub(super) client_secret_env: Text,
+    pub(super) certificate_file: Text,
+    pub(super) private_key_file: Text,
 }
 
 #[derive(Deserialize)]

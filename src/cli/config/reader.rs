@@ -52,6 +52,7 @@ impl<'a> Reader<'a> {
             client_id: self.filled("client_id", raw.client_id)?,
             account: raw.account,
             sign_in,
+            restore: self.restore_app(raw.restore)?,
             cloud: raw.cloud.unwrap_or_default(),
             graph_url: self.web_address("graph_url", raw.graph_url)?,
             login_url: self.web_address("login_url", raw.login_url)?,

@@ -4,14 +4,21 @@ use std::ops::Range;
 
 use toml::Spanned;
 
-use crate::cli::config::raw::RawTenant;
+use crate::cli::config::raw::{RawRestore, RawTenant};
 use crate::cli::config::reader::Reader;
-use crate::cli::config::{Account, SecretSource, SignIn, UserWay, Way};
+use crate::cli::config::{Account, RestoreApp, SecretSource, SignIn, UserWay, Way};
 use crate::error::{Error, Result};
 use crate::graph::user::PERSONAL;
 
 const WAYS: &str = "As an app: client_secret_file, client_secret_command or client_secret_env, or certificate_file and \
                     private_key_file. As a user: sign_in = \"browser\" or \"device-code\"";
+
+/// The keys that prove an app.
+struct AppKeys {
+    secret: [Option<Spanned<String>>; 4],
+    certificate: Option<Spanned<String>>,
+    private_key: Option<Spanned<String>>,
+}
 
 impl Reader<'_> {
     /// The tenant's id; personal accounts have one of their own.
@@ -39,7 +46,16 @@ impl Reader<'_> {
 
     /// One way to sign in, and what belongs to it.
     pub(super) fn sign_in(&mut self, table: Range<usize>, raw: &mut RawTenant) -> Result<SignIn> {
-        let app = self.app(raw)?;
+        let app = self.app(AppKeys {
+            secret: [
+                raw.client_secret.take(),
+                raw.client_secret_file.take(),
+                raw.client_secret_command.take(),
+                raw.client_secret_env.take(),
+            ],
+            certificate: raw.certificate_file.take(),
+            private_key: raw.private_key_file.take(),
+        })?;
         let password =
             [raw.password.take(), raw.password_file.take(), raw.password_command.take(), raw.password_env.take()];
         let first = password.iter().flatten().map(Spanned::span).min_by_key(|span| span.start);
@@ -63,20 +79,15 @@ impl Reader<'_> {
     }
 
     /// The app's own proof, and where in the file it begins.
-    fn app(&mut self, raw: &mut RawTenant) -> Result<Option<(SignIn, Range<usize>)>> {
-        let forms = [
-            raw.client_secret.take(),
-            raw.client_secret_file.take(),
-            raw.client_secret_command.take(),
-            raw.client_secret_env.take(),
-        ];
+    fn app(&mut self, keys: AppKeys) -> Result<Option<(SignIn, Range<usize>)>> {
+        let forms = keys.secret;
         let first = forms.iter().flatten().map(Spanned::span).min_by_key(|span| span.start);
         let secret = self.secret("client_secret", forms)?.zip(first);
         let alone = |reader: &Self, given: Spanned<String>, has: &str, lacks: &str| {
             let text = format!("{has} stands without {lacks}");
             Err(reader.complaints.at(given.span(), &text, &format!("Add {lacks}")))
         };
-        match (secret, raw.certificate_file.take(), raw.private_key_file.take()) {
+        match (secret, keys.certificate, keys.private_key) {
             (None, None, None) => Ok(None),
             (Some((secret, span)), None, None) => Ok(Some((SignIn::Secret(secret), span))),
             (None, Some(certificate), Some(key)) => {
@@ -93,6 +104,22 @@ impl Reader<'_> {
             (None, Some(given), None) => alone(self, given, "certificate_file", "private_key_file"),
             (None, None, Some(given)) => alone(self, given, "private_key_file", "certificate_file"),
         }
+    }
+
+    /// The app that restores, if it is another one.
+    pub(super) fn restore_app(&mut self, raw: Option<Spanned<RawRestore>>) -> Result<Option<RestoreApp>> {
+        let Some(raw) = raw else { return Ok(None) };
+        let span = raw.span();
+        let raw = raw.into_inner();
+        let keys = AppKeys {
+            secret: [raw.client_secret, raw.client_secret_file, raw.client_secret_command, raw.client_secret_env],
+            certificate: raw.certificate_file,
+            private_key: raw.private_key_file,
+        };
+        let (sign_in, _) = self
+            .app(keys)?
+            .ok_or_else(|| self.complaints.at(span, "the app that restores has no way to sign in", WAYS))?;
+        Ok(Some(RestoreApp { client_id: self.filled("client_id", raw.client_id)?, sign_in }))
     }
 
     /// Refuses the keys of users beside an app's.

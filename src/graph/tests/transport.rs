@@ -186,11 +186,11 @@ async fn a_post_is_repeated_only_where_nothing_was_done() {
     })
     .await;
     let client = server.client();
-    let post = |path| GraphRequest::post(Scope::Directory, path, json!({"name": "x"}));
-    assert_eq!(client.post(post("busy")).await.unwrap()["id"], 1);
+    let post = |path| GraphRequest::post(Scope::Directory, path, &json!({"name": "x"}));
+    assert_eq!(client.send(post("busy")).await.unwrap()["id"], 1);
     assert_eq!(server.seen("/busy")[1].body, r#"{"name":"x"}"#);
-    client.post(post("cut")).await.unwrap_err();
-    client.post(post("bad")).await.unwrap_err();
+    client.send(post("cut")).await.unwrap_err();
+    client.send(post("bad")).await.unwrap_err();
     assert_eq!((server.seen("/cut").len(), server.seen("/bad").len()), (1, 1));
 }
 

@@ -7,7 +7,10 @@ use serde_json::Value;
 
 use crate::error::Result;
 use crate::graph::links::segment;
-use crate::graph::{Client, DeltaPages, Download, DownloadSource, Fate, GraphRequest, Scope, fate};
+use crate::graph::{
+    Client, DeltaPages, Download, DownloadSource, Fate, GraphRequest, Payload, Scope, Upload, UploadKind, UploadSource,
+    Uploaded, fate,
+};
 
 /// The properties of an item that are read with each change.
 const ITEM_PROPERTIES: &str = "id,name,size,file,folder,package,bundle,remoteItem,root,deleted,malware,shared,\
@@ -67,6 +70,65 @@ impl Api {
             Err(error) if fate(&error) == Fate::Gone => Ok(Value::Null),
             other => other,
         }
+    }
+
+    fn url(&self, url: &str) -> String {
+        format!("drives/{}/{url}", segment(&self.drive))
+    }
+
+    /// All that is directly in a folder.
+    pub(super) async fn children(&self, folder: &str) -> Result<Vec<Value>> {
+        let url = format!("items/{}/children?$top=200&$select={ITEM_PROPERTIES}", segment(folder));
+        self.client.get_all(self.get(&url).units(2)).await
+    }
+
+    /// Makes a folder in a folder.
+    pub(super) async fn create_folder(&self, parent: &str, body: &Value) -> Result<Value> {
+        let url = self.url(&format!("items/{}/children", segment(parent)));
+        self.client.send(GraphRequest::post(Scope::Files, url, body).units(2)).await
+    }
+
+    /// Puts a file without bytes at a place.
+    pub(super) async fn put_empty(&self, place: &str, conflict: &str) -> Result<Value> {
+        let url = self.url(&format!("{place}/content?@microsoft.graph.conflictBehavior={conflict}"));
+        self.client.send(GraphRequest::put(Scope::Files, url, Payload::bytes(Vec::new())).units(2)).await
+    }
+
+    /// Puts the bytes of a file at a place, in as many requests as they need.
+    pub(super) async fn upload(
+        &self,
+        place: &str,
+        body: &Value,
+        size_bytes: u64,
+        source: &dyn UploadSource,
+    ) -> Result<Uploaded> {
+        let session =
+            GraphRequest::post(Scope::Files, self.url(&format!("{place}/createUploadSession")), body).units(2);
+        self.client.upload(Upload { session, kind: UploadKind::Drive, size_bytes, source }).await
+    }
+
+    /// Sets properties of an item.
+    pub(super) async fn patch_item(&self, id: &str, body: &Value) -> Result<()> {
+        let url = self.url(&format!("items/{}", segment(id)));
+        self.client.send(GraphRequest::patch(Scope::Files, url, body).units(2)).await.map(drop)
+    }
+
+    /// Moves an item into the recycle bin.
+    pub(super) async fn delete_item(&self, id: &str) -> Result<()> {
+        let url = self.url(&format!("items/{}", segment(id)));
+        self.client.send(GraphRequest::delete(Scope::Files, url).units(2)).await.map(drop)
+    }
+
+    /// Makes an earlier version of a file the newest again.
+    pub(super) async fn restore_version(&self, id: &str, version: &str) -> Result<()> {
+        let url = self.url(&format!("items/{}/versions/{}/restoreVersion", segment(id), segment(version)));
+        self.client.send(GraphRequest::post_empty(Scope::Files, url).units(2).repeatable()).await.map(drop)
+    }
+
+    /// Gives somebody a right to an item. Doing it twice does no harm.
+    pub(super) async fn invite(&self, id: &str, body: &Value) -> Result<()> {
+        let url = self.url(&format!("items/{}/invite", segment(id)));
+        self.client.send(GraphRequest::post(Scope::Files, url, body).units(5).repeatable()).await.map(drop)
     }
 
     /// Opens the contents of an earlier version of a file.

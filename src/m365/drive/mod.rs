@@ -10,6 +10,7 @@ mod fetch;
 mod list;
 mod model;
 mod parts;
+mod restore;
 
 use async_trait::async_trait;
 
@@ -21,6 +22,7 @@ use crate::error::Result;
 use crate::graph::Client;
 use api::Api;
 pub use parts::{DriveOptions, Versions};
+pub(super) use restore::DriveTarget;
 
 /// One drive: of a user, or a library of a site.
 pub struct Drive {

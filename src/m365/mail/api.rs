@@ -2,13 +2,17 @@
 //!
 //! Source: Microsoft Graph, "message: delta", "mailFolder: delta", "Obtain immutable identifiers for Outlook resources".
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::compose::MARK_PROPERTY;
 use super::model::{MESSAGE_PROPERTIES, SIZE_PROPERTY};
 use crate::error::Result;
 use crate::format::record::StreamRole;
 use crate::graph::links::{query_value, segment};
-use crate::graph::{Client, DeltaPages, GraphRequest, IMMUTABLE_IDS, Page, Scope};
+use crate::graph::{
+    Client, DeltaPages, Fate, GraphRequest, IMMUTABLE_IDS, Page, Scope, Upload, UploadKind, UploadSource, Uploaded,
+    fate,
+};
 use crate::m365::contents::fetch_stream;
 use crate::m365::door::{ContentSink, Fetched, Wanted};
 
@@ -72,6 +76,82 @@ impl Api {
     /// The properties of one message.
     pub(super) async fn message(&self, id: &str) -> Result<Value> {
         self.client.get_json(self.get(&format!("messages/{}?{}", segment(id), Self::message_query()))).await
+    }
+
+    fn writing(&self, request: impl FnOnce(Scope, String) -> GraphRequest, url: &str) -> GraphRequest {
+        let url = format!("users/{}/{url}", segment(&self.user));
+        request(Scope::Mailbox(self.user.clone()), url).prefer(IMMUTABLE_IDS)
+    }
+
+    /// Makes a folder in a folder.
+    pub(super) async fn create_folder(&self, parent: &str, body: &Value) -> Result<Value> {
+        let url = format!("mailFolders/{}/childFolders", segment(parent));
+        self.client.send(self.writing(|scope, url| GraphRequest::post(scope, url, body), &url)).await
+    }
+
+    /// Deletes a folder.
+    pub(super) async fn delete_folder(&self, id: &str) -> Result<()> {
+        let url = format!("mailFolders/{}", segment(id));
+        self.client.send(self.writing(GraphRequest::delete, &url)).await.map(drop)
+    }
+
+    /// Makes a message in a folder.
+    pub(super) async fn create_message(&self, folder: &str, body: &Value) -> Result<Value> {
+        let url = format!("mailFolders/{}/messages", segment(folder));
+        self.client.send(self.writing(|scope, url| GraphRequest::post(scope, url, body), &url)).await
+    }
+
+    /// Deletes a message; one that is gone already counts as deleted.
+    pub(super) async fn delete_message(&self, id: &str) -> Result<()> {
+        let url = format!("messages/{}", segment(id));
+        match self.client.send(self.writing(GraphRequest::delete, &url)).await {
+            Err(e) if fate(&e) == Fate::Gone => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// Sets properties of a message.
+    pub(super) async fn patch_message(&self, id: &str, body: &Value) -> Result<()> {
+        let url = format!("messages/{}", segment(id));
+        self.client.send(self.writing(|scope, url| GraphRequest::patch(scope, url, body), &url)).await.map(drop)
+    }
+
+    /// Moves a message into a folder. With immutable ids it keeps its id, so doing it twice does no harm.
+    pub(super) async fn move_message(&self, id: &str, folder: &str) -> Result<()> {
+        let (url, body) = (format!("messages/{}/move", segment(id)), json!({"destinationId": folder}));
+        let request = self.writing(|scope, url| GraphRequest::post(scope, url, &body), &url);
+        self.client.send(request.repeatable()).await.map(drop)
+    }
+
+    /// Adds a small attachment to a message.
+    pub(super) async fn attach(&self, message: &str, body: &Value) -> Result<()> {
+        let url = format!("messages/{}/attachments", segment(message));
+        self.client.send(self.writing(|scope, url| GraphRequest::post(scope, url, body), &url)).await.map(drop)
+    }
+
+    /// Adds an attachment of any size to a message; `false`: nobody knows whether its end arrived.
+    pub(super) async fn upload_attachment(
+        &self,
+        message: &str,
+        item: &Value,
+        source: &dyn UploadSource,
+    ) -> Result<bool> {
+        let url = format!("messages/{}/attachments/createUploadSession", segment(message));
+        let session = self.writing(|scope, url| GraphRequest::post(scope, url, item), &url);
+        let size_bytes = item.pointer("/AttachmentItem/size").and_then(Value::as_u64).unwrap_or_default();
+        let upload = Upload { session, kind: UploadKind::Attachment, size_bytes, source };
+        Ok(matches!(self.client.upload(upload).await?, Uploaded::Done(..)))
+    }
+
+    /// The ids of the messages in a folder that carry a restore's mark.
+    pub(super) async fn marked(&self, folder: &str, mark: &str) -> Result<Vec<String>> {
+        let filter = format!(
+            "singleValueExtendedProperties/Any(ep: ep/id eq '{MARK_PROPERTY}' and ep/value eq '{}')",
+            mark.replace('\'', "''")
+        );
+        let url = format!("mailFolders/{}/messages?$select=id&$filter={}", segment(folder), query_value(&filter));
+        let rows = self.client.get_all(self.get(&url)).await?;
+        Ok(rows.iter().filter_map(|row| row.get("id").and_then(Value::as_str)).map(str::to_owned).collect())
     }
 
     /// Reads a message in MIME form into `contents`.

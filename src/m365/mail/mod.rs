@@ -7,9 +7,11 @@
 //! Source: Microsoft Graph, "Get incremental changes to messages in a folder".
 
 mod api;
+mod compose;
 mod folders;
 mod list;
 mod model;
+mod restore;
 
 use async_trait::async_trait;
 
@@ -19,6 +21,7 @@ use super::door::{
 use crate::error::Result;
 use crate::graph::Client;
 use api::Api;
+pub(super) use restore::MailTarget;
 
 /// How the mail of a mailbox is read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -1,0 +1,385 @@
+//! Files and folders go back into a drive: by upload sessions, with their times; versions and permissions as a choice.
+//!
+//! A file appears at once and whole, when its session ends, under a name that was free. So what an interrupted run left behind is
+//! told by name, size and hash. Nobody is sent a mail: permissions are given with `sendInvitation: false`.
+//!
+//! Source: Microsoft Graph, "driveItem: createUploadSession", "Create a new folder in a drive", "driveItem: invite",
+//! "driveItemVersion: restoreVersion".
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::api::Api;
+use super::model::{Row, row};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::record::{ItemKind, Record, StreamRole};
+use crate::graph::links::segment;
+use crate::graph::{Client, Fate, GraphRequest, Scope, UploadSource, Uploaded, fate, is_doubtful};
+use crate::m365::door::{Owner, Workload};
+use crate::m365::facts::{at, text};
+use crate::m365::restore::{Cost, Destination, Fit, Found, Made, Order, Present, Source, Target, Undo};
+
+/// What one fragment of an upload holds.
+const FRAGMENT_BYTES: u64 = 10 << 20;
+
+/// A drive, as a target.
+pub(in crate::m365) struct DriveTarget {
+    api: Api,
+    root: String,
+    path: String,
+    workload: Workload,
+}
+
+impl DriveTarget {
+    /// Says whether a drive takes what comes from there.
+    pub(in crate::m365) fn takes(to: &Destination) -> bool {
+        let is_drive = to.from.workload != Workload::PersonalSite || to.from.id.starts_with("b!");
+        is_drive && (to.original || matches!(to.owner, Owner::User(_) | Owner::Site(_)))
+    }
+
+    /// Opens the drive that is meant: the original one, a user's OneDrive, the library of that name of a site.
+    ///
+    /// # Errors
+    /// Graph's; `NotFound` if the site has no library.
+    pub(in crate::m365) async fn open(client: Client, to: &Destination) -> Result<Self> {
+        let id = drive_id(&client, to).await?;
+        let api = Api::new(client, &id);
+        let root = api.root().await.map_err(|e| e.context(format!("The drive of {} cannot be opened", to.name)))?;
+        let root = text(&root, &["id"]).unwrap_or_default().to_owned();
+        let title = if to.title.is_empty() { to.from.workload.title() } else { &to.title };
+        let path = format!("{}/{}/{title}", to.owner.word(), to.name);
+        Ok(Self { api, root, path, workload: to.from.workload })
+    }
+
+    fn folder<'a>(&'a self, parent: &'a str) -> &'a str {
+        if parent.is_empty() { &self.root } else { parent }
+    }
+
+    /// The item of that name in a folder.
+    async fn named(&self, parent: &str, name: &str) -> Result<Option<Record>> {
+        let all = self.children(parent).await?;
+        Ok(all.into_iter().find(|record| record.name.to_lowercase() == name.to_lowercase()))
+    }
+
+    async fn children(&self, parent: &str) -> Result<Vec<Record>> {
+        let rows = self.api.children(self.folder(parent)).await?;
+        let there = rows.into_iter().filter_map(|value| match row(value, &self.root) {
+            Some(Row::There(told)) => Some(told.record),
+            _ => None,
+        });
+        Ok(there.collect())
+    }
+
+    async fn create_folder(&self, parent: &str, name: &str) -> Result<Made> {
+        let body = json!({"name": name, "folder": {}, "@microsoft.graph.conflictBehavior": "fail"});
+        match self.api.create_folder(self.folder(parent), &body).await {
+            Ok(folder) => Ok(Made::new(ItemKind::Folder, id_of(&folder)?, parent)),
+            Err(e) if e.kind() == ErrorKind::AlreadyExists || is_doubtful(&e) => {
+                // An answer was lost: what is there is ours. Where somebody was faster it is not, and undo leaves it.
+                match (self.named(parent, name).await?, is_doubtful(&e)) {
+                    (Some(there), true) => Ok(Made::new(ItemKind::Folder, there.id, parent)),
+                    (Some(there), false) => Ok(Made { id: there.id, ..Made::default() }),
+                    (None, _) => Err(e),
+                }
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn create_file(&self, order: Order<'_>, source: &dyn Source) -> Result<Made> {
+        let mut steps = Vec::new();
+        if order.versions {
+            steps = source.below(order.record).await?;
+            steps.retain(|part| part.kind == ItemKind::Version && part.stream(StreamRole::Content).is_some());
+            steps.sort_by_key(|part| part.modified_us);
+        }
+        let first = steps.first().unwrap_or(order.record).clone();
+        let place = format!("items/{}:/{}:", segment(self.folder(order.parent)), segment(order.name));
+        let id = self.put(&place, Some(order), &first, source).await?;
+        let made = Made::new(ItemKind::File, &id, order.parent);
+        let later = steps.iter().skip(1).chain((!steps.is_empty()).then_some(order.record));
+        for version in later {
+            self.put(&format!("items/{}", segment(&id)), None, version, source).await?;
+        }
+        let notes = if order.permissions { self.share(&id, order.record, source).await? } else { Vec::new() };
+        Ok(Made { notes, ..made })
+    }
+
+    /// Puts the contents of a record in a place; gives the id of the file. `new`: it must not be there yet.
+    async fn put(&self, place: &str, new: Option<Order<'_>>, record: &Record, source: &dyn Source) -> Result<String> {
+        let stream = record.stream(StreamRole::Content);
+        let missing = || Error::not_found("The contents of a file are not in this snapshot");
+        let size_bytes = stream.ok_or_else(missing)?.size_bytes;
+        let conflict = if new.is_some() { "fail" } else { "replace" };
+        if size_bytes == 0 {
+            let file = match self.api.put_empty(place, conflict).await {
+                Err(e) if is_doubtful(&e) || e.kind() == ErrorKind::AlreadyExists => {
+                    return self.look(new, record).await?.ok_or(e);
+                }
+                other => other?,
+            };
+            let id = id_of(&file)?;
+            self.api.patch_item(&id, &json!({"fileSystemInfo": times(record)})).await?;
+            return Ok(id);
+        }
+        let mut item = json!({
+            "@microsoft.graph.conflictBehavior": conflict,
+            "fileSize": size_bytes,
+            "fileSystemInfo": times(record),
+        });
+        if let Some(order) = new {
+            item["name"] = order.name.into();
+        }
+        let bytes = FromSource { source, record };
+        match self.api.upload(place, &json!({"item": item}), size_bytes, &bytes).await? {
+            Uploaded::Done(file, _) => id_of(&file),
+            Uploaded::Doubtful => {
+                let lost = "Whether the last part of an upload arrived is not known";
+                let lost = || Error::new(ErrorKind::Unavailable, lost).with_hint("Run the same command again");
+                self.look(new, record).await?.ok_or_else(lost)
+            }
+        }
+    }
+
+    /// Looks whether a new file came about although its answer was lost.
+    async fn look(&self, new: Option<Order<'_>>, record: &Record) -> Result<Option<String>> {
+        let Some(order) = new else { return Ok(None) };
+        let there = self.named(order.parent, order.name).await?;
+        Ok(there.filter(|there| alike(there, record)).map(|there| there.id))
+    }
+
+    /// Gives the people who had a right to an item the same right; gives in words what was not possible.
+    async fn share(&self, id: &str, record: &Record, source: &dyn Source) -> Result<Vec<String>> {
+        let mut notes = Vec::new();
+        for part in source.below(record).await?.iter().filter(|part| part.kind == ItemKind::Permission) {
+            let permission = source.properties(part).await?;
+            match invitation(&permission) {
+                Ok(None) => {}
+                Ok(Some(body)) => match self.api.invite(id, &body).await {
+                    Err(e) if matches!(fate(&e), Fate::Fatal) && e.kind() != ErrorKind::InvalidInput => return Err(e),
+                    Err(_) => notes.push("a permission was refused by Microsoft".to_owned()),
+                    Ok(()) => {}
+                },
+                Err(why) => notes.push(why.to_owned()),
+            }
+        }
+        Ok(notes)
+    }
+}
+
+/// What is sent to give a right again; `None`: there is nothing to give (the owner has it).
+fn invitation(permission: &Value) -> Result<Option<Value>, &'static str> {
+    let roles: Vec<&str> =
+        at(permission, &["roles"]).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    if roles.contains(&"owner") || at(permission, &["inheritedFrom"]).is_some() {
+        return Ok(None);
+    }
+    if at(permission, &["link"]).is_some() {
+        return Err("a sharing link is not made again: its address would be another one");
+    }
+    let recipient =
+        match (text(permission, &["grantedToV2", "user", "id"]), text(permission, &["grantedToV2", "user", "email"])) {
+            (_, Some(email)) => json!({"email": email}),
+            (Some(id), None) => json!({"objectId": id}),
+            (None, None) => match text(permission, &["grantedToV2", "group", "id"]) {
+                Some(id) => json!({"objectId": id}),
+                None => return Err("a permission of a SharePoint group cannot be given through Graph"),
+            },
+        };
+    let roles: Vec<&str> = roles.into_iter().filter(|role| ["read", "write"].contains(role)).collect();
+    if roles.is_empty() {
+        return Err("a permission with a role of its own cannot be given through Graph");
+    }
+    let body = json!({"recipients": [recipient], "roles": roles, "requireSignIn": true, "sendInvitation": false});
+    Ok(Some(body))
+}
+
+fn id_of(value: &Value) -> Result<String> {
+    let id = text(value, &["id"]).map(str::to_owned);
+    id.ok_or_else(|| Error::corrupt("Graph made something and does not tell its id"))
+}
+
+fn times(record: &Record) -> Value {
+    let mut times = Map::new();
+    for (name, us) in [("createdDateTime", record.created_us), ("lastModifiedDateTime", record.modified_us)] {
+        if let Some(time) = us.and_then(|us| Timestamp::from_microsecond(us).ok()) {
+            times.insert(name.to_owned(), time.to_string().into());
+        }
+    }
+    times.into()
+}
+
+/// Says whether a file that is there holds what the snapshot's does.
+fn alike(there: &Record, record: &Record) -> bool {
+    let has_hash = |record: &Record| record.version.contains("Hash:");
+    let size = record.stream(StreamRole::Content).map(|stream| stream.size_bytes);
+    if has_hash(there) && has_hash(record) {
+        return there.version == record.version;
+    }
+    Some(there.size_bytes) == size && there.modified_us == record.modified_us
+}
+
+struct FromSource<'a> {
+    source: &'a dyn Source,
+    record: &'a Record,
+}
+
+#[async_trait]
+impl UploadSource for FromSource<'_> {
+    async fn open(&self, from: u64) -> Result<BoxStream<'static, Result<Bytes>>> {
+        let open = self.source.open(self.record, StreamRole::Content, from).await?;
+        open.map(|open| open.bytes).ok_or_else(|| Error::not_found("The contents of a file are not in this snapshot"))
+    }
+}
+
+#[async_trait]
+impl Target for DriveTarget {
+    fn workload(&self) -> Workload {
+        self.workload
+    }
+
+    fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Files
+    }
+
+    fn permission(&self) -> &'static str {
+        "Files.ReadWrite.All"
+    }
+
+    async fn probe(&self) -> Result<()> {
+        self.api.root().await.map(drop)
+    }
+
+    fn fit(&self, record: &Record) -> Fit {
+        match record.kind {
+            ItemKind::Folder | ItemKind::Package => Fit::Takes(Cost { requests: 1, units: 2, bytes: 0 }),
+            ItemKind::Shortcut => Fit::Cannot("a shortcut into another drive is kept as a reference only".to_owned()),
+            ItemKind::File => match record.stream(StreamRole::Content) {
+                None => Fit::Cannot("its contents are not in this snapshot".to_owned()),
+                Some(stream) => {
+                    let fragments = stream.size_bytes.div_ceil(FRAGMENT_BYTES).max(1);
+                    Fit::Takes(Cost { requests: 1 + fragments, units: 2 + fragments, bytes: stream.size_bytes })
+                }
+            },
+            other => Fit::Cannot(format!("a {} is not made in a drive", other.word())),
+        }
+    }
+
+    fn identity(&self, record: &Record) -> String {
+        record.name.to_lowercase()
+    }
+
+    fn state(&self, record: &Record) -> String {
+        if record.kind == ItemKind::File { record.version.clone() } else { String::new() }
+    }
+
+    async fn present(&self, parent: &str) -> Result<Vec<Present>> {
+        let all = self.children(parent).await?;
+        let present = all.into_iter().map(|record| Present {
+            identity: self.identity(&record),
+            state: self.state(&record),
+            id: record.id,
+            kind: record.kind,
+            modified_us: record.modified_us,
+        });
+        Ok(present.collect())
+    }
+
+    async fn create_top(&self, name: &str) -> Result<Made> {
+        self.create_folder("", name).await
+    }
+
+    async fn find_top(&self, name: &str) -> Result<Option<Made>> {
+        Ok(self.named("", name).await?.map(|there| Made::new(ItemKind::Folder, there.id, "")))
+    }
+
+    async fn create(&self, order: Order<'_>, source: &dyn Source) -> Result<Made> {
+        match order.record.kind {
+            ItemKind::Folder => self.create_folder(order.parent, order.name).await,
+            ItemKind::Package => {
+                let mut made = self.create_folder(order.parent, order.name).await?;
+                made.notes.push("a notebook comes back as a folder of its parts".to_owned());
+                Ok(made)
+            }
+            _ => self.create_file(order, source).await,
+        }
+    }
+
+    async fn overwrite(&self, present: &str, order: Order<'_>, source: &dyn Source) -> Result<Made> {
+        let versions = self.api.versions(present).await?;
+        let before = versions.first().and_then(|row| text(row, &["id"])).map(str::to_owned);
+        match self.put(&format!("items/{}", segment(present)), None, order.record, source).await {
+            Ok(_) => {}
+            Err(e) => {
+                let now = self.api.item(present).await?;
+                match row(now, &self.root) {
+                    Some(Row::There(told)) if is_doubtful(&e) && alike(&told.record, order.record) => {}
+                    _ => return Err(e),
+                }
+            }
+        }
+        let id = present.to_owned();
+        let undo = match before {
+            Some(version) => Undo::Version { id: id.clone(), version },
+            None => Undo::Cannot { id: id.clone(), why: "the file had no version before".to_owned() },
+        };
+        Ok(Made { id, undo: vec![undo], notes: Vec::new() })
+    }
+
+    async fn find(&self, order: Order<'_>, _source: &dyn Source) -> Result<Found> {
+        let Some(there) = self.named(order.parent, order.name).await? else { return Ok(Found::Nothing) };
+        let made = Made::new(order.record.kind, there.id.clone(), order.parent);
+        match order.record.kind {
+            ItemKind::Folder | ItemKind::Package => Ok(Found::Whole(made)),
+            _ if order.versions || order.permissions => Ok(Found::Part(made)),
+            _ if alike(&there, order.record) => Ok(Found::Whole(made)),
+            // Something of that name that is not ours: making the item will say so.
+            _ => Ok(Found::Nothing),
+        }
+    }
+
+    async fn undo(&self, undo: &Undo) -> Result<Option<String>> {
+        let done = match undo {
+            Undo::Delete { kind, id, .. } if *kind != ItemKind::File && !self.children(id).await?.is_empty() => {
+                return Ok(Some("the folder holds what this restore did not put there".to_owned()));
+            }
+            Undo::Delete { id, .. } => self.api.delete_item(id).await.map(|()| None),
+            Undo::Version { id, version } => self.api.restore_version(id, version).await.map(|()| None),
+            Undo::MoveBack { .. } | Undo::Values { .. } => Ok(Some("it was not done in a drive".to_owned())),
+            Undo::Cannot { why, .. } => Ok(Some(why.clone())),
+        };
+        match done {
+            Err(e) if fate(&e) == Fate::Gone => Ok(None),
+            other => other,
+        }
+    }
+}
+
+async fn drive_id(client: &Client, to: &Destination) -> Result<String> {
+    if to.original {
+        return Ok(to.from.id.clone());
+    }
+    let get = |url: String| client.get_json(GraphRequest::get(Scope::Files, url));
+    let owner = segment(to.owner.id());
+    let no_drive = || Error::not_found(format!("{} has no library to restore into", to.name));
+    match to.owner {
+        Owner::Site(_) => {
+            let drives = get(format!("sites/{owner}/drives?$select=id,name")).await?;
+            let rows = at(&drives, &["value"]).and_then(Value::as_array).cloned().unwrap_or_default();
+            let same = rows.iter().find(|drive| text(drive, &["name"]) == Some(&to.title));
+            let drive = same.or(rows.first()).ok_or_else(no_drive)?;
+            text(drive, &["id"]).map(str::to_owned).ok_or_else(no_drive)
+        }
+        _ => {
+            let drive = get(format!("users/{owner}/drive?$select=id")).await?;
+            text(&drive, &["id"]).map(str::to_owned).ok_or_else(no_drive)
+        }
+    }
+}

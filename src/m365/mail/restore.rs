@@ -1,0 +1,364 @@
+//! Messages and folders go back into a mailbox: as sent, with their dates, state and attachments.
+//!
+//! A message is made by one POST, which also puts a mark on it: where the answer was lost, the mark tells whether it is there.
+//! What its attachments have become is not told by it, so a message that is found after an interruption is made again.
+//!
+//! Source: Microsoft Graph, "Create message", "Add attachment", "attachment: createUploadSession", "Create MailFolder".
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::stream::{self, BoxStream};
+use serde_json::{Value, json};
+
+use super::api::Api;
+use super::compose::{Composed, Enclosure, SESSION_BYTES, compose, state};
+use super::model;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::record::{ItemKind, Record, StreamRole};
+use crate::graph::{Fate, Scope, UploadSource, fate, is_doubtful};
+use crate::m365::door::Workload;
+use crate::m365::facts::text;
+use crate::m365::restore::{Cost, Fit, Found, Made, Order, Present, Source, Target, Undo};
+
+/// The top of a mailbox's folders.
+const TOP: &str = "msgfolderroot";
+/// The longest message that is held to be made again.
+const MESSAGE_BYTES: u64 = 160 << 20;
+/// How often a message is begun anew where nobody knows what became of a request.
+const TRIES: u32 = 4;
+/// Names by which Graph finds folders whatever they are called in the mailbox.
+const WELL_KNOWN: [&str; 8] =
+    ["inbox", "drafts", "sentitems", "deleteditems", "junkemail", "outbox", "archive", "conversationhistory"];
+
+/// The mail of one mailbox, as a target.
+pub(in crate::m365) struct MailTarget {
+    api: Api,
+    user: String,
+    path: String,
+    /// The ids of folders with well-known names, by id.
+    well_known: HashMap<String, &'static str>,
+}
+
+impl MailTarget {
+    /// Opens a mailbox, by the directory's id of its user and the name to show.
+    ///
+    /// # Errors
+    /// Graph's: there is no such mailbox, or it may not be read.
+    pub(in crate::m365) async fn open(client: crate::graph::Client, user: &str, name: &str) -> Result<Self> {
+        let api = Api::new(client, user);
+        let mut well_known = HashMap::new();
+        for known in WELL_KNOWN {
+            match api.folder(known).await {
+                Ok(folder) => drop(text(&folder, &["id"]).map(|id| well_known.insert(id.to_owned(), known))),
+                // Every mailbox has the first of them; where that is not there, there is no mailbox.
+                Err(e) if known != "inbox" && fate(&e) == Fate::Gone => {}
+                Err(e) => return Err(e.context(format!("The mailbox of {name} cannot be opened"))),
+            }
+        }
+        let path = format!("users/{name}/{}", Workload::Mail.title());
+        Ok(Self { api, user: user.to_owned(), path, well_known })
+    }
+
+    fn folder_identity(&self, id: &str, name: &str) -> String {
+        match self.well_known.get(id) {
+            Some(known) => format!("folder:{known}"),
+            None => format!("folder:{}", name.to_lowercase()),
+        }
+    }
+
+    async fn messages(&self, folder: &str, mut each: impl FnMut(Record)) -> Result<()> {
+        let mut next = None;
+        loop {
+            let page = self.api.list_page(folder, next.as_deref()).await?;
+            for row in page.rows.values() {
+                each_record(&row?, folder, &mut each);
+            }
+            next = page.next_link;
+            if next.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn create_folder(&self, order: Order<'_>) -> Result<Made> {
+        let parent = if order.parent.is_empty() { TOP } else { order.parent };
+        let body = json!({"displayName": order.name, "isHidden": order.record.fact("hidden").is_some()});
+        match self.api.create_folder(parent, &body).await {
+            Ok(folder) => Ok(Made::new(ItemKind::MailFolder, id_of(&folder)?, order.parent)),
+            // An answer was lost: what is there is ours. Where somebody was faster it is not, and undo leaves it.
+            Err(e) if e.kind() == ErrorKind::AlreadyExists || is_doubtful(&e) => {
+                let found = self.folder_named(parent, order.name).await?;
+                match (found, is_doubtful(&e)) {
+                    (Some(id), true) => Ok(Made::new(ItemKind::MailFolder, id, order.parent)),
+                    (Some(id), false) => Ok(Made { id, ..Made::default() }),
+                    (None, _) => Err(e),
+                }
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn folder_named(&self, parent: &str, name: &str) -> Result<Option<String>> {
+        let parent = if parent.is_empty() { TOP } else { parent };
+        let folders = self.api.child_folders(parent).await?;
+        let same = |row: &&Value| text(row, &["displayName"]).is_some_and(|n| n.to_lowercase() == name.to_lowercase());
+        Ok(folders.iter().find(same).and_then(|row| text(row, &["id"])).map(str::to_owned))
+    }
+
+    async fn create_message(&self, order: Order<'_>, source: &dyn Source) -> Result<Made> {
+        let properties = source.properties(order.record).await?;
+        let mime = read(source, order.record).await?;
+        let composed = compose(&properties, &mime, order.mark);
+        let folder = if order.parent.is_empty() { TOP } else { order.parent };
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let id = self.post(folder, &composed, order.mark).await?;
+            match self.attach_all(&id, &composed.later).await {
+                Ok(()) => {
+                    let made = Made::new(ItemKind::Message, id, order.parent);
+                    return Ok(Made { notes: composed.notes, ..made });
+                }
+                // What became of an attachment is not known: the message is made again.
+                Err(e) if is_doubtful(&e) && tries < TRIES => self.api.delete_message(&id).await?,
+                Err(e) => {
+                    // A message without its attachments must not stay. If this fails too, the mark finds it.
+                    drop(self.api.delete_message(&id).await);
+                    return Err(e);
+                }
+            }
+        }
+    }
+
+    /// Makes the message, once: where the answer was lost its mark tells.
+    async fn post(&self, folder: &str, composed: &Composed, mark: &str) -> Result<String> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.api.create_message(folder, &composed.json).await {
+                Ok(message) => return id_of(&message),
+                Err(e) if is_doubtful(&e) => match self.api.marked(folder, mark).await?.into_iter().next() {
+                    Some(id) => return Ok(id),
+                    None if tries < TRIES => {}
+                    None => return Err(e),
+                },
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    async fn attach_all(&self, message: &str, files: &[Enclosure]) -> Result<()> {
+        for file in files {
+            if file.bytes.len() >= SESSION_BYTES {
+                let done = self.api.upload_attachment(message, &file.item(), &InMemory(file.bytes.clone())).await?;
+                if !done {
+                    return Err(Error::new(
+                        ErrorKind::Unavailable,
+                        "The answer to the last part of an upload was lost",
+                    )
+                    .with_source(crate::graph::error::TransportError {
+                        connect: false,
+                        text: "the upload session is gone".into(),
+                    }));
+                }
+            } else {
+                self.api.attach(message, &file.json()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn undo_folder(&self, id: &str) -> Result<Option<String>> {
+        let mut inside = !self.api.child_folders(id).await?.is_empty();
+        if !inside {
+            let page = self.api.list_page(id, None).await?;
+            inside = page.rows.values().next().is_some();
+        }
+        if inside {
+            return Ok(Some("the folder holds what this restore did not put there".to_owned()));
+        }
+        self.api.delete_folder(id).await?;
+        Ok(None)
+    }
+}
+
+fn each_record(row: &Value, folder: &str, each: &mut impl FnMut(Record)) {
+    if let Some(told) = model::message(row, folder) {
+        each(told.record);
+    }
+}
+
+fn id_of(value: &Value) -> Result<String> {
+    let id = text(value, &["id"]).map(str::to_owned);
+    id.ok_or_else(|| Error::corrupt("Graph made something and does not tell its id"))
+}
+
+async fn read(source: &dyn Source, record: &Record) -> Result<Bytes> {
+    let missing = || Error::not_found(format!("The contents of a {} are not in this snapshot", record.kind.word()));
+    let mut open = source.open(record, StreamRole::Mime, 0).await?.ok_or_else(missing)?;
+    if open.size_bytes > MESSAGE_BYTES {
+        return Err(Error::invalid(format!("A message of {} bytes is larger than any mailbox takes", open.size_bytes)));
+    }
+    let mut bytes = Vec::new();
+    while let Some(part) = open.bytes.next().await {
+        bytes.extend_from_slice(&part?);
+    }
+    Ok(bytes.into())
+}
+
+/// An attachment that is held whole.
+struct InMemory(Bytes);
+
+#[async_trait]
+impl UploadSource for InMemory {
+    async fn open(&self, from: u64) -> Result<BoxStream<'static, Result<Bytes>>> {
+        let from = usize::try_from(from).unwrap_or(usize::MAX).min(self.0.len());
+        let rest = self.0.slice(from..);
+        Ok(stream::iter((!rest.is_empty()).then_some(Ok(rest))).boxed())
+    }
+}
+
+#[async_trait]
+impl Target for MailTarget {
+    fn workload(&self) -> Workload {
+        Workload::Mail
+    }
+
+    fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Mailbox(self.user.clone())
+    }
+
+    fn permission(&self) -> &'static str {
+        "Mail.ReadWrite"
+    }
+
+    async fn probe(&self) -> Result<()> {
+        self.api.folder("inbox").await.map(drop)
+    }
+
+    fn fit(&self, record: &Record) -> Fit {
+        match record.kind {
+            ItemKind::MailFolder => Fit::Takes(Cost { requests: 1, units: 1, bytes: 0 }),
+            ItemKind::MailSearchFolder => {
+                Fit::Cannot("a search folder holds nothing of its own: make it anew in Outlook".to_owned())
+            }
+            ItemKind::Message => match record.stream(StreamRole::Mime) {
+                None => Fit::Cannot("its contents are not in this snapshot".to_owned()),
+                Some(mime) => {
+                    // Up to this size it fits into one request.
+                    let sessions = mime.size_bytes / 3_400_000;
+                    let requests = 1 + if sessions > 0 { sessions + 1 } else { 0 };
+                    Fit::Takes(Cost { requests, units: requests, bytes: mime.size_bytes })
+                }
+            },
+            other => Fit::Cannot(format!("a {} is not made in a mailbox", other.word())),
+        }
+    }
+
+    fn identity(&self, record: &Record) -> String {
+        match record.kind {
+            ItemKind::MailFolder | ItemKind::MailSearchFolder => match record.fact("well_known") {
+                Some(known) => format!("folder:{known}"),
+                None => self.folder_identity(&record.id, &record.name),
+            },
+            _ => match record.fact("message_id") {
+                Some(id) => format!("message:{id}"),
+                None => format!("message:{}:{}", record.sort_us.unwrap_or_default(), record.name),
+            },
+        }
+    }
+
+    fn state(&self, record: &Record) -> String {
+        record.fact("state").unwrap_or_default().to_owned()
+    }
+
+    async fn present(&self, parent: &str) -> Result<Vec<Present>> {
+        let parent = if parent.is_empty() { TOP } else { parent };
+        let mut all = Vec::new();
+        for row in self.api.child_folders(parent).await? {
+            let Some(told) = model::folder(&row) else { continue };
+            let identity = self.folder_identity(&told.record.id, &told.record.name);
+            let (id, kind) = (told.record.id, told.record.kind);
+            all.push(Present { id, kind, identity, state: String::new(), modified_us: None });
+        }
+        let mut add = |record: Record| {
+            let (identity, state) = (self.identity(&record), self.state(&record));
+            let modified_us = record.modified_us;
+            all.push(Present { id: record.id, kind: ItemKind::Message, identity, state, modified_us });
+        };
+        if parent != TOP {
+            self.messages(parent, &mut add).await?;
+        }
+        Ok(all)
+    }
+
+    async fn create_top(&self, name: &str) -> Result<Made> {
+        let record = Record::new(ItemKind::MailFolder, "", "", name);
+        let order = Order { record: &record, parent: "", name, mark: "top", permissions: false, versions: false };
+        self.create_folder(order).await
+    }
+
+    async fn find_top(&self, name: &str) -> Result<Option<Made>> {
+        let found = self.folder_named(TOP, name).await?;
+        Ok(found.map(|id| Made::new(ItemKind::MailFolder, id, "")))
+    }
+
+    async fn create(&self, order: Order<'_>, source: &dyn Source) -> Result<Made> {
+        match order.record.kind {
+            ItemKind::MailFolder => self.create_folder(order).await,
+            _ => self.create_message(order, source).await,
+        }
+    }
+
+    async fn overwrite(&self, present: &str, order: Order<'_>, source: &dyn Source) -> Result<Made> {
+        let properties = source.properties(order.record).await?;
+        if order.record.fact("draft").is_some() {
+            let made = self.create_message(order, source).await?;
+            self.api.move_message(present, "deleteditems").await?;
+            let aside = Undo::MoveBack { id: present.to_owned(), parent: order.parent.to_owned() };
+            return Ok(Made { undo: made.undo.into_iter().chain([aside]).collect(), ..made });
+        }
+        let before = state(&self.api.message(present).await?);
+        self.api.patch_message(present, &state(&properties).into()).await?;
+        let undo = Undo::Values { kind: ItemKind::Message, id: present.to_owned(), before: before.into() };
+        Ok(Made { id: present.to_owned(), undo: vec![undo], notes: Vec::new() })
+    }
+
+    async fn find(&self, order: Order<'_>, _source: &dyn Source) -> Result<Found> {
+        if order.record.kind == ItemKind::MailFolder {
+            let found = self.folder_named(order.parent, order.name).await?;
+            return Ok(
+                found.map_or(Found::Nothing, |id| Found::Whole(Made::new(ItemKind::MailFolder, id, order.parent)))
+            );
+        }
+        let folder = if order.parent.is_empty() { TOP } else { order.parent };
+        let ids = self.api.marked(folder, order.mark).await?;
+        let delete = |id: String| Undo::Delete { kind: ItemKind::Message, id, parent: order.parent.to_owned() };
+        match ids.first().cloned() {
+            None => Ok(Found::Nothing),
+            Some(id) => Ok(Found::Part(Made { id, undo: ids.into_iter().map(delete).collect(), notes: Vec::new() })),
+        }
+    }
+
+    async fn undo(&self, undo: &Undo) -> Result<Option<String>> {
+        let done = match undo {
+            Undo::Delete { kind: ItemKind::MailFolder, id, .. } => self.undo_folder(id).await,
+            Undo::Delete { id, .. } => self.api.delete_message(id).await.map(|()| None),
+            Undo::MoveBack { id, parent } => self.api.move_message(id, parent).await.map(|()| None),
+            Undo::Values { id, before, .. } => self.api.patch_message(id, before).await.map(|()| None),
+            Undo::Version { .. } => Ok(Some("a message has no versions".to_owned())),
+            Undo::Cannot { why, .. } => Ok(Some(why.clone())),
+        };
+        match done {
+            Err(e) if fate(&e) == Fate::Gone => Ok(None),
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! The door between a workload that takes items back and whoever drives a restore.
+//!
+//! A [`Target`] is one place that takes items of one workload: the mail of a mailbox, a drive, the calendars of a
+//! mailbox. Whoever drives asks what is there, decides, and says what is to be made; the target makes it and gives back
+//! how that is taken back again ([`Undo`]). Contents come through [`Source`], so that nothing here knows of repositories.
+//! Every making carries a mark of its own: after an interruption the target is asked with [`Target::find`] whether what
+//! was meant came about, before it is made again.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::error::Result;
+use crate::format::record::{ItemKind, Record, StreamRole};
+use crate::graph::Scope;
+use crate::m365::door::Workload;
+
+/// Gives what a snapshot holds of items.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// Graph's JSON of an item, as it was kept; null if there is none.
+    async fn properties(&self, record: &Record) -> Result<Value>;
+
+    /// Opens a stream of an item from a byte on; `None`: the snapshot has no such stream of it.
+    ///
+    /// May be opened again, from anywhere: an upload that broke off goes on in the middle.
+    async fn open(&self, record: &Record, role: StreamRole, from: u64) -> Result<Option<Opened>>;
+
+    /// What hangs directly below an item, in listing order: attachments, versions, permissions, exceptions, replies.
+    async fn below(&self, record: &Record) -> Result<Vec<Record>>;
+
+    /// What became of another item of this restore: the id that the item with this id in the snapshot has in the target,
+    /// if it was made or found there. Rules name folders, tasks name buckets.
+    fn made_as(&self, id: &str) -> Option<String>;
+}
+
+/// An open stream.
+pub struct Opened {
+    /// The length of the whole stream, in bytes.
+    pub size_bytes: u64,
+    /// The bytes from where it was opened on.
+    pub bytes: BoxStream<'static, Result<Bytes>>,
+}
+
+/// What is to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct Order<'a> {
+    /// The item as the snapshot has it.
+    pub record: &'a Record,
+    /// The id of the container in the target that it goes into; empty: the top.
+    pub parent: &'a str,
+    /// The name it gets. It differs from the record's where a copy is put beside something of that name.
+    pub name: &'a str,
+    /// Tells this making apart from every other one, in all runs: 1 to 64 letters, digits and dashes.
+    pub mark: &'a str,
+    /// Goes with the item what it had as a choice: permissions of files.
+    pub permissions: bool,
+    /// Goes with the item what it had as a choice: earlier versions of files.
+    pub versions: bool,
+}
+
+/// How the snapshot's item fares in a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fit {
+    /// It can be made, at this cost.
+    Takes(Cost),
+    /// It cannot be made here; the reason in words.
+    Cannot(String),
+}
+
+/// What a making costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Cost {
+    /// Requests to Graph.
+    pub requests: u64,
+    /// The same in the units that the target's budget counts in.
+    pub units: u64,
+    /// Bytes sent.
+    pub bytes: u64,
+}
+
+/// Something that is in the target now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Present {
+    /// Its id.
+    pub id: String,
+    /// What it is.
+    pub kind: ItemKind,
+    /// What makes it the same thing as an item of a snapshot: see [`Target::identity`].
+    pub identity: String,
+    /// What it holds, as [`Target::state`] tells it of an item of a snapshot; empty: that cannot be told.
+    pub state: String,
+    /// When it was changed last: microseconds since 1970 UTC, if known.
+    pub modified_us: Option<i64>,
+}
+
+/// How something that was done is taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "how")]
+pub enum Undo {
+    /// It was made: it is deleted. A container only if nothing else came into it.
+    Delete {
+        /// What it is.
+        #[serde(with = "kind_word")]
+        kind: ItemKind,
+        /// Its id in the target.
+        id: String,
+        /// The container that it was made in.
+        parent: String,
+    },
+    /// It was put aside to make room: it is moved back.
+    MoveBack {
+        /// Its id in the target.
+        id: String,
+        /// The container that it was in.
+        parent: String,
+    },
+    /// It got new contents: the version before becomes the newest again.
+    Version {
+        /// Its id in the target.
+        id: String,
+        /// The version before.
+        version: String,
+    },
+    /// It got other values: it gets the ones before. For settings, never for contents.
+    Values {
+        /// What it is.
+        #[serde(with = "kind_word")]
+        kind: ItemKind,
+        /// Its id in the target.
+        id: String,
+        /// The values before, as they are sent.
+        before: Value,
+    },
+    /// It cannot be taken back.
+    Cannot {
+        /// Its id in the target.
+        id: String,
+        /// The reason in words.
+        why: String,
+    },
+}
+
+/// What was made.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Made {
+    /// The id of the item in the target.
+    pub id: String,
+    /// How it is taken back; carried out from the last to the first.
+    pub undo: Vec<Undo>,
+    /// What did not come back as it was, in words.
+    pub notes: Vec<String>,
+}
+
+impl Made {
+    /// A new item, taken back by deleting it.
+    pub fn new(kind: ItemKind, id: impl Into<String>, parent: &str) -> Self {
+        let id = id.into();
+        let undo = vec![Undo::Delete { kind, id: id.clone(), parent: parent.to_owned() }];
+        Self { id, undo, notes: Vec::new() }
+    }
+}
+
+/// What became of a making of which no result is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing of it is there.
+    Nothing,
+    /// It is there as it should be.
+    Whole(Made),
+    /// A part of it is there: it is taken away, and made again.
+    Part(Made),
+}
+
+/// One place that takes items of one workload.
+#[async_trait]
+pub trait Target: Send + Sync {
+    /// The workload.
+    fn workload(&self) -> Workload;
+
+    /// The place as people read it: `users/bob@contoso.com/Mail`.
+    fn path(&self) -> &str;
+
+    /// Which budget pays.
+    fn scope(&self) -> Scope;
+
+    /// The application permission that writing here needs: `Mail.ReadWrite`.
+    fn permission(&self) -> &'static str;
+
+    /// How many items may be made at once.
+    fn at_once(&self) -> usize {
+        4
+    }
+
+    /// Says whether things can go into a container of their own here (a dated folder); else they go in place only.
+    fn takes_folder(&self) -> bool {
+        true
+    }
+
+    /// Asks whether the place is there and can be read, before anything is written.
+    ///
+    /// # Errors
+    /// Graph's; `StorageFull` if it is known to be full.
+    async fn probe(&self) -> Result<()>;
+
+    /// Says whether an item can be made here, and what it costs.
+    fn fit(&self, record: &Record) -> Fit;
+
+    /// Siblings are made in the order of this number, the lowest first.
+    fn rank(&self, kind: ItemKind) -> u8 {
+        u8::from(!kind.is_container())
+    }
+
+    /// What makes an item the same thing as one in the target, among those of one container: a file's name, a message's
+    /// Internet message id.
+    fn identity(&self, record: &Record) -> String;
+
+    /// What an item holds, so that it can be compared with what is there; empty: that cannot be told.
+    fn state(&self, record: &Record) -> String;
+
+    /// Lists what is directly in a container of the target (empty: the top).
+    ///
+    /// # Errors
+    /// Graph's.
+    async fn present(&self, parent: &str) -> Result<Vec<Present>>;
+
+    /// Makes an empty container at the top, for a restore that goes into one of its own.
+    ///
+    /// # Errors
+    /// Graph's.
+    async fn create_top(&self, name: &str) -> Result<Made>;
+
+    /// Finds the container that [`Target::create_top`] makes, by its name.
+    ///
+    /// # Errors
+    /// Graph's.
+    async fn find_top(&self, name: &str) -> Result<Option<Made>>;
+
+    /// Makes a container or an item, with all that hangs below it and is no container's matter.
+    ///
+    /// # Errors
+    /// Graph's; the source's. What was made in part is found by [`Target::find`].
+    async fn create(&self, order: Order<'_>, source: &dyn Source) -> Result<Made>;
+
+    /// Gives something that is there the contents of the snapshot's item.
+    ///
+    /// # Errors
+    /// As [`Target::create`].
+    async fn overwrite(&self, present: &str, order: Order<'_>, source: &dyn Source) -> Result<Made>;
+
+    /// Looks for what a making with this mark left behind.
+    ///
+    /// # Errors
+    /// Graph's.
+    async fn find(&self, order: Order<'_>, source: &dyn Source) -> Result<Found>;
+
+    /// Takes back. What is gone already counts as taken back. Gives a reason in words if it is left as it is.
+    ///
+    /// # Errors
+    /// Graph's.
+    async fn undo(&self, undo: &Undo) -> Result<Option<String>>;
+}
+
+/// Kinds by their words.
+mod kind_word {
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    use crate::format::record::ItemKind;
+
+    // The shape that serde calls.
+    #[allow(clippy::trivially_copy_pass_by_ref)]
+    pub(super) fn serialize<S: Serializer>(kind: &ItemKind, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(kind.word())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<ItemKind, D::Error> {
+        let word = String::deserialize(from)?;
+        ItemKind::of(&word).ok_or_else(|| D::Error::custom("no kind of item"))
+    }
+}

@@ -1,0 +1,54 @@
+//! The permissions that a restore needs. Nothing is written to try them: what stands in the token counts here.
+
+use super::{Permission, State};
+use crate::error::Result;
+use crate::graph::Client;
+use crate::snapshot::set::Workload;
+
+const fn of(
+    name: &'static str,
+    contained_in: &'static [&'static str],
+    purpose: &'static str,
+    cost: &'static str,
+    workload: Option<Workload>,
+) -> Permission {
+    Permission { name, contained_in, purpose, cost, workload }
+}
+
+/// The permissions, as application permissions of Microsoft Graph.
+pub const RESTORE_PERMISSIONS: &[Permission] = &[
+    of(
+        "User.Read.All",
+        &["User.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"],
+        "find who takes what is restored",
+        "nothing can be restored to a user named by address",
+        None,
+    ),
+    of("Mail.ReadWrite", &[], "write mail", "no mail can be restored", Some(Workload::Mail)),
+    of(
+        "Files.ReadWrite.All",
+        &["Sites.ReadWrite.All", "Sites.FullControl.All"],
+        "write OneDrive and libraries",
+        "no files can be restored",
+        Some(Workload::OneDrive),
+    ),
+];
+
+/// Says which of them the app has.
+///
+/// # Errors
+/// The sign-in's.
+pub async fn look_restore(client: &Client) -> Result<Vec<(Permission, State)>> {
+    let granted = client.sign_in().await?;
+    let state = |permission: &Permission| match &granted {
+        None => State::Unknown,
+        Some(granted) => {
+            let has = |name: &str| granted.iter().any(|have| have == name);
+            match has(permission.name) || permission.contained_in.iter().any(|name| has(name)) {
+                true => State::Granted,
+                false => State::Missing,
+            }
+        }
+    };
+    Ok(RESTORE_PERMISSIONS.iter().map(|permission| (*permission, state(permission))).collect())
+}

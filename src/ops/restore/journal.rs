@@ -1,0 +1,305 @@
+//! The journal of a run: what was meant before it was asked for, and what came of it after.
+//!
+//! A folder a run: `plan.json`, and `journal.jsonl` with a line an entry, only ever appended to. That something is meant is
+//! on the disk before the request goes out. The last line may be torn by a crash; then it says nothing. Neither contents nor secrets
+//! stand in it: ids, and reasons in words.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use super::Plan;
+use crate::error::{Error, ErrorKind, Result};
+use crate::m365::restore::Undo;
+
+const PLAN: &str = "plan.json";
+const JOURNAL: &str = "journal.jsonl";
+
+/// One entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+pub(super) enum Entry {
+    /// A step is about to be done.
+    Begin {
+        /// The step.
+        step: usize,
+    },
+    /// It is done.
+    Done {
+        /// The step.
+        step: usize,
+        /// The id in the target.
+        id: String,
+        /// How it is taken back.
+        undo: Vec<Undo>,
+        /// What did not come back as it was.
+        notes: Vec<String>,
+    },
+    /// It failed, and nothing of it is there.
+    Failed {
+        /// The step.
+        step: usize,
+        /// The reason in words.
+        why: String,
+    },
+    /// All steps were gone through.
+    Ended,
+    /// A step was taken back.
+    Undone {
+        /// The step.
+        step: usize,
+    },
+    /// A step was left when the run was taken back.
+    Left {
+        /// The step.
+        step: usize,
+        /// The reason in words.
+        why: String,
+    },
+}
+
+/// What a journal says of a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Known {
+    /// It was begun; nobody knows what came of it.
+    Begun,
+    /// It is done.
+    Done {
+        /// The id in the target.
+        id: String,
+        /// How it is taken back.
+        undo: Vec<Undo>,
+        /// What did not come back as it was.
+        notes: Vec<String>,
+    },
+    /// It failed.
+    Failed(String),
+    /// It was taken back.
+    Undone,
+}
+
+/// The folder of a run.
+#[derive(Debug, Clone)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+impl RunFolder {
+    /// Names the folder of a run; nothing is read or made.
+    pub fn new(runs: &Path, run: &str) -> Self {
+        Self { path: runs.join(run) }
+    }
+
+    /// Where the plan is.
+    pub fn plan_path(&self) -> PathBuf {
+        self.path.join(PLAN)
+    }
+
+    /// Keeps the plan of a run, before its first step.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn save(&self, plan: &Plan) -> Result<()> {
+        let failed = |e| Error::io(format!("The plan {} cannot be written", self.plan_path().display()), e);
+        std::fs::create_dir_all(&self.path).map_err(failed)?;
+        let text = serde_json::to_vec(plan).map_err(|e| Error::internal("A plan has no form").with_source(e))?;
+        let mut file = tempfile::NamedTempFile::new_in(&self.path).map_err(failed)?;
+        file.write_all(&text).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
+        file.persist(self.plan_path()).map_err(|e| failed(e.error))?;
+        File::open(&self.path).and_then(|folder| folder.sync_all()).map_err(failed)
+    }
+
+    /// Reads the plan of a run.
+    ///
+    /// # Errors
+    /// `NotFound`, with the next step; the disk's.
+    pub fn plan(&self) -> Result<Plan> {
+        let text = std::fs::read(self.plan_path()).map_err(|e| {
+            let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            match e.kind() {
+                std::io::ErrorKind::NotFound => Error::not_found(format!("There is no restore run '{name}'"))
+                    .with_hint("restore runs lists those of this machine"),
+                _ => Error::io(format!("The plan {} cannot be read", self.plan_path().display()), e),
+            }
+        })?;
+        Plan::read(&text)
+    }
+
+    /// Opens the journal for going on. Only one process at a time can.
+    ///
+    /// # Errors
+    /// `Unavailable` if another process has it; the disk's.
+    pub(super) fn open(&self) -> Result<(Journal, State)> {
+        let path = self.path.join(JOURNAL);
+        let failed = |e| Error::io(format!("The journal {} cannot be used", path.display()), e);
+        let mut options = OpenOptions::new();
+        let mut file = options.read(true).append(true).create(true).open(&path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let text = "Another process is at work on this run";
+                return Err(Error::new(ErrorKind::Unavailable, text).with_hint("Wait until it is done"));
+            }
+            Err(TryLockError::Error(e)) => return Err(failed(e)),
+        }
+        let mut text = Vec::new();
+        file.read_to_end(&mut text).map_err(failed)?;
+        let (state, whole) = State::read(&text);
+        if whole < text.len() {
+            // What was torn is cut off, so that the next line begins a line.
+            file.set_len(whole as u64).map_err(failed)?;
+        }
+        file.seek(SeekFrom::End(0)).map_err(failed)?;
+        Ok((Journal::start(file, path)?, state))
+    }
+
+    /// Reads what the journal says, without opening it for going on.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn state(&self) -> Result<State> {
+        let path = self.path.join(JOURNAL);
+        match std::fs::read(&path) {
+            Ok(text) => Ok(State::read(&text).0),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(State::default()),
+            Err(e) => Err(Error::io(format!("The journal {} cannot be read", path.display()), e)),
+        }
+    }
+}
+
+/// Lists the names of the runs that are kept in a folder, the oldest first.
+///
+/// # Errors
+/// The disk's.
+pub fn list(runs: &Path) -> Result<Vec<String>> {
+    let entries = match std::fs::read_dir(runs) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(Error::io(format!("Folder {} cannot be read", runs.display()), e)),
+    };
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.join(PLAN).is_file())
+        .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+/// What a journal says.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    /// By step.
+    pub steps: HashMap<usize, Known>,
+    /// All steps were gone through.
+    pub ended: bool,
+}
+
+impl State {
+    /// Says whether the result of a step that was begun is not known.
+    pub fn has_doubt(&self) -> bool {
+        self.steps.values().any(|known| *known == Known::Begun)
+    }
+
+    /// Reads entries; also says how many bytes are whole lines.
+    fn read(text: &[u8]) -> (Self, usize) {
+        let mut state = Self::default();
+        let mut whole = 0;
+        for line in text.split_inclusive(|b| *b == b'\n') {
+            let Some(line_text) = line.strip_suffix(b"\n") else { break };
+            whole += line.len();
+            // A line that is none of ours, as a crash of the machine may leave behind, says nothing.
+            if let Ok(entry) = serde_json::from_slice(line_text) {
+                state.take(entry);
+            }
+        }
+        (state, whole)
+    }
+
+    fn take(&mut self, entry: Entry) {
+        match entry {
+            Entry::Begin { step } => drop(self.steps.insert(step, Known::Begun)),
+            Entry::Done { step, id, undo, notes } => drop(self.steps.insert(step, Known::Done { id, undo, notes })),
+            Entry::Failed { step, why } => drop(self.steps.insert(step, Known::Failed(why))),
+            Entry::Undone { step } => drop(self.steps.insert(step, Known::Undone)),
+            Entry::Ended => self.ended = true,
+            Entry::Left { .. } => {}
+        }
+    }
+}
+
+type Acked = oneshot::Sender<std::io::Result<()>>;
+
+/// An open journal. Entries that come together share one sync.
+#[derive(Debug, Clone)]
+pub(super) struct Journal {
+    to: mpsc::Sender<(Vec<u8>, Option<Acked>)>,
+    path: PathBuf,
+}
+
+impl Journal {
+    fn start(file: File, path: PathBuf) -> Result<Self> {
+        let (to, from) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("journal".into());
+        let started = thread.spawn(move || write_all(file, &from));
+        started.map_err(|e| Error::io("The journal's thread cannot be started", e))?;
+        Ok(Self { to, path })
+    }
+
+    /// Appends an entry, and returns when it is on the disk.
+    pub(super) async fn write(&self, entry: &Entry) -> Result<()> {
+        let mut line = serde_json::to_vec(entry).map_err(|e| Error::internal("An entry has no form").with_source(e))?;
+        line.push(b'\n');
+        let (acked, done) = oneshot::channel();
+        let gone = || Error::internal("The journal is closed");
+        self.to.send((line, Some(acked))).map_err(|_| gone())?;
+        let failed = |e| Error::io(format!("The journal {} cannot be written", self.path.display()), e);
+        done.await.map_err(|_| gone())?.map_err(failed)
+    }
+}
+
+fn write_all(mut file: File, from: &mpsc::Receiver<(Vec<u8>, Option<Acked>)>) {
+    while let Ok((mut lines, acked)) = from.recv() {
+        let mut waiting: Vec<Acked> = acked.into_iter().collect();
+        while let Ok((line, acked)) = from.try_recv() {
+            lines.extend_from_slice(&line);
+            waiting.extend(acked);
+        }
+        let written = file.write_all(&lines).and_then(|()| file.sync_data());
+        for acked in waiting {
+            let told = match &written {
+                Ok(()) => Ok(()),
+                Err(e) => Err(std::io::Error::new(e.kind(), e.to_string())),
+            };
+            // Who asked may have gone.
+            let _ = acked.send(told);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_word_on_a_step_counts_and_a_torn_line_says_nothing() {
+        let line = |entry: &Entry| serde_json::to_string(entry).unwrap() + "\n";
+        let undo = vec![Undo::Cannot { id: "x".into(), why: "y".into() }];
+        let done = Entry::Done { step: 1, id: "x".into(), undo: undo.clone(), notes: vec![] };
+        let text = line(&Entry::Begin { step: 1 }) + &line(&done) + &line(&Entry::Begin { step: 2 });
+        let torn = text.clone() + "{\"event\":\"done\",\"st";
+        let (state, whole) = State::read(torn.as_bytes());
+        assert_eq!(whole, text.len());
+        assert_eq!(state.steps.get(&1), Some(&Known::Done { id: "x".into(), undo, notes: vec![] }));
+        assert_eq!(state.steps.get(&2), Some(&Known::Begun));
+        assert!(!state.ended);
+        for cut in 0..torn.len() {
+            State::read(&torn.as_bytes()[..cut]);
+        }
+    }
+}

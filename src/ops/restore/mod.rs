@@ -1,0 +1,254 @@
+//! Restore: items of a snapshot go back into a tenant. Resolve and probe -> plan -> run with a journal -> undo.
+//!
+//! Three arguments make it trustworthy. Nothing is written before the plan, which is a value: it is printed, saved and run, and says
+//! what is created, overwritten and left. Every making is written to the journal before it is asked for ([`journal`]), and one
+//! whose result is not there is looked up in the target before it is made again, so that no interruption makes two of one. And
+//! undo takes back what the journal says was made, nothing else.
+
+mod journal;
+mod place;
+mod plan;
+mod run;
+mod source;
+mod time;
+mod undo;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::crypto::KeyRight;
+use crate::error::{Error, ErrorKind, Result};
+use crate::m365::restore::Cost;
+use crate::monitor::Monitor;
+use crate::ops::backup::Stop;
+use crate::repo::Repository;
+
+pub use journal::{RunFolder, list};
+pub use place::To;
+pub use plan::{Asked, make};
+pub use run::{RestoreReport, run};
+pub use undo::{UndoReport, undo};
+
+/// What becomes of an item where something of the same identity is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Conflict {
+    /// What is there stays, and the item is left out.
+    #[default]
+    Skip,
+    /// What is there stays, and the item comes beside it.
+    Copy,
+    /// What is there gets the item's contents.
+    Replace,
+    /// What is there gets the item's contents if the item was changed later.
+    Newer,
+}
+
+/// Which items are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Only {
+    /// All.
+    #[default]
+    All,
+    /// Those that are not in the tenant any more.
+    Deleted,
+    /// Those that are in the tenant and differ.
+    Changed,
+}
+
+/// Where in the target the items go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Into {
+    /// Into a folder of this name at the top.
+    Folder(String),
+    /// Where they were.
+    Place,
+}
+
+/// How a restore is to be done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreOptions {
+    /// Where in the target the items go.
+    pub into: Into,
+    /// What becomes of items that are there.
+    pub conflict: Conflict,
+    /// Which items are taken.
+    pub only: Only,
+    /// Files get back the permissions that people had.
+    pub permissions: bool,
+    /// Files get back the earlier versions that the snapshot has.
+    pub versions: bool,
+}
+
+/// What is done with an item.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// It is made.
+    Create,
+    /// It is made beside something of the same name.
+    Copy,
+    /// What has this id gets its contents.
+    Overwrite(String),
+    /// A container: what has this id is used.
+    Use(String),
+    /// It is left out; the reason in words.
+    Skip(String),
+    /// It cannot be made; the reason in words.
+    Cannot(String),
+}
+
+/// One step of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Where it is done: a number among the plan's targets.
+    pub target: usize,
+    /// The item's id in the snapshot; empty: the container at the top that the restore makes for itself.
+    pub item: String,
+    /// The id in the snapshot of what holds it; empty: the top.
+    pub parent: String,
+    /// The name that it gets.
+    pub name: String,
+    /// Where people find it in the snapshot.
+    pub path: String,
+    /// It holds others.
+    pub container: bool,
+    /// What is done.
+    pub action: Action,
+    /// What that costs.
+    pub cost: Cost,
+}
+
+/// A target of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedTarget {
+    /// The key of the collection that the items come from.
+    pub from: String,
+    /// The key word and id of who takes them: `users/<id>`.
+    pub owner: String,
+    /// The owner's name.
+    pub name: String,
+    /// The last part of the collection's path.
+    pub title: String,
+    /// The items go back to whom they came from.
+    pub original: bool,
+    /// Where that is, for people.
+    pub path: String,
+    /// The permission that it takes.
+    pub permission: String,
+}
+
+/// What a restore will do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The version of this form.
+    pub version: u32,
+    /// The run's name.
+    pub run: String,
+    /// The snapshot's id.
+    pub snapshot: String,
+    /// The tenant's name in the configuration.
+    pub tenant: String,
+    /// How it is to be done.
+    pub options: RestoreOptions,
+    /// Where to.
+    pub targets: Vec<PlannedTarget>,
+    /// What, in order: a container comes before what goes into it.
+    pub steps: Vec<Step>,
+    /// How long it takes at least under Microsoft's limits, in seconds.
+    pub seconds: u64,
+}
+
+/// The version of plans that this program writes.
+pub const PLAN_VERSION: u32 = 1;
+
+/// How many steps of each kind a plan has, and what they cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct PlanCounts {
+    /// Items and containers that are made.
+    pub create: u64,
+    /// Items that get other contents.
+    pub overwrite: u64,
+    /// Items that are left out.
+    pub skip: u64,
+    /// Items that cannot be made.
+    pub cannot: u64,
+    /// Requests.
+    pub requests: u64,
+    /// Bytes sent.
+    pub bytes: u64,
+}
+
+impl Plan {
+    /// Counts.
+    pub fn counts(&self) -> PlanCounts {
+        let mut counts = PlanCounts::default();
+        for step in &self.steps {
+            match step.action {
+                Action::Create | Action::Copy => counts.create += 1,
+                Action::Overwrite(_) => counts.overwrite += 1,
+                Action::Skip(_) => counts.skip += 1,
+                Action::Cannot(_) => counts.cannot += 1,
+                Action::Use(_) => {}
+            }
+            counts.requests += step.cost.requests;
+            counts.bytes += step.cost.bytes;
+        }
+        counts
+    }
+
+    /// Reads a plan that was saved.
+    ///
+    /// # Errors
+    /// `InvalidInput` if it is none, or of another version.
+    pub fn read(text: &[u8]) -> Result<Self> {
+        let plan: Self = serde_json::from_slice(text)
+            .map_err(|e| Error::invalid("The file is not a plan of a restore").with_source(e))?;
+        if plan.version != PLAN_VERSION {
+            let text = format!("The plan is of version {}, this program reads version {PLAN_VERSION}", plan.version);
+            return Err(Error::new(ErrorKind::UnsupportedVersion, text).with_hint("Make the plan anew with --plan"));
+        }
+        let wild = plan.steps.iter().any(|step| step.target >= plan.targets.len());
+        if wild || plan.run.is_empty() || plan.run.contains(|c: char| !c.is_ascii_alphanumeric() && c != '-') {
+            return Err(Error::invalid("The plan contradicts itself").with_hint("Make it anew with --plan"));
+        }
+        Ok(plan)
+    }
+}
+
+/// The outside world of a restore.
+#[derive(Clone)]
+pub struct Around {
+    /// Hears what happens.
+    pub monitor: Arc<dyn Monitor>,
+    /// Tells the time: microseconds since 1970 UTC.
+    pub now_us: Arc<dyn Fn() -> i64 + Send + Sync>,
+    /// Asks the run to come to an end.
+    pub stop: Stop,
+    /// The folder that runs are kept in.
+    pub folder: PathBuf,
+}
+
+/// Fails if the repository was opened with a key that cannot read contents.
+///
+/// # Errors
+/// `WrongKey`, saying which key is needed.
+pub fn need_contents(repo: &Repository) -> Result<()> {
+    if repo.right() == KeyRight::Owner {
+        return Ok(());
+    }
+    let text = "A restore reads contents, and the key that was given is write-only";
+    Err(Error::new(ErrorKind::WrongKey, text)
+        .with_hint("Give the passphrase of an owner's key; key list shows which there are"))
+}
+
+/// Makes a name for a run: the time, and a few letters that tell it from others of the same second.
+pub fn run_name(now_us: i64) -> String {
+    let time = jiff::Timestamp::from_microsecond(now_us).unwrap_or_default();
+    let chance: u32 = rand::random();
+    format!("{}-{:06x}", time.strftime("%Y%m%d-%H%M%S"), chance & 0xff_ffff)
+}

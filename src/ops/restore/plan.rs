@@ -1,0 +1,485 @@
+//! Making a plan: what lies at the places asked for, where each item goes, and what is there already.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::place::{Taker, destination, taker};
+use super::source::RepoSource;
+use super::{
+    Action, Around, Conflict, Into, Only, PLAN_VERSION, Plan, PlannedTarget, RestoreOptions, Step, To, run_name, time,
+};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::record::Record;
+use crate::format::snapshot::CollectionState;
+use crate::graph::{Client, Fate, Scope, fate};
+use crate::m365::CollectionKey;
+use crate::m365::restore::{self, Cost, Fit, Present, Target};
+use crate::monitor::Counter;
+use crate::ops::view::{Entry, Place, View};
+
+/// Records of a folder read at once.
+const PAGE: usize = 2000;
+
+/// What is asked for.
+pub struct Asked<'a> {
+    /// The snapshot.
+    pub view: &'a View,
+    /// Its id.
+    pub snapshot: String,
+    /// The paths in it; an empty one is all.
+    pub paths: Vec<String>,
+    /// Where to.
+    pub to: To,
+    /// The tenant's name in the configuration.
+    pub tenant: String,
+    /// How.
+    pub options: RestoreOptions,
+}
+
+/// Makes the plan of a restore. Nothing is written; every target is looked at.
+///
+/// # Errors
+/// `WrongKey` under a write-only key; `NotFound` for a path or target that is not there; `Permission` naming what the app lacks;
+/// `InvalidInput` for what contradicts itself.
+pub async fn make(asked: Asked<'_>, client: &Client, around: &Around) -> Result<Plan> {
+    super::need_contents(asked.view.repository())?;
+    if asked.options.only != Only::All && asked.to != To::Original {
+        return Err(Error::invalid("--only compares with the place that the items came from")
+            .with_hint("Use it with --to original"));
+    }
+    around.monitor.phase("Looking at the target");
+    let taker = taker(client, &asked.to).await?;
+    let granted = client.sign_in().await?;
+    let mut planner = Planner {
+        asked: &asked,
+        client,
+        around,
+        taker,
+        granted,
+        targets: Vec::new(),
+        scopes: Vec::new(),
+        steps: Vec::new(),
+        by_key: HashMap::new(),
+        without: Vec::new(),
+    };
+    let mut paths: Vec<&str> = asked.paths.iter().map(String::as_str).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    for path in paths {
+        let place = asked.view.resolve(path).await?;
+        planner.place(place).await?;
+    }
+    let Planner { targets, scopes, steps, without, .. } = planner;
+    if targets.is_empty() {
+        let why = without.into_iter().next();
+        return Err(why.unwrap_or_else(|| Error::not_found("There is nothing to restore at this place")));
+    }
+    let seconds = time::seconds(&steps, &scopes, client.budget().limits());
+    Ok(Plan {
+        version: PLAN_VERSION,
+        run: run_name((around.now_us)()),
+        snapshot: asked.snapshot,
+        tenant: asked.tenant,
+        options: asked.options,
+        targets: targets.into_iter().map(|open| open.planned).collect(),
+        steps,
+        seconds,
+    })
+}
+
+/// A target that is open.
+struct Open {
+    planned: PlannedTarget,
+    target: Arc<dyn Target>,
+    source: Arc<RepoSource>,
+    /// The container of this restore's own, if it is there already.
+    top: Option<String>,
+}
+
+struct Planner<'a> {
+    asked: &'a Asked<'a>,
+    client: &'a Client,
+    around: &'a Around,
+    taker: Option<Taker>,
+    granted: Option<Vec<String>>,
+    targets: Vec<Open>,
+    scopes: Vec<Scope>,
+    steps: Vec<Step>,
+    by_key: HashMap<String, usize>,
+    /// Why collections have no target.
+    without: Vec<Error>,
+}
+
+/// Where the children of a container go, and with what they are compared.
+#[derive(Debug, Clone, Default)]
+struct Level {
+    /// The container's id in the snapshot.
+    from: String,
+    /// The path, for people.
+    path: String,
+    /// The container's id in the target, if it is there.
+    there: Option<String>,
+    /// What is compared with lies in the same place as what is made.
+    same_place: bool,
+}
+
+impl Planner<'_> {
+    async fn place(&mut self, place: Place) -> Result<()> {
+        self.around.stop.check()?;
+        match place {
+            Place::Above(path) => {
+                let mut entries: Vec<Entry> = Vec::new();
+                let mut collect = |entry| {
+                    entries.push(entry);
+                    Ok(())
+                };
+                self.asked.view.list(&Place::Above(path.clone()), &mut collect).await?;
+                for entry in entries {
+                    Box::pin(self.place(entry.place(&path))).await?;
+                }
+                Ok(())
+            }
+            Place::Top(state) => self.collection(&state, None).await,
+            Place::Item(state, record, path) => self.collection(&state, Some((*record, path))).await,
+            Place::Parts(_, _, path) => Err(Error::invalid(format!("'{path}' hangs below an item"))
+                .with_hint("Restore the item itself: what hangs below it comes with it")),
+        }
+    }
+
+    async fn collection(&mut self, state: &CollectionState, item: Option<(Record, String)>) -> Result<()> {
+        let is_alone = item.is_some() || self.asked.paths.iter().any(|path| *path == state.name);
+        let number = match self.target(state).await {
+            Ok(number) => number,
+            // Of a whole user some parts may have no way back; who asks for one of them is told.
+            Err(e) if e.kind() == ErrorKind::InvalidInput && !is_alone => {
+                self.without.push(e);
+                return Ok(());
+            }
+            Err(e) => return Err(e),
+        };
+        match item {
+            None => {
+                let level = self.top_level(number, &state.name).await?;
+                self.level(number, level).await
+            }
+            Some((record, path)) => self.single(number, record, path).await,
+        }
+    }
+
+    /// Opens the target of a collection, and sees that it may be written to.
+    async fn target(&mut self, state: &CollectionState) -> Result<usize> {
+        if let Some(number) = self.by_key.get(&state.key) {
+            return Ok(*number);
+        }
+        let key: CollectionKey = state.key.parse()?;
+        let to = destination(&key, &state.name, self.taker.as_ref());
+        let opened = restore::open(self.client, &to).await;
+        let target: Arc<dyn Target> = Arc::from(opened.map_err(|e| self.explain(e, &to.name))?);
+        target.probe().await.map_err(|e| self.explain(e, &to.name))?;
+        self.may_write(target.permission())?;
+        let mut top = None;
+        if let Into::Folder(name) = &self.asked.options.into {
+            if !target.takes_folder() {
+                return Err(Error::invalid(format!("{} has no folders to restore into", target.path()))
+                    .with_hint("Restore it in place, with --in-place"));
+            }
+            top = target.find_top(name).await?.map(|made| made.id);
+        }
+        let number = self.targets.len();
+        let planned = PlannedTarget {
+            from: state.key.clone(),
+            owner: to.owner.to_string(),
+            name: to.name.clone(),
+            title: to.title.clone(),
+            original: to.original,
+            path: target.path().to_owned(),
+            permission: target.permission().to_owned(),
+        };
+        if let Into::Folder(name) = &self.asked.options.into {
+            let action = top.clone().map_or(Action::Create, Action::Use);
+            let requests = u64::from(top.is_none());
+            self.steps.push(Step {
+                target: number,
+                item: String::new(),
+                parent: String::new(),
+                name: name.clone(),
+                path: format!("{}/{name}", planned.path),
+                container: true,
+                action,
+                cost: Cost { requests, units: requests, bytes: 0 },
+            });
+        }
+        self.scopes.push(target.scope());
+        let source = Arc::new(RepoSource::new(self.asked.view.repository().clone(), state));
+        self.targets.push(Open { planned, target, source, top });
+        self.by_key.insert(state.key.clone(), number);
+        Ok(number)
+    }
+
+    fn explain(&self, e: Error, name: &str) -> Error {
+        match fate(&e) {
+            Fate::Gone | Fate::NotProvisioned(_) => {
+                Error::not_found(format!("The target {name} is not there: it has no mailbox, drive or site"))
+                    .with_source(e)
+                    .with_hint("Name another one with --to USER")
+            }
+            _ => e,
+        }
+    }
+
+    fn may_write(&self, permission: &str) -> Result<()> {
+        let Some(granted) = &self.granted else { return Ok(()) };
+        let enough: &[&str] = match permission {
+            "Files.ReadWrite.All" => &["Files.ReadWrite.All", "Sites.ReadWrite.All", "Sites.FullControl.All"],
+            other => &[other],
+        };
+        let has = |name: &&str| granted.iter().any(|have| have == name);
+        if enough.iter().any(|name| has(name)) {
+            return Ok(());
+        }
+        let text = format!("The app may not write here: it lacks {permission}");
+        Err(Error::new(ErrorKind::Permission, text).with_hint(format!(
+            "Grant {permission} to the app of [tenants.{0}.restore] (or of [tenants.{0}]) and consent to it; \
+             'tenantvault test --restore {0}' tells what is missing",
+            self.asked.tenant
+        )))
+    }
+
+    /// The level that a collection begins with.
+    async fn top_level(&self, number: usize, path: &str) -> Result<Level> {
+        let in_place = self.asked.options.into == Into::Place;
+        let top = self.open(number)?.top.clone();
+        Ok(Level {
+            from: String::new(),
+            path: path.to_owned(),
+            there: match (in_place, self.asked.options.only) {
+                (true, _) | (false, Only::Deleted | Only::Changed) => Some(String::new()),
+                (false, Only::All) => top,
+            },
+            same_place: in_place || self.asked.options.only == Only::All,
+        })
+    }
+
+    fn open(&self, number: usize) -> Result<&Open> {
+        self.targets.get(number).ok_or_else(|| Error::internal("A step without a target"))
+    }
+
+    /// Plans one item alone, or a container with all that is below it.
+    async fn single(&mut self, number: usize, record: Record, path: String) -> Result<()> {
+        let mut level = self.top_level(number, path.rsplit_once('/').map_or("", |(above, _)| above)).await?;
+        let source = self.open(number)?.source.clone();
+        let mut above = Vec::new();
+        let mut parent = record.parent.clone();
+        while !parent.is_empty() && above.len() < 200 {
+            let Some(holder) = source.reader().get(&parent).await? else { break };
+            parent.clone_from(&holder.parent);
+            above.push(holder);
+        }
+        let in_place = self.asked.options.into == Into::Place;
+        for holder in above.into_iter().rev() {
+            let found = match &level.there {
+                Some(there) => self.find(number, there, &holder).await?,
+                None => None,
+            };
+            if in_place {
+                self.container(number, &level, &holder, found.as_deref())?;
+            }
+            let path = format!("{}/{}", level.path, holder.name);
+            level = Level { from: holder.id, path, there: found, same_place: level.same_place };
+        }
+        if !in_place {
+            // In a folder of its own it goes to the top.
+            level.from = String::new();
+            if level.same_place {
+                level.there.clone_from(&self.open(number)?.top);
+            }
+        }
+        self.children(number, &level, vec![record]).await
+    }
+
+    async fn find(&self, number: usize, there: &str, record: &Record) -> Result<Option<String>> {
+        let open = self.open(number)?;
+        let present = open.target.present(there).await?;
+        Ok(Known::new(&present, &HashSet::new()).find(&*open.target, record).map(|found| found.id.clone()))
+    }
+
+    /// Plans all that is below a level.
+    async fn level(&mut self, number: usize, level: Level) -> Result<()> {
+        let source = self.open(number)?.source.clone();
+        let mut after = None;
+        let mut records = Vec::new();
+        loop {
+            let page = source.reader().children(&level.from, after, PAGE).await?;
+            for record in page.records() {
+                records.push(record?);
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        self.children(number, &level, records).await
+    }
+
+    async fn children(&mut self, number: usize, level: &Level, mut records: Vec<Record>) -> Result<()> {
+        self.around.stop.check()?;
+        self.around.monitor.add(Counter::Items, records.len() as i64);
+        let target = self.open(number)?.target.clone();
+        records.sort_by_key(|record| target.rank(record.kind));
+        let present = match &level.there {
+            Some(there) => target.present(there).await?,
+            None => Vec::new(),
+        };
+        let ids: HashSet<String> = records.iter().map(|record| record.id.clone()).collect();
+        let known = Known::new(&present, &ids);
+        let mut names: HashSet<String> = present.iter().map(|present| present.identity.clone()).collect();
+        for record in records {
+            let found = known.find(&*target, &record);
+            if record.kind.is_container() {
+                let before = self.steps.len();
+                let Fit::Takes(_) = target.fit(&record) else {
+                    self.item(number, level, &record, &target, found, &mut names);
+                    continue;
+                };
+                let there = found.map(|found| found.id.clone());
+                let used = there.as_deref().filter(|_| level.same_place);
+                self.container(number, level, &record, used)?;
+                let path = format!("{}/{}", level.path, record.name);
+                let below = Level { from: record.id, path, there, same_place: level.same_place };
+                Box::pin(self.level(number, below)).await?;
+                if self.asked.options.only != Only::All {
+                    self.drop_empty(before);
+                }
+            } else {
+                self.item(number, level, &record, &target, found, &mut names);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes containers out again into which nothing goes.
+    fn drop_empty(&mut self, from: usize) {
+        let made = |step: &Step| matches!(step.action, Action::Create | Action::Copy | Action::Overwrite(_));
+        let any = self.steps.get(from..).unwrap_or_default().iter().any(|step| !step.container && made(step));
+        if !any {
+            self.steps.truncate(from);
+        }
+    }
+
+    fn container(&mut self, number: usize, level: &Level, record: &Record, there: Option<&str>) -> Result<()> {
+        let known = self.steps.iter().any(|step| step.target == number && step.container && step.item == record.id);
+        if known {
+            return Ok(());
+        }
+        let cost = match self.open(number)?.target.fit(record) {
+            Fit::Takes(cost) if there.is_none() => cost,
+            _ => Cost::default(),
+        };
+        let action = there.map_or(Action::Create, |id| Action::Use(id.to_owned()));
+        self.push(number, level, record, &record.name, action, cost);
+        Ok(())
+    }
+
+    fn push(&mut self, target: usize, level: &Level, record: &Record, name: &str, action: Action, cost: Cost) {
+        self.steps.push(Step {
+            target,
+            item: record.id.clone(),
+            parent: level.from.clone(),
+            name: name.to_owned(),
+            path: format!("{}/{}", level.path, record.name),
+            container: record.kind.is_container(),
+            action,
+            cost,
+        });
+    }
+
+    fn item(
+        &mut self,
+        number: usize,
+        level: &Level,
+        record: &Record,
+        target: &Arc<dyn Target>,
+        found: Option<&Present>,
+        names: &mut HashSet<String>,
+    ) {
+        let cost = match target.fit(record) {
+            Fit::Takes(cost) => cost,
+            Fit::Cannot(why) => {
+                return self.push(number, level, record, &record.name, Action::Cannot(why), Cost::default());
+            }
+        };
+        let options = &self.asked.options;
+        let state = target.state(record);
+        let same = found.is_some_and(|found| !state.is_empty() && found.state == state);
+        match (options.only, found.is_some()) {
+            (Only::Deleted, true) | (Only::Changed, false) => return,
+            (Only::Changed, true) if same => return,
+            _ => {}
+        }
+        let skip = |why: &str| (Action::Skip(why.to_owned()), Cost::default());
+        let mut name = record.name.clone();
+        let (action, cost) = match (found, options.conflict) {
+            (Some(_), _) if !level.same_place => (Action::Create, cost),
+            (None, _) => {
+                names.insert(target.identity(record));
+                (Action::Create, cost)
+            }
+            (Some(_), Conflict::Skip) => skip("it is there already"),
+            (Some(_), Conflict::Copy) => {
+                name = free_name(record, &**target, names);
+                (Action::Copy, cost)
+            }
+            (Some(_), _) if same => skip("it is there already, the same"),
+            (Some(found), Conflict::Newer) if found.modified_us >= record.modified_us => {
+                skip("what is there was changed later")
+            }
+            (Some(found), _) => (Action::Overwrite(found.id.clone()), cost),
+        };
+        self.push(number, level, record, &name, action, cost);
+    }
+}
+
+/// A name for a copy that nothing has yet, where names tell things apart.
+fn free_name(record: &Record, target: &dyn Target, names: &mut HashSet<String>) -> String {
+    let (stem, ending) = match record.name.rsplit_once('.') {
+        Some((stem, ending)) if !stem.is_empty() => (stem, format!(".{ending}")),
+        _ => (record.name.as_str(), String::new()),
+    };
+    for number in 1..10_000 {
+        let more = if number == 1 { " (restored)".to_owned() } else { format!(" (restored {number})") };
+        let name = format!("{stem}{more}{ending}");
+        let renamed = Record { name: name.clone(), ..record.clone() };
+        let identity = target.identity(&renamed);
+        if identity == target.identity(record) {
+            // What tells things apart is no name: the copy keeps its own.
+            return record.name.clone();
+        }
+        if names.insert(identity) {
+            return name;
+        }
+    }
+    record.name.clone()
+}
+
+/// What is in a container, by id and by identity.
+struct Known<'a> {
+    by_id: HashMap<&'a str, &'a Present>,
+    by_identity: HashMap<&'a str, &'a Present>,
+}
+
+impl<'a> Known<'a> {
+    /// `ids`: those of the snapshot. What has one of them is that item, and none that is like it.
+    fn new(present: &'a [Present], ids: &HashSet<String>) -> Self {
+        let others = present.iter().filter(|present| !ids.contains(&present.id));
+        Self {
+            by_id: present.iter().map(|present| (present.id.as_str(), present)).collect(),
+            by_identity: others.map(|present| (present.identity.as_str(), present)).collect(),
+        }
+    }
+
+    fn find(&self, target: &dyn Target, record: &Record) -> Option<&'a Present> {
+        let same = |found: &&&Present| found.kind.is_container() == record.kind.is_container();
+        let by_id = self.by_id.get(record.id.as_str()).filter(same);
+        by_id.or_else(|| self.by_identity.get(target.identity(record).as_str()).filter(same)).copied()
+    }
+}

@@ -1,0 +1,353 @@
+//! Running a plan: step by step, with the journal before and after each.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use super::journal::{Entry, Journal, Known, RunFolder};
+use super::place::{Taker, destination};
+use super::source::RepoSource;
+use super::{Action, Around, Plan, PlannedTarget, Step};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::record::Record;
+use crate::graph::{Client, Fate, fate, is_full};
+use crate::m365::restore::{self, Found, Made, Order, Source as _, Target};
+use crate::m365::{CollectionKey, Owner};
+use crate::monitor::Counter;
+use crate::ops::catalog::Catalog;
+use crate::ops::view::View;
+
+/// Targets that are written to at once.
+const TARGETS_AT_ONCE: usize = 16;
+
+/// How a run ended.
+#[derive(Debug, Clone, Default)]
+pub struct RestoreReport {
+    /// Items and containers made, in this run or before it was interrupted.
+    pub created: u64,
+    /// Items that got other contents.
+    pub overwritten: u64,
+    /// Items that the plan leaves out.
+    pub skipped: u64,
+    /// Bytes of contents in what was made or overwritten, as the plan counts them.
+    pub bytes: u64,
+    /// What could not be made: path and reason.
+    pub problems: Vec<(String, String)>,
+    /// What came back in another form: path and how.
+    pub notes: Vec<(String, String)>,
+    /// Targets that take nothing more now: path and reason. The run can go on later.
+    pub stopped: Vec<(String, String)>,
+    /// The user stopped the run.
+    pub interrupted: bool,
+}
+
+/// Runs a plan, or goes on with it where it was interrupted.
+///
+/// # Errors
+/// What makes the run as a whole impossible: the snapshot, the journal, the sign-in. Anything smaller is in the report.
+pub async fn run(plan: &Plan, view: &View, client: &Client, around: &Around) -> Result<RestoreReport> {
+    super::need_contents(view.repository())?;
+    let folder = RunFolder::new(&around.folder, &plan.run);
+    if !folder.plan_path().exists() {
+        folder.save(plan)?;
+    } else if folder.plan()? != *plan {
+        return Err(Error::invalid(format!("Run {} was begun with another plan", plan.run))
+            .with_hint("Make the plan anew with --plan"));
+    }
+    let (journal, state) = folder.open()?;
+    if state.steps.values().any(|known| *known == Known::Undone) {
+        return Err(Error::invalid(format!("Run {} was taken back", plan.run)).with_hint("Make a new plan with --plan"));
+    }
+    let catalog = Catalog::load(view.repository(), Some(view.file())).await?;
+    let steps: Vec<(usize, &Step)> = plan.steps.iter().enumerate().collect();
+    around.monitor.phase("Restoring");
+    around.monitor.add(Counter::ItemsTotal, steps.len() as i64);
+    let state = Arc::new(state.steps);
+    let mut report = RestoreReport::default();
+    let mut running: JoinSet<Result<RestoreReport>> = JoinSet::new();
+    let mut failed = None;
+    for (number, planned) in plan.targets.iter().enumerate() {
+        while running.len() >= TARGETS_AT_ONCE {
+            join(&mut running, &mut report, &mut failed).await;
+        }
+        if failed.is_some() {
+            break;
+        }
+        let of_target: Vec<(usize, Step)> =
+            steps.iter().filter(|(_, step)| step.target == number).map(|(n, step)| (*n, (*step).clone())).collect();
+        let missing = || Error::not_found(format!("The snapshot does not hold {} any more", planned.from));
+        let collection = catalog.states.get(&planned.from).ok_or_else(missing)?;
+        let source = Arc::new(RepoSource::new(view.repository().clone(), collection));
+        let runner = Runner {
+            planned: planned.clone(),
+            client: client.clone(),
+            source,
+            options: plan.options.clone(),
+            run: plan.run.clone(),
+            journal: journal.clone(),
+            around: around.clone(),
+            state: state.clone(),
+        };
+        running.spawn(Arc::new(runner).run(of_target));
+    }
+    while !running.is_empty() {
+        join(&mut running, &mut report, &mut failed).await;
+    }
+    if let Some(e) = failed {
+        return Err(e);
+    }
+    if report.stopped.is_empty() && !report.interrupted {
+        journal.write(&Entry::Ended).await?;
+    }
+    Ok(report)
+}
+
+async fn join(running: &mut JoinSet<Result<RestoreReport>>, report: &mut RestoreReport, failed: &mut Option<Error>) {
+    match running.join_next().await {
+        Some(Ok(Ok(part))) => report.add(part),
+        Some(Ok(Err(e))) => drop(failed.get_or_insert(e)),
+        Some(Err(e)) => drop(failed.get_or_insert(Error::internal("A restore ended early").with_source(e))),
+        None => {}
+    }
+}
+
+impl RestoreReport {
+    fn add(&mut self, other: Self) {
+        self.created += other.created;
+        self.overwritten += other.overwritten;
+        self.skipped += other.skipped;
+        self.bytes += other.bytes;
+        self.problems.extend(other.problems);
+        self.notes.extend(other.notes);
+        self.stopped.extend(other.stopped);
+        self.interrupted |= other.interrupted;
+    }
+
+    fn count(&mut self, step: &Step, notes: Vec<String>) {
+        match step.action {
+            Action::Overwrite(_) => self.overwritten += 1,
+            _ => self.created += 1,
+        }
+        self.bytes += step.cost.bytes;
+        self.notes.extend(notes.into_iter().map(|note| (step.path.clone(), note)));
+    }
+}
+
+/// Opens the target of a plan again.
+pub(super) async fn open(client: &Client, planned: &PlannedTarget) -> Result<Box<dyn Target>> {
+    let key: CollectionKey = planned.from.parse()?;
+    let wrong = || Error::invalid(format!("The plan names no owner: '{}'", planned.owner));
+    // A collection of any kind has an owner that reads the same way.
+    let owner: CollectionKey = format!("{}/mail", planned.owner).parse().map_err(|_| wrong())?;
+    let taker = (!planned.original).then(|| Taker { owner: owner.owner.clone(), name: planned.name.clone() });
+    let path = format!("{}/{}/{}", Owner::word(&owner.owner), planned.name, planned.title);
+    restore::open(client, &destination(&key, &path, taker.as_ref())).await
+}
+
+/// What stops a target, as nothing more can be made in it now.
+fn stops(e: &Error) -> bool {
+    if is_full(e) {
+        return true;
+    }
+    match fate(e) {
+        Fate::NotProvisioned(_) => true,
+        Fate::Denied(_) => e.kind() == ErrorKind::Permission,
+        Fate::Fatal => !matches!(
+            e.kind(),
+            ErrorKind::InvalidInput | ErrorKind::NotFound | ErrorKind::Corrupt | ErrorKind::AlreadyExists
+        ),
+        _ => false,
+    }
+}
+
+struct Runner {
+    planned: PlannedTarget,
+    client: Client,
+    source: Arc<RepoSource>,
+    options: super::RestoreOptions,
+    run: String,
+    journal: Journal,
+    around: Around,
+    state: Arc<HashMap<usize, Known>>,
+}
+
+/// How a step ended.
+enum Ended {
+    Done(Made),
+    Failed(Error),
+}
+
+type Doing = JoinSet<(Step, Result<Ended>)>;
+
+impl Runner {
+    async fn run(self: Arc<Self>, steps: Vec<(usize, Step)>) -> Result<RestoreReport> {
+        let mut report = RestoreReport::default();
+        let target: Arc<dyn Target> = match open(&self.client, &self.planned).await {
+            Ok(target) => Arc::from(target),
+            Err(e) => {
+                report.stopped.push((self.planned.path.clone(), told(&e)));
+                return Ok(report);
+            }
+        };
+        let mut doing: Doing = JoinSet::new();
+        for (number, step) in steps {
+            if self.around.stop.is_stopped() {
+                report.interrupted = true;
+                break;
+            }
+            if !report.stopped.is_empty() {
+                break;
+            }
+            if let Some(step) = self.known(number, step, &mut report) {
+                let (this, at, container) = (self.clone(), target.clone(), step.container);
+                doing.spawn(async move {
+                    let ended = this.step(number, &step, &*at).await;
+                    (step, ended)
+                });
+                // What goes into a container comes after it.
+                while doing.len() >= target.at_once() || (container && !doing.is_empty()) {
+                    self.take(&mut doing, &mut report).await?;
+                }
+            }
+        }
+        while !doing.is_empty() {
+            self.take(&mut doing, &mut report).await?;
+        }
+        Ok(report)
+    }
+
+    /// Takes over what is known of a step already; gives it back if it is to be done.
+    fn known(&self, number: usize, step: Step, report: &mut RestoreReport) -> Option<Step> {
+        let monitor = &self.around.monitor;
+        match (&step.action, self.state.get(&number)) {
+            (Action::Skip(_), _) => report.skipped += 1,
+            (Action::Cannot(why), _) => {
+                monitor.problem(&step.path, why);
+                report.problems.push((step.path.clone(), why.clone()));
+            }
+            (Action::Use(id), _) => self.source.note(&step.item, id),
+            (_, Some(Known::Done { id, notes, .. })) => {
+                self.source.note(&step.item, id);
+                report.count(&step, notes.clone());
+            }
+            _ => return Some(step),
+        }
+        monitor.add(Counter::Items, 1);
+        None
+    }
+
+    async fn take(&self, doing: &mut Doing, report: &mut RestoreReport) -> Result<()> {
+        let Some(ended) = doing.join_next().await else { return Ok(()) };
+        let (step, ended) = ended.map_err(|e| Error::internal("A restore ended early").with_source(e))?;
+        match ended? {
+            Ended::Done(made) => {
+                report.count(&step, made.notes);
+                self.around.monitor.add(Counter::Items, 1);
+                self.around.monitor.add(Counter::BytesRead, i64::try_from(step.cost.bytes).unwrap_or(i64::MAX));
+            }
+            Ended::Failed(e) if stops(&e) => {
+                if report.stopped.is_empty() {
+                    let mut text = told(&e);
+                    if e.kind() == ErrorKind::Permission {
+                        text.push_str(&format!("; the app needs {}", self.planned.permission));
+                    }
+                    report.stopped.push((self.planned.path.clone(), text));
+                }
+            }
+            Ended::Failed(e) => {
+                let text = told(&e);
+                self.around.monitor.problem(&step.path, &text);
+                report.problems.push((step.path, text));
+                self.around.monitor.add(Counter::Items, 1);
+            }
+        }
+        Ok(())
+    }
+
+    /// Does one step. An error is one of the journal.
+    async fn step(&self, number: usize, step: &Step, target: &dyn Target) -> Result<Ended> {
+        if step.item.is_empty() {
+            return self.top(number, step, target).await;
+        }
+        let record = match self.source.reader().get(&step.item).await {
+            Ok(Some(record)) => record,
+            Ok(None) => return Ok(Ended::Failed(Error::not_found("The snapshot does not hold it any more"))),
+            Err(e) => return Ok(Ended::Failed(e)),
+        };
+        let parent = match (step.parent.is_empty(), self.source.made_as(&step.parent)) {
+            (_, Some(parent)) => parent,
+            (true, None) => String::new(),
+            (false, None) => {
+                return Ok(Ended::Failed(Error::not_found("What should hold it was not made")));
+            }
+        };
+        let mark = format!("{}-{number}", self.run);
+        let order = Order {
+            record: &record,
+            parent: &parent,
+            name: &step.name,
+            mark: &mark,
+            permissions: self.options.permissions,
+            versions: self.options.versions,
+        };
+        let begun = self.state.get(&number) == Some(&Known::Begun);
+        self.journal.write(&Entry::Begin { step: number }).await?;
+        let ended = self.make(begun, step, order, target).await;
+        self.tell(number, &record, ended).await
+    }
+
+    async fn make(&self, begun: bool, step: &Step, order: Order<'_>, target: &dyn Target) -> Result<Made> {
+        if let Action::Overwrite(present) = &step.action {
+            return target.overwrite(present, order, &*self.source).await;
+        }
+        if begun {
+            match target.find(order, &*self.source).await? {
+                Found::Nothing => {}
+                Found::Whole(made) => return Ok(made),
+                Found::Part(made) => {
+                    for undo in made.undo.iter().rev() {
+                        target.undo(undo).await?;
+                    }
+                }
+            }
+        }
+        target.create(order, &*self.source).await
+    }
+
+    /// Makes the container that the restore has for itself.
+    async fn top(&self, number: usize, step: &Step, target: &dyn Target) -> Result<Ended> {
+        let begun = self.state.get(&number) == Some(&Known::Begun);
+        self.journal.write(&Entry::Begin { step: number }).await?;
+        let found = if begun { target.find_top(&step.name).await } else { Ok(None) };
+        let made = match found {
+            Ok(Some(made)) => Ok(made),
+            Ok(None) => target.create_top(&step.name).await,
+            Err(e) => Err(e),
+        };
+        let record = Record::new(crate::format::record::ItemKind::Folder, "", "", &step.name);
+        self.tell(number, &record, made).await
+    }
+
+    async fn tell(&self, number: usize, record: &Record, ended: Result<Made>) -> Result<Ended> {
+        match ended {
+            Ok(made) => {
+                self.source.note(&record.id, &made.id);
+                let (id, undo, notes) = (made.id.clone(), made.undo.clone(), made.notes.clone());
+                self.journal.write(&Entry::Done { step: number, id, undo, notes }).await?;
+                Ok(Ended::Done(made))
+            }
+            Err(e) => {
+                // What may be there all the same stays begun: the next run looks.
+                if !crate::graph::is_doubtful(&e) {
+                    self.journal.write(&Entry::Failed { step: number, why: told(&e) }).await?;
+                }
+                Ok(Ended::Failed(e))
+            }
+        }
+    }
+}
+
+fn told(e: &Error) -> String {
+    if is_full(e) { format!("The target is full: {e}") } else { e.chain() }
+}

@@ -1,0 +1,88 @@
+//! Contents for a restore: from the repository, as the workloads ask for them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt as _;
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::format::record::{Record, StreamRole};
+use crate::format::snapshot::CollectionState;
+use crate::m365::restore::{Opened, Source};
+use crate::ops::nodes::RepoNodes;
+use crate::ops::read;
+use crate::repo::Repository;
+use crate::tree::collection::{CollectionReader, CollectionRoots};
+
+/// Graph's JSON of one item is no longer than this.
+const PROPERTIES_BYTES: u64 = 16 << 20;
+/// Parts of one item that are looked at.
+const PARTS: usize = 10_000;
+
+/// One collection of a snapshot, with what became of its items in the target.
+pub(super) struct RepoSource {
+    repo: Arc<Repository>,
+    nodes: RepoNodes,
+    roots: CollectionRoots,
+    made: Mutex<HashMap<String, String>>,
+}
+
+impl RepoSource {
+    pub(super) fn new(repo: Arc<Repository>, state: &CollectionState) -> Self {
+        let roots = CollectionRoots { items: state.items, children: state.children };
+        Self { nodes: RepoNodes(repo.clone()), repo, roots, made: Mutex::default() }
+    }
+
+    pub(super) fn reader(&self) -> CollectionReader<'_> {
+        CollectionReader::new(&self.nodes, self.roots)
+    }
+
+    /// Takes note of what an item became.
+    pub(super) fn note(&self, item: &str, made: &str) {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(item.to_owned(), made.to_owned());
+    }
+}
+
+#[async_trait]
+impl Source for RepoSource {
+    async fn properties(&self, record: &Record) -> Result<Value> {
+        let Some(stream) = record.stream(StreamRole::Properties) else { return Ok(Value::Null) };
+        let bytes = read::read_whole(&self.repo, stream, PROPERTIES_BYTES).await?;
+        let wrong =
+            |e| Error::corrupt(format!("The properties of a {} are no JSON", record.kind.word())).with_source(e);
+        serde_json::from_slice(&bytes).map_err(wrong)
+    }
+
+    async fn open(&self, record: &Record, role: StreamRole, from: u64) -> Result<Option<Opened>> {
+        let Some(stream) = record.stream(role) else { return Ok(None) };
+        let bytes = read::read_stream(&self.repo, stream);
+        // What was sent before is read over: a stream's pieces have no index by bytes.
+        let rest = futures::stream::unfold((bytes, from), |(mut bytes, mut skip)| async move {
+            loop {
+                match bytes.next().await? {
+                    Err(e) => return Some((Err(e), (bytes, 0))),
+                    Ok(mut part) => {
+                        let known = usize::try_from(skip).unwrap_or(usize::MAX).min(part.len());
+                        skip -= known as u64;
+                        let part: Bytes = part.split_off(known);
+                        if !part.is_empty() {
+                            return Some((Ok(part), (bytes, skip)));
+                        }
+                    }
+                }
+            }
+        });
+        Ok(Some(Opened { size_bytes: stream.size_bytes, bytes: rest.boxed() }))
+    }
+
+    async fn below(&self, record: &Record) -> Result<Vec<Record>> {
+        self.reader().children(&record.id, None, PARTS).await?.records().collect()
+    }
+
+    fn made_as(&self, id: &str) -> Option<String> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+}
