@@ -6,6 +6,7 @@
 mod delegated;
 mod plans;
 mod secret;
+mod table;
 
 use serde_json::Value;
 
@@ -18,6 +19,7 @@ use crate::snapshot::set::Workload;
 pub use delegated::{DIRECTORY, scope_of, scopes};
 pub use plans::{Plans, plans};
 pub use secret::{SecretEnd, secret_end};
+pub use table::table;
 
 /// How many users are asked before a permission is judged by the token alone.
 const USERS_ASKED: usize = 10;
