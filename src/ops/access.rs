@@ -7,6 +7,7 @@ mod delegated;
 mod plans;
 mod restore;
 mod secret;
+mod table;
 
 use serde_json::Value;
 
@@ -20,6 +21,7 @@ pub use delegated::{DIRECTORY, scope_of, scopes};
 pub use plans::{Plans, plans};
 pub use restore::{RESTORE_PERMISSIONS, look_restore};
 pub use secret::{SecretEnd, secret_end};
+pub use table::table;
 
 /// How many users are asked before a permission is judged by the token alone.
 const USERS_ASKED: usize = 10;

@@ -1,0 +1,67 @@
+//! The permissions as a table: the README's is made of this.
+
+use std::collections::BTreeSet;
+
+use super::PERMISSIONS;
+
+/// What helps and is not needed: name, what for, what its lack costs.
+const OPTIONAL: &[(&str, &str, &str)] = &[
+    ("LicenseAssignment.Read.All", "find the users with a licence", "`licence:` in a set fits nobody"),
+    ("Application.Read.All", "see how long the secret is good", "`test` cannot warn of its end"),
+    (
+        "Sites.FullControl.All",
+        "read which apps may use a site",
+        "these grants are not backed up. It lets the app write: leave it out unless you need them",
+    ),
+];
+
+/// The permissions of an app, each once, in Markdown: its name, the workloads, what for, what its lack costs.
+pub fn table() -> String {
+    let mut out = String::from("| permission (application) | workload | to | without it |\n|---|---|---|---|\n");
+    let mut told = BTreeSet::new();
+    for name in PERMISSIONS.iter().map(|permission| permission.name) {
+        if !told.insert(name) {
+            continue;
+        }
+        let same = || PERMISSIONS.iter().filter(|permission| permission.name == name);
+        let workloads =
+            joined(", ", same().map(|p| p.workload.map_or("all".to_owned(), |w| format!("`{}`", w.word()))));
+        let purposes = joined("; ", same().map(|permission| permission.purpose.to_owned()));
+        let costs = joined("; ", same().map(|permission| permission.cost.to_owned()));
+        out.push_str(&format!("| `{name}` | {workloads} | {purposes} | {costs} |\n"));
+    }
+    for (name, purpose, cost) in OPTIONAL {
+        out.push_str(&format!("| `{name}` | not needed | {purpose} | {cost} |\n"));
+    }
+    out
+}
+
+/// The texts that differ, in order.
+fn joined(between: &str, texts: impl Iterator<Item = String>) -> String {
+    let mut all: Vec<String> = Vec::new();
+    for text in texts {
+        if !all.contains(&text) {
+            all.push(text);
+        }
+    }
+    all.join(between)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::set::Workload;
+
+    #[test]
+    fn the_readme_has_the_table_of_permissions() {
+        let readme = include_str!("../../../README.md");
+        assert!(readme.contains(&table()), "Put this into README.md:\n{}", table());
+    }
+
+    #[test]
+    fn every_workload_has_a_permission() {
+        for workload in Workload::ALL {
+            assert!(PERMISSIONS.iter().any(|permission| permission.workload == Some(*workload)), "{workload:?}");
+        }
+    }
+}
