@@ -28,15 +28,15 @@ use crate::repo::prune::ENTRIES_PER_INDEX;
 use crate::repo::repository::{Repository, pack_path, run_blocking};
 
 /// Packs on their way at once.
-const PACKS_AT_ONCE: usize = 6;
+pub(super) const PACKS_AT_ONCE: usize = 6;
 /// What they may take of memory together, in KiB; a pack that is larger goes alone.
-const MEMORY_KIB: u32 = 96 << 10;
+pub(super) const MEMORY_KIB: u32 = 96 << 10;
 /// Packs copied before they are listed: after a kill, what is not listed is read again.
 const PACKS_PER_INDEX: usize = 512;
 /// How long a pack may go unlisted: a prune of the replica takes it for an orphan.
 const LISTED_AFTER: Duration = Duration::from_secs(10 * 60);
 /// How often both sides are looked at anew, because prunes changed them meanwhile.
-const ROUNDS: usize = 10;
+pub(super) const ROUNDS: usize = 10;
 
 /// A pack with the blobs in it.
 type Listed = (IndexedPack, Vec<IndexedBlob>);
@@ -245,8 +245,7 @@ impl Copier<'_> {
     }
 
     async fn one(&self, id: PackId, size: u64, plan: &Plan) -> Result<Copied> {
-        let kib = u32::try_from(size >> 10).unwrap_or(MEMORY_KIB).clamp(1, MEMORY_KIB);
-        let permit = self.room.acquire_many(kib).await;
+        let permit = self.room.acquire_many(kib(size)).await;
         let _room = permit.map_err(|e| Error::internal("Semaphore is closed").with_source(e))?;
         let (path, stored) = (pack_path(&id), plan.stored.contains(&id));
         // Nobody lifts a mark: what lies in a marked pack needs another one.
@@ -296,6 +295,11 @@ impl Copier<'_> {
             Err(e) => Err(e),
         }
     }
+}
+
+/// What a file takes of the memory.
+pub(super) fn kib(size_bytes: u64) -> u32 {
+    u32::try_from(size_bytes >> 10).unwrap_or(MEMORY_KIB).clamp(1, MEMORY_KIB)
 }
 
 /// Holds a pack against its name, and reads its header.

@@ -135,6 +135,10 @@ fn what_is_no_replica_is_refused_or_told_with_how_to_make_one() {
     place.run(&["mirror", "nowhere", "cloud"]).fails(10, &["There is no repository"]);
     place.run(&["mirror", "local", "cloud", "-r", "local"]).fails(2, &["mirror FROM TO"]);
     assert_eq!(files(&place.path("cloud")), before);
+    // Without a key a replica can be made.
+    assert_eq!(place.run(&["mirror", "repository", "copy", "--without-key"]).code, 0);
+    let done = place.run(&["check", "--read-data", "-r", "copy", "-p", "repository.key"]);
+    assert!(done.code == 0 && done.out.contains("1 snapshot"), "{}{}", done.out, done.err);
     // A dry run makes nothing.
     let done = place.run(&["mirror", "local", "replica", "--dry-run"]);
     assert_eq!(done.code, 0, "{}", done.err);

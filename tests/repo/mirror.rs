@@ -481,3 +481,48 @@ async fn both_ways_join_what_each_side_has_alone() {
     assert!(reopen(&storage).await.list_documents(DocumentKind::Snapshot).await.unwrap().contains(&alone));
     assert_eq!((is_sound(&storage).await, is_sound(&replica).await), (4, 5));
 }
+
+#[tokio::test]
+async fn a_replica_is_made_without_a_key_and_no_snapshot_comes_before_its_contents() {
+    let (storage, repo, names) = lived_in().await;
+    forget(&repo, &names[0]).await;
+    prune(&repo, &options(T0, DAY)).await.unwrap();
+    let calls = {
+        let (replica, (target, to)) = (memory(), counted(&memory()));
+        let report = repo::copy_without_key(&*storage, &*to, true, &Silent).await.unwrap();
+        assert_eq!((report.files["snapshots"], target.recorder().count(&Which::Write)), (2, 0));
+        let (target, to) = counted(&replica);
+        repo::copy_without_key(&*storage, &*to, false, &Silent).await.unwrap();
+        assert_eq!(files(&replica, "").await, files(&storage, "").await);
+        assert_eq!(target.recorder().count(&Which::Kind(Call::Put)), files(&storage, "").await.len() as u64);
+        target.recorder().count(&Which::Any)
+    };
+    for n in 1..=calls {
+        let replica = memory();
+        let dying = FaultStorage::new(replica.clone(), FaultPlan::new().at(Which::Any, n, Fault::DieBefore));
+        assert!(repo::copy_without_key(&*storage, &dying, false, &Silent).await.is_err(), "call {n}");
+        if replica.stat("config").await.is_ok() {
+            verify(&replica).await;
+        }
+        repo::copy_without_key(&*storage, &*replica, false, &Silent).await.unwrap();
+        assert_eq!(verify(&replica).await, 2, "call {n}");
+    }
+    let replica = memory();
+    repo::copy_without_key(&*storage, &*replica, false, &Silent).await.unwrap();
+    assert_eq!(is_sound(&copy(&replica).await).await, 2);
+    // With new index files it takes a key to say which of them stand in for which.
+    back_up(&repo, &[noise(31, 9_000)], &[]).await.unwrap();
+    let before = files(&replica, "").await;
+    let refused = repo::copy_without_key(&*storage, &*replica, false, &Silent).await.unwrap_err();
+    assert!(refused.kind() == ErrorKind::InvalidInput && refused.hint().unwrap().contains("key"), "{refused}");
+    assert_eq!(files(&replica, "").await, before);
+    replicate(&storage, &replica).await;
+    assert_eq!(is_sound(&replica).await, 3);
+    // Damage does not travel, and no snapshot that it may touch.
+    let pack = files(&storage, "packs").await.remove(0);
+    replace(&storage, &pack, noise(1, 300)).await;
+    let replica = memory();
+    let report = repo::copy_without_key(&*storage, &*replica, false, &Silent).await.unwrap();
+    assert!(report.findings.len() == 1 && report.findings[0].object == pack, "{:?}", report.findings);
+    assert_eq!(files(&replica, "snapshots").await.len(), 0);
+}

@@ -48,7 +48,7 @@ contract!(fs_throttled, folder(&throttled()));
 contract!(memory_throttled, memory_with(&throttled()));
 contract!(fault_without_faults, without_faults());
 contract!(three_as_one, replicated::three());
-contract!(one_of_three_left, replicated::one_of_three_is_left());
+contract!(one_of_three_left, replicated::one_of_three_is_left().await);
 
 fn memory() -> Place {
     memory_with(&StorageOptions::default())

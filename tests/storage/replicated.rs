@@ -19,15 +19,20 @@ pub fn three() -> Place {
     Place { storage, ..memory() }
 }
 
-/// The first and the last fail whatever is asked of them.
-pub fn one_of_three_is_left() -> Place {
+/// The first and the last failed when they were first written to, and are left out.
+pub async fn one_of_three_is_left() -> Place {
     let place = memory();
-    let dead = || -> Arc<dyn Storage> {
-        let plan = FaultPlan::new().every(Which::Any, Fault::Fail(ErrorKind::Unavailable));
-        Arc::new(FaultStorage::new(memory().storage, plan))
-    };
     let members = named(vec![dead(), place.storage, dead()]);
-    Place { storage: Arc::new(ReplicatedStorage::new(members, |_| true)), ..memory() }
+    let storage = Arc::new(ReplicatedStorage::new(members, |_| true));
+    storage.put("config", vec![]).await.unwrap();
+    storage.delete("config").await.unwrap();
+    assert_eq!(storage.failures().len(), 2);
+    Place { storage, ..memory() }
+}
+
+fn dead() -> Arc<dyn Storage> {
+    let plan = FaultPlan::new().every(Which::Any, Fault::Fail(ErrorKind::Unavailable));
+    Arc::new(FaultStorage::new(memory().storage, plan))
 }
 
 fn one(bytes: &'static str) -> Vec<Bytes> {
@@ -69,9 +74,7 @@ async fn who_cannot_be_written_to_is_left_out_and_the_next_one_leads() {
         assert_eq!(counts, [1, 4, 3], "{fault:?}");
         assert_eq!(all.failures().iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["first"]);
         // And one that follows.
-        let plan = FaultPlan::new().every(Which::Any, Fault::Fail(ErrorKind::Unavailable));
-        let away = Arc::new(FaultStorage::new(memory().storage, plan));
-        let all = ReplicatedStorage::new(named(vec![inner[1].clone(), away]), |_| true);
+        let all = ReplicatedStorage::new(named(vec![inner[1].clone(), dead()]), |_| true);
         all.put("packs/9", one("x")).await.unwrap();
         assert_eq!(all.failures().len(), 1);
         assert!(all.failures()[0].1.contains("planned"));
@@ -86,10 +89,9 @@ async fn what_one_lacks_is_read_from_another_and_when_none_is_left_all_are_named
     assert_eq!(&both.get("packs/1", 9).await.unwrap()[..], b"here");
     assert_eq!(&both.get_range("packs/1", 1, 2).await.unwrap()[..], b"er");
     assert_eq!(both.stat("packs/1").await.unwrap().size_bytes, 4);
-    let dead = || -> Arc<dyn Storage> {
-        let plan = FaultPlan::new().every(Which::Any, Fault::Fail(ErrorKind::Unavailable));
-        Arc::new(FaultStorage::new(memory().storage, plan))
-    };
+    // What one does not find and another cannot be asked for is not taken for lost.
+    let some = ReplicatedStorage::new(named(vec![dead(), memory().storage]), |_| true);
+    assert_eq!(some.get("packs/1", 9).await.unwrap_err().kind(), ErrorKind::Unavailable);
     let none = ReplicatedStorage::new(named(vec![dead(), dead()]), |_| true);
     assert_eq!(none.put("packs/1", one("x")).await.unwrap_err().kind(), ErrorKind::Unavailable);
     let told = none.get("packs/1", 9).await.unwrap_err().to_string();

@@ -9,7 +9,7 @@ use crate::cli::exit::Outcome;
 use crate::cli::output;
 use crate::error::{Error, Result};
 use crate::ops::mirror::{MirrorOptions, MirrorReport, mirror};
-use crate::repo::{self, Kinship, Repository};
+use crate::repo::{self, Finding, Kinship, Repository};
 use crate::storage::{self, Storage, StorageOptions};
 
 const EXAMPLES: &str = "\
@@ -34,6 +34,9 @@ pub(crate) struct Args {
     /// Also copy snapshots that the replica had once, and forgot or lost
     #[arg(long)]
     forgotten: bool,
+    /// Use no key: makes a replica, or goes on with that. To bring a replica with snapshots up to date takes a key
+    #[arg(long, conflicts_with_all = ["delete", "forgotten"])]
+    without_key: bool,
     /// Only say what would be done
     #[arg(short = 'n', long)]
     dry_run: bool,
@@ -47,6 +50,9 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     let (from, to) = (app.named_place(&args.from)?, app.named_place(&args.to)?);
     if from.url == to.url {
         return Err(Error::invalid("Both places are the same").with_hint("Write: tenantvault mirror FROM TO"));
+    }
+    if args.without_key {
+        return without_key(app, &args, &from, &to).await;
     }
     let source = app.open_at(&from).await?;
     let (target, made) = replica(app, &args, &source, &to).await?;
@@ -64,6 +70,49 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     let result = mirror(&source, &target, options, &*monitor).await;
     monitor.finish();
     show(app, &args, made, &result?)
+}
+
+async fn without_key(app: &App, args: &Args, from: &Place, to: &Place) -> Result<Outcome> {
+    let (source, target) = (app.storage(from)?, app.storage(to)?);
+    let monitor = app.progress(true);
+    let result = repo::copy_without_key(&*source, &*target, args.dry_run, &*monitor).await;
+    monitor.finish();
+    let report = result?;
+    findings(app, &report.findings)?;
+    let copied = if args.dry_run { "Would copy" } else { "Copied" };
+    let of = |folder: &str| report.files.get(folder).copied().unwrap_or_default();
+    app.screen.report(format!(
+        "{copied} {} of {}, {}",
+        output::count(of("packs") as u64, "pack", "packs"),
+        output::size(report.bytes),
+        output::count(of("snapshots") as u64, "snapshot", "snapshots"),
+    ))?;
+    if !report.findings.is_empty() {
+        app.screen.warn(
+            "Snapshots are not copied as long as the source has damaged files\nHint: check names what they touch",
+        );
+    }
+    app.screen.summary(&json!({
+        "packs": of("packs"),
+        "bytes": report.bytes,
+        "index_files": of("index"),
+        "snapshots": of("snapshots"),
+        "sets": of("sets"),
+        "runs": of("runs"),
+        "dry_run": args.dry_run,
+        "complete": report.findings.is_empty(),
+    }))?;
+    Ok(if report.findings.is_empty() { Outcome::Done } else { Outcome::Gaps })
+}
+
+fn findings(app: &App, findings: &[Finding]) -> Result<()> {
+    for finding in findings {
+        let word = if finding.error { "Error" } else { "Note" };
+        app.screen.line(format!("{word}: {}", output::plain(&finding.sentence())))?;
+        let value = json!({"error": finding.error, "object": finding.object, "message": finding.text});
+        app.screen.record("finding", &value)?;
+    }
+    Ok(())
 }
 
 /// Opens the replica; makes it first, if nothing is there. A dry run makes it in memory.
@@ -84,12 +133,7 @@ async fn replica(app: &App, args: &Args, source: &Arc<Repository>, to: &Place) -
 
 fn show(app: &App, args: &Args, made: bool, report: &MirrorReport) -> Result<Outcome> {
     let screen = &app.screen;
-    for finding in &report.findings {
-        let word = if finding.error { "Error" } else { "Note" };
-        screen.line(format!("{word}: {}", output::plain(&finding.sentence())))?;
-        screen
-            .record("finding", &json!({"error": finding.error, "object": finding.object, "message": finding.text}))?;
-    }
+    findings(app, &report.findings)?;
     let (copied, deleted) = if args.dry_run { ("Would copy", "Would delete") } else { ("Copied", "Deleted") };
     let count = |n: usize, one: &str, many: &str| output::count(n as u64, one, many);
     screen.report(format!(

@@ -76,6 +76,30 @@ fn the_example_shows_every_key() {
 }
 
 #[test]
+fn a_set_names_one_destination_or_several() {
+    let both = format!("{TENANT}{DESTINATION}[destinations.cloud]\nurl = \"s3://b\"\n[sets.a]\ntenant = \"contoso\"\n");
+    let with = |line: &str| read(&format!("{both}{line}\n"));
+    let config = with("destinations = [\"nas\", \"cloud\"]").expect("good");
+    assert_eq!(config.set("a").expect("a").destinations, ["nas", "cloud"]);
+    assert_eq!(config.definition("a").expect("a").destinations, ["nas", "cloud"]);
+    assert_eq!((config.replicas("nas"), config.replicas("cloud")), (vec!["cloud"], vec!["nas"]));
+    assert!(config.is_further("cloud") && !config.is_further("nas"));
+    let one = with("destination = \"cloud\"").expect("good");
+    assert!(one.replicas("cloud").is_empty() && !one.is_further("cloud"));
+    for (line, part) in [
+        ("", "'destination' is missing"),
+        ("destinations = []", "is empty"),
+        ("destinations = [\"nas\", \"nas\"]", "named twice"),
+        ("destinations = [\"nas\", \"clod\"]", "Did you mean 'cloud'"),
+        ("destination = \"nas\"\ndestinations = [\"cloud\"]", "beside 'destination'"),
+    ] {
+        let error = with(line).expect_err(line);
+        let told = format!("{error} {}", error.hint().unwrap_or_default());
+        assert!(told.contains(part) && told.contains("line"), "{line}: {told}");
+    }
+}
+
+#[test]
 fn what_is_left_out_has_its_default() {
     let config =
         read(&format!("{TENANT}{DESTINATION}[sets.all]\ntenant = \"contoso\"\ndestination = \"nas\"\n")).expect("good");
