@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::cli::commands::{
-    backup, cat, check, completions, config, coverage, demo, diff, discover, export, find, forget, history, init, key, login, logout,
-    ls, man, prune, repair, sim, snapshots, stats, test,
+    backup, cat, check, completions, config, coverage, demo, diff, discover, export, find, forget, history, init, key,
+    login, logout, ls, man, prune, repair, sim, snapshots, stats, test,
 };
 
 const EXAMPLES: &str = "\

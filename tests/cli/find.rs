@@ -30,7 +30,10 @@ fn what_is_found_can_be_taken_back() {
     assert_eq!(code, 0);
     let (summary, items) = lines.split_last().expect("a summary");
     assert_eq!((summary["matches"].as_u64(), summary["snapshots"].as_u64()), (Some(items.len() as u64), Some(2)));
-    let times: Vec<i64> = items.iter().map(|item| item["sort_us"].as_i64().or(item["modified_us"].as_i64()).unwrap_or(i64::MIN)).collect();
+    let times: Vec<i64> = items
+        .iter()
+        .map(|item| item["sort_us"].as_i64().or(item["modified_us"].as_i64()).unwrap_or(i64::MIN))
+        .collect();
     assert!(times.is_sorted_by(|a, b| a >= b) && items.iter().any(|item| item["in_latest"] == false));
     for kind in ["file", "message"] {
         let item = items.iter().find(|item| item["kind"] == kind && item["facts"]["malware"].is_null()).expect(kind);

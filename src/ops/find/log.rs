@@ -101,7 +101,11 @@ pub(super) async fn bring_up(
         trouble.damaged.extend(lost.iter().map(|e| format!("Snapshot {of}: {}", e.chain())));
         is_sound &= lost.is_empty() && scratch.is_none();
         let (time_us, catalog) = (snapshot.file.time_us, snapshot.file.catalog);
-        epochs.push(Epoch { id: snapshot.id, segment, listed: Listed { snapshot: snapshot.id, time_us, catalog, file } });
+        epochs.push(Epoch {
+            id: snapshot.id,
+            segment,
+            listed: Listed { snapshot: snapshot.id, time_us, catalog, file },
+        });
         if is_sound {
             kept = epochs.len();
         }

@@ -176,7 +176,8 @@ async fn search_log(log: &Searched, latest: Option<SnapshotId>, asked: &Asked<'_
     let latest = log.epochs.iter().position(|epoch| Some(epoch.id) == latest).and_then(|at| u32::try_from(at).ok());
     let (epochs, collections, matcher) = (log.epochs.clone(), log.collections.clone(), asked.matcher.clone());
     let limit = asked.limit;
-    let task = tokio::task::spawn_blocking(move || scan::search(&epochs, &collections, &wanted, latest, &matcher, limit));
+    let task =
+        tokio::task::spawn_blocking(move || scan::search(&epochs, &collections, &wanted, latest, &matcher, limit));
     task.await.map_err(|e| Error::internal("A search ended early").with_source(e))?
 }
 

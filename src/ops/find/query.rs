@@ -227,14 +227,22 @@ impl Parser<'_> {
                 self.at += 1;
                 match self.peek() {
                     Some(c) if !c.is_whitespace() && c != ')' => Ok(Query::Not(Box::new(self.one(depth + 1)?))),
-                    _ => Err(self.wrong(start, "Nothing comes after this minus", "-draft leaves out what matches 'draft'")),
+                    _ => Err(self.wrong(
+                        start,
+                        "Nothing comes after this minus",
+                        "-draft leaves out what matches 'draft'",
+                    )),
                 }
             }
             Some('(') => {
                 self.at += 1;
                 self.skip_blanks();
                 if self.peek() == Some(')') {
-                    return Err(self.wrong(start, "Nothing is in these parentheses", "Put them in quotes to search for them"));
+                    return Err(self.wrong(
+                        start,
+                        "Nothing is in these parentheses",
+                        "Put them in quotes to search for them",
+                    ));
                 }
                 if self.is_at_end() {
                     return Err(self.unclosed(start));
@@ -288,8 +296,12 @@ impl Parser<'_> {
             }
             "kind" => Term::Kind(value),
             "has" if matches!(value.to_ascii_lowercase().as_str(), "attachment" | "attachments") => Term::HasAttachment,
-            "before" => values::moment(&value, self.here).map(|us| Term::Before(value.clone(), us)).ok_or_else(refused)?,
-            "after" => values::moment(&value, self.here).map(|us| Term::After(value.clone(), us)).ok_or_else(refused)?,
+            "before" => {
+                values::moment(&value, self.here).map(|us| Term::Before(value.clone(), us)).ok_or_else(refused)?
+            }
+            "after" => {
+                values::moment(&value, self.here).map(|us| Term::After(value.clone(), us)).ok_or_else(refused)?
+            }
             "size" => values::size_range(&value).map(|range| Term::Size(value.clone(), range)).ok_or_else(refused)?,
             _ => return Err(refused()),
         })
@@ -320,9 +332,15 @@ impl Parser<'_> {
             while let Some(c) = self.peek() {
                 self.at += 1;
                 match c {
-                    '"' if out.is_empty() => return Err(self.wrong(start, "These quotes are empty", "Put a text in them")),
+                    '"' if out.is_empty() => {
+                        return Err(self.wrong(start, "These quotes are empty", "Put a text in them"));
+                    }
                     '"' if self.peek().is_some_and(|c| !c.is_whitespace() && c != ')') => {
-                        return Err(self.wrong(self.at, "A blank is missing after the quotes", "In quotes, a quote is \\\""));
+                        return Err(self.wrong(
+                            self.at,
+                            "A blank is missing after the quotes",
+                            "In quotes, a quote is \\\"",
+                        ));
                     }
                     '"' => return Ok(out),
                     '\\' if matches!(self.peek(), Some('"' | '\\')) => {
@@ -332,7 +350,11 @@ impl Parser<'_> {
                     c => out.push(c),
                 }
             }
-            return Err(self.wrong(start, "These quotes are never closed", "Close them with \", or write \\\" for a quote"));
+            return Err(self.wrong(
+                start,
+                "These quotes are never closed",
+                "Close them with \", or write \\\" for a quote",
+            ));
         }
         let mut open = 0usize;
         while let Some(c) = self.peek() {

@@ -116,7 +116,8 @@ struct Open(Option<(u32, SealedReader)>);
 impl Open {
     fn at(&mut self, epochs: &[Epoch], epoch: u32) -> Result<&SealedReader> {
         if self.0.as_ref().is_none_or(|(at, _)| *at != epoch) {
-            let told = epochs.get(epoch as usize).ok_or_else(|| Error::internal("There is no such part of a search log"))?;
+            let told =
+                epochs.get(epoch as usize).ok_or_else(|| Error::internal("There is no such part of a search log"))?;
             self.0 = Some((epoch, told.segment.file.open()?));
         }
         self.0.as_ref().map(|(_, reader)| reader).ok_or_else(|| Error::internal("A search log is not open"))

@@ -237,7 +237,8 @@ impl Builder {
         self.facts.kinds.push(record.kind as u8);
         self.facts.flags.push(if has_attachments(record) { ATTACHMENTS } else { 0 });
         self.facts.places.extend_from_slice(&place.to_le_bytes());
-        for (column, texts) in [Column::Name, Column::From, Column::To, Column::Other].into_iter().zip(&mut self.texts) {
+        for (column, texts) in [Column::Name, Column::From, Column::To, Column::Other].into_iter().zip(&mut self.texts)
+        {
             texts.push(&text_of(record, column));
         }
         self.ids.push(&record.id);
@@ -409,7 +410,8 @@ impl Columns {
             places: facts.places.as_chunks::<2>().0.iter().map(|bytes| u16::from_le_bytes(*bytes)).collect(),
             parents: facts.parents,
         };
-        let lengths = [columns.times.len(), columns.sizes.len(), columns.kinds.len(), columns.flags.len(), columns.places.len()];
+        let lengths =
+            [columns.times.len(), columns.sizes.len(), columns.kinds.len(), columns.flags.len(), columns.places.len()];
         let fits = lengths.iter().all(|length| *length == rows)
             && columns.places.iter().all(|place| usize::from(*place) < columns.parents.len());
         if fits { Ok(columns) } else { Err(broken()) }
@@ -439,7 +441,8 @@ impl<'a> Block<'a> {
 
     pub(super) fn text(&mut self, column: Column) -> Result<&TextColumn> {
         let rows = self.rows();
-        let (Some(slot), Some(piece)) = (self.texts.get_mut(column as usize), self.pieces.texts.get(column as usize)) else {
+        let (Some(slot), Some(piece)) = (self.texts.get_mut(column as usize), self.pieces.texts.get(column as usize))
+        else {
             return Err(broken());
         };
         match slot {

@@ -150,7 +150,20 @@ mod tests {
             let wanted: Timestamp = utc.parse().unwrap();
             assert_eq!(moment(text, &here()), Some(wanted.as_microsecond()), "{text}");
         }
-        for bad in ["", "soon", "2026-13", "2026-02-30", "26-1-1", "30", "30x", "d", "99999999999d", "2026-", "-1d", "2026-11-01 09"] {
+        for bad in [
+            "",
+            "soon",
+            "2026-13",
+            "2026-02-30",
+            "26-1-1",
+            "30",
+            "30x",
+            "d",
+            "99999999999d",
+            "2026-",
+            "-1d",
+            "2026-11-01 09",
+        ] {
             assert_eq!(moment(bad, &here()), None, "{bad}");
         }
     }

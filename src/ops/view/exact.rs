@@ -45,7 +45,11 @@ impl View {
 async fn exact_component(reader: &CollectionReader<'_>, record: &Record) -> Result<String> {
     let component = names::component(record);
     let from = match record.sort_us.filter(|_| !record.kind.is_container()) {
-        Some(_) => names::minute_of(&component).map(|(from, _)| Record { sort_us: Some(from), id: String::new(), ..bare(record) }),
+        Some(_) => names::minute_of(&component).map(|(from, _)| Record {
+            sort_us: Some(from),
+            id: String::new(),
+            ..bare(record)
+        }),
         None if reads_as_it_sorts(record) => Some(Record { sort_us: None, id: String::new(), ..bare(record) }),
         None => None,
     };

@@ -107,7 +107,11 @@ fn like(glob: &str, text: &str) -> bool {
     let mut rest = glob.chars();
     match rest.next() {
         None => text.is_empty(),
-        Some('*') => text.char_indices().map(|(at, _)| at).chain([text.len()]).any(|at| like(rest.as_str(), &text[at..])),
-        Some(c) => text.chars().next().is_some_and(|d| (c == '?' || c == d) && like(rest.as_str(), &text[d.len_utf8()..])),
+        Some('*') => {
+            text.char_indices().map(|(at, _)| at).chain([text.len()]).any(|at| like(rest.as_str(), &text[at..]))
+        }
+        Some(c) => {
+            text.chars().next().is_some_and(|d| (c == '?' || c == d) && like(rest.as_str(), &text[d.len_utf8()..]))
+        }
     }
 }

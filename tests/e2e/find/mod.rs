@@ -75,7 +75,8 @@ async fn assert_found(world: &World, repo: &Repo, wanted: &(dyn Fn(&Snapshot) ->
         let before = answers.insert((one.set.clone(), one.collection.clone(), one.record.id.clone()), answer);
         assert!(before.is_none(), "{} was found twice", one.record.id);
     }
-    let times = |one: &Found| one.record.sort_us.or(one.record.modified_us).or(one.record.created_us).unwrap_or(i64::MIN);
+    let times =
+        |one: &Found| one.record.sort_us.or(one.record.modified_us).or(one.record.created_us).unwrap_or(i64::MIN);
     assert!(found.is_sorted_by(|a, b| times(a) >= times(b)), "not by time");
     assert_eq!(answers, by_hand(world, wanted, query), "{query}");
 }
@@ -251,9 +252,8 @@ async fn the_newest_are_shown_and_all_are_counted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_damaged_is_named_and_the_rest_is_found() {
     let mut world = World::new().await;
-    let put = |n: i64, subject: &str| {
-        world::Change::Put("users/a/mail".into(), message(&format!("m{n:05}"), "", subject, n))
-    };
+    let put =
+        |n: i64, subject: &str| world::Change::Put("users/a/mail".into(), message(&format!("m{n:05}"), "", subject, n));
     world.add_day("s", &(0..3000).map(|n| put(n, "Budget of a year")).collect::<Vec<_>>()).await;
     let packs = world.packs().await;
     world.add_day("s", &[put(1500, "Budget of another year")]).await;

@@ -108,7 +108,10 @@ impl World {
                 }
                 Change::Put(key, record) => {
                     let name = key.replace("mail", "Mail").replace("drive", "Drive");
-                    let ((_, items), _) = self.now.entry(key.clone()).or_insert_with(|| ((name, BTreeMap::new()), CollectionRoots::default()));
+                    let ((_, items), _) = self
+                        .now
+                        .entry(key.clone())
+                        .or_insert_with(|| ((name, BTreeMap::new()), CollectionRoots::default()));
                     items.insert(record.id.clone(), record.clone());
                 }
                 Change::Remove(key, id) => {
@@ -179,7 +182,19 @@ fn record() -> impl Strategy<Value = Record> {
         ItemKind::Event,
         ItemKind::Contact,
     ]);
-    let names = &["Plan", "Re: plan", "plan.docx", "a/plan", "Inbox", "Archive 1", "Café", "CAFE\u{301} plan", "", "Re: re", "moved"];
+    let names = &[
+        "Plan",
+        "Re: plan",
+        "plan.docx",
+        "a/plan",
+        "Inbox",
+        "Archive 1",
+        "Café",
+        "CAFE\u{301} plan",
+        "",
+        "Re: re",
+        "moved",
+    ];
     let people = &["", "dana@b.c", "Bob <bob@x.y>", "Dana D; bob@x.y"];
     let facts = (proptest::sample::select(people), proptest::sample::select(people), any::<bool>());
     let places = (0u8..12, 0u8..6);

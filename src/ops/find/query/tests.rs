@@ -17,16 +17,10 @@ fn word(text: &str) -> Query {
 
 #[test]
 fn terms_stand_side_by_side_and_or_binds_closer() {
-    assert_eq!(
-        parse("a OR b c").unwrap(),
-        Query::All(vec![Query::Any(vec![word("a"), word("b")]), word("c")])
-    );
+    assert_eq!(parse("a OR b c").unwrap(), Query::All(vec![Query::Any(vec![word("a"), word("b")]), word("c")]));
     assert_eq!(
         parse("-(a b) OR -c").unwrap(),
-        Query::Any(vec![
-            Query::Not(Box::new(Query::All(vec![word("a"), word("b")]))),
-            Query::Not(Box::new(word("c")))
-        ])
+        Query::Any(vec![Query::Not(Box::new(Query::All(vec![word("a"), word("b")]))), Query::Not(Box::new(word("c")))])
     );
 }
 
@@ -36,7 +30,10 @@ fn words_may_hold_what_names_hold() {
         assert_eq!(parse(text).unwrap(), word(text), "{text}");
     }
     assert_eq!(parse(r#""say \"hi\" \\ or \n""#).unwrap(), word(r#"say "hi" \ or \n"#));
-    assert_eq!(parse(r#"Subject:"annual report""#).unwrap(), Query::Term(Term::Text(Field::Subject, "annual report".into())));
+    assert_eq!(
+        parse(r#"Subject:"annual report""#).unwrap(),
+        Query::Term(Term::Text(Field::Subject, "annual report".into()))
+    );
 }
 
 #[test]
@@ -86,12 +83,7 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 fn term() -> impl Strategy<Value = Term> {
-    let field = prop_oneof![
-        Just(Field::From),
-        Just(Field::To),
-        Just(Field::Subject),
-        Just(Field::Name),
-    ];
+    let field = prop_oneof![Just(Field::From), Just(Field::To), Just(Field::Subject), Just(Field::Name),];
     prop_oneof![
         text().prop_map(Term::Word),
         (field, text()).prop_map(|(field, text)| Term::Text(field, text)),
