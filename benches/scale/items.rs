@@ -15,9 +15,9 @@ use tenantvault::tree::collection::{CollectionEditor, CollectionReader, Collecti
 use crate::{Step, cpu_s, mix, seconds};
 
 /// Folders that the items lie in.
-const FOLDERS: u64 = 50;
+pub const FOLDERS: u64 = 50;
 /// Changes are made when they take so much memory, in bytes.
-const BATCH_BYTES: usize = 16 << 20;
+pub const BATCH_BYTES: usize = 16 << 20;
 /// Records looked up, and in a page of a listing.
 const LOOK_UPS: u64 = 1000;
 const PAGE: usize = 100;
@@ -26,7 +26,7 @@ fn id(n: u64) -> String {
     format!("AAMkAGVmMDEzMTM4LTZmYWUtNDdkNC1hMDZiLTU1OGY5OTZhYmY4OABGAAAAAADUuTJK1K9aTpCdqXop_4NaBwCd9nJ{n:016x}AAA=")
 }
 
-fn folder(n: u64) -> String {
+pub fn folder(n: u64) -> String {
     format!("AAMkAGVmMDEzMTM4LTZmYWUtNDdkNC1hMDZiLTU1OGY5OTZhYmY4OAAuAAAAAADUuTJK1K9aTpCdqXop_{:016x}AAA=", n % FOLDERS)
 }
 

@@ -36,41 +36,52 @@ pub async fn make(step: &Step) -> Result<Value> {
         }
         roots = editor.finish().await?.0;
         let time_us = 1_600_000_000_000_000 + n.cast_signed() * 3_600_000_000;
-        let state = CollectionState {
-            key: KEY.into(),
-            name: "users/bench/Mail".into(),
-            items: roots.items,
-            children: roots.children,
-            cursors: None,
-            read_us: time_us,
-            complete: true,
-        };
-        let before = Catalog::load(&repo, parent.as_ref().map(|p| &p.file)).await?;
-        let states = HashMap::from([(KEY.to_owned(), state)]);
-        let (catalog, gaps) = catalog::write(&writer, &before, &states, &[], &[]).await?;
-        writer.finish().await?;
-        let file = SnapshotFile {
-            set: store::set_id(&repo, "bench"),
-            set_name: "bench".into(),
-            tenant: "bench".into(),
-            time_us,
-            ended_us: time_us,
-            host: "bench".into(),
-            program: "tv-scale".into(),
-            tags: Vec::new(),
-            parent: parent.as_ref().map(|p| p.id),
-            complete: true,
-            catalog,
-            gaps,
-            totals: Totals { items: ITEMS, ..Totals::default() },
-        };
-        parent = Some(store::Snapshot { id: store::save(&repo, &file).await?, file });
+        parent = Some(save(writer, roots, time_us, parent).await?);
     }
     let wall = seconds(start);
     Ok(json!({
         "s": wall, "ms_a_snapshot": wall * 1e3 / step.number as f64, "index_files": repo.index().files().count(),
         "repository_bytes": crate::stored_bytes(&step.repository()),
     }))
+}
+
+/// Writes a snapshot of the one collection.
+pub async fn save(
+    writer: Writer,
+    roots: CollectionRoots,
+    time_us: i64,
+    parent: Option<store::Snapshot>,
+) -> Result<store::Snapshot> {
+    let repo = writer.repository().clone();
+    let state = CollectionState {
+        key: KEY.into(),
+        name: "users/bench/Mail".into(),
+        items: roots.items,
+        children: roots.children,
+        cursors: None,
+        read_us: time_us,
+        complete: true,
+    };
+    let before = Catalog::load(&repo, parent.as_ref().map(|p| &p.file)).await?;
+    let states = HashMap::from([(KEY.to_owned(), state)]);
+    let (catalog, gaps) = catalog::write(&writer, &before, &states, &[], &[]).await?;
+    writer.finish().await?;
+    let file = SnapshotFile {
+        set: store::set_id(&repo, "bench"),
+        set_name: "bench".into(),
+        tenant: "bench".into(),
+        time_us,
+        ended_us: time_us,
+        host: "bench".into(),
+        program: "tv-scale".into(),
+        tags: Vec::new(),
+        parent: parent.as_ref().map(|p| p.id),
+        complete: true,
+        catalog,
+        gaps,
+        totals: Totals { items: roots.count(), ..Totals::default() },
+    };
+    Ok(store::Snapshot { id: store::save(&repo, &file).await?, file })
 }
 
 pub async fn open(step: &Step) -> Result<Value> {

@@ -1,6 +1,6 @@
 //! Draws the scale curves: how time, memory and bytes grow with items, blobs, snapshots, writers and the length of a stream.
 //!
-//! `tv-scale items|blobs|snapshots|writers|stream DIR NUMBER...` measures one curve at the numbers given and prints a JSON
+//! `tv-scale items|blobs|find|snapshots|writers|stream DIR NUMBER...` measures one curve at the numbers given and prints a JSON
 //! line a point; `benches/scale/plot.py` makes plots of them. DIR is for the repositories; each is removed after its
 //! point. Every step that is measured is a process of its own (this program again), so that its peak memory is its own:
 //! `peak_mib` is VmHWM, the most that the kernel ever counted for the process, pages of files included. `load` is the machine's
@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | `items` | records of a collection | `items.rs` |
 //! | `blobs` | blobs listed by generated index files | `blobs.rs` |
+//! | `find` | items of a collection in 30 snapshots | `find.rs` |
 //! | `snapshots` | snapshots in a repository, each by a writer of its own | `snapshots.rs` |
 //! | `writers` | writers at once | `streams.rs` |
 //! | `stream` | GiB in one stream | `streams.rs` |
@@ -26,6 +27,7 @@ use tenantvault::repo::Repository;
 use tenantvault::storage::StorageOptions;
 
 mod blobs;
+mod find;
 mod items;
 #[path = "../common/process.rs"]
 mod process;
@@ -66,6 +68,10 @@ impl Step {
 
     pub async fn open(&self) -> Result<Arc<Repository>> {
         Repository::open(self.storage()?, &Self::passphrase()?, Some(self.cache())).await
+    }
+
+    pub async fn open_uncached(&self) -> Result<Arc<Repository>> {
+        Repository::open(self.storage()?, &Self::passphrase()?, None).await
     }
 
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
@@ -136,6 +142,9 @@ async fn work(name: &str, step: &Step) -> Result<Value> {
         "blobs-make" => blobs::make(step).await,
         "blobs-cold" | "blobs-warm" => blobs::open(step).await,
         "blobs-look" => blobs::look(step).await,
+        "find-make" => find::make(step).await,
+        "find-cold" | "find-warm" => find::find(step).await,
+        "find-uncached" => find::uncached(step).await,
         "snapshots-make" => snapshots::make(step).await,
         "snapshots-open" => snapshots::open(step).await,
         "snapshots-list" => snapshots::list(step).await,
@@ -163,6 +172,7 @@ fn measure(curve: &str, step: &Step) -> Result<()> {
         "items" => &["items-build", "items-edit", "items-look", "items-walk"],
         "blobs" => &["blobs-make", "blobs-cold", "blobs-warm", "blobs-look"],
         "snapshots" => &["snapshots-make", "snapshots-open", "snapshots-list", "snapshots-forget", "snapshots-prune"],
+        "find" => &["find-make", "find-uncached", "find-cold", "find-warm"],
         "writers" => &["writers-init", "writers-all"],
         "stream" => &["stream-init", "stream-put"],
         other => return Err(Error::invalid(format!("'{other}' is no curve"))),
