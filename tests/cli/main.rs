@@ -16,6 +16,7 @@ mod kill;
 mod kill_loop;
 mod login;
 mod processes;
+mod restore;
 mod rollback;
 mod secrets;
 mod store;
