@@ -11,6 +11,7 @@ const COMMANDS: &[&str] = &[
     "ls",
     "cat",
     "export",
+    "restore",
     "diff",
     "find",
     "history",

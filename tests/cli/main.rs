@@ -18,6 +18,7 @@ mod kill;
 mod kill_loop;
 mod login;
 mod processes;
+mod restore;
 mod rollback;
 mod secrets;
 mod store;

@@ -291,9 +291,10 @@ async fn undo_takes_nothing_that_it_did_not_make() {
 async fn a_restore_that_is_killed_at_any_request_goes_on_without_making_anything_twice() {
     let r = Restorer::new().await;
     let before = seen(&r);
-    for path in [format!("users/{ALICE}/Mail/Inbox"), format!("users/{ALICE}/OneDrive")] {
+    // At every request of the one, at every seventh of the other.
+    for (path, step) in [(format!("users/{ALICE}/Mail/Inbox"), 1), (format!("users/{ALICE}/OneDrive"), 7)] {
         let mut killed = 0;
-        for at in 1.. {
+        for at in (1..).step_by(step) {
             let plan = r.plan(&path, "original", in_folder()).await.unwrap();
             let (_, view) = r.view(0).await;
             let switch = Arc::new(tokio::sync::Notify::new());
@@ -324,7 +325,7 @@ async fn a_restore_that_is_killed_at_any_request_goes_on_without_making_anything
                 break;
             }
         }
-        assert!(killed > 8, "{path}: {killed}");
+        assert!(killed > 5, "{path}: {killed}");
     }
 }
 
@@ -347,12 +348,12 @@ async fn lost_answers_make_nothing_twice() {
                 other => panic!("{other:?}"),
             }
         };
+        assert!(r.setting.sim.stats().faults > 5);
         r.setting.sim.clear_faults();
         assert_eq!(seen(&r).difference(&before).count() as u64, report.created, "{path}");
         undo(&plan.run, None, &r.client, &r.around()).await.unwrap();
         assert_eq!(seen(&r), before, "{path}");
     }
-    assert!(r.setting.sim.stats().faults > 10);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -479,13 +480,14 @@ async fn another_user_gets_mail_and_files_in_a_folder() {
 #[tokio::test(flavor = "multi_thread")]
 async fn large_attachments_and_files_go_in_sessions_that_break_and_expire() {
     let contents = tenantvault::sim::Contents {
-        attachment_bytes: 5_000_000.0,
-        attachment_max_bytes: 9_000_000,
-        file_bytes: 3_000_000.0,
-        file_max_bytes: 12_000_000,
+        attachment_bytes: 3_600_000.0,
+        attachment_max_bytes: 4_500_000,
+        file_bytes: 300_000.0,
+        file_max_bytes: 400_000,
+        large_file_bytes: 11_000_000,
         ..tenantvault::sim::Contents::tiny()
     };
-    let options = SimOptions { users: 1, messages: 12, drive_items: 5, contents, ..SimOptions::tiny() };
+    let options = SimOptions { users: 1, messages: 10, drive_items: 3, contents, ..SimOptions::tiny() };
     let setting = Setting::new(options).await;
     setting.backup().await.unwrap();
     let client = client_of(&setting, Arc::new(Silent));

@@ -99,13 +99,13 @@ enum Which {
 enum Verb {
     /// Run a plan, or go on with a run that was interrupted
     Run {
-        /// The run's name, or the file of a plan
+        /// The run's name (latest: the newest), or the file of a plan
         #[arg(value_name = "RUN|FILE")]
         run: String,
     },
     /// Take back what a run made
     Undo {
-        /// The run's name
+        /// The run's name (latest: the newest)
         run: String,
     },
     /// List the runs of this machine
@@ -337,7 +337,7 @@ async fn go_on(name: &str, app: &App) -> Result<Outcome> {
         let failed = |e| Error::io(format!("The plan {} cannot be read", file.display()), e);
         Plan::read(&std::fs::read(&file).map_err(failed)?)?
     } else {
-        RunFolder::new(&folder, checked(name)?).plan()?
+        RunFolder::new(&folder, &named(&folder, name)?).plan()?
     };
     let view = opened(app, &plan).await?;
     let work = Work::new(app, config, &plan.tenant)?;
@@ -352,16 +352,26 @@ async fn opened(app: &App, plan: &Plan) -> Result<View> {
     Ok(View::new(repo, snapshot.file.clone()))
 }
 
-/// A run's name is no way out of the folder of runs.
-fn checked(name: &str) -> Result<&str> {
+/// The name of a run, where `latest` is the newest. It is no way out of the folder of runs.
+fn named(folder: &Path, name: &str) -> Result<String> {
+    if name == "latest" {
+        let newest = restore::list(folder)?.pop();
+        return newest.ok_or_else(|| Error::not_found("There is no restore run on this machine"));
+    }
     let fine = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     let hint = "restore runs lists those of this machine";
-    if fine { Ok(name) } else { Err(Error::new(ErrorKind::NotFound, "There is no such restore run").with_hint(hint)) }
+    if fine {
+        Ok(name.to_owned())
+    } else {
+        Err(Error::new(ErrorKind::NotFound, "There is no such restore run").with_hint(hint))
+    }
 }
 
 async fn undo(name: &str, app: &App) -> Result<Outcome> {
     let config = app.need_config()?;
-    let folder = RunFolder::new(&app.restores()?, checked(name)?);
+    let runs = app.restores()?;
+    let name = &named(&runs, name)?;
+    let folder = RunFolder::new(&runs, name);
     let plan = folder.plan()?;
     // The snapshot tells what a step of which no result is known may have left.
     let view = if folder.state()?.has_doubt() { Some(opened(app, &plan).await?) } else { None };

@@ -49,7 +49,11 @@ impl DriveTarget {
         let api = Api::new(client, &id);
         let root = api.root().await.map_err(|e| e.context(format!("The drive of {} cannot be opened", to.name)))?;
         let root = text(&root, &["id"]).unwrap_or_default().to_owned();
-        let title = if to.title.is_empty() { to.from.workload.title() } else { &to.title };
+        let title = match &to.owner {
+            Owner::User(_) if !to.original => Workload::OneDrive.title(),
+            _ if to.title.is_empty() => to.from.workload.title(),
+            _ => &to.title,
+        };
         let path = format!("{}/{}/{title}", to.owner.word(), to.name);
         Ok(Self { api, root, path, workload: to.from.workload })
     }
@@ -87,6 +91,14 @@ impl DriveTarget {
             }
             Err(e) => Err(e),
         }
+    }
+
+    /// Gives a folder that was made the times of the snapshot's.
+    async fn date(&self, made: Made, record: &Record) -> Result<Made> {
+        if !made.undo.is_empty() {
+            self.api.patch_item(&made.id, &json!({"fileSystemInfo": times(record)})).await?;
+        }
+        Ok(made)
     }
 
     async fn create_file(&self, order: Order<'_>, source: &dyn Source) -> Result<Made> {
@@ -259,7 +271,7 @@ impl Target for DriveTarget {
 
     fn fit(&self, record: &Record) -> Fit {
         match record.kind {
-            ItemKind::Folder | ItemKind::Package => Fit::Takes(Cost { requests: 1, units: 2, bytes: 0 }),
+            ItemKind::Folder | ItemKind::Package => Fit::Takes(Cost { requests: 2, units: 4, bytes: 0 }),
             ItemKind::Shortcut => Fit::Cannot("a shortcut into another drive is kept as a reference only".to_owned()),
             ItemKind::File => match record.stream(StreamRole::Content) {
                 None => Fit::Cannot("its contents are not in this snapshot".to_owned()),
@@ -302,9 +314,13 @@ impl Target for DriveTarget {
 
     async fn create(&self, order: Order<'_>, source: &dyn Source) -> Result<Made> {
         match order.record.kind {
-            ItemKind::Folder => self.create_folder(order.parent, order.name).await,
+            ItemKind::Folder => {
+                let made = self.create_folder(order.parent, order.name).await?;
+                self.date(made, order.record).await
+            }
             ItemKind::Package => {
-                let mut made = self.create_folder(order.parent, order.name).await?;
+                let made = self.create_folder(order.parent, order.name).await?;
+                let mut made = self.date(made, order.record).await?;
                 made.notes.push("a notebook comes back as a folder of its parts".to_owned());
                 Ok(made)
             }
@@ -337,7 +353,7 @@ impl Target for DriveTarget {
         let Some(there) = self.named(order.parent, order.name).await? else { return Ok(Found::Nothing) };
         let made = Made::new(order.record.kind, there.id.clone(), order.parent);
         match order.record.kind {
-            ItemKind::Folder | ItemKind::Package => Ok(Found::Whole(made)),
+            ItemKind::Folder | ItemKind::Package => Ok(Found::Whole(self.date(made, order.record).await?)),
             _ if order.versions || order.permissions => Ok(Found::Part(made)),
             _ if alike(&there, order.record) => Ok(Found::Whole(made)),
             // Something of that name that is not ours: making the item will say so.

@@ -9,6 +9,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -19,6 +20,9 @@ use crate::m365::restore::Undo;
 
 const PLAN: &str = "plan.json";
 const JOURNAL: &str = "journal.jsonl";
+/// How often, and after how long, a journal that is in use is tried again.
+const LOCK_TRIES: u32 = 100;
+const LOCK_WAIT: Duration = Duration::from_millis(10);
 
 /// One entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,18 +138,24 @@ impl RunFolder {
     ///
     /// # Errors
     /// `Unavailable` if another process has it; the disk's.
-    pub(super) fn open(&self) -> Result<(Journal, State)> {
+    pub(super) async fn open(&self) -> Result<(Journal, State)> {
         let path = self.path.join(JOURNAL);
         let failed = |e| Error::io(format!("The journal {} cannot be used", path.display()), e);
         let mut options = OpenOptions::new();
         let mut file = options.read(true).append(true).create(true).open(&path).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let text = "Another process is at work on this run";
-                return Err(Error::new(ErrorKind::Unavailable, text).with_hint("Wait until it is done"));
+        let mut tries = 0;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                // Whoever just ended may still be writing the last line.
+                Err(TryLockError::WouldBlock) if tries < LOCK_TRIES => tries += 1,
+                Err(TryLockError::WouldBlock) => {
+                    let text = "Another process is at work on this run";
+                    return Err(Error::new(ErrorKind::Unavailable, text).with_hint("Wait until it is done"));
+                }
+                Err(TryLockError::Error(e)) => return Err(failed(e)),
             }
-            Err(TryLockError::Error(e)) => return Err(failed(e)),
+            tokio::time::sleep(LOCK_WAIT).await;
         }
         let mut text = Vec::new();
         file.read_to_end(&mut text).map_err(failed)?;

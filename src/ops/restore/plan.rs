@@ -178,7 +178,8 @@ impl Planner<'_> {
         target.probe().await.map_err(|e| self.explain(e, &to.name))?;
         self.may_write(target.permission())?;
         let mut top = None;
-        if let Into::Folder(name) = &self.asked.options.into {
+        let folder = self.folder_in(&*target, &to.title)?;
+        if let Some(name) = &folder {
             if !target.takes_folder() {
                 return Err(Error::invalid(format!("{} has no folders to restore into", target.path()))
                     .with_hint("Restore it in place, with --in-place"));
@@ -195,7 +196,7 @@ impl Planner<'_> {
             path: target.path().to_owned(),
             permission: target.permission().to_owned(),
         };
-        if let Into::Folder(name) = &self.asked.options.into {
+        if let Some(name) = &folder {
             let action = top.clone().map_or(Action::Create, Action::Use);
             let requests = u64::from(top.is_none());
             self.steps.push(Step {
@@ -214,6 +215,21 @@ impl Planner<'_> {
         self.targets.push(Open { planned, target, source, top });
         self.by_key.insert(state.key.clone(), number);
         Ok(number)
+    }
+
+    /// The name of the container that a collection gets for itself; `None`: it goes in place. Where several collections go
+    /// to one target, each has its own.
+    fn folder_in(&self, target: &dyn Target, title: &str) -> Result<Option<String>> {
+        let shared = self.targets.iter().any(|open| open.planned.path == target.path());
+        match &self.asked.options.into {
+            Into::Folder(name) if shared => Ok(Some(format!("{name} - {title}"))),
+            Into::Folder(name) => Ok(Some(name.clone())),
+            Into::Place if shared => {
+                Err(Error::invalid(format!("'{title}' would be mixed with what else goes to {}", target.path()))
+                    .with_hint("Restore it by itself, or into a folder"))
+            }
+            Into::Place => Ok(None),
+        }
     }
 
     fn explain(&self, e: Error, name: &str) -> Error {

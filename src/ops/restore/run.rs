@@ -55,7 +55,7 @@ pub async fn run(plan: &Plan, view: &View, client: &Client, around: &Around) -> 
         return Err(Error::invalid(format!("Run {} was begun with another plan", plan.run))
             .with_hint("Make the plan anew with --plan"));
     }
-    let (journal, state) = folder.open()?;
+    let (journal, state) = folder.open().await?;
     if state.steps.values().any(|known| *known == Known::Undone) {
         return Err(Error::invalid(format!("Run {} was taken back", plan.run)).with_hint("Make a new plan with --plan"));
     }

@@ -32,7 +32,7 @@ pub struct UndoReport {
 pub async fn undo(run: &str, view: Option<&View>, client: &Client, around: &Around) -> Result<UndoReport> {
     let folder = RunFolder::new(&around.folder, run);
     let plan = folder.plan()?;
-    let (journal, state) = folder.open()?;
+    let (journal, state) = folder.open().await?;
     around.monitor.phase("Taking back");
     let done: BTreeMap<usize, &Known> = state
         .steps

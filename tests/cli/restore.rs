@@ -1,0 +1,112 @@
+//! `restore`: the plan, the run and the way back, as users meet them.
+
+use serde_json::Value;
+use tenantvault::sim::SimOptions;
+
+use crate::support::{Place, collect};
+
+const INBOX: &str = "latest:users/alice@contoso.com/Mail/Inbox";
+
+/// A place with a snapshot, whose configuration names an app that restores.
+fn place() -> Place {
+    let place = Place::with_tenant(SimOptions { remembers: true, ..SimOptions::tiny() });
+    place.init();
+    assert_eq!(place.run(&["backup", "everyone"]).code, 3);
+    let tenant = place.tenant.as_ref().expect("a tenant");
+    let table = format!(
+        "[tenants.sim.restore]\nclient_id = \"{}\"\nclient_secret_file = \"restore.secret\"\n\n[destinations.local]",
+        tenant.restore_client_id()
+    );
+    place.write("restore.secret", tenant.restore_client_secret());
+    crate::support::close(&place.path("restore.secret"));
+    let config = place.read("tenantvault.toml").replace("[destinations.local]", &table);
+    place.write("tenantvault.toml", &config);
+    place
+}
+
+fn summary(lines: &[Value]) -> &Value {
+    lines.last().expect("a summary")
+}
+
+#[test]
+fn a_plan_is_run_and_taken_back() {
+    let place = place();
+    let (code, planned) = place.json(&["restore", INBOX, "--to", "original", "--folder", "Back", "--plan"]);
+    let plan = summary(&planned);
+    assert_eq!(code, 0, "{plan}");
+    let create = plan["counts"]["create"].as_u64().expect("a count");
+    assert!(create > 3, "{plan}");
+    assert_eq!(planned.iter().filter(|line| line["action"] == "create").count() as u64, create);
+    let said = place.run(&["restore", INBOX, "--to", "original", "--plan"]);
+    assert!(said.out.contains("150 MB in 5 minutes") && said.out.contains("restore run"), "{}", said.out);
+    let name = plan["run"].as_str().expect("a name");
+    let (code, done) = place.json(&["restore", "run", name]);
+    assert_eq!((code, summary(&done)["created"].as_u64()), (0, Some(create)), "{}", summary(&done));
+    // Again there is nothing left to do, and nothing is made.
+    let (code, again) = place.json(&["restore", "run", name]);
+    assert_eq!((code, summary(&again)["created"].as_u64()), (0, Some(create)));
+    let folders = |place: &Place| {
+        let truth = place.tenant.as_ref().expect("a tenant").expected();
+        let mailbox = truth.user("alice@contoso.com").and_then(|user| user.mailbox.clone()).expect("a mailbox");
+        mailbox.folders.iter().filter(|folder| folder.name == "Back").count()
+    };
+    assert_eq!(folders(&place), 1);
+    let runs = place.run(&["restore", "runs"]);
+    assert!(runs.out.contains(&format!("{name}  done")) && runs.out.contains("planned"), "{}", runs.out);
+    let (code, back) = place.json(&["restore", "undo", name]);
+    assert_eq!((code, summary(&back)["undone"].as_u64()), (0, Some(create)), "{}", summary(&back));
+    assert_eq!(folders(&place), 0);
+    place.run(&["restore", "run", name]).fails(2, &["taken back"]);
+}
+
+#[test]
+fn plans_and_journals_hold_neither_secrets_nor_contents() {
+    let place = place();
+    assert_eq!(place.run(&["restore", INBOX, "--to", "original"]).code, 0);
+    let tenant = place.tenant.as_ref().expect("a tenant");
+    let mut files = Vec::new();
+    collect(&place.path(""), &mut files);
+    let of_runs = |name: &str| name.ends_with("journal.jsonl") || name.ends_with("plan.json");
+    files.retain(|file| of_runs(&file.to_string_lossy()));
+    assert_eq!(files.len(), 2, "{files:?}");
+    let mut secrets: Vec<String> = tenant.given_out().into_iter().collect();
+    secrets.push(tenant.restore_client_secret().to_owned());
+    let truth = tenant.expected();
+    let mailbox = truth.user("alice@contoso.com").and_then(|user| user.mailbox.clone()).expect("a mailbox");
+    let journal = files.iter().find(|file| file.ends_with("journal.jsonl")).expect("a journal");
+    let journal = std::fs::read_to_string(journal).expect("it reads");
+    for message in mailbox.messages.iter().filter(|message| message.subject.len() > 12) {
+        assert!(!journal.contains(&message.subject), "a subject stands in the journal");
+    }
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("it reads");
+        assert!(text.len() > 100);
+        for secret in &secrets {
+            assert!(!text.contains(secret), "a secret stands in {}", file.display());
+        }
+    }
+}
+
+#[test]
+fn what_a_restore_lacks_is_said_with_the_way_to_get_it() {
+    let place = place();
+    let test = place.run(&["test", "--restore"]);
+    assert!(test.code == 0 && test.out.contains("Mail.ReadWrite"), "{}{}", test.out, test.err);
+    // A write-only key.
+    let key = place.run(&["key", "add", "--write-only", "--generate-key", "--key-file", "server.key"]);
+    assert_eq!(key.code, 0, "{}", key.err);
+    let only = ["--password-file", "server.key", "restore", INBOX, "--to", "original"];
+    place.run(&only).fails(12, &["write-only", "owner's key"]);
+    place.run(&["restore", INBOX, "--to", "nobody@contoso.com"]).fails(1, &["nobody@contoso.com", "--to"]);
+    place.run(&["restore", "run", "none"]).fails(1, &["restore runs"]);
+    place.run(&["restore", "undo", "../../etc"]).fails(1, &["no such restore run"]);
+    place.write("other.json", "{}");
+    place.run(&["restore", "run", "other.json"]).fails(2, &["not a plan"]);
+    // The backup's own app can only read.
+    let config = place.read("tenantvault.toml");
+    let from = config.find("[tenants.sim.restore]").expect("the table");
+    let to = config.find("[destinations.local]").expect("the next one");
+    place.write("tenantvault.toml", &format!("{}{}", &config[..from], &config[to..]));
+    place.run(&["restore", INBOX, "--to", "original"]).fails(1, &["Mail.ReadWrite", "[tenants.sim.restore]"]);
+    place.run(&["test", "--restore"]).fails(1, &["missing"]);
+}
