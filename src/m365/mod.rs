@@ -14,7 +14,6 @@ pub mod drive;
 pub mod estimate;
 pub mod kinds;
 pub mod mail;
-pub mod names;
 
 mod calendar;
 mod channel;
@@ -23,7 +22,7 @@ mod contacts;
 mod conversations;
 mod door;
 mod excerpt;
-mod facts;
+pub(crate) mod facts;
 mod messages;
 mod planner;
 mod rounds;

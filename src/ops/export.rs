@@ -7,21 +7,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::io::AsyncReadExt as _;
+
 use crate::error::{Error, Result};
-use crate::format::record::{ItemKind, Record, Stream};
+use crate::format::record::{ItemKind, Record};
+use crate::format::snapshot::CollectionState;
 use crate::monitor::{Counter, Monitor};
 use crate::ops::backup::Stop;
-use crate::ops::files::{FileMaker, Made, NewFile, PoolLimits};
+use crate::ops::files::{FileMaker, Made, NewFile, PoolLimits, Tell};
 use crate::ops::names::FolderNames;
+use crate::ops::present::{self, Face, Form, Mode};
 use crate::ops::read;
 use crate::ops::view::{Entry, Place, View};
-use crate::repo::Repository;
+use crate::repo::ByteStream;
 
 /// Items looked for on the disk at once.
 const LOOKED_FOR_AT_ONCE: usize = 512;
-
-/// The longest stream that is compared with a file byte by byte.
-const COMPARED_BYTES: u64 = 16 << 20;
 
 /// How to export.
 #[derive(Debug, Clone, Copy, Default)]
@@ -60,11 +62,10 @@ pub async fn export(
     stop: &Stop,
 ) -> Result<ExportReport> {
     make_folder(target).await?;
-    let repo = view.repository().clone();
-    let files = FileMaker::new(repo.clone(), target, PoolLimits::default(), stop.clone());
-    let mut exporter =
-        Exporter { repo, files, options, waiting: Vec::new(), told: Told { monitor, report: ExportReport::default() } };
-    let walked = exporter.walk(view, place, target, stop).await;
+    let files = FileMaker::new(view.repository().clone(), target, PoolLimits::default(), stop.clone());
+    let told = Told { monitor, report: ExportReport::default() };
+    let mut exporter = Exporter { view: view.clone(), files, options, waiting: Vec::new(), told };
+    let walked = exporter.walk(place, target, stop).await;
     let Exporter { files, mut told, .. } = exporter;
     let mut tell = |path, made| told.tell(path, made);
     // Whatever ended the walk, files under way are finished, or taken away by what ends them.
@@ -82,6 +83,8 @@ enum Looked {
     New(Box<NewFile>),
     /// A file of its name and length is there; only its bytes can tell.
     Alike(Box<NewFile>),
+    /// Its bytes are made; is a file of its name there?
+    Made(Box<Waiting>, bool),
     There,
     Problem(String),
 }
@@ -117,24 +120,34 @@ impl Told<'_> {
     }
 }
 
+/// An entry that is to be looked for on the disk.
+struct Waiting {
+    state: Arc<CollectionState>,
+    record: Record,
+    face: Face,
+    /// The path on the disk.
+    to: PathBuf,
+    /// The path in the snapshot.
+    path: String,
+}
+
 struct Exporter<'a> {
-    repo: Arc<Repository>,
+    view: View,
     files: FileMaker<String>,
     options: ExportOptions,
-    /// Items that are to be looked for on the disk, with their paths there and in the snapshot.
-    waiting: Vec<(Record, PathBuf, String)>,
+    waiting: Vec<Waiting>,
     told: Told<'a>,
 }
 
 impl Exporter<'_> {
     /// Goes through what lies at a place and below it. A folder's names are given out before what lies in it, so that
     /// the same snapshot always gives the same names.
-    async fn walk(&mut self, view: &View, place: &Place, target: &Path, stop: &Stop) -> Result<()> {
-        if let Place::Item(_, record, path) = place
-            && !record.kind.is_container()
-        {
+    async fn walk(&mut self, place: &Place, target: &Path, stop: &Stop) -> Result<()> {
+        if let Some((state, record, face)) = place.item().filter(|_| !place.is_container()) {
+            let path = place.path().to_owned();
             let name = FolderNames::new().allocate(path.rsplit('/').next().unwrap_or_default());
-            self.waiting.push(((**record).clone(), target.join(name), path.clone()));
+            let (state, record) = (Arc::new(state.clone()), record.clone());
+            self.waiting.push(Waiting { state, record, face, to: target.join(name), path });
             return self.look().await;
         }
         let mut open: Vec<(Place, PathBuf, String)> = vec![(place.clone(), target.to_owned(), place.path().to_owned())];
@@ -145,7 +158,7 @@ impl Exporter<'_> {
                 entries.push(entry);
                 Ok(())
             };
-            view.list(&place, &mut collect).await?;
+            self.view.list(&place, &mut collect).await?;
             self.told.monitor.add(Counter::ItemsTotal, entries.len() as i64);
             let mut names = FolderNames::new();
             for entry in entries {
@@ -157,8 +170,8 @@ impl Exporter<'_> {
                     self.told.report.folders += 1;
                     self.told.monitor.add(Counter::Items, 1);
                     open.push((entry.place(&path), to, item_path));
-                } else if let Some(record) = entry.record {
-                    self.waiting.push((record, to, item_path));
+                } else if let (Some(record), Some(state)) = (entry.record, entry.state) {
+                    self.waiting.push(Waiting { state, record, face: entry.face, to, path: item_path });
                     if self.waiting.len() >= LOOKED_FOR_AT_ONCE {
                         self.look().await?;
                     }
@@ -170,16 +183,21 @@ impl Exporter<'_> {
 
     /// Sees which items are on the disk already, and takes the others in hand.
     async fn look(&mut self) -> Result<()> {
-        let (waiting, options) = (std::mem::take(&mut self.waiting), self.options);
-        let look = move || {
-            let looked = |(record, to, path): (Record, PathBuf, String)| (look_for(record, to, options), path);
-            waiting.into_iter().map(looked).collect::<Vec<_>>()
-        };
+        let (waiting, options, mode) = (std::mem::take(&mut self.waiting), self.options, self.view.mode());
+        let look = move || waiting.into_iter().map(|one| look_for(one, options, mode)).collect::<Vec<_>>();
         let looked = tokio::task::spawn_blocking(look).await;
         for (looked, path) in looked.map_err(|e| Error::internal("Looking for files ended early").with_source(e))? {
             let told = &mut self.told;
             match looked {
-                Looked::Alike(file) if holds(&self.repo, &file.contents, &file.path).await => told.report.skipped += 1,
+                Looked::Made(one, is_there) => {
+                    self.make(*one, is_there).await?;
+                    continue;
+                }
+                Looked::Alike(file)
+                    if holds(read::read_stream(self.view.repository(), &file.contents), &file.path).await =>
+                {
+                    told.report.skipped += 1;
+                }
                 Looked::Alike(file) if !self.options.overwrite => {
                     let text = format!("{} is there already; --overwrite replaces it", file.path.display());
                     told.problem(path, text);
@@ -193,6 +211,27 @@ impl Exporter<'_> {
             }
             told.monitor.add(Counter::Items, 1);
         }
+        Ok(())
+    }
+
+    /// Takes an entry in hand whose bytes are made.
+    async fn make(&mut self, one: Waiting, is_there: bool) -> Result<()> {
+        let Waiting { state, record, face, to, path } = one;
+        let modified = modified(&record);
+        let bytes = || {
+            let (view, state, record) = (self.view.clone(), state.clone(), record.clone());
+            stream::once(async move { present::open(&view, &state, &record, face).await }).try_flatten().boxed()
+        };
+        let told = &mut self.told;
+        if is_there && holds(bytes(), &to).await {
+            told.report.skipped += 1;
+        } else if is_there && !self.options.overwrite {
+            told.problem(path, format!("{} is there already; --overwrite replaces it", to.display()));
+        } else {
+            let tell: Tell<'_, String> = &mut |path, made| told.tell(path, made);
+            return self.files.add_made((to, modified), bytes(), path, tell).await;
+        }
+        told.monitor.add(Counter::Items, 1);
         Ok(())
     }
 }
@@ -209,7 +248,15 @@ async fn make_folder(path: &Path) -> Result<()> {
     })
 }
 
-fn look_for(mut record: Record, to: PathBuf, options: ExportOptions) -> Looked {
+fn look_for(one: Waiting, options: ExportOptions, mode: Mode) -> (Looked, String) {
+    if matches!(present::form(&one.record, one.face, mode), Form::Made(_)) {
+        let (path, is_there) = (one.path.clone(), std::fs::symlink_metadata(&one.to).is_ok());
+        return (Looked::Made(Box::new(one), is_there), path);
+    }
+    (look_for_stored(one.record, one.to, options), one.path)
+}
+
+fn look_for_stored(mut record: Record, to: PathBuf, options: ExportOptions) -> Looked {
     let stream = match read::main_stream(&record) {
         Ok(stream) => stream,
         Err(_) if record.kind == ItemKind::Shortcut => {
@@ -246,9 +293,9 @@ fn system_time(us: i64) -> Option<SystemTime> {
     if us >= 0 { SystemTime::UNIX_EPOCH.checked_add(micros) } else { SystemTime::UNIX_EPOCH.checked_sub(micros) }
 }
 
-/// The time that a file of the item gets: a message's reception, a file's last change.
+/// The time that a file of the item gets.
 fn modified(record: &Record) -> Option<SystemTime> {
-    record.sort_us.or(record.modified_us).and_then(system_time)
+    present::time_us(record).and_then(system_time)
 }
 
 fn times_match(there: &std::fs::Metadata, time: SystemTime) -> bool {
@@ -257,10 +304,16 @@ fn times_match(there: &std::fs::Metadata, time: SystemTime) -> bool {
     })
 }
 
-/// Says whether a file holds a stream's bytes.
-async fn holds(repo: &Arc<Repository>, stream: &Stream, file: &Path) -> bool {
-    match (read::read_whole(repo, stream, COMPARED_BYTES).await, tokio::fs::read(file).await) {
-        (Ok(stored), Ok(there)) => stored == there,
-        _ => false,
+/// Says whether a file holds these bytes and no more.
+async fn holds(mut bytes: ByteStream, file: &Path) -> bool {
+    let Ok(mut file) = tokio::fs::File::open(file).await else { return false };
+    let mut there = Vec::new();
+    while let Some(part) = bytes.next().await {
+        let Ok(part) = part else { return false };
+        there.resize(part.len(), 0);
+        if file.read_exact(&mut there).await.is_err() || there != part {
+            return false;
+        }
     }
+    matches!(file.read(&mut [0]).await, Ok(0))
 }

@@ -14,6 +14,7 @@ pub mod files;
 pub mod forget;
 pub mod names;
 pub mod nodes;
+pub mod present;
 pub mod prune;
 pub mod read;
 pub mod repair;
