@@ -10,14 +10,31 @@
 
 pub mod names;
 
+mod calendar;
+mod contact;
+mod event;
+mod html;
+mod lines;
+mod out;
+mod page;
+mod rule;
+mod stored;
+mod table;
+mod task;
+#[cfg(test)]
+mod tests;
+mod thread;
+mod zone;
+
 use futures::StreamExt as _;
 
 use crate::error::{Error, Result};
-use crate::format::record::{ItemKind, Record, StreamRole};
+use crate::format::record::{ItemKind, Record};
 use crate::format::snapshot::CollectionState;
 use crate::ops::read;
 use crate::ops::view::View;
 use crate::repo::ByteStream;
+use stored::Stored;
 
 /// What is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -156,18 +173,25 @@ pub async fn open(view: &View, state: &CollectionState, record: &Record, face: F
             Err(Error::invalid(format!("'{}' is a folder", record.name)).with_hint("ls lists it, export writes it out"))
         }
         Form::Stored => Ok(read::read_stream(view.repository(), read::main_stream(record)?)),
-        Form::Made(make) => make_bytes(view, state, record, make).await,
+        Form::Made(make) => Ok(make_bytes(view, state, record, make)),
     }
 }
 
-async fn make_bytes(view: &View, _state: &CollectionState, record: &Record, _make: Make) -> Result<ByteStream> {
-    let stream = record.stream(StreamRole::Properties).ok_or_else(|| not_kept(record))?;
-    Ok(read::read_stream(view.repository(), stream))
-}
-
-fn not_kept(record: &Record) -> Error {
-    Error::not_found(format!("The contents of '{}' are not in this snapshot", record.name))
-        .with_hint("they could not be read when it was made; an earlier snapshot may have them")
+fn make_bytes(view: &View, state: &CollectionState, record: &Record, make: Make) -> ByteStream {
+    let stored = Stored { view: view.clone(), state: state.clone() };
+    let record = record.clone();
+    out::made(move |out| {
+        Box::pin(async move {
+            match make {
+                Make::Event => event::write(&stored, &record, out).await,
+                Make::Task => task::write(&stored, &record, out).await,
+                Make::Contact => contact::write(&stored, &record, out).await,
+                Make::Page => page::write(&stored, &record, out).await,
+                Make::Thread => thread::write(&stored, &record, out).await,
+                Make::Table => table::write(&stored, &record, out).await,
+            }
+        })
+    })
 }
 
 /// Counts the bytes of an entry; makes them, if they are made.
