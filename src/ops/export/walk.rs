@@ -106,28 +106,27 @@ pub(super) async fn walk(
         view.list(&place, &mut collect).await?;
         target.told().expect(entries.len());
         let mut names = FolderNames::new();
-        if mail == MailFormat::Maildir && is_of_mail(&place) {
+        let holds_mail = is_of_mail(&place) || entries.iter().any(|entry| is_message(entry));
+        if mail == MailFormat::Maildir && holds_mail {
             for part in ["cur", "new", "tmp"] {
                 make_folder(target, &folder.join(names.allocate(part))).await?;
             }
         }
-        let mut messages = Vec::new();
+        let (mut messages, mut of) = (Vec::new(), None);
         for entry in entries {
             stop.check()?;
             let item_path = join(&path, &entry.name);
-            match &entry.record {
-                Some(record) if record.kind == ItemKind::Message && mail != MailFormat::Eml => {
-                    if mail == MailFormat::Mbox {
-                        messages.push(record.clone());
-                        continue;
-                    }
-                    let at = folder.join("cur").join(mail::maildir_name(record));
-                    take(target, entry, at, item_path).await?;
-                    continue;
-                }
-                _ => {}
+            if mail == MailFormat::Mbox && is_message(&entry) {
+                of = of.or(entry.state);
+                messages.extend(entry.record);
+                continue;
             }
-            let at = folder.join(names.allocate(&entry.name));
+            let at = match &entry.record {
+                Some(record) if mail == MailFormat::Maildir && is_message(&entry) => {
+                    folder.join("cur").join(mail::maildir_name(record))
+                }
+                _ => folder.join(names.allocate(&entry.name)),
+            };
             if entry.is_container() {
                 make_folder(target, &at).await?;
                 open.push((entry.place(&path), at, item_path));
@@ -135,14 +134,18 @@ pub(super) async fn walk(
                 take(target, entry, at, item_path).await?;
             }
         }
-        if let (false, Some((state, ..))) = (messages.is_empty(), place.item()) {
+        if let Some(state) = of {
             let name = path.rsplit('/').next().unwrap_or_default();
             let at = folder.join(names.allocate_file(name, "mbox"));
             let source = Source::Mbox(Arc::new(messages), Losses::default());
-            target.file(Found { state: Arc::new(state.clone()), source, at, path }).await?;
+            target.file(Found { state, source, at, path }).await?;
         }
     }
     Ok(())
+}
+
+fn is_message(entry: &Entry) -> bool {
+    entry.record.as_ref().is_some_and(|record| record.kind == ItemKind::Message)
 }
 
 fn is_of_mail(place: &Place) -> bool {

@@ -120,7 +120,8 @@ pub enum Form {
 pub fn form(record: &Record, face: Face, mode: Mode) -> Form {
     match (face, mode) {
         (Face::Parts, _) => Form::Folder,
-        (Face::Beside, _) => beside(record).map_or(Form::Stored, Form::Made),
+        (Face::Beside, Mode::Presented) => beside(record).map_or(Form::Stored, Form::Made),
+        (Face::Beside, Mode::Raw) => Form::Stored,
         (Face::Item, _) if record.kind.is_container() => Form::Folder,
         (Face::Item, Mode::Raw) => Form::Stored,
         (Face::Item, Mode::Presented) => match record.kind {

@@ -88,7 +88,9 @@ fn plain(record: &Record) -> String {
 
 /// Which face of this item a component of a path means, if any.
 pub fn matches(asked: &str, record: &Record, mode: Mode) -> Option<Face> {
-    let means = |face: &Face| component(record, *face, mode) == asked || tagged(record, *face, mode) == asked;
+    let means = |face: &Face| {
+        component(record, *face, mode) == asked || (asked.contains('~') && tagged(record, *face, mode) == asked)
+    };
     Face::of(record, mode).find(means)
 }
 

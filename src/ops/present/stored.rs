@@ -33,6 +33,11 @@ impl Stored {
             Error::not_found(format!("The contents of '{}' are not in this snapshot", record.name))
                 .with_hint("they could not be read when it was made; an earlier snapshot may have them")
         })?;
+        if stream.size_bytes > JSON_BYTES {
+            // Of this item alone: an export goes on.
+            let text = format!("'{}' is told in {} bytes, too many to make a file of", record.name, stream.size_bytes);
+            return Err(Error::not_found(text).with_hint("--raw gives them as they are"));
+        }
         let bytes = read::read_whole(self.view.repository(), stream, JSON_BYTES).await?;
         serde_json::from_slice(&bytes).map_err(|e| {
             Error::corrupt(format!("What is stored of '{}' is no JSON", record.name))

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::html::{self, Pictures};
 use super::out::Out;
 use super::stored::{Stored, list, word};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::format::record::{ItemKind, Record};
 use crate::m365::facts::{at, text};
 
@@ -25,7 +25,7 @@ pub(super) async fn write(stored: &Stored, record: &Record, out: &mut Out) -> Re
     } else {
         match stored.json(record).await {
             Ok(json) => out.push(about(&json)).await,
-            Err(e) if is_local(&e) => out.push(missing(&e)).await,
+            Err(e) if e.is_loss() => out.push(missing(&e)).await,
             Err(e) => return Err(e),
         }
         let mut below = stored.below(&record.id);
@@ -39,11 +39,7 @@ pub(super) async fn write(stored: &Stored, record: &Record, out: &mut Out) -> Re
     Ok(())
 }
 
-/// Says whether an error is of one message alone: the page goes on, and says so in its place.
-fn is_local(e: &Error) -> bool {
-    e.is_loss() || e.kind() == ErrorKind::InvalidInput
-}
-
+/// What stands in place of a message that is lost: the page goes on.
 fn missing(e: &Error) -> String {
     format!("<p class=\"note\">[{}]</p>\n", html::escape(&e.to_string()))
 }
@@ -76,7 +72,7 @@ fn moment(time: &str) -> String {
 async fn message(stored: &Stored, record: &Record, out: &mut Out, with_replies: bool) -> Result<()> {
     let json = match stored.json(record).await {
         Ok(json) => json,
-        Err(e) if is_local(&e) => {
+        Err(e) if e.is_loss() => {
             out.push(format!("<article>\n{}</article>\n", missing(&e))).await;
             return Ok(());
         }
@@ -99,6 +95,10 @@ async fn message(stored: &Stored, record: &Record, out: &mut Out, with_replies: 
                 match bytes.as_deref().and_then(html::data_address) {
                     Some(data) => {
                         room = room.saturating_sub(data.len() as u64);
+                        // A picture that the text does not show is a file like others.
+                        if part.kind == ItemKind::Attachment && !(shows(&json, &key)) {
+                            files.push(part.name);
+                        }
                         pictures.insert(key, data);
                     }
                     None => files.push(part.name),
@@ -120,6 +120,10 @@ async fn message(stored: &Stored, record: &Record, out: &mut Out, with_replies: 
     Ok(())
 }
 
+fn shows(json: &Value, content_id: &str) -> bool {
+    !content_id.is_empty() && word(json, &["body", "content"]).contains(&format!("cid:{content_id}"))
+}
+
 /// What a picture is named by in the text of its message.
 async fn picture_key(stored: &Stored, part: &Record) -> Result<String> {
     if part.kind == ItemKind::HostedContent {
@@ -128,7 +132,7 @@ async fn picture_key(stored: &Stored, part: &Record) -> Result<String> {
     }
     match stored.json(part).await {
         Ok(json) => Ok(word(&json, &["contentId"]).to_owned()),
-        Err(e) if is_local(&e) => Ok(String::new()),
+        Err(e) if e.is_loss() => Ok(String::new()),
         Err(e) => Err(e),
     }
 }
