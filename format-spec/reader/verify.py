@@ -28,7 +28,7 @@ def record(program, folder, password_file):
 
     def item(snapshot, listed):
         found = {name: listed[name] for name in ("id", "path", "kind")}
-        for name, option in ("contents", []), ("properties", ["--properties"]):
+        for name, option in ("contents", ["--raw"]), ("properties", ["--properties"]):
             code, bytes_ = run("cat", *option, f"{snapshot}:{listed['path']}")
             if code == 0:
                 found[name] = [len(bytes_), hashlib.sha256(bytes_).hexdigest()]

@@ -10,17 +10,17 @@ use crate::format::record::Record;
 pub(super) const CONTENT_FACT: &str = "content";
 
 /// The text at a path of keys.
-pub(super) fn text<'a>(value: &'a Value, path: &[&str]) -> Option<&'a str> {
+pub(crate) fn text<'a>(value: &'a Value, path: &[&str]) -> Option<&'a str> {
     at(value, path)?.as_str()
 }
 
 /// The value at a path of keys, unless it is null.
-pub(super) fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
+pub(crate) fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
     path.iter().try_fold(value, |value, key| value.get(key)).filter(|value| !value.is_null())
 }
 
 /// A yes or no; texts count too, as samples of Graph hold `"true"`.
-pub(super) fn flag(value: &Value, path: &[&str]) -> Option<bool> {
+pub(crate) fn flag(value: &Value, path: &[&str]) -> Option<bool> {
     match at(value, path)? {
         Value::Bool(yes) => Some(*yes),
         Value::String(word) => word.to_ascii_lowercase().parse().ok(),
@@ -29,7 +29,7 @@ pub(super) fn flag(value: &Value, path: &[&str]) -> Option<bool> {
 }
 
 /// A whole number; texts count too, as 64-bit numbers may come as texts.
-pub(super) fn number(value: &Value, path: &[&str]) -> Option<u64> {
+pub(crate) fn number(value: &Value, path: &[&str]) -> Option<u64> {
     match at(value, path)? {
         Value::Number(number) => number.as_u64(),
         Value::String(digits) => digits.parse().ok(),
@@ -38,7 +38,7 @@ pub(super) fn number(value: &Value, path: &[&str]) -> Option<u64> {
 }
 
 /// A point in time, as microseconds since 1970 UTC.
-pub(super) fn time_us(value: &Value, path: &[&str]) -> Option<i64> {
+pub(crate) fn time_us(value: &Value, path: &[&str]) -> Option<i64> {
     text(value, path)?.parse::<Timestamp>().ok().map(Timestamp::as_microsecond)
 }
 

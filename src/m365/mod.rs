@@ -24,7 +24,7 @@ mod contacts;
 mod conversations;
 mod door;
 mod excerpt;
-mod facts;
+pub(crate) mod facts;
 mod messages;
 mod planner;
 mod rounds;

@@ -18,6 +18,7 @@ pub mod history;
 pub mod mirror;
 pub mod names;
 pub mod nodes;
+pub mod present;
 pub mod prune;
 pub mod read;
 pub mod repair;

@@ -1,16 +1,17 @@
 //! A snapshot as people walk through it: `users/alice@contoso.com/Mail/Inbox/2026-11-01 0914 Subject.eml`.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::codec;
 use crate::format::record::{ItemKind, Record};
 use crate::format::snapshot::{CollectionState, SnapshotFile, catalog_key, catalog_name};
-use crate::m365::names;
 use crate::ops::nodes::RepoNodes;
+use crate::ops::present::names::{self, Naming};
+use crate::ops::present::{self, Face, Form, Mode};
 use crate::repo::Repository;
-use crate::tree::collection::{CollectionReader, CollectionRoots};
+use crate::tree::collection::{CollectionReader, CollectionRoots, Page};
 use crate::tree::{Tree, children_key};
 
 mod exact;
@@ -27,6 +28,7 @@ pub struct View {
     repo: Arc<Repository>,
     nodes: RepoNodes,
     file: SnapshotFile,
+    mode: Mode,
 }
 
 /// A place in a snapshot.
@@ -40,15 +42,32 @@ pub enum Place {
     Item(Box<CollectionState>, Box<Record>, String),
     /// What hangs below an item that is no folder (attachments, replies), with the path of that folder.
     Parts(Box<CollectionState>, Box<Record>, String),
+    /// The file that shows an item with all that is below it ([`Face::Beside`]), with its path.
+    Beside(Box<CollectionState>, Box<Record>, String),
 }
 
 impl Place {
     /// The path, without a slash at its end.
     pub fn path(&self) -> &str {
         match self {
-            Self::Above(path) | Self::Item(_, _, path) | Self::Parts(_, _, path) => path,
+            Self::Above(path) | Self::Item(_, _, path) | Self::Parts(_, _, path) | Self::Beside(_, _, path) => path,
             Self::Top(state) => &state.name,
         }
+    }
+
+    /// The collection, the record and the face of what is an item or something of one.
+    pub fn item(&self) -> Option<(&CollectionState, &Record, Face)> {
+        match self {
+            Self::Above(_) | Self::Top(_) => None,
+            Self::Item(state, record, _) => Some((state, record, Face::Item)),
+            Self::Parts(state, record, _) => Some((state, record, Face::Parts)),
+            Self::Beside(state, record, _) => Some((state, record, Face::Beside)),
+        }
+    }
+
+    /// Says whether it can be listed.
+    pub fn is_container(&self) -> bool {
+        self.item().is_none_or(|(_, record, face)| present::form(record, face, Mode::Raw) == Form::Folder)
     }
 }
 
@@ -61,34 +80,51 @@ pub struct Entry {
     pub record: Option<Record>,
     /// The collection that it is in, or is.
     pub state: Option<Arc<CollectionState>>,
-    /// This is the folder of what hangs below the record, not the record itself.
-    pub parts: bool,
+    /// What of the record this is.
+    pub face: Face,
 }
 
 impl Entry {
     /// Says whether it can be listed.
     pub fn is_container(&self) -> bool {
-        self.parts || self.record.as_ref().is_none_or(|r| r.kind.is_container())
+        self.record.as_ref().is_none_or(|record| present::form(record, self.face, Mode::Raw) == Form::Folder)
     }
 
     /// The place that it is, below the place with this path.
     pub fn place(self, above: &str) -> Place {
         let path = if above.is_empty() { self.name } else { format!("{above}/{}", self.name) };
         match (self.state, self.record) {
-            (Some(state), Some(record)) if self.parts => {
-                Place::Parts(Box::new((*state).clone()), Box::new(record), path)
-            }
-            (Some(state), Some(record)) => Place::Item(Box::new((*state).clone()), Box::new(record), path),
+            (Some(state), Some(record)) => place_of((*state).clone(), record, self.face, path),
             (Some(state), None) => Place::Top(Box::new((*state).clone())),
             _ => Place::Above(path),
         }
     }
 }
 
+fn place_of(state: CollectionState, record: Record, face: Face, path: String) -> Place {
+    let (state, record) = (Box::new(state), Box::new(record));
+    match face {
+        Face::Item => Place::Item(state, record, path),
+        Face::Parts => Place::Parts(state, record, path),
+        Face::Beside => Place::Beside(state, record, path),
+    }
+}
+
 impl View {
-    /// Opens a snapshot.
+    /// Opens a snapshot, as programs want to see it.
     pub fn new(repo: Arc<Repository>, file: SnapshotFile) -> Self {
-        Self { nodes: RepoNodes(repo.clone()), repo, file }
+        Self { nodes: RepoNodes(repo.clone()), repo, file, mode: Mode::default() }
+    }
+
+    /// Shows it otherwise.
+    pub fn shown(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// What is shown.
+    pub fn mode(&self) -> Mode {
+        self.mode
     }
 
     /// The repository.
@@ -134,29 +170,32 @@ impl View {
     }
 
     async fn descend(&self, state: CollectionState, rest: &[&str]) -> Result<Place> {
-        let (mut place, mut parts): (Option<Record>, bool) = (None, false);
+        let mut place: Option<(Record, Face)> = None;
         for (n, part) in rest.iter().enumerate() {
-            let parent = place.as_ref().map_or("", |r| r.id.as_str());
-            let Some(found) = self.child(&state, parent, part).await? else {
+            let found = match &place {
+                // A file beside an item holds nothing.
+                Some((_, Face::Beside)) => None,
+                Some((record, _)) => self.child(&state, &record.id, part).await?,
+                None => self.child(&state, "", part).await?,
+            };
+            let Some(found) = found else {
                 let above = rest.get(..n).unwrap_or_default().join("/");
                 let above = format!("{}{}{above}", state.name, if n > 0 { "/" } else { "" });
                 return Err(
                     Error::not_found(format!("There is no '{part}' in {above}")).with_hint("ls shows what is there")
                 );
             };
-            parts = !names::matches(part, &found);
             place = Some(found);
         }
         let path = std::iter::once(state.name.as_str()).chain(rest.iter().copied()).collect::<Vec<_>>().join("/");
         Ok(match place {
-            Some(record) if parts => Place::Parts(Box::new(state), Box::new(record), path),
-            Some(record) => Place::Item(Box::new(state), Box::new(record), path),
+            Some((record, face)) => place_of(state, record, face, path),
             None => Place::Top(Box::new(state)),
         })
     }
 
     /// Finds an item by the name that it has in a listing. Looks where the name sorts first, then everywhere.
-    async fn child(&self, state: &CollectionState, parent: &str, name: &str) -> Result<Option<Record>> {
+    async fn child(&self, state: &CollectionState, parent: &str, name: &str) -> Result<Option<(Record, Face)>> {
         for start in starts(parent, name) {
             if let Some(found) = self.search(state, parent, name, Some(start), 1).await? {
                 return Ok(Some(found));
@@ -172,7 +211,7 @@ impl View {
         name: &str,
         mut after: Option<Vec<u8>>,
         pages: usize,
-    ) -> Result<Option<Record>> {
+    ) -> Result<Option<(Record, Face)>> {
         let reader = self.reader(state);
         let mut limit = if pages == 1 { 64 } else { PAGE };
         for _ in 0..pages {
@@ -180,8 +219,8 @@ impl View {
             limit = LONG_PAGE;
             for record in page.records() {
                 let record = record?;
-                if names::matches(name, &record) || names::matches_parts(name, &record) {
-                    return Ok(Some(record));
+                if let Some(face) = names::matches(name, &record, self.mode) {
+                    return Ok(Some((record, face)));
                 }
             }
             after = page.next;
@@ -200,7 +239,7 @@ impl View {
         match place {
             Place::Above(path) => {
                 for (name, state) in self.above(path).await? {
-                    visit(Entry { name, record: None, state: state.map(Arc::new), parts: false })?;
+                    visit(Entry { name, record: None, state: state.map(Arc::new), face: Face::Item })?;
                 }
                 Ok(())
             }
@@ -208,7 +247,30 @@ impl View {
             Place::Item(state, record, _) | Place::Parts(state, record, _) => {
                 self.list_items(state, &record.id, visit).await
             }
+            Place::Beside(..) => Ok(()),
         }
+    }
+
+    /// Reads a page of what is directly below an item (empty: the top of the collection), in listing order.
+    ///
+    /// # Errors
+    /// `Corrupt`; the storage's.
+    pub async fn children(
+        &self,
+        state: &CollectionState,
+        parent: &str,
+        after: Option<Vec<u8>>,
+        limit: usize,
+    ) -> Result<Page> {
+        self.reader(state).children(parent, after, limit).await
+    }
+
+    /// Finds the record of an item.
+    ///
+    /// # Errors
+    /// `Corrupt`; the storage's.
+    pub async fn record(&self, state: &CollectionState, id: &str) -> Result<Option<Record>> {
+        self.reader(state).get(id).await
     }
 
     async fn list_items(
@@ -226,13 +288,12 @@ impl View {
             limit = LONG_PAGE;
             for record in page.records() {
                 let record = record?;
-                let name = naming.name(&record);
-                let state = Some(shared.clone());
-                if record.has_parts() {
-                    let (name, record, state) = (naming.parts(&record), Some(record.clone()), state.clone());
-                    visit(Entry { name, record, state, parts: true })?;
+                for face in Face::of(&record, self.mode).filter(|face| *face != Face::Item) {
+                    let name = naming.name(&record, face, self.mode);
+                    visit(Entry { name, record: Some(record.clone()), state: Some(shared.clone()), face })?;
                 }
-                visit(Entry { name, record: Some(record), state, parts: false })?;
+                let name = naming.name(&record, Face::Item, self.mode);
+                visit(Entry { name, record: Some(record), state: Some(shared.clone()), face: Face::Item })?;
             }
             after = page.next;
             if after.is_none() {
@@ -266,44 +327,30 @@ impl View {
     /// `Corrupt`; the storage's.
     pub async fn path_of(&self, state: &CollectionState, record: &Record) -> Result<String> {
         let reader = self.reader(state);
-        let mut parts = vec![names::component(record)];
+        let mut parts = vec![self.component(record)];
         let mut parent = record.parent.clone();
         while !parent.is_empty() && parts.len() < 200 {
             let Some(above) = reader.get(&parent).await? else { break };
-            parts.push(names::component(&above));
+            parts.push(self.component(&above));
             parent = above.parent;
         }
         parts.push(state.name.clone());
         parts.reverse();
         Ok(parts.join("/"))
     }
+
+    fn component(&self, record: &Record) -> String {
+        names::component(record, Face::Item, self.mode)
+    }
 }
 
 /// Keys of the `children` tree just before the places where a name can stand.
 fn starts(parent: &str, name: &str) -> Vec<Vec<u8>> {
     let key = |kind, sort_us, name: &str| children_key(&Record { sort_us, ..Record::new(kind, "", parent, name) });
-    let mut keys = vec![key(ItemKind::Folder, None, name), key(ItemKind::File, None, name)];
-    keys.extend(names::name_of(name).map(|name| key(ItemKind::Contact, None, name)));
+    let mut keys = Vec::new();
+    for name in std::iter::once(name.to_owned()).chain(names::names_of(name)) {
+        keys.extend([key(ItemKind::Folder, None, &name), key(ItemKind::File, None, &name)]);
+    }
     keys.extend(names::minute_of(name).map(|(from, _)| key(ItemKind::Message, Some(from), "")));
     keys
-}
-
-/// Gives the items of one folder names that differ: the second of a name gets a mark made from its id.
-#[derive(Debug, Default)]
-pub struct Naming {
-    taken: HashMap<String, ()>,
-}
-
-impl Naming {
-    /// The name of the next item.
-    pub fn name(&mut self, record: &Record) -> String {
-        let name = names::component(record);
-        if self.taken.insert(name.clone(), ()).is_none() { name } else { names::tagged(record) }
-    }
-
-    /// The name of the folder of what hangs below an item.
-    fn parts(&mut self, record: &Record) -> String {
-        let name = names::parts_component(record);
-        if self.taken.insert(name.clone(), ()).is_none() { name } else { names::parts_tagged(record) }
-    }
 }

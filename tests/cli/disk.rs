@@ -117,6 +117,18 @@ fn an_export_onto_a_full_disk_names_the_file_and_goes_on_later() {
 }
 
 #[test]
+fn an_archive_onto_a_full_disk_is_taken_away_again() {
+    let place = Place::with_snapshots(1);
+    let Some(disk) = Disk::mount(&place, "target", "64k") else { return };
+    for (option, name) in [("--zip", "target/all.zip"), ("--tar", "target/all.tar")] {
+        place.run(&["export", "latest", option, name]).fails(1, &[name, "cannot be written", "Hint: make room"]);
+        assert_eq!(std::fs::read_dir(&disk.0).expect("it lists").count(), 0, "something was left behind");
+    }
+    disk.remount("size=100m");
+    assert!([0, 3].contains(&place.run(&["export", "latest", "--zip", "target/all.zip"]).code));
+}
+
+#[test]
 fn a_store_that_vanishes_during_a_backup_is_told_and_not_made_again() {
     let options = SimOptions { latency: Duration::from_millis(20), messages: 200, ..SimOptions::tiny() };
     let place = Place::with_tenant(options);

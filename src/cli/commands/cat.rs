@@ -8,14 +8,16 @@ use crate::cli::exit::Outcome;
 use crate::cli::values::{Target, parser};
 use crate::error::{Error, Result};
 use crate::format::record::StreamRole;
+use crate::ops::present::{self, Mode};
 use crate::ops::read;
-use crate::ops::view::{Place, View};
+use crate::ops::view::View;
 
 const EXAMPLES: &str = "\
 Examples:
   tenantvault cat 'latest:users/alice@contoso.com/Mail/Inbox/2026-11-01 0914 Plan.eml'
   tenantvault cat latest:users/alice@contoso.com/OneDrive/Plan.docx > Plan.docx
-A message is printed in MIME form (.eml), byte for byte as Exchange gave it.";
+A message is printed in MIME form (.eml), byte for byte as Exchange gave it. What
+is kept as Graph's JSON is printed as what its name ends in; --raw gives the JSON.";
 
 /// Print the contents of a message or file
 #[derive(clap::Args)]
@@ -27,6 +29,9 @@ pub(crate) struct Args {
     /// Print what Graph says of the item, as JSON, in place of its contents
     #[arg(long)]
     properties: bool,
+    /// Print what is stored: Graph's JSON in place of an .ics, .vcf or .html made from it
+    #[arg(long, conflicts_with = "properties")]
+    raw: bool,
 }
 
 /// Prints an item's bytes.
@@ -35,20 +40,22 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     let listing = app.snapshots(&repo).await?;
     let snapshot = find(&listing.snapshots, &args.target)?;
     let view = View::new(repo.clone(), snapshot.file.clone());
-    let Place::Item(_, record, path) = view.resolve(&args.target.path).await? else {
-        let path = &args.target.path;
+    let place = view.resolve(&args.target.path).await?;
+    let path = place.path();
+    let Some((state, record, face)) = place.item().filter(|_| !place.is_container()) else {
         let what = if path.is_empty() { "A whole snapshot".to_owned() } else { format!("'{path}'") };
         return Err(Error::invalid(format!("{what} is a folder"))
             .with_hint("Name an item in it; ls lists it, export writes it out"));
     };
-    let stream = if args.properties {
-        record
+    let mut bytes = if args.properties {
+        let stream = record
             .stream(StreamRole::Properties)
-            .ok_or_else(|| Error::not_found(format!("No properties are kept of '{path}'")))?
+            .ok_or_else(|| Error::not_found(format!("No properties are kept of '{path}'")))?;
+        read::read_stream(&repo, stream)
     } else {
-        read::main_stream(&record)?
+        let view = if args.raw { view.clone().shown(Mode::Raw) } else { view.clone() };
+        present::open(&view, state, record, face).await?
     };
-    let mut bytes = read::read_stream(&repo, stream);
     let mut first = true;
     while let Some(piece) = bytes.next().await {
         let piece = piece?;

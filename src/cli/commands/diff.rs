@@ -8,6 +8,7 @@ use crate::cli::exit::Outcome;
 use crate::cli::output;
 use crate::error::Result;
 use crate::ops::diff::{Difference, Kind, diff};
+use crate::ops::present::Face;
 use crate::snapshot::store;
 
 const EXAMPLES: &str = "\
@@ -80,7 +81,7 @@ fn show(app: &App, difference: &Difference, counts: &mut Counts) -> Result<()> {
     if app.screen.json {
         let mut line = json!({"change": word, "kind": difference.record.kind.word()});
         if let (Some(line), Some(item)) =
-            (line.as_object_mut(), value(&difference.path, Some(&difference.record)).as_object())
+            (line.as_object_mut(), value(&difference.path, Some(&difference.record), Face::Item).as_object())
         {
             line.extend(item.clone());
             if let Some(old) = &difference.old_path {

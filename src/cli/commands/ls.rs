@@ -8,7 +8,7 @@ use crate::cli::output;
 use crate::cli::values::{Target, parser};
 use crate::error::Result;
 use crate::format::record::Record;
-use crate::ops::read;
+use crate::ops::present::{self, Face, Form, Mode};
 use crate::ops::view::{Entry, Place, View};
 use crate::snapshot::store;
 
@@ -44,9 +44,10 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     let place = view.resolve(&args.target.path).await?;
     let mut lister = Lister { app, args: &args, items: 0 };
     match &place {
-        Place::Item(_, record, path) if !record.kind.is_container() => {
+        Place::Item(_, record, path) | Place::Beside(_, record, path) if !place.is_container() => {
             let name = if args.recursive { path.as_str() } else { path.rsplit('/').next().unwrap_or(path) };
-            lister.print(name, path, Some(record), false)?;
+            let face = if matches!(place, Place::Beside(..)) { Face::Beside } else { Face::Item };
+            lister.print(name, path, Some(record), face)?;
         }
         _ => lister.list(&view, place).await?,
     }
@@ -80,7 +81,7 @@ impl Lister<'_> {
                 let container = entry.is_container();
                 let full = if path.is_empty() { entry.name.clone() } else { format!("{path}/{}", entry.name) };
                 let shown = if self.args.recursive { &full } else { &entry.name };
-                self.print(shown, &full, entry.record.as_ref(), container)?;
+                self.print(shown, &full, entry.record.as_ref(), entry.face)?;
                 if container && self.args.recursive {
                     below.push(entry.place(&path));
                 }
@@ -92,39 +93,44 @@ impl Lister<'_> {
         Ok(())
     }
 
-    fn print(&mut self, name: &str, path: &str, record: Option<&Record>, container: bool) -> Result<()> {
+    fn print(&mut self, name: &str, path: &str, record: Option<&Record>, face: Face) -> Result<()> {
         self.items += 1;
         let screen = &self.app.screen;
+        let container = record.is_none_or(|r| present::form(r, face, Mode::Presented) == Form::Folder);
         if screen.json {
-            return screen.record("item", &value(path, record));
+            return screen.record("item", &value(path, record, face));
         }
         let end = if container { "/" } else { "" };
         if !self.args.long {
             return screen.line(format!("{}{end}", output::plain(name)));
         }
-        let time = record.and_then(|r| r.sort_us.or(r.modified_us)).map_or(String::new(), |us| screen.time(us));
-        let size = record.filter(|_| !container).map_or(String::new(), |r| output::size(size_of(r)));
+        let time = record.and_then(present::time_us).map_or(String::new(), |us| screen.time(us));
+        let size = record.filter(|_| !container).and_then(|r| present::size_bytes(r, face, Mode::Presented));
+        let size = size.map_or(String::new(), output::size);
         screen.line(format!("{size:>12}  {time:19}  {}{end}", output::plain(name)))
     }
 }
 
-/// The size of what `cat` gives; the source's where there is nothing to give.
-fn size_of(record: &Record) -> u64 {
-    read::main_stream(record).map_or(record.size_bytes, |stream| stream.size_bytes)
-}
-
-/// An item as JSON.
-pub(crate) fn value(path: &str, record: Option<&Record>) -> Value {
+/// An item as JSON; another face of one names the item that it is of.
+pub(crate) fn value(path: &str, record: Option<&Record>, face: Face) -> Value {
     let mut fields = Map::new();
     fields.insert("path".into(), path.into());
     let Some(record) = record else {
         fields.insert("kind".into(), "place".into());
         return Value::Object(fields);
     };
+    if face != Face::Item {
+        let kind = if face == Face::Parts { "parts" } else { "view" };
+        fields.insert("kind".into(), kind.into());
+        fields.insert("of".into(), record.id.as_str().into());
+        return Value::Object(fields);
+    }
     fields.insert("kind".into(), record.kind.word().into());
     fields.insert("id".into(), record.id.as_str().into());
     fields.insert("name".into(), record.name.as_str().into());
-    fields.insert("size_bytes".into(), size_of(record).into());
+    if let Some(size) = present::size_bytes(record, face, Mode::Presented) {
+        fields.insert("size_bytes".into(), size.into());
+    }
     for (name, time) in
         [("created_us", record.created_us), ("modified_us", record.modified_us), ("sort_us", record.sort_us)]
     {

@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use crate::error::{Error, Result};
 use crate::format::record::Stream;
 use crate::ops::backup::Stop;
-use crate::repo::Repository;
+use crate::repo::{ByteStream, Repository};
 use job::Job;
 use pool::{Item, Pool};
 use spool::Spool;
@@ -114,6 +114,24 @@ impl<T: Send + 'static> FileMaker<T> {
             self.work(self.limits.items / 4 * 3, tell).await?;
         }
         Ok(())
+    }
+
+    /// Takes a file in hand whose bytes are made while they are read. A stream that ends in a loss makes no file.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub async fn add_made(
+        &mut self,
+        (path, modified): (PathBuf, Option<SystemTime>),
+        bytes: ByteStream,
+        known_by: T,
+        tell: Tell<'_, T>,
+    ) -> Result<()> {
+        self.start(tell, async move {
+            let made = large::make_of(path, modified, bytes).await?;
+            Ok(job::Done { told: vec![(known_by, made)], arrived: Vec::new() })
+        })
+        .await
     }
 
     /// Bytes that wait in memory for the rest of their items.
