@@ -14,7 +14,6 @@ pub mod drive;
 pub mod estimate;
 pub mod kinds;
 pub mod mail;
-pub mod names;
 pub mod restore;
 
 mod calendar;
