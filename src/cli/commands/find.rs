@@ -12,6 +12,7 @@ use crate::cli::output::{self, Column};
 use crate::error::Result;
 use crate::format::id::SnapshotId;
 use crate::ops::find::{self, Found, Here, Query, QueryError, Report, Seen};
+use crate::ops::present::Face;
 use crate::snapshot::store::{self, Snapshot};
 
 const EXAMPLES: &str = "\
@@ -117,7 +118,9 @@ fn as_json(found: &Found) -> Value {
         "collection": found.collection,
         "snapshot": found.newest.snapshot.to_string(),
     });
-    if let (Some(line), Value::Object(item)) = (line.as_object_mut(), value(&found.path, Some(&found.record))) {
+    if let (Some(line), Value::Object(item)) =
+        (line.as_object_mut(), value(&found.path, Some(&found.record), Face::Item))
+    {
         line.extend(item);
         line.insert("first_snapshot".into(), seen(&found.first));
         line.insert("last_snapshot".into(), seen(&found.last));

@@ -9,6 +9,7 @@ use crate::cli::output::{self, Column};
 use crate::cli::values::{Target, parser};
 use crate::error::Result;
 use crate::ops::history::{ItemState, Stretch, history};
+use crate::ops::present::Face;
 use crate::snapshot::store::Snapshot;
 
 const EXAMPLES: &str = "\
@@ -116,7 +117,7 @@ fn as_json(stretch: &Stretch, first: &Snapshot, last: &Snapshot) -> Value {
         ItemState::There(record, path, gap) => {
             line.insert("take".into(), format!("{}:{path}", last.id).into());
             line.insert("version".into(), record.version.as_str().into());
-            if let Value::Object(item) = value(path, Some(record)) {
+            if let Value::Object(item) = value(path, Some(record), Face::Item) {
                 line.extend(item);
             }
             if let Some(gap) = gap {

@@ -10,8 +10,8 @@ use bincode::{Decode, Encode};
 use crate::error::{Error, Result};
 use crate::format::codec;
 use crate::format::record::{ItemKind, PARTS, Record};
-use crate::m365::names;
 use crate::ops::find::fold::fold;
+use crate::ops::present::{Face, Mode, names};
 use crate::repo::{Piece, SealedFile, SealedReader, SealedWriter};
 
 /// Rows of a block.
@@ -244,7 +244,7 @@ impl Builder {
         self.ids.push(&record.id);
         self.rows += 1;
         if is_place(record) {
-            let component = Some(fold(&names::component(record)).into_owned());
+            let component = Some(fold(&names::component(record, Face::Item, Mode::Presented)).into_owned());
             self.place(PlaceRow { key, parent, component })?;
         }
         let text: usize = self.texts.iter().map(|texts| texts.bytes.len()).sum();

@@ -12,6 +12,7 @@ use crate::ops::find::scan::Item;
 use crate::ops::find::segment::{Block, TextColumn};
 use crate::ops::find::{Found, Searched, Seen};
 use crate::ops::nodes::RepoNodes;
+use crate::ops::present::{Face, Mode, names};
 use crate::ops::view::View;
 use crate::repo::Repository;
 use crate::snapshot::store::Snapshot;
@@ -120,7 +121,9 @@ impl Show {
         let record = reader.get(id).await?.ok_or_else(gone)?;
         let path = match collection.view.exact_path_of(&collection.state, &record, &mut collection.folders).await {
             // Its record is whole: the path without a look at its neighbours leads near it.
-            Err(e) if e.is_loss() => format!("{}/{}", collection.state.name, crate::m365::names::tagged(&record)),
+            Err(e) if e.is_loss() => {
+                format!("{}/{}", collection.state.name, names::tagged(&record, Face::Item, Mode::Presented))
+            }
             path => path?,
         };
         Ok((path, record))

@@ -143,6 +143,8 @@ impl Planner<'_> {
             Place::Item(state, record, path) => self.collection(&state, Some((*record, path))).await,
             Place::Parts(_, _, path) => Err(Error::invalid(format!("'{path}' hangs below an item"))
                 .with_hint("Restore the item itself: what hangs below it comes with it")),
+            Place::Beside(_, _, path) => Err(Error::invalid(format!("'{path}' shows an item, and is none"))
+                .with_hint("Restore the item itself, which stands beside it")),
         }
     }
 

@@ -6,7 +6,7 @@ use super::View;
 use crate::error::Result;
 use crate::format::record::Record;
 use crate::format::snapshot::CollectionState;
-use crate::m365::names;
+use crate::ops::present::{Face, Mode, names};
 use crate::tree::collection::CollectionReader;
 
 /// Folders deeper than this are no folders: parents that run in a circle end here.
@@ -34,30 +34,34 @@ impl View {
         }
         let mut path = known.get(&parent).unwrap_or(&state.name).clone();
         for folder in above.iter().rev() {
-            path = format!("{path}/{}", exact_component(&reader, folder).await?);
+            // What is no folder shows what hangs below it in a folder beside it.
+            let face = if folder.kind.is_container() { Face::Item } else { Face::Parts };
+            path = format!("{path}/{}", exact_component(&reader, folder, face, self.mode).await?);
             known.insert(folder.id.clone(), path.clone());
         }
-        Ok(format!("{path}/{}", exact_component(&reader, record).await?))
+        Ok(format!("{path}/{}", exact_component(&reader, record, Face::Item, self.mode).await?))
     }
 }
 
 /// How an item reads where it stands.
-async fn exact_component(reader: &CollectionReader<'_>, record: &Record) -> Result<String> {
-    let component = names::component(record);
+async fn exact_component(reader: &CollectionReader<'_>, record: &Record, face: Face, mode: Mode) -> Result<String> {
+    let component = names::component(record, face, mode);
     let from = match record.sort_us.filter(|_| !record.kind.is_container()) {
         Some(_) => names::minute_of(&component).map(|(from, _)| Record {
             sort_us: Some(from),
             id: String::new(),
             ..bare(record)
         }),
-        None if reads_as_it_sorts(record) => Some(Record { sort_us: None, id: String::new(), ..bare(record) }),
+        None if reads_as_it_sorts(record, face, mode) => {
+            Some(Record { sort_us: None, id: String::new(), ..bare(record) })
+        }
         None => None,
     };
-    let Some(from) = from else { return Ok(names::tagged(record)) };
+    let Some(from) = from else { return Ok(names::tagged(record, face, mode)) };
     let mut ids = reader.ids_before(&from, record);
     while let Some(id) = ids.next().await? {
-        if reader.get(&id).await?.is_some_and(|other| names::component(&other) == component) {
-            return Ok(names::tagged(record));
+        if reader.get(&id).await?.is_some_and(|other| names::component(&other, face, mode) == component) {
+            return Ok(names::tagged(record, face, mode));
         }
     }
     Ok(component)
@@ -68,7 +72,7 @@ fn bare(record: &Record) -> Record {
 }
 
 /// Says whether all items that read as this one stand beside it: what is cut or replaced in a name stands elsewhere.
-fn reads_as_it_sorts(record: &Record) -> bool {
+fn reads_as_it_sorts(record: &Record, face: Face, mode: Mode) -> bool {
     let name = record.name.as_str();
-    names::component(record).contains(name) && !name.is_empty() && name.trim() == name
+    names::component(record, face, mode).contains(name) && !name.is_empty() && name.trim() == name
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use tenantvault::format::record::{ItemKind, Record};
-use tenantvault::m365::names;
 use tenantvault::ops::find::{Field, Query, Term};
+use tenantvault::ops::present::{Face, Mode, names};
 use tenantvault::snapshot::store::Snapshot;
 
 use super::world::{Items, World};
@@ -93,7 +93,7 @@ fn is_in(pattern: &str, record: &Record, (name, items): &Items) -> bool {
     let mut folders = Vec::new();
     let mut parent = items.get(&record.parent);
     while let Some(folder) = parent {
-        folders.push(names::component(folder));
+        folders.push(names::component(folder, Face::Item, Mode::Presented));
         parent = items.get(&folder.parent);
     }
     let path: Vec<String> =
