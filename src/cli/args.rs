@@ -6,7 +6,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::cli::commands::{
     backup, cat, check, completions, config, coverage, demo, diff, discover, export, forget, init, key, login, logout,
-    ls, man, prune, repair, sim, snapshots, stats, test,
+    ls, man, mount, prune, repair, serve, sim, snapshots, stats, test,
 };
 
 const EXAMPLES: &str = "\
@@ -83,6 +83,8 @@ pub(crate) enum Command {
     Ls(ls::Args),
     Cat(cat::Args),
     Export(export::Args),
+    Mount(mount::Args),
+    Serve(serve::Args),
     Diff(diff::Args),
     Forget(forget::Args),
     Prune(prune::Args),

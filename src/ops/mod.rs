@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod backup;
+pub mod browse;
 pub mod catalog;
 pub mod check;
 pub mod coverage;
@@ -12,6 +13,7 @@ pub mod estimate;
 pub mod export;
 pub mod files;
 pub mod forget;
+pub mod mount;
 pub mod names;
 pub mod nodes;
 pub mod present;

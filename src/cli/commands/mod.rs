@@ -17,8 +17,10 @@ pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod ls;
 pub(crate) mod man;
+pub(crate) mod mount;
 pub(crate) mod prune;
 pub(crate) mod repair;
+pub(crate) mod serve;
 pub(crate) mod sim;
 pub(crate) mod snapshots;
 pub(crate) mod stats;
@@ -47,6 +49,8 @@ pub(crate) async fn run(command: Command, app: &App) -> Result<Outcome> {
         Command::Ls(args) => ls::run(args, app).await,
         Command::Cat(args) => cat::run(args, app).await,
         Command::Export(args) => export::run(args, app).await,
+        Command::Mount(args) => mount::run(args, app).await,
+        Command::Serve(args) => serve::run(args, app).await,
         Command::Diff(args) => diff::run(args, app).await,
         Command::Forget(args) => forget::run(args, app).await,
         Command::Prune(args) => prune::run(args, app).await,
