@@ -23,3 +23,4 @@ pub mod repair;
 pub mod stats;
 pub mod used;
 pub mod view;
+pub mod webdav;

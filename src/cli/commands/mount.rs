@@ -35,7 +35,7 @@ pub(crate) struct Args {
 
 /// Mounts, and serves until Ctrl-C or till it is unmounted from outside.
 pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
-    let signalled = interrupt::signalled();
+    let signalled = interrupt::listen()?;
     let repo = app.open().await?;
     let dir = absolute(&app.environment.working_folder, &args.dir);
     let browser = Browser::open(repo, BrowseOptions::default()).await?;
@@ -45,7 +45,7 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     screen.record("status", &json!({"folder": dir.display().to_string()}))?;
     screen.flush()?;
     let ended = tokio::select! {
-        signal = signalled => signal.map(|()| false),
+        () = signalled => Ok(false),
         ended = mounted.ended() => ended.map(|()| true),
     };
     let in_use = !ended? && mounted.unmount().await? == Unmounted::InUse;

@@ -77,12 +77,7 @@ impl MadeFile {
     }
 
     /// Reads up to `length` bytes from a place on; fewer only at the end. [`Self::size`] must have been asked for.
-    pub(super) async fn read(
-        &self,
-        source: &Source<'_>,
-        offset: u64,
-        length: usize,
-    ) -> Result<Bytes> {
+    pub(super) async fn read(&self, source: &Source<'_>, offset: u64, length: usize) -> Result<Bytes> {
         match self.whole.get() {
             Some(Whole::Kept(bytes)) => {
                 let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());

@@ -259,7 +259,7 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// be tried to fail.
 fn shown_size(record: &Record, face: present::Face, mode: present::Mode) -> Option<u64> {
     let size = present::size_bytes(record, face, mode)?;
-    let is_lost = present::form(record, face, mode) == present::Form::Stored
-        && crate::ops::read::main_stream(record).is_err();
+    let is_lost =
+        present::form(record, face, mode) == present::Form::Stored && crate::ops::read::main_stream(record).is_err();
     Some(if is_lost { size.max(1) } else { size })
 }

@@ -132,8 +132,7 @@ fn lasts(node: &Node) -> Duration {
 
 fn system_time(us: i64) -> SystemTime {
     let by = Duration::from_micros(us.unsigned_abs());
-    let time =
-        if us >= 0 { SystemTime::UNIX_EPOCH.checked_add(by) } else { SystemTime::UNIX_EPOCH.checked_sub(by) };
+    let time = if us >= 0 { SystemTime::UNIX_EPOCH.checked_add(by) } else { SystemTime::UNIX_EPOCH.checked_sub(by) };
     time.unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
@@ -157,7 +156,7 @@ impl Filesystem for Fuse {
             InitFlags::FUSE_PARALLEL_DIROPS,
             InitFlags::FUSE_AUTO_INVAL_DATA,
         ] {
-            drop(config.add_capabilities(wanted));
+            let _ = config.add_capabilities(wanted);
         }
         Ok(())
     }
@@ -249,8 +248,14 @@ impl Filesystem for Fuse {
                 // Nothing is made for a listing: a size that is not known yet is asked for when somebody wants it.
                 let lasts = if known.is_some() { lasts(node) } else { Duration::ZERO };
                 let meta = Meta { is_folder, size_bytes: known.unwrap_or(0), modified_us };
-                let is_full =
-                    reply.add(INodeNo(node.number()), offset, name, &lasts, &shared.attributes(node, meta), Generation(0));
+                let is_full = reply.add(
+                    INodeNo(node.number()),
+                    offset,
+                    name,
+                    &lasts,
+                    &shared.attributes(node, meta),
+                    Generation(0),
+                );
                 if !is_full && !matches!(name, "." | "..") {
                     shared.table.hold(node);
                 }

@@ -165,12 +165,14 @@ mod linux {
                 .with_hint(format!("load it (modprobe fuse), {INSTEAD}"));
         }
         if e.kind() == std::io::ErrorKind::NotFound {
-            return Error::not_found("FUSE is not installed: there is no fusermount3").with_source(e).with_hint(INSTEAD);
+            return Error::not_found("FUSE is not installed: there is no fusermount3")
+                .with_source(e)
+                .with_hint(INSTEAD);
         }
         if e.kind() == std::io::ErrorKind::PermissionDenied || said.contains("ermission denied") {
-            return Error::new(ErrorKind::Permission, text).with_source(e).with_hint(
-                "the folder must be yours, and /dev/fuse open to you; or look inside with serve webdav",
-            );
+            return Error::new(ErrorKind::Permission, text)
+                .with_source(e)
+                .with_hint("the folder must be yours, and /dev/fuse open to you; or look inside with serve webdav");
         }
         Error::io(text, e).with_hint("look inside with serve webdav")
     }
