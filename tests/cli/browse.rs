@@ -352,3 +352,31 @@ fn a_short_password_and_an_address_that_is_taken_are_named() {
     place.run(&["serve", "webdav", "--listen", &address]).fails(1, &[&address, "--listen"]);
     place.run(&["serve", "webdav", "--listen", "nowhere"]).fails(2, &["nowhere"]);
 }
+
+/// `.ci/servers FOLDER` installs the clients, then
+/// `PATH="FOLDER/bin:$PATH" cargo test --test cli -- --ignored browse::`.
+#[test]
+#[ignore = "needs clients of WebDAV; .ci/run runs it"]
+fn webdav_shows_other_peoples_clients_what_an_export_writes() {
+    let place = shared();
+    place.run(&["export", "latest", "beside-webdav"]);
+    let serving = Serving::start(place, &["serve", "webdav"]);
+    let url = format!("{}sets/everyone/latest", serving.status["url"].as_str().expect("a URL"));
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/webdav_clients.py");
+    let mut clients = Command::new("webdav-clients")
+        .arg(script)
+        .arg(url)
+        .arg(place.path("beside-webdav"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the clients are installed");
+    let password = serving.status["password"].as_str().expect("a password");
+    writeln!(clients.stdin.take().expect("stdin"), "{password}").expect("it takes it");
+    let done = clients.wait_with_output().expect("it ends");
+    let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success() && out.contains("files are the same"), "{out}{err}");
+    serving.signal("-TERM");
+    assert_eq!(serving.ended().0, Some(0));
+}
