@@ -191,26 +191,28 @@ async fn latest_follows_and_what_is_pruned_is_said_to_be_no_more() {
     assert!(old != new);
     assert!(old == walk(&browser, "sets/everyone/2026-11-20T090000Z").await, "the older one changed");
 
+    // All is forgotten and pruned while somebody looks.
     let fresh = Browser::open(setting.reopen(false).await, AT_ONCE).await.unwrap();
-    let gone = old.keys().find(|path| !new.contains_key(*path) && old[*path].is_some()).expect("something was deleted");
-    let file = fresh.resolve(&format!("sets/everyone/2026-11-20T090000Z/{gone}")).await.unwrap();
-    let folder = fresh.resolve("sets/everyone/2026-11-20T090000Z/users").await.unwrap();
+    let path = new.iter().find(|(path, c)| path.ends_with(".eml") && c.is_some()).expect("a message").0;
+    let file = fresh.resolve(&format!("sets/everyone/latest/{path}")).await.unwrap();
+    let unread = fresh.resolve("snapshots").await.unwrap();
+    let unread = list(&fresh, &unread, 10).await.remove(0).1;
     let snapshots = setting.snapshots().await;
-    store::delete(&setting.repo, &[&snapshots[0]]).await.unwrap();
+    store::delete(&setting.repo, &snapshots.iter().collect::<Vec<_>>()).await.unwrap();
     for days in [2, 4] {
         let now_us = START_US + days * 86_400_000_000;
-        let clock = Clock::still(now_us);
-        let options = PruneOptions { grace_us: 0, max_unused_percent: 0.0, now_us, clock };
+        let options = PruneOptions { grace_us: 0, max_unused_percent: 0.0, now_us, clock: Clock::still(now_us) };
         prune::plan(&setting.repo, &options, &Silent).await.unwrap().execute(&setting.repo, &Silent).await.unwrap();
     }
-    // The folder may be known still; the contents are gone, and that is what is said.
-    drop(fresh.list(&folder, 0, 10).await);
-    let error = fresh.read(&file, 0, 10).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotFound);
-    assert!(error.to_string().contains("is no more"), "{error:?}");
-    let error = fresh.resolve("sets/everyone/2026-11-20T090000Z").await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotFound);
-    assert!(new == walk(&fresh, "sets/everyone/latest").await);
+    let unread_fails = fresh.list(&unread, 0, 10).await.err();
+    for error in [Some(fresh.read(&file, 0, 10).await.unwrap_err()), unread_fails].into_iter().flatten() {
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert!(error.to_string().contains("is no more"), "{error:?}");
+    }
+    for path in [format!("sets/everyone/latest/{path}"), "sets/everyone".into(), "sets/everyone/latest".into()] {
+        assert_eq!(fresh.resolve(&path).await.unwrap_err().kind(), ErrorKind::NotFound, "{path}");
+    }
+    assert_eq!(list(&fresh, &fresh.resolve("snapshots").await.unwrap(), 10).await.len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -84,7 +84,7 @@ impl Shots {
 
     /// Says whether a snapshot is still there.
     pub(super) async fn still_has(&self, shot: &Shot) -> Result<bool> {
-        self.look_again(CHECKED_AGAIN_AFTER).await?;
+        self.look_again(CHECKED_AGAIN_AFTER.min(self.look_again_after)).await?;
         Ok(self.now().shots.iter().any(|s| s.id == shot.id))
     }
 
