@@ -30,6 +30,10 @@ use crate::support::{START_US, Setting, passphrase};
 /// The list of snapshots is never known for long.
 const AT_ONCE: BrowseOptions = BrowseOptions { look_again_after: Duration::ZERO };
 
+async fn open(repo: Arc<Repository>) -> tenantvault::Result<Browser> {
+    Browser::open(repo, AT_ONCE, Arc::new(Silent)).await
+}
+
 async fn list(browser: &Browser, folder: &Node, page: usize) -> Vec<(String, Node)> {
     let mut all = Vec::new();
     loop {
@@ -129,7 +133,7 @@ async fn what_is_seen_is_what_an_export_writes() {
     let setting = Setting::new(SimOptions::tiny()).await;
     setting.backup().await.unwrap();
     let repo = setting.reopen(true).await;
-    let browser = Browser::open(repo.clone(), AT_ONCE).await.unwrap();
+    let browser = open(repo.clone()).await.unwrap();
     let snapshot = setting.snapshots().await.pop().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let view = View::new(repo, snapshot.file.clone());
@@ -153,7 +157,7 @@ async fn what_is_seen_is_what_an_export_writes() {
 async fn the_three_doors_to_a_snapshot_show_the_same() {
     let setting = Setting::new(SimOptions::tiny()).await;
     setting.backup().await.unwrap();
-    let browser = Browser::open(setting.repo.clone(), AT_ONCE).await.unwrap();
+    let browser = open(setting.repo.clone()).await.unwrap();
     let names = async |path: &str| -> Vec<String> {
         list(&browser, &browser.resolve(path).await.unwrap(), 10).await.into_iter().map(|(name, _)| name).collect()
     };
@@ -180,7 +184,7 @@ async fn latest_follows_and_what_is_pruned_is_said_to_be_no_more() {
     let setting = Setting::new(SimOptions::tiny()).await;
     setting.backup().await.unwrap();
     // No cache, and not the repository that prunes: as another machine sees it.
-    let browser = Browser::open(setting.reopen(false).await, AT_ONCE).await.unwrap();
+    let browser = open(setting.reopen(false).await).await.unwrap();
     let before = browser.resolve("sets/everyone/latest").await.unwrap();
     let old = walk(&browser, "sets/everyone/2026-11-20T090000Z").await;
     setting.next_day();
@@ -192,7 +196,7 @@ async fn latest_follows_and_what_is_pruned_is_said_to_be_no_more() {
     assert!(old == walk(&browser, "sets/everyone/2026-11-20T090000Z").await, "the older one changed");
 
     // All is forgotten and pruned while somebody looks.
-    let fresh = Browser::open(setting.reopen(false).await, AT_ONCE).await.unwrap();
+    let fresh = open(setting.reopen(false).await).await.unwrap();
     let path = new.iter().find(|(path, c)| path.ends_with(".eml") && c.is_some()).expect("a message").0;
     let file = fresh.resolve(&format!("sets/everyone/latest/{path}")).await.unwrap();
     let unread = fresh.resolve("snapshots").await.unwrap();
@@ -221,7 +225,7 @@ async fn a_write_only_key_is_told_which_key_is_needed() {
     let other = tenantvault::crypto::Passphrase::new("HxseHRwbGhkYFxYVFBMSERAPDg0MCwoJCAcGBQQDAgE=").unwrap();
     setting.repo.add_slot(&other, KeyRight::WriteOnly, "writer", START_US).await.unwrap();
     let writer = Repository::open(setting.storage.clone(), &other, None).await.unwrap();
-    let error = Browser::open(writer, AT_ONCE).await.err().expect("it may not read");
+    let error = open(writer).await.err().expect("it may not read");
     assert_eq!(error.kind(), ErrorKind::WrongKey);
     assert!(error.hint().unwrap().contains("owner's key"), "{error:?}");
 }
@@ -290,7 +294,7 @@ fn crowd() -> Vec<Record> {
 async fn a_crowded_folder_lists_from_anywhere_and_gives_the_same_names_each_time() {
     let repo = snapshot_of(&crowd()).await;
     let path = "sets/everyone/latest/users/a/Mail/Inbox";
-    let browser = Browser::open(repo.clone(), AT_ONCE).await.unwrap();
+    let browser = open(repo.clone()).await.unwrap();
     let folder = browser.resolve(path).await.unwrap();
     let whole = list(&browser, &folder, 100_000).await;
     assert_eq!(whole.len(), crowd().len() - 1);
@@ -298,7 +302,7 @@ async fn a_crowded_folder_lists_from_anywhere_and_gives_the_same_names_each_time
     assert_eq!(folded.len(), whole.len(), "names differ by case alone");
     // Whoever comes first asks for the middle, the end, or a name.
     for from in [0usize, 1, 511, 512, 513, 1700, whole.len() - 1, whole.len(), whole.len() + 5] {
-        let fresh = Browser::open(repo.clone(), AT_ONCE).await.unwrap();
+        let fresh = open(repo.clone()).await.unwrap();
         let listed = fresh.list(&folder, from as u64, 40).await.unwrap();
         let wanted = whole.iter().skip(from);
         assert!(
@@ -307,7 +311,7 @@ async fn a_crowded_folder_lists_from_anywhere_and_gives_the_same_names_each_time
         assert_eq!(listed.is_empty(), from >= whole.len());
     }
     for (name, node) in whole.iter().rev().step_by(97).chain(&whole[..40]) {
-        let fresh = Browser::open(repo.clone(), AT_ONCE).await.unwrap();
+        let fresh = open(repo.clone()).await.unwrap();
         let found = fresh.find(&folder, name).await.unwrap().unwrap_or_else(|| panic!("{name} is not found"));
         assert_eq!(found.number(), node.number(), "{name}");
         assert!(fresh.find(&folder, &name.to_uppercase()).await.unwrap().is_none_or(|n| n.number() != node.number()));
@@ -357,7 +361,7 @@ async fn long_lists_of_extents_and_base64_read_from_anywhere() {
         files.push(Record { streams: vec![stream], ..Record::new(ItemKind::File, name, "", name) });
     }
     add_snapshot(&repo, &files).await;
-    let browser = Browser::open(repo, AT_ONCE).await.unwrap();
+    let browser = open(repo).await.unwrap();
     let file = async |name: &str| browser.resolve(&format!("sets/everyone/latest/users/a/Mail/{name}")).await.unwrap();
     assert!(read(&browser, &file("mixed").await, 300_000).await.unwrap() == mixed);
     slices(&browser, &file("mixed").await, &mixed).await;

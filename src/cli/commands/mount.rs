@@ -1,12 +1,14 @@
 //! `mount`: shows the snapshots as a folder.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde_json::json;
 
 use crate::cli::app::App;
 use crate::cli::exit::Outcome;
 use crate::cli::interrupt;
+use crate::cli::teller::Teller;
 use crate::cli::values::absolute;
 use crate::error::Result;
 use crate::ops::browse::{BrowseOptions, Browser};
@@ -38,7 +40,7 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     let signalled = interrupt::listen()?;
     let repo = app.open().await?;
     let dir = absolute(&app.environment.working_folder, &args.dir);
-    let browser = Browser::open(repo, BrowseOptions::default()).await?;
+    let browser = Browser::open(repo, BrowseOptions::default(), Arc::new(Teller::new(app.global.json))).await?;
     let mut mounted = mount(&browser, &dir, MountOptions { allow_other: args.allow_other })?;
     let screen = &app.screen;
     screen.note(format!("The snapshots are at {}, read-only, until Ctrl-C", dir.display()));

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Subcommand;
 use serde_json::json;
@@ -10,6 +11,7 @@ use crate::cli::app::App;
 use crate::cli::config::SecretSource;
 use crate::cli::exit::Outcome;
 use crate::cli::interrupt;
+use crate::cli::teller::Teller;
 use crate::cli::values::absolute;
 use crate::error::Result;
 use crate::ops::browse::{BrowseOptions, Browser};
@@ -65,7 +67,7 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
         }
     };
     let repo = app.open().await?;
-    let browser = Browser::open(repo, BrowseOptions::default()).await?;
+    let browser = Browser::open(repo, BrowseOptions::default(), Arc::new(Teller::new(app.global.json))).await?;
     let mut serving = webdav::serve(&browser, args.listen, password).await?;
     let (screen, address) = (&app.screen, serving.address());
     let url = format!("http://{address}/");

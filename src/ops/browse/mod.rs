@@ -34,6 +34,7 @@ use bytes::Bytes;
 use crate::crypto::KeyRight;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::Record;
+use crate::monitor::Monitor;
 use crate::ops::present;
 use crate::repo::{Recent, Repository};
 use file::OpenFile;
@@ -85,6 +86,7 @@ pub struct Browser {
     repo: Arc<Repository>,
     shots: Arc<Shots>,
     kept: Arc<Kept>,
+    monitor: Arc<dyn Monitor>,
 }
 
 /// What was used lately.
@@ -97,11 +99,11 @@ struct Kept {
 }
 
 impl Browser {
-    /// Opens a repository for looking around in, and lists its snapshots.
+    /// Opens a repository for looking around in, and lists its snapshots. `monitor` hears of what cannot be shown.
     ///
     /// # Errors
     /// `WrongKey` under a write-only key; the storage's.
-    pub async fn open(repo: Arc<Repository>, options: BrowseOptions) -> Result<Self> {
+    pub async fn open(repo: Arc<Repository>, options: BrowseOptions, monitor: Arc<dyn Monitor>) -> Result<Self> {
         if repo.right() == KeyRight::WriteOnly {
             return Err(Error::new(ErrorKind::WrongKey, "This key may add snapshots but not read contents")
                 .with_hint("Give the passphrase of an owner's key; key list shows which keys there are"));
@@ -114,7 +116,7 @@ impl Browser {
             sizes: Mutex::new(Recent::new(SIZES_KEPT)),
         };
         let shots = Arc::new(Shots::open(repo.clone(), options.look_again_after).await?);
-        Ok(Self { repo, shots, kept: Arc::new(kept) })
+        Ok(Self { repo, shots, kept: Arc::new(kept), monitor })
     }
 
     /// The folder above all.
@@ -207,6 +209,12 @@ impl Browser {
     /// Says whether what is in a folder never changes.
     pub fn is_lasting(&self, folder: &Node) -> bool {
         matches!(folder.what(), What::Above(_) | What::Inside(_))
+    }
+
+    /// Tells what could not be shown: whoever asked is told little.
+    pub(super) fn failed(&self, doing: &str, error: &Error) {
+        tracing::warn!("{doing} failed: {}", error.chain());
+        self.monitor.problem(doing, &error.chain());
     }
 
     fn folder(&self, node: &Node) -> Arc<Folder> {

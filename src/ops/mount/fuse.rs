@@ -11,7 +11,8 @@ use std::time::{Duration, SystemTime};
 
 use fuser::{
     Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, InitFlags, KernelConfig,
-    LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEntry, ReplyOpen, Request,
+    LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEntry, ReplyOpen, ReplyXattr,
+    Request,
 };
 use tokio::runtime::Handle;
 
@@ -125,6 +126,17 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// What a program is told of a failure; the monitor hears the rest.
+    fn errno(&self, doing: &str, error: &Error) -> Errno {
+        if error.kind() == ErrorKind::InvalidInput {
+            return Errno::EINVAL;
+        }
+        self.browser.failed(doing, error);
+        Errno::EIO
+    }
+}
+
 /// How long the kernel may keep what it is told of a node: which snapshots there are may change.
 fn lasts(node: &Node) -> Duration {
     if node.is_in_snapshot() && !node.is_snapshot() { LASTING } else { PASSING }
@@ -134,17 +146,6 @@ fn system_time(us: i64) -> SystemTime {
     let by = Duration::from_micros(us.unsigned_abs());
     let time = if us >= 0 { SystemTime::UNIX_EPOCH.checked_add(by) } else { SystemTime::UNIX_EPOCH.checked_sub(by) };
     time.unwrap_or(SystemTime::UNIX_EPOCH)
-}
-
-/// What a program is told of a failure; the log has the rest.
-fn errno(doing: &str, error: &Error) -> Errno {
-    match error.kind() {
-        ErrorKind::InvalidInput => Errno::EINVAL,
-        _ => {
-            tracing::warn!("{doing} failed: {}", error.chain());
-            Errno::EIO
-        }
-    }
 }
 
 impl Filesystem for Fuse {
@@ -170,7 +171,7 @@ impl Filesystem for Fuse {
                     reply.entry(&lasts(&node), &attributes, Generation(0));
                 }
                 Ok(None) => reply.error(Errno::ENOENT),
-                Err(e) => reply.error(errno("Looking up a name", &e)),
+                Err(e) => reply.error(shared.errno("Looking up a name", &e)),
             }
         });
     }
@@ -188,7 +189,7 @@ impl Filesystem for Fuse {
             };
             match attributes.await {
                 Ok((lasts, attributes)) => reply.attr(&lasts, &attributes),
-                Err(e) => reply.error(errno("Looking at a file", &e)),
+                Err(e) => reply.error(shared.errno("Looking at a file", &e)),
             }
         });
     }
@@ -216,9 +217,17 @@ impl Filesystem for Fuse {
             };
             match read.await {
                 Ok(bytes) => reply.data(&bytes),
-                Err(e) => reply.error(errno("Reading a file", &e)),
+                Err(e) => reply.error(shared.errno("Reading a file", &e)),
             }
         });
+    }
+
+    fn getxattr(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, reply: ReplyXattr) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn listxattr(&self, _: &Request, _: INodeNo, _: u32, reply: ReplyXattr) {
+        reply.error(Errno::ENOSYS);
     }
 
     fn opendir(&self, _: &Request, number: INodeNo, _: OpenFlags, reply: ReplyOpen) {
@@ -235,7 +244,7 @@ impl Filesystem for Fuse {
             };
             match shared.list(number, offset, &mut add).await {
                 Ok(()) => reply.ok(),
-                Err(e) => reply.error(errno("Listing a folder", &e)),
+                Err(e) => reply.error(shared.errno("Listing a folder", &e)),
             }
         });
     }
@@ -263,7 +272,7 @@ impl Filesystem for Fuse {
             };
             match shared.list(number, offset, &mut add).await {
                 Ok(()) => reply.ok(),
-                Err(e) => reply.error(errno("Listing a folder", &e)),
+                Err(e) => reply.error(shared.errno("Listing a folder", &e)),
             }
         });
     }

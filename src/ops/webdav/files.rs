@@ -23,14 +23,11 @@ pub(super) struct Files {
     pub(super) browser: Browser,
 }
 
-/// What a client is told of a failure; the log has the rest.
-fn refusal(error: &Error) -> FsError {
-    match error.kind() {
-        ErrorKind::NotFound => FsError::NotFound,
-        _ => {
-            tracing::warn!("WebDAV: {}", error.chain());
-            FsError::GeneralFailure
-        }
+impl Files {
+    /// What a client is told of a failure; the monitor hears the rest.
+    fn refusal(&self, doing: &str, error: &Error) -> FsError {
+        self.browser.failed(doing, error);
+        FsError::GeneralFailure
     }
 }
 
@@ -38,11 +35,14 @@ impl Files {
     async fn resolve(&self, path: &DavPath) -> FsResult<Node> {
         // All names are Unicode, so what is none names nothing.
         let path = std::str::from_utf8(path.as_bytes()).map_err(|_| FsError::NotFound)?;
-        self.browser.resolve(path).await.map_err(|e| refusal(&e))
+        self.browser.resolve(path).await.map_err(|e| match e.kind() {
+            ErrorKind::NotFound => FsError::NotFound,
+            _ => self.refusal("Looking up a path", &e),
+        })
     }
 
     async fn attributes(&self, node: &Node) -> FsResult<Box<dyn DavMetaData>> {
-        let meta = self.browser.meta(node).await.map_err(|e| refusal(&e))?;
+        let meta = self.browser.meta(node).await.map_err(|e| self.refusal("Looking at a file", &e))?;
         Ok(Box::new(Attributes { meta, number: node.number() }))
     }
 }
@@ -58,7 +58,7 @@ impl DavFileSystem for Files {
                 return Err(FsError::Forbidden);
             }
             // What cannot be read is told before an answer begins.
-            self.browser.read(&node, 0, 1).await.map_err(|e| refusal(&e))?;
+            self.browser.read(&node, 0, 1).await.map_err(|e| self.refusal("Reading a file", &e))?;
             let file: Box<dyn DavFile> = Box::new(OpenFile { files: self.clone(), node, place: 0 });
             Ok(file)
         })
@@ -82,7 +82,7 @@ impl DavFileSystem for Files {
                             let page: Vec<_> = page.into_iter().map(entry).collect();
                             Some((page, Some(next)))
                         }
-                        Err(e) => Some((vec![Err(refusal(&e))], None)),
+                        Err(e) => Some((vec![Err(files.refusal("Listing a folder", &e))], None)),
                     }
                 }
             });
@@ -166,7 +166,8 @@ impl DavFile for OpenFile {
 
     fn read_bytes(&'_ mut self, count: usize) -> FsFuture<'_, Bytes> {
         Box::pin(async move {
-            let bytes = self.files.browser.read(&self.node, self.place, count).await.map_err(|e| refusal(&e))?;
+            let bytes = self.files.browser.read(&self.node, self.place, count).await;
+            let bytes = bytes.map_err(|e| self.files.refusal("Reading a file", &e))?;
             // The library fills up with zeros what comes short; nothing may come short.
             if bytes.is_empty() && count > 0 {
                 return Err(FsError::GeneralFailure);
@@ -180,7 +181,7 @@ impl DavFile for OpenFile {
         Box::pin(async move {
             let from_end = || async {
                 let meta = self.files.browser.meta(&self.node).await;
-                meta.map(|meta| meta.size_bytes).map_err(|e| refusal(&e))
+                meta.map(|meta| meta.size_bytes).map_err(|e| self.files.refusal("Looking at a file", &e))
             };
             let place = match place {
                 SeekFrom::Start(place) => Some(place),
