@@ -6,7 +6,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::cli::commands::{
     backup, cat, check, completions, config, coverage, demo, diff, discover, export, find, forget, history, init, key,
-    login, logout, ls, man, mirror, prune, repair, restore, sim, snapshots, stats, test,
+    login, logout, ls, man, mirror, mount, prune, repair, restore, serve, sim, snapshots, stats, test,
 };
 
 const EXAMPLES: &str = "\
@@ -84,7 +84,9 @@ pub(crate) enum Command {
     Ls(ls::Args),
     Cat(cat::Args),
     Export(export::Args),
+    Mount(mount::Args),
     Restore(restore::Args),
+    Serve(serve::Args),
     Diff(diff::Args),
     Find(find::Args),
     History(history::Args),

@@ -29,8 +29,17 @@ pub(crate) fn watch(stop: &Stop, text: &'static str) {
 /// # Errors
 /// When the system does not let the program listen.
 pub(crate) async fn signalled() -> Result<()> {
-    Signals::listen()?.next().await;
+    listen()?.await;
     Ok(())
+}
+
+/// Listens for Ctrl-C and SIGTERM from now on; what it gives waits for one.
+///
+/// # Errors
+/// When the system does not let the program listen.
+pub(crate) fn listen() -> Result<impl Future<Output = ()>> {
+    let mut signals = Signals::listen()?;
+    Ok(async move { signals.next().await })
 }
 
 /// Ctrl-C and SIGTERM, none of which is missed.

@@ -22,6 +22,7 @@ mod log;
 mod memory;
 mod passphrase;
 mod screen;
+mod teller;
 mod tenant;
 mod values;
 

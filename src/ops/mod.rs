@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod backup;
+pub mod browse;
 pub mod catalog;
 pub mod check;
 pub mod coverage;
@@ -16,6 +17,7 @@ pub mod forget;
 pub mod heal;
 pub mod history;
 pub mod mirror;
+pub mod mount;
 pub mod names;
 pub mod nodes;
 pub mod present;
@@ -27,3 +29,4 @@ pub mod restore;
 pub mod stats;
 pub mod used;
 pub mod view;
+pub mod webdav;

@@ -7,6 +7,8 @@
 //! Windows' rules: Microsoft, "Naming Files, Paths, and Namespaces".
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::LazyLock;
 
 use icu_normalizer::{ComposingNormalizerBorrowed, DecomposingNormalizerBorrowed};
 
@@ -136,6 +138,12 @@ impl FolderNames {
             }
         }
     }
+}
+
+/// A hash of what two names have in common that some file system takes for one. Within one run of the program alone.
+pub(super) fn folded_hash(name: &str) -> u64 {
+    static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    KEYS.hash_one(fold(name))
 }
 
 /// What two names have in common that some file system takes for one: case folded, accents taken apart, letters

@@ -303,7 +303,7 @@ impl View {
     }
 
     /// The next components below a path above the collections; with the collection where one begins there.
-    async fn above(&self, path: &str) -> Result<Vec<(String, Option<CollectionState>)>> {
+    pub(crate) async fn above(&self, path: &str) -> Result<Vec<(String, Option<CollectionState>)>> {
         let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
         let tree = Tree::new(&self.nodes);
         let mut cursor = tree.range(self.file.catalog, catalog_name(&prefix)..);

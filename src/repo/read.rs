@@ -1,6 +1,5 @@
 //! Reading blobs: from memory, from the local cache, from packs; from another place when one fails.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -13,6 +12,7 @@ use crate::format::header::FileKind;
 use crate::format::id::BlobId;
 use crate::format::index::{IndexedBlob, IndexedPack};
 use crate::format::pack;
+use crate::repo::recent::Recent;
 use crate::repo::reload::Trust;
 use crate::repo::repository::{Repository, pack_path, run_blocking};
 
@@ -115,17 +115,22 @@ impl Repository {
         plain
     }
 
-    fn in_memory(&self, kind: BlobKind) -> &Mutex<BlobCache> {
+    fn in_memory(&self, kind: BlobKind) -> &Mutex<Recent<BlobId, Bytes>> {
         match kind {
             BlobKind::Content => &self.contents,
             BlobKind::Tree => &self.tree_nodes,
         }
     }
 
+    /// Says whether a blob is in memory, without using it.
+    pub(super) fn has_in_memory(&self, kind: BlobKind, id: &BlobId) -> bool {
+        self.in_memory(kind).lock().is_ok_and(|cache| cache.contains(id))
+    }
+
     fn keep_in_memory(&self, kind: BlobKind, id: &BlobId, plain: Vec<u8>) -> Bytes {
         let plain = Bytes::from(plain);
         if let Ok(mut cache) = self.in_memory(kind).lock() {
-            cache.insert(*id, plain.clone());
+            cache.insert(*id, plain.clone(), plain.len());
         }
         plain
     }
@@ -209,45 +214,5 @@ impl Repository {
             known.insert(*sealed, key.clone());
         }
         Ok(key)
-    }
-}
-
-/// Plaintext blobs, the longest unused leaving first.
-pub(super) struct BlobCache {
-    limit: usize,
-    bytes: usize,
-    tick: u64,
-    entries: HashMap<BlobId, (u64, Bytes)>,
-    order: BTreeMap<u64, BlobId>,
-}
-
-impl BlobCache {
-    pub(super) fn new(limit: usize) -> Self {
-        Self { limit, bytes: 0, tick: 0, entries: HashMap::new(), order: BTreeMap::new() }
-    }
-
-    pub(super) fn get(&mut self, id: &BlobId) -> Option<Bytes> {
-        self.tick += 1;
-        let (tick, bytes) = self.entries.get_mut(id)?;
-        self.order.remove(tick);
-        *tick = self.tick;
-        self.order.insert(self.tick, *id);
-        Some(bytes.clone())
-    }
-
-    pub(super) fn insert(&mut self, id: BlobId, bytes: Bytes) {
-        self.tick += 1;
-        self.bytes += bytes.len();
-        self.order.insert(self.tick, id);
-        if let Some((tick, old)) = self.entries.insert(id, (self.tick, bytes)) {
-            self.order.remove(&tick);
-            self.bytes -= old.len();
-        }
-        while self.bytes > self.limit {
-            let Some((_, oldest)) = self.order.pop_first() else { break };
-            if let Some((_, gone)) = self.entries.remove(&oldest) {
-                self.bytes -= gone.len();
-            }
-        }
     }
 }

@@ -4,15 +4,17 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, RwLock, Weak};
 
+use bytes::Bytes;
+
 use crate::crypto::{KeyRight, MasterKeys, Passphrase, SealedKey, Secret, SlotSecrets};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::config::RepoConfig;
 use crate::format::header::{FileKind, seal_document};
-use crate::format::id::{IndexId, KeyId, PackId};
+use crate::format::id::{BlobId, IndexId, KeyId, PackId};
 use crate::repo::cache::Cache;
 use crate::repo::elsewhere::Elsewhere;
 use crate::repo::index::Index;
-use crate::repo::read::BlobCache;
+use crate::repo::recent::Recent;
 use crate::repo::slots::{Opened, key_path, unlock, write_slot};
 use crate::storage::Storage;
 
@@ -56,8 +58,8 @@ pub struct Repository {
     /// The index was read past the local cache once, for the cache seemed damaged.
     pub(super) distrusted: tokio::sync::Mutex<bool>,
     pub(super) pack_keys: Mutex<HashMap<SealedKey, Secret>>,
-    pub(super) contents: Mutex<BlobCache>,
-    pub(super) tree_nodes: Mutex<BlobCache>,
+    pub(super) contents: Mutex<Recent<BlobId, Bytes>>,
+    pub(super) tree_nodes: Mutex<Recent<BlobId, Bytes>>,
     /// Where else to read.
     pub(super) elsewhere: OnceLock<Elsewhere>,
 }
@@ -144,8 +146,8 @@ impl Repository {
             distrusted: tokio::sync::Mutex::default(),
             index: RwLock::new(Arc::new(Index::default())),
             pack_keys: Mutex::new(HashMap::new()),
-            contents: Mutex::new(BlobCache::new(CONTENT_CACHE_BYTES)),
-            tree_nodes: Mutex::new(BlobCache::new(TREE_CACHE_BYTES)),
+            contents: Mutex::new(Recent::new(CONTENT_CACHE_BYTES)),
+            tree_nodes: Mutex::new(Recent::new(TREE_CACHE_BYTES)),
             elsewhere: OnceLock::new(),
         });
         repo.reload_index().await?;

@@ -22,7 +22,7 @@ const EXTENTS_PER_BLOB: usize = 4096;
 /// After so many a stream's segments are closed, and the extents leave memory for list blobs.
 const SETTLED_AFTER: usize = 4 * EXTENTS_PER_BLOB;
 /// Deeper lists than this are damage: each level multiplies the length by thousands.
-const MAX_DEPTH: u8 = 5;
+pub(super) const MAX_DEPTH: u8 = 5;
 /// So much of a stream is cut at a time, in bytes.
 const CUT_BYTES: usize = 1 << 20;
 /// Blobs fetched ahead of a reader.
@@ -179,7 +179,7 @@ fn extent_bytes(extent: &Extent) -> [u8; EXTENT_BYTES] {
     out
 }
 
-fn parse_extents(bytes: &[u8]) -> Result<Vec<Extent>> {
+pub(super) fn parse_extents(bytes: &[u8]) -> Result<Vec<Extent>> {
     let (whole, rest) = bytes.as_chunks::<EXTENT_BYTES>();
     if !rest.is_empty() {
         return Err(Error::corrupt("A list of extents is cut"));
@@ -261,7 +261,7 @@ impl Repository {
 }
 
 /// The bytes of a blob that an extent names.
-fn stretch<'a>(blob: &'a [u8], extent: &Extent) -> Result<&'a [u8]> {
+pub(super) fn stretch<'a>(blob: &'a [u8], extent: &Extent) -> Result<&'a [u8]> {
     let start = extent.offset as usize;
     start
         .checked_add(extent.length as usize)

@@ -62,6 +62,16 @@ impl Page {
         self.places.is_empty()
     }
 
+    /// The key of the `children` tree of the n-th record: what goes on after it.
+    pub fn key(&self, n: usize) -> Option<&[u8]> {
+        self.keys.get(n).map(Vec::as_slice)
+    }
+
+    /// Counts the bytes of the records as they are stored.
+    pub fn stored_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Decodes the records, in listing order.
     ///
     /// # Errors

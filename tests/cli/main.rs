@@ -3,6 +3,7 @@
 //! The tenant is simulated in this process; the program runs as a process of its own.
 
 mod bad_input;
+mod browse;
 mod damage;
 mod demo;
 mod destinations;

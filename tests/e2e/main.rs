@@ -1,6 +1,7 @@
 //! The whole road over HTTP: the simulated tenant is backed up day by day, and every snapshot must equal the tenant
 //! of its day, byte for byte.
 
+mod browse;
 mod compare;
 mod coverage;
 mod days;

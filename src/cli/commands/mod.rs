@@ -20,9 +20,11 @@ pub(crate) mod logout;
 pub(crate) mod ls;
 pub(crate) mod man;
 pub(crate) mod mirror;
+pub(crate) mod mount;
 pub(crate) mod prune;
 pub(crate) mod repair;
 pub(crate) mod restore;
+pub(crate) mod serve;
 pub(crate) mod sim;
 pub(crate) mod snapshots;
 pub(crate) mod stats;
@@ -52,6 +54,8 @@ pub(crate) async fn run(command: Command, app: &App) -> Result<Outcome> {
         Command::Cat(args) => cat::run(args, app).await,
         Command::Export(args) => export::run(args, app).await,
         Command::Restore(args) => restore::run(args, app).await,
+        Command::Mount(args) => mount::run(args, app).await,
+        Command::Serve(args) => serve::run(args, app).await,
         Command::Diff(args) => diff::run(args, app).await,
         Command::Find(args) => find::run(args, app).await,
         Command::History(args) => history::run(args, app).await,

@@ -39,7 +39,7 @@ impl Stop {
     }
 
     /// Waits till it is thrown.
-    pub(super) async fn stopped(&self) {
+    pub(crate) async fn stopped(&self) {
         self.0.cancelled().await;
     }
 
