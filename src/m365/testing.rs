@@ -104,12 +104,22 @@ impl State {
         self.run_part(collection, usize::MAX).await
     }
 
+    /// The same while the source changes: `meanwhile` happens after the reading of changes, before that of contents.
+    pub(crate) async fn run_while(&mut self, collection: &dyn Collection, meanwhile: impl FnOnce()) -> Result<Run> {
+        self.run_of(collection, usize::MAX, meanwhile).await
+    }
+
     /// Runs a backup that breaks off after so many changes; what was applied stays, without cursors.
     pub(crate) async fn run_part(&mut self, collection: &dyn Collection, most: usize) -> Result<Run> {
+        self.run_of(collection, most, || ()).await
+    }
+
+    async fn run_of(&mut self, collection: &dyn Collection, most: usize, meanwhile: impl FnOnce()) -> Result<Run> {
         let retry: Vec<String> = self.gaps.iter().map(|gap| gap.id.clone()).collect();
         let mut sink = Changes::default();
         let previous = Previous { cursors: self.cursors.as_ref(), retry: &retry };
         let end = collection.changes(previous, self, &mut sink).await?;
+        meanwhile();
         let mut changes = sink.0.into_inner().unwrap();
         let whole = changes.len() <= most;
         changes.truncate(most);

@@ -82,4 +82,15 @@ mod tests {
         assert_eq!(told, [(Some(Protected), Some(Partly)), (Some(Nothing), None), (None, Some(Protected))]);
         assert_eq!(counts(&now)[&("mail".to_owned(), Protected)], 2);
     }
+
+    #[test]
+    fn another_reason_is_a_change_and_another_number_of_what_is_left_out_is_none() {
+        let with = |state, reason: &str| CoverageEntry { reason: reason.to_owned(), ..entry("a", state) };
+        let changed = |before, now| !changes(&[before], &[now]).is_empty();
+        use Protection::{Partly, Protected};
+        assert!(changed(with(Partly, "a file is infected"), with(Partly, "a folder could not be listed")));
+        assert!(changed(with(Protected, ""), with(Protected, "3 items are left out by the set's rules")));
+        let less = |items: u32| with(Protected, &format!("{items} items are left out by the set's rules"));
+        assert!(!changed(less(3), less(4)));
+    }
 }

@@ -119,7 +119,7 @@ fn delta(app: &App, request: &Request, world: &World, user: usize, calendar: u32
     let scope = token::scope(shelf.seed, &format!("events {calendar}"));
     let generation = world.mail_generation;
     let (stand, options) = stand(app, request, scope, generation, (log.log_len(), String::new()))?;
-    let n = request.page_size(app.options.pages.messages, 500);
+    let n = request.page_size(app.options.pages.messages, 500.min(app.options.largest_page));
     let (numbers, stand) = token::page(&log, &stand, n, app.options.quirks);
     let mut rows = Vec::new();
     for number in numbers {

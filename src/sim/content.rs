@@ -11,6 +11,8 @@ use super::rng::{hash, mix};
 use super::words;
 
 const BLOCK: u64 = 4096;
+/// After so many bytes what is alike begins again.
+const ALIKE: u64 = 1 << 20;
 
 /// How bytes look to a compressor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub(super) enum Texture {
     Text,
     /// A quarter text, the rest random: Office documents, PDF.
     Mixed,
+    /// The same random mebibyte over and over: so large that only its length is of interest.
+    Alike,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +139,12 @@ fn fill(piece: &Piece, pos: u64, out: &mut [u8]) {
         return random(piece.seed, pos, out);
     }
     let mut done = 0;
+    while piece.texture == Texture::Alike && done < out.len() {
+        let at = (pos + done as u64) % ALIKE;
+        let n = ((ALIKE - at) as usize).min(out.len() - done);
+        random(piece.seed, at, &mut out[done..done + n]);
+        done += n;
+    }
     while done < out.len() {
         let at = pos + done as u64;
         let (block, skip) = (at / BLOCK, (at % BLOCK) as usize);
@@ -162,7 +172,7 @@ mod tests {
 
     #[test]
     fn any_range_equals_the_same_range_of_the_whole() {
-        for texture in [Texture::Random, Texture::Text, Texture::Mixed] {
+        for texture in [Texture::Random, Texture::Text, Texture::Mixed, Texture::Alike] {
             let blob = Blob::new(texture, 7, 30_000).insert(10_001, Texture::Random, 9, 500);
             let all = blob.bytes();
             assert_eq!(all.len() as u64, blob.len());

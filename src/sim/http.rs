@@ -269,7 +269,8 @@ fn out(app: &App, mut reply: Reply, spoil: Spoil, client_request_id: Option<Stri
         Payload::Bytes(mime, bytes) => (mime, bytes.len() as u64, spoiled(bytes, spoil)),
         Payload::Blob(blob, from, len) => ("application/octet-stream", len, blob_body(blob, from, len, spoil)),
     };
-    app.counts.bytes.fetch_add(len, Ordering::Relaxed);
+    let sent = if spoil == Spoil::No { len } else { len / 2 };
+    app.counts.bytes.fetch_add(sent, Ordering::Relaxed);
     finish(response.header("content-type", mime).header("content-length", len.to_string()).body(body))
 }
 

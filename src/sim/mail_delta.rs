@@ -140,7 +140,7 @@ pub(super) fn messages_delta(app: &App, request: &Request, index: usize, id: &st
     let fields = Fields::parse(part(0), "message", properties::MESSAGE)?;
     let view = expanded(fields, part(1).unwrap_or_default(), immutable)?;
     let log = MessageLog { mailbox, folder: number, immutable, admits: filter(part(2))? };
-    let n = request.page_size(app.options.pages.messages, 1_000);
+    let n = request.page_size(app.options.pages.messages, app.options.largest_page);
     let (rows, stand) = token::page(&log, &stand, n, app.options.quirks);
     let rows = rows.into_iter().map(|(key, moves)| {
         let message = &mailbox.messages[key as usize];

@@ -109,6 +109,8 @@ pub struct SimOptions {
     pub latency: Duration,
     /// Page sizes when the client does not say.
     pub pages: Pages,
+    /// Rows of a page at most, whatever the client asks for: the service may give fewer.
+    pub largest_page: usize,
     /// How long an access token is honoured.
     pub token_lifetime: Duration,
     /// How long a download URL is honoured.
@@ -172,6 +174,7 @@ impl SimOptions {
             limits: Limits::microsoft(),
             latency: Duration::ZERO,
             pages: Pages::default(),
+            largest_page: 1_000,
             token_lifetime: Duration::from_secs(3_599),
             download_url_lifetime: Duration::from_secs(3_600),
             script: Script::default(),
@@ -225,7 +228,8 @@ pub struct Contents {
     pub file_max_bytes: u64,
     /// The one large file of each drive that is edited in the middle from day to day.
     pub large_file_bytes: u64,
-    /// One huge file in the first user's drive (0: none). Above 4 GiB it carries no hash.
+    /// One huge file in the first user's drive (0: none). Above 4 GiB it carries no hash, and is the
+    /// same over and over.
     pub huge_file_bytes: u64,
 }
 

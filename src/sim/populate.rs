@@ -216,9 +216,11 @@ fn special_files(options: &SimOptions, drive: &mut Drive, parent: u32, owner: u3
         );
         drive.items[bad as usize].malware = true;
         if contents.huge_file_bytes > 0 {
-            let huge = Blob::new(Texture::Random, rng.next(), contents.huge_file_bytes);
+            let beyond = contents.huge_file_bytes > 4 << 30;
+            let texture = if beyond { Texture::Alike } else { Texture::Random };
+            let huge = Blob::new(texture, rng.next(), contents.huge_file_bytes);
             let number = drive.add_file(parent, "Huge disk image.vhdx", "application/octet-stream", huge, at);
-            drive.items[number as usize].without_hash = contents.huge_file_bytes > 4 << 30;
+            drive.items[number as usize].without_hash = beyond;
         }
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn delta(app: &App, request: &Request, log: &ShelfLog<'_>, path: &str
     let asked = request.option("$select").unwrap_or_default().to_string();
     let since = token::Logged::log_len(log);
     let (stand, options) = stand(app, request, scope, generation, (since, asked))?;
-    let n = request.page_size(app.options.pages.messages, 500);
+    let n = request.page_size(app.options.pages.messages, 500.min(app.options.largest_page));
     let (rows, stand) = token::page(log, &stand, n, app.options.quirks);
     let row = |number: u32| {
         if !log.has(number) {

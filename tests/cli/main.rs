@@ -12,6 +12,7 @@ mod disk;
 mod export;
 mod find;
 mod help;
+mod huge;
 mod interrupt;
 mod json;
 mod keys;

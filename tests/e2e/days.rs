@@ -101,3 +101,33 @@ async fn what_vanishes_or_is_damaged_at_the_source_is_a_gap_or_absent_and_never_
     let snapshots = setting.snapshots().await;
     assert_equal(&setting.repo, &snapshots[1].file, &setting.sim.expected(), false).await;
 }
+
+/// Items of every workload change, move and go while they are read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_that_changes_while_it_is_read_is_read_whole_by_the_next_run() {
+    let mut options = SimOptions::tiny();
+    (options.script.staff, options.script.edited_files) = (false, 8);
+    let setting = Setting::new(options).await;
+    for _ in 0..2 {
+        setting.sim.clear_stats();
+        let changing = async {
+            for days in 1..8 {
+                while setting.sim.stats().requests < days * 60 {
+                    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                }
+                setting.next_day();
+            }
+            std::future::pending::<()>().await;
+        };
+        let before = setting.sim.day();
+        let report = tokio::select! {
+            report = setting.backup() => report.unwrap(),
+            () = changing => unreachable!("it never ends"),
+        };
+        assert!(setting.sim.day() >= before + 3, "{} days went by", setting.sim.day() - before);
+        assert!(!report.stopped);
+        setting.backup().await.unwrap();
+        let snapshot = setting.snapshots().await.pop().unwrap();
+        assert_equal(&setting.repo, &snapshot.file, &setting.sim.expected(), false).await;
+    }
+}

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use tenantvault::format::collection::Gap;
+use tenantvault::m365::CollectionKey;
 use tenantvault::monitor::{Counter, Monitor};
 use tenantvault::ops::backup::{BackupReport, Stop, Surroundings, backup};
-use tenantvault::sim::{Contents, Script, SimOptions};
-use tenantvault::snapshot::set::Exclusions;
+use tenantvault::ops::catalog::Catalog;
+use tenantvault::sim::{Contents, Fault, FaultKind, Script, SimOptions};
+use tenantvault::snapshot::set::{Exclusions, Selection, Workload};
 
 use crate::compare::assert_equal;
 use crate::support::Setting;
@@ -38,6 +41,7 @@ fn options() -> SimOptions {
         messages: 150,
         drive_items: 120,
         contacts: 60,
+        list_items: 40,
         contents: Contents::tiny(),
         script,
         ..SimOptions::tiny()
@@ -58,7 +62,7 @@ async fn backup_until(setting: &Setting, items: u64) -> BackupReport {
 /// Pages of items asked for.
 fn pages(setting: &Setting) -> u64 {
     let routes = setting.sim.stats().routes;
-    let of_items = ["/root/delta", "/messages/delta", "/contacts/delta"];
+    let of_items = ["/root/delta", "/messages/delta", "/contacts/delta", "/lists/{id}/items/delta"];
     routes.iter().filter(|(route, _)| of_items.iter().any(|end| route.ends_with(end))).map(|(_, count)| count).sum()
 }
 
@@ -130,6 +134,67 @@ async fn folders_of_several_pages_are_gone_on_with_in_the_middle() {
         assert!(setting.backup().await.unwrap().complete);
         is_the_tenant(&setting).await;
     }
+}
+
+/// The lists that the last snapshot goes on with in the middle: the ids of their collections and, of mail, their folders.
+async fn kept_pages(setting: &Setting) -> Vec<(CollectionKey, String)> {
+    let snapshot = setting.snapshots().await.pop().unwrap();
+    let catalog = Catalog::load(&setting.repo, Some(&snapshot.file)).await.unwrap();
+    let mut kept = Vec::new();
+    for state in catalog.states.values() {
+        for (name, link) in state.cursors.iter().flat_map(|cursors| &cursors.links) {
+            if name.starts_with("p:") || link.starts_with("page:") {
+                let folder = name.strip_prefix("p:").unwrap_or_default();
+                kept.push((state.key.parse().unwrap(), folder.to_owned()));
+            }
+        }
+    }
+    kept
+}
+
+/// Breaks first runs off, and then refuses the beginnings of all lists that were in the middle: who went on where it
+/// stopped needs none of them. `begins`: part of the address at which such a list begins.
+async fn goes_on(
+    (workload, stops): (Workload, [u64; 2]),
+    options: SimOptions,
+    begins: impl Fn(&CollectionKey, &str) -> String,
+) {
+    let mut in_the_middle = 0;
+    for items in stops {
+        let mut setting = Setting::new(options.clone()).await;
+        let everything = setting.options.set.selection.clone();
+        setting.options.set.selection = Selection::of_users(vec!["*".parse().unwrap()], vec![], &[workload]);
+        assert!(backup_until(&setting, items).await.stopped);
+        let kept = kept_pages(&setting).await;
+        for (key, folder) in &kept {
+            let kind = FaultKind::Status { status: 403 };
+            setting.sim.inject(Fault { kind, path: begins(key, folder), probability: 1.0, count: None });
+        }
+        let report = setting.backup().await.unwrap();
+        let is_kept = |gap: &Gap| kept.iter().any(|(key, _)| key.to_string() == gap.collection);
+        assert!(!report.gaps.iter().any(is_kept), "{:?}", report.gaps);
+        in_the_middle += kept.len();
+        setting.sim.clear_faults();
+        setting.options.set.selection = everything;
+        setting.backup().await.unwrap();
+        is_the_tenant(&setting).await;
+    }
+    assert!(in_the_middle > 1, "{in_the_middle} lists were broken off in the middle");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_a_mail_folder_that_were_read_are_not_asked_for_again() {
+    let options = SimOptions { users: 1, messages: 150, folders: 10, largest_page: 5, ..SimOptions::tiny() };
+    goes_on((Workload::Mail, [90, 160]), options, |_, folder| {
+        format!("mailFolders/{}/messages/delta?$select", folder.replace('=', "%3D"))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_a_list_that_were_read_are_not_asked_for_again() {
+    let options = SimOptions { users: 1, list_items: 40, ..SimOptions::tiny() };
+    goes_on((Workload::Sites, [75, 150]), options, |key, _| format!("lists/{}/items/delta?$expand", key.id)).await;
 }
 
 /// Hears what is waited for.

@@ -13,6 +13,9 @@ const NAMES: usize = 1_500;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Fields {
     parts: Vec<String>,
+    /// Other fields were asked for before. What changed since this time, in microseconds since 1970, may have been read
+    /// without some that were there.
+    others_until_us: Option<i64>,
 }
 
 impl Fields {
@@ -46,7 +49,18 @@ impl Fields {
                 _ => parts.push(name.clone()),
             }
         }
-        Self { parts }
+        Self { parts, others_until_us: None }
+    }
+
+    /// The same fields, if those of the last reading were others: it began after the list had changed at this time.
+    pub(super) fn after(mut self, before: Option<&str>, list_changed_us: Option<i64>) -> Self {
+        self.others_until_us = list_changed_us.filter(|_| before.is_some_and(|before| before != self.text()));
+        self
+    }
+
+    /// Says whether an item that changed then may be known with fewer fields than its versions had.
+    pub(super) fn doubts(&self, changed_us: Option<i64>) -> bool {
+        self.others_until_us.is_some_and(|since| changed_us.is_none_or(|changed| changed >= since))
     }
 
     /// All names, with commas between.

@@ -80,6 +80,7 @@ impl Source for SiteList {
         let name = text(&row, &["displayName"]).or_else(|| text(&row, &["name"])).unwrap_or_default();
         let template = text(&row, &["list", "template"]).unwrap_or_default();
         let told = Told::new(ItemKind::List, &*self.id, "", name, row.clone()).dated();
+        let list_changed_us = walk.known(&self.id).await?.and_then(|known| known.modified_us);
         let changed = walk.put(told.fact("template", template)).await? || walk.must_list("");
         let fields = match walk.before.get(FIELDS).filter(|_| !changed).map(Fields::from_text) {
             Some(fields) => {
@@ -87,7 +88,10 @@ impl Source for SiteList {
                 walk.keep_cursor(FIELDS);
                 fields
             }
-            None => self.schema(walk, name).await?,
+            None => {
+                let fields = self.schema(walk, name).await?;
+                fields.after(walk.before.get(FIELDS), list_changed_us)
+            }
         };
         let cursor = format!("{ITEMS}{}", short_hash([Some(&Value::from(fields.text()))]));
         if let Err(error) = self.items(walk, &fields, &cursor).await {
@@ -153,7 +157,7 @@ impl SiteList {
 
     async fn items(&self, walk: &mut Walk<'_>, fields: &Fields, cursor: &str) -> Result<()> {
         let start = self.get(&format!("items/delta?$expand={}", fields.first())).units(2);
-        let mut rows = Rows::delta(walk, &self.client, cursor, start).starting_anew_itself();
+        let mut rows = Rows::delta(walk, &self.client, cursor, start).starting_anew_itself().resumable(walk);
         let (mut batch, mut rounds) = (Vec::new(), 0);
         loop {
             let row = rows.next(walk).await?;
@@ -169,7 +173,7 @@ impl SiteList {
                 }
                 None => break,
             }
-            if batch.len() >= BATCH {
+            if batch.len() >= BATCH || rows.is_page_end() {
                 self.tell(walk, std::mem::take(&mut batch), fields).await?;
             }
         }
@@ -238,7 +242,8 @@ impl SiteList {
             return Ok(Some(Item { told, versions: Versions::None }));
         }
         let known = walk.known(&id).await?;
-        if walk.is_settled() && told.is_as_known(known.as_ref()) && !walk.must_list(&id) {
+        let doubted = walk.must_list(&id) || fields.doubts(told.record.modified_us);
+        if walk.is_settled() && !doubted && told.is_as_known(known.as_ref()) {
             let versions = if known.as_ref().is_some_and(Record::has_parts) { Versions::Known } else { Versions::None };
             return Ok(Some(Item { told: with_parts_of(told, known.as_ref()), versions }));
         }

@@ -308,3 +308,31 @@ async fn earlier_versions_of_files_are_kept_as_the_options_say() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_file_that_changes_between_the_list_and_the_download_is_kept_as_it_then_is() {
+    let mut options = steady(1);
+    (options.script.edited_files, options.script.deleted_files) = (12, 2);
+    let tenant = Tenant::start(options).await;
+    let drive = tenant.collections("/onedrive/").await.remove(1);
+    let mut state = State::default();
+    let listed = truth(&tenant, &*drive);
+    let run = state.run_while(&*drive, || (0..2).for_each(|_| tenant.sim.advance_day())).await.unwrap();
+    let now = truth(&tenant, &*drive);
+    let changed = changed_contents(&listed, &now);
+    let mut newer = 0;
+    for id in ids(&run.fetched).into_iter().filter(|id| !id.contains('/')) {
+        let there = now.items.iter().find(|item| item.id == id);
+        let content = there.and_then(|item| item.content.as_ref()).map(|blob| blob.bytes());
+        let kept = state.items.get(&id);
+        assert_eq!(kept.map(|item| item.streams[&StreamRole::Content].to_vec()), content, "{id}");
+        if let Some(item) = kept {
+            assert_eq!(item.record.size_bytes, item.streams[&StreamRole::Content].len() as u64, "{id}");
+        }
+        newer += usize::from(kept.is_some() && changed.contains(&id));
+    }
+    assert!(newer > 0, "no file changed meanwhile");
+    assert_eq!(state.gaps, []);
+    state.run(&*drive).await.unwrap();
+    assert_equal(&state, &now);
+}

@@ -133,6 +133,23 @@ async fn messages_older_than_delta_reaches_are_read_and_stay_after_its_link_is_l
 }
 
 #[tokio::test]
+async fn what_changed_before_the_link_of_a_channel_was_lost_is_read() {
+    let tenant = Tenant::tiny().await;
+    let read = channels(&tenant).await;
+    tenant.sim.advance_day();
+    tenant.sim.expire_mail_deltas();
+    let mut changes = 0;
+    for (collection, mut state) in read {
+        let Some(now) = truth(&tenant, &*collection) else { continue };
+        let run = state.run(&*collection).await.unwrap();
+        assert!(run.resynced);
+        assert_equal(&state, &now);
+        changes += run.changes.len();
+    }
+    assert!(changes > 3, "{changes} changes");
+}
+
+#[tokio::test]
 async fn a_message_that_was_taken_away_stays_with_the_time_and_without_text() {
     let tenant = Tenant::tiny().await;
     let mut taken = 0;

@@ -76,6 +76,20 @@ async fn what_is_refused_for_a_while_is_a_gap_and_comes_back() {
 }
 
 #[tokio::test]
+async fn a_list_of_settings_that_is_refused_stays_as_it_was_known() {
+    let tenant = Tenant::tiny().await;
+    let settings = first(&tenant, "/settings").await;
+    let mut state = State::default();
+    state.run(&*settings).await.unwrap();
+    let before = state.items.clone();
+    assert!(before.keys().filter(|id| id.starts_with("categories/")).count() > 1);
+    refuse(&tenant, 403, "/masterCategories");
+    state.run(&*settings).await.unwrap();
+    assert_eq!(state.items, before);
+    assert_eq!(state.gaps.iter().map(|gap| gap.id.as_str()).collect::<Vec<_>>(), ["categories/"]);
+}
+
+#[tokio::test]
 async fn idle_calendars_and_tasks_keep_to_their_requests() {
     let tenant = Tenant::tiny().await;
     for (word, kinds_of) in [

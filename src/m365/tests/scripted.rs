@@ -219,3 +219,32 @@ async fn a_folder_that_is_gone_takes_its_messages_along() {
     assert_eq!(paths(&state), ["g", "g/2", "g/3"]);
     assert_eq!(run.fetched, Vec::<String>::new(), "moved out in time");
 }
+
+/// The simulated tenant tells of exceptions by their masters only.
+#[tokio::test]
+async fn an_exception_that_is_told_as_gone_is_asked_after_at_its_series() {
+    let (client, script) = serve().await;
+    let calendar = crate::m365::calendar::calendar(client, "u", "alice");
+    let place = json!({"id": "c", "name": "Calendar", "isDefaultCalendar": true, "canShare": false});
+    script.set("users/u/calendars", json!({"value": [place]}));
+    script.set("users/u/calendarGroups", json!({"value": [{"id": "g", "name": "Mine"}]}));
+    let event = |id: &str, kind: &str, master: Value| {
+        let now = json!({"dateTime": "2026-11-02T06:00:00.0000000", "timeZone": "UTC"});
+        json!({"id": id, "type": kind, "seriesMasterId": master, "subject": id, "changeKey": "k", "start": now, "end": now})
+    };
+    let series = |exceptions: &[Value]| {
+        let mut master = event("m", "seriesMaster", Value::Null);
+        master["exceptionOccurrences"] = exceptions.into();
+        script.set("users/u/events/m", master);
+    };
+    let events = "users/u/calendars/c/events/delta";
+    script.tell(events, &[event("m", "seriesMaster", Value::Null)]);
+    series(&[event("x", "exception", json!("m")), event("y", "exception", json!("m"))]);
+    let mut state = State::default();
+    state.run(&calendar).await.unwrap();
+    assert_eq!(state.items.keys().collect::<Vec<_>>(), ["c", "g", "m", "x", "y"]);
+    script.tell(events, &[removed("x")]);
+    series(&[event("y", "exception", json!("m"))]);
+    state.run(&calendar).await.unwrap();
+    assert_eq!(state.items.keys().collect::<Vec<_>>(), ["c", "g", "m", "y"]);
+}

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use futures::TryStreamExt;
 
 use super::Told;
+use super::rows::PAGE;
 use crate::error::{Error, Result};
 use crate::format::collection::{Cursors, Gap};
 use crate::format::record::{ItemKind, PARTS, Record, StreamRole};
@@ -238,10 +239,11 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Leaves a cursor as it was: its list could not be read, and nothing that the old link stands for is to be missed.
+    /// Leaves a cursor as it was: its list could not be read, and nothing that the old link stands for is to be missed. What
+    /// was told after a page at which a reading broke off may have gone since, so from there nobody can go on.
     pub(in crate::m365) fn keep_cursor(&mut self, name: &str) {
-        let saved = self.before.get(name).unwrap_or_default().to_owned();
-        self.cursors.set(name, saved);
+        let saved = self.before.get(name).filter(|link| !link.starts_with(PAGE));
+        self.cursors.set(name, saved.unwrap_or_default());
     }
 
     /// Finds what the previous snapshot knew of an item.

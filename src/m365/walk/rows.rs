@@ -40,7 +40,7 @@ pub(in crate::m365) struct Rows {
 }
 
 /// What the link of a page begins with among cursors.
-const PAGE: &str = "page:";
+pub(super) const PAGE: &str = "page:";
 
 enum Pages {
     Delta(Box<DeltaPages>),
@@ -97,6 +97,11 @@ impl Rows {
     /// Says whether only what changed is told.
     pub(in crate::m365) fn is_incremental(&self) -> bool {
         self.incremental
+    }
+
+    /// Says whether all rows that came so far were given: then everything told must be taken before the next is asked for.
+    pub(in crate::m365) fn is_page_end(&self) -> bool {
+        self.waiting.is_empty()
     }
 
     /// How often the reading began anew: what was told before is void then.

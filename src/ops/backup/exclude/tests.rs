@@ -360,6 +360,32 @@ async fn days(seed: u64) {
     }
 }
 
+/// Of a folder that is renamed nobody tells what is below it.
+#[tokio::test]
+async fn what_a_renamed_folder_takes_into_an_excluded_place_goes_and_comes_back_with_it() {
+    let mut setting = Setting::new(1).await;
+    let folders = vec!["d/a".parse().unwrap()];
+    setting.options.set.options.exclusions = Exclusions { folders, ..Exclusions::default() };
+    let then = START_US - 1;
+    for (id, parent, name) in
+        [("top", "", "x"), ("below", "top", "a"), ("inside", "below", "f"), ("beside", "top", "g")]
+    {
+        let (parent, name, folder) = (parent.to_owned(), name.to_owned(), ["top", "below"].contains(&id));
+        let node = Node { parent, name, folder, size: 1, modified_us: then, version: 1, created_us: then };
+        setting.world.lock().unwrap().nodes.insert(id.to_owned(), node);
+    }
+    for (day, name) in (0..).zip(["x", "d", "x"]) {
+        {
+            let mut world = setting.world.lock().unwrap();
+            world.nodes.get_mut("top").unwrap().name = name.to_owned();
+            world.log.push("top".to_owned());
+        }
+        let now_us = START_US + day * DAY_US;
+        assert!(setting.backup(now_us).await.0);
+        setting.compare(now_us).await;
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
     #[test]
