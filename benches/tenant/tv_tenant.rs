@@ -273,7 +273,7 @@ fn shares(line: &Value, stats: &SimStats, mailboxes: u32, limit: WindowLimit) ->
 fn by_route(stats: &SimStats) -> Value {
     let mut routes: Vec<(&String, &u64)> = stats.routes.iter().collect();
     routes.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-    let contents: u64 = stats.routes.iter().filter(|(route, _)| is_contents(route)).map(|(_, n)| n).sum();
+    let contents: u64 = stats.routes.iter().map(|(route, count)| units_of_contents(route) * count).sum();
     json!({
         "file_units": stats.file_units, "contents": contents,
         "contents_share": contents as f64 / stats.file_units as f64,
@@ -281,9 +281,13 @@ fn by_route(stats: &SimStats) -> Value {
     })
 }
 
-/// Says whether a route brings the contents of a file; each such request costs a unit.
-fn is_contents(route: &str) -> bool {
-    route.contains("drives/") && route.ends_with("/content")
+/// The units that a request for contents of SharePoint costs: files, versions of list items, what is on pages; 0: it is for something else.
+fn units_of_contents(route: &str) -> u64 {
+    match route {
+        "GET /_layouts/15/download.aspx" | "GET /sites/{id}/pages/{id}/microsoft.graph.sitePage" => 1,
+        "GET /sites/{id}/lists/{id}/items/{id}/versions" => 2,
+        _ => 0,
+    }
 }
 
 fn profile() -> Result<()> {

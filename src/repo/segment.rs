@@ -21,7 +21,7 @@ use crate::repo::writer::Writer;
 const SHORTEST_REMEMBERED: usize = 1 << 10;
 /// What all open segments may hold together, in bytes. Beyond it, those that hold more than the average are closed early: they
 /// compress a little worse, and memory does not grow with the number of segmenters.
-const OPEN_BYTES: usize = 64 << 20;
+const OPEN_BYTES: usize = 48 << 20;
 /// No segment is closed early that is shorter.
 const SHORTEST_CLOSED_EARLY: usize = 128 << 10;
 
