@@ -138,8 +138,9 @@ fn find_grep_and_cp_see_in_the_mount_what_an_export_writes() {
     assert!(!hits(&latest).is_empty());
     // cp: what can be read arrives, byte for byte, with its time.
     let copied = place.path("copied");
-    let copy = Command::new("cp").args(["-rp", "--no-preserve=mode,ownership"]).arg(latest.join("users")).arg(&copied);
-    let said = { copy }.output().expect("cp runs").stderr;
+    let mut copy = Command::new("cp");
+    copy.args(["-rp", "--no-preserve=mode,ownership"]).arg(latest.join("users")).arg(&copied);
+    let said = copy.output().expect("cp runs").stderr;
     for line in String::from_utf8_lossy(&said).lines() {
         assert!(line.contains("Input/output error"), "{line}");
     }
@@ -242,7 +243,7 @@ fn ask(serving: &Serving, password: Option<&str>, request: &str) -> (u16, String
     let login = password.map(|p| format!("Authorization: Basic {}\r\n", BASE64.encode(format!("me:{p}"))));
     let (first, rest) = request.split_once('\n').unwrap_or((request, ""));
     let rest: String = rest.lines().map(|line| format!("{line}\r\n")).collect();
-    let head = format!("{first} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{}{rest}\r\n", login.unwrap_or_default());
+    let head = format!("{first} HTTP/1.0\r\nHost: x\r\n{}{rest}\r\n", login.unwrap_or_default());
     stream.write_all(head.as_bytes()).expect("it takes it");
     let mut reader = BufReader::new(stream);
     let (mut head, mut line) = (String::new(), String::new());
@@ -263,7 +264,8 @@ fn webdav_asks_for_the_password_and_refuses_what_would_change_or_lead_away() {
     let password = serving.status["password"].as_str().expect("a password").to_owned();
     assert!(serving.status["url"].as_str().is_some_and(|url| url.starts_with("http://127.0.0.1:")));
     let asked = |request: &str| ask(&serving, Some(&password), request);
-    for wrong in [None, Some(""), Some("wrong"), Some(&password[1..]), Some(&format!("{password}x"))] {
+    let longer = format!("{password}x");
+    for wrong in [None, Some(""), Some("wrong"), Some(&password[1..]), Some(longer.as_str())] {
         for request in ["GET /", "OPTIONS /", "PROPFIND /\nDepth: 0", "PUT /x\nContent-Length: 0"] {
             let (status, head, _) = ask(&serving, wrong, request);
             assert!(status == 401 && head.contains("basic realm"), "{wrong:?} {request}: {head}");
