@@ -64,26 +64,21 @@ impl Replicas {
         cache_root: Option<PathBuf>,
         monitor: &dyn Monitor,
     ) -> Result<Self> {
-        if destinations.is_empty() {
-            return Err(Error::internal("A set without destinations"));
-        }
-        let leader = destinations.remove(0);
-        let mut current = vec![leader.clone()];
-        // First what the others have more, of runs for which the leader was away; then all of it to all.
-        for other in &destinations {
-            if let Err(e) = gather(other, &leader, monitor).await {
-                lagging.push(Lagging::of(
-                    &leader.name,
-                    &e.context(format!("Not all could be copied from '{}'", other.name)),
-                ));
+        let (leader, current) = loop {
+            if destinations.is_empty() {
+                return Err(Error::internal("A set without destinations"));
             }
-        }
-        for other in destinations {
-            match catch_up(&leader, &other, monitor).await {
-                Ok(()) => current.push(other),
-                Err(e) => lagging.push(Lagging::of(&other.name, &e)),
+            let leader = destinations.remove(0);
+            let (current, behind) = equal(&leader, &destinations, monitor).await;
+            let gone = leader.repo.storage().stat("config").await.err();
+            if let (Some(e), false) = (gone, destinations.is_empty()) {
+                // It was the leader who failed: the next one leads.
+                lagging.push(Lagging::of(&leader.name, &e));
+                continue;
             }
-        }
+            lagging.extend(behind);
+            break (leader, current);
+        };
         let members = current.iter().map(|d| (d.name.clone(), d.repo.storage().clone())).collect();
         let storage = Arc::new(ReplicatedStorage::new(members, goes_to_all));
         let joined = leader.repo.open_replica(storage.clone() as Arc<dyn Storage>, cache_root).await?;
@@ -116,6 +111,29 @@ impl Replicas {
         }
         lagging
     }
+}
+
+/// Brings all to the state of all: first what the others have more, of runs for which the leader was away; then all of it
+/// to all. Gives those for which that worked, the leader among them, and the others.
+async fn equal(
+    leader: &Destination,
+    others: &[Destination],
+    monitor: &dyn Monitor,
+) -> (Vec<Destination>, Vec<Lagging>) {
+    let (mut current, mut behind) = (vec![leader.clone()], Vec::new());
+    for other in others {
+        if let Err(e) = gather(other, leader, monitor).await {
+            behind
+                .push(Lagging::of(&leader.name, &e.context(format!("Not all could be copied from '{}'", other.name))));
+        }
+    }
+    for other in others {
+        match catch_up(leader, other, monitor).await {
+            Ok(()) => current.push(other.clone()),
+            Err(e) => behind.push(Lagging::of(&other.name, &e)),
+        }
+    }
+    (current, behind)
 }
 
 /// Packs and index files: what adds to a repository and needs nothing else.

@@ -7,6 +7,7 @@ mod chunks;
 mod concurrency;
 mod damage;
 mod decoders;
+mod destinations;
 mod faults;
 mod files;
 mod mirror;

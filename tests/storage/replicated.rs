@@ -61,7 +61,7 @@ async fn who_cannot_be_written_to_is_left_out_and_the_next_one_leads() {
         let inner: Vec<Arc<dyn Storage>> = (0..3).map(|_| memory().storage).collect();
         let plan = FaultPlan::new().at(Which::Kind(Call::Put), 2, fault);
         let first = Arc::new(FaultStorage::new(inner[0].clone(), plan));
-        let members = named(vec![first, inner[1].clone(), inner[2].clone()]);
+        let members = named(vec![first.clone(), inner[1].clone(), inner[2].clone()]);
         let all = ReplicatedStorage::new(members, |path| path.starts_with("packs/"));
         for n in 1..=3 {
             all.put(&format!("packs/{n}"), one("x")).await.unwrap();
@@ -73,6 +73,15 @@ async fn who_cannot_be_written_to_is_left_out_and_the_next_one_leads() {
         }
         assert_eq!(counts, [1, 4, 3], "{fault:?}");
         assert_eq!(all.failures().iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["first"]);
+        // Who comes to lead has what the leader before had alone, before anything new.
+        first.revive(FaultPlan::new().at(Which::Kind(Call::Put), 3, fault));
+        let all = ReplicatedStorage::new(named(vec![first, inner[2].clone()]), |_| false);
+        for name in ["snapshots/5", "sets/5", "runs/5"] {
+            all.put(name, one("x")).await.unwrap();
+        }
+        for name in ["snapshots/5", "sets/5", "runs/5"] {
+            inner[2].stat(name).await.unwrap();
+        }
         // And one that follows.
         let all = ReplicatedStorage::new(named(vec![inner[1].clone(), dead()]), |_| true);
         all.put("packs/9", one("x")).await.unwrap();
@@ -89,9 +98,10 @@ async fn what_one_lacks_is_read_from_another_and_when_none_is_left_all_are_named
     assert_eq!(&both.get("packs/1", 9).await.unwrap()[..], b"here");
     assert_eq!(&both.get_range("packs/1", 1, 2).await.unwrap()[..], b"er");
     assert_eq!(both.stat("packs/1").await.unwrap().size_bytes, 4);
-    // What one does not find and another cannot be asked for is not taken for lost.
+    // Who cannot be asked for what the others have not leads no more: whoever listed it there lists again.
     let some = ReplicatedStorage::new(named(vec![dead(), memory().storage]), |_| true);
-    assert_eq!(some.get("packs/1", 9).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(some.get("packs/1", 9).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(some.failures().len(), 1);
     let none = ReplicatedStorage::new(named(vec![dead(), dead()]), |_| true);
     assert_eq!(none.put("packs/1", one("x")).await.unwrap_err().kind(), ErrorKind::Unavailable);
     let told = none.get("packs/1", 9).await.unwrap_err().to_string();
