@@ -185,7 +185,8 @@ impl Written {
         let visible = content.chars().filter(|c| {
             let was = inside;
             inside = *c == '<' || (inside && *c != '>');
-            !inside && !(was && *c == '>')
+            // The sign that ends a tag belongs to it.
+            !(inside || (was && *c == '>'))
         });
         visible.take(255).collect()
     }
@@ -224,7 +225,8 @@ impl Written {
             ("Reply-To", "replyTo"),
         ] {
             let people = self.people(name);
-            if !people.is_empty() && !(header == "Sender" && people == self.people("from")) {
+            let same = header == "Sender" && people == self.people("from");
+            if !people.is_empty() && !same {
                 address_list(header, &people, &mut out);
             }
         }

@@ -149,7 +149,7 @@ impl Planner<'_> {
     }
 
     async fn collection(&mut self, state: &CollectionState, item: Option<(Record, String)>) -> Result<()> {
-        let is_alone = item.is_some() || self.asked.paths.iter().any(|path| *path == state.name);
+        let is_alone = item.is_some() || self.asked.paths.contains(&state.name);
         let number = match self.target(state).await {
             Ok(number) => number,
             // Of a whole user some parts may have no way back; who asks for one of them is told.
@@ -252,7 +252,7 @@ impl Planner<'_> {
             other => &[other],
         };
         let has = |name: &&str| granted.iter().any(|have| have == name);
-        if enough.iter().any(|name| has(name)) {
+        if enough.iter().any(has) {
             return Ok(());
         }
         let text = format!("The app may not write here: it lacks {permission}");
