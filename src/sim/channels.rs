@@ -251,9 +251,11 @@ fn hosted_json(_: &Cast, shelf: &Shelf, number: u32) -> Map<String, Value> {
     object(json!({"id": shelf.id(number)}))
 }
 
+/// A picture begins as a PNG does; what comes after it no program shows.
 fn picture(_: &Cast, shelf: &Shelf, number: u32) -> Option<Blob> {
     let seed = shelf.thing(number).seed;
-    Some(Blob::new(Texture::Random, seed, 500 + seed % 4_000))
+    let noise = Blob::new(Texture::Random, seed, 500 + seed % 4_000).bytes();
+    Some(Blob::kept([&b"\x89PNG\r\n\x1a\n"[..], &noise].concat().into()))
 }
 
 /// A message or picture below a parent, by its id.

@@ -159,6 +159,8 @@ def check_folder(folder):
             read[f"{place} {path.suffix}"] += 1
     for place, ending in CHECKS:
         assert read[f"{place} {ending}"], f"no {ending} of {place} in the export"
+    for what in ("series", "exceptions", "alarms", "attachments", "photos", "rows", "messages on pages", "pictures"):
+        assert read[f"  {what}"], f"no {what} in the export"
 
 
 def check_archives(folder, work):
