@@ -146,9 +146,9 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     );
     // Nothing else may stand where the archive does.
     if what.is_empty() {
-        app.screen.note(text)
+        app.screen.note(text);
     } else {
-        app.screen.report(text)?
+        app.screen.report(text)?;
     }
     if !report.problems.is_empty() {
         let count = output::count(report.problems.len() as u64, "item was", "items were");

@@ -106,7 +106,7 @@ pub(super) async fn walk(
         view.list(&place, &mut collect).await?;
         target.told().expect(entries.len());
         let mut names = FolderNames::new();
-        let holds_mail = is_of_mail(&place) || entries.iter().any(|entry| is_message(entry));
+        let holds_mail = is_of_mail(&place) || entries.iter().any(is_message);
         if mail == MailFormat::Maildir && holds_mail {
             for part in ["cur", "new", "tmp"] {
                 make_folder(target, &folder.join(names.allocate(part))).await?;

@@ -129,7 +129,7 @@ fn event(lines: &mut Lines, json: &Value, series: &Series, is_exception: bool, a
 
 fn times(lines: &mut Lines, json: &Value, zone: &Zone) {
     let (start, end) = if is(json, "isAllDay") {
-        let day = |key| calendar::civil(json, key).map(|time| time.date());
+        let day = |key| calendar::civil(json, key).map(DateTime::date);
         let start = day("start");
         let next = start.and_then(|start| start.checked_add(1.day()).ok());
         let end = day("end").filter(|end| Some(*end) > start).or(next);

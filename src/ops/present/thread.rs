@@ -79,10 +79,11 @@ async fn message(stored: &Stored, record: &Record, out: &mut Out, with_replies: 
         Err(e) => return Err(e),
     };
     let (mut pictures, mut files, mut room) = (HashMap::new(), Vec::new(), PICTURES_BYTES);
-    let mut below = stored.below(&record.id);
+    let mut below = record.has_parts().then(|| stored.below(&record.id));
     let mut reply = None;
-    while record.has_parts() {
-        let Some(part) = below.next().await? else { break };
+    while let Some(below) = &mut below
+        && let Some(part) = below.next().await?
+    {
         match part.kind {
             // What has a time comes after what has none: no picture is behind the first reply.
             ItemKind::ChatMessage => {
@@ -108,8 +109,7 @@ async fn message(stored: &Stored, record: &Record, out: &mut Out, with_replies: 
         }
     }
     out.push(format!("<article>\n{}", shown(&json, &Arc::new(pictures), &files))).await;
-    while with_replies {
-        let Some(part) = reply.take() else { break };
+    while let (true, Some(below), Some(part)) = (with_replies, &mut below, reply.take()) {
         if part.kind == ItemKind::ChatMessage {
             // Replies have none of their own.
             Box::pin(message(stored, &part, out, false)).await?;
