@@ -21,25 +21,27 @@ def files_of(folder):
 
 
 def with_webdav4(url, password, wanted):
-    client = webdav4.client.Client(url, auth=("anyone", password))
-    assert client.isdir("/") and not client.exists("nothing")
-    seen, open_folders = {}, [""]
+    server, top = url.split("/sets/")
+    top = "sets/" + top
+    client = webdav4.client.Client(server, auth=("anyone", password))
+    assert client.isdir(top) and not client.exists(top + "/nothing")
+    seen, open_folders = {}, [top]
     while open_folders:
         for entry in client.ls(open_folders.pop(), detail=True):
             if entry["type"] == "directory":
                 open_folders.append(entry["name"])
             else:
-                seen[entry["name"]] = entry
+                seen[entry["name"].removeprefix(top + "/")] = entry
     assert set(wanted) <= set(seen), sorted(set(wanted) - set(seen))
     assert len(seen) < len(wanted) + 20
     dice = random.Random(7)
     for path, contents in wanted.items():
         assert seen[path]["content_length"] == len(contents), path
         assert seen[path]["modified"] is not None, path
-        with client.open(path, mode="rb") as file:
+        with client.open(f"{top}/{path}", mode="rb") as file:
             assert file.read() == contents, path
     for path in dice.sample(sorted(p for p in wanted if len(wanted[p]) > 100), 20):
-        with client.open(path, mode="rb", block_size=64) as file:
+        with client.open(f"{top}/{path}", mode="rb", block_size=64) as file:
             start = dice.randrange(len(wanted[path]) - 50)
             file.seek(start)
             assert file.read(50) == wanted[path][start : start + 50], path
@@ -47,8 +49,8 @@ def with_webdav4(url, password, wanted):
         for change in (
             lambda: client.upload_file(new.name, "new"),
             lambda: client.mkdir("new"),
-            lambda: client.remove(next(iter(wanted))),
-            lambda: client.move(next(iter(wanted)), "new"),
+            lambda: client.remove(f"{top}/{next(iter(wanted))}"),
+            lambda: client.move(f"{top}/{next(iter(wanted))}", "new"),
         ):
             try:
                 change()

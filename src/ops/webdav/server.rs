@@ -148,7 +148,7 @@ pub async fn serve(browser: &Browser, address: SocketAddr, password: Password) -
     Ok(Serving { address, stop, task: tokio::spawn(server.into_future()) })
 }
 
-async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
+async fn answer(State(shared): State<Arc<Shared>>, mut request: Request) -> Response<Body> {
     match shared.permit(&request) {
         Permit::Granted => {}
         Permit::Unasked => return unauthorized(),
@@ -168,6 +168,10 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         let xml = HeaderValue::from_static("application/xml; charset=utf-8");
         refused.headers_mut().insert(header::CONTENT_TYPE, xml);
         return refused;
+    }
+    if !request.headers().contains_key("depth") {
+        // It would mean all there is; clients that leave it out look for the folder itself and what is in it.
+        request.headers_mut().insert("depth", HeaderValue::from_static("1"));
     }
     let mut response = shared.dav.handle(request).await.map(Body::new);
     let headers = response.headers_mut();
