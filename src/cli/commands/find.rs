@@ -61,7 +61,7 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
         point_at(app, &text, &wrong);
         wrong.into_error()
     })?;
-    let repo = app.open().await?;
+    let repo = app.open_to_read().await?;
     let listing = app.snapshots(&repo).await?;
     for set in &args.set {
         store::need_set(&listing.snapshots, set)?;

@@ -31,7 +31,7 @@ pub(crate) struct Args {
 
 /// Prints the versions, the oldest first.
 pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
-    let repo = app.open().await?;
+    let repo = app.open_to_read().await?;
     let listing = app.snapshots(&repo).await?;
     let of = find(&listing.snapshots, &args.target)?;
     let (snapshots, stretches) = history(&repo, &listing.snapshots, of, &args.target.path).await?;

@@ -38,7 +38,7 @@ pub(crate) struct Args {
 /// Mounts, and serves until Ctrl-C or till it is unmounted from outside.
 pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     let signalled = interrupt::listen()?;
-    let repo = app.open().await?;
+    let repo = app.open_to_read().await?;
     let dir = absolute(&app.environment.working_folder, &args.dir);
     let browser = Browser::open(repo, BrowseOptions::default(), Arc::new(Teller::new(app.global.json))).await?;
     let mut mounted = mount(&browser, &dir, MountOptions { allow_other: args.allow_other })?;

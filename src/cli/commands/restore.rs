@@ -194,7 +194,7 @@ fn tenant_of<'a>(args: &'a Args, config: &'a Config, snapshot: &'a Snapshot) -> 
 
 async fn begin(args: &Args, app: &App) -> Result<Outcome> {
     let config = app.need_config()?;
-    let repo = app.open().await?;
+    let repo = app.open_to_read().await?;
     restore::need_contents(&repo)?;
     let listing = app.snapshots(&repo).await?;
     let mut snapshot: Option<&Snapshot> = None;
@@ -346,7 +346,7 @@ async fn go_on(name: &str, app: &App) -> Result<Outcome> {
 
 /// Opens the snapshot of a plan.
 async fn opened(app: &App, plan: &Plan) -> Result<View> {
-    let repo = app.open().await?;
+    let repo = app.open_to_read().await?;
     let listing = app.snapshots(&repo).await?;
     let snapshot = store::find(&listing.snapshots, &plan.snapshot)?;
     Ok(View::new(repo, snapshot.file.clone()))

@@ -66,7 +66,7 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
             (password, Some(text))
         }
     };
-    let repo = app.open().await?;
+    let repo = app.open_to_read().await?;
     let browser = Browser::open(repo, BrowseOptions::default(), Arc::new(Teller::new(app.global.json))).await?;
     let mut serving = webdav::serve(&browser, args.listen, password).await?;
     let (screen, address) = (&app.screen, serving.address());
