@@ -126,10 +126,10 @@ impl<'a> CollectionReader<'a> {
         IdCursor { cursor: self.tree.range(self.roots.children, range) }
     }
 
-    /// Goes through the ids that stand in a listing from where `from` would stand up to `record`, which is not among them.
-    /// Both have the same parent.
-    pub fn ids_before(&self, from: &Record, record: &Record) -> IdCursor<'a> {
-        IdCursor { cursor: self.tree.range(self.roots.children, children_key(from)..children_key(record)) }
+    /// Goes through the ids that stand in a listing from where `from` would stand to before where `to` would. Both have
+    /// the same parent.
+    pub fn ids_between(&self, from: &Record, to: &Record) -> IdCursor<'a> {
+        IdCursor { cursor: self.tree.range(self.roots.children, children_key(from)..children_key(to)) }
     }
 
     /// Counts the records directly below `parent`, without listing them.
