@@ -63,12 +63,13 @@ fn the_example_shows_every_key() {
     for table in ["[tenants.a]\nzzz = 1\n", "[destinations.a]\nzzz = 1\n", "[sets.a]\nzzz = 1\n", &retention, &skip] {
         let complaint = complaint(table);
         let (_, known) = complaint.rsplit_once("Known here: ").expect("a list");
-        for key in known.split(", ").filter(|key| !matches!(*key, "credentials" | "retention" | "rules" | "skip")) {
+        for key in known.split(", ").filter(|key| !matches!(*key, "credentials" | "restore" | "retention" | "rules" | "skip")) {
             assert!(shows(key), "{key}");
             seen += 1;
         }
     }
     assert!(seen >= 46, "{seen}");
+    assert!(text.contains("\n[tenants.contoso.restore]\n"));
     assert!(text.contains("\n[[sets.everyone.rules]]\n") && text.contains("\n[sets.everyone.skip]\n"));
     for key in raw::credential_keys().iter().filter(|key| raw::credential(key).is_some_and(|(_, form)| form == 0)) {
         assert!(text.contains(key.as_str()), "{key}");
