@@ -36,8 +36,11 @@ pub struct ReplicatedStorage {
     /// Says which files go to all members; the others are the leader's alone.
     shared: fn(&str) -> bool,
     /// What the leader alone was given, in this order, and which member that is.
-    given: Mutex<(Option<usize>, Vec<(String, Vec<Bytes>)>)>,
+    given: Mutex<Given>,
 }
+
+/// A member, by its number, and the files that it alone was given, in order.
+type Given = (Option<usize>, Vec<(String, Vec<Bytes>)>);
 
 impl fmt::Debug for ReplicatedStorage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

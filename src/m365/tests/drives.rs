@@ -310,6 +310,8 @@ async fn earlier_versions_of_files_are_kept_as_the_options_say() {
 }
 
 #[tokio::test]
+// The type of its contents has no public name.
+#[allow(clippy::redundant_closure_for_method_calls)]
 async fn a_file_that_changes_between_the_list_and_the_download_is_kept_as_it_then_is() {
     let mut options = steady(1);
     (options.script.edited_files, options.script.deleted_files) = (12, 2);

@@ -159,7 +159,8 @@ pub(super) fn sweep(repo: &Repository, sets: &HashSet<SetId>) {
     for set in sets {
         used.insert(list_name(set));
         let list = repo.open_sealed(&list_name(set)).and_then(|(_, bytes)| codec::decode("A list", &bytes).ok());
-        used.extend(list.unwrap_or_else(List::default).epochs.into_iter().map(|listed| listed.file));
+        let list: List = list.unwrap_or_default();
+        used.extend(list.epochs.into_iter().map(|listed| listed.file));
     }
     repo.sweep_sealed(&used);
 }

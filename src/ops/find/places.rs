@@ -77,11 +77,14 @@ impl Collections {
     }
 }
 
+/// Since when something hangs below a parent and reads so; `None`: it is gone.
+type Version = (u32, Option<(Key, String)>);
+
 /// What things hang below, at any time.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     /// The parent and the folded component of each, and since when; `None`: it is gone.
-    versions: HashMap<Key, Vec<(u32, Option<(Key, String)>)>>,
+    versions: HashMap<Key, Vec<Version>>,
 }
 
 impl Places {

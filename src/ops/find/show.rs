@@ -1,6 +1,7 @@
 //! What is to be shown of an item that was found: its record and its path, read from the trees.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
@@ -88,13 +89,14 @@ impl Show {
             self.ids.clear();
         }
         let wrong = || Error::corrupt("A search log tells of a row that it does not have");
-        if !self.ids.contains_key(&(set, epoch, block)) {
-            let segment = &log.epochs.get(epoch as usize).ok_or_else(wrong)?.segment;
-            let pieces = segment.directory.blocks.get(block as usize).ok_or_else(wrong)?;
-            let ids = Block::new(&segment.file.open()?, *pieces).ids()?;
-            self.ids.insert((set, epoch, block), ids);
-        }
-        let ids = self.ids.get(&(set, epoch, block)).ok_or_else(wrong)?;
+        let ids = match self.ids.entry((set, epoch, block)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let segment = &log.epochs.get(epoch as usize).ok_or_else(wrong)?.segment;
+                let pieces = segment.directory.blocks.get(block as usize).ok_or_else(wrong)?;
+                new.insert(Block::new(&segment.file.open()?, *pieces).ids()?)
+            }
+        };
         ids.get(row as usize).map(str::to_owned).ok_or_else(wrong)
     }
 

@@ -79,7 +79,7 @@ enum Test {
     Before(i64),
     After(i64),
     Size(u64, u64),
-    Text(Column, Needle),
+    Text(Column, Box<Needle>),
     /// A pattern for paths, by its number.
     In(usize),
 }
@@ -142,7 +142,7 @@ impl Test {
     }
 
     fn of_term(term: &Term, patterns: &mut Vec<PathPattern>) -> Self {
-        let text = |column, text: &str| Self::Text(column, Needle::new(text, false));
+        let text = |column, text: &str| Self::Text(column, Box::new(Needle::new(text, false)));
         match term {
             Term::Word(word) => {
                 Self::Any(vec![text(Column::Name, word), text(Column::From, word), text(Column::Other, word)])
@@ -152,7 +152,7 @@ impl Test {
             Term::Text(Field::Subject, subject) => {
                 Self::All(vec![Self::kinds(has_subject), text(Column::Name, subject)])
             }
-            Term::Text(Field::Name, name) => Self::Text(Column::Name, Needle::new(name, true)),
+            Term::Text(Field::Name, name) => Self::Text(Column::Name, Box::new(Needle::new(name, true))),
             Term::Text(Field::In, path) => {
                 patterns.push(PathPattern::new(path));
                 Self::In(patterns.len() - 1)
