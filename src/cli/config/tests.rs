@@ -63,7 +63,9 @@ fn the_example_shows_every_key() {
     for table in ["[tenants.a]\nzzz = 1\n", "[destinations.a]\nzzz = 1\n", "[sets.a]\nzzz = 1\n", &retention, &skip] {
         let complaint = complaint(table);
         let (_, known) = complaint.rsplit_once("Known here: ").expect("a list");
-        for key in known.split(", ").filter(|key| !matches!(*key, "credentials" | "restore" | "retention" | "rules" | "skip")) {
+        for key in
+            known.split(", ").filter(|key| !matches!(*key, "credentials" | "restore" | "retention" | "rules" | "skip"))
+        {
             assert!(shows(key), "{key}");
             seen += 1;
         }
