@@ -21,7 +21,7 @@ const FOLDERS: &str = "folders";
 /// Cursors of the contacts of a folder begin with this, and end in the folder's id.
 const IN_FOLDER: &str = "folder:";
 /// The folder that lists and delta of folders leave out.
-const DEFAULT_FOLDER: &str = "contacts";
+pub(super) const DEFAULT_FOLDER: &str = "contacts";
 
 /// Names the contacts of a user.
 pub(super) fn contacts(client: Client, user_id: &str, user_name: &str) -> Walked<Contacts> {
@@ -143,7 +143,7 @@ impl Contacts {
     }
 }
 
-fn folder(row: Value, all: &BTreeSet<String>) -> Option<Told> {
+pub(super) fn folder(row: Value, all: &BTreeSet<String>) -> Option<Told> {
     let id = id_of(&row)?.to_owned();
     // The folder above all is listed nowhere.
     let parent = text(&row, &["parentFolderId"]).filter(|parent| all.contains(*parent) && *parent != id);
@@ -152,7 +152,7 @@ fn folder(row: Value, all: &BTreeSet<String>) -> Option<Told> {
     Some(Told::new(ItemKind::ContactFolder, id, &parent, &name, row))
 }
 
-fn contact(row: Value, folder: &str) -> Option<Told> {
+pub(super) fn contact(row: Value, folder: &str) -> Option<Told> {
     let id = id_of(&row)?.to_owned();
     let addresses = row.get("emailAddresses").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let addresses: Vec<&str> = addresses.iter().filter_map(|address| text(address, &["address"])).collect();

@@ -15,18 +15,18 @@ use crate::graph::links::segment;
 use crate::graph::{Client, GraphRequest, IMMUTABLE_IDS, Scope};
 
 /// The id of the settings that are no list.
-const SETTINGS: &str = "mailboxSettings";
+pub(super) const SETTINGS: &str = "mailboxSettings";
 
 /// A list of settings.
-struct List {
+pub(super) struct List {
     /// What the ids of its items begin with.
-    prefix: &'static str,
+    pub(super) prefix: &'static str,
     title: &'static str,
-    url: &'static str,
+    pub(super) url: &'static str,
     kind: ItemKind,
 }
 
-const LISTS: &[List] = &[
+pub(super) const LISTS: &[List] = &[
     List { prefix: "rules/", title: "Rules of the inbox", url: "mailFolders/inbox/messageRules", kind: ItemKind::Rule },
     List { prefix: "categories/", title: "Categories", url: "outlook/masterCategories", kind: ItemKind::Category },
     List {
@@ -88,7 +88,7 @@ impl Settings {
     }
 }
 
-fn item(row: Value, list: &List) -> Option<Told> {
+pub(super) fn item(row: Value, list: &List) -> Option<Told> {
     let id = format!("{}{}", list.prefix, id_of(&row)?);
     let paths: [&[&str]; 3] = [&["displayName"], &["senderEmailAddress", "name"], &["senderEmailAddress", "address"]];
     let name = paths.iter().find_map(|path| text(&row, path).filter(|name| !name.is_empty()));

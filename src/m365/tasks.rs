@@ -260,7 +260,7 @@ fn trouble_is_gone(error: &Error) -> bool {
     super::contents::trouble(error) == super::contents::Trouble::Gone
 }
 
-fn list(row: Value) -> Option<Told> {
+pub(super) fn list(row: Value) -> Option<Told> {
     let id = id_of(&row)?.to_owned();
     let name = text(&row, &["displayName"]).unwrap_or_default().to_owned();
     let well_known = text(&row, &["wellknownListName"]).filter(|name| *name != "none").unwrap_or_default().to_owned();
@@ -274,7 +274,7 @@ fn list(row: Value) -> Option<Told> {
     )
 }
 
-fn task(row: Value, list: &str, has_attachments: bool) -> Option<Told> {
+pub(super) fn task(row: Value, list: &str, has_attachments: bool) -> Option<Told> {
     let id = id_of(&row)?.to_owned();
     let name = text(&row, &["title"]).unwrap_or_default().to_owned();
     let fact = |path: &[&str]| text(&row, path).unwrap_or_default().to_owned();

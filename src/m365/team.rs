@@ -179,7 +179,7 @@ fn keep_first(first: &mut Option<Error>, error: Error) -> Result<()> {
     Ok(())
 }
 
-fn part(row: Value, kind: ItemKind, parent: &str) -> Option<Told> {
+pub(super) fn part(row: Value, kind: ItemKind, parent: &str) -> Option<Told> {
     let id = format!("{parent}/{}", id_of(&row)?);
     let named = text(&row, &["displayName"]).or_else(|| text(&row, &["teamsAppDefinition", "displayName"]));
     let name = named.unwrap_or_default().to_owned();

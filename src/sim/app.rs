@@ -40,6 +40,8 @@ pub(super) struct Counts {
     request_ids: AtomicU64,
     pub(super) bytes: AtomicU64,
     pub(super) leaks: AtomicU64,
+    /// Mails to attendees that events made the service send.
+    pub(super) invitations: AtomicU64,
     given_out: Mutex<BTreeSet<String>>,
 }
 
@@ -65,6 +67,8 @@ pub struct SimStats {
     pub bytes: u64,
     /// Downloads from pre-authenticated URLs that carried the bearer token, which must not happen.
     pub token_leaks: u64,
+    /// Mails to attendees that were sent as events were made, changed or deleted.
+    pub invitations: u64,
     /// Faults that struck.
     pub faults: u64,
 }
@@ -162,6 +166,7 @@ impl App {
             file_units: self.throttle.units(),
             bytes: self.counts.bytes.load(Ordering::Relaxed),
             token_leaks: self.counts.leaks.load(Ordering::Relaxed),
+            invitations: self.counts.invitations.load(Ordering::Relaxed),
             faults: self.faults.struck(),
         }
     }

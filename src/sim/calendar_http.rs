@@ -11,7 +11,7 @@ use super::reply::{Answer, Payload, Reply};
 use super::shelf::{Shelf, ShelfLog, TOP};
 use super::state::World;
 use super::token::{self, Logged, Token};
-use super::{calendar_json, occurrences, shelf_http};
+use super::{calendar_json, calendar_series, series, shelf_http};
 
 /// How ids begin that stay when a thing is moved, and how the others do.
 const IMMUTABLE: &str = "AAkALg";
@@ -69,7 +69,7 @@ pub(super) fn run(app: &App, request: &Request, template: &str, user: usize, ids
         "events/{id}" => event(app, request, shelf, find(&EVENT, 0)?, &of_user("events")),
         "events/{id}/instances" => {
             let serve = |row: &mut Map<String, Value>| serve(request, row);
-            occurrences::instances(app, request, shelf, find(&EVENT, 0)?, (&of_user("instances"), serve))
+            calendar_series::instances(app, request, shelf, find(&EVENT, 0)?, (&of_user("instances"), serve))
         }
         "events/{id}/attachments" => attachments(app, request, shelf, find(&EVENT, 0)?, &of_user("attachments")),
         other => {
@@ -88,7 +88,17 @@ pub(super) fn run(app: &App, request: &Request, template: &str, user: usize, ids
 }
 
 /// What preferences make of an event.
-fn serve(request: &Request, event: &mut Map<String, Value>) {
+pub(super) fn serve(request: &Request, event: &mut Map<String, Value>) {
+    if let Some((name, zone)) = request.time_zone().and_then(|name| Some((name, series::zone(name)?)))
+        && name != "UTC"
+        && event.get("isAllDay") != Some(&Value::Bool(true))
+    {
+        for time in ["start", "end"].map(|key| event.get(key).and_then(calendar_series::utc).zip(Some(key))) {
+            let Some((at, key)) = time else { continue };
+            let text = series::local(at, &zone).strftime("%Y-%m-%dT%H:%M:%S.0000000").to_string();
+            event.insert(key.into(), serde_json::json!({"dateTime": text, "timeZone": name}));
+        }
+    }
     if !request.prefers("outlook.allow-unsafe-html")
         && let Some(Value::String(body)) = event.get_mut("body").and_then(|body| body.get_mut("content"))
     {

@@ -8,7 +8,6 @@ use serde_json::{Map, Value, json};
 use super::calendar::{ATTACHMENT, CALENDAR, EVENT, above, attachments, calendars, events, is_series, kind_of};
 use super::contacts::object;
 use super::letter::{Cast, Person};
-use super::occurrences::WEEKS;
 use super::oracle::ExpectedThing;
 use super::rng::{Rng, hash};
 use super::shelf::{Shelf, TOP};
@@ -19,6 +18,8 @@ const WEEK: i64 = 7 * times::DAY;
 pub(super) const LENGTH: i64 = 1_800;
 /// 1601-01-01, where clocks of Windows begin.
 const ANCIENT: i64 = -11_644_473_600;
+/// The dates of occurrences that clients deleted, in what is given of a series.
+pub(super) const CANCELLED: &str = "~cancelled";
 /// What a body may hold and a careful service takes out.
 pub(super) const UNSAFE: &str = "<script>count(1)</script>";
 
@@ -108,9 +109,16 @@ pub(super) fn start(shelf: &Shelf, number: u32) -> i64 {
     }
 }
 
-/// When an occurrence of a series begins.
+/// The zone in which series are planned.
+const ZONE: &str = "W. Europe Standard Time";
+
+/// The clocks of that zone show the same at every occurrence.
 pub(super) fn occurrence(shelf: &Shelf, series: u32, index: u32) -> i64 {
-    start(shelf, series) + i64::from(index) * WEEK
+    let from = start(shelf, series);
+    let Some(zone) = super::series::zone(ZONE) else { return from + i64::from(index) * WEEK };
+    let first = super::series::local(from, &zone);
+    let then = first.checked_add(jiff::Span::new().weeks(i64::from(index))).unwrap_or(first);
+    super::series::seconds(then, &zone).unwrap_or(from)
 }
 
 fn date(at: i64) -> String {
@@ -124,19 +132,28 @@ pub(super) fn moment(at: i64) -> Value {
 
 /// The occurrences of a series that were cancelled.
 fn cancelled(shelf: &Shelf, number: u32) -> Value {
-    let of = |n: u32| format!("OID.{}.{}", shelf.id(number), date(occurrence(shelf, number, 1 + 2 * n)));
-    (0..above(shelf.thing(number).mark)).map(of).collect()
+    let of = |date: &str| format!("OID.{}.{date}", shelf.id(number));
+    cancelled_dates(shelf, number).iter().map(|date| of(date)).collect()
+}
+
+/// Their dates: those that were cancelled from the start, and those that clients deleted.
+pub(super) fn cancelled_dates(shelf: &Shelf, number: u32) -> Vec<String> {
+    let thing = shelf.thing(number);
+    let planned = (0..above(thing.mark)).map(|n| date(occurrence(shelf, number, 1 + 2 * n)));
+    let deleted = thing.given.get(CANCELLED).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    planned.chain(deleted.iter().filter_map(Value::as_str).map(str::to_owned)).collect()
 }
 
 fn recurrence(shelf: &Shelf, number: u32) -> Value {
     let from = start(shelf, number);
     let endless = kind_of(shelf.thing(number).mark) == events::ENDLESS;
-    let until = if endless { "0001-01-01".to_owned() } else { date(occurrence(shelf, number, WEEKS)) };
+    let weekday = Timestamp::from_second(from).unwrap_or_default().strftime("%A").to_string().to_lowercase();
+    let until = if endless { "0001-01-01".to_owned() } else { date(from + 100 * WEEK) };
     json!({
-        "pattern": {"type": "weekly", "interval": 1, "month": 0, "dayOfMonth": 0, "daysOfWeek": ["monday"],
+        "pattern": {"type": "weekly", "interval": 1, "month": 0, "dayOfMonth": 0, "daysOfWeek": [weekday],
             "firstDayOfWeek": "sunday", "index": "first"},
         "range": {"type": if endless { "noEnd" } else { "endDate" }, "startDate": date(from), "endDate": until,
-            "recurrenceTimeZone": "W. Europe Standard Time", "numberOfOccurrences": 0},
+            "recurrenceTimeZone": ZONE, "numberOfOccurrences": 0},
     })
 }
 
@@ -226,13 +243,17 @@ pub(super) fn event(cast: &Cast, shelf: &Shelf, number: u32) -> Map<String, Valu
 
 /// What is told of a single event when its name is asked for: beside the usual, its cancelled occurrences.
 pub(super) fn event_alone(cast: &Cast, shelf: &Shelf, number: u32) -> Map<String, Value> {
-    let mut json = event(cast, shelf, number);
+    let mut json = shelf.json(cast, number);
     let dates = if is_series(shelf, number) { cancelled(shelf, number) } else { Value::Null };
     json.insert("cancelledOccurrences".into(), dates);
     json
 }
 
 fn content_id(shelf: &Shelf, number: u32) -> String {
+    let given = shelf.thing(number).given.get("contentId").and_then(Value::as_str);
+    if let Some(given) = given {
+        return given.to_owned();
+    }
     format!("image{:08x}@01DC", shelf.thing(number).seed as u32)
 }
 

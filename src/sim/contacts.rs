@@ -21,7 +21,7 @@ pub(super) static FOLDER: Kind =
 pub(super) static CONTACT: Kind = Kind { name: "contact", id: shelf::exchange_id, json: contact_json, content: photo };
 
 /// The default folder's number.
-const DEFAULT: u32 = 0;
+pub(super) const DEFAULT: u32 = 0;
 
 /// Fills the contacts of a mailbox.
 pub(super) fn populate(options: &SimOptions, seed: u64) -> Shelf {
@@ -147,18 +147,18 @@ fn shelf_of(world: &World, index: usize) -> Result<&Shelf, Reply> {
     Ok(&world.users[index].contacts)
 }
 
-fn folder(shelf: &Shelf, id: &str) -> Result<u32, Reply> {
+pub(super) fn folder(shelf: &Shelf, id: &str) -> Result<u32, Reply> {
     if id.eq_ignore_ascii_case("contacts") {
         return Ok(DEFAULT);
     }
     shelf.find(&FOLDER, id).ok_or_else(Reply::mail_not_found)
 }
 
-fn contact(shelf: &Shelf, id: &str) -> Result<u32, Reply> {
+pub(super) fn contact(shelf: &Shelf, id: &str) -> Result<u32, Reply> {
     shelf.find(&CONTACT, id).ok_or_else(Reply::mail_not_found)
 }
 
-fn context(user: &User, what: &str) -> String {
+pub(super) fn context(user: &User, what: &str) -> String {
     format!("users('{}')/{what}", user.id)
 }
 

@@ -61,6 +61,19 @@ pub(super) struct Column {
     seed: u64,
     /// When it was made: what was written before has nothing in it.
     since: i64,
+    /// What a client gave of it.
+    given: Map<String, Value>,
+}
+
+impl Column {
+    /// Whether values can be put into it here: it is one that people make, of a kind that Graph writes.
+    pub(super) fn is_writable(&self) -> bool {
+        match self.holds {
+            Holds::Standard => self.name == "Title",
+            Holds::Calculated | Holds::Link | Holds::Term => false,
+            _ => true,
+        }
+    }
 }
 
 /// A list.
@@ -110,6 +123,13 @@ fn bare(_: &super::letter::Cast, shelf: &Shelf, number: u32) -> Map<String, Valu
 }
 
 impl SiteList {
+    /// Makes an empty list as a client gave it.
+    pub(super) fn given(seed: u64, title: &str, template: &'static str, now: i64) -> Self {
+        let mut list = Self::new(seed, title, template, (0, 0));
+        (list.created, list.changed) = (now, now);
+        list
+    }
+
     /// Makes a list with so many items and columns of its own.
     pub(super) fn new(seed: u64, title: &str, template: &'static str, (items, columns): (u32, usize)) -> Self {
         let mut rng = Rng::new(seed, &[1]);
@@ -154,7 +174,19 @@ impl SiteList {
             holds,
             seed,
             since,
+            given: Map::new(),
         });
+    }
+
+    /// Adds a column as a client gave it.
+    pub(super) fn add_given_column(&mut self, holds: Holds, given: Map<String, Value>, now: i64) {
+        let text = |key: &str| given.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (name, title) = (text("name"), text("displayName"));
+        self.add_column(&name, if title.is_empty() { &name } else { &title }, holds, now);
+        if let Some(column) = self.columns.last_mut() {
+            column.given = given;
+        }
+        self.touch(now);
     }
 
     /// Adds a column of the next kind.
@@ -282,9 +314,15 @@ impl SiteList {
         let thing = self.items.thing(number);
         for column in self.columns.iter().filter(|column| column.since <= at) {
             let mut rng = Rng::new(thing.seed, &[revision.into(), column.seed]);
+            if thing.is_written() && (column.holds != Holds::Standard || column.name == "Title") {
+                continue;
+            }
             for (name, value) in values(self, column, by, number, revision, &mut rng) {
                 all.insert(name, value);
             }
+        }
+        if let Some(Value::Object(given)) = thing.given.get(FIELDS) {
+            all.extend(given.clone());
         }
         let mut out = Map::new();
         out.insert("@odata.etag".into(), format!("\"{},{}\"", guid(hash(thing.seed, &[0xe7])), revision + 1).into());
@@ -324,6 +362,9 @@ impl SiteList {
     }
 }
 
+/// The fields that a client gave an item.
+pub(super) const FIELDS: &str = "~fields";
+
 /// Which fields an answer carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fields<'a> {
@@ -354,7 +395,7 @@ fn column_json(column: &Column) -> Value {
             _ => ("text", json!({"allowMultipleLines": false, "maxLength": 255})),
         },
     };
-    json!({
+    let mut json = json!({
         "columnGroup": "Custom Columns",
         "description": "",
         "displayName": column.title,
@@ -366,7 +407,11 @@ fn column_json(column: &Column) -> Value {
         "readOnly": column.holds == Holds::Standard && column.name != "Title",
         "required": false,
         facet.0: facet.1,
-    })
+    });
+    if let Some(json) = json.as_object_mut() {
+        json.extend(column.given.clone());
+    }
+    json
 }
 
 /// The values that an item has in a column, by the names of fields.

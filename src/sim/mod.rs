@@ -11,13 +11,17 @@ mod batch;
 mod calendar;
 mod calendar_http;
 mod calendar_json;
+mod calendar_series;
+mod calendar_write;
 mod channels;
 mod chats;
 mod contacts;
+mod contacts_write;
 mod content;
 mod control;
 mod conversations;
 mod directory;
+mod doors;
 mod download;
 mod drive;
 mod drive_json;
@@ -28,6 +32,7 @@ mod http;
 mod letter;
 mod library;
 mod lists;
+mod lists_write;
 mod login;
 mod login_pages;
 mod mail;
@@ -36,11 +41,12 @@ mod mail_json;
 mod mail_write;
 mod mailbox;
 mod mime;
-mod occurrences;
 mod odd;
 mod options;
 mod oracle;
+mod pages_write;
 mod planner;
+mod planner_write;
 mod populate;
 mod properties;
 mod query;
@@ -51,8 +57,11 @@ mod rng;
 mod route;
 mod route_groups;
 mod row_lists;
+mod schema;
 mod script;
+mod series;
 mod settings;
+mod settings_write;
 mod shelf;
 mod shelf_http;
 mod sites;
@@ -60,12 +69,16 @@ mod sites_http;
 mod sites_oracle;
 mod state;
 mod tasks;
+mod tasks_write;
 mod team;
+mod team_write;
 mod terms;
+mod terms_write;
 mod throttle;
 mod times;
 mod token;
 mod uploads;
+mod wipe;
 mod words;
 mod writes;
 mod written;
@@ -203,7 +216,7 @@ impl SimHandle {
 
     /// Mails that restoring made the tenant send: there should be none.
     pub fn mails_sent(&self) -> u64 {
-        self.app.read().mails_sent
+        self.app.read().mails_sent + self.app.stats().invitations
     }
 
     /// From now on all upload sessions given so far are gone.
@@ -238,6 +251,21 @@ impl SimHandle {
     pub fn advance_day_by(&self, script: &Script) {
         let options = SimOptions { script: script.clone(), ..self.app.options.clone() };
         script::advance_day(&mut self.app.write(), &options);
+    }
+
+    /// Deletes from a mailbox what is no mail: events and calendars, contacts, tasks, rules and the like, as an attacker
+    /// would; or of a group its plans and what its team is made of; or, with an empty id, the tenant's terms. What cannot be
+    /// deleted stays.
+    pub fn wipe_items(&self, id: &str) {
+        let mut world = self.app.write();
+        let now = world.now();
+        if let Some(user) = world.user(id) {
+            wipe::items(&mut world.users[user], now);
+        } else if id.is_empty() {
+            wipe::terms(&mut world.terms);
+        } else if let Ok(group) = groups::find(&world, id) {
+            wipe::group(&mut world.groups[group]);
+        }
     }
 
     /// The truth of the present day.

@@ -50,6 +50,7 @@ pub const RESTORE_ROLES: &[&str] = &[
     "TeamMember.ReadWrite.All",
     "ChannelMember.ReadWrite.All",
     "TeamsTab.ReadWrite.All",
+    "TeamworkTag.ReadWrite.All",
     "Chat.Create",
     "Teamwork.Migrate.All",
 ];

@@ -170,7 +170,7 @@ fn not_found() -> Reply {
 }
 
 /// The group and number of a plan or task that is there.
-fn find(world: &World, kind: &Kind, id: &str) -> Answer<(usize, u32)> {
+pub(super) fn find(world: &World, kind: &Kind, id: &str) -> Answer<(usize, u32)> {
     let groups = world.groups.iter().enumerate().filter(|(_, group)| group.present);
     let mut found = groups.filter_map(|(index, group)| Some((index, group.plans.find(kind, id)?)));
     found.next().ok_or_else(not_found)
@@ -214,6 +214,14 @@ pub(super) fn of_plan(app: &App, request: &Request, plan: &str, kind: &'static K
     let numbers: Vec<u32> = shelf.all(kind).filter(|number| plan_of(shelf, *number) == plan).collect();
     let rows = rows(app, request, (shelf, kind), numbers)?;
     row_lists::page(app, request, &List { entity: kind.name, page: (5, 400), context: "planner", path: "" }, rows)
+}
+
+/// `GET /planner/plans/{id}`, `/planner/buckets/{id}`, `/planner/tasks/{id}`
+pub(super) fn one(app: &App, request: &Request, kind: &'static Kind, id: &str) -> Answer {
+    let world = app.read();
+    let (group, number) = find(&world, kind, id)?;
+    let mut rows = rows(app, request, (&world.groups[group].plans, kind), vec![number])?;
+    Ok(row_lists::single(app, &format!("planner/{}s/$entity", kind.name), rows.swap_remove(0)))
 }
 
 /// `GET /planner/plans/{id}/details` and `/planner/tasks/{id}/details`

@@ -105,6 +105,11 @@ impl Request {
         self.preferences().any(|p| p.eq_ignore_ascii_case("IdType=\"ImmutableId\""))
     }
 
+    /// The zone in which times are to be told.
+    pub(super) fn time_zone(&self) -> Option<&str> {
+        self.preferences().find_map(|p| p.strip_prefix("outlook.timezone=")).map(|zone| zone.trim_matches('"'))
+    }
+
     /// Rows of a page: the preference, else `usual`; never above `most`.
     pub(super) fn page_size(&self, usual: usize, most: usize) -> usize {
         let asked = self.preferences().find_map(|p| p.strip_prefix("odata.maxpagesize=")?.parse().ok());

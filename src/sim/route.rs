@@ -5,8 +5,8 @@ use super::query::Request;
 use super::reply::{Answer, Reply};
 use super::throttle::Charge;
 use super::{
-    calendar_http, contacts, directory, drive, login, mail, mail_delta, registration, route_groups, settings, sites,
-    sites_http, tasks, writes,
+    calendar_http, contacts, directory, doors, drive, login, mail, mail_delta, registration, route_groups, settings,
+    sites, sites_http, tasks, writes,
 };
 
 const USERS: &[&str] = &["User.Read.All", "User.ReadBasic.All", "User.ReadWrite.All", "Directory.Read.All"];
@@ -88,6 +88,9 @@ pub(super) fn resolve(app: &App, request: &Request) -> Answered {
         return made("/$batch", Charge::Nothing, &[], 0, &[]);
     }
     if request.method != "GET" {
+        if let Some(door) = doors::resolve(app, request, &all, &names) {
+            return door;
+        }
         return writes::resolve(app, request, &all, &names);
     }
     let selected = u64::from(request.option("$select").is_some());
@@ -293,6 +296,9 @@ fn site_route(site: usize, all: &[&str], names: &[&str], request: &Request) -> A
 
 /// Runs the handler of a route.
 pub(super) fn run(app: &App, request: &Request, route: &Route) -> Answer {
+    if let Some(answer) = doors::run(app, request, route) {
+        return answer;
+    }
     let user = route.user;
     let id = |i: usize| route.id(i);
     if request.method != "GET" {

@@ -61,6 +61,9 @@ pub(super) fn resolve_planner(all: &[&str], names: &[&str]) -> Answered {
     // Planner publishes no limits.
     let route = |template| made(template, Charge::Nothing, TASKS, 0, &all[2..3]);
     match names[1..] {
+        ["plans", _] => route("/planner/plans/{id}"),
+        ["buckets", _] => route("/planner/buckets/{id}"),
+        ["tasks", _] => route("/planner/tasks/{id}"),
         ["plans", _, "details"] => route("/planner/plans/{id}/details"),
         ["plans", _, "buckets"] => route("/planner/plans/{id}/buckets"),
         ["plans", _, "tasks"] => route("/planner/plans/{id}/tasks"),
@@ -180,6 +183,9 @@ pub(super) fn run(app: &App, request: &Request, route: &Route) -> Answer {
             conversations::attachment_value(app, group, id(0), id(1), id(2))
         }
         "/groups/{id}/planner/plans" => planner::plans(app, request, group),
+        "/planner/plans/{id}" => planner::one(app, request, &planner::PLAN, id(0)),
+        "/planner/buckets/{id}" => planner::one(app, request, &planner::BUCKET, id(0)),
+        "/planner/tasks/{id}" => planner::one(app, request, &planner::TASK, id(0)),
         "/planner/plans/{id}/details" => planner::details(app, request, &planner::PLAN, id(0)),
         "/planner/plans/{id}/buckets" => planner::of_plan(app, request, id(0), &planner::BUCKET),
         "/planner/plans/{id}/tasks" => planner::of_plan(app, request, id(0), &planner::TASK),

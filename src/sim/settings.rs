@@ -19,9 +19,10 @@ use super::{properties, shelf_http, times, words};
 
 /// The settings that are no list; always thing 0.
 static SETTINGS: Kind = Kind { name: "mailboxSettings", id: guid_id, json: replies, content: shelf::nothing };
-static RULE: Kind = Kind { name: "messageRule", id: rule_id, json: rule, content: shelf::nothing };
-static CATEGORY: Kind = Kind { name: "outlookCategory", id: guid_id, json: category, content: shelf::nothing };
-static OVERRIDE: Kind =
+pub(super) static RULE: Kind = Kind { name: "messageRule", id: rule_id, json: rule, content: shelf::nothing };
+pub(super) static CATEGORY: Kind =
+    Kind { name: "outlookCategory", id: guid_id, json: category, content: shelf::nothing };
+pub(super) static OVERRIDE: Kind =
     Kind { name: "inferenceClassificationOverride", id: guid_id, json: focus, content: shelf::nothing };
 
 fn guid_id(seed: u64, number: u32) -> String {
@@ -32,9 +33,9 @@ fn rule_id(seed: u64, number: u32) -> String {
     STANDARD.encode([&[1u8, 0, 0, 0][..], &hash(seed, &[number.into()]).to_le_bytes()[..5]].concat())
 }
 
-/// Fills the settings of a mailbox.
-pub(super) fn populate(seed: u64) -> Shelf {
-    let mut shelf = Shelf::new(hash(seed, &[0x5e77]));
+/// Fills the settings of a mailbox, whose rules move mail to `folder`.
+pub(super) fn populate(seed: u64, folder: String) -> Shelf {
+    let mut shelf = Shelf::named(hash(seed, &[0x5e77]), folder);
     let mut rng = Rng::new(shelf.seed, &[1]);
     shelf.add(&SETTINGS, TOP, times::EPOCH, 0);
     for kind in [&RULE, &CATEGORY, &OVERRIDE] {
@@ -83,7 +84,7 @@ fn rule(_: &Cast, shelf: &Shelf, number: u32) -> Map<String, Value> {
         "hasError": false,
         "isReadOnly": false,
         "conditions": {"subjectContains": [words::title(&mut rng, 1)]},
-        "actions": {"moveToFolder": shelf::exchange_id(shelf.seed, TOP), "stopProcessingRules": true},
+        "actions": {"moveToFolder": shelf.name, "stopProcessingRules": true},
     }))
 }
 
@@ -107,7 +108,27 @@ fn focus(_: &Cast, shelf: &Shelf, number: u32) -> Map<String, Value> {
 }
 
 /// All properties of `mailboxSettings`.
-fn all(cast: &Cast, user: &User) -> Map<String, Value> {
+pub(super) fn all(cast: &Cast, user: &User) -> Map<String, Value> {
+    let mut json = Value::Object(made(cast, user));
+    if let Some(given) = user.settings.thing(0).given.get("~settings") {
+        merge(&mut json, given.clone());
+    }
+    object(json)
+}
+
+/// Puts what is given over what there is, object by object.
+pub(super) fn merge(there: &mut Value, given: Value) {
+    match (there, given) {
+        (Value::Object(there), Value::Object(given)) => {
+            for (name, value) in given {
+                merge(there.entry(name).or_insert(Value::Null), value);
+            }
+        }
+        (there, given) => *there = given,
+    }
+}
+
+fn made(cast: &Cast, user: &User) -> Map<String, Value> {
     let purpose = match user.kind {
         UserKind::Shared => "shared",
         UserKind::Room => "room",

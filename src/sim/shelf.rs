@@ -49,6 +49,20 @@ pub(super) struct Thing {
     pub(super) changed: i64,
     /// What the kind makes of it.
     pub(super) mark: u32,
+    /// What clients wrote: it stands over what follows from the seed. Names with `~` are for the kind alone.
+    pub(super) given: Map<String, Value>,
+    /// Bytes that clients sent.
+    pub(super) bytes: Option<Blob>,
+}
+
+/// Marks what a client made.
+pub(super) const WRITTEN: &str = "~written";
+
+impl Thing {
+    /// Whether a client made it.
+    pub(super) fn is_written(&self) -> bool {
+        self.given.contains_key(WRITTEN)
+    }
 }
 
 /// Things in a tree.
@@ -79,7 +93,10 @@ impl Shelf {
     pub(super) fn add(&mut self, kind: &'static Kind, parent: u32, created: i64, mark: u32) -> u32 {
         let number = self.things.len() as u32;
         let seed = hash(self.seed, &[0x7419, number.into()]);
-        self.things.push(Thing { kind, parent, seed, revision: 0, alive: true, created, changed: created, mark });
+        let (given, bytes) = (Map::new(), None);
+        let thing =
+            Thing { kind, parent, seed, revision: 0, alive: true, created, changed: created, mark, given, bytes };
+        self.things.push(thing);
         self.by_id.insert(hash_text(0, &self.id(number)), number);
         self.note(parent, number);
         number
@@ -160,11 +177,25 @@ impl Shelf {
     }
 
     pub(super) fn json(&self, cast: &Cast, number: u32) -> Map<String, Value> {
-        (self.thing(number).kind.json)(cast, self, number)
+        let thing = self.thing(number);
+        let mut json = (thing.kind.json)(cast, self, number);
+        let shown = thing.given.iter().filter(|(name, _)| !name.starts_with('~'));
+        json.extend(shown.map(|(name, value)| (name.clone(), value.clone())));
+        json
     }
 
     pub(super) fn content(&self, cast: &Cast, number: u32) -> Option<Blob> {
-        (self.thing(number).kind.content)(cast, self, number)
+        let thing = self.thing(number);
+        match &thing.bytes {
+            None if !thing.is_written() => (thing.kind.content)(cast, self, number),
+            bytes => bytes.clone(),
+        }
+    }
+
+    /// Changes what a thing says, as a client wrote it.
+    pub(super) fn write(&mut self, number: u32, given: Map<String, Value>, now: i64) {
+        self.things[number as usize].given.extend(given);
+        self.edit(number, now);
     }
 
     /// What a thing's text and numbers follow from; an edit changes it.

@@ -19,10 +19,33 @@ pub(super) fn list(
     (all, usual): (&[u32], usize),
     context: &str,
 ) -> Answer {
-    request.allow(&["$select", "$top", "$skip", "$count", "$expand", "$orderby"])?;
+    request.allow(&["$select", "$top", "$skip", "$count", "$expand", "$orderby", "$filter"])?;
+    let chosen: Vec<u32>;
+    let all = match request.option("$filter") {
+        None => all,
+        Some(filter) => {
+            let (id, value) = extended(filter)?;
+            let has = |number: &u32| {
+                let given = shelf.thing(*number).given.get(&format!("~{}", super::doors::EXTENDED));
+                let mut pairs = given.and_then(Value::as_array).into_iter().flatten();
+                pairs.any(|pair| pair["id"] == id && pair["value"] == value)
+            };
+            chosen = all.iter().copied().filter(has).collect();
+            &chosen
+        }
+    };
     let context = format!("{}/v1.0/$metadata#{context}", app.base_url).into();
     row_lists::skipped(app, request, &context, (all, usual), |number| {
         row_lists::selected(request, kind.name, shelf.json(&app.cast, number), &[])
+    })
+}
+
+/// Reads a filter by one extended property: its id and value.
+fn extended(filter: &str) -> Result<(&str, &str), Reply> {
+    let inner = filter.strip_prefix("singleValueExtendedProperties/any(ep:ep/id eq '");
+    let pair = inner.and_then(|rest| rest.strip_suffix("')")).and_then(|rest| rest.split_once("' and ep/value eq '"));
+    pair.ok_or_else(|| {
+        Reply::fail(400, "ErrorInvalidUrlQueryFilter", "The query filter contains one or more invalid nodes.")
     })
 }
 

@@ -355,6 +355,14 @@ fn grant_json(_: &Cast, shelf: &Shelf, number: u32) -> Map<String, Value> {
     }))
 }
 
+/// The type of a web part: one that can be made, or any other.
+fn part_type(rng: &mut Rng) -> String {
+    match rng.below(4) as usize {
+        place @ 0..=1 => super::pages_write::ACCEPTED[place].to_owned(),
+        _ => guid(rng.next()),
+    }
+}
+
 fn page_json(_: &Cast, shelf: &Shelf, number: u32) -> Map<String, Value> {
     let thing = shelf.thing(number);
     let mut rng = shelf.rng(number);
@@ -370,7 +378,7 @@ fn page_json(_: &Cast, shelf: &Shelf, number: u32) -> Map<String, Value> {
             }),
             _ => json!({
                 "@odata.type": "#microsoft.graph.standardWebPart", "id": guid(rng.next()),
-                "webPartType": guid(rng.next()), "data": {"dataVersion": "1.4", "properties": {"x": rng.below(9)}},
+                "webPartType": part_type(&mut rng), "data": {"dataVersion": "1.4", "properties": {"x": rng.below(9)}},
             }),
         })
         .collect();

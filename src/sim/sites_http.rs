@@ -23,14 +23,14 @@ pub(super) fn find(world: &World, id: &str) -> Result<usize, Reply> {
         .ok_or_else(|| Reply::fail(404, "itemNotFound", "Requested site could not be found"))
 }
 
-fn opened(world: &World, site: usize) -> Result<&Site, Reply> {
+pub(super) fn opened(world: &World, site: usize) -> Result<&Site, Reply> {
     let site = &world.sites[site];
     sites::open(site)?;
     Ok(site)
 }
 
 /// Who is said to have written what is in a site.
-fn author<'a>(world: &'a World, site: &Site) -> &'a User {
+pub(super) fn author<'a>(world: &'a World, site: &Site) -> &'a User {
     &world.users[site.owner.unwrap_or(0)]
 }
 

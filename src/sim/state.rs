@@ -196,7 +196,8 @@ impl World {
         let contacts = if has_mailbox { contacts::populate(options, seed) } else { Shelf::default() };
         let people = self.cast.people.len() as u32;
         let calendars = if has_mailbox { calendar::populate(options, seed, number, people) } else { Shelf::default() };
-        let settings = if has_mailbox { settings::populate(seed) } else { Shelf::default() };
+        let archive = mailbox.as_ref().and_then(|m| Some(m.folder_id(m.find_folder("archive")?))).unwrap_or_default();
+        let settings = if has_mailbox { settings::populate(seed, archive) } else { Shelf::default() };
         let tasks = if has_mailbox { tasks::populate(options, seed) } else { Shelf::default() };
         let items = size(&mut rng, options.drive_items);
         let has_drive = matches!(kind, UserKind::Regular | UserKind::WithoutMailbox);

@@ -15,15 +15,17 @@ use super::rng::{Rng, guid, hash};
 use super::shelf::{self, Kind, Shelf, ShelfLog, TOP};
 use super::{shelf_http, times, words};
 
-static LIST: Kind = Kind { name: "todoTaskList", id: shelf::exchange_id, json: list_json, content: shelf::nothing };
-static TASK: Kind = Kind { name: "todoTask", id: shelf::exchange_id, json: task_json, content: shelf::nothing };
-static ATTACHMENT: Kind =
+pub(super) static LIST: Kind =
+    Kind { name: "todoTaskList", id: shelf::exchange_id, json: list_json, content: shelf::nothing };
+pub(super) static TASK: Kind =
+    Kind { name: "todoTask", id: shelf::exchange_id, json: task_json, content: shelf::nothing };
+pub(super) static ATTACHMENT: Kind =
     Kind { name: "taskFileAttachment", id: shelf::exchange_id, json: attachment_json, content: bytes };
 
 /// What a list is.
 const DEFAULT: u32 = 0;
-const FLAGGED: u32 = 1;
-const OWN: u32 = 2;
+pub(super) const FLAGGED: u32 = 1;
+pub(super) const OWN: u32 = 2;
 /// Somebody else's.
 const OF_ANOTHER: u32 = 3;
 
@@ -124,8 +126,15 @@ fn task_json(_: &Cast, shelf: &Shelf, number: u32) -> Map<String, Value> {
     }))
 }
 
-/// What of a task is told when it is named.
+/// What of a task is told when it is named: what follows from its seed, and what clients added.
 fn part(shelf: &Shelf, number: u32, name: &str) -> Value {
+    let thing = shelf.thing(number);
+    let made = if thing.is_written() { Vec::new() } else { made_part(shelf, number, name) };
+    let added = thing.given.get(&format!("~{name}")).and_then(Value::as_array).cloned().unwrap_or_default();
+    made.into_iter().chain(added).collect()
+}
+
+fn made_part(shelf: &Shelf, number: u32, name: &str) -> Vec<Value> {
     let mut rng = Rng::new(shelf.thing(number).seed, &[shelf.thing(number).revision.into(), 7]);
     let count = rng.below(4);
     let mut one = |i: u64| {
@@ -238,6 +247,16 @@ pub(super) fn run(app: &App, request: &Request, template: &str, user: usize, ids
             shelf_http::content(app, shelf, attachment).ok_or_else(Reply::mail_not_found)
         }
     }
+}
+
+/// A list, or a task in it, by the ids of a path.
+pub(super) fn find(shelf: &Shelf, ids: &[String]) -> Answer<u32> {
+    let of = |kind: &Kind, place: usize, parent: u32| {
+        let found = shelf.find(kind, ids.get(place).map_or("", String::as_str));
+        found.filter(|number| shelf.thing(*number).parent == parent).ok_or_else(Reply::mail_not_found)
+    };
+    let list = of(&LIST, 0, TOP)?;
+    if ids.len() < 2 { Ok(list) } else { of(&TASK, 1, list) }
 }
 
 /// Adds to a task what `$expand` names.

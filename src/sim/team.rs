@@ -57,10 +57,10 @@ pub(super) static TAG_MEMBER: Kind = Kind {
     content: shelf::nothing,
 };
 
-const OWNER: u32 = 1 << 16;
-const STANDARD: u32 = 0;
-const PRIVATE: u32 = 1;
-const SHARED: u32 = 2;
+pub(super) const OWNER: u32 = 1 << 16;
+pub(super) const STANDARD: u32 = 0;
+pub(super) const PRIVATE: u32 = 1;
+pub(super) const SHARED: u32 = 2;
 /// Another organisation, which shares a channel with the first team.
 const FOREIGN_TENANT: &str = "4dc1fe35-8ac6-4f0d-904a-7ebcd364bea1";
 
@@ -294,7 +294,7 @@ fn tag_member_json(cast: &Cast, shelf: &Shelf, number: u32) -> Map<String, Value
     }))
 }
 
-fn not_found(what: &str) -> Reply {
+pub(super) fn not_found(what: &str) -> Reply {
     Reply::fail(404, "NotFound", &format!("No {what} was found with that id."))
 }
 

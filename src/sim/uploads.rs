@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::app::App;
+use super::calendar_write;
 use super::drive_write::{self, Place};
 use super::mail_write;
 use super::query::Request;
@@ -28,8 +29,21 @@ const ATTACHMENT_FRAGMENT: usize = 4 << 20;
 /// What becomes of the bytes.
 #[derive(Debug, Clone)]
 pub(super) enum Into {
-    Message { index: usize, key: u32, file: Enclosure },
-    Drive { index: usize, place: Place },
+    Message {
+        index: usize,
+        key: u32,
+        file: Enclosure,
+    },
+    Drive {
+        index: usize,
+        place: Place,
+    },
+    /// An attachment of an event, with what is given of it.
+    Event {
+        index: usize,
+        event: u32,
+        given: serde_json::Map<String, serde_json::Value>,
+    },
 }
 
 /// A session.
@@ -78,7 +92,7 @@ impl Uploads {
     /// What the session with this token is counted against.
     pub(super) fn charge(&self, token: &str) -> Charge {
         match self.lock().get(token).map(|session| &session.into) {
-            Some(Into::Message { index, .. }) => Charge::Mailbox(*index),
+            Some(Into::Message { index, .. } | Into::Event { index, .. }) => Charge::Mailbox(*index),
             _ => Charge::Files(1),
         }
     }
@@ -109,7 +123,7 @@ pub(super) fn answer(app: &App, request: &Request, token: &str) -> Answer {
 fn status(session: &Session) -> serde_json::Value {
     let next = session.bytes.len();
     match session.into {
-        Into::Message { .. } => {
+        Into::Message { .. } | Into::Event { .. } => {
             json!({"ExpirationDateTime": "2099-01-01T00:00:00Z", "NextExpectedRanges": [next.to_string()]})
         }
         Into::Drive { .. } => {
@@ -153,6 +167,12 @@ fn put(app: &App, request: &Request, token: &str) -> Answer {
             Ok(Reply::status(201).header("Location", format!("{}/api/v2.0/Attachments('x')", app.base_url)))
         }
         Into::Drive { index, place } => drive_write::put_file(app, index, place, bytes),
+        Into::Event { index, event, given } => {
+            let mut world = app.write();
+            let now = world.now();
+            drop(calendar_write::attach(app, &mut world.users[index], event, given, bytes, now));
+            Ok(Reply::status(201).header("Location", format!("{}/api/v2.0/Attachments('x')", app.base_url)))
+        }
     }
 }
 

@@ -13,5 +13,6 @@ mod lifecycle;
 mod order;
 mod repair;
 mod restore;
+mod restore_items;
 mod resume;
 mod support;

@@ -23,11 +23,11 @@ use tenantvault::tree::collection::{CollectionReader, CollectionRoots};
 
 use crate::support::{START_US, Setting};
 
-const ALICE: &str = "alice@contoso.com";
+pub const ALICE: &str = "alice@contoso.com";
 
-struct Restorer {
-    setting: Setting,
-    client: Client,
+pub struct Restorer {
+    pub setting: Setting,
+    pub client: Client,
     folder: tempfile::TempDir,
 }
 
@@ -43,7 +43,7 @@ fn client_of(setting: &Setting, monitor: Arc<dyn Monitor>) -> Client {
     Client::new(options, sim.tenant_id(), sim.restore_client_id(), secret).unwrap()
 }
 
-fn in_place(conflict: Conflict) -> RestoreOptions {
+pub fn in_place(conflict: Conflict) -> RestoreOptions {
     RestoreOptions { into: Into::Place, conflict, only: Only::All, permissions: false, versions: false }
 }
 
@@ -52,20 +52,20 @@ fn in_folder() -> RestoreOptions {
 }
 
 impl Restorer {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let setting = Setting::new(SimOptions::tiny()).await;
         setting.backup().await.unwrap();
         let client = client_of(&setting, Arc::new(Silent));
         Self { setting, client, folder: tempfile::tempdir().unwrap() }
     }
 
-    async fn view(&self, number: usize) -> (String, View) {
+    pub async fn view(&self, number: usize) -> (String, View) {
         let snapshots = self.setting.snapshots().await;
         let snapshot = &snapshots[number];
         (snapshot.id.to_string(), View::new(self.setting.repo.clone(), snapshot.file.clone()))
     }
 
-    fn around(&self) -> Around {
+    pub fn around(&self) -> Around {
         let clock = AtomicI64::new(START_US);
         Around {
             monitor: Arc::new(Silent),
@@ -75,7 +75,7 @@ impl Restorer {
         }
     }
 
-    async fn plan(&self, path: &str, to: &str, options: RestoreOptions) -> tenantvault::Result<Plan> {
+    pub async fn plan(&self, path: &str, to: &str, options: RestoreOptions) -> tenantvault::Result<Plan> {
         let (snapshot, view) = self.view(0).await;
         let asked = Asked {
             view: &view,
@@ -88,20 +88,20 @@ impl Restorer {
         make(asked, &self.client, &self.around()).await
     }
 
-    async fn run(&self, plan: &Plan) -> tenantvault::Result<RestoreReport> {
+    pub async fn run(&self, plan: &Plan) -> tenantvault::Result<RestoreReport> {
         let (_, view) = self.view(0).await;
         run(plan, &view, &self.client, &self.around()).await
     }
 
     /// Backs up again and tells what is in a collection of that snapshot.
-    async fn again(&self) -> usize {
+    pub async fn again(&self) -> usize {
         self.setting.clock.fetch_add(1_000_000, Ordering::Relaxed);
         self.setting.backup().await.unwrap();
         self.setting.snapshots().await.len() - 1
     }
 
     /// All items of a collection of a snapshot, by path within it and what tells them apart; what was told of each.
-    async fn items(&self, snapshot: usize, name: &str) -> BTreeMap<String, Vec<Thing>> {
+    pub async fn items(&self, snapshot: usize, name: &str) -> BTreeMap<String, Vec<Thing>> {
         let file = self.setting.snapshots().await[snapshot].file.clone();
         let catalog = Catalog::load(&self.setting.repo, Some(&file)).await.unwrap();
         let Some(state) = catalog.states.values().find(|s| s.name == name) else { return BTreeMap::new() };
@@ -143,8 +143,8 @@ impl Restorer {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-struct Thing {
-    kind: ItemKind,
+pub struct Thing {
+    pub kind: ItemKind,
     properties: Value,
     content: Option<Vec<u8>>,
     letter: Option<Letter>,
@@ -152,7 +152,7 @@ struct Thing {
 
 /// What people see of a message: its text and its files.
 #[derive(Debug, Clone, PartialEq)]
-struct Letter {
+pub struct Letter {
     text: String,
     files: BTreeSet<Vec<u8>>,
 }

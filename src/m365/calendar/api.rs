@@ -10,7 +10,7 @@ use crate::graph::links::segment;
 use crate::graph::{Client, GraphRequest, IMMUTABLE_IDS, Scope, graph_error};
 use crate::m365::walk::{Rows, Walk};
 
-const UTC: &str = "outlook.timezone=\"UTC\"";
+pub(super) const UTC: &str = "outlook.timezone=\"UTC\"";
 const WHOLE_BODIES: &str = "outlook.allow-unsafe-html";
 const PAGE: &str = "odata.maxpagesize=250";
 const SMALL_PAGE: &str = "odata.maxpagesize=10";

@@ -19,8 +19,11 @@
 //! attachments", "List calendarPermissions".
 
 mod api;
+mod body;
 mod events;
 mod model;
+pub(super) mod restore;
+mod series;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 

@@ -2,15 +2,28 @@
 //!
 //! Each workload has a file `restore.rs` beside the others of its own, or a file here; [`open`] is where they are listed.
 
+pub(super) mod attachments;
+mod contacts;
 mod door;
+pub mod lost;
+pub(super) mod mailbox;
+mod pages;
+mod planner;
+pub(super) mod rows;
+mod settings;
+mod tasks;
+mod team;
+mod terms;
 
 pub use door::{Cost, Fit, Found, Made, Opened, Order, Present, Source, Target, Undo};
 
 use crate::error::{Error, Result};
 use crate::graph::Client;
+use crate::m365::calendar::restore::Calendars;
 use crate::m365::door::{CollectionKey, Owner, Workload};
 use crate::m365::drive::DriveTarget;
 use crate::m365::mail::MailTarget;
+use crate::m365::sites::restore::ListTarget;
 
 /// Where the items of one collection go.
 #[derive(Debug, Clone)]
@@ -33,11 +46,21 @@ pub struct Destination {
 /// `InvalidInput` if the owner cannot take items of that workload; Graph's, where a place has to be looked up.
 pub async fn open(client: &Client, to: &Destination) -> Result<Box<dyn Target>> {
     let (owner, name) = (to.owner.id(), to.name.as_str());
+    let mailbox = || mailbox::Mailbox::new(client, to);
     match (to.from.workload, &to.owner) {
         (Workload::Mail, Owner::User(_)) => return Ok(Box::new(MailTarget::open(client.clone(), owner, name).await?)),
         (Workload::OneDrive | Workload::Files | Workload::PersonalSite, _) if DriveTarget::takes(to) => {
             return Ok(Box::new(DriveTarget::open(client.clone(), to).await?));
         }
+        (Workload::Calendar, _) => return Ok(Box::new(Calendars(mailbox()?))),
+        (Workload::Contacts, _) => return Ok(Box::new(contacts::Contacts(mailbox()?))),
+        (Workload::Tasks, _) => return Ok(Box::new(tasks::Tasks(mailbox()?))),
+        (Workload::Settings, _) => return Ok(Box::new(settings::Settings(mailbox()?))),
+        (Workload::List, _) => return Ok(Box::new(ListTarget::new(client, to)?)),
+        (Workload::Team, _) => return Ok(Box::new(team::Team::new(client, to)?)),
+        (Workload::Pages, _) => return Ok(Box::new(pages::Pages::new(client, to)?)),
+        (Workload::TermStore, _) => return Ok(Box::new(terms::Terms::new(client, to)?)),
+        (Workload::Planner, _) => return Ok(Box::new(planner::Planner::new(client, to)?)),
         _ => {}
     }
     let what = to.from.workload.title();

@@ -297,7 +297,7 @@ fn with_parts_of(told: Told, known: Option<&Record>) -> Told {
     }
 }
 
-fn item(row: Value, list: &str, parts: usize) -> Option<Told> {
+pub(super) fn item(row: Value, list: &str, parts: usize) -> Option<Told> {
     let id = id_of(&row)?.to_owned();
     let titles = ["Title", "LinkTitle", "FileLeafRef"];
     let title = titles.iter().find_map(|field| text(&row, &["fields", field]).filter(|title| !title.trim().is_empty()));

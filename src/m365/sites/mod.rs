@@ -9,6 +9,7 @@
 mod fields;
 mod list;
 mod pages;
+pub(super) mod restore;
 mod site;
 mod terms;
 
@@ -23,7 +24,7 @@ use crate::graph::{Client, GraphRequest, Scope};
 pub(super) use list::list;
 pub(super) use pages::pages;
 pub(super) use site::site;
-pub(super) use terms::{GROUPS, is_own, terms};
+pub(super) use terms::{GROUPS, is_own, localized, terms};
 
 /// What is asked for of a site.
 pub(super) const SITE_PROPERTIES: &str = "id,name,displayName,description,webUrl,createdDateTime,lastModifiedDateTime,\

@@ -164,7 +164,7 @@ impl TermStore {
 }
 
 /// The name in the store's first language, or in any.
-fn localized(row: &Value, list: &str) -> String {
+pub(in crate::m365) fn localized(row: &Value, list: &str) -> String {
     let names = row.get(list).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let default = names.iter().find(|name| name.get("isDefault") == Some(&Value::Bool(true)));
     default.or(names.first()).and_then(|name| text(name, &["name"])).unwrap_or_default().to_owned()

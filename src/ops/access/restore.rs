@@ -32,6 +32,37 @@ pub const RESTORE_PERMISSIONS: &[Permission] = &[
         "no files can be restored",
         Some(Workload::OneDrive),
     ),
+    of("Calendars.ReadWrite", &[], "write calendars", "no calendars can be restored", Some(Workload::Calendar)),
+    of("Contacts.ReadWrite", &[], "write contacts", "no contacts can be restored", Some(Workload::Contacts)),
+    of(
+        "Tasks.ReadWrite.All",
+        &[],
+        "write To Do and plans",
+        "no tasks and no plans can be restored",
+        Some(Workload::Tasks),
+    ),
+    of(
+        "MailboxSettings.ReadWrite",
+        &[],
+        "write settings, rules and categories",
+        "no settings of mailboxes can be restored",
+        Some(Workload::Settings),
+    ),
+    of(
+        "Sites.Manage.All",
+        &["Sites.FullControl.All"],
+        "write lists and pages",
+        "no lists and no pages can be restored",
+        Some(Workload::Sites),
+    ),
+    of("TermStore.ReadWrite.All", &[], "write the term store", "no terms can be restored", Some(Workload::Sites)),
+    of(
+        "Group.ReadWrite.All",
+        &["Directory.ReadWrite.All"],
+        "write what teams are made of",
+        "no team can be restored",
+        Some(Workload::Teams),
+    ),
 ];
 
 /// Says which of them the app has.

@@ -249,6 +249,9 @@ impl Planner<'_> {
         let Some(granted) = &self.granted else { return Ok(()) };
         let enough: &[&str] = match permission {
             "Files.ReadWrite.All" => &["Files.ReadWrite.All", "Sites.ReadWrite.All", "Sites.FullControl.All"],
+            "Sites.Manage.All" => &["Sites.Manage.All", "Sites.FullControl.All"],
+            "Sites.ReadWrite.All" => &["Sites.ReadWrite.All", "Sites.Manage.All", "Sites.FullControl.All"],
+            "Group.ReadWrite.All" => &["Group.ReadWrite.All", "Directory.ReadWrite.All"],
             other => &[other],
         };
         let has = |name: &&str| granted.iter().any(|have| have == name);

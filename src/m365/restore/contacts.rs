@@ -1,0 +1,234 @@
+//! Contacts go back: folders, contacts, photos.
+//!
+//! A personal distribution list is not in Graph v1.0: it neither came nor goes back. Source: Microsoft Graph, "Create contact",
+//! "Create contactFolder", "Update profilePhoto".
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use super::door::{Cost, Fit, Found, Made, Order, Present, Source, Target, Undo};
+use super::mailbox::Mailbox;
+use super::rows;
+use crate::error::Result;
+use crate::format::record::{ItemKind, Record};
+use crate::graph::links::segment;
+use crate::graph::{Payload, Scope};
+use crate::m365::contacts::{DEFAULT_FOLDER, contact, folder};
+use crate::m365::door::Workload;
+
+/// What of a contact can be set.
+const CONTACT: &[&str] = &[
+    "assistantName",
+    "birthday",
+    "businessAddress",
+    "businessHomePage",
+    "businessPhones",
+    "categories",
+    "children",
+    "companyName",
+    "department",
+    "displayName",
+    "emailAddresses",
+    "fileAs",
+    "generation",
+    "givenName",
+    "homeAddress",
+    "homePhones",
+    "imAddresses",
+    "initials",
+    "jobTitle",
+    "manager",
+    "middleName",
+    "mobilePhone",
+    "nickName",
+    "officeLocation",
+    "otherAddress",
+    "personalNotes",
+    "profession",
+    "spouseName",
+    "surname",
+    "title",
+    "yomiCompanyName",
+    "yomiGivenName",
+    "yomiSurname",
+];
+/// Longest photo that is sent; Exchange takes 4 MB.
+const PHOTO_LIMIT: u64 = 4 << 20;
+
+/// The contacts of a mailbox.
+pub(super) struct Contacts(pub(super) Mailbox);
+
+#[async_trait]
+impl Target for Contacts {
+    fn workload(&self) -> Workload {
+        Workload::Contacts
+    }
+
+    fn path(&self) -> &str {
+        self.0.path()
+    }
+
+    fn scope(&self) -> Scope {
+        self.0.scope()
+    }
+
+    fn permission(&self) -> &'static str {
+        "Contacts.ReadWrite"
+    }
+
+    async fn probe(&self) -> Result<()> {
+        self.0.client.get_json(self.0.get(&format!("contactFolders/{DEFAULT_FOLDER}"))).await.map(drop)
+    }
+
+    fn fit(&self, record: &Record) -> Fit {
+        let photo = rows::content_bytes(record);
+        match record.kind {
+            ItemKind::ContactFolder => Fit::Takes(Cost { requests: 1, units: 1, bytes: 200 }),
+            ItemKind::Contact => {
+                let requests = 1 + u64::from(photo > 0);
+                Fit::Takes(Cost { requests, units: requests, bytes: 1_000 + photo })
+            }
+            kind => Fit::Cannot(format!("a {} is no contact", kind.word())),
+        }
+    }
+
+    fn identity(&self, record: &Record) -> String {
+        let mail = record.fact("mail").unwrap_or_default();
+        let name = record.name.to_lowercase();
+        if record.kind == ItemKind::Contact { format!("{name}\n{}", mail.to_lowercase()) } else { name }
+    }
+
+    fn state(&self, _: &Record) -> String {
+        String::new()
+    }
+
+    async fn present(&self, parent: &str) -> Result<Vec<Present>> {
+        let client = &self.0.client;
+        let list = match parent {
+            "" => "contactFolders?$top=250".to_owned(),
+            id => format!("contactFolders/{}/childFolders?$top=250", segment(id)),
+        };
+        let mut folders = client.get_all(self.0.get(&list)).await?;
+        let mut contacts = Vec::new();
+        if parent.is_empty() {
+            folders.push(client.get_json(self.0.get(&format!("contactFolders/{DEFAULT_FOLDER}"))).await?);
+        } else {
+            let list = format!("contactFolders/{}/contacts?$top=250", segment(parent));
+            contacts = client.get_all(self.0.get(&list)).await?;
+        }
+        let all = std::collections::BTreeSet::new();
+        let told = folders.into_iter().filter_map(|row| folder(row, &all));
+        let told = told.chain(contacts.into_iter().filter_map(|row| contact(row, parent)));
+        Ok(told.map(|told| rows::present(self, told)).collect())
+    }
+
+    async fn create_top(&self, name: &str) -> Result<Made> {
+        self.create_folder("", name).await
+    }
+
+    async fn find_top(&self, name: &str) -> Result<Option<Made>> {
+        self.find_folder("", name).await
+    }
+
+    async fn create(&self, order: Order<'_>, source: &dyn Source) -> Result<Made> {
+        if order.record.kind == ItemKind::ContactFolder {
+            return self.create_folder(order.parent, order.name).await;
+        }
+        let body = self.body(order, source).await?;
+        let url = format!("contactFolders/{}/contacts", segment(order.parent));
+        let answer = self.0.client.send(self.0.post(&url, &Mailbox::marked(body, order.mark))).await?;
+        let id = rows::new_id(&answer)?;
+        self.photo(&id, order.record, source).await?;
+        Ok(Made::new(ItemKind::Contact, id, order.parent))
+    }
+
+    async fn overwrite(&self, present: &str, order: Order<'_>, source: &dyn Source) -> Result<Made> {
+        let url = format!("contacts/{}", segment(present));
+        let before = self.0.client.get_json(self.0.get(&url)).await?;
+        let before = Value::Object(rows::replacing(&before, CONTACT));
+        let json = source.properties(order.record).await?;
+        let body = Value::Object(rows::replacing(&json, CONTACT));
+        self.0.client.send(self.0.patch(&url, &body)).await?;
+        let undo = vec![Undo::Values { kind: ItemKind::Contact, id: present.to_owned(), before }];
+        let notes = match self.photo(present, order.record, source).await? {
+            true => vec!["undo brings back the contact's values, and not the photo before".to_owned()],
+            false => Vec::new(),
+        };
+        Ok(Made { id: present.to_owned(), undo, notes })
+    }
+
+    async fn find(&self, order: Order<'_>, _: &dyn Source) -> Result<Found> {
+        if order.record.kind == ItemKind::ContactFolder {
+            return Ok(self.find_folder(order.parent, order.name).await?.map_or(Found::Nothing, Found::Whole));
+        }
+        let list = format!("contactFolders/{}/contacts", segment(order.parent));
+        Ok(match self.0.marked_in(&list, order.mark).await? {
+            // Nobody knows whether the photo came.
+            Some(id) => Found::Part(Made::new(ItemKind::Contact, id, order.parent)),
+            None => Found::Nothing,
+        })
+    }
+
+    async fn undo(&self, undo: &Undo) -> Result<Option<String>> {
+        match undo {
+            Undo::Delete { kind: ItemKind::Contact, id, .. } => {
+                rows::delete(&self.0.client, self.0.delete(&format!("contacts/{}", segment(id)))).await
+            }
+            Undo::Delete { id, .. } => self.remove_folder(id).await,
+            Undo::Values { id, before, .. } => {
+                let request = self.0.patch(&format!("contacts/{}", segment(id)), before);
+                rows::delete(&self.0.client, request).await
+            }
+            other => Ok(rows::left(other)),
+        }
+    }
+}
+
+impl Contacts {
+    async fn body(&self, order: Order<'_>, source: &dyn Source) -> Result<serde_json::Map<String, Value>> {
+        let mut body = rows::settable(&source.properties(order.record).await?, CONTACT);
+        // A copy beside something of its name has another.
+        if order.name != order.record.name {
+            body.insert("displayName".into(), order.name.into());
+        }
+        Ok(body)
+    }
+
+    async fn create_folder(&self, parent: &str, name: &str) -> Result<Made> {
+        let url = match parent {
+            "" => "contactFolders".to_owned(),
+            id => format!("contactFolders/{}/childFolders", segment(id)),
+        };
+        let answer = self.0.client.send(self.0.post(&url, &json!({"displayName": name}))).await?;
+        Ok(Made::new(ItemKind::ContactFolder, rows::new_id(&answer)?, parent))
+    }
+
+    async fn find_folder(&self, parent: &str, name: &str) -> Result<Option<Made>> {
+        let all = self.present(parent).await?;
+        let found = all.into_iter().find(|p| p.kind == ItemKind::ContactFolder && p.identity == name.to_lowercase());
+        Ok(found.map(|found| Made::new(ItemKind::ContactFolder, found.id, parent)))
+    }
+
+    async fn remove_folder(&self, id: &str) -> Result<Option<String>> {
+        let url = format!("contactFolders/{}", segment(id));
+        for below in ["contacts", "childFolders"] {
+            match self.0.is_empty(&format!("{url}/{below}")).await {
+                Ok(true) => {}
+                Ok(false) => return Ok(Some(rows::NOT_EMPTY.to_owned())),
+                Err(error) if rows::is_gone(&error) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        rows::delete(&self.0.client, self.0.delete(&url)).await
+    }
+
+    /// Sends the photo, if there is one; says whether there was.
+    async fn photo(&self, id: &str, record: &Record, source: &dyn Source) -> Result<bool> {
+        let Some(bytes) = rows::bytes_of(source, record, PHOTO_LIMIT).await?.filter(|bytes| !bytes.is_empty()) else {
+            return Ok(false);
+        };
+        let body = Payload { content_type: "image/jpeg", bytes };
+        self.0.client.send(self.0.put(&format!("contacts/{}/photo/$value", segment(id)), body)).await?;
+        Ok(true)
+    }
+}

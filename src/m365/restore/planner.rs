@@ -1,0 +1,315 @@
+//! Planner goes back: plans with their details, buckets, tasks with their details, in the plans of a group.
+//!
+//! Whoever is assigned a task may get a notice of Planner's, as with any task. Comments live in the group's conversations, and
+//! attachments are links. Source: Microsoft Graph, "Create plannerPlan", "Create plannerBucket", "Create plannerTask", "Update
+//! plannerTaskDetails".
+
+use async_trait::async_trait;
+use serde_json::{Map, Value, json};
+
+use super::Destination;
+use super::door::{Cost, Fit, Found, Made, Order, Present, Source, Target, Undo};
+use super::rows;
+use crate::error::{Error, Result};
+use crate::format::record::{ItemKind, Record};
+use crate::graph::links::segment;
+use crate::graph::{Client, GraphRequest, Scope};
+use crate::m365::door::{Owner, Workload};
+use crate::m365::facts::text;
+use crate::m365::walk::{Told, id_of};
+
+/// What of a task can be set.
+const TASK: &[&str] = &[
+    "appliedCategories",
+    "assignments",
+    "dueDateTime",
+    "percentComplete",
+    "previewType",
+    "priority",
+    "startDateTime",
+    "title",
+];
+/// What of a task's details can be set.
+const TASK_DETAILS: &[&str] = &["checklist", "description", "previewType", "references"];
+/// What of a plan's details can be set.
+const PLAN_DETAILS: &[&str] = &["categoryDescriptions", "sharedWith"];
+/// Tells Planner to put something at the end of its list.
+const AT_THE_END: &str = " !";
+
+/// The plans of a group.
+pub(super) struct Planner {
+    client: Client,
+    group: String,
+    path: String,
+}
+
+impl Planner {
+    /// The plans of a destination.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the owner has no group.
+    pub(super) fn new(client: &Client, to: &Destination) -> Result<Self> {
+        let (Owner::Group(group) | Owner::Team(group)) = &to.owner else {
+            return Err(Error::invalid(format!("Plans can go into a group or team only, not into {}", to.name))
+                .with_hint("name a team with --to"));
+        };
+        let path = format!("{}/{}/{}", to.owner.word(), to.name, Workload::Planner.title());
+        Ok(Self { client: client.clone(), group: group.clone(), path })
+    }
+}
+
+fn get(url: &str) -> GraphRequest {
+    GraphRequest::get(Scope::Planner, url)
+}
+
+fn url_of(kind: ItemKind, id: &str) -> String {
+    let list = match kind {
+        ItemKind::Plan => "plans",
+        ItemKind::Bucket => "buckets",
+        _ => "tasks",
+    };
+    format!("planner/{list}/{}", segment(id))
+}
+
+#[async_trait]
+impl Target for Planner {
+    fn workload(&self) -> Workload {
+        Workload::Planner
+    }
+
+    fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Planner
+    }
+
+    fn permission(&self) -> &'static str {
+        "Tasks.ReadWrite.All"
+    }
+
+    fn takes_folder(&self) -> bool {
+        false
+    }
+
+    async fn probe(&self) -> Result<()> {
+        self.client.get_page(get(&format!("groups/{}/planner/plans", segment(&self.group)))).await.map(drop)
+    }
+
+    fn fit(&self, record: &Record) -> Fit {
+        match record.kind {
+            ItemKind::Plan | ItemKind::Task => Fit::Takes(Cost { requests: 3, units: 3, bytes: 1_000 }),
+            ItemKind::Bucket => Fit::Takes(Cost { requests: 1, units: 1, bytes: 200 }),
+            kind => Fit::Cannot(format!("a {} is no part of a plan", kind.word())),
+        }
+    }
+
+    fn identity(&self, record: &Record) -> String {
+        record.name.to_lowercase()
+    }
+
+    fn state(&self, _: &Record) -> String {
+        String::new()
+    }
+
+    async fn present(&self, parent: &str) -> Result<Vec<Present>> {
+        let told: Vec<Told> = match parent.split_once('/') {
+            None if parent.is_empty() => {
+                let url = format!("groups/{}/planner/plans", segment(&self.group));
+                let rows = self.client.get_all(get(&url)).await?;
+                rows.into_iter().filter_map(|row| told(ItemKind::Plan, row, "", "title")).collect()
+            }
+            None => {
+                let of_plan = url_of(ItemKind::Plan, parent);
+                let buckets = self.client.get_all(get(&format!("{of_plan}/buckets"))).await?;
+                let tasks = self.tasks(parent, None).await?;
+                let buckets = buckets.into_iter().filter_map(|row| told(ItemKind::Bucket, row, parent, "name"));
+                buckets.chain(tasks.into_iter().filter_map(|row| told(ItemKind::Task, row, "", "title"))).collect()
+            }
+            Some((plan, bucket)) => {
+                let tasks = self.tasks(plan, Some(bucket)).await?;
+                tasks.into_iter().filter_map(|row| told(ItemKind::Task, row, "", "title")).collect()
+            }
+        };
+        Ok(told.into_iter().map(|told| rows::present(self, told)).collect())
+    }
+
+    async fn create_top(&self, _: &str) -> Result<Made> {
+        Err(rows::no_place(ItemKind::Plan))
+    }
+
+    async fn find_top(&self, _: &str) -> Result<Option<Made>> {
+        Ok(None)
+    }
+
+    async fn create(&self, order: Order<'_>, source: &dyn Source) -> Result<Made> {
+        let json = source.properties(order.record).await?;
+        let (url, body) = match order.record.kind {
+            ItemKind::Plan => {
+                let container = format!("https://graph.microsoft.com/v1.0/groups/{}", self.group);
+                ("planner/plans", json!({"title": order.name, "container": {"url": container}}))
+            }
+            ItemKind::Bucket => {
+                let body = json!({"name": order.name, "planId": order.parent, "orderHint": AT_THE_END});
+                ("planner/buckets", body)
+            }
+            _ => ("planner/tasks", Value::Object(task(&json, order))),
+        };
+        let answer = self.client.send(GraphRequest::post(Scope::Planner, url, &body)).await?;
+        let id = rows::new_id(&answer)?;
+        let id = self.named(order, &id);
+        self.details(order.record.kind, &id, &json).await?;
+        Ok(Made::new(order.record.kind, id, order.parent))
+    }
+
+    async fn overwrite(&self, present: &str, order: Order<'_>, source: &dyn Source) -> Result<Made> {
+        let kind = order.record.kind;
+        if kind != ItemKind::Task {
+            return Ok(Made { id: present.to_owned(), ..Made::default() });
+        }
+        let json = source.properties(order.record).await?;
+        let url = url_of(kind, present);
+        let there = self.client.get_json(get(&url)).await?;
+        let details = self.client.get_json(get(&format!("{url}/details"))).await?;
+        let before = json!({
+            "values": rows::settable(&there, TASK), "details": rows::settable(&details, TASK_DETAILS),
+        });
+        self.patch(&url, &there, &task_values(&json).into()).await?;
+        self.details(kind, present, &json).await?;
+        Ok(Made {
+            id: present.to_owned(),
+            undo: vec![Undo::Values { kind, id: present.to_owned(), before }],
+            notes: vec![],
+        })
+    }
+
+    async fn find(&self, order: Order<'_>, source: &dyn Source) -> Result<Found> {
+        let wanted = self.identity(order.record);
+        let there = self.present(order.parent).await?;
+        let Some(there) = there.into_iter().find(|one| one.identity == wanted && one.kind == order.record.kind) else {
+            return Ok(Found::Nothing);
+        };
+        let json = source.properties(order.record).await?;
+        self.details(there.kind, &there.id, &json).await?;
+        Ok(rows::as_it_should_be(there.id))
+    }
+
+    async fn undo(&self, undo: &Undo) -> Result<Option<String>> {
+        match undo {
+            Undo::Delete { kind, id, .. } => self.remove(*kind, id).await,
+            Undo::Values { kind, id, before } => {
+                let url = url_of(*kind, id);
+                let there = match self.client.get_json(get(&url)).await {
+                    Err(error) if rows::is_gone(&error) => return Ok(None),
+                    other => other?,
+                };
+                self.patch(&url, &there, before.get("values").unwrap_or(&Value::Null)).await?;
+                let details = before.get("details").cloned().unwrap_or_default();
+                self.details(*kind, id, &json!({"details": details})).await?;
+                Ok(None)
+            }
+            other => Ok(rows::left(other)),
+        }
+    }
+}
+
+fn told(kind: ItemKind, row: Value, parent: &str, name: &str) -> Option<Told> {
+    let id = id_of(&row)?.to_owned();
+    // A bucket is named with its plan: its tasks are listed there.
+    let id = if kind == ItemKind::Bucket { format!("{parent}/{id}") } else { id };
+    let name = text(&row, &[name]).unwrap_or_default().to_owned();
+    Some(Told::new(kind, id, parent, &name, row).dated())
+}
+
+/// What is sent of a task: who has it goes to the end of their list.
+fn task_values(json: &Value) -> Map<String, Value> {
+    let mut body = rows::settable(json, TASK);
+    if let Some(Value::Object(assignments)) = body.get_mut("assignments") {
+        for assignment in assignments.values_mut() {
+            *assignment = json!({"@odata.type": "#microsoft.graph.plannerAssignment", "orderHint": AT_THE_END});
+        }
+    }
+    body
+}
+
+fn task(json: &Value, order: Order<'_>) -> Map<String, Value> {
+    let mut body = task_values(json);
+    let (plan, bucket) =
+        order.parent.split_once('/').map_or((order.parent, None), |(plan, bucket)| (plan, Some(bucket)));
+    body.insert("title".into(), order.name.into());
+    body.insert("planId".into(), plan.into());
+    if let Some(bucket) = bucket {
+        body.insert("bucketId".into(), bucket.into());
+    }
+    body
+}
+
+impl Planner {
+    /// The id of what was made, as it is named here.
+    fn named(&self, order: Order<'_>, id: &str) -> String {
+        match order.record.kind {
+            ItemKind::Bucket => format!("{}/{id}", order.parent),
+            _ => id.to_owned(),
+        }
+    }
+
+    /// The tasks of a plan that are in a bucket, or in none.
+    async fn tasks(&self, plan: &str, bucket: Option<&str>) -> Result<Vec<Value>> {
+        let mut rows = self.client.get_all(get(&format!("{}/tasks", url_of(ItemKind::Plan, plan)))).await?;
+        rows.retain(|row| text(row, &["bucketId"]) == bucket);
+        Ok(rows)
+    }
+
+    /// Sends values to what is there, if it is as it was read.
+    async fn patch(&self, url: &str, there: &Value, body: &Value) -> Result<Value> {
+        let tag = there.get("@odata.etag").and_then(Value::as_str).unwrap_or_default();
+        self.client.send(GraphRequest::patch(Scope::Planner, url, body).header("If-Match", tag)).await
+    }
+
+    /// Gives a plan or task its details.
+    async fn details(&self, kind: ItemKind, id: &str, json: &Value) -> Result<()> {
+        let names = match kind {
+            ItemKind::Plan => PLAN_DETAILS,
+            ItemKind::Task => TASK_DETAILS,
+            _ => return Ok(()),
+        };
+        let mut body = rows::settable(json.get("details").unwrap_or(&Value::Null), names);
+        for (list, kind) in [("checklist", "plannerChecklistItem"), ("references", "plannerExternalReference")] {
+            let Some(Value::Object(all)) = body.get_mut(list) else { continue };
+            for one in all.values_mut().filter_map(Value::as_object_mut) {
+                one.insert("@odata.type".into(), format!("#microsoft.graph.{kind}").into());
+                // Where it stood is told in hints that only its own list understands.
+                one.retain(|name, _| {
+                    !matches!(name.as_str(), "orderHint" | "previewPriority") && !name.starts_with("last")
+                });
+            }
+        }
+        if body.is_empty() {
+            return Ok(());
+        }
+        let url = format!("{}/details", url_of(kind, id));
+        let there = self.client.get_json(get(&url)).await?;
+        self.patch(&url, &there, &body.into()).await.map(drop)
+    }
+
+    /// Deletes what was made, if nothing else came into it.
+    async fn remove(&self, kind: ItemKind, id: &str) -> Result<Option<String>> {
+        if kind != ItemKind::Task {
+            match self.present(id).await {
+                Ok(there) if !there.is_empty() => return Ok(Some(rows::NOT_EMPTY.to_owned())),
+                Ok(_) => {}
+                Err(error) if rows::is_gone(&error) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        let bare = id.rsplit_once('/').map_or(id, |(_, bare)| bare);
+        let url = url_of(kind, bare);
+        let there = match self.client.get_json(get(&url)).await {
+            Err(error) if rows::is_gone(&error) => return Ok(None),
+            other => other?,
+        };
+        let tag = there.get("@odata.etag").and_then(Value::as_str).unwrap_or_default();
+        rows::delete(&self.client, GraphRequest::delete(Scope::Planner, url).header("If-Match", tag)).await
+    }
+}

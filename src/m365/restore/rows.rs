@@ -1,0 +1,133 @@
+//! What the targets that make items of Graph's JSON share: which properties are sent, how bytes come along, how something
+//! is taken back.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt as _;
+use serde_json::{Map, Value};
+
+use super::door::{Found, Made, Opened, Present, Source, Target, Undo};
+use crate::error::{Error, Result};
+use crate::format::record::{ItemKind, Record, StreamRole};
+use crate::graph::{Client, GraphRequest};
+use crate::m365::contents::{Trouble, trouble};
+use crate::m365::walk::{Told, id_of};
+
+/// Takes of an item's JSON what can be sent; what it lacks is not sent.
+pub(in crate::m365) fn settable(json: &Value, names: &[&str]) -> Map<String, Value> {
+    let there = names.iter().filter_map(|name| Some((*name, json.get(*name).filter(|value| !value.is_null())?)));
+    there.map(|(name, value)| (name.to_owned(), bare(value))).collect()
+}
+
+/// The same for something that is there: what the item lacks is sent as empty.
+pub(in crate::m365) fn replacing(json: &Value, names: &[&str]) -> Map<String, Value> {
+    let value = |name: &str| json.get(name).map_or(Value::Null, bare);
+    names.iter().map(|name| ((*name).to_owned(), value(name))).collect()
+}
+
+/// A value without what Graph says of its answer, at any depth.
+fn bare(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let kept = map.iter().filter(|(name, _)| !name.contains("@odata.") || *name == "@odata.type");
+            kept.map(|(name, value)| (name.clone(), bare(value))).collect()
+        }
+        Value::Array(all) => all.iter().map(bare).collect(),
+        other => other.clone(),
+    }
+}
+
+/// Sends a request that deletes. What is gone already counts as deleted.
+///
+/// # Errors
+/// Graph's.
+pub(in crate::m365) async fn delete(client: &Client, request: GraphRequest) -> Result<Option<String>> {
+    match client.send(request).await {
+        Err(error) if !is_gone(&error) => Err(error),
+        _ => Ok(None),
+    }
+}
+
+/// Says whether an error means that what was asked for is not there.
+pub(in crate::m365) fn is_gone(error: &Error) -> bool {
+    trouble(error) == Trouble::Gone
+}
+
+/// Something of a target, as reading tells it.
+pub(in crate::m365) fn present(target: &dyn Target, told: Told) -> Present {
+    let record = told.record;
+    Present {
+        identity: target.identity(&record),
+        state: target.state(&record),
+        kind: record.kind,
+        modified_us: record.modified_us,
+        id: record.id,
+    }
+}
+
+/// The id of what was made.
+///
+/// # Errors
+/// `Corrupt` if the answer has none.
+pub(in crate::m365) fn new_id(answer: &Value) -> Result<String> {
+    id_of(answer).map(str::to_owned).ok_or_else(|| Error::corrupt("Graph made something and gave no id of it"))
+}
+
+/// The stored bytes of an item, up to a limit; `None`: it has none.
+///
+/// # Errors
+/// The source's; `Corrupt` if there are more.
+pub(in crate::m365) async fn bytes_of(source: &dyn Source, record: &Record, limit: u64) -> Result<Option<Bytes>> {
+    match source.open(record, StreamRole::Content, 0).await? {
+        Some(opened) => collect(opened, record, limit).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn collect(mut opened: Opened, record: &Record, limit: u64) -> Result<Bytes> {
+    let too_long = || Error::corrupt(format!("'{}' is longer than it should be", record.name));
+    if opened.size_bytes > limit {
+        return Err(too_long());
+    }
+    let mut all = BytesMut::new();
+    while let Some(part) = opened.bytes.next().await {
+        all.extend_from_slice(&part?);
+        if all.len() as u64 > limit {
+            return Err(too_long());
+        }
+    }
+    Ok(all.freeze())
+}
+
+/// Bytes as Graph takes them inside JSON.
+pub(in crate::m365) fn base64(bytes: &[u8]) -> Value {
+    STANDARD.encode(bytes).into()
+}
+
+/// How long the stored bytes of an item are; 0 if it has none.
+pub(in crate::m365) fn content_bytes(record: &Record) -> u64 {
+    record.streams.iter().find(|stream| stream.role == StreamRole::Content).map_or(0, |stream| stream.size_bytes)
+}
+
+/// Something that is there as it should be, though nothing says who made it: it is not made again, and undo leaves it.
+pub(in crate::m365) fn as_it_should_be(id: String) -> Found {
+    let note = "it was there when the restore went on, and nothing says who made it: undo leaves it".to_owned();
+    Found::Whole(Made { id, undo: Vec::new(), notes: vec![note] })
+}
+
+/// Why a container that was made stays.
+pub(in crate::m365) const NOT_EMPTY: &str = "something else came into it";
+
+/// What is said of a way to take back that this workload does not know.
+pub(in crate::m365) fn left(undo: &Undo) -> Option<String> {
+    match undo {
+        Undo::Cannot { why, .. } => Some(why.clone()),
+        _ => Some("there is no such way back here".to_owned()),
+    }
+}
+
+/// The refusal to make something of a kind that has no place.
+pub(in crate::m365) fn no_place(kind: ItemKind) -> Error {
+    Error::internal(format!("A {} was to be made where none can be", kind.word()))
+}

@@ -1,0 +1,263 @@
+//! Settings of a mailbox go back: automatic replies and working hours, rules, categories, focused-inbox overrides.
+//!
+//! The settings that are no list are always there: they are overwritten, and undo puts back the values before. A rule names
+//! folders by their ids: those that were restored with it have new ones. Source: Microsoft Graph, "Update user mailbox
+//! settings", "Create rule", "Create Outlook category", "Create inferenceClassificationOverride".
+
+use async_trait::async_trait;
+use serde_json::{Map, Value};
+
+use super::door::{Cost, Fit, Found, Made, Order, Present, Source, Target, Undo};
+use super::mailbox::Mailbox;
+use super::rows;
+use crate::error::Result;
+use crate::format::record::{ItemKind, Record};
+use crate::graph::Scope;
+use crate::graph::links::segment;
+use crate::m365::door::Workload;
+use crate::m365::facts::text;
+use crate::m365::settings::{LISTS, List, SETTINGS, item};
+
+/// What of the settings that are no list can be set.
+const MAILBOX: &[&str] = &[
+    "automaticRepliesSetting",
+    "dateFormat",
+    "delegateMeetingMessageDeliveryOptions",
+    "language",
+    "timeFormat",
+    "timeZone",
+    "workingHours",
+];
+/// What of a rule can be set.
+const RULE: &[&str] = &["actions", "conditions", "displayName", "exceptions", "isEnabled", "sequence"];
+/// What of a category can be set.
+const CATEGORY: &[&str] = &["color", "displayName"];
+/// What of an override can be set.
+const OVERRIDE: &[&str] = &["classifyAs", "senderEmailAddress"];
+/// The actions of a rule that name a folder.
+const INTO_FOLDER: [&str; 2] = ["moveToFolder", "copyToFolder"];
+
+/// The settings of a mailbox.
+pub(super) struct Settings(pub(super) Mailbox);
+
+#[async_trait]
+impl Target for Settings {
+    fn workload(&self) -> Workload {
+        Workload::Settings
+    }
+
+    fn path(&self) -> &str {
+        self.0.path()
+    }
+
+    fn scope(&self) -> Scope {
+        self.0.scope()
+    }
+
+    fn permission(&self) -> &'static str {
+        "MailboxSettings.ReadWrite"
+    }
+
+    /// Rules have an order: one after the other.
+    fn at_once(&self) -> usize {
+        1
+    }
+
+    fn takes_folder(&self) -> bool {
+        false
+    }
+
+    async fn probe(&self) -> Result<()> {
+        self.0.client.get_json(self.0.get(SETTINGS)).await.map(drop)
+    }
+
+    fn fit(&self, record: &Record) -> Fit {
+        match record.kind {
+            ItemKind::Setting | ItemKind::Rule | ItemKind::Category => {
+                Fit::Takes(Cost { requests: 1, units: 1, bytes: 500 })
+            }
+            kind => Fit::Cannot(format!("a {} is no setting of a mailbox", kind.word())),
+        }
+    }
+
+    /// Rules name categories.
+    fn rank(&self, kind: ItemKind) -> u8 {
+        u8::from(kind == ItemKind::Rule)
+    }
+
+    fn identity(&self, record: &Record) -> String {
+        match list_of(&record.id) {
+            Some(list) => format!("{}{}", list.prefix, record.name.to_lowercase()),
+            None => record.id.clone(),
+        }
+    }
+
+    fn state(&self, record: &Record) -> String {
+        // Without ids, which differ: what is the same in both mailboxes is not known from the record alone.
+        record.fact("color").or_else(|| record.fact("classify_as")).unwrap_or_default().to_owned()
+    }
+
+    async fn present(&self, _: &str) -> Result<Vec<Present>> {
+        let mut all = vec![Present {
+            id: SETTINGS.to_owned(),
+            kind: ItemKind::Setting,
+            identity: SETTINGS.to_owned(),
+            state: String::new(),
+            modified_us: None,
+        }];
+        for list in LISTS {
+            let rows = self.0.client.get_all(self.0.get(list.url)).await?;
+            all.extend(rows.into_iter().filter_map(|row| item(row, list)).map(|told| rows::present(self, told)));
+        }
+        Ok(all)
+    }
+
+    async fn create_top(&self, _: &str) -> Result<Made> {
+        Err(rows::no_place(ItemKind::Setting))
+    }
+
+    async fn find_top(&self, _: &str) -> Result<Option<Made>> {
+        Ok(None)
+    }
+
+    async fn create(&self, order: Order<'_>, source: &dyn Source) -> Result<Made> {
+        let Some(list) = list_of(&order.record.id) else { return self.overwrite(SETTINGS, order, source).await };
+        let mut made = Made::default();
+        let body = self.body(list, order, source, &mut made.notes).await?;
+        let answer = self.0.client.send(self.0.post(list.url, &body.into())).await?;
+        let id = format!("{}{}", list.prefix, rows::new_id(&answer)?);
+        Ok(Made { notes: made.notes, ..Made::new(order.record.kind, id, "") })
+    }
+
+    async fn overwrite(&self, present: &str, order: Order<'_>, source: &dyn Source) -> Result<Made> {
+        let (url, names, mut notes) = match list_of(present) {
+            None => (SETTINGS.to_owned(), MAILBOX, Vec::new()),
+            Some(list) => (url_of(list, present), names_of(list), Vec::new()),
+        };
+        let before = self.0.client.get_json(self.0.get(&self.url_to_read(present, &url))).await?;
+        let mut before = rows::settable(&row_of(before, present), names);
+        let mut body = match list_of(present) {
+            None => rows::settable(&source.properties(order.record).await?, MAILBOX),
+            Some(list) => self.body(list, order, source, &mut notes).await?,
+        };
+        for values in [&mut before, &mut body] {
+            tidy(values);
+        }
+        if order.record.kind == ItemKind::Category {
+            // A category's name is fixed.
+            [&mut before, &mut body].into_iter().for_each(|values| drop(values.remove("displayName")));
+        }
+        self.0.client.send(self.0.patch(&url, &body.into())).await?;
+        let undo = vec![Undo::Values { kind: order.record.kind, id: present.to_owned(), before: before.into() }];
+        Ok(Made { id: present.to_owned(), undo, notes })
+    }
+
+    async fn find(&self, order: Order<'_>, _: &dyn Source) -> Result<Found> {
+        let wanted = self.identity(order.record);
+        let found = self.present("").await?.into_iter().find(|there| there.identity == wanted && there.id != SETTINGS);
+        Ok(found.map_or(Found::Nothing, |there| rows::as_it_should_be(there.id)))
+    }
+
+    async fn undo(&self, undo: &Undo) -> Result<Option<String>> {
+        let url = |id: &str| list_of(id).map_or_else(|| SETTINGS.to_owned(), |list| url_of(list, id));
+        match undo {
+            Undo::Delete { id, .. } => rows::delete(&self.0.client, self.0.delete(&url(id))).await,
+            Undo::Values { id, before, .. } => rows::delete(&self.0.client, self.0.patch(&url(id), before)).await,
+            other => Ok(rows::left(other)),
+        }
+    }
+}
+
+/// The list that an item is in, by its id; `None`: it is the settings that are no list.
+fn list_of(id: &str) -> Option<&'static List> {
+    LISTS.iter().find(|list| id.starts_with(list.prefix))
+}
+
+fn url_of(list: &List, id: &str) -> String {
+    format!("{}/{}", list.url, segment(id.strip_prefix(list.prefix).unwrap_or_default()))
+}
+
+fn names_of(list: &List) -> &'static [&'static str] {
+    match list.prefix {
+        "rules/" => RULE,
+        "categories/" => CATEGORY,
+        _ => OVERRIDE,
+    }
+}
+
+/// The row of an item in an answer that may be a list.
+fn row_of(mut answer: Value, id: &str) -> Value {
+    let Some(Value::Array(rows)) = answer.get_mut("value").map(Value::take) else { return answer };
+    let bare = list_of(id).and_then(|list| id.strip_prefix(list.prefix)).unwrap_or_default();
+    rows.into_iter().find(|row| text(row, &["id"]) == Some(bare)).unwrap_or_default()
+}
+
+/// Leaves out what is told beside a value and not taken.
+fn tidy(values: &mut Map<String, Value>) {
+    if let Some(Value::Object(language)) = values.get_mut("language") {
+        language.remove("displayName");
+    }
+}
+
+impl Settings {
+    /// Where an item is read: the lists, whose single items not every service gives.
+    fn url_to_read(&self, id: &str, url: &str) -> String {
+        list_of(id).map_or_else(|| url.to_owned(), |list| format!("{}?$top=500", list.url))
+    }
+
+    async fn body(
+        &self,
+        list: &List,
+        order: Order<'_>,
+        source: &dyn Source,
+        notes: &mut Vec<String>,
+    ) -> Result<Map<String, Value>> {
+        let mut body = rows::settable(&source.properties(order.record).await?, names_of(list));
+        if order.name != order.record.name && body.contains_key("displayName") {
+            body.insert("displayName".into(), order.name.into());
+        }
+        if order.record.kind == ItemKind::Rule {
+            self.folders(&mut body, source, notes).await?;
+        }
+        Ok(body)
+    }
+
+    /// Puts the ids that folders have here into a rule. One whose folder is not here is switched off.
+    async fn folders(&self, body: &mut Map<String, Value>, source: &dyn Source, notes: &mut Vec<String>) -> Result<()> {
+        let Some(Value::Object(actions)) = body.get_mut("actions") else { return Ok(()) };
+        let mut lacks = false;
+        for action in INTO_FOLDER {
+            let Some(old) = actions.get(action).and_then(Value::as_str).map(str::to_owned) else { continue };
+            let url = format!("mailFolders/{}?$select=id", segment(&old));
+            let there = match source.made_as(&old) {
+                Some(new) => Some(new),
+                None => match self.0.client.get_json(self.0.get(&url)).await {
+                    Ok(_) => Some(old),
+                    Err(error) if is_no_folder(&error) => None,
+                    Err(error) => return Err(error),
+                },
+            };
+            match there {
+                Some(id) => drop(actions.insert(action.to_owned(), id.into())),
+                None => {
+                    lacks = true;
+                    actions.remove(action);
+                }
+            }
+        }
+        if lacks {
+            if actions.is_empty() {
+                actions.insert("stopProcessingRules".into(), true.into());
+            }
+            body.insert("isEnabled".into(), false.into());
+            notes.push("the folder that the rule moves mail to is not here: the rule is switched off".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// Says whether an error means that a folder of that id is not in this mailbox: an id of another one is malformed.
+fn is_no_folder(error: &crate::error::Error) -> bool {
+    rows::is_gone(error)
+        || crate::graph::graph_error(error).is_some_and(|answer| answer.has_code("ErrorInvalidIdMalformed"))
+}

@@ -1,0 +1,235 @@
+//! To Do goes back: lists, tasks with their steps and links, attachments.
+//!
+//! The list of flagged mail follows from the mail: what is in it is not made. Source: Microsoft Graph, "Create todoTaskList",
+//! "Create todoTask", "Create checklistItem", "Create linkedResource", "Create taskFileAttachment".
+
+use async_trait::async_trait;
+use serde_json::{Map, Value, json};
+
+use super::door::{Cost, Fit, Found, Made, Order, Present, Source, Target, Undo};
+use super::mailbox::Mailbox;
+use super::{attachments, rows};
+use crate::error::Result;
+use crate::format::record::{ItemKind, Record};
+use crate::graph::Scope;
+use crate::graph::links::segment;
+use crate::m365::door::Workload;
+use crate::m365::facts::text;
+use crate::m365::tasks::{list, task};
+use crate::m365::walk::id_of;
+
+/// What of a task can be set.
+const TASK: &[&str] = &[
+    "body",
+    "categories",
+    "completedDateTime",
+    "dueDateTime",
+    "importance",
+    "isReminderOn",
+    "recurrence",
+    "reminderDateTime",
+    "startDateTime",
+    "status",
+    "title",
+];
+/// What of a step can be set.
+const STEP: &[&str] = &["displayName", "isChecked"];
+/// What of a link can be set.
+const LINK: &[&str] = &["applicationName", "displayName", "externalId", "webUrl"];
+/// The parts of a task: their names in its JSON and in paths.
+const PARTS: [(&str, &[&str]); 2] = [("checklistItems", STEP), ("linkedResources", LINK)];
+/// The list that follows from mail.
+const FLAGGED: &str = "flaggedEmails";
+/// Steps and links of a task, at most; more are cut short by no service that is known.
+const MOST_PARTS: usize = 500;
+
+/// The tasks of a mailbox.
+pub(super) struct Tasks(pub(super) Mailbox);
+
+#[async_trait]
+impl Target for Tasks {
+    fn workload(&self) -> Workload {
+        Workload::Tasks
+    }
+
+    fn path(&self) -> &str {
+        self.0.path()
+    }
+
+    fn scope(&self) -> Scope {
+        self.0.scope()
+    }
+
+    fn permission(&self) -> &'static str {
+        "Tasks.ReadWrite.All"
+    }
+
+    fn takes_folder(&self) -> bool {
+        false
+    }
+
+    async fn probe(&self) -> Result<()> {
+        self.0.client.get_page(self.0.get("todo/lists?$top=1")).await.map(drop)
+    }
+
+    fn fit(&self, record: &Record) -> Fit {
+        match record.kind {
+            ItemKind::TaskList if record.fact("well_known") == Some(FLAGGED) => {
+                Fit::Cannot("the list of flagged mail follows from the mail".to_owned())
+            }
+            ItemKind::TaskList => Fit::Takes(Cost { requests: 1, units: 1, bytes: 200 }),
+            ItemKind::Task => Fit::Takes(Cost { requests: 4, units: 4, bytes: 1_000 }),
+            kind => Fit::Cannot(format!("a {} goes with its task", kind.word())),
+        }
+    }
+
+    fn identity(&self, record: &Record) -> String {
+        match record.fact("well_known") {
+            Some(well_known) => format!("\n{well_known}"),
+            None => record.name.to_lowercase(),
+        }
+    }
+
+    fn state(&self, _: &Record) -> String {
+        String::new()
+    }
+
+    async fn present(&self, parent: &str) -> Result<Vec<Present>> {
+        let told: Vec<_> = match parent {
+            "" => {
+                let rows = self.0.client.get_all(self.0.get("todo/lists?$top=100")).await?;
+                rows.into_iter().filter_map(list).collect()
+            }
+            id => {
+                let request = self.0.get(&format!("todo/lists/{}/tasks?$top=100", segment(id)));
+                let rows = self.0.client.get_all(request).await?;
+                rows.into_iter().filter_map(|row| task(row, id, false)).collect()
+            }
+        };
+        Ok(told.into_iter().map(|told| rows::present(self, told)).collect())
+    }
+
+    async fn create_top(&self, name: &str) -> Result<Made> {
+        let answer = self.0.client.send(self.0.post("todo/lists", &json!({"displayName": name}))).await?;
+        Ok(Made::new(ItemKind::TaskList, rows::new_id(&answer)?, ""))
+    }
+
+    async fn find_top(&self, name: &str) -> Result<Option<Made>> {
+        let found = self.present("").await?.into_iter().find(|list| list.identity == name.to_lowercase());
+        Ok(found.map(|list| Made::new(ItemKind::TaskList, list.id, "")))
+    }
+
+    async fn create(&self, order: Order<'_>, source: &dyn Source) -> Result<Made> {
+        if order.record.kind == ItemKind::TaskList {
+            return self.create_top(order.name).await;
+        }
+        let json = source.properties(order.record).await?;
+        let url = format!("todo/lists/{}/tasks", segment(order.parent));
+        let answer = self.0.client.send(self.0.post(&url, &body(&json, order).into())).await?;
+        let id = rows::new_id(&answer)?;
+        let mut made = Made::new(ItemKind::Task, id.clone(), order.parent);
+        self.complete(&format!("{url}/{}", segment(&id)), order.record, &json, (source, &mut made)).await?;
+        Ok(made)
+    }
+
+    async fn overwrite(&self, present: &str, order: Order<'_>, source: &dyn Source) -> Result<Made> {
+        if order.record.kind == ItemKind::TaskList {
+            return Ok(Made { id: present.to_owned(), ..Made::default() });
+        }
+        let json = source.properties(order.record).await?;
+        let url = format!("todo/lists/{}/tasks/{}", segment(order.parent), segment(present));
+        let before = self.0.client.get_json(self.0.get(&url)).await?;
+        let before = json!({"list": order.parent, "values": rows::replacing(&before, TASK)});
+        self.0.client.send(self.0.patch(&url, &rows::replacing(&json, TASK).into())).await?;
+        let undo = vec![Undo::Values { kind: ItemKind::Task, id: present.to_owned(), before }];
+        let mut made = Made { id: present.to_owned(), undo, notes: Vec::new() };
+        self.complete(&url, order.record, &json, (source, &mut made)).await?;
+        Ok(made)
+    }
+
+    async fn find(&self, order: Order<'_>, source: &dyn Source) -> Result<Found> {
+        if order.record.kind == ItemKind::TaskList {
+            return Ok(self.find_top(order.name).await?.map_or(Found::Nothing, Found::Whole));
+        }
+        let json = source.properties(order.record).await?;
+        let wanted = body(&json, order);
+        let url = format!("todo/lists/{}/tasks", segment(order.parent));
+        let rows = self.0.client.get_all(self.0.get(&format!("{url}?$top=100"))).await?;
+        let same = |row: &Value| wanted.iter().all(|(name, value)| row.get(name) == Some(value));
+        let Some(id) = rows.iter().find(|row| same(row)).and_then(id_of) else { return Ok(Found::Nothing) };
+        let mut made = Made::default();
+        self.complete(&format!("{url}/{}", segment(id)), order.record, &json, (source, &mut made)).await?;
+        Ok(rows::as_it_should_be(id.to_owned()))
+    }
+
+    async fn undo(&self, undo: &Undo) -> Result<Option<String>> {
+        let client = &self.0.client;
+        match undo {
+            Undo::Delete { kind: ItemKind::Task, id, parent } => {
+                let url = format!("todo/lists/{}/tasks/{}", segment(parent), segment(id));
+                rows::delete(client, self.0.delete(&url)).await
+            }
+            Undo::Delete { id, .. } => {
+                let url = format!("todo/lists/{}", segment(id));
+                match self.0.is_empty(&format!("{url}/tasks")).await {
+                    Ok(true) => rows::delete(client, self.0.delete(&url)).await,
+                    Ok(false) => Ok(Some(rows::NOT_EMPTY.to_owned())),
+                    Err(error) if rows::is_gone(&error) => Ok(None),
+                    Err(error) => Err(error),
+                }
+            }
+            Undo::Values { id, before, .. } => {
+                let list = text(before, &["list"]).unwrap_or_default();
+                let url = format!("todo/lists/{}/tasks/{}", segment(list), segment(id));
+                let values = before.get("values").cloned().unwrap_or_default();
+                rows::delete(client, self.0.patch(&url, &values)).await
+            }
+            other => Ok(rows::left(other)),
+        }
+    }
+}
+
+/// What is sent of a task.
+fn body(json: &Value, order: Order<'_>) -> Map<String, Value> {
+    let mut body = rows::settable(json, TASK);
+    body.insert("title".into(), order.name.into());
+    body
+}
+
+impl Tasks {
+    /// Gives a task the steps, links and attachments that it lacks.
+    async fn complete(
+        &self,
+        url: &str,
+        record: &Record,
+        json: &Value,
+        (source, made): (&dyn Source, &mut Made),
+    ) -> Result<()> {
+        let there =
+            self.0.client.get_json(self.0.get(&format!("{url}?$expand=checklistItems,linkedResources"))).await?;
+        for (part, names) in PARTS {
+            let wanted = json.get(part).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+            let have: Vec<Map<String, Value>> = there
+                .get(part)
+                .and_then(Value::as_array)
+                .map(|all| all.iter().map(|row| rows::settable(row, names)).collect())
+                .unwrap_or_default();
+            for row in wanted.iter().take(MOST_PARTS).map(|row| rows::settable(row, names)) {
+                if !have.contains(&row) {
+                    self.0.client.send(self.0.post(&format!("{url}/{part}"), &row.into())).await?;
+                }
+            }
+        }
+        let below = source.below(record).await?;
+        let wanted: Vec<&Record> = below.iter().filter(|part| part.kind == ItemKind::Attachment).collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let have = self.0.client.get_all(self.0.get(&format!("{url}/attachments"))).await?;
+        let have: Vec<&str> = have.iter().filter_map(|row| text(row, &["name"])).collect();
+        for part in wanted.into_iter().filter(|part| !have.contains(&part.name.as_str())) {
+            attachments::attach(&self.0, url, attachments::Form::Task, part, source, made).await?;
+        }
+        Ok(())
+    }
+}

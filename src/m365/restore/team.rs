@@ -1,0 +1,357 @@
+//! The shape of a team goes back: settings, members, tags, channels with their members and tabs.
+//!
+//! The team itself must be there: a deleted one comes back with its group from the recycle bin of Entra ID, within 30 days. What
+//! it lacks is added, and its settings are set; apps are not installed. Messages of channels are no part of its shape. Source:
+//! Microsoft Graph, "Update team", "Create channel", "Add member to team", "Add tab to channel", "Create teamworkTag".
+
+use async_trait::async_trait;
+use serde_json::{Map, Value, json};
+
+use super::Destination;
+use super::door::{Cost, Fit, Found, Made, Order, Present, Source, Target, Undo};
+use super::rows;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::record::{ItemKind, Record};
+use crate::graph::links::segment;
+use crate::graph::{Client, GraphRequest, Scope, TeamsCall};
+use crate::m365::door::{Owner, Workload};
+use crate::m365::facts::text;
+use crate::m365::messages::ALL_MEMBERS;
+use crate::m365::team::part;
+use crate::m365::walk::{Told, id_of};
+
+/// What of a team can be set.
+const TEAM: &[&str] = &[
+    "classification",
+    "description",
+    "discoverySettings",
+    "displayName",
+    "funSettings",
+    "guestSettings",
+    "memberSettings",
+    "messagingSettings",
+    "visibility",
+];
+/// What of a channel can be set.
+const CHANNEL: &[&str] = &["description", "displayName", "isFavoriteByDefault", "layoutType", "membershipType"];
+/// What of a tab can be set, beside its app.
+const TAB: &[&str] = &["configuration", "displayName"];
+/// Where bindings name things; each cloud reads the path alone.
+const GRAPH: &str = "https://graph.microsoft.com/v1.0";
+
+/// The shape of one team.
+pub(super) struct Team {
+    client: Client,
+    id: String,
+    path: String,
+    original: bool,
+}
+
+impl Team {
+    /// The team of a destination.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the owner is no team.
+    pub(super) fn new(client: &Client, to: &Destination) -> Result<Self> {
+        let Owner::Team(id) = &to.owner else {
+            return Err(Error::invalid(format!("A team's shape can go into a team only, not into {}", to.name))
+                .with_hint("name a team with --to"));
+        };
+        let path = format!("{}/{}/{}", to.owner.word(), to.name, Workload::Team.title());
+        Ok(Self { client: client.clone(), id: id.clone(), path, original: to.original })
+    }
+
+    fn url(&self, rest: &str) -> String {
+        format!("teams/{}{rest}", segment(&self.id))
+    }
+
+    fn get(&self, rest: &str) -> GraphRequest {
+        GraphRequest::get(self.scope(), self.url(rest)).prefer(ALL_MEMBERS)
+    }
+
+    async fn post(&self, rest: &str, body: &Value) -> Result<Value> {
+        self.client.send(GraphRequest::post(self.scope(), self.url(rest), body)).await
+    }
+
+    async fn told(&self, list: &str, kind: ItemKind, parent: &str) -> Result<Vec<Told>> {
+        let rows = self.client.get_all(self.get(list)).await?;
+        Ok(rows.into_iter().filter_map(|row| part(row, kind, parent)).collect())
+    }
+}
+
+fn of_channel(channel: &str, rest: &str) -> String {
+    format!("/channels/{}{rest}", segment(channel))
+}
+
+/// The id that Graph gives to a part, which is named below what it belongs to.
+fn bare<'a>(id: &'a str, parent: &str) -> &'a str {
+    id.strip_prefix(parent).and_then(|rest| rest.strip_prefix('/')).unwrap_or(id)
+}
+
+#[async_trait]
+impl Target for Team {
+    fn workload(&self) -> Workload {
+        Workload::Team
+    }
+
+    fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::teams(TeamsCall::Team, &self.id)
+    }
+
+    fn permission(&self) -> &'static str {
+        "Group.ReadWrite.All"
+    }
+
+    fn at_once(&self) -> usize {
+        1
+    }
+
+    fn takes_folder(&self) -> bool {
+        false
+    }
+
+    async fn probe(&self) -> Result<()> {
+        self.client.get_json(self.get("")).await.map(drop)
+    }
+
+    fn fit(&self, record: &Record) -> Fit {
+        match record.kind {
+            ItemKind::Setting => Fit::Takes(Cost { requests: 5, units: 5, bytes: 2_000 }),
+            ItemKind::Channel | ItemKind::Tab | ItemKind::Member => {
+                Fit::Takes(Cost { requests: 1, units: 1, bytes: 500 })
+            }
+            kind => Fit::Cannot(format!("a {} of a team is not restored", kind.word())),
+        }
+    }
+
+    /// The members of the team come first, as those of private channels must be among them.
+    fn rank(&self, kind: ItemKind) -> u8 {
+        u8::from(kind != ItemKind::Setting && kind != ItemKind::Member)
+    }
+
+    fn identity(&self, record: &Record) -> String {
+        record.name.to_lowercase()
+    }
+
+    fn state(&self, _: &Record) -> String {
+        String::new()
+    }
+
+    async fn present(&self, parent: &str) -> Result<Vec<Present>> {
+        let told = if parent.is_empty() {
+            // The team itself is told by nobody: what it lacks is always looked for.
+            let rows = self.client.get_all(self.get("/channels")).await?;
+            let channel = |row: Value| {
+                let (id, name) = (id_of(&row)?.to_owned(), text(&row, &["displayName"])?.to_owned());
+                Some(Told::new(ItemKind::Channel, id, "", &name, row))
+            };
+            rows.into_iter().filter_map(channel).collect()
+        } else {
+            let mut told = self.told(&of_channel(parent, "/tabs?$expand=teamsApp"), ItemKind::Tab, parent).await?;
+            told.extend(self.told(&of_channel(parent, "/members"), ItemKind::Member, parent).await?);
+            told
+        };
+        Ok(told.into_iter().map(|told| rows::present(self, told)).collect())
+    }
+
+    async fn create_top(&self, _: &str) -> Result<Made> {
+        Err(rows::no_place(ItemKind::Channel))
+    }
+
+    async fn find_top(&self, _: &str) -> Result<Option<Made>> {
+        Ok(None)
+    }
+
+    async fn create(&self, order: Order<'_>, source: &dyn Source) -> Result<Made> {
+        let json = source.properties(order.record).await?;
+        let below = order.parent;
+        match order.record.kind {
+            ItemKind::Setting => self.complete(order.record, &json, source).await,
+            ItemKind::Channel => {
+                let mut body = rows::settable(&json, CHANNEL);
+                body.insert("displayName".into(), order.name.into());
+                if text(&json, &["membershipType"]).is_some_and(|kind| kind != "standard") {
+                    body.insert("members".into(), self.owners(order.record, source).await?.into());
+                }
+                let answer = self.post("/channels", &body.into()).await?;
+                Ok(Made::new(ItemKind::Channel, rows::new_id(&answer)?, ""))
+            }
+            ItemKind::Member => {
+                let Some(body) = self.member(&json) else { return Err(rows::no_place(ItemKind::Member)) };
+                self.add(&of_channel(below, "/members"), body, (ItemKind::Member, &order.record.id, below)).await
+            }
+            ItemKind::Tab => {
+                let mut body = rows::settable(&json, TAB);
+                let app = text(&json, &["teamsApp", "id"]).unwrap_or_default();
+                body.insert("displayName".into(), order.name.into());
+                body.insert("teamsApp@odata.bind".into(), format!("{GRAPH}/appCatalogs/teamsApps/{app}").into());
+                let answer = self.post(&of_channel(below, "/tabs"), &body.into()).await?;
+                Ok(Made::new(ItemKind::Tab, format!("{below}/{}", rows::new_id(&answer)?), below))
+            }
+            kind => Err(rows::no_place(kind)),
+        }
+    }
+
+    async fn overwrite(&self, present: &str, _: Order<'_>, _: &dyn Source) -> Result<Made> {
+        let notes = vec!["what is there of a team's channels and tabs is left as it is".to_owned()];
+        Ok(Made { id: present.to_owned(), undo: Vec::new(), notes })
+    }
+
+    async fn find(&self, order: Order<'_>, source: &dyn Source) -> Result<Found> {
+        if order.record.kind == ItemKind::Setting {
+            return self.create(order, source).await.map(Found::Whole);
+        }
+        let wanted = self.identity(order.record);
+        let there = self.present(order.parent).await?;
+        let found = there.into_iter().find(|one| one.identity == wanted && one.kind == order.record.kind);
+        Ok(found.map_or(Found::Nothing, |one| rows::as_it_should_be(one.id)))
+    }
+
+    async fn undo(&self, undo: &Undo) -> Result<Option<String>> {
+        let url = match undo {
+            Undo::Delete { kind: ItemKind::Channel, id, .. } => {
+                let messages = self.client.get_page(self.get(&of_channel(id, "/messages?$top=1"))).await;
+                match messages {
+                    Ok(page) if page.rows.values().next().is_some() => return Ok(Some(rows::NOT_EMPTY.to_owned())),
+                    Err(error) if rows::is_gone(&error) => return Ok(None),
+                    Err(error) if error.kind() == ErrorKind::Permission => {
+                        return Ok(Some("whether somebody wrote in the channel cannot be seen".to_owned()));
+                    }
+                    other => drop(other?),
+                }
+                of_channel(id, "")
+            }
+            Undo::Delete { kind: ItemKind::Tab, id, parent } => {
+                of_channel(parent, &format!("/tabs/{}", segment(bare(id, parent))))
+            }
+            Undo::Delete { kind: ItemKind::Member, id, parent } if parent.is_empty() => {
+                format!("/members/{}", segment(id))
+            }
+            Undo::Delete { kind: ItemKind::Member, id, parent } => {
+                of_channel(parent, &format!("/members/{}", segment(bare(id, parent))))
+            }
+            Undo::Delete { id, .. } => format!("/tags/{}", segment(id)),
+            Undo::Values { before, .. } => {
+                let request = GraphRequest::patch(self.scope(), self.url(""), before);
+                return rows::delete(&self.client, request).await;
+            }
+            other => return Ok(rows::left(other)),
+        };
+        rows::delete(&self.client, GraphRequest::delete(self.scope(), self.url(&url))).await
+    }
+}
+
+impl Team {
+    /// Sets the settings, and adds the members and tags that the team lacks.
+    async fn complete(&self, record: &Record, json: &Value, source: &dyn Source) -> Result<Made> {
+        let mut made = Made { id: self.id.clone(), ..Made::default() };
+        let there = self.client.get_json(self.get("")).await?;
+        let (before, wanted) = (rows::settable(&there, TEAM), rows::settable(json, TEAM));
+        let changed: Map<String, Value> =
+            wanted.into_iter().filter(|(name, value)| before.get(name) != Some(value)).collect();
+        if !changed.is_empty() {
+            let before: Map<String, Value> =
+                before.into_iter().filter(|(name, _)| changed.contains_key(name)).collect();
+            let undo = Undo::Values { kind: ItemKind::Setting, id: self.id.clone(), before: before.into() };
+            self.client.send(GraphRequest::patch(self.scope(), self.url(""), &changed.into())).await?;
+            made.undo.push(undo);
+        }
+        let below = source.below(record).await?;
+        self.members(&below, source, &mut made).await?;
+        self.tags(&below, source, &mut made).await?;
+        if below.iter().any(|part| part.kind == ItemKind::App) {
+            made.notes.push("apps are not installed: a team's owner does that".to_owned());
+        }
+        Ok(made)
+    }
+
+    async fn members(&self, below: &[Record], source: &dyn Source, made: &mut Made) -> Result<()> {
+        let there = self.client.get_all(self.get("/members?$top=999")).await?;
+        for part in below.iter().filter(|part| part.kind == ItemKind::Member) {
+            let json = source.properties(part).await?;
+            let same = |row: &Value| {
+                ["userId", "email"]
+                    .iter()
+                    .any(|key| text(row, &[key]).is_some_and(|one| text(&json, &[key]) == Some(one)))
+            };
+            if there.iter().any(same) {
+                continue;
+            }
+            let Some(body) = self.member(&json) else { continue };
+            match self.add("/members", body, (ItemKind::Member, &part.id, "")).await {
+                Ok(member) => made.undo.extend(member.undo),
+                Err(error) if rows::is_gone(&error) => {
+                    made.notes.push(format!("{} is no longer in the directory, and no member", part.name));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn tags(&self, below: &[Record], source: &dyn Source, made: &mut Made) -> Result<()> {
+        let there = self.client.get_all(self.get("/tags")).await?;
+        for part in below.iter().filter(|part| part.kind == ItemKind::Tag) {
+            if there.iter().any(|row| text(row, &["displayName"]) == Some(part.name.as_str())) {
+                continue;
+            }
+            let mut users = Vec::new();
+            for member in source.below(part).await? {
+                let json = source.properties(&member).await?;
+                users.extend(text(&json, &["userId"]).map(|id| json!({"userId": id})));
+            }
+            if users.is_empty() {
+                continue;
+            }
+            let mut body = rows::settable(&source.properties(part).await?, &["description", "displayName"]);
+            body.insert("members".into(), users.into());
+            match self.post("/tags", &body.into()).await {
+                Ok(answer) => {
+                    let (kind, id) = (ItemKind::Tag, rows::new_id(&answer)?);
+                    made.undo.push(Undo::Delete { kind, id, parent: String::new() });
+                }
+                Err(error) if matches!(error.kind(), ErrorKind::Permission | ErrorKind::InvalidInput) => {
+                    made.notes.push(format!("the tag '{}' was not made: {error}", part.name));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The owners of a channel, who must come with it.
+    async fn owners(&self, record: &Record, source: &dyn Source) -> Result<Vec<Value>> {
+        let mut owners = Vec::new();
+        for part in source.below(record).await?.iter().filter(|part| part.kind == ItemKind::Member) {
+            let json = source.properties(part).await?;
+            let owns = json.get("roles").and_then(Value::as_array).is_some_and(|roles| roles.contains(&json!("owner")));
+            owners.extend(self.member(&json).filter(|_| owns));
+        }
+        Ok(owners)
+    }
+
+    /// What is sent of a member; `None`: nothing says who it is.
+    fn member(&self, json: &Value) -> Option<Value> {
+        let keys: [&str; 1] = if self.original { ["userId"] } else { ["email"] };
+        let user = keys.iter().find_map(|key| text(json, &[key]))?.replace('\'', "''");
+        let roles = json.get("roles").cloned().unwrap_or_else(|| json!([]));
+        Some(json!({
+            "@odata.type": "#microsoft.graph.aadUserConversationMember",
+            "roles": roles,
+            "user@odata.bind": format!("{GRAPH}/users('{user}')"),
+        }))
+    }
+
+    /// Adds a member; one who is there already stays.
+    async fn add(&self, url: &str, body: Value, (kind, id, parent): (ItemKind, &str, &str)) -> Result<Made> {
+        match self.post(url, &body).await {
+            Ok(answer) => Ok(Made::new(kind, rows::new_id(&answer)?, parent)),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Made { id: id.to_owned(), ..Made::default() }),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,418 @@
+//! Lists go back: the list, its columns, its items with the fields that Graph lets one write.
+//!
+//! Ids of items are new; who wrote them and when is the restore. Values of hyperlinks, managed metadata and calculated columns
+//! cannot be written through Graph, and ids of people and of looked-up items hold in their own site alone. Earlier versions,
+//! attachments, views and permissions do not go back. Source: Microsoft Graph, "Create a list", "Create a columnDefinition in a
+//! list", "Create an item in a list".
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use serde_json::{Map, Value, json};
+use tokio::sync::OnceCell;
+
+use super::{LIST_PROPERTIES, of_site, without_context};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::record::{ItemKind, Record};
+use crate::graph::links::segment;
+use crate::graph::{Client, GraphRequest, Scope};
+use crate::m365::door::{Owner, Workload};
+use crate::m365::facts::{at, flag, text};
+use crate::m365::restore::{Cost, Destination, Fit, Found, Made, Order, Present, Source, Target, Undo, rows};
+use crate::m365::walk::{Told, id_of};
+
+/// What of a column can be set, whatever it holds.
+const COLUMN: &[&str] = &[
+    "columnGroup",
+    "defaultValue",
+    "description",
+    "displayName",
+    "enforceUniqueValues",
+    "hidden",
+    "indexed",
+    "name",
+    "required",
+    "validation",
+];
+/// The facets of columns that Graph makes.
+const FACETS: &[&str] = &[
+    "text",
+    "number",
+    "currency",
+    "boolean",
+    "dateTime",
+    "choice",
+    "lookup",
+    "personOrGroup",
+    "hyperlinkOrPicture",
+    "calculated",
+];
+/// The facets of columns whose values Graph writes; lookups and people by the ids of their own site.
+const WRITTEN: &[&str] = &["text", "number", "currency", "boolean", "dateTime", "choice"];
+const BY_ID: &[&str] = &["lookup", "personOrGroup"];
+/// Columns that SharePoint makes for every list.
+const STANDARD: &[&str] = &["Attachments", "ContentType", "Edit"];
+
+/// How the values of a column are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Writes {
+    Plain,
+    /// Several texts: their type is named.
+    Texts,
+    /// The id of what is looked up.
+    Id,
+}
+
+/// One list of a site.
+pub(in crate::m365) struct ListTarget {
+    client: Client,
+    site: String,
+    title: String,
+    path: String,
+    /// Ids of people and of other lists' items hold here.
+    original: bool,
+    list: Mutex<Option<String>>,
+    columns: OnceCell<BTreeMap<String, Writes>>,
+}
+
+impl ListTarget {
+    /// The list of a destination, by its title.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the owner is no site.
+    pub(in crate::m365) fn new(client: &Client, to: &Destination) -> Result<Self> {
+        let Owner::Site(site) = &to.owner else {
+            return Err(Error::invalid(format!("A list can go into a site only, not into {}", to.name))
+                .with_hint("name a site with --to"));
+        };
+        Ok(Self {
+            client: client.clone(),
+            site: site.clone(),
+            title: to.title.clone(),
+            path: format!("{}/{}/{}/{}", to.owner.word(), to.name, Workload::List.title(), to.title),
+            original: to.original,
+            list: Mutex::default(),
+            columns: OnceCell::new(),
+        })
+    }
+}
+
+#[async_trait]
+impl Target for ListTarget {
+    fn workload(&self) -> Workload {
+        Workload::List
+    }
+
+    fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Files
+    }
+
+    fn permission(&self) -> &'static str {
+        "Sites.Manage.All"
+    }
+
+    async fn probe(&self) -> Result<()> {
+        self.client.get_json(of_site(&self.site, "?$select=id")).await.map(drop)
+    }
+
+    fn fit(&self, record: &Record) -> Fit {
+        match record.kind {
+            ItemKind::List => Fit::Takes(Cost { requests: 2, units: 4, bytes: 2_000 }),
+            ItemKind::Column => Fit::Takes(Cost { requests: 1, units: 2, bytes: 300 }),
+            ItemKind::ListItem => Fit::Takes(Cost { requests: 1, units: 2, bytes: 1_000 }),
+            ItemKind::ContentType => Fit::Cannot("content types follow from the site".to_owned()),
+            kind => Fit::Cannot(format!("a {} of a list cannot be made through Graph", kind.word())),
+        }
+    }
+
+    fn rank(&self, kind: ItemKind) -> u8 {
+        u8::from(kind != ItemKind::List)
+    }
+
+    fn identity(&self, record: &Record) -> String {
+        match record.kind {
+            ItemKind::Column => format!("column\n{}", record.fact("field").unwrap_or_default()),
+            ItemKind::List => "list".to_owned(),
+            _ => record.name.to_lowercase(),
+        }
+    }
+
+    fn state(&self, _: &Record) -> String {
+        String::new()
+    }
+
+    async fn present(&self, parent: &str) -> Result<Vec<Present>> {
+        let told: Vec<Told> = if parent.is_empty() {
+            let Some(row) = self.find_list(&self.title).await? else { return Ok(Vec::new()) };
+            let id = rows::new_id(&row)?;
+            let columns = self.client.get_all(self.of_list(&id, "columns").units(2)).await?;
+            self.remember(&id);
+            let columns = columns.into_iter().filter_map(|row| super::list::named(ItemKind::Column, row));
+            let list = Told::new(ItemKind::List, id, "", &self.title, row).dated();
+            [list].into_iter().chain(columns).collect()
+        } else {
+            let items = self.client.get_all(self.of_list(parent, "items?$expand=fields&$top=200").units(2)).await?;
+            items.into_iter().filter_map(|row| super::list::item(row, parent, 0)).collect()
+        };
+        Ok(told.into_iter().map(|told| rows::present(self, told)).collect())
+    }
+
+    async fn create_top(&self, name: &str) -> Result<Made> {
+        let body = json!({"displayName": format!("{} ({name})", self.title), "list": {"template": "genericList"}});
+        let answer = self.client.send(self.post("lists", &body)).await?;
+        let id = rows::new_id(&answer)?;
+        self.remember(&id);
+        Ok(Made::new(ItemKind::List, id, ""))
+    }
+
+    async fn find_top(&self, name: &str) -> Result<Option<Made>> {
+        let found = self.find_list(&format!("{} ({name})", self.title)).await?;
+        Ok(match found {
+            Some(row) => {
+                let id = rows::new_id(&row)?;
+                self.remember(&id);
+                Some(Made::new(ItemKind::List, id, ""))
+            }
+            None => None,
+        })
+    }
+
+    async fn create(&self, order: Order<'_>, source: &dyn Source) -> Result<Made> {
+        match order.record.kind {
+            ItemKind::List => self.create_list(order, source).await,
+            ItemKind::Column => {
+                let list = self.list_id(order.parent).await?;
+                self.columns(&list, source).await?;
+                Ok(Made { id: order.record.id.clone(), ..Made::default() })
+            }
+            _ => {
+                let columns = self.columns(order.parent, source).await?;
+                let json = source.properties(order.record).await?;
+                let body = json!({"fields": self.fields(&json, columns)});
+                let url = format!("lists/{}/items", segment(order.parent));
+                let answer = self.client.send(self.post(&url, &body)).await?;
+                Ok(Made::new(ItemKind::ListItem, rows::new_id(&answer)?, order.parent))
+            }
+        }
+    }
+
+    async fn overwrite(&self, present: &str, order: Order<'_>, source: &dyn Source) -> Result<Made> {
+        let mut made = Made { id: present.to_owned(), ..Made::default() };
+        if order.record.kind != ItemKind::ListItem {
+            return Ok(made);
+        }
+        let list = order.parent;
+        let columns = self.columns(list, source).await?;
+        let url = format!("lists/{}/items/{}", segment(list), segment(present));
+        let there = self.client.get_json(of_site(&self.site, &format!("{url}?$expand=fields"))).await?;
+        let before = json!({"list": list, "fields": self.fields(&there, columns)});
+        let fields = self.fields(&source.properties(order.record).await?, columns);
+        let request = GraphRequest::patch(Scope::Files, self.url(&format!("{url}/fields")), &fields.into());
+        self.client.send(request.units(2)).await?;
+        made.undo = vec![Undo::Values { kind: ItemKind::ListItem, id: present.to_owned(), before }];
+        Ok(made)
+    }
+
+    async fn find(&self, order: Order<'_>, source: &dyn Source) -> Result<Found> {
+        match order.record.kind {
+            ItemKind::List if !order.parent.is_empty() => {
+                Ok(Found::Whole(Made { id: order.parent.to_owned(), ..Made::default() }))
+            }
+            ItemKind::List => Ok(match self.find_list(order.name).await? {
+                Some(row) => rows::as_it_should_be(rows::new_id(&row)?),
+                None => Found::Nothing,
+            }),
+            // Making a column twice makes one.
+            ItemKind::Column => self.create(order, source).await.map(Found::Whole),
+            _ => {
+                let columns = self.columns(order.parent, source).await?;
+                let wanted = self.fields(&source.properties(order.record).await?, columns);
+                let items = self.of_list(order.parent, "items?$expand=fields&$top=200").units(2);
+                let items = self.client.get_all(items).await?;
+                let same = |row: &&Value| {
+                    let plain = wanted.iter().filter(|(name, _)| !name.contains("@odata."));
+                    plain.clone().count() > 0
+                        && plain.clone().all(|(name, value)| at(row, &["fields", name]) == Some(value))
+                };
+                Ok(items
+                    .iter()
+                    .find(same)
+                    .and_then(id_of)
+                    .map_or(Found::Nothing, |id| rows::as_it_should_be(id.to_owned())))
+            }
+        }
+    }
+
+    async fn undo(&self, undo: &Undo) -> Result<Option<String>> {
+        match undo {
+            Undo::Delete { kind: ItemKind::ListItem, id, parent } => {
+                let url = format!("lists/{}/items/{}", segment(parent), segment(id));
+                rows::delete(&self.client, GraphRequest::delete(Scope::Files, self.url(&url)).units(2)).await
+            }
+            Undo::Delete { id, .. } => {
+                match self.client.get_page(self.of_list(id, "items?$top=1").units(2)).await {
+                    Ok(page) if page.rows.values().next().is_some() => return Ok(Some(rows::NOT_EMPTY.to_owned())),
+                    Err(error) if rows::is_gone(&error) => return Ok(None),
+                    other => drop(other?),
+                }
+                let url = self.url(&format!("lists/{}", segment(id)));
+                rows::delete(&self.client, GraphRequest::delete(Scope::Files, url).units(2)).await
+            }
+            Undo::Values { id, before, .. } => {
+                let list = text(before, &["list"]).unwrap_or_default();
+                let url = self.url(&format!("lists/{}/items/{}/fields", segment(list), segment(id)));
+                let fields = before.get("fields").cloned().unwrap_or_default();
+                rows::delete(&self.client, GraphRequest::patch(Scope::Files, url, &fields).units(2)).await
+            }
+            other => Ok(rows::left(other)),
+        }
+    }
+}
+
+impl ListTarget {
+    fn url(&self, rest: &str) -> String {
+        format!("sites/{}/{rest}", segment(&self.site))
+    }
+
+    fn post(&self, rest: &str, body: &Value) -> GraphRequest {
+        GraphRequest::post(Scope::Files, self.url(rest), body).units(2)
+    }
+
+    fn of_list(&self, list: &str, rest: &str) -> GraphRequest {
+        of_site(&self.site, &format!("lists/{}/{rest}", segment(list)))
+    }
+
+    fn remember(&self, id: &str) {
+        *self.list.lock().unwrap_or_else(PoisonError::into_inner) = Some(id.to_owned());
+    }
+
+    /// The list that columns go into: the container, or the one of the title.
+    async fn list_id(&self, parent: &str) -> Result<String> {
+        if !parent.is_empty() {
+            return Ok(parent.to_owned());
+        }
+        let known = self.list.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match known {
+            Some(id) => Ok(id),
+            None => {
+                let found = self.find_list(&self.title).await?;
+                let row = found.ok_or_else(|| Error::not_found(format!("{} is not there", self.path)))?;
+                rows::new_id(&row)
+            }
+        }
+    }
+
+    async fn find_list(&self, title: &str) -> Result<Option<Value>> {
+        let url = format!("lists?$select={LIST_PROPERTIES}&$top=200");
+        let all = self.client.get_all(of_site(&self.site, &url).units(2)).await?;
+        let same = |row: &Value| text(row, &["displayName"]).is_some_and(|name| name.eq_ignore_ascii_case(title));
+        Ok(all.into_iter().find(same).map(without_context))
+    }
+
+    async fn create_list(&self, order: Order<'_>, source: &dyn Source) -> Result<Made> {
+        if !order.parent.is_empty() {
+            // The container of its own is a list already.
+            self.columns(order.parent, source).await?;
+            return Ok(Made { id: order.parent.to_owned(), ..Made::default() });
+        }
+        let json = source.properties(order.record).await?;
+        let template = text(&json, &["list", "template"]).unwrap_or("genericList");
+        let mut body = rows::settable(&json, &["description"]);
+        body.insert("displayName".into(), order.name.into());
+        body.insert("list".into(), json!({"template": template}));
+        let answer = self.client.send(self.post("lists", &body.into())).await?;
+        let id = rows::new_id(&answer)?;
+        self.remember(&id);
+        let mut made = Made::new(ItemKind::List, id.clone(), "");
+        self.columns(&id, source).await?;
+        if template != "genericList" {
+            made.notes.push("views and forms of the list are those of its template".to_owned());
+        }
+        Ok(made)
+    }
+
+    /// Makes the columns that the list lacks; gives those that items are written with.
+    async fn columns(&self, list: &str, source: &dyn Source) -> Result<&BTreeMap<String, Writes>> {
+        self.columns
+            .get_or_try_init(|| async {
+                let top = Record::new(ItemKind::List, "", "", "");
+                let wanted = source.below(&top).await?;
+                let there = self.client.get_all(self.of_list(list, "columns").units(2)).await?;
+                for record in wanted.iter().filter(|record| record.kind == ItemKind::Column) {
+                    let json = source.properties(record).await?;
+                    let name = text(&json, &["name"]).unwrap_or_default();
+                    if there.iter().any(|row| text(row, &["name"]) == Some(name)) {
+                        continue;
+                    }
+                    if let Some(body) = column(&json) {
+                        let url = format!("lists/{}/columns", segment(list));
+                        match self.client.send(self.post(&url, &body.into())).await {
+                            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+                            _ => {}
+                        }
+                    }
+                }
+                let now = self.client.get_all(self.of_list(list, "columns").units(2)).await?;
+                Ok(now.iter().filter_map(|row| Some((text(row, &["name"])?.to_owned(), writes(row)?))).collect())
+            })
+            .await
+    }
+
+    /// The fields of an item that can be written.
+    fn fields(&self, json: &Value, columns: &BTreeMap<String, Writes>) -> Map<String, Value> {
+        let mut fields = Map::new();
+        for (name, writes) in columns {
+            let id = format!("{name}LookupId");
+            match writes {
+                Writes::Id if !self.original => {}
+                Writes::Id => {
+                    if let Some(value) = at(json, &["fields", &id]) {
+                        fields.insert(id, value.clone());
+                    }
+                }
+                _ => {
+                    let Some(value) = at(json, &["fields", name]) else { continue };
+                    if *writes == Writes::Texts {
+                        fields.insert(format!("{name}@odata.type"), "Collection(Edm.String)".into());
+                    }
+                    fields.insert(name.clone(), value.clone());
+                }
+            }
+        }
+        fields
+    }
+}
+
+/// What is sent to make a column; `None`: SharePoint makes it, or Graph cannot.
+fn column(json: &Value) -> Option<Map<String, Value>> {
+    let name = text(json, &["name"])?;
+    let fixed = ["readOnly", "isSealed", "hidden"].iter().any(|key| flag(json, &[key]) == Some(true));
+    if fixed || name == "Title" || name.starts_with('_') || STANDARD.contains(&name) {
+        return None;
+    }
+    let facet = FACETS.iter().find(|facet| at(json, &[facet]).is_some())?;
+    let mut body = rows::settable(json, COLUMN);
+    body.extend(rows::settable(json, &[facet]));
+    Some(body)
+}
+
+/// How the values of a column are written; `None`: they cannot be.
+fn writes(column: &Value) -> Option<Writes> {
+    let name = text(column, &["name"])?;
+    let fixed = flag(column, &["readOnly"]) == Some(true) || flag(column, &["isSealed"]) == Some(true);
+    if fixed || name.starts_with('_') || STANDARD.contains(&name) {
+        return None;
+    }
+    let has = |facet: &&&str| at(column, &[**facet]).is_some();
+    if BY_ID.iter().any(|facet| has(&facet)) {
+        return Some(Writes::Id);
+    }
+    WRITTEN.iter().find(has)?;
+    let several = text(column, &["choice", "displayAs"]) == Some("checkBoxes");
+    Some(if several { Writes::Texts } else { Writes::Plain })
+}

@@ -1,0 +1,196 @@
+//! Calendars, contacts, To Do, settings, plans.
+
+use std::sync::Arc;
+
+use super::driver::{Done, Held, json, restore, take_back, told};
+use crate::format::record::{ItemKind, Record};
+use crate::m365::Collection;
+use crate::m365::restore::{Destination, Found, Order, Target, open};
+use crate::m365::testing::{Item, State};
+use crate::m365::tests::{Tenant, steady};
+use crate::sim::SimOptions;
+
+/// A tenant whose one application may write as well.
+async fn writable() -> Tenant {
+    let mut options: SimOptions = steady(1);
+    let more = [
+        "Calendars.ReadWrite",
+        "Contacts.ReadWrite",
+        "Tasks.ReadWrite.All",
+        "MailboxSettings.ReadWrite",
+        "Mail.ReadWrite",
+        "Group.ReadWrite.All",
+        "TeamMember.ReadWrite.All",
+        "ChannelMember.ReadWrite.All",
+        "TeamsTab.ReadWrite.All",
+        "Channel.Create",
+        "TermStore.ReadWrite.All",
+        "TeamworkTag.ReadWrite.All",
+    ];
+    options.roles.extend(more.map(str::to_owned));
+    Tenant::start(options).await
+}
+
+async fn of(tenant: &Tenant, word: &str) -> (Arc<dyn Collection>, Box<dyn Target>) {
+    let collection = tenant.collections(word).await.remove(0);
+    let key = collection.key().clone();
+    let name = collection.path().split('/').nth(1).unwrap_or_default().to_owned();
+    let to = Destination { owner: key.owner.clone(), name, from: key, title: String::new(), original: true };
+    let target = open(&tenant.client, &to).await.unwrap();
+    (collection, target)
+}
+
+/// Wipes, restores in place, restores once more, takes back; says what is not as it should be.
+async fn round_trip(word: &str) {
+    let mut problems = Vec::new();
+    {
+        let tenant = writable().await;
+        let (collection, target) = of(&tenant, word).await;
+        let mut before = State::default();
+        before.run(&*collection).await.unwrap();
+        tenant.sim.wipe_items(collection.key().owner.id());
+        let mut wiped = State::default();
+        wiped.run(&*collection).await.unwrap();
+        assert!(wiped.items.len() < before.items.len(), "{word}: nothing was wiped");
+
+        let done = restore(&*target, &Held::new(&before), None).await;
+        let mut after = wiped.clone();
+        after.run(&*collection).await.unwrap();
+        assert!(done.made > 0 && after.gaps.is_empty(), "{word}: {:?}", after.gaps);
+        let (was, is) = (told(&before), told(&after));
+        for (path, value) in &was {
+            // What follows from flagged mail is not made.
+            let unmakable =
+                done.refused.iter().any(|(kind, _)| path.ends_with(kind.word())) || path.contains("Flagged Emails");
+            if is.get(path) != Some(value) && !unmakable {
+                problems.push(format!("{word} {path}:\n  was {value:?}\n  is  {:?}", is.get(path)));
+            }
+        }
+        problems.extend(is.keys().filter(|path| !was.contains_key(*path)).map(|path| format!("{word}: {path} is new")));
+        if tenant.sim.mails_sent() > 0 {
+            problems.push(format!("{word}: mail was sent"));
+        }
+        // Once more: all is there.
+        let again = restore(&*target, &Held::new(&before), None).await;
+        if again.made > usize::from(word == "/team") {
+            problems.push(format!("{word}: a second restore made {}", again.made));
+        }
+        // Undo takes back what was made.
+        let left = take_back(&*target, &done).await;
+        after.run(&*collection).await.unwrap();
+        let is = told(&after);
+        let was = told(&wiped);
+        for (path, value) in &was {
+            if is.get(path) != Some(value) {
+                problems.push(format!("{word} undo {path}:\n  was {value:?}\n  is  {:?}", is.get(path)));
+            }
+        }
+        problems.extend(
+            is.keys().filter(|path| !was.contains_key(*path)).map(|path| format!("{word} undo: {path} is left")),
+        );
+        problems.extend(left.into_iter().map(|why| format!("{word} undo: {why}")));
+        if tenant.sim.mails_sent() > 0 {
+            problems.push(format!("{word}: undo sent mail"));
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[tokio::test]
+async fn wiped_calendars_come_back_and_nobody_is_invited() {
+    round_trip("/calendar").await;
+}
+
+#[tokio::test]
+async fn wiped_contacts_come_back_with_their_photos() {
+    round_trip("/contacts").await;
+}
+
+#[tokio::test]
+async fn wiped_tasks_come_back_with_steps_links_and_attachments() {
+    round_trip("/tasks").await;
+}
+
+#[tokio::test]
+async fn wiped_rules_categories_and_settings_come_back() {
+    round_trip("/settings").await;
+}
+
+#[tokio::test]
+async fn deleted_plans_come_back_with_details() {
+    round_trip("/planner").await;
+}
+
+#[tokio::test]
+async fn a_team_gets_back_what_it_lacks() {
+    round_trip("/team").await;
+}
+
+#[tokio::test]
+async fn deleted_terms_come_back_in_their_tree() {
+    round_trip("tenant/terms").await;
+}
+
+#[tokio::test]
+async fn a_container_of_its_own_holds_everything_and_goes_as_a_whole() {
+    for word in ["/calendar", "/contacts"] {
+        let tenant = writable().await;
+        let (collection, target) = of(&tenant, word).await;
+        let mut before = State::default();
+        before.run(&*collection).await.unwrap();
+        let done = restore(&*target, &Held::new(&before), Some("Restored 2026-11-26")).await;
+        let mut after = before.clone();
+        after.run(&*collection).await.unwrap();
+        let leaves = |state: &State| {
+            let all = state.items.values().map(|item| item.record.kind);
+            all.filter(|kind| matches!(kind, ItemKind::Event | ItemKind::Contact)).count()
+        };
+        assert_eq!(leaves(&after), 2 * leaves(&before), "{word}");
+        assert_eq!(tenant.sim.mails_sent(), 0, "{word}: mail was sent");
+        assert_eq!(take_back(&*target, &done).await, Vec::<String>::new(), "{word}");
+        after.run(&*collection).await.unwrap();
+        assert_eq!(told(&after), told(&before), "{word}: undo left something");
+    }
+}
+
+#[tokio::test]
+async fn events_by_themselves_go_into_a_calendar_of_the_group() {
+    let tenant = writable().await;
+    let (collection, target) = of(&tenant, "/calendar").await;
+    let mut before = State::default();
+    before.run(&*collection).await.unwrap();
+    let held = Held::new(&before);
+    let top = target.create_top("Restored").await.unwrap();
+    let mut done = Done { undo: top.undo, ..Done::default() };
+    let single = |record: &&Record| record.kind == ItemKind::Event && record.fact("type") == Some("singleInstance");
+    let events: Vec<&Record> = before.items.values().map(|item| &item.record).filter(single).take(3).collect();
+    for (number, record) in events.iter().enumerate() {
+        let mark = format!("one-{number}");
+        let name = &record.name;
+        let order = Order { record, parent: &top.id, name, mark: &mark, permissions: false, versions: false };
+        let made = target.create(order, &held).await.unwrap();
+        assert!(matches!(target.find(order, &held).await.unwrap(), Found::Part(found) if found.id == made.id));
+        done.undo.extend(made.undo);
+    }
+    let mut after = before.clone();
+    after.run(&*collection).await.unwrap();
+    assert_eq!(
+        after.items.len(),
+        before.items.len() + 2 + events.len() + attached(&before, &events),
+        "one calendar for all"
+    );
+    assert_eq!(take_back(&*target, &done).await, Vec::<String>::new());
+    after.run(&*collection).await.unwrap();
+    assert_eq!(told(&after), told(&before));
+}
+
+/// How many attachments of these events can be made.
+fn attached(state: &State, events: &[&Record]) -> usize {
+    let of_them = |item: &&Item| {
+        let is_link = json(item)["@odata.type"] == "#microsoft.graph.referenceAttachment";
+        item.record.kind == ItemKind::Attachment
+            && !is_link
+            && events.iter().any(|event| event.id == item.record.parent)
+    };
+    state.items.values().filter(of_them).count()
+}

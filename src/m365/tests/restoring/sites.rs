@@ -1,0 +1,133 @@
+//! Lists and pages of sites.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::driver::{Held, json, restore, take_back, told};
+use crate::format::record::ItemKind;
+use crate::graph::{GraphRequest, Scope};
+use crate::m365::Collection;
+use crate::m365::restore::{Destination, open};
+use crate::m365::testing::State;
+use crate::m365::tests::{Tenant, steady};
+
+/// The values of fields that Graph writes, of all items: each as text, sorted.
+fn values(state: &State) -> Vec<String> {
+    let columns: BTreeSet<String> = of(state, ItemKind::Column)
+        .iter()
+        .filter(|column| {
+            let plain = ["text", "number", "currency", "boolean", "dateTime", "choice"];
+            plain.iter().any(|facet| column.get(facet).is_some()) && column["readOnly"] == false
+        })
+        .map(|column| column["name"].as_str().unwrap().to_owned())
+        .filter(|name| !name.starts_with('_') && name != "Attachments")
+        .collect();
+    let row = |item: &Value| {
+        let fields = item["fields"].as_object().unwrap();
+        let kept: std::collections::BTreeMap<_, _> =
+            fields.iter().filter(|(name, _)| columns.contains(*name)).map(|(name, value)| (name, value)).collect();
+        format!("{kept:?}")
+    };
+    let mut rows: Vec<String> = of(state, ItemKind::ListItem).iter().map(row).collect();
+    rows.sort();
+    rows
+}
+
+fn of(state: &State, kind: ItemKind) -> Vec<Value> {
+    state.items.values().filter(|item| item.record.kind == kind).map(json).collect()
+}
+
+#[tokio::test]
+async fn a_list_that_was_deleted_comes_back_with_columns_and_items() {
+    let mut options = steady(1);
+    options.roles.extend(["Sites.Manage.All", "Sites.ReadWrite.All"].map(str::to_owned));
+    let tenant = Tenant::start(options).await;
+    let all = tenant.collections("/list/").await;
+    let mut found = None;
+    for collection in all {
+        let mut state = State::default();
+        state.run(&*collection).await.unwrap();
+        let list = of(&state, ItemKind::List).remove(0);
+        if list["list"]["template"] == "genericList" && list.get("system").is_none() && values(&state).len() > 3 {
+            found = Some((collection, state, list));
+            break;
+        }
+    }
+    let (collection, before, list) = found.expect("a list with items");
+    let key = collection.key().clone();
+    let site = key.owner.id().to_owned();
+    let title = list["displayName"].as_str().unwrap().to_owned();
+    let name = collection.path().split('/').nth(1).unwrap_or_default().to_owned();
+    let to = Destination { owner: key.owner.clone(), name, from: key.clone(), title: title.clone(), original: true };
+    let gone = GraphRequest::delete(Scope::Files, format!("sites/{site}/lists/{}", key.id));
+    tenant.client.send(gone).await.unwrap();
+
+    let target = open(&tenant.client, &to).await.unwrap();
+    let done = restore(&*target, &Held::new(&before), None).await;
+    let again: Vec<Arc<dyn Collection>> = tenant.collections(&format!("{site}/list/")).await;
+    let mut after = None;
+    for collection in again {
+        let mut state = State::default();
+        state.run(&*collection).await.unwrap();
+        if of(&state, ItemKind::List)[0]["displayName"] == *title {
+            after = Some(state);
+        }
+    }
+    let after = after.expect("the list is there again");
+    assert_eq!(values(&after), values(&before));
+    let names = |state: &State| -> BTreeSet<String> {
+        let all = of(state, ItemKind::Column).into_iter().filter(|column| column.get("term").is_none());
+        all.map(|column| column["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&after), names(&before));
+    assert_eq!(take_back(&*target, &done).await, Vec::<String>::new());
+    assert!(target.present("").await.unwrap().is_empty(), "undo took the list away");
+}
+
+/// The texts on pages, by the name of the page.
+fn texts(state: &State) -> BTreeSet<(String, String)> {
+    let mut all = BTreeSet::new();
+    for page in of(state, ItemKind::Page) {
+        let columns = page.pointer("/canvasLayout/horizontalSections/0/columns/0/webparts");
+        for part in columns.and_then(Value::as_array).into_iter().flatten() {
+            let text = part["innerHtml"].as_str().unwrap_or_default();
+            all.insert((page["name"].as_str().unwrap().to_owned(), text.to_owned()));
+        }
+    }
+    all.retain(|(_, text)| !text.is_empty());
+    all
+}
+
+#[tokio::test]
+async fn pages_that_were_deleted_come_back_published() {
+    let mut options = steady(1);
+    options.roles.push("Sites.ReadWrite.All".to_owned());
+    let tenant = Tenant::start(options).await;
+    for collection in tenant.collections("/pages").await {
+        let mut before = State::default();
+        before.run(&*collection).await.unwrap();
+        let key = collection.key().clone();
+        if !key.to_string().starts_with("sites/") || before.items.len() < 2 {
+            continue;
+        }
+        let site = key.owner.id().to_owned();
+        for page in before.items.keys() {
+            let gone = GraphRequest::delete(Scope::Files, format!("sites/{site}/pages/{page}"));
+            tenant.client.send(gone).await.unwrap();
+        }
+        let name = collection.path().split('/').nth(1).unwrap_or_default().to_owned();
+        let to = Destination { owner: key.owner.clone(), name, from: key, title: String::new(), original: true };
+        let target = open(&tenant.client, &to).await.unwrap();
+        let done = restore(&*target, &Held::new(&before), None).await;
+        let mut after = State::default();
+        after.run(&*collection).await.unwrap();
+        assert_eq!(told(&after), told(&before));
+        assert_eq!(texts(&after), texts(&before));
+        assert_eq!(take_back(&*target, &done).await, Vec::<String>::new());
+        assert!(target.present("").await.unwrap().is_empty());
+        return;
+    }
+    panic!("no site with pages");
+}

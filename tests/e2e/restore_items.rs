@@ -1,0 +1,55 @@
+//! What is no mail and no file goes the same way: planned, made, backed up again, taken back.
+
+use std::collections::BTreeSet;
+
+use tenantvault::format::record::ItemKind;
+use tenantvault::ops::restore::{Conflict, undo};
+
+use crate::restore::{ALICE, Restorer, in_place};
+
+/// Kinds of which every item comes back under its name.
+const KINDS: &[ItemKind] = &[
+    ItemKind::Calendar,
+    ItemKind::Event,
+    ItemKind::ContactFolder,
+    ItemKind::Contact,
+    ItemKind::Task,
+    ItemKind::Rule,
+    ItemKind::Category,
+];
+
+async fn names(r: &Restorer, snapshot: usize, path: &str) -> BTreeSet<(String, usize)> {
+    let all = r.items(snapshot, path).await;
+    let count = |things: &[crate::restore::Thing]| things.iter().filter(|thing| KINDS.contains(&thing.kind)).count();
+    all.iter().map(|(name, things)| (name.clone(), count(things))).filter(|(_, count)| *count > 0).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wiped_mailbox_gets_its_calendars_contacts_tasks_and_rules_back() {
+    let r = Restorer::new().await;
+    r.setting.sim.wipe_items(ALICE);
+    let wiped = r.again().await;
+    for part in ["Calendar", "Contacts", "Tasks", "Settings"] {
+        let path = format!("users/{ALICE}/{part}");
+        let before = names(&r, 0, &path).await;
+        let then = names(&r, wiped, &path).await;
+        assert!(then.len() < before.len(), "{part}: nothing was wiped");
+        let plan = r.plan(&path, "original", in_place(Conflict::Skip)).await.unwrap();
+        let report = r.run(&plan).await.unwrap();
+        assert!(report.stopped.is_empty() && !report.interrupted, "{part}: {report:?}");
+        assert_eq!(report.created, plan.counts().create, "{part}: {:?}", report.problems);
+        // What follows from flagged mail is not made.
+        let after = names(&r, r.again().await, &path).await;
+        let lost: Vec<_> = before.difference(&after).filter(|(name, _)| !name.contains("Flagged Emails")).collect();
+        assert!(lost.is_empty(), "{part}: {lost:?}");
+        assert_eq!(r.setting.sim.mails_sent(), 0, "{part}: mail was sent");
+        // A second time nothing is left to do.
+        let again = r.plan(&path, "original", in_place(Conflict::Skip)).await.unwrap();
+        assert_eq!(again.counts().create, 0, "{part}");
+        // Undo takes back what was made.
+        let back = undo(&plan.run, None, &r.client, &r.around()).await.unwrap();
+        assert!(back.left.is_empty(), "{part}: {:?}", back.left);
+        assert_eq!(names(&r, r.again().await, &path).await, then, "{part}");
+        assert_eq!(r.setting.sim.mails_sent(), 0, "{part}: undo sent mail");
+    }
+}
