@@ -325,9 +325,9 @@ fn webdav_gives_files_whole_and_in_ranges() {
     assert!(status == 200 && body.is_empty() && head.contains(&format!("content-length: {}", whole.len())), "{head}");
     let middle = whole.len() / 2;
     for (range, wanted) in [
-        (format!("bytes=0-9"), &whole[..10]),
+        ("bytes=0-9".to_owned(), &whole[..10]),
         (format!("bytes={middle}-"), &whole[middle..]),
-        (format!("bytes=-7"), &whole[whole.len() - 7..]),
+        ("bytes=-7".to_owned(), &whole[whole.len() - 7..]),
     ] {
         let (status, head, body) = asked(&format!("GET {url}\nRange: {range}"));
         assert!(status == 206 && body == wanted, "{range}: {head}");
