@@ -105,8 +105,8 @@ fn a_file_of(bytes: u64, cuts: u64) -> u64 {
 
 #[test]
 fn a_large_file_comes_through_cut_connections_and_takes_no_more_memory_than_a_small_one() {
-    let (small, large) = (a_file_of(1 << 20, 2), a_file_of(100 << 20, 5));
-    assert!(large < small + 64, "{small} MiB were in use for one of 1 MiB, {large} MiB for one of 100 MiB");
+    let (small, large) = (a_file_of(40 << 20, 2), a_file_of(120 << 20, 5));
+    assert!(large < small + 64, "{small} MiB were in use for one of 40 MiB, {large} MiB for one of 120 MiB");
 }
 
 /// `BYTES=… cargo test --release --test cli huge -- --ignored --nocapture`; 150 GB unless told otherwise. What such a file holds is

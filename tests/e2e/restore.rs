@@ -458,7 +458,8 @@ async fn what_cannot_be_is_said_before_anything_is_written() {
     assert!(hint.contains("test --restore") && hint.contains("[tenants.sim.restore]"), "{hint}");
     assert_eq!(seen(&r), before);
     let stats = r.setting.sim.stats();
-    let wrote = stats.routes.keys().filter(|r| !r.starts_with("GET") && !r.contains("token"));
+    // A batch holds questions alone.
+    let wrote = stats.routes.keys().filter(|r| !r.starts_with("GET") && !r.contains("token") && !r.contains("$batch"));
     assert_eq!(wrote.collect::<Vec<_>>(), Vec::<&String>::new());
 }
 

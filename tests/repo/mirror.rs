@@ -100,7 +100,8 @@ async fn a_new_replica_has_everything_and_each_file_is_read_and_written_once() {
     assert!(again.stats().known_chunks > 10 && again.stats().new_bytes < 8_000, "{:?}", again.stats());
     again.finish().await.unwrap();
     // The next time there is nothing to do, and next to nothing is asked.
-    (source.recorder().clear(), target.recorder().clear());
+    source.recorder().clear();
+    target.recorder().clear();
     let report = replicate(&from, &to).await;
     assert_eq!((report.packs, report.snapshots, report.runs, report.index_files), (0, 0, 0, 0));
     assert_eq!(source.recorder().count(&Which::Under(Call::Get, "packs/")), 0);

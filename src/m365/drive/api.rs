@@ -51,7 +51,13 @@ impl Api {
 
     /// The properties of one item.
     pub(super) async fn item(&self, id: &str) -> Result<Value> {
-        self.client.get_json(self.get(&format!("items/{}?$select={ITEM_PROPERTIES}", segment(id)))).await
+        let mut item =
+            self.client.get_json(self.get(&format!("items/{}?$select={ITEM_PROPERTIES}", segment(id)))).await?;
+        // Kept as a row of delta has it.
+        if let Some(item) = item.as_object_mut() {
+            item.shift_remove("@odata.context");
+        }
+        Ok(item)
     }
 
     /// Who may do what with an item.

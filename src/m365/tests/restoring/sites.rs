@@ -27,7 +27,7 @@ fn values(state: &State) -> Vec<String> {
     let row = |item: &Value| {
         let fields = item["fields"].as_object().unwrap();
         let kept: std::collections::BTreeMap<_, _> =
-            fields.iter().filter(|(name, _)| columns.contains(*name)).map(|(name, value)| (name, value)).collect();
+            fields.iter().filter(|(name, _)| columns.contains(*name)).collect();
         format!("{kept:?}")
     };
     let mut rows: Vec<String> = of(state, ItemKind::ListItem).iter().map(row).collect();
