@@ -83,6 +83,11 @@ fn a_path_of_ls_is_one_that_cat_takes() {
     let done = place.run(&["cat", "--properties", &format!("latest:{message}")]);
     let properties: serde_json::Value = serde_json::from_str(&done.out).expect("JSON");
     assert!(properties.is_object());
+    // A folder has properties, and no contents.
+    let folder = message.rsplit_once('/').expect("a folder").0;
+    let done = place.run(&["cat", "--properties", &format!("latest:{folder}")]);
+    assert!(serde_json::from_str::<serde_json::Value>(&done.out).is_ok_and(|json| json.is_object()), "{}", done.err);
+    place.run(&["cat", &format!("latest:{folder}")]).fails(2, &["is a folder"]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::cli::exit::Outcome;
 use crate::cli::values::{Target, parser};
 use crate::error::{Error, Result};
 use crate::format::record::StreamRole;
-use crate::ops::present::{self, Mode};
+use crate::ops::present::{self, Face, Mode};
 use crate::ops::read;
 use crate::ops::view::View;
 
@@ -42,7 +42,9 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     let view = View::new(repo.clone(), snapshot.file.clone());
     let place = view.resolve(&args.target.path).await?;
     let path = place.path();
-    let Some((state, record, face)) = place.item().filter(|_| !place.is_container()) else {
+    // A folder has no contents, and may have properties.
+    let shown = |face| !place.is_container() || (args.properties && face == Face::Item);
+    let Some((state, record, face)) = place.item().filter(|(_, _, face)| shown(*face)) else {
         let what = if path.is_empty() { "A whole snapshot".to_owned() } else { format!("'{path}'") };
         return Err(Error::invalid(format!("{what} is a folder"))
             .with_hint("Name an item in it; ls lists it, export writes it out"));
