@@ -159,7 +159,8 @@ async fn answer(State(shared): State<Arc<Shared>>, mut request: Request) -> Resp
     }
     let (method, depth) = (request.method().clone(), request.headers().get("depth"));
     if !METHODS.contains(&method.as_str()) {
-        let mut refused = plain(StatusCode::METHOD_NOT_ALLOWED, "Nothing can be changed here\n");
+        // Clients take 405 on MKCOL to mean that the folder is there already (RFC 4918, section 9.3.1).
+        let mut refused = plain(StatusCode::FORBIDDEN, "Nothing can be changed here\n");
         refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("OPTIONS, GET, HEAD, PROPFIND"));
         return refused;
     }
