@@ -36,7 +36,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod walk;
-mod zones;
+pub(crate) mod zones;
 
 pub use crate::format::collection::{Cursors, Gap};
 pub use door::{

@@ -211,12 +211,16 @@ impl Tasks {
         let has = flag(&row, &["hasAttachments"]) == Some(true);
         let Some(told) = task(row, list, has) else { return Ok(()) };
         let (id, name) = (told.record.id.clone(), told.record.name.clone());
+        let told_before = walk.was_told(&id);
         let changed = walk.put(told).await?;
         if !has {
             return Ok(());
         }
         if !changed && !thorough {
-            walk.unchanged_below(&id);
+            // What was listed in this reading already says more than what is known.
+            if !told_before {
+                walk.unchanged_below(&id);
+            }
             return Ok(());
         }
         match self.client.get_all(self.get(&format!("{}/attachments", of_task(list, &id)))).await {

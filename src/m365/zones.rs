@@ -6,21 +6,35 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-/// Finds a zone by its name; `None`: it is one of its own making (`tzone://Microsoft/Custom`), or unknown here.
+/// The longest name of a zone that is looked for.
+const LONGEST_NAME: usize = 64;
+
+/// Finds a zone by its name, with the IANA's name for it; `None`: it is one of its own making (`tzone://Microsoft/Custom`), or
+/// unknown here. The name is foreign: what is no plain name is not looked for.
 ///
 /// Source: Unicode CLDR, "windowsZones".
-pub(super) fn zone(name: &str) -> Option<TimeZone> {
-    match name {
-        "" => None,
-        "UTC" | "tzone://Microsoft/Utc" => Some(TimeZone::UTC),
-        _ => {
-            let iana = WindowsParser::new().parse(name, None).and_then(|found| {
-                let all = IanaParserExtended::new();
-                all.iter().find(|one| one.time_zone == found).map(|one| one.canonical)
-            });
-            TimeZone::get(iana.unwrap_or(name)).ok()
-        }
+pub(crate) fn named(name: &str) -> Option<(String, TimeZone)> {
+    let name = name.trim();
+    if matches!(name, "UTC" | "Etc/UTC" | "Etc/GMT" | "tzone://Microsoft/Utc") {
+        return Some(("UTC".to_owned(), TimeZone::UTC));
     }
+    if name.is_empty() || name.len() >= LONGEST_NAME || name.contains("//") || name.contains("..") {
+        return None;
+    }
+    let known = |name: &str| TimeZone::get(name).ok().map(|rules| (name.to_owned(), rules));
+    from_windows(name).and_then(known).or_else(|| known(name).filter(|_| name.contains('/')))
+}
+
+/// IANA's name for what Windows calls a zone.
+fn from_windows(name: &str) -> Option<&'static str> {
+    let zone = WindowsParser::new().parse(name, None)?;
+    let iana = IanaParserExtended::new();
+    iana.iter().find(|known| known.time_zone == zone).map(|known| known.canonical)
+}
+
+/// Finds a zone by its name.
+pub(super) fn zone(name: &str) -> Option<TimeZone> {
+    named(name).map(|(_, rules)| rules)
 }
 
 /// What the clocks of a zone show at a time.

@@ -12,7 +12,7 @@ use crate::cli::output::{self, Column};
 use crate::error::Result;
 use crate::format::id::SnapshotId;
 use crate::ops::find::{self, Found, Here, Query, QueryError, Report, Seen};
-use crate::ops::present::Face;
+use crate::ops::present::{self, Face, Mode};
 use crate::snapshot::store::{self, Snapshot};
 
 const EXAMPLES: &str = "\
@@ -104,7 +104,8 @@ fn row(app: &App, found: &Found) -> Vec<String> {
     let time = record.sort_us.or(record.modified_us).or(record.created_us);
     vec![
         time.map_or(String::new(), |us| app.screen.time(us).chars().take(16).collect()),
-        output::size(record.size_bytes),
+        // What is made when it is read has no size before.
+        present::size_bytes(record, Face::Item, Mode::Presented).map_or_else(String::new, output::size),
         format!("{}{}", output::number(found.snapshots.into()), if found.in_latest { "" } else { ", gone" }),
         format!("{}:{}", found.newest.snapshot.short(), found.path),
     ]

@@ -85,6 +85,9 @@ mod tests {
         let shares = Arc::new(Shares::default());
         let mut all: Vec<_> = (0..32).map(|_| (shares.join(), 0)).collect();
         assert_eq!(all[0].0.records(), RECORDS_IN_ALL / 32);
+        let crowd: Vec<_> = (0..1000).map(|_| shares.join()).collect();
+        assert_eq!(all[0].0.records(), RECORDS_AT_LEAST);
+        drop(crowd);
         let (step, mut batches, mut most) = (1 << 20, 0, 0);
         for round in 0..10_000 {
             // Some grow faster than others; the last one stops in the middle, and holds what it has.

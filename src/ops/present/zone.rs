@@ -1,18 +1,16 @@
-//! Time zones: from the names that Exchange has for them (Windows', or IANA's) to IANA's, and on to `VTIMEZONE`s
-//! (RFC 5545, section 3.6.5).
+//! Time zones as `VTIMEZONE`s (RFC 5545, section 3.6.5).
 //!
-//! Windows' names come from CLDR's table. Rules of a zone are found in its own transitions: where they follow a yearly rule
+//! Rules of a zone are found in its own transitions: where they follow a yearly rule
 //! they are written as one, elsewhere one by one.
 
 use std::collections::BTreeMap;
 
-use icu_time::zone::WindowsParser;
-use icu_time::zone::iana::IanaParserExtended;
 use jiff::civil::{Date, DateTime, Weekday};
 use jiff::tz::{Offset, TimeZone};
 use jiff::{Timestamp, ToSpan as _};
 
 use super::lines::Lines;
+use crate::m365::zones;
 
 /// Transitions are written for so many years after the last time that is known to matter.
 const YEARS_AHEAD: i16 = 12;
@@ -37,16 +35,7 @@ impl Zone {
 
     /// Finds a zone by the name that Graph has for it. `None`: a zone that somebody made up, or none.
     pub(super) fn of(name: &str) -> Option<Self> {
-        let name = name.trim();
-        if matches!(name, "UTC" | "Etc/UTC" | "Etc/GMT" | "tzone://Microsoft/Utc") {
-            return Some(Self::utc());
-        }
-        let is_name = !name.is_empty() && name.len() < 64 && !name.contains("//") && !name.contains("..");
-        let known = |name: &str| TimeZone::get(name).ok().map(|rules| Self { name: name.to_owned(), rules });
-        if !is_name {
-            return None;
-        }
-        from_windows(name).and_then(|name| known(&name)).or_else(|| known(name).filter(|_| name.contains('/')))
+        zones::named(name).map(|(name, rules)| Self { name, rules })
     }
 
     /// Says whether times in it are written with a `Z`.
@@ -106,13 +95,6 @@ fn start_of_year(of: DateTime, more: i16) -> Timestamp {
     let year = of.year().saturating_add(more).clamp(1, 9000);
     let date = Date::new(year, 1, 1).unwrap_or(Date::constant(1970, 1, 1));
     date.to_zoned_datetime(TimeZone::UTC).map(|at| at.timestamp()).unwrap_or_default()
-}
-
-/// IANA's name for what Windows calls a zone.
-fn from_windows(name: &str) -> Option<String> {
-    let zone = WindowsParser::new().parse(name, None)?;
-    let iana = IanaParserExtended::new();
-    iana.iter().find(|known| known.time_zone == zone).map(|known| known.canonical.to_owned())
 }
 
 /// A change of the clock.
