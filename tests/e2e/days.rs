@@ -102,10 +102,8 @@ async fn what_vanishes_or_is_damaged_at_the_source_is_a_gap_or_absent_and_never_
     assert_equal(&setting.repo, &snapshots[1].file, &setting.sim.expected(), false).await;
 }
 
-/// Items of every workload change, move and go while they are read. Not met: a permission that is taken away between two
-/// tellings of its file in one reading stays.
+/// Items of every workload change, move and go while they are read.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "fails now and then: permissions told twice in a reading"]
 async fn a_tenant_that_changes_while_it_is_read_is_read_whole_by_the_next_run() {
     let mut options = SimOptions::tiny();
     (options.script.staff, options.script.edited_files) = (false, 8);

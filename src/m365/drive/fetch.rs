@@ -2,12 +2,12 @@
 
 use super::api::Api;
 use super::model::{Row, Told, mark_differing, row};
+use super::parts::keep_listed;
 use crate::error::{Error, Result};
 use crate::format::collection::Gap;
-use crate::format::record::{ItemKind, PARTS, Record, StreamRole};
+use crate::format::record::{ItemKind, Record, StreamRole};
 use crate::m365::contents::{Seen, SourceHasher, Trouble, Watch, gap_of, trouble, trouble_with_contents};
 use crate::m365::door::{ContentSink, Fetched, Wanted};
-use crate::m365::facts::set_fact;
 
 /// How a transfer ended that the sink had no part in failing.
 enum Transfer {
@@ -53,7 +53,7 @@ pub(super) async fn file(
     };
     // Where the item lies is for the listing to say: it alone knows the root.
     now.record.parent.clone_from(&record.parent);
-    set_fact(&mut now.record, PARTS, record.fact(PARTS));
+    keep_listed(&mut now.record, record);
     once_more(api, collection, now, contents).await
 }
 

@@ -12,6 +12,7 @@ use super::api::Api;
 use super::fetch::hash_gap;
 use super::model::{Plan, Row, Told, differs, plan, row};
 use super::parts::{self, DriveOptions, Needs, is_listed, item_of, keep_facts};
+use super::told::ToldParts;
 use crate::error::{Error, Result};
 use crate::format::collection::{Cursors, Gap};
 use crate::format::record::{ItemKind, PARTS, Record};
@@ -61,6 +62,7 @@ pub(super) async fn changes(
         containers: HashSet::new(),
         parents: BTreeSet::new(),
         untold: BTreeSet::new(),
+        told_parts: ToldParts::default(),
         checkpoints: false,
     };
     let mut end = ChangesEnd::default();
@@ -100,6 +102,8 @@ struct Round<'a> {
     placed: HashMap<String, String>,
     /// Folders that were told.
     containers: HashSet<String>,
+    /// What was told below items in this reading: an item may be told again, with less below it.
+    told_parts: ToldParts,
     /// Folders that were named as parents.
     parents: BTreeSet<String>,
     /// Those of them that are neither told nor known, while checkpoints are made.
@@ -146,14 +150,14 @@ impl Round<'_> {
     /// Goes on with an enumeration that was broken off, then asks what changed meanwhile. `None`: the service does not
     /// know the page any more, and all is to be read from the beginning.
     async fn go_on(&mut self, page: &str) -> Result<Option<String>> {
-        self.checkpoints = true;
+        (self.checkpoints, self.enumerating) = (true, true);
         let link = match self.take_pages(self.api.items(Some(page), None), false).await {
             Ok(Some(link)) => link,
             Err(Stop::Sink(error)) => return Err(error),
             Err(Stop::Source(error)) if trouble(&error) == Trouble::Fatal => return Err(error),
             Ok(None) | Err(Stop::Source(_)) => return Ok(None),
         };
-        self.checkpoints = false;
+        (self.checkpoints, self.enumerating) = (false, false);
         match self.take_pages(self.api.items(Some(&link), None), true).await {
             Ok(link) => Ok(link),
             Err(Stop::Source(error)) if matches!(trouble(&error), Trouble::Resync { .. }) => Ok(None),
@@ -229,7 +233,9 @@ impl Round<'_> {
         let print = print_of(&record);
         let before = self.seen.get(&record.id);
         self.removed.remove(&record.id);
-        if let Some(seen) = before.filter(|seen| seen.print == print && !forced && !sharing_changed) {
+        // A walk does not tell that only the sharing changed since an item was told.
+        let again = forced || sharing_changed || (self.enumerating && record.fact("shared").is_some());
+        if let Some(seen) = before.filter(|seen| seen.print == print && !again) {
             self.seen.put(&record.id, seen.place, print, false);
             return Ok(());
         }
@@ -284,7 +290,8 @@ impl Round<'_> {
         keep_facts(record, known, &needs, self.options);
         let is_unshared = record.fact("shared").is_none();
         // Of one that was not known something may be left below: it was out of the snapshots for a while.
-        let unshared = known.is_none_or(|known| known.fact("shared").is_some()) && is_unshared;
+        let told = self.told_parts.of(&record.id);
+        let unshared = is_unshared && (known.is_none_or(|known| known.fact("shared").is_some()) || !told.is_empty());
         if !needs.any() && !unshared {
             return Ok(());
         }
@@ -300,6 +307,7 @@ impl Round<'_> {
                 Trouble::Fatal => return Err(error),
             },
         };
+        let goes = |kind: ItemKind| is_listed(kind, &needs) || (is_unshared && kind == ItemKind::Permission);
         let mut below: BTreeSet<String> = BTreeSet::new();
         let mut ids = self.known.children(&record.id).await?;
         while let Some(id) = ids.try_next().await? {
@@ -309,16 +317,27 @@ impl Round<'_> {
             }
             let Some(part) = self.known.record(&id).await? else { continue };
             below.insert(id.clone());
-            if is_listed(&part, &needs) || (is_unshared && part.kind == ItemKind::Permission) {
+            if goes(part.kind) {
                 self.removed.insert(id);
             }
         }
-        for told in parts {
-            let id = told.record.id.clone();
+        for (id, kind) in &told {
+            below.insert(id.clone());
+            if goes(*kind) {
+                self.removed.insert(id.clone());
+            }
+        }
+        let mut now = told.clone();
+        now.retain(|(_, kind)| !goes(*kind));
+        for new in parts {
+            let id = new.record.id.clone();
             self.removed.remove(&id);
             below.insert(id.clone());
-            let known = self.known.record(&id).await?;
-            let Some((part, properties, kept)) = parts::changed(told, known.as_ref()) else { continue };
+            now.push((id.clone(), new.record.kind));
+            // What this reading told of it already is not what is known.
+            let told_before = told.iter().any(|(told, _)| *told == id);
+            let known = self.known.record(&id).await?.filter(|_| !told_before);
+            let Some((part, properties, kept)) = parts::changed(new, known.as_ref()) else { continue };
             let contents = match part.kind {
                 ItemKind::Version if kept => Contents::Keep,
                 ItemKind::Version => Contents::Fetch(Box::new(Wanted::of(part.clone()))),
@@ -326,6 +345,7 @@ impl Round<'_> {
             };
             self.sink.change(Change::Put { record: Box::new(part), properties, contents }).await?;
         }
+        self.told_parts.note(&record.id, &now);
         if !record.kind.is_container() {
             let number = below.iter().filter(|id| !self.removed.contains(*id)).count();
             set_fact(record, PARTS, (number > 0).then(|| number.to_string()).as_deref());
@@ -384,6 +404,7 @@ impl Round<'_> {
         while let Some(folder) = open.pop() {
             // Told in this reading as below a folder that went away: it went with it.
             let mut below = told_below.remove(&folder).unwrap_or_default();
+            below.extend(self.told_parts.of(&folder).into_iter().map(|(id, _)| id));
             if self.known.record(&folder).await?.is_none_or(|record| record.kind.is_container() || record.has_parts()) {
                 let mut ids = self.known.children(&folder).await?;
                 while let Some(id) = ids.try_next().await? {

@@ -11,6 +11,7 @@ mod list;
 mod model;
 mod parts;
 mod restore;
+mod told;
 
 use async_trait::async_trait;
 

@@ -117,6 +117,16 @@ pub(super) fn keep_facts(now: &mut Record, known: Option<&Record>, needs: &Needs
     }
 }
 
+/// Takes over, into an item that was asked for again after it was listed, the facts that say which state of it what hangs
+/// below it belongs to. If it changed meanwhile, the next listing tells it again, and has to see what changed.
+pub(super) fn keep_listed(now: &mut Record, listed: &Record) {
+    for fact in ["etag", "shared", "label", PARTS, PERMISSIONS_READ] {
+        set_fact(now, fact, listed.fact(fact));
+    }
+    let same_contents = !now.version.is_empty() && now.version == listed.version;
+    set_fact(now, VERSIONS_READ, listed.fact(VERSIONS_READ).filter(|_| same_contents));
+}
+
 /// Lists what hangs below an item, and notes in its record that this was done.
 ///
 /// # Errors
@@ -141,8 +151,8 @@ pub(super) async fn list(api: &Api, options: DriveOptions, needs: &Needs, item: 
 }
 
 /// Says whether a known part is of those that were listed anew.
-pub(super) fn is_listed(part: &Record, needs: &Needs) -> bool {
-    match part.kind {
+pub(super) fn is_listed(kind: ItemKind, needs: &Needs) -> bool {
+    match kind {
         ItemKind::Permission => needs.permissions,
         ItemKind::Version => needs.versions,
         _ => false,
@@ -194,4 +204,39 @@ fn version(row: Value, item: &Record) -> Option<Told> {
     set_fact(&mut told.record, CONTENT_FACT, Some(&stamp));
     set_fact(&mut told.record, "number", Some(&own));
     Some(told)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(version: &str, facts: &[(&str, &str)]) -> Record {
+        let mut file = Told::new(ItemKind::File, "f".to_owned(), "", "f.txt", Value::Null).record;
+        version.clone_into(&mut file.version);
+        facts.iter().for_each(|(name, value)| set_fact(&mut file, name, Some(value)));
+        file
+    }
+
+    /// A file that is shared no more, and changed, between its listing and the reading of its contents: what is below
+    /// it is of the state that was listed.
+    #[test]
+    fn what_changed_before_the_contents_came_is_noticed_by_the_next_listing() {
+        let options = DriveOptions { versions: Versions::All, labels: true };
+        let read = [("permissions_read", "true"), ("versions_read", "all"), ("label", "none"), ("parts", "3")];
+        let listed = file("v1", &[&[("etag", "1"), ("shared", "users")], &read[..]].concat());
+        for (version, facts) in [("v2", &[("etag", "2")][..]), ("v1", &[("etag", "2"), ("shared", "users")])] {
+            let told = file(version, facts);
+            let mut newer = told.clone();
+            keep_listed(&mut newer, &listed);
+            assert_eq!(newer.fact("shared"), Some("users"), "so it is seen that it is shared no more");
+            let needs = Needs::of(options, Some(&newer), &told, (false, false));
+            assert_eq!(
+                (needs.permissions, needs.versions, needs.label),
+                (told.fact("shared").is_some(), version == "v2", true)
+            );
+        }
+        let mut unchanged = file("v1", &[("etag", "1"), ("shared", "users")]);
+        keep_listed(&mut unchanged, &listed);
+        assert_eq!(unchanged, listed);
+    }
 }
