@@ -7,6 +7,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use super::facts::IdKey;
 use crate::format::record::Record;
 
+/// Between ids that are kept as one text.
+const BETWEEN: char = '\0';
+
 /// Items seen in this reading: about 50 bytes an item, whatever the length of its id.
 #[derive(Default)]
 pub(super) struct SeenItems {
@@ -17,7 +20,7 @@ pub(super) struct SeenItems {
 /// How an item was seen last.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seen {
-    /// Where: the number of a folder.
+    /// Where: the number of a folder, or what stands for its id ([`place_of`]).
     pub(super) place: u32,
     /// A fingerprint of what was told.
     pub(super) print: u64,
@@ -81,6 +84,60 @@ impl SeenItems {
     }
 }
 
+/// What a reading told below items that are no folders (attachments, versions, exceptions of a series): an item told a
+/// second time may have less below it, or be gone with all of it. Held small: one text an item.
+#[derive(Default)]
+pub(super) struct ToldBelow {
+    items: HashMap<IdKey, Box<str>>,
+}
+
+impl ToldBelow {
+    /// Begins to note what is told below an item.
+    pub(super) fn open(&mut self, item: &str) {
+        self.items.entry(IdKey::of(item)).or_default();
+    }
+
+    /// Notes that something is told below an item, if that was begun.
+    pub(super) fn note(&mut self, item: &str, id: &str) {
+        let Some(told) = self.items.get_mut(&IdKey::of(item)) else { return };
+        let short = shortened(item, id);
+        if told.split(BETWEEN).any(|other| other == short) {
+            return;
+        }
+        let more = if told.is_empty() { short.to_owned() } else { format!("{told}{BETWEEN}{short}") };
+        *told = more.into();
+    }
+
+    /// Notes all that is below an item now, in the place of what was.
+    pub(super) fn set<'a>(&mut self, item: &str, ids: impl Iterator<Item = &'a str>) {
+        self.items.remove(&IdKey::of(item));
+        for id in ids {
+            self.open(item);
+            self.note(item, id);
+        }
+    }
+
+    /// The ids of what was told below an item.
+    pub(super) fn of(&self, item: &str) -> Vec<String> {
+        let told = self.items.get(&IdKey::of(item)).map(|told| told.split(BETWEEN)).into_iter().flatten();
+        told.filter(|id| !id.is_empty())
+            .map(|id| if id.starts_with('/') { format!("{item}{id}") } else { id.to_owned() })
+            .collect()
+    }
+}
+
+/// Most ids of parts begin with that of their item, and a slash.
+fn shortened<'a>(item: &str, id: &'a str) -> &'a str {
+    id.strip_prefix(item).filter(|rest| rest.len() > 1 && rest.starts_with('/')).unwrap_or(id)
+}
+
+/// The place of what hangs directly below a parent; good within one process only.
+pub(super) fn place_of(parent: &str) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    parent.hash(&mut hasher);
+    (hasher.finish() >> 32) as u32
+}
+
 /// A fingerprint of what is told of an item; good within one process only.
 pub(super) fn print_of(record: &Record) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -93,6 +150,22 @@ pub(super) fn print_of(record: &Record) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_told_below_an_item_is_kept_apart_from_other_items() {
+        let mut told = ToldBelow::default();
+        told.note("a", "a/0");
+        assert!(told.of("a").is_empty(), "it was not begun");
+        told.open("a");
+        told.open("ab");
+        ["a/1", "x", "a/1", "a/"].iter().for_each(|id| told.note("a", id));
+        told.note("ab", "ab/3");
+        assert_eq!((told.of("a"), told.of("ab")), (vec!["a/1".into(), "x".into(), "a/".into()], vec!["ab/3".into()]));
+        told.set("a", ["a/2"].into_iter());
+        assert_eq!(told.of("a"), ["a/2"]);
+        told.set("a", std::iter::empty());
+        assert!(told.of("a").is_empty() && told.items.len() == 1);
+    }
 
     #[test]
     fn only_what_an_aborted_walk_saw_and_the_next_did_not_is_a_phantom() {

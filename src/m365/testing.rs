@@ -69,8 +69,25 @@ impl Known for State {
     }
 }
 
+/// A sink that keeps what it is told.
 #[derive(Default)]
-struct Changes(Mutex<Vec<Change>>);
+pub(crate) struct Changes(Mutex<Vec<Change>>);
+
+impl Changes {
+    /// The ids of what is there in the end, and of what is not.
+    pub(crate) fn ends(self) -> (Vec<String>, Vec<String>) {
+        let mut there = BTreeMap::new();
+        for change in self.0.into_inner().unwrap() {
+            match change {
+                Change::Put { record, .. } => drop(there.insert(record.id, true)),
+                Change::Remove { id } => drop(there.insert(id, false)),
+                Change::Gap(_) => {}
+            }
+        }
+        let of = |what: bool| there.iter().filter(|(_, is)| **is == what).map(|(id, _)| id.clone()).collect();
+        (of(true), of(false))
+    }
+}
 
 #[async_trait]
 impl Sink for Changes {
@@ -99,6 +116,15 @@ impl ContentSink for InMemory {
 }
 
 impl State {
+    /// Takes over what a sink was told, without contents.
+    pub(crate) fn take(&mut self, changes: Changes) {
+        for change in changes.0.into_inner().unwrap() {
+            if let Change::Put { record, .. } = change {
+                self.items.insert(record.id.clone(), Item { record: *record, streams: BTreeMap::new() });
+            }
+        }
+    }
+
     /// Runs a backup of the collection: reads changes, fetches contents, applies both.
     pub(crate) async fn run(&mut self, collection: &dyn Collection) -> Result<Run> {
         self.run_part(collection, usize::MAX).await

@@ -12,7 +12,6 @@ use super::api::Api;
 use super::fetch::hash_gap;
 use super::model::{Plan, Row, Told, differs, plan, row};
 use super::parts::{self, DriveOptions, Needs, is_listed, item_of, keep_facts};
-use super::told::ToldParts;
 use crate::error::{Error, Result};
 use crate::format::collection::{Cursors, Gap};
 use crate::format::record::{ItemKind, PARTS, Record};
@@ -20,7 +19,7 @@ use crate::graph::DeltaPages;
 use crate::m365::contents::{Trouble, gap_of, trouble};
 use crate::m365::door::{Change, ChangesEnd, Contents, Known, Previous, Sink, Wanted};
 use crate::m365::facts::{same_facts, set_fact, text};
-use crate::m365::rounds::{SeenItems, print_of};
+use crate::m365::rounds::{SeenItems, ToldBelow, print_of};
 
 /// The name of the cursor of the items.
 const ITEMS: &str = "items";
@@ -28,6 +27,8 @@ const ITEMS: &str = "items";
 const ROOT: &str = "root";
 /// The name of the link of the page at which an enumeration was broken off. See [`Sink::checkpoint`].
 const PAGE: &str = "page";
+/// What hangs below items.
+const PART_KINDS: [ItemKind; 2] = [ItemKind::Permission, ItemKind::Version];
 /// The one place of a drive's items.
 const DRIVE: u32 = 0;
 
@@ -62,7 +63,7 @@ pub(super) async fn changes(
         containers: HashSet::new(),
         parents: BTreeSet::new(),
         untold: BTreeSet::new(),
-        told_parts: ToldParts::default(),
+        told_parts: Default::default(),
         checkpoints: false,
     };
     let mut end = ChangesEnd::default();
@@ -102,8 +103,8 @@ struct Round<'a> {
     placed: HashMap<String, String>,
     /// Folders that were told.
     containers: HashSet<String>,
-    /// What was told below items in this reading: an item may be told again, with less below it.
-    told_parts: ToldParts,
+    /// The permissions, and the versions, that were told below items in this reading.
+    told_parts: [ToldBelow; 2],
     /// Folders that were named as parents.
     parents: BTreeSet<String>,
     /// Those of them that are neither told nor known, while checkpoints are made.
@@ -290,7 +291,7 @@ impl Round<'_> {
         keep_facts(record, known, &needs, self.options);
         let is_unshared = record.fact("shared").is_none();
         // Of one that was not known something may be left below: it was out of the snapshots for a while.
-        let told = self.told_parts.of(&record.id);
+        let told = self.told_parts_of(&record.id);
         let unshared = is_unshared && (known.is_none_or(|known| known.fact("shared").is_some()) || !told.is_empty());
         if !needs.any() && !unshared {
             return Ok(());
@@ -345,12 +346,19 @@ impl Round<'_> {
             };
             self.sink.change(Change::Put { record: Box::new(part), properties, contents }).await?;
         }
-        self.told_parts.note(&record.id, &now);
+        for (told, kind) in self.told_parts.iter_mut().zip(PART_KINDS) {
+            told.set(&record.id, now.iter().filter(|part| part.1 == kind).map(|part| part.0.as_str()));
+        }
         if !record.kind.is_container() {
             let number = below.iter().filter(|id| !self.removed.contains(*id)).count();
             set_fact(record, PARTS, (number > 0).then(|| number.to_string()).as_deref());
         }
         Ok(())
+    }
+
+    fn told_parts_of(&self, item: &str) -> Vec<(String, ItemKind)> {
+        let told = self.told_parts.iter().zip(PART_KINDS);
+        told.flat_map(|(told, kind)| told.of(item).into_iter().map(move |id| (id, kind))).collect()
     }
 
     /// Tries the gaps of the previous snapshot again, as far as this reading did not.
@@ -404,7 +412,7 @@ impl Round<'_> {
         while let Some(folder) = open.pop() {
             // Told in this reading as below a folder that went away: it went with it.
             let mut below = told_below.remove(&folder).unwrap_or_default();
-            below.extend(self.told_parts.of(&folder).into_iter().map(|(id, _)| id));
+            below.extend(self.told_parts_of(&folder).into_iter().map(|(id, _)| id));
             if self.known.record(&folder).await?.is_none_or(|record| record.kind.is_container() || record.has_parts()) {
                 let mut ids = self.known.children(&folder).await?;
                 while let Some(id) = ids.try_next().await? {

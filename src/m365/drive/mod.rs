@@ -11,7 +11,6 @@ mod list;
 mod model;
 mod parts;
 mod restore;
-mod told;
 
 use async_trait::async_trait;
 

@@ -169,7 +169,7 @@ impl SiteList {
                 Some(Row::There(row)) => batch.push(row),
                 Some(Row::Gone(id)) => {
                     self.tell(walk, std::mem::take(&mut batch), fields).await?;
-                    walk.removed(&id);
+                    walk.removed_from(&self.id, &id).await?;
                 }
                 None => break,
             }
@@ -199,8 +199,9 @@ impl SiteList {
         match versions {
             Versions::None => walk.put(told).await.map(drop),
             Versions::Known => {
+                walk.put(told).await?;
                 walk.unchanged_below(&id);
-                walk.put(told).await.map(drop)
+                Ok(())
             }
             Versions::Told(rows) => {
                 walk.put(told).await?;

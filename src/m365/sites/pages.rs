@@ -44,7 +44,7 @@ impl Source for Pages {
         loop {
             match rows.next(walk).await {
                 Ok(Some(Row::There(row))) => self.page(walk, row).await?,
-                Ok(Some(Row::Gone(id))) => walk.removed(&id),
+                Ok(Some(Row::Gone(id))) => walk.removed_from("", &id).await?,
                 Ok(None) => break,
                 // A site without pages may have no place for them.
                 Err(error) if fate(&error) == Fate::Gone && walk.known_below("").await?.is_empty() => break,

@@ -1,6 +1,6 @@
 //! One reading of a collection that is walked: what was told, what was not, and what follows from that.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use futures::TryStreamExt;
 
@@ -12,10 +12,7 @@ use crate::format::record::{ItemKind, PARTS, Record, StreamRole};
 use crate::m365::contents::{Trouble, gap_of, trouble};
 use crate::m365::door::{Change, ChangesEnd, Contents, Known, Previous, Sink, Wanted};
 use crate::m365::facts::{CONTENT_FACT, properties, same_facts, set_fact, short_hash};
-use crate::m365::rounds::{SeenItems, print_of};
-
-/// The one place of all items: what is asked is whether they were seen, not where.
-const HERE: u32 = 0;
+use crate::m365::rounds::{SeenItems, ToldBelow, place_of, print_of};
 
 /// One reading of a collection.
 pub(in crate::m365) struct Walk<'a> {
@@ -39,6 +36,10 @@ pub(in crate::m365) struct Walk<'a> {
     known: &'a dyn Known,
     sink: &'a mut dyn Sink,
     seen: SeenItems,
+    /// What was told below items that are no folders.
+    below: ToldBelow,
+    /// The same of those that were told once more since, as they were told before.
+    below_before: HashMap<String, Vec<String>>,
     removed: HashSet<String>,
     /// Parents below which what is known and was not told stays.
     unchanged: HashSet<String>,
@@ -76,6 +77,8 @@ impl<'a> Walk<'a> {
             known,
             sink,
             seen: SeenItems::default(),
+            below: ToldBelow::default(),
+            below_before: HashMap::new(),
             removed: HashSet::new(),
             unchanged: HashSet::new(),
             parents: HashSet::new(),
@@ -96,18 +99,21 @@ impl<'a> Walk<'a> {
         self.retry.remove(&record.id);
         self.removed.remove(&record.id);
         let print = print_of(&record);
-        let told_before = self.seen.get(&record.id);
-        if told_before.is_some_and(|seen| seen.print == print) {
+        let place = place_of(&record.parent);
+        self.below.note(&record.parent, &record.id);
+        if self.seen.get(&record.id).is_some_and(|seen| seen.print == print) {
             return Ok(false);
         }
+        let first_telling = !self.seen.was_told(&record.id);
+        self.begin_below(&record, first_telling);
         let known = self.known.record(&record.id).await?;
         if known.as_ref().is_some_and(|known| known.kind.is_container() || known.has_parts()) {
             self.parents.insert(record.id.clone());
         }
         let needed = contents.as_ref().is_some_and(|contents| !contents.optional);
         let whole = |known: &Record| !needed || known.stream(StreamRole::Content).is_some();
-        if told_before.is_none() && known.as_ref().is_some_and(|known| same_facts(known, &record) && whole(known)) {
-            self.seen.put(&record.id, HERE, print, false);
+        if first_telling && known.as_ref().is_some_and(|known| same_facts(known, &record) && whole(known)) {
+            self.seen.put(&record.id, place, print, false);
             return Ok(self.must_list(&record.id));
         }
         let kept = known.filter(|known| known.fact(CONTENT_FACT) == version && whole(known));
@@ -116,9 +122,25 @@ impl<'a> Walk<'a> {
             (Some(_), Some(_)) if !self.seen.was_fetched(&record.id) => Contents::Keep,
             (Some(_), _) => Contents::Fetch(Box::new(Wanted::of(record.clone()))),
         };
-        self.seen.put(&record.id, HERE, print, matches!(contents, Contents::Fetch(_)));
+        self.seen.put(&record.id, place, print, matches!(contents, Contents::Fetch(_)));
         self.sink.change(Change::Put { record: Box::new(record), properties: properties(&json), contents }).await?;
         Ok(true)
+    }
+
+    /// Notes from here on what is told below an item that is no folder; what was told before stays only if it is told again.
+    fn begin_below(&mut self, record: &Record, first_telling: bool) {
+        if !first_telling {
+            let before = self.below.of(&record.id);
+            if !before.is_empty() {
+                self.below_before.entry(record.id.clone()).or_default().extend(before);
+            }
+            self.below.set(&record.id, std::iter::empty());
+            // It was as it is known when it was told first, and is no longer.
+            self.unchanged.remove(&record.id);
+        }
+        if record.has_parts() && !record.kind.is_container() {
+            self.below.open(&record.id);
+        }
     }
 
     /// Says whether what hangs below an item must be listed even if the item is as it was.
@@ -180,7 +202,9 @@ impl<'a> Walk<'a> {
         }
         let mut cursors = self.finished.clone();
         cursors.set(name, page);
-        self.sink.checkpoint(cursors, self.removed.iter().cloned().collect()).await
+        let removed = self.removed.iter().cloned().chain(self.no_longer_below());
+        let removed = removed.collect();
+        self.sink.checkpoint(cursors, removed).await
     }
 
     /// Takes back that an item was told: the round that told it broke off, and another begins.
@@ -200,13 +224,18 @@ impl<'a> Walk<'a> {
     /// Says that an item is no longer below a parent. What is known to be elsewhere moved there in an earlier reading,
     /// and stays.
     pub(in crate::m365) async fn removed_from(&mut self, parent: &str, id: &str) -> Result<()> {
-        if self.known.record(id).await?.is_none_or(|known| known.parent == parent) {
+        if self.seen.get(id).is_some_and(|seen| seen.place == place_of(parent)) {
+            // Told there in this reading, and gone since.
+            self.untell(id);
+            self.retry.remove(id);
+        } else if self.known.record(id).await?.is_none_or(|known| known.parent == parent) {
             self.removed(id);
         }
         Ok(())
     }
 
-    /// Says that what is known directly below a parent and is neither told nor removed in this reading is as it was.
+    /// Says that what is known directly below a parent and is neither told nor removed in this reading is as it was. Where
+    /// the parent is told, to be said after that.
     pub(in crate::m365) fn unchanged_below(&mut self, parent: &str) {
         self.unchanged.insert(parent.to_owned());
     }
@@ -222,7 +251,7 @@ impl<'a> Walk<'a> {
             if known.stream(StreamRole::Properties).is_none() {
                 self.hollow.insert(id.to_owned());
             }
-            self.seen.put(id, HERE, print_of(&known), false);
+            self.seen.put(id, place_of(&known.parent), print_of(&known), false);
         }
         Ok(())
     }
@@ -337,10 +366,12 @@ impl<'a> Walk<'a> {
         for parent in self.parents.iter().filter(|parent| !self.unchanged.contains(*parent)) {
             gone.extend(self.untold_below(parent).await?);
         }
+        gone.extend(self.no_longer_below());
         let mut removed = HashSet::new();
         while let Some(id) = gone.pop() {
             if removed.insert(id.clone()) {
                 gone.extend(self.untold_below(&id).await?);
+                gone.extend(self.below.of(&id).into_iter().filter(|part| self.is_told_at(part, &id)));
                 self.retry.remove(&id);
                 self.sink.change(Change::Remove { id }).await?;
             }
@@ -354,8 +385,105 @@ impl<'a> Walk<'a> {
         Ok(ChangesEnd { cursors: self.cursors, resynced: self.resynced })
     }
 
+    /// What was told below an item before the item was told again, and not since.
+    fn no_longer_below(&self) -> Vec<String> {
+        let mut gone = Vec::new();
+        for (item, before) in self.below_before.iter().filter(|(item, _)| !self.unchanged.contains(*item)) {
+            let now = self.below.of(item);
+            gone.extend(before.iter().filter(|id| !now.contains(id) && self.is_told_at(id, item)).cloned());
+        }
+        gone
+    }
+
+    fn is_told_at(&self, id: &str, parent: &str) -> bool {
+        self.seen.get(id).is_some_and(|seen| seen.place == place_of(parent))
+    }
+
     async fn untold_below(&self, parent: &str) -> Result<Vec<String>> {
         let below = self.known_below(parent).await?;
         Ok(below.into_iter().filter(|id| self.seen.get(id).is_none()).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::m365::testing::{Changes, State};
+
+    fn task(etag: u32, list: &str, parts: usize) -> Told {
+        Told::new(ItemKind::Task, "t", list, "a task", json!({"etag": etag})).with_parts(parts)
+    }
+
+    fn attachment(id: &str, task: &str) -> Told {
+        let json = json!({"id": id});
+        Told::new(ItemKind::Attachment, format!("{task}/{id}"), task, id, json).with_contents("1")
+    }
+
+    async fn ends(tell: impl AsyncFnOnce(&mut Walk<'_>)) -> (Vec<String>, Vec<String>) {
+        let (known, mut sink) = (State::default(), Changes::default());
+        let mut walk = Walk::new("c".to_owned(), Previous::default(), &known, &mut sink).await.unwrap();
+        tell(&mut walk).await;
+        walk.finish().await.unwrap();
+        sink.ends()
+    }
+
+    #[tokio::test]
+    async fn what_an_item_that_is_told_again_has_no_more_is_gone() {
+        let (there, gone) = ends(async |walk| {
+            walk.put(task(1, "l", 2)).await.unwrap();
+            walk.put(attachment("a", "t")).await.unwrap();
+            walk.put(attachment("b", "t")).await.unwrap();
+            // It moved to another list while they were read, and lost one.
+            walk.put(task(2, "l2", 1)).await.unwrap();
+            walk.put(attachment("b", "t")).await.unwrap();
+            walk.removed_from("l", "t").await.unwrap();
+        })
+        .await;
+        assert_eq!((there, gone), (vec!["t".into(), "t/b".into()], vec!["t/a".into()]));
+    }
+
+    #[tokio::test]
+    async fn what_is_told_and_then_gone_goes_with_all_that_was_told_below_it() {
+        let (there, gone) = ends(async |walk| {
+            walk.put(task(1, "l", 1)).await.unwrap();
+            walk.put(attachment("a", "t")).await.unwrap();
+            walk.removed_from("l", "t").await.unwrap();
+        })
+        .await;
+        assert_eq!((there, gone), (vec![], vec!["t".into(), "t/a".into()]));
+    }
+
+    #[tokio::test]
+    async fn what_is_as_it_was_and_then_changes_in_one_reading_is_as_it_is_then() {
+        let mut known = State::default();
+        let mut sink = Changes::default();
+        let mut walk = Walk::new("c".to_owned(), Previous::default(), &known, &mut sink).await.unwrap();
+        for told in [task(1, "l", 1), attachment("a", "t")] {
+            walk.put(told).await.unwrap();
+        }
+        walk.finish().await.unwrap();
+        known.take(sink);
+        let mut sink = Changes::default();
+        let mut walk = Walk::new("c".to_owned(), Previous::default(), &known, &mut sink).await.unwrap();
+        walk.put(task(1, "l", 1)).await.unwrap();
+        walk.unchanged_below("t");
+        walk.put(task(2, "l2", 1)).await.unwrap();
+        walk.put(attachment("b", "t")).await.unwrap();
+        walk.finish().await.unwrap();
+        assert_eq!(sink.ends(), (vec!["t".into(), "t/b".into()], vec!["t/a".into()]));
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_listed_the_second_time_stays() {
+        let (there, gone) = ends(async |walk| {
+            walk.put(task(1, "l", 1)).await.unwrap();
+            walk.put(attachment("a", "t")).await.unwrap();
+            walk.put(task(2, "l", 1)).await.unwrap();
+            walk.unchanged_below("t");
+        })
+        .await;
+        assert_eq!((there, gone), (vec!["t".into(), "t/a".into()], vec![]));
     }
 }
