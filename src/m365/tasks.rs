@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use serde_json::Value;
 
+use super::contents::{Trouble, trouble};
 use super::door::{Owner, Workload};
 use super::facts::{flag, number, text};
 use super::walk::{Row, Rows, Source, Told, Walk, Walked, bare, id_of};
@@ -188,11 +189,10 @@ impl Tasks {
         while let Some((id, answer)) = answers.next().await {
             match answer {
                 Ok(row) => self.tell(walk, row, list, thorough).await?,
+                // Deleted, or moved to another list, which tells it.
+                Err(error) if trouble(&error) == Trouble::Gone => walk.removed_from(list, &id).await?,
                 // Nothing of it is known that could be kept: the list is to be asked again.
-                Err(error) if walk.known(&id).await?.is_none() => match trouble_is_gone(&error) {
-                    true => walk.removed(&id),
-                    false => return Err(error),
-                },
+                Err(error) if walk.known(&id).await?.is_none() => return Err(error),
                 Err(error) => {
                     let name = walk.known(&id).await?.map(|known| known.name).unwrap_or_default();
                     walk.gap(&id, &name, ItemKind::Task, error).await?;
@@ -258,10 +258,6 @@ impl Tasks {
             Err(error) => walk.gap(&known.id, &known.name, known.kind, error).await,
         }
     }
-}
-
-fn trouble_is_gone(error: &Error) -> bool {
-    super::contents::trouble(error) == super::contents::Trouble::Gone
 }
 
 pub(super) fn list(row: Value) -> Option<Told> {

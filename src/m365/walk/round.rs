@@ -135,9 +135,9 @@ impl<'a> Walk<'a> {
                 self.below_before.entry(record.id.clone()).or_default().extend(before);
             }
             self.below.set(&record.id, std::iter::empty());
-            // It was as it is known when it was told first, and is no longer.
-            self.unchanged.remove(&record.id);
         }
+        // Whatever was said of it before it was told, or before it was told like this.
+        self.unchanged.remove(&record.id);
         if record.has_parts() && !record.kind.is_container() {
             self.below.open(&record.id);
         }
@@ -292,9 +292,12 @@ impl<'a> Walk<'a> {
     /// # Errors
     /// The error, where it is no matter of this item alone.
     pub(in crate::m365) async fn gap(&mut self, id: &str, name: &str, kind: ItemKind, error: Error) -> Result<()> {
-        self.gap_beside(id, name, kind, error).await?;
+        if trouble(&error) == Trouble::Gone && self.seen.get(id).is_none() {
+            self.removed(id);
+            return Ok(());
+        }
         self.unchanged_below(id);
-        Ok(())
+        self.gap_beside(id, name, kind, error).await
     }
 
     /// The same where what hangs below the item was read all the same.
