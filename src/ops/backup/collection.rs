@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Mutex;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::contents::{ItemSink, PendingStream, SharedSegmenter};
@@ -17,6 +17,7 @@ use super::exclude::{Excluding, Filter};
 use super::known::KnownRecords;
 use super::loss::{Loss, Watched};
 use super::resume::{self, Checkpoints};
+use super::room::Room;
 use super::share::{Share, Shares};
 use super::stop::Stop;
 use crate::error::{Error, ErrorKind, Result};
@@ -41,7 +42,7 @@ pub(super) struct Shared {
     pub(super) writer: Writer,
     pub(super) monitor: Arc<dyn Monitor>,
     pub(super) stop: Stop,
-    pub(super) places: Arc<Semaphore>,
+    pub(super) room: Arc<Room>,
     pub(super) shares: Arc<Shares>,
     pub(super) exclusions: Arc<Exclusions>,
     pub(super) now_us: i64,
@@ -263,7 +264,7 @@ impl<'a> Intake<'a> {
             Contents::Fetch(wanted) => {
                 let (source, shared, segmenter) = (self.source.clone(), self.shared.clone(), self.segmenter.clone());
                 let job = AbortOnDropHandle::new(tokio::spawn(async move {
-                    let mut sink = ItemSink::new(shared.writer.clone(), segmenter, shared.places.clone());
+                    let mut sink = ItemSink::new(shared.writer.clone(), segmenter, shared.room.clone());
                     tokio::select! {
                         fetched = source.fetch(&wanted, &mut sink) => Ok((fetched?, sink)),
                         () = shared.stop.stopped() => Err(Stop::error()),

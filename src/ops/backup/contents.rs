@@ -7,22 +7,20 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::stream::{BoxStream, StreamExt};
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, mpsc};
 
+use super::room::{Place, Room};
 use crate::error::{Error, Result};
-use crate::format::pieces::{self, Part};
+use crate::format::pieces::{Part, Splitter};
 use crate::format::record::{Encoding, ExtentList, Piece, Stream, StreamRole};
 use crate::m365::ContentSink;
 use crate::repo::{Segmenter, Writer};
 
 /// Messages up to this size are taken apart; larger ones are kept as they are, cut like files.
 const MESSAGE_LIMIT_BYTES: usize = 48 << 20;
-/// Pieces up to this size wait in memory till their item is whole, to be laid into segments together with it.
+/// Pieces up to this size, of one stream together, wait in memory till their item is whole, to be laid into segments together
+/// with it. Streams up to this size are read without asking for room.
 const HELD_BYTES: usize = 64 << 10;
-/// Streams larger than this wait for one of a few places, so that memory stays bounded.
-const LARGE_BYTES: usize = 2 << 20;
-/// Large streams at once in all collections.
-pub(crate) const LARGE_PLACES: usize = 3;
 
 /// A collection's segmenter, shared by all who fetch for it.
 pub(crate) type SharedSegmenter = Arc<Mutex<Segmenter>>;
@@ -79,6 +77,8 @@ impl PendingStream {
 struct Head {
     first: Bytes,
     more: BytesMut,
+    /// How much will come, as far as is known.
+    expected: usize,
 }
 
 impl Head {
@@ -92,6 +92,8 @@ impl Head {
             return;
         }
         if self.more.is_empty() {
+            // Grown step by step it would take up to twice its size.
+            self.more.reserve(self.expected.max(self.first.len() + bytes.len()));
             self.more.extend_from_slice(&std::mem::take(&mut self.first));
         }
         self.more.extend_from_slice(&bytes);
@@ -106,23 +108,31 @@ impl Head {
 pub(crate) struct ItemSink {
     writer: Writer,
     segmenter: SharedSegmenter,
-    places: Arc<Semaphore>,
+    room: Arc<Room>,
     pub(crate) streams: Vec<PendingStream>,
     /// Bytes that came from the source, also of transfers that were tried again.
     pub(crate) bytes_read: u64,
 }
 
 impl ItemSink {
-    /// Starts with no streams. `places` bounds the large streams of a whole run.
-    pub(crate) fn new(writer: Writer, segmenter: SharedSegmenter, places: Arc<Semaphore>) -> Self {
-        Self { writer, segmenter, places, streams: Vec::new(), bytes_read: 0 }
+    /// Starts with no streams. `room` bounds what all streams of a run hold.
+    pub(crate) fn new(writer: Writer, segmenter: SharedSegmenter, room: Arc<Room>) -> Self {
+        Self { writer, segmenter, room, streams: Vec::new(), bytes_read: 0 }
     }
 
-    async fn read(&mut self, role: StreamRole, mut source: BoxStream<'static, Result<Bytes>>) -> Result<PendingStream> {
+    async fn read(
+        &mut self,
+        role: StreamRole,
+        expected: Option<u64>,
+        mut source: BoxStream<'static, Result<Bytes>>,
+    ) -> Result<PendingStream> {
         let small_limit = self.writer.repository().config().small_stream_bytes as usize;
         let limit = if role == StreamRole::Mime { MESSAGE_LIMIT_BYTES } else { small_limit };
-        let mut head = Head::default();
-        let mut place = None;
+        let expected = expected.and_then(|bytes| usize::try_from(bytes).ok()).map(|bytes| bytes.min(limit));
+        let mut head = Head { expected: expected.unwrap_or_default(), ..Head::default() };
+        // A message is longer than its mailbox says, and is taken apart beside itself.
+        let needed = if role == StreamRole::Mime { expected.map(|bytes| bytes + bytes / 2) } else { expected };
+        let mut place = Place::default();
         while head.len() <= limit {
             match source.next().await {
                 Some(bytes) => head.push(bytes?),
@@ -131,14 +141,8 @@ impl ItemSink {
                     return self.take_whole(role, head.whole()).await;
                 }
             }
-            if head.len() > LARGE_BYTES && place.is_none() {
-                place = Some(
-                    self.places
-                        .clone()
-                        .acquire_owned()
-                        .await
-                        .map_err(|e| Error::internal("the run is over").with_source(e))?,
-                );
+            if head.len() > HELD_BYTES {
+                place.grow(&self.room, head.len(), needed).await?;
             }
         }
         let head = BytesMut::from(head.whole());
@@ -151,22 +155,37 @@ impl ItemSink {
 
     async fn take_whole(&self, role: StreamRole, bytes: Bytes) -> Result<PendingStream> {
         let size_bytes = bytes.len() as u64;
-        let parts = match role {
+        let mut pieces = Vec::new();
+        let mut held = 0;
+        match role {
             // A hop to another thread costs more than taking a small message apart.
-            StreamRole::Mime if bytes.len() > HELD_BYTES => off_reactor(move || take_apart(bytes)).await?,
-            StreamRole::Mime => take_apart(bytes),
-            _ => vec![(Encoding::Raw, bytes)],
-        };
-        let mut pieces = Vec::with_capacity(parts.len());
-        for (encoding, bytes) in parts {
-            pieces.push(PendingPiece { encoding, body: self.lay(bytes).await? });
+            StreamRole::Mime if bytes.len() > HELD_BYTES => {
+                let (parts, mut taken) = mpsc::channel(1);
+                let splitting = off_reactor(move || parts_of(&bytes).all(|part| parts.blocking_send(part).is_ok()));
+                let laying = async {
+                    while let Some((encoding, bytes)) = taken.recv().await {
+                        let body = self.lay(bytes, &mut held).await?;
+                        pieces.push(PendingPiece { encoding, body });
+                    }
+                    Ok(())
+                };
+                let (split, laid) = tokio::join!(splitting, laying);
+                split.and(laid)?;
+            }
+            StreamRole::Mime => {
+                for (encoding, bytes) in parts_of(&bytes) {
+                    pieces.push(PendingPiece { encoding, body: self.lay(bytes, &mut held).await? });
+                }
+            }
+            _ => pieces.push(PendingPiece { encoding: Encoding::Raw, body: self.lay(bytes, &mut held).await? }),
         }
         Ok(PendingStream { role, size_bytes, pieces })
     }
 
-    /// Keeps a piece in hand when it is small, and lays it down when not.
-    async fn lay(&self, bytes: Bytes) -> Result<Body> {
-        if bytes.len() <= HELD_BYTES {
+    /// Keeps a piece in hand when it, and what is `held` of its stream already, is small, and lays it down when not.
+    async fn lay(&self, bytes: Bytes, held: &mut usize) -> Result<Body> {
+        if *held + bytes.len() <= HELD_BYTES {
+            *held += bytes.len();
             return Ok(Body::Small(bytes));
         }
         if bytes.len() <= self.writer.repository().config().small_stream_bytes as usize {
@@ -177,10 +196,10 @@ impl ItemSink {
     }
 }
 
-/// A message's parts: runs of Base64 decoded, the rest as it is.
-fn take_apart(bytes: Bytes) -> Vec<(Encoding, Bytes)> {
+/// A message's parts, one by one: runs of Base64 decoded, the rest as it is.
+fn parts_of(bytes: &Bytes) -> impl Iterator<Item = (Encoding, Bytes)> {
     let mut at = 0;
-    let parts = pieces::split(&bytes, MIN_DECODED_BYTES).into_iter().map(|part| match part {
+    Splitter::new(bytes, MIN_DECODED_BYTES).map(move |part| match part {
         Part::Raw(raw) => {
             // A small piece of a large message is copied: as a slice it would keep all of the message in memory.
             let apart = raw.len() <= HELD_BYTES && bytes.len() > 4 * HELD_BYTES;
@@ -192,8 +211,7 @@ fn take_apart(bytes: Bytes) -> Vec<(Encoding, Bytes)> {
             at += source_len;
             (Encoding::Base64 { line, crlf }, Bytes::from(decoded))
         }
-    });
-    parts.collect()
+    })
 }
 
 /// Runs of Base64 smaller than this, decoded, are not worth a piece of their own.
@@ -208,10 +226,10 @@ impl ContentSink for ItemSink {
     async fn store(
         &mut self,
         role: StreamRole,
-        _expected_bytes: Option<u64>,
+        expected_bytes: Option<u64>,
         bytes: BoxStream<'static, Result<Bytes>>,
     ) -> Result<()> {
-        let stream = self.read(role, bytes).await?;
+        let stream = self.read(role, expected_bytes, bytes).await?;
         self.streams.retain(|s| s.role != role);
         self.streams.push(stream);
         Ok(())

@@ -14,13 +14,13 @@ mod loss;
 mod merged;
 mod passes;
 pub(crate) mod resume;
+mod room;
 mod share;
 mod stop;
 
 use std::sync::Arc;
 
 use futures::stream::{StreamExt, TryStreamExt};
-use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -164,7 +164,7 @@ pub async fn run(
         writer: writer.clone(),
         monitor: around.monitor.clone(),
         stop: around.stop.clone(),
-        places: Arc::new(Semaphore::new(contents::LARGE_PLACES)),
+        room: Arc::default(),
         shares: Arc::default(),
         exclusions: Arc::new(options.set.options.exclusions.clone()),
         now_us: started_us,
