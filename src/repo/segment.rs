@@ -19,9 +19,11 @@ use crate::repo::writer::Writer;
 
 /// Shorter chunks are not looked for: that they are stored again costs less than to remember them.
 const SHORTEST_REMEMBERED: usize = 1 << 10;
-/// What all open segments may hold together, in bytes. Beyond it, those that hold more than the average are closed early: they
+/// The room that all open segments may take together, in bytes. Beyond it, those that hold more than the average are closed early: they
 /// compress a little worse, and memory does not grow with the number of segmenters.
 const OPEN_BYTES: usize = 48 << 20;
+/// The room that a segment gets first where many are open.
+const FIRST_ROOM: usize = 64 << 10;
 /// No segment is closed early that is shorter.
 const SHORTEST_CLOSED_EARLY: usize = 128 << 10;
 
@@ -30,7 +32,7 @@ pub(super) struct Segments {
     tag: [u8; 16],
     next: AtomicU64,
     remembered_chunks: usize,
-    /// What the open segments hold, in bytes.
+    /// The room that the open segments take, in bytes.
     open_bytes: AtomicUsize,
     /// How many there are that hold something.
     open_count: AtomicUsize,
@@ -92,14 +94,15 @@ impl Segments {
         (number, building)
     }
 
-    /// How long a segment may become: `limit`, or less while all that are open hold too much.
-    fn limit_now(&self, limit: usize) -> usize {
+    /// Says whether a segment that holds `length` of a room of `room` bytes may take `more`. While all that are open take too
+    /// much, none is to grow that is worth storing, and those that hold more than the average are closed.
+    fn is_full(&self, length: usize, room: usize, more: usize, limit: usize) -> bool {
         let bytes = self.open_bytes.load(Ordering::Relaxed);
-        if bytes <= OPEN_BYTES {
-            return limit;
+        if length + more > limit || bytes <= OPEN_BYTES || length < SHORTEST_CLOSED_EARLY {
+            return length + more > limit;
         }
         let average = bytes / self.open_count.load(Ordering::Relaxed).max(1);
-        average.clamp(SHORTEST_CLOSED_EARLY, limit.max(SHORTEST_CLOSED_EARLY))
+        length + more > room.min(average)
     }
 
     /// Puts a chunk into a segment; nothing if it is closed, or too full for the chunk.
@@ -112,16 +115,15 @@ impl Segments {
         (limit, shortest_listed): (usize, usize),
     ) -> Option<Place> {
         let mut building = building.lock().unwrap_or_else(PoisonError::into_inner);
-        if building.closed || (building.used && building.bytes.len() + chunk.len() > self.limit_now(limit)) {
+        let (length, room) = (building.bytes.len(), building.bytes.capacity());
+        if building.closed || (building.used && self.is_full(length, room, chunk.len(), limit)) {
             return None;
         }
         let place = Place { segment, offset: building.bytes.len() as u32, length: chunk.len() as u32 };
         if !building.used {
-            // At once: growing step by step would copy all of it once more.
-            building.bytes.reserve_exact(limit.max(chunk.len()));
             self.open_count.fetch_add(1, Ordering::Relaxed);
         }
-        self.open_bytes.fetch_add(chunk.len(), Ordering::Relaxed);
+        self.grow(&mut building.bytes, chunk.len(), limit);
         building.used = true;
         building.bytes.extend_from_slice(chunk);
         if let Some(id) = id.filter(|_| chunk.len() >= shortest_listed) {
@@ -130,11 +132,24 @@ impl Segments {
         Some(place)
     }
 
+    /// Makes room for a chunk. A few segments get all their room at once, for growing step by step copies all of it once
+    /// more; where many are open, most are closed before they are full.
+    fn grow(&self, bytes: &mut Vec<u8>, chunk: usize, limit: usize) {
+        let (before, needed) = (bytes.capacity(), bytes.len() + chunk);
+        if needed <= before {
+            return;
+        }
+        let crowded = self.open_count.load(Ordering::Relaxed) > OPEN_BYTES / 2 / limit.max(1);
+        let step = if crowded { (2 * before).max(FIRST_ROOM).min(limit) } else { limit };
+        bytes.reserve_exact(step.max(needed) - bytes.len());
+        self.open_bytes.fetch_add(bytes.capacity() - before, Ordering::Relaxed);
+    }
+
     /// Closes a segment, and gives what it holds.
     fn close(&self, building: &Mutex<Building>) -> (Vec<u8>, Vec<(ChunkId, u32, u32)>) {
         let mut building = building.lock().unwrap_or_else(PoisonError::into_inner);
         building.closed = true;
-        self.open_bytes.fetch_sub(building.bytes.len(), Ordering::Relaxed);
+        self.open_bytes.fetch_sub(building.bytes.capacity(), Ordering::Relaxed);
         self.open_count.fetch_sub(usize::from(building.used), Ordering::Relaxed);
         (std::mem::take(&mut building.bytes), std::mem::take(&mut building.listed))
     }
@@ -409,7 +424,8 @@ mod tests {
             }
             most = most.max(segments.open_bytes.load(Ordering::Relaxed));
         }
-        assert!(most <= OPEN_BYTES + 400 * (SHORTEST_CLOSED_EARLY + chunk.len()), "{most}");
+        assert!(most <= OPEN_BYTES + 400 * 2 * (SHORTEST_CLOSED_EARLY + chunk.len()), "{most}");
+        assert!(most > OPEN_BYTES, "{most}");
         assert!(stored / closed >= SHORTEST_CLOSED_EARLY, "segments of {} bytes", stored / closed);
         for (_, building) in &all {
             stored += segments.close(building).0.len();
