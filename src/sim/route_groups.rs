@@ -32,7 +32,14 @@ const CHANNEL_MEMBERS: &[&str] = &["ChannelMember.Read.All", "ChannelMember.Read
 const TABS: &[&str] = &["TeamsTab.Read.All", "TeamsTab.ReadWrite.All", "Group.Read.All", "Directory.Read.All"];
 const APPS: &[&str] = &["TeamsAppInstallation.ReadForTeam.All", "Group.Read.All", "Directory.Read.All"];
 const TAGS: &[&str] = &["TeamworkTag.Read.All", "TeamworkTag.ReadWrite.All"];
-const FILES: &[&str] = &["Files.Read.All", "Group.Read.All", "Sites.Read.All"];
+const FILES: &[&str] = &[
+    "Files.Read.All",
+    "Files.ReadWrite.All",
+    "Group.Read.All",
+    "Group.ReadWrite.All",
+    "Sites.Read.All",
+    "Sites.ReadWrite.All",
+];
 const CHANNEL_MESSAGES: &[&str] = &["ChannelMessage.Read.All", "Group.Read.All", "Group.ReadWrite.All"];
 const CHATS: &[&str] = &["Chat.ReadBasic.All", "Chat.Read.All", "Chat.ReadWrite.All"];
 const CHAT_MESSAGES: &[&str] = &["Chat.Read.All", "Chat.ReadWrite.All"];
@@ -50,6 +57,7 @@ pub(super) fn resolve(app: &App, all: &[&str], names: &[&str], request: &Request
         [] => directory("/groups/{id}", 1),
         ["members"] => directory("/groups/{id}/members", 3 - selected),
         ["owners"] => directory("/groups/{id}/owners", 2 - selected),
+        ["drives"] => made("/groups/{id}/drives", Charge::Files(2), FILES, group, &[]),
         ["planner", "plans"] => made("/groups/{id}/planner/plans", Charge::Nothing, TASKS, group, &[]),
         ["threads", ..] => threads(group, &all[2..], &names[2..]),
         _ => Err(Reply::no_segment(all.last().copied().unwrap_or_default())),
@@ -182,6 +190,7 @@ pub(super) fn run(app: &App, request: &Request, route: &Route) -> Answer {
         "/groups/{id}/threads/{id}/posts/{id}/attachments/{id}/$value" => {
             conversations::attachment_value(app, group, id(0), id(1), id(2))
         }
+        "/groups/{id}/drives" => team::drives(app, request, group),
         "/groups/{id}/planner/plans" => planner::plans(app, request, group),
         "/planner/plans/{id}" => planner::one(app, request, &planner::PLAN, id(0)),
         "/planner/buckets/{id}" => planner::one(app, request, &planner::BUCKET, id(0)),

@@ -10,8 +10,10 @@ use serde_json::{Map, Value, json};
 use super::app::App;
 use super::channels;
 use super::contacts::object;
+use super::drive;
 use super::groups::Group;
 use super::letter::Cast;
+use super::library::ROOT;
 use super::options::SimOptions;
 use super::query::Request;
 use super::reply::{Answer, Reply};
@@ -420,7 +422,7 @@ pub(super) fn files_folder(app: &App, request: &Request, group: usize, id: &str)
     let world = app.read();
     let team = team(&world, group)?;
     let number = channel(team, id)?;
-    let Some((drive, item)) = files_of(team, number) else {
+    let Some((drive, item)) = files_of(&world, group, number) else {
         return Err(Reply::fail(
             404,
             "NotFound",
@@ -441,10 +443,29 @@ pub(super) fn files_folder(app: &App, request: &Request, group: usize, id: &str)
 }
 
 /// The drive and item of a channel's files; `None`: nobody used them yet. Standard channels share a drive.
-pub(super) fn files_of(team: &Team, channel: u32) -> Option<(String, String)> {
+pub(super) fn files_of(world: &World, group: usize, channel: u32) -> Option<(String, String)> {
+    let team = team(world, group).ok()?;
     let thing = team.parts.thing(channel);
     let used = thing.revision > 0 || team.channels.get(&channel).is_some_and(|said| !said.things.is_empty());
-    let of = if thing.mark == STANDARD { 0 } else { u64::from(channel) };
-    let drive = format!("b!{}", B64.encode(guid(hash(team.parts.seed, &[0xd1, of]))).replace('=', ""));
+    if let (STANDARD, Some(index)) = (thing.mark, drive_of(world, group)) {
+        let drive = drive::shown(world, index).ok()?.drive;
+        return used.then(|| (drive.id.clone(), drive.item_id(ROOT)));
+    }
+    let drive = format!("b!{}", B64.encode(guid(hash(team.parts.seed, &[0xd1, channel.into()]))).replace('=', ""));
     used.then(|| (drive, format!("01{:016X}", hash(team.parts.seed, &[0xf0, channel.into()]))))
+}
+
+/// `GET /groups/{id}/drives`
+pub(super) fn drives(app: &App, request: &Request, group: usize) -> Answer {
+    let world = app.read();
+    let all: Vec<usize> = drive_of(&world, group).into_iter().collect();
+    drive::drive_list(app, request, &world, &all)
+}
+
+/// The library of a group: groups share those of the sites.
+pub(super) fn drive_of(world: &World, group: usize) -> Option<usize> {
+    let of_sites =
+        |(_, (site, _)): &(usize, &(usize, usize))| world.sites.get(*site).is_some_and(|s| s.owner.is_none());
+    let all: Vec<usize> = world.libraries.iter().enumerate().filter(of_sites).map(|(number, _)| number).collect();
+    (!all.is_empty()).then(|| drive::LIBRARIES + all[group % all.len()])
 }

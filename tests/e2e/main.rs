@@ -14,5 +14,6 @@ mod order;
 mod repair;
 mod restore;
 mod restore_items;
+mod restore_threads;
 mod resume;
 mod support;

@@ -47,7 +47,7 @@ pub fn in_place(conflict: Conflict) -> RestoreOptions {
     RestoreOptions { into: Into::Place, conflict, only: Only::All, permissions: false, versions: false }
 }
 
-fn in_folder() -> RestoreOptions {
+pub fn in_folder() -> RestoreOptions {
     RestoreOptions { into: Into::Folder("Restored 2026-11-20".into()), ..in_place(Conflict::Skip) }
 }
 
@@ -145,8 +145,8 @@ impl Restorer {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Thing {
     pub kind: ItemKind,
-    properties: Value,
-    content: Option<Vec<u8>>,
+    pub properties: Value,
+    pub content: Option<Vec<u8>>,
     letter: Option<Letter>,
 }
 

@@ -58,6 +58,26 @@ impl DriveTarget {
         Ok(Self { api, root, path, workload: to.from.workload })
     }
 
+    /// A folder of a drive, by its JSON, as the top.
+    ///
+    /// # Errors
+    /// `NotFound` if `item` names no drive.
+    pub(in crate::m365) fn in_folder(client: &Client, item: &Value, path: String, workload: Workload) -> Result<Self> {
+        let drive = text(item, &["parentReference", "driveId"]);
+        let drive = drive.ok_or_else(|| Error::not_found(format!("{path} has no folder for files")))?;
+        Ok(Self { api: Api::new(client.clone(), drive), root: id_of(item)?, path, workload })
+    }
+
+    /// A drive by its id.
+    ///
+    /// # Errors
+    /// Graph's.
+    pub(in crate::m365) async fn in_drive(client: &Client, id: &str, path: String, workload: Workload) -> Result<Self> {
+        let api = Api::new(client.clone(), id);
+        let root = id_of(&api.root().await?)?;
+        Ok(Self { api, root, path, workload })
+    }
+
     fn folder<'a>(&'a self, parent: &'a str) -> &'a str {
         if parent.is_empty() { &self.root } else { parent }
     }

@@ -28,6 +28,13 @@ pub trait Source: Send + Sync {
     /// May be opened again, from anywhere: an upload that broke off goes on in the middle.
     async fn open(&self, record: &Record, role: StreamRole, from: u64) -> Result<Option<Opened>>;
 
+    /// Makes one file of an item and all that hangs below it, for people to read (a conversation, as HTML), and opens it
+    /// from a byte on; `None`: there is no such form of it.
+    async fn page(&self, record: &Record, from: u64) -> Result<Option<Opened>> {
+        let _ = (record, from);
+        Ok(None)
+    }
+
     /// What hangs directly below an item, in listing order: attachments, versions, permissions, exceptions, replies.
     async fn below(&self, record: &Record) -> Result<Vec<Record>>;
 
@@ -199,6 +206,11 @@ pub trait Target: Send + Sync {
         true
     }
 
+    /// Says whether items do not come back as what they were, but as pages among the files of their people.
+    fn makes_pages(&self) -> bool {
+        false
+    }
+
     /// Asks whether the place is there and can be read, before anything is written.
     ///
     /// # Errors
@@ -207,6 +219,11 @@ pub trait Target: Send + Sync {
 
     /// Says whether an item can be made here, and what it costs.
     fn fit(&self, record: &Record) -> Fit;
+
+    /// Says whether items of a kind are folders here: what is in them is made one by one. Else they are made with all of it.
+    fn is_container(&self, kind: ItemKind) -> bool {
+        kind.is_container()
+    }
 
     /// Siblings are made in the order of this number, the lowest first.
     fn rank(&self, kind: ItemKind) -> u8 {

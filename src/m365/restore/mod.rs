@@ -14,6 +14,7 @@ mod settings;
 mod tasks;
 mod team;
 mod terms;
+mod threads;
 
 pub use door::{Cost, Fit, Found, Made, Opened, Order, Present, Source, Target, Undo};
 
@@ -60,6 +61,9 @@ pub async fn open(client: &Client, to: &Destination) -> Result<Box<dyn Target>> 
         (Workload::Team, _) => return Ok(Box::new(team::Team::new(client, to)?)),
         (Workload::Pages, _) => return Ok(Box::new(pages::Pages::new(client, to)?)),
         (Workload::TermStore, _) => return Ok(Box::new(terms::Terms::new(client, to)?)),
+        (Workload::Chats | Workload::Channel | Workload::Conversations, _) => {
+            return Ok(Box::new(threads::Threads::open(client, to).await?));
+        }
         (Workload::Planner, _) => return Ok(Box::new(planner::Planner::new(client, to)?)),
         _ => {}
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// What one collection may hold of noted changes, in bytes.
 const BYTES_ALONE: usize = 32 << 20;
 /// What all collections may hold together, in bytes.
-const BYTES_IN_ALL: usize = 48 << 20;
+const BYTES_IN_ALL: usize = 32 << 20;
 /// Records of one collection that may wait for their segments.
 const RECORDS_ALONE: usize = 8192;
 /// Records of all collections that may wait for their segments, as long as each may have [`RECORDS_AT_LEAST`].

@@ -213,7 +213,7 @@ impl Planner<'_> {
             });
         }
         self.scopes.push(target.scope());
-        let source = Arc::new(RepoSource::new(self.asked.view.repository().clone(), state));
+        let source = Arc::new(RepoSource::new(self.asked.view, state));
         self.targets.push(Open { planned, target, source, top });
         self.by_key.insert(state.key.clone(), number);
         Ok(number)
@@ -222,9 +222,15 @@ impl Planner<'_> {
     /// The name of the container that a collection gets for itself; `None`: it goes in place. Where several collections go
     /// to one target, each has its own.
     fn folder_in(&self, target: &dyn Target, title: &str) -> Result<Option<String>> {
-        let shared = self.targets.iter().any(|open| open.planned.path == target.path());
+        let as_page = target.makes_pages();
+        let shared = |open: &Open| open.planned.path == target.path() && !open.target.makes_pages();
+        let shared = self.targets.iter().any(shared);
         match &self.asked.options.into {
-            Into::Folder(name) if shared => Ok(Some(format!("{name} - {title}"))),
+            Into::Place if as_page => Err(Error::invalid(format!(
+                "'{title}' cannot go back in place: it comes back as pages among the files"
+            ))
+            .with_hint("Leave --in-place away")),
+            Into::Folder(name) if shared || as_page => Ok(Some(format!("{name} - {title}"))),
             Into::Folder(name) => Ok(Some(name.clone())),
             Into::Place if shared => {
                 Err(Error::invalid(format!("'{title}' would be mixed with what else goes to {}", target.path()))
@@ -293,6 +299,10 @@ impl Planner<'_> {
         let mut parent = record.parent.clone();
         while !parent.is_empty() && above.len() < 200 {
             let Some(holder) = source.reader().get(&parent).await? else { break };
+            if !self.open(number)?.target.is_container(holder.kind) {
+                return Err(Error::invalid(format!("'{path}' is a part of a conversation"))
+                    .with_hint("Restore the conversation: it comes back as a whole"));
+            }
             parent.clone_from(&holder.parent);
             above.push(holder);
         }
@@ -356,7 +366,7 @@ impl Planner<'_> {
         let mut names: HashSet<String> = present.iter().map(|present| present.identity.clone()).collect();
         for record in records {
             let found = known.find(&*target, &record);
-            if record.kind.is_container() {
+            if target.is_container(record.kind) {
                 let before = self.steps.len();
                 let Fit::Takes(_) = target.fit(&record) else {
                     self.item(number, level, &record, &target, found, &mut names);
@@ -408,7 +418,7 @@ impl Planner<'_> {
             parent: level.from.clone(),
             name: name.to_owned(),
             path: format!("{}/{}", level.path, record.name),
-            container: record.kind.is_container(),
+            container: self.targets.get(target).is_some_and(|open| open.target.is_container(record.kind)),
             action,
             cost,
         });
@@ -499,7 +509,7 @@ impl<'a> Known<'a> {
     }
 
     fn find(&self, target: &dyn Target, record: &Record) -> Option<&'a Present> {
-        let same = |found: &&&Present| found.kind.is_container() == record.kind.is_container();
+        let same = |found: &&&Present| found.kind.is_container() == target.is_container(record.kind);
         let by_id = self.by_id.get(record.id.as_str()).filter(same);
         by_id.or_else(|| self.by_identity.get(target.identity(record).as_str()).filter(same)).copied()
     }

@@ -78,7 +78,7 @@ pub async fn run(plan: &Plan, view: &View, client: &Client, around: &Around) -> 
             steps.iter().filter(|(_, step)| step.target == number).map(|(n, step)| (*n, (*step).clone())).collect();
         let missing = || Error::not_found(format!("The snapshot does not hold {} any more", planned.from));
         let collection = catalog.states.get(&planned.from).ok_or_else(missing)?;
-        let source = Arc::new(RepoSource::new(view.repository().clone(), collection));
+        let source = Arc::new(RepoSource::new(view, collection));
         let runner = Runner {
             planned: planned.clone(),
             client: client.clone(),

@@ -13,8 +13,10 @@ use crate::format::record::{Record, StreamRole};
 use crate::format::snapshot::CollectionState;
 use crate::m365::restore::{Opened, Source};
 use crate::ops::nodes::RepoNodes;
+use crate::ops::present::{self, Face, Make, Mode};
 use crate::ops::read;
-use crate::repo::Repository;
+use crate::ops::view::View;
+use crate::repo::{ByteStream, Repository};
 use crate::tree::collection::{CollectionReader, CollectionRoots};
 
 /// Graph's JSON of one item is no longer than this.
@@ -25,15 +27,18 @@ const PARTS: usize = 10_000;
 /// One collection of a snapshot, with what became of its items in the target.
 pub(super) struct RepoSource {
     repo: Arc<Repository>,
+    view: View,
+    state: CollectionState,
     nodes: RepoNodes,
     roots: CollectionRoots,
     made: Mutex<HashMap<String, String>>,
 }
 
 impl RepoSource {
-    pub(super) fn new(repo: Arc<Repository>, state: &CollectionState) -> Self {
+    pub(super) fn new(view: &View, state: &CollectionState) -> Self {
         let roots = CollectionRoots { items: state.items, children: state.children };
-        Self { nodes: RepoNodes(repo.clone()), repo, roots, made: Mutex::default() }
+        let (repo, view) = (view.repository().clone(), view.clone().shown(Mode::Presented));
+        Self { nodes: RepoNodes(repo.clone()), repo, view, state: state.clone(), roots, made: Mutex::default() }
     }
 
     pub(super) fn reader(&self) -> CollectionReader<'_> {
@@ -58,24 +63,18 @@ impl Source for RepoSource {
 
     async fn open(&self, record: &Record, role: StreamRole, from: u64) -> Result<Option<Opened>> {
         let Some(stream) = record.stream(role) else { return Ok(None) };
-        let bytes = read::read_stream(&self.repo, stream);
-        // What was sent before is read over: a stream's pieces have no index by bytes.
-        let rest = futures::stream::unfold((bytes, from), |(mut bytes, mut skip)| async move {
-            loop {
-                match bytes.next().await? {
-                    Err(e) => return Some((Err(e), (bytes, 0))),
-                    Ok(mut part) => {
-                        let known = usize::try_from(skip).unwrap_or(usize::MAX).min(part.len());
-                        skip -= known as u64;
-                        let part: Bytes = part.split_off(known);
-                        if !part.is_empty() {
-                            return Some((Ok(part), (bytes, skip)));
-                        }
-                    }
-                }
-            }
-        });
-        Ok(Some(Opened { size_bytes: stream.size_bytes, bytes: rest.boxed() }))
+        let bytes = from_byte(read::read_stream(&self.repo, stream), from);
+        Ok(Some(Opened { size_bytes: stream.size_bytes, bytes }))
+    }
+
+    async fn page(&self, record: &Record, from: u64) -> Result<Option<Opened>> {
+        if present::beside(record) != Some(Make::Thread) {
+            return Ok(None);
+        }
+        // An upload must say beforehand how long it is.
+        let size_bytes = present::measure(&self.view, &self.state, record, Face::Beside).await?;
+        let bytes = present::open(&self.view, &self.state, record, Face::Beside).await?;
+        Ok(Some(Opened { size_bytes, bytes: from_byte(bytes, from) }))
     }
 
     async fn below(&self, record: &Record) -> Result<Vec<Record>> {
@@ -85,4 +84,24 @@ impl Source for RepoSource {
     fn made_as(&self, id: &str) -> Option<String> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
+}
+
+/// Reads over what was sent before: a stream's pieces have no index by bytes.
+fn from_byte(bytes: ByteStream, from: u64) -> ByteStream {
+    let rest = futures::stream::unfold((bytes, from), |(mut bytes, mut skip)| async move {
+        loop {
+            match bytes.next().await? {
+                Err(e) => return Some((Err(e), (bytes, 0))),
+                Ok(mut part) => {
+                    let known = usize::try_from(skip).unwrap_or(usize::MAX).min(part.len());
+                    skip -= known as u64;
+                    let part: Bytes = part.split_off(known);
+                    if !part.is_empty() {
+                        return Some((Ok(part), (bytes, skip)));
+                    }
+                }
+            }
+        }
+    });
+    rest.boxed()
 }

@@ -94,7 +94,7 @@ async fn doubtful(
     };
     let catalog = Catalog::load(view.repository(), Some(view.file())).await?;
     let Some(collection) = catalog.states.get(&planned.from) else { return unknown() };
-    let source = RepoSource::new(view.repository().clone(), collection);
+    let source = RepoSource::new(view, collection);
     let Some(record) = source.reader().get(&step.item).await? else { return unknown() };
     let holder =
         plan.steps.iter().enumerate().find(|(_, s)| s.target == step.target && s.item == step.parent && s.container);

@@ -1,0 +1,239 @@
+//! Conversations go back as pages that people can read: Graph lets nobody post what somebody else wrote, and at a time that is
+//! past, into a chat or channel that is in use.
+//!
+//! A chat goes into the user's OneDrive, a thread of a channel into the channel's folder of files, one of a group's mailbox
+//! into the group's library; each as one HTML file with its pictures in it.
+//!
+//! Source: Microsoft Graph, "Get filesFolder", "Import third-party platform messages to Teams" (channels in migration mode only).
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::Destination;
+use super::door::{Cost, Fit, Found, Made, Opened, Order, Present, Source, Target, Undo};
+use crate::error::{Error, Result};
+use crate::format::record::{ItemKind, Record, Stream, StreamRole};
+use crate::graph::links::segment;
+use crate::graph::{Client, Fate, GraphRequest, Scope, TeamsCall, fate};
+use crate::m365::door::{Owner, Workload};
+use crate::m365::drive::DriveTarget;
+use crate::m365::facts::{short_hash, text};
+
+/// No name in a drive may have these.
+const FORBIDDEN: &str = "\"*:<>?/\\|#%";
+/// The longest part of a conversation's name that is taken into a file's, in characters.
+const LONGEST_NAME: usize = 80;
+
+/// The folder that takes the pages of conversations.
+pub(super) struct Threads(DriveTarget);
+
+impl Threads {
+    /// Finds the folder.
+    ///
+    /// # Errors
+    /// Graph's; `NotFound` if there is none.
+    pub(super) async fn open(client: &Client, to: &Destination) -> Result<Self> {
+        let owner = segment(to.owner.id());
+        let path = |title: &str| format!("{}/{}/{title}", to.owner.word(), to.name);
+        let opened = match &to.owner {
+            Owner::Team(_) | Owner::Group(_) if to.original && to.from.workload == Workload::Channel => {
+                let url = format!("teams/{owner}/channels/{}/filesFolder", segment(&to.from.id));
+                let scope = Scope::teams(TeamsCall::Other, &to.from.id);
+                let folder = GraphRequest::get(scope, format!("{url}?$select=id,parentReference"));
+                match client.get_json(folder).await {
+                    Ok(folder) => DriveTarget::in_folder(client, &folder, path(&to.title), to.from.workload),
+                    // Nobody has put a file there yet: the team's library takes the pages.
+                    Err(e) if fate(&e) == Fate::Gone => {
+                        Self::in_drive(client, format!("groups/{owner}/drives"), path("Documents"), to).await
+                    }
+                    Err(e) => Err(e),
+                }
+            }
+            Owner::User(_) => Self::in_drive(client, format!("users/{owner}/drive"), path("OneDrive"), to).await,
+            Owner::Site(_) => Self::in_drive(client, format!("sites/{owner}/drives"), path("Documents"), to).await,
+            Owner::Team(_) | Owner::Group(_) => {
+                Self::in_drive(client, format!("groups/{owner}/drives"), path("Documents"), to).await
+            }
+            Owner::Tenant => {
+                return Err(Error::invalid("A conversation goes to a user, a team or a site")
+                    .with_hint("Name one with --to USER|SITE|TEAM"));
+            }
+        };
+        opened
+            .map(Self)
+            .map_err(|e| e.context(format!("The files of {}/{} cannot be opened", to.owner.word(), to.name)))
+    }
+
+    /// The drive that a request names, or the first that it lists.
+    async fn in_drive(client: &Client, url: String, path: String, to: &Destination) -> Result<DriveTarget> {
+        let answer = client.get_json(GraphRequest::get(Scope::Files, format!("{url}?$select=id"))).await?;
+        let first = answer.get("value").and_then(|rows| rows.get(0));
+        let none = || Error::not_found(format!("{path} has no library"));
+        let drive = text(first.unwrap_or(&answer), &["id"]).ok_or_else(none)?.to_owned();
+        DriveTarget::in_drive(client, &drive, path, to.from.workload).await
+    }
+
+    /// The page of a conversation as a file.
+    async fn page(&self, order: Order<'_>, source: &dyn Source) -> Result<Record> {
+        let none = || Error::not_found("The conversation is not in this snapshot");
+        let page = source.page(order.record, 0).await?.ok_or_else(none)?;
+        let mut file = Record::new(ItemKind::File, order.record.id.as_str(), "", file_name(order.record, order.name));
+        (file.created_us, file.modified_us) = (order.record.created_us, changed_us(order.record));
+        let contents = Stream {
+            role: StreamRole::Content,
+            size_bytes: page.size_bytes,
+            source_hash: String::new(),
+            pieces: Vec::new(),
+        };
+        file.streams.push(contents);
+        Ok(file)
+    }
+}
+
+fn changed_us(record: &Record) -> Option<i64> {
+    record.modified_us.or(record.sort_us).or(record.created_us)
+}
+
+/// A name that tells the day, the subject, and one conversation from another.
+fn file_name(record: &Record, name: &str) -> String {
+    let day = record.created_us.or(record.sort_us).and_then(|us| Timestamp::from_microsecond(us).ok());
+    let day = day.map(|day| day.strftime("%Y-%m-%d ").to_string()).unwrap_or_default();
+    let allowed = |c: char| if c.is_control() || FORBIDDEN.contains(c) { '_' } else { c };
+    let name: String = name.chars().map(allowed).take(LONGEST_NAME).collect();
+    let name = match name.trim_matches(|c: char| c.is_whitespace() || c == '.' || c == '~') {
+        "" => "Conversation",
+        name => name,
+    };
+    let hash = short_hash([Some(&record.id.clone().into())]);
+    format!("{day}{name} ({}).html", hash.get(..8).unwrap_or(&hash))
+}
+
+/// Gives the page as the contents of a file.
+struct OfPage<'a> {
+    source: &'a dyn Source,
+    record: &'a Record,
+}
+
+#[async_trait]
+impl Source for OfPage<'_> {
+    async fn properties(&self, _: &Record) -> Result<serde_json::Value> {
+        Ok(serde_json::Value::Null)
+    }
+
+    async fn open(&self, _: &Record, _: StreamRole, from: u64) -> Result<Option<Opened>> {
+        self.source.page(self.record, from).await
+    }
+
+    async fn below(&self, _: &Record) -> Result<Vec<Record>> {
+        Ok(Vec::new())
+    }
+
+    fn made_as(&self, _: &str) -> Option<String> {
+        None
+    }
+}
+
+#[async_trait]
+impl Target for Threads {
+    fn workload(&self) -> Workload {
+        self.0.workload()
+    }
+
+    fn path(&self) -> &str {
+        self.0.path()
+    }
+
+    fn scope(&self) -> Scope {
+        self.0.scope()
+    }
+
+    fn permission(&self) -> &'static str {
+        self.0.permission()
+    }
+
+    fn makes_pages(&self) -> bool {
+        true
+    }
+
+    async fn probe(&self) -> Result<()> {
+        self.0.probe().await
+    }
+
+    fn fit(&self, record: &Record) -> Fit {
+        match record.kind {
+            ItemKind::Chat | ItemKind::Thread | ItemKind::ChatMessage => {
+                Fit::Takes(Cost { requests: 2, units: 3, bytes: record.size_bytes })
+            }
+            other => Fit::Cannot(format!("a {} is in the page of its conversation", other.word())),
+        }
+    }
+
+    fn is_container(&self, _: ItemKind) -> bool {
+        false
+    }
+
+    fn identity(&self, record: &Record) -> String {
+        file_name(record, &record.name).to_lowercase()
+    }
+
+    fn state(&self, _: &Record) -> String {
+        String::new()
+    }
+
+    async fn present(&self, parent: &str) -> Result<Vec<Present>> {
+        self.0.present(parent).await
+    }
+
+    async fn create_top(&self, name: &str) -> Result<Made> {
+        self.0.create_top(name).await
+    }
+
+    async fn find_top(&self, name: &str) -> Result<Option<Made>> {
+        self.0.find_top(name).await
+    }
+
+    async fn create(&self, order: Order<'_>, source: &dyn Source) -> Result<Made> {
+        let file = self.page(order, source).await?;
+        let page = OfPage { source, record: order.record };
+        let mut made = self.0.create(as_file(order, &file), &page).await?;
+        made.notes.push("it comes back as a page of its own, not into the conversation".to_owned());
+        Ok(made)
+    }
+
+    async fn overwrite(&self, present: &str, order: Order<'_>, source: &dyn Source) -> Result<Made> {
+        let file = self.page(order, source).await?;
+        self.0.overwrite(present, as_file(order, &file), &OfPage { source, record: order.record }).await
+    }
+
+    async fn find(&self, order: Order<'_>, source: &dyn Source) -> Result<Found> {
+        let file = self.page(order, source).await?;
+        self.0.find(as_file(order, &file), &OfPage { source, record: order.record }).await
+    }
+
+    async fn undo(&self, undo: &Undo) -> Result<Option<String>> {
+        self.0.undo(undo).await
+    }
+}
+
+fn as_file<'a>(order: Order<'a>, file: &'a Record) -> Order<'a> {
+    Order { record: file, name: &file.name, permissions: false, versions: false, ..order }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_pages_are_allowed_in_a_drive_and_tell_conversations_apart() {
+        let thread = |id: &str, name: &str| {
+            let mut record = Record::new(ItemKind::Chat, id, "", name);
+            record.created_us = Some(1_700_000_000_000_000);
+            file_name(&record, name)
+        };
+        let odd = thread("1", "a/b: \"c\" \u{7} ...");
+        assert!(odd.starts_with("2023-11-14 a_b_ _c_ _ (") && odd.ends_with(").html"), "{odd}");
+        assert_ne!(thread("1", "same"), thread("2", "same"));
+        assert!(thread("1", " . ").contains("Conversation"));
+        assert!(thread("1", &"ä".repeat(500)).chars().count() < 120);
+    }
+}

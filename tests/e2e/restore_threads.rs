@@ -1,0 +1,125 @@
+//! Conversations come back as pages that people can read: Graph lets nobody put them back where they were.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use tenantvault::format::record::ItemKind;
+use tenantvault::ops::catalog::Catalog;
+use tenantvault::ops::restore::{Action, Conflict, undo};
+
+use crate::restore::{ALICE, Restorer, Thing, in_folder, in_place};
+
+/// The collections of a workload in the first snapshot, by name.
+async fn collections(r: &Restorer, workload: &str) -> Vec<String> {
+    let file = r.setting.snapshots().await[0].file.clone();
+    let catalog = Catalog::load(&r.setting.repo, Some(&file)).await.unwrap();
+    let of = |key: &str| key.split('/').any(|part| part == workload);
+    catalog.states.iter().filter(|(key, _)| of(key)).map(|(_, state)| state.name.clone()).collect()
+}
+
+/// The pages in the drives of a snapshot, by name.
+async fn pages(r: &Restorer, snapshot: usize) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    for drive in [collections(r, "onedrive").await, collections(r, "files").await].concat() {
+        for (path, things) in r.items(snapshot, &drive).await {
+            let page = things.into_iter().find(|thing| thing.kind == ItemKind::File && path.ends_with(").html"));
+            if let Some(bytes) = page.and_then(|page| page.content) {
+                all.insert(path, String::from_utf8(bytes).unwrap());
+            }
+        }
+    }
+    all
+}
+
+/// The longest run of plain text of what was written.
+fn written(thing: &Thing) -> Option<String> {
+    let text = thing.properties.pointer("/body/content").and_then(Value::as_str)?;
+    let runs = text.split(['<', '>', '&', '"', '\'', '\n']).map(str::trim).filter(|run| !run.contains(['=', '/']));
+    runs.max_by_key(|run| run.len()).filter(|run| run.contains(' ')).map(str::to_owned)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chats_and_threads_come_back_as_pages_in_the_files_of_their_people() {
+    let r = Restorer::new().await;
+    let mut checked = 0;
+    for (workload, kind) in
+        [("chats", ItemKind::Chat), ("channel", ItemKind::ChatMessage), ("conversations", ItemKind::Thread)]
+    {
+        let mut found = false;
+        for collection in collections(&r, workload).await {
+            let before = r.items(0, &collection).await;
+            let plan = match r.plan(&collection, "original", in_folder()).await {
+                Ok(plan) => plan,
+                // A private channel has files of its own, which the simulated tenant has not.
+                Err(e) => {
+                    assert!(e.chain().contains("a valid drive"), "{collection}: {}", e.chain());
+                    continue;
+                }
+            };
+            if plan.steps.iter().all(|step| step.container) {
+                continue;
+            }
+            found = true;
+            assert!(plan.steps.iter().all(|step| !matches!(step.action, Action::Cannot(_))), "{:?}", plan.steps);
+            let report = r.run(&plan).await.unwrap();
+            assert!(report.problems.is_empty() && report.stopped.is_empty(), "{collection}: {report:?}");
+            let after = r.again().await;
+            let pages = pages(&r, after).await;
+            let conversations = plan.steps.iter().filter(|step| !step.container).count();
+            assert_eq!(pages.len(), conversations, "{collection}: {:?}", pages.keys());
+            // Whatever was written stands in some page.
+            let all: String = pages.values().cloned().collect();
+            for thing in before.values().flatten().filter(|thing| thing.kind == ItemKind::ChatMessage) {
+                if let Some(text) = written(thing) {
+                    assert!(all.contains(&text), "{collection}: {text}");
+                    checked += 1;
+                }
+            }
+            assert!(before.values().flatten().any(|thing| thing.kind == kind));
+            // A second time it is there already; taken back, nothing is left.
+            let again = r.plan(&collection, "original", in_folder()).await.unwrap();
+            assert_eq!(again.counts().create, 0, "{collection}: {:?}", again.steps);
+            let back = undo(&plan.run, None, &r.client, &r.around()).await.unwrap();
+            assert!(back.left.is_empty(), "{collection}: {:?}", back.left);
+            let left = r.again().await;
+            assert!(self::pages(&r, left).await.is_empty(), "{collection}");
+        }
+        assert!(found, "no {workload} went back");
+    }
+    assert!(checked > 20, "{checked} texts were looked for");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_chat_goes_to_somebody_else_and_a_message_of_it_alone_does_not() {
+    let r = Restorer::new().await;
+    let chats = format!("users/{ALICE}/Chats");
+    let (snapshot, view) = r.view(0).await;
+    drop(snapshot);
+    let mut names = Vec::new();
+    let place = view.resolve(&chats).await.unwrap();
+    let mut collect = |entry: tenantvault::ops::view::Entry| {
+        names.push(entry.name.clone());
+        Ok(())
+    };
+    view.list(&place, &mut collect).await.unwrap();
+    let chat = names.iter().find(|name| !name.ends_with(".html")).unwrap();
+    let path = format!("{chats}/{chat}");
+    let refused = r.plan(&path, "original", in_place(Conflict::Copy)).await.unwrap_err();
+    assert!(refused.to_string().contains("cannot go back in place"), "{refused}");
+    let plan = r.plan(&path, "bob@contoso.com", in_folder()).await.unwrap();
+    assert_eq!(plan.counts().create, 2, "the folder and the page");
+    let report = r.run(&plan).await.unwrap();
+    assert_eq!((report.created, report.problems.as_slice()), (2, [].as_slice()));
+    let pages = pages(&r, r.again().await).await;
+    assert_eq!(pages.len(), 1);
+
+    let mut messages = Vec::new();
+    let mut collect = |entry: tenantvault::ops::view::Entry| {
+        messages.push(entry.name.clone());
+        Ok(())
+    };
+    view.list(&view.resolve(&path).await.unwrap(), &mut collect).await.unwrap();
+    let message = format!("{path}/{}", messages.first().unwrap());
+    let refused = r.plan(&message, "original", in_folder()).await.unwrap_err();
+    assert!(refused.to_string().contains("part of a conversation"), "{refused}");
+}
