@@ -21,7 +21,7 @@ use crate::repo::writer::Writer;
 const SHORTEST_REMEMBERED: usize = 1 << 10;
 /// The room that all open segments may take together, in bytes. Beyond it, those that hold more than the average are closed early: they
 /// compress a little worse, and memory does not grow with the number of segmenters.
-const OPEN_BYTES: usize = 32 << 20;
+const OPEN_BYTES: usize = 24 << 20;
 /// The room that a segment gets first where many are open.
 const FIRST_ROOM: usize = 64 << 10;
 /// No segment is closed early that is shorter.

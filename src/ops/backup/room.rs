@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::error::{Error, Result};
 
 /// What all streams that asked may hold together, in KiB.
-const ROOM_KIB: u32 = 64 << 10;
+const ROOM_KIB: u32 = 48 << 10;
 /// What a stream of unknown length asks for, in bytes.
 const UNKNOWN_BYTES: usize = 2 << 20;
 /// Streams at once that became larger than they were expected to be.
@@ -67,7 +67,7 @@ mod tests {
     async fn who_came_first_is_let_in_and_room_that_is_given_back_is_taken() {
         let room = Room::default();
         let (mut first, mut second, mut third) = (Place::default(), Place::default(), Place::default());
-        first.grow(&room, 70 << 10, Some(60 << 20)).await.unwrap();
+        first.grow(&room, 70 << 10, Some(44 << 20)).await.unwrap();
         second.grow(&room, 70 << 10, None).await.unwrap();
         assert!(waits(third.grow(&room, 70 << 10, Some(5 << 20))).await);
         drop(first);
