@@ -103,6 +103,10 @@ pub(super) fn resolve(app: &App, request: &Request) -> Answered {
         ["users", _, ..] => user_route(app, &all[1..], &names[1..], request),
         ["drives", _, ..] => drive_route(drive::owner(&app.read(), all[1])?, &all[2..], &names[2..], request),
         ["sites", "getallsites"] => made("/sites/getAllSites", Charge::Files(2), SITES, 0, &[]),
+        ["sites", host, .., _] if host.ends_with(':') => {
+            let site = sites_http::find_by_path(&app.read(), host.trim_end_matches(':'), &all[2..])?;
+            site_route(site, &[], &[], request)
+        }
         ["sites", _, ..] => site_route(sites_http::find(&app.read(), all[1])?, &all[2..], &names[2..], request),
         ["groups", ..] => route_groups::resolve(app, &all, &names, request),
         ["teams", ..] => route_groups::resolve_team(app, &all, &names),

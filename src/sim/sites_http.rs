@@ -23,6 +23,14 @@ pub(super) fn find(world: &World, id: &str) -> Result<usize, Reply> {
         .ok_or_else(|| Reply::fail(404, "itemNotFound", "Requested site could not be found"))
 }
 
+/// The site at a path of a host: `/sites/{host}:/{path}`.
+pub(super) fn find_by_path(world: &World, host: &str, path: &[&str]) -> Result<usize, Reply> {
+    let url = format!("https://{host}/{}", path.join("/"));
+    let found = world.sites.iter().find(|site| site.url.eq_ignore_ascii_case(&url));
+    let id = found.map(|site| site.id.clone()).unwrap_or_default();
+    find(world, &id)
+}
+
 pub(super) fn opened(world: &World, site: usize) -> Result<&Site, Reply> {
     let site = &world.sites[site];
     sites::open(site)?;

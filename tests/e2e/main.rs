@@ -13,6 +13,7 @@ mod lifecycle;
 mod order;
 mod repair;
 mod restore;
+mod restore_choices;
 mod restore_items;
 mod restore_threads;
 mod resume;

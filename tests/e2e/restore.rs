@@ -19,6 +19,7 @@ use tenantvault::ops::restore::{
 };
 use tenantvault::ops::view::View;
 use tenantvault::sim::{Fault, FaultKind, SimOptions};
+use tenantvault::snapshot::set::SetOptions;
 use tenantvault::tree::collection::{CollectionReader, CollectionRoots};
 
 use crate::support::{START_US, Setting};
@@ -53,7 +54,16 @@ pub fn in_folder() -> RestoreOptions {
 
 impl Restorer {
     pub async fn new() -> Self {
-        let setting = Setting::new(SimOptions::tiny()).await;
+        Self::with(SimOptions::tiny(), 0, |_| ()).await
+    }
+
+    /// A tenant that lived for some days, backed up once with options of its own.
+    pub async fn with(options: SimOptions, days: u32, edit: impl FnOnce(&mut SetOptions)) -> Self {
+        let mut setting = Setting::new(options).await;
+        edit(&mut setting.options.set.options);
+        for _ in 0..days {
+            setting.next_day();
+        }
         setting.backup().await.unwrap();
         let client = client_of(&setting, Arc::new(Silent));
         Self { setting, client, folder: tempfile::tempdir().unwrap() }

@@ -106,6 +106,11 @@ async fn one_chat_goes_to_somebody_else_and_a_message_of_it_alone_does_not() {
     let path = format!("{chats}/{chat}");
     let refused = r.plan(&path, "original", in_place(Conflict::Copy)).await.unwrap_err();
     assert!(refused.to_string().contains("cannot go back in place"), "{refused}");
+    // Of a whole person all else goes, and the plan says what does not.
+    let whole = r.plan(&format!("users/{ALICE}"), "original", in_place(Conflict::Skip)).await.unwrap();
+    let left_out: Vec<&str> = whole.left_out.iter().map(|(path, _)| path.as_str()).collect();
+    assert!(left_out.contains(&chats.as_str()), "{left_out:?}");
+    assert!(whole.targets.len() > 3 && whole.targets.iter().all(|target| target.title != "Chats"));
     let plan = r.plan(&path, "bob@contoso.com", in_folder()).await.unwrap();
     assert_eq!(plan.counts().create, 2, "the folder and the page");
     let report = r.run(&plan).await.unwrap();

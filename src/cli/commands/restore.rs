@@ -244,6 +244,7 @@ fn print_plan(app: &App, plan: &Plan, folder: &Path) -> Result<Outcome> {
         app.screen.line(format!("{word:9} {}{more}", output::plain(&step.path)))?;
         app.screen.record("step", &json!({"action": word, "path": step.path, "message": why, "cost": step.cost}))?;
     }
+    tell_left_out(app, plan)?;
     let counts = plan.counts();
     let targets: Vec<&str> = plan.targets.iter().map(|target| target.path.as_str()).collect();
     app.screen.report(format!(
@@ -266,6 +267,15 @@ fn print_plan(app: &App, plan: &Plan, folder: &Path) -> Result<Outcome> {
         "seconds": plan.seconds, "plan": RunFolder::new(folder, &plan.run).plan_path().display().to_string(),
     }))?;
     Ok(Outcome::Done)
+}
+
+/// Names what has no way back here though it was asked for, as a part of something larger.
+fn tell_left_out(app: &App, plan: &Plan) -> Result<()> {
+    for (path, why) in &plan.left_out {
+        app.screen.note(format!("Left out: {} ({})", output::plain(path), output::plain(why)));
+        app.screen.record("left_out", &json!({"path": path, "message": why}))?;
+    }
+    Ok(())
 }
 
 fn duration(seconds: u64) -> String {
@@ -297,6 +307,7 @@ fn tell(app: &App, plan: &Plan, report: &RestoreReport) -> Result<Outcome> {
         output::count(report.created, "item", "items"),
         output::size(report.bytes)
     ))?;
+    tell_left_out(app, plan)?;
     for (path, note) in &report.notes {
         app.screen.record("note", &json!({"path": path, "message": note}))?;
     }

@@ -161,6 +161,9 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// How long it takes at least under Microsoft's limits, in seconds.
     pub seconds: u64,
+    /// What was asked for as a part of something larger and has no way back here: path and reason.
+    #[serde(default)]
+    pub left_out: Vec<(String, String)>,
 }
 
 /// The version of plans that this program writes.

@@ -71,7 +71,7 @@ pub async fn make(asked: Asked<'_>, client: &Client, around: &Around) -> Result<
     }
     let Planner { targets, scopes, steps, without, .. } = planner;
     if targets.is_empty() {
-        let why = without.into_iter().next();
+        let why = without.into_iter().next().map(|(_, why)| why);
         return Err(why.unwrap_or_else(|| Error::not_found("There is nothing to restore at this place")));
     }
     let seconds = time::seconds(&steps, &scopes, client.budget().limits());
@@ -84,6 +84,7 @@ pub async fn make(asked: Asked<'_>, client: &Client, around: &Around) -> Result<
         targets: targets.into_iter().map(|open| open.planned).collect(),
         steps,
         seconds,
+        left_out: without.into_iter().map(|(path, why)| (path, why.to_string())).collect(),
     })
 }
 
@@ -106,8 +107,8 @@ struct Planner<'a> {
     scopes: Vec<Scope>,
     steps: Vec<Step>,
     by_key: HashMap<String, usize>,
-    /// Why collections have no target.
-    without: Vec<Error>,
+    /// Collections that have no target, by path, and why.
+    without: Vec<(String, Error)>,
 }
 
 /// Where the children of a container go, and with what they are compared.
@@ -153,8 +154,8 @@ impl Planner<'_> {
         let number = match self.target(state).await {
             Ok(number) => number,
             // Of a whole user some parts may have no way back; who asks for one of them is told.
-            Err(e) if e.kind() == ErrorKind::InvalidInput && !is_alone => {
-                self.without.push(e);
+            Err(e) if matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::NotFound) && !is_alone => {
+                self.without.push((state.name.clone(), e));
                 return Ok(());
             }
             Err(e) => return Err(e),

@@ -1,0 +1,127 @@
+//! What a restore of files takes along as a choice: earlier versions, and who may use them.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use tenantvault::format::record::{ItemKind, Record, StreamRole};
+use tenantvault::ops::catalog::Catalog;
+use tenantvault::ops::nodes::RepoNodes;
+use tenantvault::ops::read;
+use tenantvault::ops::restore::{Conflict, RestoreOptions};
+use tenantvault::sim::SimOptions;
+use tenantvault::snapshot::set::Versions;
+use tenantvault::tree::collection::{CollectionReader, CollectionRoots};
+
+use crate::restore::{ALICE, Restorer, in_folder, in_place};
+
+/// Of a file: the contents of its versions, the oldest first, the present one last; whom it is granted to, with which roles.
+#[derive(Debug, Default, PartialEq)]
+struct Kept {
+    versions: Vec<Vec<u8>>,
+    granted: Vec<(String, String)>,
+    links: usize,
+}
+
+/// All files of a collection, by name: names are unique in the simulated drive but for few.
+async fn kept(r: &Restorer, snapshot: usize, name: &str) -> BTreeMap<String, Kept> {
+    let file = r.setting.snapshots().await[snapshot].file.clone();
+    let catalog = Catalog::load(&r.setting.repo, Some(&file)).await.unwrap();
+    let state = catalog.states.values().find(|s| s.name == name).unwrap();
+    let nodes = RepoNodes(r.setting.repo.clone());
+    let reader = CollectionReader::new(&nodes, CollectionRoots { items: state.items, children: state.children });
+    let (mut all, mut cursor): (Vec<Record>, _) = (Vec::new(), reader.records());
+    while let Some(record) = cursor.next().await.unwrap() {
+        all.push(record);
+    }
+    let bytes = async |record: &Record, role| match record.stream(role) {
+        Some(stream) => read::read_whole(&r.setting.repo, stream, u64::MAX).await.unwrap(),
+        None => Default::default(),
+    };
+    let mut files = BTreeMap::new();
+    for file in all.iter().filter(|record| record.kind == ItemKind::File) {
+        let mut kept = Kept::default();
+        let mut below: Vec<&Record> = all.iter().filter(|part| part.parent == file.id).collect();
+        below.sort_by_key(|part| part.modified_us);
+        for part in below {
+            match part.kind {
+                ItemKind::Version => kept.versions.push(bytes(part, StreamRole::Content).await.to_vec()),
+                ItemKind::Permission => {
+                    let json: Value = serde_json::from_slice(&bytes(part, StreamRole::Properties).await).unwrap();
+                    let user = json.pointer("/grantedToV2/user/id").and_then(Value::as_str).unwrap_or_default();
+                    kept.links += usize::from(json.get("link").is_some());
+                    kept.granted.push((user.to_owned(), json["roles"].to_string()));
+                }
+                _ => {}
+            }
+        }
+        kept.versions.push(bytes(file, StreamRole::Content).await.to_vec());
+        kept.granted.sort();
+        files.insert(file.name.clone(), kept);
+    }
+    files
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_and_rights_of_files_come_back_if_that_is_asked_and_not_else() {
+    let drive = format!("users/{ALICE}/OneDrive");
+    for asked in [true, false] {
+        let mut tenant = SimOptions::tiny();
+        tenant.script.edited_files = 8;
+        let r = Restorer::with(tenant, 6, |options| options.versions = Versions::All).await;
+        let before = kept(&r, 0, &drive).await;
+        assert!(before.values().filter(|kept| kept.versions.len() > 2).count() > 1, "no file has versions");
+        assert!(before.values().filter(|kept| kept.granted.len() > 1).count() > 1, "no file is shared");
+        r.setting.sim.wipe(ALICE);
+        let options = RestoreOptions { versions: asked, permissions: asked, ..in_place(Conflict::Skip) };
+        let plan = r.plan(&drive, "original", options).await.unwrap();
+        let report = r.run(&plan).await.unwrap();
+        assert_eq!(report.created, plan.counts().create, "{:?}", report.problems);
+        let after = kept(&r, r.again().await, &drive).await;
+        let lost: Vec<&str> = report.problems.iter().map(|(path, _)| path.as_str()).collect();
+        for (name, old) in &before {
+            let Some(new) = after.get(name) else {
+                assert!(lost.iter().any(|path| path.ends_with(name.as_str())), "{name} did not come back");
+                continue;
+            };
+            match asked {
+                true => {
+                    assert_eq!(old.versions, new.versions, "{name}");
+                    assert_eq!(old.granted.len() - old.links, new.granted.len() - new.links, "{name}");
+                }
+                false => assert_eq!((new.versions.len(), new.granted.len()), (1, 0), "{name}"),
+            }
+        }
+        let links = before.values().filter(|kept| kept.links > 0).count();
+        let said = report.notes.iter().filter(|(_, note)| note.contains("sharing link")).count();
+        assert_eq!(said, if asked { links } else { 0 }, "{:?}", report.notes);
+        assert_eq!(r.setting.sim.mails_sent(), 0, "somebody was sent a mail");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_library_goes_into_another_site_or_to_a_person() {
+    let r = Restorer::new().await;
+    let file = r.setting.snapshots().await[0].file.clone();
+    let catalog = Catalog::load(&r.setting.repo, Some(&file)).await.unwrap();
+    // "sites/HOST_sites_NAME/Files/LIBRARY"
+    let is_library = |state: &&tenantvault::format::snapshot::CollectionState| state.name.contains("/Files/");
+    let names: Vec<&str> = catalog.states.values().filter(is_library).map(|state| state.name.as_str()).collect();
+    let site_of = |name: &str| name.split('/').nth(1).unwrap_or_default().to_owned();
+    let from = *names.iter().find(|name| name.ends_with("/Documents")).unwrap();
+    let other = *names.iter().find(|name| name.ends_with("/Documents") && site_of(name) != site_of(from)).unwrap();
+    let address = format!("https://{}", site_of(other).replace('_', "/"));
+    let before = r.items(0, from).await;
+    let files = |items: &BTreeMap<String, Vec<crate::restore::Thing>>, below: &str| -> BTreeMap<String, Vec<u8>> {
+        let all = items.iter().filter_map(|(path, things)| Some((path.strip_prefix(below)?, things)));
+        all.filter_map(|(path, things)| Some((path.to_owned(), things[0].content.clone()?))).collect()
+    };
+    for (to, place) in [(address.as_str(), other), ("bob@contoso.com", "users/bob@contoso.com/OneDrive")] {
+        let plan = r.plan(from, to, in_folder()).await.unwrap();
+        let report = r.run(&plan).await.unwrap();
+        assert_eq!(report.created, plan.counts().create, "{to}: {:?}", report.problems);
+        let after = r.items(r.again().await, place).await;
+        let (old, new) = (files(&before, ""), files(&after, "Restored 2026-11-20/"));
+        // A shortcut into another drive has no contents.
+        assert!(old.len() > 3 && new == old, "{to}: {:?} {:?}", new.keys(), old.keys());
+    }
+}
