@@ -88,7 +88,7 @@ impl SeenItems {
 /// second time may have less below it, or be gone with all of it. Held small: one text an item.
 #[derive(Default)]
 pub(super) struct ToldBelow {
-    items: HashMap<IdKey, Box<str>>,
+    items: HashMap<IdKey, String>,
 }
 
 impl ToldBelow {
@@ -97,15 +97,11 @@ impl ToldBelow {
         self.items.entry(IdKey::of(item)).or_default();
     }
 
-    /// Notes that something is told below an item, if that was begun.
+    /// Notes that something is told below an item, if that was begun. Told again, it is noted again.
     pub(super) fn note(&mut self, item: &str, id: &str) {
         let Some(told) = self.items.get_mut(&IdKey::of(item)) else { return };
-        let short = shortened(item, id);
-        if told.split(BETWEEN).any(|other| other == short) {
-            return;
-        }
-        let more = if told.is_empty() { short.to_owned() } else { format!("{told}{BETWEEN}{short}") };
-        *told = more.into();
+        told.push_str(shortened(item, id));
+        told.push(BETWEEN);
     }
 
     /// Notes all that is below an item now, in the place of what was.
@@ -160,7 +156,10 @@ mod tests {
         told.open("ab");
         ["a/1", "x", "a/1", "a/"].iter().for_each(|id| told.note("a", id));
         told.note("ab", "ab/3");
-        assert_eq!((told.of("a"), told.of("ab")), (vec!["a/1".into(), "x".into(), "a/".into()], vec!["ab/3".into()]));
+        assert_eq!(
+            (told.of("a"), told.of("ab")),
+            (vec!["a/1".into(), "x".into(), "a/1".into(), "a/".into()], vec!["ab/3".into()])
+        );
         told.set("a", ["a/2"].into_iter());
         assert_eq!(told.of("a"), ["a/2"]);
         told.set("a", std::iter::empty());

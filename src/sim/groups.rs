@@ -190,6 +190,16 @@ fn admits(filter: &str, group: &Group) -> Answer<bool> {
             let (name, variable) = head.strip_prefix(property)?.strip_prefix("/any(")?.split_once(':')?;
             (name == variable).then(|| value.trim_end_matches(')').trim_end_matches('\'').to_owned())
         };
+        // The whole of a property: names and addresses differ in no letter's case.
+        let whole = |property: &str, value: &str| {
+            let (name, wanted) = clause.trim().split_once(" eq ")?;
+            let wanted = wanted.trim().strip_prefix('\'')?.strip_suffix('\'')?.replace("''", "'");
+            (name.trim() == property).then(|| wanted.eq_ignore_ascii_case(value))
+        };
+        if let Some(same) = whole("displayName", &group.name).or_else(|| whole("mail", &group.mail())) {
+            all &= same;
+            continue;
+        }
         let (types, options) = (inner("grouptypes"), inner("resourceprovisioningoptions"));
         all &= match (types.as_deref(), options.as_deref()) {
             (Some(word), _) => group.unified && word == "unified",

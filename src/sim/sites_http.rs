@@ -18,7 +18,10 @@ const EXPANSION: usize = 2_048;
 /// The site with that id.
 pub(super) fn find(world: &World, id: &str) -> Result<usize, Reply> {
     let found = if id.eq_ignore_ascii_case("root") { Some(0) } else { world.by_site.get(id).copied() };
+    // A host alone is its root site.
+    let is_host = || world.sites.first().is_some_and(|root| root.url.strip_prefix("https://") == Some(id)).then_some(0);
     found
+        .or_else(is_host)
         .filter(|site| world.has_site(&world.sites[*site]))
         .ok_or_else(|| Reply::fail(404, "itemNotFound", "Requested site could not be found"))
 }

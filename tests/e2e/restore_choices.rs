@@ -7,7 +7,7 @@ use tenantvault::format::record::{ItemKind, Record, StreamRole};
 use tenantvault::ops::catalog::Catalog;
 use tenantvault::ops::nodes::RepoNodes;
 use tenantvault::ops::read;
-use tenantvault::ops::restore::{Conflict, RestoreOptions};
+use tenantvault::ops::restore::{Conflict, RestoreOptions, undo};
 use tenantvault::sim::SimOptions;
 use tenantvault::snapshot::set::Versions;
 use tenantvault::tree::collection::{CollectionReader, CollectionRoots};
@@ -99,13 +99,14 @@ async fn versions_and_rights_of_files_come_back_if_that_is_asked_and_not_else() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_library_goes_into_another_site_or_to_a_person() {
+async fn a_library_goes_into_another_site_to_a_person_or_a_team() {
     let r = Restorer::new().await;
     let file = r.setting.snapshots().await[0].file.clone();
     let catalog = Catalog::load(&r.setting.repo, Some(&file)).await.unwrap();
     // "sites/HOST_sites_NAME/Files/LIBRARY"
     let is_library = |state: &&tenantvault::format::snapshot::CollectionState| state.name.contains("/Files/");
-    let names: Vec<&str> = catalog.states.values().filter(is_library).map(|state| state.name.as_str()).collect();
+    let mut names: Vec<&str> = catalog.states.values().filter(is_library).map(|state| state.name.as_str()).collect();
+    names.sort_unstable();
     let site_of = |name: &str| name.split('/').nth(1).unwrap_or_default().to_owned();
     let from = *names.iter().find(|name| name.ends_with("/Documents")).unwrap();
     let other = *names.iter().find(|name| name.ends_with("/Documents") && site_of(name) != site_of(from)).unwrap();
@@ -115,13 +116,22 @@ async fn a_library_goes_into_another_site_or_to_a_person() {
         let all = items.iter().filter_map(|(path, things)| Some((path.strip_prefix(below)?, things)));
         all.filter_map(|(path, things)| Some((path.to_owned(), things[0].content.clone()?))).collect()
     };
-    for (to, place) in [(address.as_str(), other), ("bob@contoso.com", "users/bob@contoso.com/OneDrive")] {
+    let people = [(address.as_str(), Some(other)), ("bob@contoso.com", Some("users/bob@contoso.com/OneDrive"))];
+    // Which library of a site is a team's the simulated tenant knows.
+    for (to, place) in people.into_iter().chain([("Sales", None)]) {
         let plan = r.plan(from, to, in_folder()).await.unwrap();
         let report = r.run(&plan).await.unwrap();
         assert_eq!(report.created, plan.counts().create, "{to}: {:?}", report.problems);
-        let after = r.items(r.again().await, place).await;
+        let now = r.again().await;
+        let mut after = BTreeMap::new();
+        for name in place.map_or_else(|| names.clone(), |place| vec![place]) {
+            after.extend(r.items(now, name).await);
+        }
         let (old, new) = (files(&before, ""), files(&after, "Restored 2026-11-20/"));
         // A shortcut into another drive has no contents.
         assert!(old.len() > 3 && new == old, "{to}: {:?} {:?}", new.keys(), old.keys());
+        // What the next one finds is its own.
+        let back = undo(&plan.run, None, &r.client, &r.around()).await.unwrap();
+        assert!(back.left.is_empty(), "{to}: {:?}", back.left);
     }
 }

@@ -37,15 +37,18 @@ impl DriveTarget {
     /// Says whether a drive takes what comes from there.
     pub(in crate::m365) fn takes(to: &Destination) -> bool {
         let is_drive = to.from.workload != Workload::PersonalSite || to.from.id.starts_with("b!");
-        is_drive && (to.original || matches!(to.owner, Owner::User(_) | Owner::Site(_)))
+        is_drive && (to.original || to.owner != Owner::Tenant)
     }
 
-    /// Opens the drive that is meant: the original one, a user's OneDrive, the library of that name of a site.
+    /// Opens the drive that is meant: the original one, a user's OneDrive, the library of that name of a site or group.
     ///
     /// # Errors
     /// Graph's; `NotFound` if the site has no library.
     pub(in crate::m365) async fn open(client: Client, to: &Destination) -> Result<Self> {
-        let id = drive_id(&client, to).await?;
+        let id = match to.original {
+            true => to.from.id.clone(),
+            false => drive_of(&client, &to.owner, &to.name, &to.title).await?,
+        };
         let api = Api::new(client, &id);
         let root = api.root().await.map_err(|e| e.context(format!("The drive of {} cannot be opened", to.name)))?;
         let root = text(&root, &["id"]).unwrap_or_default().to_owned();
@@ -68,14 +71,15 @@ impl DriveTarget {
         Ok(Self { api: Api::new(client.clone(), drive), root: id_of(item)?, path, workload })
     }
 
-    /// A drive by its id.
+    /// The drive that takes what is no file of its own: a user's OneDrive, the first library of a site or group.
     ///
     /// # Errors
-    /// Graph's.
-    pub(in crate::m365) async fn in_drive(client: &Client, id: &str, path: String, workload: Workload) -> Result<Self> {
-        let api = Api::new(client.clone(), id);
-        let root = id_of(&api.root().await?)?;
-        Ok(Self { api, root, path, workload })
+    /// Graph's; `NotFound` if there is none.
+    pub(in crate::m365) async fn of_owner(client: &Client, to: &Destination) -> Result<Self> {
+        let api = Api::new(client.clone(), &drive_of(client, &to.owner, &to.name, "").await?);
+        let title = if matches!(to.owner, Owner::User(_)) { Workload::OneDrive.title() } else { "Documents" };
+        let path = format!("{}/{}/{title}", to.owner.word(), to.name);
+        Ok(Self { root: id_of(&api.root().await?)?, api, path, workload: to.from.workload })
     }
 
     fn folder<'a>(&'a self, parent: &'a str) -> &'a str {
@@ -398,24 +402,21 @@ impl Target for DriveTarget {
     }
 }
 
-async fn drive_id(client: &Client, to: &Destination) -> Result<String> {
-    if to.original {
-        return Ok(to.from.id.clone());
-    }
+/// The drive of an owner: a user's OneDrive; of a site or group the library of that name, else the first.
+async fn drive_of(client: &Client, owner: &Owner, name: &str, title: &str) -> Result<String> {
     let get = |url: String| client.get_json(GraphRequest::get(Scope::Files, url));
-    let owner = segment(to.owner.id());
-    let no_drive = || Error::not_found(format!("{} has no library to restore into", to.name));
-    match to.owner {
-        Owner::Site(_) => {
-            let drives = get(format!("sites/{owner}/drives?$select=id,name")).await?;
-            let rows = at(&drives, &["value"]).and_then(Value::as_array).cloned().unwrap_or_default();
-            let same = rows.iter().find(|drive| text(drive, &["name"]) == Some(&to.title));
-            let drive = same.or(rows.first()).ok_or_else(no_drive)?;
-            text(drive, &["id"]).map(str::to_owned).ok_or_else(no_drive)
+    let no_drive = || Error::not_found(format!("{name} has no library to restore into"));
+    let id = segment(owner.id());
+    let drives = match owner {
+        Owner::User(_) => {
+            let drive = get(format!("users/{id}/drive?$select=id")).await?;
+            return text(&drive, &["id"]).map(str::to_owned).ok_or_else(no_drive);
         }
-        _ => {
-            let drive = get(format!("users/{owner}/drive?$select=id")).await?;
-            text(&drive, &["id"]).map(str::to_owned).ok_or_else(no_drive)
-        }
-    }
+        Owner::Site(_) => get(format!("sites/{id}/drives?$select=id,name")).await?,
+        Owner::Group(_) | Owner::Team(_) => get(format!("groups/{id}/drives?$select=id,name")).await?,
+        Owner::Tenant => return Err(no_drive()),
+    };
+    let rows = at(&drives, &["value"]).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let same = rows.iter().find(|drive| text(drive, &["name"]) == Some(title));
+    same.or(rows.first()).and_then(|drive| text(drive, &["id"])).map(str::to_owned).ok_or_else(no_drive)
 }

@@ -28,9 +28,15 @@ pub trait Source: Send + Sync {
     /// May be opened again, from anywhere: an upload that broke off goes on in the middle.
     async fn open(&self, record: &Record, role: StreamRole, from: u64) -> Result<Option<Opened>>;
 
-    /// Makes one file of an item and all that hangs below it, for people to read (a conversation, as HTML), and opens it
-    /// from a byte on; `None`: there is no such form of it.
-    async fn page(&self, record: &Record, from: u64) -> Result<Option<Opened>> {
+    /// How long the page of an item is, with all that hangs below it: one file for people to read (a conversation, as HTML).
+    /// `None`: there is no such form of it. As costly as to make it.
+    async fn page_bytes(&self, record: &Record) -> Result<Option<u64>> {
+        let _ = record;
+        Ok(None)
+    }
+
+    /// Makes that page, from a byte on.
+    async fn open_page(&self, record: &Record, from: u64) -> Result<Option<BoxStream<'static, Result<Bytes>>>> {
         let _ = (record, from);
         Ok(None)
     }

@@ -17,7 +17,7 @@ use crate::graph::links::segment;
 use crate::graph::{Client, Fate, GraphRequest, Scope, TeamsCall, fate};
 use crate::m365::door::{Owner, Workload};
 use crate::m365::drive::DriveTarget;
-use crate::m365::facts::{short_hash, text};
+use crate::m365::facts::short_hash;
 
 /// No name in a drive may have these.
 const FORBIDDEN: &str = "\"*:<>?/\\|#%";
@@ -33,58 +33,40 @@ impl Threads {
     /// # Errors
     /// Graph's; `NotFound` if there is none.
     pub(super) async fn open(client: &Client, to: &Destination) -> Result<Self> {
-        let owner = segment(to.owner.id());
-        let path = |title: &str| format!("{}/{}/{title}", to.owner.word(), to.name);
         let opened = match &to.owner {
-            Owner::Team(_) | Owner::Group(_) if to.original && to.from.workload == Workload::Channel => {
-                let url = format!("teams/{owner}/channels/{}/filesFolder", segment(&to.from.id));
-                let scope = Scope::teams(TeamsCall::Other, &to.from.id);
-                let folder = GraphRequest::get(scope, format!("{url}?$select=id,parentReference"));
-                match client.get_json(folder).await {
-                    Ok(folder) => DriveTarget::in_folder(client, &folder, path(&to.title), to.from.workload),
-                    // Nobody has put a file there yet: the team's library takes the pages.
-                    Err(e) if fate(&e) == Fate::Gone => {
-                        Self::in_drive(client, format!("groups/{owner}/drives"), path("Documents"), to).await
-                    }
-                    Err(e) => Err(e),
-                }
-            }
-            Owner::User(_) => Self::in_drive(client, format!("users/{owner}/drive"), path("OneDrive"), to).await,
-            Owner::Site(_) => Self::in_drive(client, format!("sites/{owner}/drives"), path("Documents"), to).await,
-            Owner::Team(_) | Owner::Group(_) => {
-                Self::in_drive(client, format!("groups/{owner}/drives"), path("Documents"), to).await
-            }
             Owner::Tenant => {
                 return Err(Error::invalid("A conversation goes to a user, a team or a site")
                     .with_hint("Name one with --to USER|SITE|TEAM"));
             }
+            Owner::Team(team) if to.original && to.from.workload == Workload::Channel => {
+                match Self::of_channel(client, team, to).await {
+                    // Nobody has put a file there yet: the team's library takes the pages.
+                    Err(e) if fate(&e) == Fate::Gone => DriveTarget::of_owner(client, to).await,
+                    other => other,
+                }
+            }
+            _ => DriveTarget::of_owner(client, to).await,
         };
         opened
             .map(Self)
             .map_err(|e| e.context(format!("The files of {}/{} cannot be opened", to.owner.word(), to.name)))
     }
 
-    /// The drive that a request names, or the first that it lists.
-    async fn in_drive(client: &Client, url: String, path: String, to: &Destination) -> Result<DriveTarget> {
-        let answer = client.get_json(GraphRequest::get(Scope::Files, format!("{url}?$select=id"))).await?;
-        let first = answer.get("value").and_then(|rows| rows.get(0));
-        let none = || Error::not_found(format!("{path} has no library"));
-        let drive = text(first.unwrap_or(&answer), &["id"]).ok_or_else(none)?.to_owned();
-        DriveTarget::in_drive(client, &drive, path, to.from.workload).await
+    async fn of_channel(client: &Client, team: &str, to: &Destination) -> Result<DriveTarget> {
+        let channel = format!("teams/{}/channels/{}", segment(team), segment(&to.from.id));
+        let scope = Scope::teams(TeamsCall::Other, &to.from.id);
+        let folder = GraphRequest::get(scope, format!("{channel}/filesFolder?$select=id,parentReference"));
+        let path = format!("{}/{}/{}", to.owner.word(), to.name, to.title);
+        DriveTarget::in_folder(client, &client.get_json(folder).await?, path, to.from.workload)
     }
 
     /// The page of a conversation as a file.
     async fn page(&self, order: Order<'_>, source: &dyn Source) -> Result<Record> {
         let none = || Error::not_found("The conversation is not in this snapshot");
-        let page = source.page(order.record, 0).await?.ok_or_else(none)?;
+        let size_bytes = source.page_bytes(order.record).await?.ok_or_else(none)?;
         let mut file = Record::new(ItemKind::File, order.record.id.as_str(), "", file_name(order.record, order.name));
         (file.created_us, file.modified_us) = (order.record.created_us, changed_us(order.record));
-        let contents = Stream {
-            role: StreamRole::Content,
-            size_bytes: page.size_bytes,
-            source_hash: String::new(),
-            pieces: Vec::new(),
-        };
+        let contents = Stream { role: StreamRole::Content, size_bytes, source_hash: String::new(), pieces: Vec::new() };
         file.streams.push(contents);
         Ok(file)
     }
@@ -120,8 +102,9 @@ impl Source for OfPage<'_> {
         Ok(serde_json::Value::Null)
     }
 
-    async fn open(&self, _: &Record, _: StreamRole, from: u64) -> Result<Option<Opened>> {
-        self.source.page(self.record, from).await
+    async fn open(&self, file: &Record, _: StreamRole, from: u64) -> Result<Option<Opened>> {
+        let size_bytes = file.stream(StreamRole::Content).map_or(0, |stream| stream.size_bytes);
+        Ok(self.source.open_page(self.record, from).await?.map(|bytes| Opened { size_bytes, bytes }))
     }
 
     async fn below(&self, _: &Record) -> Result<Vec<Record>> {

@@ -14,6 +14,7 @@ use crate::error::Result;
 use crate::graph::{AccessToken, Client, ClientOptions, Cloud, TokenSource};
 use crate::m365::drive::Drive;
 use crate::m365::mail::{Mail, MailOptions};
+use crate::m365::tasks::tasks;
 use crate::m365::testing::State;
 
 struct Anybody;
@@ -247,4 +248,32 @@ async fn an_exception_that_is_told_as_gone_is_asked_after_at_its_series() {
     series(&[event("y", "exception", json!("m"))]);
     state.run(&calendar).await.unwrap();
     assert_eq!(state.items.keys().collect::<Vec<_>>(), ["c", "g", "m", "y"]);
+}
+
+/// A task moves to a list that is read before its old one, and loses an attachment on the way; the old list still tells it.
+#[tokio::test]
+async fn a_task_that_moved_is_as_its_new_list_has_it() {
+    let (client, script) = serve().await;
+    let (tasks, mut state) = (tasks(client, "u", "u@x"), State::default());
+    let list = |id: &str| json!({"id": id, "displayName": id});
+    let task = |etag: &str| json!({"id": "t", "title": "t", "hasAttachments": true, "@odata.etag": etag});
+    let files =
+        |names: &[&str]| json!({"value": names.iter().map(|id| json!({"id": id, "name": id})).collect::<Vec<_>>()});
+    script.tell("users/u/todo/lists/delta", &[list("a"), list("b")]);
+    for (id, rows) in [("a", vec![]), ("b", vec![task("1")])] {
+        script.tell(&format!("users/u/todo/lists/{id}/tasks/delta"), &rows);
+        script.set(&format!("users/u/todo/lists/{id}/tasks"), json!({"value": rows}));
+    }
+    script.set("users/u/todo/lists/b/tasks/t/attachments", files(&["x", "y"]));
+    state.run(&tasks).await.unwrap();
+    assert_eq!(state.items.keys().collect::<Vec<_>>(), ["a", "b", "t", "t/x", "t/y"]);
+
+    script.tell("users/u/todo/lists/delta", &[]);
+    script.tell("users/u/todo/lists/a/tasks/delta", &[task("2")]);
+    script.tell("users/u/todo/lists/b/tasks/delta", &[task("1")]);
+    script.set("users/u/todo/lists/a/tasks/t", task("2"));
+    script.set("users/u/todo/lists/a/tasks/t/attachments", files(&["y"]));
+    state.run(&tasks).await.unwrap();
+    assert_eq!(state.items.keys().collect::<Vec<_>>(), ["a", "b", "t", "t/y"]);
+    assert_eq!((state.items["t"].record.parent.as_str(), state.gaps.as_slice()), ("a", [].as_slice()));
 }

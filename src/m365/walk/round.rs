@@ -292,12 +292,9 @@ impl<'a> Walk<'a> {
     /// # Errors
     /// The error, where it is no matter of this item alone.
     pub(in crate::m365) async fn gap(&mut self, id: &str, name: &str, kind: ItemKind, error: Error) -> Result<()> {
-        if trouble(&error) == Trouble::Gone && self.seen.get(id).is_none() {
-            self.removed(id);
-            return Ok(());
-        }
+        self.gap_beside(id, name, kind, error).await?;
         self.unchanged_below(id);
-        self.gap_beside(id, name, kind, error).await
+        Ok(())
     }
 
     /// The same where what hangs below the item was read all the same.
@@ -392,8 +389,8 @@ impl<'a> Walk<'a> {
     fn no_longer_below(&self) -> Vec<String> {
         let mut gone = Vec::new();
         for (item, before) in self.below_before.iter().filter(|(item, _)| !self.unchanged.contains(*item)) {
-            let now = self.below.of(item);
-            gone.extend(before.iter().filter(|id| !now.contains(id) && self.is_told_at(id, item)).cloned());
+            let now: HashSet<String> = self.below.of(item).into_iter().collect();
+            gone.extend(before.iter().filter(|id| !now.contains(*id) && self.is_told_at(id, item)).cloned());
         }
         gone
     }

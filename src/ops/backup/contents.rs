@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::stream::{BoxStream, StreamExt};
 use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinHandle;
 
 use super::room::{Place, Room};
 use crate::error::{Error, Result};
@@ -160,17 +161,11 @@ impl ItemSink {
         match role {
             // A hop to another thread costs more than taking a small message apart.
             StreamRole::Mime if bytes.len() > HELD_BYTES => {
-                let (parts, mut taken) = mpsc::channel(1);
-                let splitting = off_reactor(move || parts_of(&bytes).all(|part| parts.blocking_send(part).is_ok()));
-                let laying = async {
-                    while let Some((encoding, bytes)) = taken.recv().await {
-                        let body = self.lay(bytes, &mut held).await?;
-                        pieces.push(PendingPiece { encoding, body });
-                    }
-                    Ok(())
-                };
-                let (split, laid) = tokio::join!(splitting, laying);
-                split.and(laid)?;
+                let (mut parts, splitting) = take_apart(bytes);
+                while let Some((encoding, bytes)) = parts.recv().await {
+                    pieces.push(PendingPiece { encoding, body: self.lay(bytes, &mut held).await? });
+                }
+                splitting.await.map_err(|e| Error::internal("A worker thread ended early").with_source(e))?;
             }
             StreamRole::Mime => {
                 for (encoding, bytes) in parts_of(&bytes) {
@@ -214,12 +209,21 @@ fn parts_of(bytes: &Bytes) -> impl Iterator<Item = (Encoding, Bytes)> {
     })
 }
 
+/// Takes a message apart on another thread, which ends when it has given all parts, or when nobody takes them any more.
+fn take_apart(bytes: Bytes) -> (mpsc::Receiver<(Encoding, Bytes)>, JoinHandle<()>) {
+    let (parts, taken) = mpsc::channel(1);
+    let give = move || {
+        for part in parts_of(&bytes) {
+            if parts.blocking_send(part).is_err() {
+                break;
+            }
+        }
+    };
+    (taken, tokio::task::spawn_blocking(give))
+}
+
 /// Runs of Base64 smaller than this, decoded, are not worth a piece of their own.
 const MIN_DECODED_BYTES: usize = 1024;
-
-async fn off_reactor<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|e| Error::internal("A worker thread ended early").with_source(e))
-}
 
 #[async_trait]
 impl ContentSink for ItemSink {
@@ -233,5 +237,46 @@ impl ContentSink for ItemSink {
         self.streams.retain(|s| s.role != role);
         self.streams.push(stream);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+
+    /// Ten parts that are worth decoding, with text between them.
+    fn message() -> Bytes {
+        let mut text = String::new();
+        for n in 0..10 {
+            let line = "QUJD".repeat(19);
+            write!(text, "--b{n}\r\nContent-Transfer-Encoding: base64\r\n\r\n").unwrap();
+            (0..100).for_each(|_| write!(text, "{line}\r\n").unwrap());
+        }
+        text.into()
+    }
+
+    #[tokio::test]
+    async fn the_parts_of_a_large_message_come_one_by_one() {
+        let (mut parts, splitting) = take_apart(message());
+        let (mut encodings, mut bytes) = (Vec::new(), 0);
+        while let Some((encoding, part)) = parts.recv().await {
+            encodings.push(encoding);
+            bytes += part.len();
+        }
+        splitting.await.unwrap();
+        assert_eq!(encodings.iter().filter(|encoding| **encoding != Encoding::Raw).count(), 10);
+        assert!(encodings.first() == Some(&Encoding::Raw) && bytes > 10 * 5_000, "{bytes}");
+    }
+
+    /// The thread that takes the message apart does not wait for somebody who met an error and takes no more.
+    #[tokio::test]
+    async fn a_message_of_which_a_part_cannot_be_stored_leaves_no_thread_behind() {
+        let (mut parts, splitting) = take_apart(message());
+        assert!(parts.recv().await.is_some());
+        drop(parts);
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(60), splitting);
+        ended.await.expect("it ends").unwrap();
     }
 }

@@ -67,14 +67,19 @@ impl Source for RepoSource {
         Ok(Some(Opened { size_bytes: stream.size_bytes, bytes }))
     }
 
-    async fn page(&self, record: &Record, from: u64) -> Result<Option<Opened>> {
+    async fn page_bytes(&self, record: &Record) -> Result<Option<u64>> {
         if present::beside(record) != Some(Make::Thread) {
             return Ok(None);
         }
-        // An upload must say beforehand how long it is.
-        let size_bytes = present::measure(&self.view, &self.state, record, Face::Beside).await?;
+        present::measure(&self.view, &self.state, record, Face::Beside).await.map(Some)
+    }
+
+    async fn open_page(&self, record: &Record, from: u64) -> Result<Option<ByteStream>> {
+        if present::beside(record) != Some(Make::Thread) {
+            return Ok(None);
+        }
         let bytes = present::open(&self.view, &self.state, record, Face::Beside).await?;
-        Ok(Some(Opened { size_bytes, bytes: from_byte(bytes, from) }))
+        Ok(Some(from_byte(bytes, from)))
     }
 
     async fn below(&self, record: &Record) -> Result<Vec<Record>> {
