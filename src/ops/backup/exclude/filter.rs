@@ -124,8 +124,9 @@ impl<'a> Filter<'a> {
             }
         }
         if self.excluding.from_start {
-            // All that is there and not in the trees was told: what was not is no longer there.
-            self.excluding.memory.retain(self.excluding.told.keys());
+            // All that is there and not in the trees was told: what was not is no longer there. Of those in the trees that
+            // were taken to be left out, the look through the trees decides.
+            self.excluding.memory.retain(self.excluding.told.keys().chain(&self.excluding.doubted));
         }
         Ok(())
     }
@@ -146,7 +147,9 @@ impl<'a> Filter<'a> {
                 break path.clone();
             }
             if chain.len() > DEEPEST {
-                return Ok(Place::Unknown(at));
+                // One of the circle is no longer where it was known to be, and will be told; else only the end helps.
+                let untold = chain.iter().map(|(id, ..)| id).find(|id| !self.excluding.told.contains_key(*id));
+                return Ok(Place::Unknown(untold.cloned().unwrap_or_default()));
             }
             if let Some(told) = self.excluding.told.get(&at) {
                 if told.name.is_none() && self.excluding.out_with_parts.contains(&Key::of(&at)) {
@@ -168,11 +171,12 @@ impl<'a> Filter<'a> {
             // What is left out for the sake of this folder is to be read if it turns out to be elsewhere.
             match path.map(|path| join(&path, &name)) {
                 Some(inside) if self.excluding.rules.fit_folder(&inside) => {
-                    self.excluding.sweep |= !self.excluding.told.contains_key(&id);
+                    self.excluding.sweep |= self.doubt(&id);
                     self.excluding.memory.add_named(&id, &parent, &name);
                     path = None;
                 }
                 None => {
+                    self.doubt(&id);
                     self.excluding.memory.add_below(&id);
                     path = None;
                 }
@@ -181,6 +185,15 @@ impl<'a> Filter<'a> {
             self.excluding.paths.insert(id, path.clone());
         }
         Ok(path.map_or(Place::Out, Place::In))
+    }
+
+    /// Notes that a folder is taken to be left out for where it was known to be, if nobody told of it in this reading.
+    fn doubt(&mut self, id: &str) -> bool {
+        let untold = !self.excluding.told.contains_key(id);
+        if untold {
+            self.excluding.doubted.insert(id.to_owned());
+        }
+        untold
     }
 
     /// Notes something that others hang below. That it is elsewhere than before changes the paths of all below it.

@@ -101,6 +101,8 @@ pub(super) struct Excluding {
     out_with_parts: HashSet<Key>,
     /// Folders, and items with others below them, as they were told last in this reading.
     told: HashMap<String, Told>,
+    /// Folders that are in the trees, were told by nobody in this reading, and were taken to be left out for where they were.
+    doubted: HashSet<String>,
     /// Paths of folders found so far; `None`: left out.
     paths: HashMap<String, Option<String>>,
     held: Held,
@@ -142,6 +144,7 @@ impl Excluding {
             out: HashSet::new(),
             out_with_parts: HashSet::new(),
             told: HashMap::new(),
+            doubted: HashSet::new(),
             paths: HashMap::new(),
             held: Held::default(),
         };
