@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::stream::{StreamExt, TryStreamExt};
 
 use crate::crypto::{self, BlobKind, KeyRight};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::header::SALTED_BYTES;
 use crate::format::id::PackId;
 use crate::format::index::{IndexedBlob, IndexedPack};
@@ -73,11 +73,6 @@ impl Repository {
     pub async fn check_packs(self: &Arc<Self>, read: ReadData, monitor: &dyn Monitor) -> Result<Vec<Finding>> {
         self.reload_index().await?;
         let stored = self.stored_packs().await?;
-        let gone = |index: &Index| index.packs().any(|p| !stored.contains_key(&p.id));
-        if gone(&self.index()) {
-            // A prune may be deleting packs just now: the index has let go of them then.
-            self.reload_index().await?;
-        }
         let index = self.index();
         let damaged = |d: &DamagedIndex| Finding {
             object: format!("Index file {}", d.id),
@@ -92,12 +87,6 @@ impl Repository {
             match stored.get(&indexed.id) {
                 // Written since the packs were listed.
                 None if self.storage.stat(&pack_path(&indexed.id)).await.is_ok() => {}
-                None if index.is_marked(&indexed.id) => {
-                    // Should anything need what lay in it, that is noticed where it is needed.
-                    let text = "was deleted and is listed again: by one of several prunes at once; prune removes it";
-                    let object = format!("Pack {}", indexed.id);
-                    findings.push(Finding { object, pack: Some(indexed.id), text: text.to_owned(), error: false });
-                }
                 None => {
                     findings.push(pack_error(indexed.id, "is missing: what lies in it is lost unless a copy has it"));
                 }
@@ -123,8 +112,39 @@ impl Repository {
             .await?;
         index.intact()?;
         findings.extend(results.into_iter().flatten());
+        self.drop_what_prunes_took(&mut findings).await?;
         findings.sort_by(|a, b| a.object.cmp(&b.object));
         Ok(findings)
+    }
+
+    /// Packs that prunes deleted since the index was loaded are no damage: the index has let go of them by now, or lists
+    /// them again with a mark.
+    async fn drop_what_prunes_took(&self, findings: &mut Vec<Finding>) -> Result<()> {
+        let mut gone = HashSet::new();
+        for id in findings.iter().filter(|f| f.error).filter_map(|f| f.pack) {
+            let is_gone = |e: Error| e.kind() == ErrorKind::NotFound;
+            if self.storage.stat(&pack_path(&id)).await.is_err_and(is_gone) {
+                gone.insert(id);
+            }
+        }
+        if gone.is_empty() {
+            return Ok(());
+        }
+        self.reload_index().await?;
+        let index = self.index();
+        let listed: HashSet<PackId> = index.pack_ids().collect();
+        findings.retain_mut(|finding| match finding.pack.filter(|id| gone.contains(id)) {
+            Some(id) if listed.contains(&id) && index.is_marked(&id) => {
+                // Should anything need what lay in it, that is noticed where it is needed.
+                finding.text =
+                    "was deleted and is listed again: by one of several prunes at once; prune removes it".to_owned();
+                finding.error = false;
+                true
+            }
+            Some(id) => listed.contains(&id),
+            None => true,
+        });
+        Ok(())
     }
 
     async fn check_pack_data(

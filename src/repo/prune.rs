@@ -115,6 +115,9 @@ const MANY_INDEX_FILES: usize = 24;
 /// Blobs and chunks of one index file when the index is rewritten.
 pub(super) const ENTRIES_PER_INDEX: usize = 400_000;
 
+/// How often a look is taken when blobs in use are in no pack.
+const LOOKS: usize = 4;
+
 /// How long the mark of a pack that is gone is kept, in microseconds: should an index file list the pack after all, of a
 /// writer that stored it or of a prune that loaded the index before, it must be seen that the pack is gone.
 const GONE_MARK_US: i64 = 30 * 24 * 3600 * 1_000_000;
@@ -146,7 +149,24 @@ impl PrunePlan {
         used: &HashSet<BlobId>,
         options: &PruneOptions,
     ) -> Result<Self> {
-        // The index first: what it lists is stored already, so that what is not stored after this is lost.
+        let mut plan = Self::look(repo, before, used, options).await?;
+        for _ in 1..LOOKS {
+            if plan.missing.is_empty() {
+                break;
+            }
+            // Another prune may have moved it after the index was loaded, and deleted the pack before packs were listed.
+            plan = Self::look(repo, before, used, options).await?;
+        }
+        Ok(plan)
+    }
+
+    async fn look(
+        repo: &Repository,
+        before: &HashSet<PackId>,
+        used: &HashSet<BlobId>,
+        options: &PruneOptions,
+    ) -> Result<Self> {
+        // The index first: what it lists is stored already, so that what is not stored after this is lost or was moved.
         repo.reload_index().await?;
         let index = repo.whole_index()?;
         let stored: HashSet<PackId> = repo.stored_packs().await?.into_keys().collect();

@@ -83,6 +83,16 @@ pub async fn list(repo: &Repository) -> Result<Listing> {
     Ok(listing)
 }
 
+/// Says whether the files of all of these are there: none was forgotten.
+///
+/// # Errors
+/// The storage's.
+pub async fn are_there(repo: &Repository, ids: &[SnapshotId]) -> Result<bool> {
+    let names = repo.list_documents(DocumentKind::Snapshot).await?;
+    let there: HashSet<SnapshotId> = names.iter().map(|name| SnapshotId(name.id)).collect();
+    Ok(ids.iter().all(|id| there.contains(id)))
+}
+
 /// Writes a snapshot, durable when it returns. All that it names must be durable already.
 ///
 /// # Errors

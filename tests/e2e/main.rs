@@ -1,6 +1,9 @@
 //! The whole road over HTTP: the simulated tenant is backed up day by day, and every snapshot must equal the tenant
 //! of its day, byte for byte.
 
+mod beside;
+#[path = "../support/between.rs"]
+mod between;
 mod browse;
 mod compare;
 mod coverage;

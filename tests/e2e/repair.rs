@@ -25,7 +25,7 @@ enum Harm {
     Cut,
 }
 
-async fn copy(storage: &Arc<dyn Storage>) -> Arc<dyn Storage> {
+pub async fn copy(storage: &Arc<dyn Storage>) -> Arc<dyn Storage> {
     let copy = tenantvault::storage::open("memory:", &StorageOptions::default()).unwrap();
     for entry in storage.list("").await.unwrap() {
         copy.put(&entry.path, vec![storage.get(&entry.path, u64::MAX).await.unwrap()]).await.unwrap();

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod basics;
+#[path = "../support/between.rs"]
+mod between;
 mod chunks;
 mod concurrency;
 mod damage;

@@ -7,9 +7,10 @@ use tenantvault::format::header::{FileKind, seal_document};
 use tenantvault::format::id::{IndexId, PackId};
 use tenantvault::format::index::{IndexFile, Mark};
 use tenantvault::monitor::Silent;
-use tenantvault::repo::Repository;
+use tenantvault::repo::{ReadData, Repository};
 use tenantvault::storage::Storage;
 
+use crate::between::Between;
 use crate::support::*;
 
 /// Stores the index files of one storage that another lacks.
@@ -105,4 +106,50 @@ async fn a_prune_whose_packs_another_took_says_so_and_the_next_one_works() {
     assert_eq!(files(&storage, "").await, before);
     prune(&repo, &options(T0, 0)).await.unwrap();
     assert_eq!(is_sound(&storage).await, 12);
+}
+
+async fn many_small_packs() -> Arc<dyn Storage> {
+    let (storage, repo) = init_tiny().await;
+    for n in 0..12u64 {
+        back_up(&repo, &[noise(n, 300)], &[]).await.unwrap();
+    }
+    storage
+}
+
+/// Another prune, that moves every blob and deletes the packs where they were.
+async fn move_all(storage: Arc<dyn Storage>) {
+    let plan = prune(&reopen(&storage).await, &options(T0, 0)).await.unwrap();
+    assert_eq!((plan.repack.len(), plan.delete.len()), (12, 12));
+}
+
+#[tokio::test]
+async fn what_another_prune_moves_while_this_one_looks_is_not_missing() {
+    let storage = many_small_packs().await;
+    // The first listing of packs is before the snapshots, the second after the index was loaded.
+    for (nth, folder) in [(1, "packs"), (1, "snapshots"), (1, "index"), (2, "index"), (2, "packs")] {
+        let copied = copy(&storage).await;
+        let between = copied.clone();
+        let between = Between::after_list(&copied, folder, nth, move || move_all(between));
+        let repo = reopen(&(between.clone() as Arc<dyn Storage>)).await;
+        let plan = plan(&repo, &options(T0, 0)).await.unwrap();
+        assert!(between.is_done());
+        assert_eq!(plan.missing, [], "after listing {folder} for the {nth}. time");
+        assert_eq!(is_sound(&copied).await, 12);
+    }
+}
+
+#[tokio::test]
+async fn packs_that_a_prune_deletes_under_a_check_are_no_damage() {
+    let storage = many_small_packs().await;
+    for read in [ReadData::No, ReadData::All] {
+        for (nth, folder) in [(1, "index"), (1, "packs")] {
+            let copied = copy(&storage).await;
+            let between = copied.clone();
+            let between = Between::after_list(&copied, folder, nth, move || move_all(between));
+            let repo = reopen(&(between.clone() as Arc<dyn Storage>)).await;
+            let found = repo.check_packs(read, &Silent).await.unwrap();
+            assert!(between.is_done());
+            assert_eq!(found, [], "after listing {folder} for the {nth}. time");
+        }
+    }
 }

@@ -215,7 +215,19 @@ pub fn options(now_us: i64, grace_us: i64) -> PruneOptions {
     PruneOptions { grace_us, max_unused_percent: 0.0, now_us, clock: Clock::still(now_us) }
 }
 
+/// As `ops::prune::plan`: what is missing may be what was forgotten meanwhile.
 pub async fn plan(repo: &Arc<Repository>, options: &PruneOptions) -> Result<PrunePlan> {
+    loop {
+        let listed = repo.list_documents(DocumentKind::Snapshot).await?;
+        let plan = plan_once(repo, options).await?;
+        let there = repo.list_documents(DocumentKind::Snapshot).await?;
+        if plan.missing.is_empty() || listed.iter().all(|name| there.contains(name)) {
+            return Ok(plan);
+        }
+    }
+}
+
+async fn plan_once(repo: &Arc<Repository>, options: &PruneOptions) -> Result<PrunePlan> {
     let before = repo.stored_packs().await?.into_keys().collect();
     let mut used = HashSet::new();
     for (_, doc) in documents(repo).await? {
