@@ -214,6 +214,11 @@ impl SimHandle {
         }
     }
 
+    /// Brings a user who left back into the directory, with all that was theirs.
+    pub fn bring_back(&self, id: &str) {
+        self.app.write().users.iter_mut().filter(|user| user.id == id).for_each(|user| user.present = true);
+    }
+
     /// Mails that restoring made the tenant send: there should be none.
     pub fn mails_sent(&self) -> u64 {
         self.app.read().mails_sent + self.app.stats().invitations

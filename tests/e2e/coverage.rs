@@ -19,6 +19,38 @@ fn stands(coverage: &[CoverageEntry], owner: &str, workload: &str) -> Option<Pro
     coverage.iter().find(|entry| entry.owner == owner && entry.workload == workload).map(|entry| entry.state)
 }
 
+/// Protected is only what was read to its end without a gap.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_has_a_gap_is_protected_partly() {
+    let setting = Setting::new(SimOptions { groups: 1, ..SimOptions::tiny() }).await;
+    let user = setting.sim.expected().users.into_iter().find(|user| user.mailbox.is_some()).unwrap();
+    let path = format!("users/{}/messages/", user.id);
+    setting.sim.inject(Fault { kind: FaultKind::Status { status: 500 }, path, probability: 1.0, count: Some(8) });
+    let report = setting.backup().await.unwrap();
+    let catalog = newest(&setting).await;
+    let (mut partly, mut protected) = (0, 0);
+    for entry in &catalog.coverage {
+        let of = format!("{}/{}", entry.owner, entry.workload);
+        let gaps: Vec<_> = report.gaps.iter().filter(|gap| gap.collection.starts_with(&of)).collect();
+        let whole = catalog.states.values().filter(|state| state.key.starts_with(&of)).all(|state| state.complete);
+        match entry.state {
+            Protection::Protected => {
+                assert!(gaps.is_empty() && whole, "{entry:?} {gaps:?}");
+                protected += 1;
+            }
+            Protection::Partly => {
+                // Without a gap: what belongs to another organisation, say.
+                assert!(!entry.reason.is_empty(), "{entry:?}");
+                assert_eq!(entry.gaps, gaps.len() as u64, "{entry:?}");
+                partly += 1;
+            }
+            _ => {}
+        }
+    }
+    assert!(partly >= 2 && protected > 10, "{partly} partly, {protected} protected");
+    assert_eq!(stands(&catalog.coverage, &format!("users/{}", user.id), "mail"), Some(Protection::Partly));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_says_of_every_user_and_workload_how_it_stands() {
     let setting = Setting::new(SimOptions { groups: 1, ..SimOptions::tiny() }).await;
@@ -111,6 +143,38 @@ async fn who_left_while_leavers_are_frozen_stays_so_through_a_stopped_run() {
         }
         setting.backup().await.unwrap();
     }
+}
+
+/// What belonged to somebody who left may be evidence: that they are back, with another mailbox, changes nothing of it
+/// till the set says otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_back_while_leavers_are_frozen_is_not_read_till_the_set_says_so() {
+    let mut setting = Setting::new(SimOptions { users: 3, sites: 0, ..SimOptions::tiny() }).await;
+    setting.options.set.options.leavers = Leavers::Freeze;
+    (0..2).for_each(|_| setting.next_day());
+    setting.backup().await.unwrap();
+    let there = setting.sim.expected().users;
+    setting.next_day();
+    setting.backup().await.unwrap();
+    let left = there.iter().find(|user| setting.sim.expected().user(&user.id).is_none()).expect("somebody left");
+    let frozen = newest(&setting).await;
+    setting.sim.bring_back(&left.id);
+    setting.sim.wipe(&left.upn);
+    setting.next_day();
+    setting.backup().await.unwrap();
+    let now = newest(&setting).await;
+    let owner = format!("users/{}", left.id);
+    let of = |catalog: &Catalog| {
+        let states = catalog.states.iter().filter(|(key, _)| key.starts_with(&owner));
+        states.map(|(key, state)| (key.clone(), state.items)).collect::<BTreeMap<_, _>>()
+    };
+    assert!(of(&frozen).len() > 3 && of(&frozen) == of(&now));
+    assert_eq!(stands(&now.coverage, &owner, "mail"), Some(Protection::Left));
+    setting.options.set.options.leavers = Leavers::Keep;
+    setting.backup().await.unwrap();
+    let now = newest(&setting).await;
+    assert!(of(&frozen) != of(&now), "it is read as it is now");
+    assert_eq!(stands(&now.coverage, &owner, "mail"), Some(Protection::Protected));
 }
 
 /// Whether an owner left can be asked only while Graph answers, and groups and teams are read only while they can be
