@@ -25,7 +25,7 @@ async fn whatever_has_a_gap_is_protected_partly() {
     let setting = Setting::new(SimOptions { groups: 1, ..SimOptions::tiny() }).await;
     let user = setting.sim.expected().users.into_iter().find(|user| user.mailbox.is_some()).unwrap();
     let path = format!("users/{}/messages/", user.id);
-    setting.sim.inject(Fault { kind: FaultKind::Status { status: 500 }, path, probability: 1.0, count: Some(8) });
+    setting.sim.inject(Fault { kind: FaultKind::Status { status: 403 }, path, probability: 1.0, count: Some(3) });
     let report = setting.backup().await.unwrap();
     let catalog = newest(&setting).await;
     let (mut partly, mut protected) = (0, 0);
