@@ -9,6 +9,9 @@
 //!
 //! The tenant is simulated in this process; each run is a process of its own (this program again), so that CPU time and
 //! peak memory are those of the backup alone. `TV_UNDER` holds a command to put before it (`perf record -g -o /tmp/p`).
+//! With `TV_FORGET_CONTENTS=1` packs of contents are deleted soon after they are listed, which no backup minds: so a tenant may be larger than
+//! the disk.
+//!
 //! The repository goes to `TV_REPO` (a folder that does not exist yet) and stays there, the cache (`.cache`) and the
 //! passphrase (`.passphrase`) beside it: `benches/tenant/look.sh` reads it with the real binary.
 //!
@@ -28,12 +31,13 @@
 #[path = "../common/process.rs"]
 mod process;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tenantvault::crypto::Passphrase;
+use tenantvault::crypto::{BlobKind, Passphrase};
 use tenantvault::error::{Error, Result};
 use tenantvault::graph::{Client, ClientOptions, Cloud, Credential, Limits, WindowLimit};
 use tenantvault::monitor::Silent;
@@ -98,7 +102,9 @@ async fn run_here() -> Result<()> {
     let limits = Limits { mailbox, ..Limits::for_licences(100).scaled(scale.parse().unwrap_or(1.0)) };
     let options_of_client = ClientOptions { limits, ..ClientOptions::new(Cloud::custom(&graph, &login)?) };
     let client = Client::new(options_of_client, &tenant, &client_id, Credential::secret(&secret))?;
+    let forgetting = std::env::var_os("TV_FORGET_CONTENTS").map(|_| tokio::spawn(forget_contents(repo.clone())));
     let report = backup(&repo, &client, &options()?, &around).await?;
+    drop(forgetting.map(|task| task.abort()));
     let totals = report.totals;
     println!(
         "{}",
@@ -109,6 +115,21 @@ async fn run_here() -> Result<()> {
         })
     );
     Ok(())
+}
+
+/// Deletes packs of contents that are listed, again and again.
+async fn forget_contents(repo: Arc<Repository>) {
+    let mut forgotten = HashSet::new();
+    loop {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        for pack in repo.index().packs().filter(|pack| pack.kind == BlobKind::Content) {
+            if forgotten.insert(pack.id) {
+                let name = pack.id.to_string();
+                let path = format!("packs/{}/{name}", name.get(..2).unwrap_or_default());
+                drop(repo.storage().delete(&path).await);
+            }
+        }
+    }
 }
 
 /// A simulated tenant and the repository that it is backed up into.

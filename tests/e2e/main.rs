@@ -16,6 +16,7 @@ mod lifecycle;
 mod order;
 mod repair;
 mod restore;
+mod restore_abroad;
 mod restore_choices;
 mod restore_items;
 mod restore_threads;

@@ -32,7 +32,7 @@ pub struct Restorer {
     folder: tempfile::TempDir,
 }
 
-fn client_of(setting: &Setting, monitor: Arc<dyn Monitor>) -> Client {
+pub fn client_of(setting: &Setting, monitor: Arc<dyn Monitor>) -> Client {
     let sim = &setting.sim;
     let cloud = Cloud::custom(sim.graph_url(), sim.login_url()).unwrap();
     let wait = std::time::Duration::from_millis(2);
@@ -157,7 +157,7 @@ pub struct Thing {
     pub kind: ItemKind,
     pub properties: Value,
     pub content: Option<Vec<u8>>,
-    letter: Option<Letter>,
+    pub letter: Option<Letter>,
 }
 
 /// What people see of a message: its text and its files.

@@ -16,14 +16,14 @@ use crate::restore::{ALICE, Restorer, in_folder, in_place};
 
 /// Of a file: the contents of its versions, the oldest first, the present one last; whom it is granted to, with which roles.
 #[derive(Debug, Default, PartialEq)]
-struct Kept {
+pub struct Kept {
     versions: Vec<Vec<u8>>,
-    granted: Vec<(String, String)>,
+    pub granted: Vec<(String, String)>,
     links: usize,
 }
 
 /// All files of a collection, by name: names are unique in the simulated drive but for few.
-async fn kept(r: &Restorer, snapshot: usize, name: &str) -> BTreeMap<String, Kept> {
+pub async fn kept(r: &Restorer, snapshot: usize, name: &str) -> BTreeMap<String, Kept> {
     let file = r.setting.snapshots().await[snapshot].file.clone();
     let catalog = Catalog::load(&r.setting.repo, Some(&file)).await.unwrap();
     let state = catalog.states.values().find(|s| s.name == name).unwrap();

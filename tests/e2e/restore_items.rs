@@ -1,11 +1,11 @@
 //! What is no mail and no file goes the same way: planned, made, backed up again, taken back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tenantvault::format::record::ItemKind;
 use tenantvault::ops::restore::{Conflict, undo};
 
-use crate::restore::{ALICE, Restorer, in_place};
+use crate::restore::{ALICE, Restorer, Thing, in_folder, in_place};
 
 /// Kinds of which every item comes back under its name.
 const KINDS: &[ItemKind] = &[
@@ -52,4 +52,55 @@ async fn a_wiped_mailbox_gets_its_calendars_contacts_tasks_and_rules_back() {
         assert_eq!(names(&r, r.again().await, &path).await, then, "{part}");
         assert_eq!(r.setting.sim.mails_sent(), 0, "{part}: undo sent mail");
     }
+}
+
+/// Lists of tasks cannot lie in one another: those of a restore into a folder lie beside it and bear its name.
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_go_into_lists_of_their_own_and_a_single_one_into_one_list() {
+    let r = Restorer::new().await;
+    let tasks = format!("users/{ALICE}/Tasks");
+    let before = r.items(0, &tasks).await;
+    let count = |items: &BTreeMap<String, Vec<Thing>>, mark: &str| {
+        items
+            .iter()
+            .filter(|(path, _)| path.contains(mark))
+            .flat_map(|(_, t)| t)
+            .filter(|t| t.kind == ItemKind::Task)
+            .count()
+    };
+    let plan = r.plan(&tasks, "original", in_folder()).await.unwrap();
+    let report = r.run(&plan).await.unwrap();
+    assert_eq!(report.created, plan.counts().create, "{:?}", report.problems);
+    let now = r.items(r.again().await, &tasks).await;
+    assert!(
+        now.contains_key("Tasks (Restored 2026-11-20)") && !now.contains_key("Restored 2026-11-20"),
+        "{:?}",
+        now.keys()
+    );
+    let flagged = count(&before, "Flagged Emails/");
+    assert_eq!(count(&now, " (Restored 2026-11-20)/"), count(&before, "") - flagged);
+    assert_eq!(count(&now, ""), count(&before, "") * 2 - flagged);
+    // A second time nothing is left to do.
+    let again = r.plan(&tasks, "original", in_folder()).await.unwrap();
+    assert_eq!(again.counts().create, 0, "{:?}", again.steps);
+    let (_, view) = r.view(0).await;
+    let (list, mut paths) = (view.resolve(&format!("{tasks}/Tasks")).await.unwrap(), Vec::new());
+    view.list(&list, &mut |entry| {
+        if !entry.is_container() {
+            paths.push(entry.place(list.path()).path().to_owned());
+        }
+        Ok(())
+    })
+    .await
+    .unwrap();
+    let one = r.plan(&paths[0], "original", in_folder()).await.unwrap();
+    assert_eq!(one.counts().create, 2, "the list and the task: {:?}", one.steps);
+    r.run(&one).await.unwrap();
+    let now = r.items(r.again().await, &tasks).await;
+    assert_eq!(count(&now, "Restored 2026-11-20/"), 1);
+    for run in [&one.run, &plan.run] {
+        assert!(undo(run, None, &r.client, &r.around()).await.unwrap().left.is_empty());
+    }
+    let after = r.items(r.again().await, &tasks).await;
+    assert_eq!(after.keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>());
 }

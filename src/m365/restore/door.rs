@@ -212,6 +212,12 @@ pub trait Target: Send + Sync {
         true
     }
 
+    /// Says whether containers cannot lie in one another here: then those of a restore into a container of its own lie beside
+    /// it, and bear its name in theirs.
+    fn is_flat(&self) -> bool {
+        false
+    }
+
     /// Says whether items do not come back as what they were, but as pages among the files of their people.
     fn makes_pages(&self) -> bool {
         false

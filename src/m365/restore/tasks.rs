@@ -64,8 +64,8 @@ impl Target for Tasks {
         "Tasks.ReadWrite.All"
     }
 
-    fn takes_folder(&self) -> bool {
-        false
+    fn is_flat(&self) -> bool {
+        true
     }
 
     async fn probe(&self) -> Result<()> {

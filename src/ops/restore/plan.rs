@@ -95,6 +95,8 @@ struct Open {
     source: Arc<RepoSource>,
     /// The container of this restore's own, if it is there already.
     top: Option<String>,
+    /// The name of that container, where others cannot lie in it and bear it.
+    beside: Option<String>,
 }
 
 struct Planner<'a> {
@@ -163,10 +165,21 @@ impl Planner<'_> {
         match item {
             None => {
                 let level = self.top_level(number, &state.name).await?;
-                self.level(number, level).await
+                self.level(number, level).await?;
             }
-            Some((record, path)) => self.single(number, record, path).await,
+            Some((record, path)) => self.single(number, record, path).await?,
         }
+        self.drop_unused_top(number)
+    }
+
+    /// Takes the container of the restore out again where nothing can lie in it but items, and there are none.
+    fn drop_unused_top(&mut self, number: usize) -> Result<()> {
+        let is_flat = self.open(number)?.target.is_flat();
+        let in_top = |step: &Step| step.target == number && step.parent.is_empty() && !step.container;
+        if is_flat && !self.steps.iter().any(in_top) {
+            self.steps.retain(|step| step.target != number || !step.item.is_empty());
+        }
+        Ok(())
     }
 
     /// Opens the target of a collection, and sees that it may be written to.
@@ -215,7 +228,8 @@ impl Planner<'_> {
         }
         self.scopes.push(target.scope());
         let source = Arc::new(RepoSource::new(self.asked.view, state));
-        self.targets.push(Open { planned, target, source, top });
+        let beside = folder.filter(|_| target.is_flat());
+        self.targets.push(Open { planned, target, source, top, beside });
         self.by_key.insert(state.key.clone(), number);
         Ok(number)
     }
@@ -314,7 +328,7 @@ impl Planner<'_> {
                 None => None,
             };
             if in_place {
-                self.container(number, &level, &holder, found.as_deref())?;
+                self.container(number, &level, (&holder, &holder.name), found.as_deref())?;
             }
             let path = format!("{}/{}", level.path, holder.name);
             level = Level { from: holder.id, path, there: found, same_place: level.same_place };
@@ -364,6 +378,12 @@ impl Planner<'_> {
         };
         let ids: HashSet<String> = records.iter().map(|record| record.id.clone()).collect();
         let known = Known::new(&present, &ids);
+        let beside = self.open(number)?.beside.clone().filter(|_| level.from.is_empty() && level.same_place);
+        let present_beside = match &beside {
+            Some(_) => target.present("").await?,
+            None => Vec::new(),
+        };
+        let known_beside = Known::new(&present_beside, &HashSet::new());
         let mut names: HashSet<String> = present.iter().map(|present| present.identity.clone()).collect();
         for record in records {
             let found = known.find(&*target, &record);
@@ -373,9 +393,12 @@ impl Planner<'_> {
                     self.item(number, level, &record, &target, found, &mut names);
                     continue;
                 };
+                let marked = beside.as_ref().map(|folder| beside_of(&record, folder));
+                let found = marked.as_ref().map_or(found, |marked| known_beside.find(&*target, marked));
                 let there = found.map(|found| found.id.clone());
                 let used = there.as_deref().filter(|_| level.same_place);
-                self.container(number, level, &record, used)?;
+                let name = marked.map_or_else(|| record.name.clone(), |marked| marked.name);
+                self.container(number, level, (&record, &name), used)?;
                 let path = format!("{}/{}", level.path, record.name);
                 let below = Level { from: record.id, path, there, same_place: level.same_place };
                 Box::pin(self.level(number, below)).await?;
@@ -398,7 +421,13 @@ impl Planner<'_> {
         }
     }
 
-    fn container(&mut self, number: usize, level: &Level, record: &Record, there: Option<&str>) -> Result<()> {
+    fn container(
+        &mut self,
+        number: usize,
+        level: &Level,
+        (record, name): (&Record, &str),
+        there: Option<&str>,
+    ) -> Result<()> {
         let known = self.steps.iter().any(|step| step.target == number && step.container && step.item == record.id);
         if known {
             return Ok(());
@@ -408,7 +437,7 @@ impl Planner<'_> {
             _ => Cost::default(),
         };
         let action = there.map_or(Action::Create, |id| Action::Use(id.to_owned()));
-        self.push(number, level, record, &record.name, action, cost);
+        self.push(number, level, record, name, action, cost);
         Ok(())
     }
 
@@ -469,6 +498,15 @@ impl Planner<'_> {
         };
         self.push(number, level, record, &name, action, cost);
     }
+}
+
+/// A container as it is made beside the one of the restore: something new, with that one's name in its own.
+fn beside_of(record: &Record, folder: &str) -> Record {
+    let mut beside = record.clone();
+    beside.id = String::new();
+    beside.name = format!("{} ({folder})", record.name);
+    beside.summary.clear();
+    beside
 }
 
 /// A name for a copy that nothing has yet, where names tell things apart.
