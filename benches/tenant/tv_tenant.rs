@@ -104,7 +104,9 @@ async fn run_here() -> Result<()> {
     let client = Client::new(options_of_client, &tenant, &client_id, Credential::secret(&secret))?;
     let forgetting = std::env::var_os("TV_FORGET_CONTENTS").map(|_| tokio::spawn(forget_contents(repo.clone())));
     let report = backup(&repo, &client, &options()?, &around).await?;
-    drop(forgetting.map(|task| task.abort()));
+    if let Some(task) = forgetting {
+        task.abort();
+    }
     let totals = report.totals;
     println!(
         "{}",

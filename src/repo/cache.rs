@@ -23,7 +23,7 @@ const SMALL_TABLE: u64 = 1 << 20;
 /// Larger tables than this are not made, in bytes: while tables are merged, the disk holds both.
 const LARGEST_TABLE: u64 = 4 << 30;
 /// Tables in memory are written to the cache when they have so many bytes.
-const TABLES_IN_MEMORY: u64 = 48 << 20;
+const TABLES_IN_MEMORY: u64 = 24 << 20;
 /// So many tables are merged even while an index is being read: each is an open file.
 const MANY_TABLES: usize = 64;
 /// How the names of tables end.

@@ -349,6 +349,7 @@ fn bytes_of(meta: &TableMeta, file: &IndexFile) -> io::Result<Vec<u8>> {
     writer.blobs(file.blobs.len() as u64, blobs)?;
     writer.chunks(file.chunks.len() as u64, file.chunk_places().map(|c| Ok(chunk_record(&c))))?;
     writer.finish(meta)?;
+    bytes.shrink_to_fit();
     Ok(bytes)
 }
 

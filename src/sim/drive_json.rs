@@ -132,7 +132,7 @@ pub(super) fn item(app: &App, shown: Shown<'_>, number: u32, fields: &Fields, pl
     if number.is_multiple_of(7) && item.kind == Kind::File {
         put("description", &|| format!("Described, as number {number}").into());
     }
-    if item.shared > 0 {
+    if item.is_shared() {
         put("shared", &|| json!({"scope": "users"}));
     }
     if fields.asks("sharepointIds") {
@@ -215,7 +215,13 @@ pub(super) fn permissions(shown: Shown<'_>, number: u32) -> Vec<Value> {
         "link": {"type": "edit", "scope": "organization", "webUrl": "https://contoso.sharepoint.com/:t:/g/x", "preventsDownload": false},
         "hasPassword": false, "grantedToIdentitiesV2": [],
     });
-    let links = (item.shared > 1).then_some(link);
+    let made = item.links.iter().enumerate().map(|(n, link)| {
+        json!({
+            "id": id(200 + n as u32), "roles": [if link["type"] == "edit" { "write" } else { "read" }],
+            "link": link, "hasPassword": false, "grantedToIdentitiesV2": [],
+        })
+    });
+    let links = (item.shared > 1).then_some(link).into_iter().chain(made);
     [owner].into_iter().chain((0..item.shared).map(grant)).chain(links).collect()
 }
 

@@ -253,6 +253,41 @@ pub(super) fn restore_version(app: &App, index: usize, id: &str, version: &str) 
     Ok(Reply::status(204))
 }
 
+/// `POST /drives/{id}/items/{id}/createLink`
+pub(super) fn create_link(app: &App, request: &Request, index: usize, id: &str) -> Answer {
+    let map = object(&request.body)?;
+    let known = [
+        "type",
+        "scope",
+        "recipients",
+        "expirationDateTime",
+        "password",
+        "retainInheritedPermissions",
+        "sendNotification",
+    ];
+    only(&map, &known, "createLink")?;
+    let is_one = |name: &str, all: &[&str]| map.get(name).and_then(Value::as_str).is_some_and(|it| all.contains(&it));
+    if !is_one("type", &["view", "edit", "embed"]) || !is_one("scope", &["anonymous", "organization", "users"]) {
+        return Err(Reply::fail(400, "invalidRequest", "The sharing link's type or scope is not valid."));
+    }
+    let mut world = app.write();
+    if map.get("sendNotification") != Some(&Value::Bool(false)) {
+        world.mails_sent += map.get("recipients").and_then(Value::as_array).map_or(0, Vec::len) as u64;
+    }
+    let now = world.now();
+    let drive = writable(&mut world, index)?;
+    let number = find(drive, id)?;
+    let link = json!({"type": map["type"], "scope": map["scope"]});
+    let links = &mut drive.items[number as usize].links;
+    let status = if links.contains(&link) { 200 } else { 201 };
+    if status == 201 {
+        links.push(link.clone());
+        let shared = drive.items[number as usize].shared;
+        drive.share(number, shared, now);
+    }
+    Ok(Reply { status, ..Reply::json(json!({"roles": ["read"], "link": link})) })
+}
+
 /// `POST /drives/{id}/items/{id}/invite`
 pub(super) fn invite(app: &App, request: &Request, index: usize, id: &str) -> Answer {
     let map = object(&request.body)?;

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, OnceLock};
 
+use serde_json::Value;
+
 use super::content::Blob;
 use super::rng::{Rng, hash};
 
@@ -55,12 +57,21 @@ pub(super) struct Item {
     pub(super) malware: bool,
     /// How many others may use it.
     pub(super) shared: u32,
+    /// Links that were made after the first day.
+    pub(super) links: Vec<Value>,
     /// Counts changes of who may use it.
     pub(super) sharing: u32,
     /// Where in the log that was done last.
     pub(super) sharing_at: Option<u64>,
     pub(super) without_hash: bool,
     pub(super) alive: bool,
+}
+
+impl Item {
+    /// Others may use it.
+    pub(super) fn is_shared(&self) -> bool {
+        self.shared > 0 || !self.links.is_empty()
+    }
 }
 
 /// An entry of the log: that item changed at that time.
@@ -142,6 +153,7 @@ impl Drive {
             bodies: Vec::new(),
             malware: false,
             shared: if number != ROOT && number.is_multiple_of(9) { 1 + number % 3 } else { 0 },
+            links: Vec::new(),
             sharing: 0,
             sharing_at: None,
             without_hash: false,

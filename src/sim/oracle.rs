@@ -388,7 +388,7 @@ pub(super) fn drive(shown: Shown<'_>) -> ExpectedDrive {
         content: i.bodies.last().map(|b| b.blob.clone()),
         malware: i.malware,
         older: i.bodies.iter().rev().skip(1).rev().map(|b| b.blob.clone()).collect(),
-        permissions: if i.shared > 0 { drive_json::permissions(shown, number as u32) } else { Vec::new() },
+        permissions: if i.is_shared() { drive_json::permissions(shown, number as u32) } else { Vec::new() },
     });
     ExpectedDrive { id: drive.id.clone(), items: items.collect() }
 }

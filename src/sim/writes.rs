@@ -74,6 +74,7 @@ fn drive_route(method: &str, number: usize, all: &[&str], names: &[&str]) -> Ans
             _ => Err(not_allowed()),
         },
         ("POST", ["items", _, "invite"]) => route("/drives/{id}/items/{id}/invite", 5, &[at(1)]),
+        ("POST", ["items", _, "createlink"]) => route("/drives/{id}/items/{id}/createLink", 5, &[at(1)]),
         ("POST", ["items", _, "versions", _, "restoreversion"]) => {
             route("/drives/{id}/items/{id}/versions/{id}/restoreVersion", 2, &[at(1), at(3)])
         }
@@ -103,6 +104,7 @@ pub(super) fn run(app: &App, request: &Request, route: &Route) -> Answer {
         ("PUT", "/drives/{id}/items/{id}/content") => drive_write::put_content(app, request, user, &route.ids),
         ("POST", "/drives/{id}/items/{id}/createUploadSession") => drive_write::session(app, request, user, &route.ids),
         ("POST", "/drives/{id}/items/{id}/invite") => drive_write::invite(app, request, user, id(0)),
+        ("POST", "/drives/{id}/items/{id}/createLink") => drive_write::create_link(app, request, user, id(0)),
         ("POST", "/drives/{id}/items/{id}/versions/{id}/restoreVersion") => {
             drive_write::restore_version(app, user, id(0), id(1))
         }

@@ -45,7 +45,7 @@ pub fn client_of(setting: &Setting, monitor: Arc<dyn Monitor>) -> Client {
 }
 
 pub fn in_place(conflict: Conflict) -> RestoreOptions {
-    RestoreOptions { into: Into::Place, conflict, only: Only::All, permissions: false, versions: false }
+    RestoreOptions { into: Into::Place, conflict, only: Only::All, permissions: false, links: false, versions: false }
 }
 
 pub fn in_folder() -> RestoreOptions {

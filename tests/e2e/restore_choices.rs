@@ -99,6 +99,29 @@ async fn versions_and_rights_of_files_come_back_if_that_is_asked_and_not_else() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn links_are_made_anew_if_that_is_asked() {
+    let drive = format!("users/{ALICE}/OneDrive");
+    let r = Restorer::with(SimOptions::tiny(), 6, |_| ()).await;
+    let before = kept(&r, 0, &drive).await;
+    r.setting.sim.wipe(ALICE);
+    let options = RestoreOptions { links: true, ..in_place(Conflict::Skip) };
+    let report = r.run(&r.plan(&drive, "original", options).await.unwrap()).await.unwrap();
+    let after = kept(&r, r.again().await, &drive).await;
+    let mut made = 0;
+    for (name, old) in before.iter().filter(|(_, old)| old.links > 0) {
+        // What is infected is not restored.
+        let Some(new) = after.get(name) else { continue };
+        // The owner stands in the list of whatever is shared.
+        assert_eq!((new.links, new.granted.len()), (old.links, old.links + 1), "{name}");
+        made += old.links;
+    }
+    assert!(made > 0);
+    assert!(after.iter().all(|(name, new)| new.links == before[name].links));
+    let said = report.notes.iter().filter(|(_, note)| note.contains("a new sharing link was made")).count();
+    assert_eq!((said, r.setting.sim.mails_sent()), (made, 0), "{:?}", report.notes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_library_goes_into_another_site_to_a_person_or_a_team() {
     let r = Restorer::new().await;
     let file = r.setting.snapshots().await[0].file.clone();

@@ -65,6 +65,9 @@ pub(crate) struct Args {
     /// Also give people the rights to files that they had; no mail is sent
     #[arg(long)]
     permissions: bool,
+    /// Also make new sharing links like those that files had; their addresses are new, no mail is sent
+    #[arg(long)]
+    links: bool,
     /// Also the earlier versions of files that the snapshot has
     #[arg(long)]
     versions: bool,
@@ -162,6 +165,7 @@ fn options(args: &Args) -> RestoreOptions {
             Some(Which::Changed) => Only::Changed,
         },
         permissions: args.permissions,
+        links: args.links,
         versions: args.versions,
     }
 }

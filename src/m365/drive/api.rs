@@ -137,6 +137,12 @@ impl Api {
         self.client.send(GraphRequest::post(Scope::Files, url, body).units(5).repeatable()).await.map(drop)
     }
 
+    /// Makes a sharing link. The same one again is the one that is there.
+    pub(super) async fn create_link(&self, id: &str, body: &Value) -> Result<()> {
+        let url = self.url(&format!("items/{}/createLink", segment(id)));
+        self.client.send(GraphRequest::post(Scope::Files, url, body).units(5).repeatable()).await.map(drop)
+    }
+
     /// Opens the contents of an earlier version of a file.
     pub(super) async fn version_content(&self, id: &str, version: &str) -> Result<Download> {
         let url = format!("items/{}/versions/{}/content", segment(id), segment(version));

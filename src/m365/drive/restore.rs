@@ -20,7 +20,7 @@ use crate::graph::links::segment;
 use crate::graph::{Client, Fate, GraphRequest, Scope, UploadSource, Uploaded, fate, is_doubtful};
 use crate::m365::door::{Owner, Workload};
 use crate::m365::facts::{at, text};
-use crate::m365::restore::{Cost, Destination, Fit, Found, Made, Order, Present, Source, Target, Undo};
+use crate::m365::restore::{Cost, Destination, Extras, Fit, Found, Made, Order, Present, Source, Target, Undo};
 
 /// What one fragment of an upload holds.
 const FRAGMENT_BYTES: u64 = 10 << 20;
@@ -127,7 +127,7 @@ impl DriveTarget {
 
     async fn create_file(&self, order: Order<'_>, source: &dyn Source) -> Result<Made> {
         let mut steps = Vec::new();
-        if order.versions {
+        if order.extras.versions {
             steps = source.below(order.record).await?;
             steps.retain(|part| part.kind == ItemKind::Version && part.stream(StreamRole::Content).is_some());
             steps.sort_by_key(|part| part.modified_us);
@@ -140,7 +140,7 @@ impl DriveTarget {
         for version in later {
             self.put(&format!("items/{}", segment(&id)), None, version, source).await?;
         }
-        let notes = if order.permissions { self.share(&id, order.record, source).await? } else { Vec::new() };
+        let notes = self.share(&id, order, source).await?;
         Ok(Made { notes, ..made })
     }
 
@@ -187,23 +187,64 @@ impl DriveTarget {
         Ok(there.filter(|there| alike(there, record)).map(|there| there.id))
     }
 
-    /// Gives the people who had a right to an item the same right; gives in words what was not possible.
-    async fn share(&self, id: &str, record: &Record, source: &dyn Source) -> Result<Vec<String>> {
-        let mut notes = Vec::new();
-        for part in source.below(record).await?.iter().filter(|part| part.kind == ItemKind::Permission) {
+    /// Gives the people who had a right to an item the same right, and makes links like those it had, if that is wanted;
+    /// gives in words what was not possible.
+    async fn share(&self, id: &str, order: Order<'_>, source: &dyn Source) -> Result<Vec<String>> {
+        let (mut notes, Extras { permissions, links, .. }): (Vec<&str>, _) = (Vec::new(), order.extras);
+        if !permissions && !links {
+            return Ok(Vec::new());
+        }
+        for part in source.below(order.record).await?.iter().filter(|part| part.kind == ItemKind::Permission) {
             let permission = source.properties(part).await?;
-            match invitation(&permission) {
-                Ok(None) => {}
-                Ok(Some(body)) => match self.api.invite(id, &body).await {
-                    Err(e) if matches!(fate(&e), Fate::Fatal) && e.kind() != ErrorKind::InvalidInput => return Err(e),
-                    Err(_) => notes.push("a permission was refused by Microsoft".to_owned()),
-                    Ok(()) => {}
-                },
-                Err(why) => notes.push(why.to_owned()),
+            let is_link = at(&permission, &["link"]).is_some();
+            if is_link && links {
+                let made = is_allowed(self.api.create_link(id, &link(&permission)).await)?;
+                notes.push(if made { "a new sharing link was made: its address is another one" } else { REFUSED_LINK });
+            } else if permissions {
+                match invitation(&permission) {
+                    Ok(None) => {}
+                    Ok(Some(body)) if is_allowed(self.api.invite(id, &body).await)? => {}
+                    Ok(Some(_)) => notes.push("a permission was refused by Microsoft"),
+                    Err(why) => notes.push(why),
+                }
             }
         }
-        Ok(notes)
+        Ok(notes.into_iter().map(str::to_owned).collect())
     }
+}
+
+const REFUSED_LINK: &str = "a sharing link was refused by Microsoft";
+
+/// Says whether Graph shared something, or refuses to.
+fn is_allowed(shared: Result<()>) -> Result<bool> {
+    match shared {
+        Err(e) if matches!(fate(&e), Fate::Fatal) && e.kind() != ErrorKind::InvalidInput => Err(e),
+        other => Ok(other.is_ok()),
+    }
+}
+
+/// What is sent to make a link like one that was.
+fn link(permission: &Value) -> Value {
+    let of_link = |name: &str| at(permission, &["link", name]).cloned();
+    let mut body = Map::new();
+    for (name, value) in [("type", of_link("type")), ("scope", of_link("scope"))] {
+        body.extend(value.filter(Value::is_string).map(|value| (name.to_owned(), value)));
+    }
+    body.extend(
+        at(permission, &["expirationDateTime"])
+            .filter(|time| time.is_string())
+            .map(|time| ("expirationDateTime".to_owned(), time.clone())),
+    );
+    let people = at(permission, &["grantedToIdentitiesV2"]).and_then(Value::as_array).into_iter().flatten();
+    let emails: Vec<Value> = people
+        .filter_map(|one| text(one, &["user", "email"]).or_else(|| text(one, &["siteUser", "email"])))
+        .map(|email| json!({"email": email}))
+        .collect();
+    if !emails.is_empty() {
+        body.insert("recipients".to_owned(), emails.into());
+    }
+    body.insert("sendNotification".to_owned(), false.into());
+    body.into()
 }
 
 /// What is sent to give a right again; `None`: there is nothing to give (the owner has it).
@@ -214,7 +255,7 @@ fn invitation(permission: &Value) -> Result<Option<Value>, &'static str> {
         return Ok(None);
     }
     if at(permission, &["link"]).is_some() {
-        return Err("a sharing link is not made again: its address would be another one");
+        return Err("a sharing link is not made again: its address would be another one (--links makes a new one)");
     }
     let recipient =
         match (text(permission, &["grantedToV2", "user", "id"]), text(permission, &["grantedToV2", "user", "email"])) {
@@ -378,7 +419,7 @@ impl Target for DriveTarget {
         let made = Made::new(order.record.kind, there.id.clone(), order.parent);
         match order.record.kind {
             ItemKind::Folder | ItemKind::Package => Ok(Found::Whole(self.date(made, order.record).await?)),
-            _ if order.versions || order.permissions => Ok(Found::Part(made)),
+            _ if order.extras != Extras::default() => Ok(Found::Part(made)),
             _ if alike(&there, order.record) => Ok(Found::Whole(made)),
             // Something of that name that is not ours: making the item will say so.
             _ => Ok(Found::Nothing),

@@ -21,7 +21,7 @@ use crate::format::record::{ItemKind, Record, StreamRole};
 use crate::graph::{Fate, Scope, UploadSource, fate, is_doubtful};
 use crate::m365::door::Workload;
 use crate::m365::facts::text;
-use crate::m365::restore::{Cost, Fit, Found, Made, Order, Present, Source, Target, Undo};
+use crate::m365::restore::{Cost, Extras, Fit, Found, Made, Order, Present, Source, Target, Undo};
 
 /// The top of a mailbox's folders.
 const TOP: &str = "msgfolderroot";
@@ -301,7 +301,7 @@ impl Target for MailTarget {
 
     async fn create_top(&self, name: &str) -> Result<Made> {
         let record = Record::new(ItemKind::MailFolder, "", "", name);
-        let order = Order { record: &record, parent: "", name, mark: "top", permissions: false, versions: false };
+        let order = Order { record: &record, parent: "", name, mark: "top", extras: Extras::default() };
         self.create_folder(order).await
     }
 

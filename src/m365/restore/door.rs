@@ -68,9 +68,18 @@ pub struct Order<'a> {
     pub name: &'a str,
     /// Tells this making apart from every other one, in all runs: 1 to 64 letters, digits and dashes.
     pub mark: &'a str,
-    /// Goes with the item what it had as a choice: permissions of files.
+    /// What goes with files as a choice.
+    pub extras: Extras,
+}
+
+/// What goes with files as a choice.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// The rights of people.
     pub permissions: bool,
-    /// Goes with the item what it had as a choice: earlier versions of files.
+    /// New sharing links of the same type and for the same people; their addresses differ.
+    pub links: bool,
+    /// Earlier versions.
     pub versions: bool,
 }
 

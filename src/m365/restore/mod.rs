@@ -16,7 +16,7 @@ mod team;
 mod terms;
 mod threads;
 
-pub use door::{Cost, Fit, Found, Made, Opened, Order, Present, Source, Target, Undo};
+pub use door::{Cost, Extras, Fit, Found, Made, Opened, Order, Present, Source, Target, Undo};
 
 use crate::error::{Error, Result};
 use crate::graph::Client;

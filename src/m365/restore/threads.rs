@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::Destination;
-use super::door::{Cost, Fit, Found, Made, Opened, Order, Present, Source, Target, Undo};
+use super::door::{Cost, Extras, Fit, Found, Made, Opened, Order, Present, Source, Target, Undo};
 use crate::error::{Error, Result};
 use crate::format::record::{ItemKind, Record, Stream, StreamRole};
 use crate::graph::links::segment;
@@ -199,7 +199,7 @@ impl Target for Threads {
 }
 
 fn as_file<'a>(order: Order<'a>, file: &'a Record) -> Order<'a> {
-    Order { record: file, name: &file.name, permissions: false, versions: false, ..order }
+    Order { record: file, name: &file.name, extras: Extras::default(), ..order }
 }
 
 #[cfg(test)]

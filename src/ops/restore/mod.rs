@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::crypto::KeyRight;
 use crate::error::{Error, ErrorKind, Result};
-use crate::m365::restore::Cost;
+use crate::m365::restore::{Cost, Extras};
 use crate::monitor::Monitor;
 use crate::ops::backup::Stop;
 use crate::repo::Repository;
@@ -80,8 +80,17 @@ pub struct RestoreOptions {
     pub only: Only,
     /// Files get back the permissions that people had.
     pub permissions: bool,
+    /// Files get new sharing links in the place of those they had.
+    #[serde(default)]
+    pub links: bool,
     /// Files get back the earlier versions that the snapshot has.
     pub versions: bool,
+}
+
+impl RestoreOptions {
+    fn extras(&self) -> Extras {
+        Extras { permissions: self.permissions, links: self.links, versions: self.versions }
+    }
 }
 
 /// What is done with an item.

@@ -283,14 +283,8 @@ impl Runner {
             }
         };
         let mark = format!("{}-{number}", self.run);
-        let order = Order {
-            record: &record,
-            parent: &parent,
-            name: &step.name,
-            mark: &mark,
-            permissions: self.options.permissions,
-            versions: self.options.versions,
-        };
+        let order =
+            Order { record: &record, parent: &parent, name: &step.name, mark: &mark, extras: self.options.extras() };
         let begun = self.state.get(&number) == Some(&Known::Begun);
         self.journal.write(&Entry::Begin { step: number }).await?;
         let ended = self.make(begun, step, order, target).await;

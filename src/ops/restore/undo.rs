@@ -108,8 +108,8 @@ async fn doubtful(
         },
     };
     let mark = format!("{}-{number}", plan.run);
-    let (permissions, versions) = (plan.options.permissions, plan.options.versions);
-    let order = Order { record: &record, parent: &parent, name: &step.name, mark: &mark, permissions, versions };
+    let extras = plan.options.extras();
+    let order = Order { record: &record, parent: &parent, name: &step.name, mark: &mark, extras };
     match target.find(order, &source).await? {
         Found::Nothing => Ok(None),
         Found::Whole(made) | Found::Part(made) => take_back(target, &made.undo).await,

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::error::Result;
 use crate::format::record::{ItemKind, Record, StreamRole};
 use crate::m365::restore::lost::lost_of;
-use crate::m365::restore::{Fit, Found, Made, Opened, Order, Source, Target, Undo};
+use crate::m365::restore::{Extras, Fit, Found, Made, Opened, Order, Source, Target, Undo};
 use crate::m365::testing::{Item, State};
 
 /// What a backup holds, as a source of a restore.
@@ -106,8 +106,7 @@ fn level<'a>(
                 parent: to,
                 name: &record.name,
                 mark: &mark,
-                permissions: true,
-                versions: true,
+                extras: Extras { permissions: true, links: false, versions: true },
             };
             let id = match there {
                 Some(there) if record.id == "mailboxSettings" => {
