@@ -73,7 +73,7 @@ pub(in crate::m365) async fn attach(
         return mailbox.client.send(mailbox.post(&format!("{url}/attachments"), &facts.into())).await.map(drop);
     }
     if form == Form::Task {
-        made.notes.push(format!("the attachment '{}' is left out: tasks take none of 3 MB and more here", part.name));
+        made.notes.push(format!("the attachment '{}' is left out: Graph takes 3 MB and more for a task from its owner alone", part.name));
         return Ok(());
     }
     facts.insert("attachmentType".into(), "file".into());
