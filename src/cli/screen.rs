@@ -104,6 +104,16 @@ impl Screen {
         out.write_all(text.as_ref().as_bytes()).and_then(|()| out.write_all(b"\n")).map_err(cannot_write)
     }
 
+    /// A line about what cannot be chosen: grey on a terminal, unless NO_COLOR is set.
+    ///
+    /// # Errors
+    /// When stdout does not take it.
+    pub(crate) fn grey(&self, text: impl AsRef<str>) -> Result<()> {
+        let is_grey = self.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let text = text.as_ref();
+        if is_grey { self.line(format!("\u{1b}[2m{text}\u{1b}[0m")) } else { self.line(text) }
+    }
+
     /// As [`Self::line`], but not with `--quiet`: what a command did, where nobody asked for a result.
     ///
     /// # Errors

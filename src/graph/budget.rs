@@ -176,7 +176,19 @@ impl Budget {
         lane.slots.available_permits() == 0 || lane.state().next_at(1, Instant::now()).is_some()
     }
 
-    /// What this budget allows.
+    /// Takes over what Microsoft allows a tenant with so many licences, where that is more than was known.
+    pub fn learn_licences(&self, licences: usize) {
+        let known = Limits::for_licences(u32::try_from(licences).unwrap_or(u32::MAX));
+        self.files.raise([known.files_minute, known.files_day]);
+        self.directory.raise([known.directory]);
+    }
+
+    /// How many units of SharePoint and OneDrive each window allows, as far as is known: of a minute and of a day.
+    pub fn files_units(&self) -> Vec<u32> {
+        self.files.state().windows.iter().map(Window::units).collect()
+    }
+
+    /// What this budget allowed at first.
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
@@ -348,6 +360,10 @@ impl Lane {
 
     fn state(&self) -> MutexGuard<'_, LaneState> {
         lock(&self.state)
+    }
+
+    fn raise(&self, limits: impl IntoIterator<Item = WindowLimit>) {
+        self.state().windows.iter_mut().zip(limits).for_each(|(window, limit)| window.raise(limit.units));
     }
 
     fn is_idle(&self, now: Instant) -> bool {

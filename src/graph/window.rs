@@ -50,6 +50,19 @@ impl Window {
         self.cap = cap.max(1);
     }
 
+    /// Takes over a larger limit than was known.
+    pub(crate) fn raise(&mut self, units: u32) {
+        if units > self.limit.units {
+            self.limit.units = units;
+            self.set_units(units);
+        }
+    }
+
+    /// The limit that is known.
+    pub(crate) fn units(&self) -> u32 {
+        self.limit.units
+    }
+
     pub(crate) fn width(&self) -> Duration {
         self.limit.window
     }

@@ -1,5 +1,7 @@
 //! What of Microsoft 365 is read, and what no application can read: the table of the README is made of this.
 
+use super::door::Workload;
+
 /// How a kind of data stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading {
@@ -39,7 +41,7 @@ pub const KINDS: &[Kind] = &[
     kind("Outlook", "Mail of user, shared, room and equipment mailboxes", "mail", Read("every message byte for byte")),
     kind("Outlook", "Recoverable Items", "mail", Read("with `recoverable_items = true`")),
     kind("Outlook", "Calendars: series, exceptions, attachments, sharing", "calendar", Read("")),
-    kind("Outlook", "Contacts with photos", "contacts", Partly("personal distribution lists are not in Graph v1.0")),
+    kind("Outlook", "Contacts with photos", "contacts", Partly(NO_DISTRIBUTION_LISTS)),
     kind("Outlook", "To Do: lists, tasks, steps, attachments", "tasks", Read("")),
     kind("Outlook", "Mailbox settings, inbox rules, categories", "settings", Read("")),
     kind("Outlook", "Archive mailboxes", "", Impossible("Graph v1.0 does not show them")),
@@ -54,18 +56,8 @@ pub const KINDS: &[Kind] = &[
     kind("Personal Site", "Other libraries, lists, pages", "personal-site", Read("")),
     kind("Public Folders", "All", "", Impossible(NO_PUBLIC_FOLDERS)),
     kind("Site Collections", "Sites and subsites: libraries, pages with web parts", "sites", Read("")),
-    kind(
-        "Site Collections",
-        "Lists: columns, content types, items, versions of items",
-        "sites",
-        Partly("views, and attachments of list items, are not in Graph"),
-    ),
-    kind(
-        "Site Collections",
-        "Site columns, content types, grants of apps",
-        "sites",
-        Partly("what people may do with a site is not in Graph"),
-    ),
+    kind("Site Collections", "Lists: columns, content types, items, versions of items", "sites", Partly(NO_LIST_PARTS)),
+    kind("Site Collections", "Site columns, content types, grants of apps", "sites", Partly(NO_PEOPLE_OF_SITES)),
     kind("Site Collections", "Term store: groups, sets, terms", "sites", Read("")),
     kind("Teams", "Teams: settings, members, channels, tabs, apps, tags", "teams", Read("")),
     kind(
@@ -79,6 +71,20 @@ pub const KINDS: &[Kind] = &[
     kind("Teams", "Planner: plans, buckets, tasks", "groups", Read("")),
     kind("Teams", "Recordings and transcripts of meetings", "onedrive", Read("they are files")),
 ];
+
+const NO_DISTRIBUTION_LISTS: &str = "personal distribution lists are not in Graph v1.0";
+const NO_LIST_PARTS: &str = "views, and attachments of list items, are not in Graph";
+const NO_PEOPLE_OF_SITES: &str = "what people may do with a site is not in Graph";
+
+/// What Microsoft Graph does not tell of a workload of which all else is read; empty: nothing that is known.
+pub fn not_told(workload: Workload) -> &'static str {
+    match workload {
+        Workload::Contacts => NO_DISTRIBUTION_LISTS,
+        Workload::List => NO_LIST_PARTS,
+        Workload::Site => NO_PEOPLE_OF_SITES,
+        _ => "",
+    }
+}
 
 /// The table in Markdown.
 pub fn table() -> String {

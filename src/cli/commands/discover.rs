@@ -8,6 +8,7 @@ use crate::cli::output::{self, Column};
 use crate::cli::tenant;
 use crate::error::{Error, Result};
 use crate::m365::discover::{Coverage, CoverageState, discover, list_tenant};
+use crate::m365::kinds::{KINDS, Reading};
 use crate::ops::backup::selection;
 
 const EXAMPLES: &str = "\
@@ -77,6 +78,12 @@ async fn whole(app: &App, tenant: &str) -> Result<Outcome> {
     for (what, reason) in &found.unlisted {
         screen.record("unlisted", &json!({"what": what, "message": reason}))?;
         screen.line(format!("Not listed: {what} ({})", output::plain(reason)))?;
+    }
+    for kind in KINDS {
+        let Reading::Impossible(reason) = kind.reading else { continue };
+        let what = if kind.what == "All" { kind.part.to_owned() } else { format!("{}: {}", kind.part, kind.what) };
+        screen.record("impossible", &json!({"what": what, "message": reason}))?;
+        screen.grey(format!("Cannot be chosen: {what} ({reason})"))?;
     }
     screen.summary(&json!({"tenant": tenant, "owners": found.owners.len(), "unlisted": found.unlisted.len()}))?;
     Ok(Outcome::Done)

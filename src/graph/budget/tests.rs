@@ -292,3 +292,27 @@ async fn idle_mailboxes_do_not_pile_up() {
     }
     assert!(lock(&budget.mailboxes).len() <= LANES_KEPT);
 }
+
+/// What a tenant may be asked follows from its licences, and is known only when its users were listed.
+#[test]
+fn more_licences_allow_more_at_once_and_never_less() {
+    let budget = Budget::new(Limits { share: 1.0, ..Limits::for_licences(0) }, Arc::new(Silent));
+    let now = Instant::now();
+    let spend = |units: u32| {
+        let mut state = budget.files.state();
+        state.take(units, now);
+        state.settle(units, now);
+    };
+    let waits = || budget.files.state().next_at(1, now).is_some();
+    spend(1_249);
+    assert!(!waits());
+    spend(1);
+    assert!(waits());
+    for licences in [1_001, 900, 0] {
+        budget.learn_licences(licences);
+        assert_eq!(budget.files_units(), [2_500, 2_400_000]);
+        assert!(!waits(), "the larger budget is there at once");
+    }
+    spend(1_250);
+    assert!(waits(), "and no more than that");
+}

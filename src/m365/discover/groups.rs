@@ -24,9 +24,9 @@ use crate::snapshot::set::{Facts, OwnerKind};
 
 const GROUP_PROPERTIES: &str = "id,displayName,mail,mailNickname,resourceProvisioningOptions";
 /// What is read of groups.
-const OF_GROUPS: &[Workload] = &[Workload::Conversations, Workload::Planner];
+pub(super) const OF_GROUPS: &[Workload] = &[Workload::Conversations, Workload::Planner];
 /// What is read of teams.
-const OF_TEAMS: &[Workload] = &[Workload::Team, Workload::Channel];
+pub(super) const OF_TEAMS: &[Workload] = &[Workload::Team, Workload::Channel];
 /// How many groups are asked at once.
 const GROUPS_AT_ONCE: usize = 16;
 

@@ -139,7 +139,10 @@ pub async fn discover(client: &Client, selection: &Selection) -> Result<Discover
     let selection = &narrowed.selection;
     let users = match narrowed.users {
         Some(users) => users,
-        None => users::select(client, selection, &mut discovery.coverage).await?,
+        None => {
+            discovery.coverage.extend(unmeant(selection));
+            users::select(client, selection, &mut discovery.coverage).await?
+        }
     };
     let found: Vec<Found> = futures::stream::iter(users)
         .map(|user| async move { look_at(client, selection, &user).await })
@@ -200,6 +203,40 @@ async fn look_at(client: &Client, selection: &Selection, user: &User) -> Result<
     onedrive::look(client, selection, user, &mut found).await?;
     chats::look(client, selection, user, &mut found).await?;
     Ok(found)
+}
+
+/// What is read of users.
+const OF_USERS: &[Workload] = &[
+    Workload::Mail,
+    Workload::Calendar,
+    Workload::Contacts,
+    Workload::Tasks,
+    Workload::Settings,
+    Workload::OneDrive,
+    Workload::PersonalSite,
+    Workload::Chats,
+];
+
+/// Tells which kinds a selection takes nothing of, so that nobody is listed for them.
+fn unmeant(selection: &Selection) -> impl Iterator<Item = Coverage> {
+    let rules = &selection.rules;
+    let only_named = rules.only_named_users().is_some();
+    let kinds = [
+        (OwnerKind::User, OF_USERS, if only_named { "other users" } else { "users" }),
+        (OwnerKind::Group, groups::OF_GROUPS, "groups"),
+        (OwnerKind::Team, groups::OF_TEAMS, "teams"),
+        (OwnerKind::Site, sites::OF_SITES, "sites"),
+    ];
+    let each = kinds.into_iter().flat_map(|(kind, of, name)| of.iter().map(move |workload| (kind, *workload, name)));
+    let left_out = each.filter(move |(kind, workload, _)| {
+        (*kind == OwnerKind::User && only_named) || !rules.reads_of(*kind, workload.part())
+    });
+    left_out.map(|(_, workload, name)| Coverage {
+        owner: Owner::Tenant,
+        name: name.to_owned(),
+        workload: Some(workload),
+        state: CoverageState::NotSelected,
+    })
 }
 
 /// Tells that public folders are not read, to those who want everything.

@@ -21,7 +21,7 @@ use crate::m365::sites::{self, LIST_PROPERTIES, SITE_PROPERTIES};
 use crate::snapshot::set::{Facts, OwnerKind};
 
 /// The workloads of a site.
-const OF_SITES: &[Workload] = &[Workload::Site, Workload::Files, Workload::List, Workload::Pages];
+pub(super) const OF_SITES: &[Workload] = &[Workload::Site, Workload::Files, Workload::List, Workload::Pages];
 /// How many site collections are looked at at once.
 const AT_ONCE: usize = 8;
 /// What is asked for of drives.

@@ -54,7 +54,9 @@ pub async fn all_users(client: &Client) -> Result<Vec<User>> {
     let rows =
         client.get_all(request).await.map_err(|error| error.context("Listing the users of the tenant failed"))?;
     let mut seen = HashSet::new();
-    Ok(rows.iter().filter_map(user).filter(|user| seen.insert(user.id.clone())).collect())
+    let users: Vec<User> = rows.iter().filter_map(user).filter(|user| seen.insert(user.id.clone())).collect();
+    client.budget().learn_licences(users.iter().filter(|user| !user.licences.is_empty()).count());
+    Ok(users)
 }
 
 /// Reads a user; `None`: a guest, or no user at all.

@@ -73,7 +73,10 @@ pub(in crate::m365) async fn attach(
         return mailbox.client.send(mailbox.post(&format!("{url}/attachments"), &facts.into())).await.map(drop);
     }
     if form == Form::Task {
-        made.notes.push(format!("the attachment '{}' is left out: Graph takes 3 MB and more for a task from its owner alone", part.name));
+        made.notes.push(format!(
+            "the attachment '{}' is left out: Graph takes 3 MB and more for a task from its owner alone",
+            part.name
+        ));
         return Ok(());
     }
     facts.insert("attachmentType".into(), "file".into());

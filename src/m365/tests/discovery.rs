@@ -1,7 +1,9 @@
 use std::collections::BTreeSet;
 
-use super::Tenant;
-use crate::m365::discover::{CoverageState, Selection};
+use super::{Tenant, steady};
+use crate::m365::discover::{CoverageState, Selection, all_users};
+use crate::m365::door::Owner;
+use crate::sim::SimOptions;
 use crate::snapshot::set::{Selection as Rules, Workload as Part};
 
 fn selected(include: &[&str], exclude: &[&str], parts: &[Part]) -> Selection {
@@ -80,4 +82,39 @@ async fn a_whole_idle_run_keeps_to_its_requests() {
     // The user, the inbox, the drives; the folders, each folder; the drive.
     assert_eq!(tenant.sim.stats().requests, 3 + 1 + folders + 1);
     assert_eq!(states.len(), 2);
+}
+
+#[tokio::test]
+async fn what_a_selection_takes_nothing_of_is_told_for_each_kind() {
+    let tenant = Tenant::tiny().await;
+    let upn = tenant.sim.expected().users[0].upn.clone();
+    let left_out = async |selection: Selection| -> BTreeSet<(String, &'static str)> {
+        let found = tenant.discover(&selection).await.coverage.into_iter();
+        let of_tenant = found.filter(|c| c.owner == Owner::Tenant && c.state == CoverageState::NotSelected);
+        of_tenant.filter_map(|c| Some((c.name, c.workload?.word()))).collect()
+    };
+    assert_eq!(left_out(Selection::default()).await, BTreeSet::new());
+    let mail = left_out(selected(&["*"], &[], &[Part::Mail])).await;
+    for (whose, workload) in [
+        ("users", "calendar"),
+        ("users", "onedrive"),
+        ("groups", "conversations"),
+        ("teams", "channel"),
+        ("sites", "files"),
+    ] {
+        assert!(mail.iter().any(|(name, word)| name == whose && word.starts_with(&workload[..4])), "{whose} {mail:?}");
+    }
+    assert!(!mail.iter().any(|(_, word)| *word == "mail"), "{mail:?}");
+    let one = left_out(selection(&[&upn])).await;
+    assert!(one.contains(&("other users".to_owned(), "mail")), "{one:?}");
+}
+
+/// Microsoft's limits follow from the licences of a tenant, which the list of its users tells.
+#[tokio::test]
+async fn the_licences_of_a_large_tenant_make_its_budget_larger() {
+    let options = SimOptions { users: 1_010, messages: 1, folders: 1, drive_items: 1, ..steady(1) };
+    let tenant = Tenant::start(options).await;
+    assert_eq!(tenant.client.budget().files_units(), [1_250, 1_200_000]);
+    assert!(all_users(&tenant.client).await.unwrap().len() > 1_005);
+    assert_eq!(tenant.client.budget().files_units(), [2_500, 2_400_000]);
 }

@@ -10,8 +10,8 @@ const OPTIONAL: &[(&str, &str, &str)] = &[
     ("Application.Read.All", "see how long the secret is good", "`test` cannot warn of its end"),
     (
         "Sites.FullControl.All",
-        "read which apps may use a site",
-        "these grants are not backed up. It lets the app write: leave it out unless you need them",
+        "read which apps may use a site; be told of every change of sharing",
+        "these grants are not backed up, and a change of who may use a file may be seen only when the file itself changes. It lets the app write: leave it out unless you need this",
     ),
 ];
 

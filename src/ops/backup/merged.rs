@@ -9,7 +9,7 @@ use super::exclude;
 use crate::format::collection::Gap;
 use crate::format::snapshot::{CollectionState, CoverageEntry, Protection};
 use crate::m365::discover::{Coverage, CoverageState};
-use crate::m365::{CollectionKey, Owner, Workload};
+use crate::m365::{CollectionKey, Owner, Workload, kinds};
 use crate::ops::catalog::Catalog;
 use crate::tree::collection::EditCounts;
 
@@ -183,12 +183,20 @@ fn of<'a, T>(found: &Coverage, all: &ByOwner<'a, T>, key: impl Fn(&T) -> &str) -
 
 /// How what was found stands in the snapshot.
 fn entry(found: &Coverage, states: &ByOwner<'_, CollectionState>, gaps: &ByOwner<'_, Gap>) -> Option<CoverageEntry> {
-    let states = of(found, states, |state| &state.key);
+    // What stands for no workload and is not there, or cannot be read, is nothing that collections hold.
+    let is_empty = |state: &CoverageState| {
+        matches!(state, CoverageState::Nothing(_) | CoverageState::Impossible(_) | CoverageState::NotSelected)
+    };
+    let states = match found.workload {
+        None if is_empty(&found.state) => Vec::new(),
+        _ => of(found, states, |state| &state.key),
+    };
     let gaps = of(found, gaps, |gap| &gap.collection);
     let (state, reason) = match &found.state {
-        CoverageState::Covered(_) if gaps.is_empty() && states.iter().all(|s| s.complete) => {
-            (Protection::Protected, String::new())
-        }
+        CoverageState::Covered(_) if gaps.is_empty() && states.iter().all(|s| s.complete) => (
+            Protection::Protected,
+            found.workload.map_or(String::new(), |workload| kinds::not_told(workload).to_owned()),
+        ),
         CoverageState::Covered(_) => {
             let why = gaps.first().map_or("it was not read to its end".to_owned(), |gap| gap.text.clone());
             (Protection::Partly, why)
