@@ -68,6 +68,10 @@ impl Target for Calendars {
         }
     }
 
+    fn melts(&self, kind: ItemKind) -> bool {
+        kind == ItemKind::CalendarGroup
+    }
+
     fn identity(&self, record: &Record) -> String {
         match record.kind {
             ItemKind::Calendar if record.fact("default").is_some() => "\ndefault".to_owned(),

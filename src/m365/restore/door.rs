@@ -227,6 +227,11 @@ pub trait Target: Send + Sync {
         false
     }
 
+    /// Says whether containers of a kind do not lie in the container of a restore into one of its own: they are it.
+    fn melts(&self, _: ItemKind) -> bool {
+        false
+    }
+
     /// Says whether items do not come back as what they were, but as pages among the files of their people.
     fn makes_pages(&self) -> bool {
         false

@@ -134,6 +134,10 @@ impl Target for ListTarget {
         u8::from(kind != ItemKind::List)
     }
 
+    fn melts(&self, kind: ItemKind) -> bool {
+        kind == ItemKind::List
+    }
+
     fn identity(&self, record: &Record) -> String {
         match record.kind {
             ItemKind::Column => format!("column\n{}", record.fact("field").unwrap_or_default()),
@@ -147,18 +151,18 @@ impl Target for ListTarget {
     }
 
     async fn present(&self, parent: &str) -> Result<Vec<Present>> {
-        let told: Vec<Told> = if parent.is_empty() {
+        let (list, mut told) = if parent.is_empty() {
             let Some(row) = self.find_list(&self.title).await? else { return Ok(Vec::new()) };
             let id = rows::new_id(&row)?;
-            let columns = self.client.get_all(self.of_list(&id, "columns").units(2)).await?;
             self.remember(&id);
-            let columns = columns.into_iter().filter_map(|row| super::list::named(ItemKind::Column, row));
-            let list = Told::new(ItemKind::List, id, "", &self.title, row).dated();
-            [list].into_iter().chain(columns).collect()
+            (id.clone(), vec![Told::new(ItemKind::List, id, "", &self.title, row).dated()])
         } else {
             let items = self.client.get_all(self.of_list(parent, "items?$expand=fields&$top=200").units(2)).await?;
-            items.into_iter().filter_map(|row| super::list::item(row, parent, 0)).collect()
+            (parent.to_owned(), items.into_iter().filter_map(|row| super::list::item(row, parent, 0)).collect())
         };
+        // A list that a restore made for itself is the container of both.
+        let columns = self.client.get_all(self.of_list(&list, "columns").units(2)).await?;
+        told.extend(columns.into_iter().filter_map(|row| super::list::named(ItemKind::Column, row)));
         Ok(told.into_iter().map(|told| rows::present(self, told)).collect())
     }
 

@@ -9,7 +9,7 @@ use super::{
     Action, Around, Conflict, Into, Only, PLAN_VERSION, Plan, PlannedTarget, RestoreOptions, Step, To, run_name, time,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::record::Record;
+use crate::format::record::{ItemKind, Record};
 use crate::format::snapshot::CollectionState;
 use crate::graph::{Client, Fate, Scope, fate};
 use crate::m365::CollectionKey;
@@ -384,6 +384,8 @@ impl Planner<'_> {
             None => Vec::new(),
         };
         let known_beside = Known::new(&present_beside, &HashSet::new());
+        let is_apart = level.same_place && self.asked.options.into != Into::Place;
+        let mut taken = HashSet::new();
         let mut names: HashSet<String> = present.iter().map(|present| present.identity.clone()).collect();
         for record in records {
             let found = known.find(&*target, &record);
@@ -393,9 +395,13 @@ impl Planner<'_> {
                     self.item(number, level, &record, &target, found, &mut names);
                     continue;
                 };
-                let marked = beside.as_ref().map(|folder| beside_of(&record, folder));
-                let found = marked.as_ref().map_or(found, |marked| known_beside.find(&*target, marked));
-                let there = found.map(|found| found.id.clone());
+                let marked = beside.as_ref().map(|folder| apart(&record, format!("{} ({folder})", record.name)));
+                let there = match &marked {
+                    Some(marked) => known_beside.find(&*target, marked).map(|found| found.id.clone()),
+                    None if !is_apart => found.map(|found| found.id.clone()),
+                    None if level.from.is_empty() && target.melts(record.kind) => level.there.clone(),
+                    None => known.find_apart(&*target, &record, &mut taken),
+                };
                 let used = there.as_deref().filter(|_| level.same_place);
                 let name = marked.map_or_else(|| record.name.clone(), |marked| marked.name);
                 self.container(number, level, (&record, &name), used)?;
@@ -500,14 +506,14 @@ impl Planner<'_> {
     }
 }
 
-/// A container as it is made beside the one of the restore: something new, with that one's name in its own.
-fn beside_of(record: &Record, folder: &str) -> Record {
-    let mut beside = record.clone();
-    beside.id = String::new();
-    beside.name = format!("{} ({folder})", record.name);
-    beside.summary.clear();
-    beside
+/// A container as a restore into one of its own makes it: something new that is called so, and not the one that there is once
+/// (the inbox, the default calendar).
+fn apart(record: &Record, name: String) -> Record {
+    Record::new(record.kind, "", "", name)
 }
+
+/// How many names are tried for a calendar: as many as its target tries.
+const NUMBERED_NAMES: u32 = 20;
 
 /// A name for a copy that nothing has yet, where names tell things apart.
 fn free_name(record: &Record, target: &dyn Target, names: &mut HashSet<String>) -> String {
@@ -545,6 +551,17 @@ impl<'a> Known<'a> {
             by_id: present.iter().map(|present| (present.id.as_str(), present)).collect(),
             by_identity: others.map(|present| (present.identity.as_str(), present)).collect(),
         }
+    }
+
+    /// Finds the container that a restore into one of its own made of this one, each once.
+    fn find_apart(&self, target: &dyn Target, record: &Record, taken: &mut HashSet<String>) -> Option<String> {
+        // Where names are taken elsewhere, they get numbers.
+        let last = if record.kind == ItemKind::Calendar { NUMBERED_NAMES } else { 1 };
+        let names = (1..=last).map(|n| if n == 1 { record.name.clone() } else { format!("{} ({n})", record.name) });
+        let mut found = names.filter_map(|name| self.find(target, &apart(record, name)));
+        let id = found.find(|found| !taken.contains(&found.id))?.id.clone();
+        taken.insert(id.clone());
+        Some(id)
     }
 
     fn find(&self, target: &dyn Target, record: &Record) -> Option<&'a Present> {
