@@ -105,6 +105,7 @@ async fn restored(
         paths: vec![path.to_owned()],
         to: WHO.parse()?,
         tenant: "sim".into(),
+        tenant_id: String::new(),
         options,
     };
     let start = Instant::now();

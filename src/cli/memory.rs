@@ -18,14 +18,8 @@ pub fn keep_memory_small() {
             libc::mallopt(libc::M_ARENA_MAX, 2);
             // Every large buffer that is freed would sweep the lists of fast small ones: a tenth of a listing's time.
             libc::mallopt(libc::M_MXFAST, 0);
-            libc::mallopt(
-                libc::M_MMAP_THRESHOLD,
-                std::env::var("TV_MMAP_KIB").ok().and_then(|t| t.parse::<i32>().ok()).unwrap_or(32 << 10) << 10,
-            );
-            libc::mallopt(
-                libc::M_TRIM_THRESHOLD,
-                std::env::var("TV_TRIM_KIB").ok().and_then(|t| t.parse::<i32>().ok()).unwrap_or(64 << 10) << 10,
-            );
+            libc::mallopt(libc::M_MMAP_THRESHOLD, 32 << 20);
+            libc::mallopt(libc::M_TRIM_THRESHOLD, 64 << 20);
         }
         // Without it all works as well, in more memory.
         let _ = std::thread::Builder::new().name("memory".to_owned()).stack_size(64 << 10).spawn(|| {

@@ -23,14 +23,42 @@ const CONVERSATIONS: &[&str] =
 
 const TASKS: &[&str] = &["Tasks.Read.All", "Tasks.ReadWrite.All"];
 
-const TEAMS: &[&str] = &["TeamSettings.Read.All", "Team.ReadBasic.All", "Group.Read.All", "Directory.Read.All"];
+const TEAMS: &[&str] = &[
+    "TeamSettings.Read.All",
+    "TeamSettings.ReadWrite.All",
+    "Team.ReadBasic.All",
+    "Group.Read.All",
+    "Group.ReadWrite.All",
+    "Directory.Read.All",
+    "Directory.ReadWrite.All",
+];
 const TEAM_MEMBERS: &[&str] = &["TeamMember.Read.All", "TeamMember.ReadWrite.All"];
-const CHANNELS: &[&str] =
-    &["Channel.ReadBasic.All", "ChannelSettings.Read.All", "Group.Read.All", "Directory.Read.All"];
-const ALL_CHANNELS: &[&str] = &["Channel.ReadBasic.All", "ChannelSettings.Read.All"];
+const CHANNELS: &[&str] = &[
+    "Channel.ReadBasic.All",
+    "ChannelSettings.Read.All",
+    "ChannelSettings.ReadWrite.All",
+    "Group.Read.All",
+    "Group.ReadWrite.All",
+    "Directory.Read.All",
+    "Directory.ReadWrite.All",
+];
+const ALL_CHANNELS: &[&str] = &["Channel.ReadBasic.All", "ChannelSettings.Read.All", "ChannelSettings.ReadWrite.All"];
 const CHANNEL_MEMBERS: &[&str] = &["ChannelMember.Read.All", "ChannelMember.ReadWrite.All"];
-const TABS: &[&str] = &["TeamsTab.Read.All", "TeamsTab.ReadWrite.All", "Group.Read.All", "Directory.Read.All"];
-const APPS: &[&str] = &["TeamsAppInstallation.ReadForTeam.All", "Group.Read.All", "Directory.Read.All"];
+const TABS: &[&str] = &[
+    "TeamsTab.Read.All",
+    "TeamsTab.ReadWrite.All",
+    "Group.Read.All",
+    "Group.ReadWrite.All",
+    "Directory.Read.All",
+    "Directory.ReadWrite.All",
+];
+const APPS: &[&str] = &[
+    "TeamsAppInstallation.ReadForTeam.All",
+    "Group.Read.All",
+    "Group.ReadWrite.All",
+    "Directory.Read.All",
+    "Directory.ReadWrite.All",
+];
 const TAGS: &[&str] = &["TeamworkTag.Read.All", "TeamworkTag.ReadWrite.All"];
 const FILES: &[&str] = &[
     "Files.Read.All",

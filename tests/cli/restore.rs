@@ -57,6 +57,22 @@ fn a_plan_is_run_and_taken_back() {
     assert_eq!((code, summary(&back)["undone"].as_u64()), (0, Some(create)), "{}", summary(&back));
     assert_eq!(folders(&place), 0);
     place.run(&["restore", "run", name]).fails(2, &["taken back"]);
+    // A plan that did nothing is not what `latest` takes back, nor is what was taken back.
+    let runs = place.run(&["restore", "runs"]);
+    assert!(runs.out.contains(&format!("{name}  undone")), "{}", runs.out);
+    place.run(&["restore", "undo", "latest"]).fails(1, &["no restore run"]);
+    let (_, done) = place.json(&["restore", INBOX, "--to", "original", "--folder", "Again"]);
+    let again = summary(&done)["run"].as_str().expect("a name").to_owned();
+    assert_eq!(place.run(&["restore", INBOX, "--to", "original", "--plan"]).code, 0);
+    // Under a configuration in which the name is another tenant's, nothing is touched.
+    let config = place.read("tenantvault.toml");
+    let id = place.tenant.as_ref().expect("a tenant").tenant_id().to_owned();
+    place.write("tenantvault.toml", &config.replace(&id, "00000000-0000-0000-0000-000000000001"));
+    place.run(&["restore", "undo", "latest"]).fails(2, &[&again, "another one"]);
+    place.run(&["restore", "run", &again]).fails(2, &[&again, "another one"]);
+    place.write("tenantvault.toml", &config);
+    let (code, back) = place.json(&["restore", "undo", "latest"]);
+    assert_eq!((code, summary(&back)["run"].as_str()), (0, Some(&*again)), "{}", summary(&back));
 }
 
 #[test]

@@ -93,6 +93,7 @@ impl Restorer {
             paths: vec![path.to_owned()],
             to: to.parse().unwrap(),
             tenant: "sim".into(),
+            tenant_id: String::new(),
             options,
         };
         make(asked, &self.client, &self.around()).await
@@ -435,7 +436,7 @@ async fn a_target_that_is_full_in_the_middle_is_told_and_goes_on_later() {
     let paths = [format!("{all}/Mail"), format!("{all}/OneDrive")];
     let (snapshot, view) = r.view(0).await;
     let (to, tenant, options) = ("original".parse().unwrap(), "sim".to_owned(), in_folder());
-    let asked = Asked { view: &view, snapshot, paths: paths.to_vec(), to, tenant, options };
+    let asked = Asked { view: &view, snapshot, paths: paths.to_vec(), to, tenant, tenant_id: String::new(), options };
     let plan = make(asked, &r.client, &r.around()).await.unwrap();
     let report = r.run(&plan).await.unwrap();
     let [(path, why)] = report.stopped.as_slice() else { panic!("{report:?}") };

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use tenantvault::error::ErrorKind;
 use tenantvault::format::record::{ItemKind, Record, StreamRole};
+use tenantvault::ops::access::{State, look_restore};
 use tenantvault::ops::catalog::Catalog;
 use tenantvault::ops::nodes::RepoNodes;
 use tenantvault::ops::read;
 use tenantvault::ops::restore::{Conflict, RestoreOptions, undo};
-use tenantvault::sim::SimOptions;
+use tenantvault::sim::{Fault, FaultKind, SimOptions};
 use tenantvault::snapshot::set::Versions;
 use tenantvault::tree::collection::{CollectionReader, CollectionRoots};
 
@@ -157,4 +159,40 @@ async fn a_library_goes_into_another_site_to_a_person_or_a_team() {
         let back = undo(&plan.run, None, &r.client, &r.around()).await.unwrap();
         assert!(back.left.is_empty(), "{to}: {:?}", back.left);
     }
+}
+
+/// The app that restores has rights of its own: `test --restore` names them, and with them teams come back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_team_comes_back_by_the_app_that_restores_and_one_that_refuses_holds_up_nobody() {
+    let r = Restorer::with(SimOptions { groups: 1, ..SimOptions::tiny() }, 2, |_| ()).await;
+    let granted = look_restore(&r.client).await.unwrap();
+    assert!(granted.iter().all(|(_, state)| *state == State::Granted), "{granted:?}");
+    let file = r.setting.snapshots().await[0].file.clone();
+    let catalog = Catalog::load(&r.setting.repo, Some(&file)).await.unwrap();
+    let state = catalog.states.values().find(|state| state.name.starts_with("teams/") && state.name.ends_with("/Team"));
+    let state = state.expect("a team");
+    let group = state.key.split('/').nth(1).unwrap().to_owned();
+    let before = r.items(0, &state.name).await;
+    r.setting.sim.wipe_items(&group);
+    let plan = r.plan(&state.name, "original", in_place(Conflict::Skip)).await.unwrap();
+    let report = r.run(&plan).await.unwrap();
+    assert!(report.created > 3 && report.stopped.is_empty(), "{:?} {:?}", report.problems, report.stopped);
+    let after = r.items(r.again().await, &state.name).await;
+    let kinds = |items: &BTreeMap<String, Vec<crate::restore::Thing>>| {
+        let mut kinds = BTreeMap::new();
+        items.values().flatten().for_each(|thing| *kinds.entry(thing.kind.word()).or_insert(0) += 1);
+        kinds
+    };
+    assert_eq!(kinds(&after), kinds(&before), "{:?} {:?}", report.problems, report.notes);
+
+    // Of the whole tenant all goes on, and the team is told.
+    let path = format!("teams/{group}");
+    let kind = FaultKind::Status { status: 403 };
+    r.setting.sim.inject(Fault { kind, path: path.clone(), probability: 1.0, count: None });
+    let plan = r.plan("", "original", in_folder()).await.unwrap();
+    assert!(plan.targets.len() > 5, "{:?}", plan.targets);
+    let why = plan.left_out.iter().find(|(left, _)| *left == state.name).map(|(_, why)| why.as_str());
+    assert!(why.is_some(), "{:?}", plan.left_out);
+    let e = r.plan(&state.name, "original", in_place(Conflict::Skip)).await.unwrap_err();
+    assert!(e.chain().contains("403") || e.kind() == ErrorKind::Permission, "{e:?}");
 }

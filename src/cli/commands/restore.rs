@@ -219,6 +219,7 @@ async fn begin(args: &Args, app: &App) -> Result<Outcome> {
         paths: args.targets.iter().map(|target| target.path.clone()).collect(),
         to: args.to.clone().unwrap_or(To::Original),
         tenant: name.to_owned(),
+        tenant_id: config.tenant(name)?.tenant_id.clone(),
         options: options(args),
     };
     let made = restore::make(asked, &work.client, &work.around).await;
@@ -354,6 +355,7 @@ async fn go_on(name: &str, app: &App) -> Result<Outcome> {
     } else {
         RunFolder::new(&folder, &named(&folder, name)?).plan()?
     };
+    is_same_tenant(config, &plan)?;
     let view = opened(app, &plan).await?;
     let work = Work::new(app, config, &plan.tenant)?;
     execute(app, &plan, &view, &work).await
@@ -382,12 +384,34 @@ fn named(folder: &Path, name: &str) -> Result<String> {
     }
 }
 
+/// The newest run that did something which was not taken back.
+fn newest_done(folder: &Path) -> Result<String> {
+    for name in restore::list(folder)?.into_iter().rev() {
+        let state = RunFolder::new(folder, &name).state()?;
+        if !state.steps.is_empty() && !state.is_undone() {
+            return Ok(name);
+        }
+    }
+    Err(Error::not_found("There is no restore run on this machine that did anything and was not taken back"))
+}
+
+/// A name of the configuration may have got another tenant since.
+fn is_same_tenant(config: &Config, plan: &Plan) -> Result<()> {
+    let now = &config.tenant(&plan.tenant)?.tenant_id;
+    if plan.tenant_id.is_empty() || plan.tenant_id.eq_ignore_ascii_case(now) {
+        return Ok(());
+    }
+    let text = format!("Run {} is of tenant {}, and '{}' is now another one", plan.run, plan.tenant_id, plan.tenant);
+    Err(Error::invalid(text).with_hint("Use the configuration with which the plan was made"))
+}
+
 async fn undo(name: &str, app: &App) -> Result<Outcome> {
     let config = app.need_config()?;
     let runs = app.restores()?;
-    let name = &named(&runs, name)?;
+    let name = &if name == "latest" { newest_done(&runs)? } else { named(&runs, name)? };
     let folder = RunFolder::new(&runs, name);
     let plan = folder.plan()?;
+    is_same_tenant(config, &plan)?;
     // The snapshot tells what a step of which no result is known may have left.
     let view = if folder.state()?.has_doubt() { Some(opened(app, &plan).await?) } else { None };
     let work = Work::new(app, config, &plan.tenant)?;
@@ -420,13 +444,15 @@ fn runs(app: &App) -> Result<Outcome> {
                 continue;
             }
         };
-        let word = match (state.steps.is_empty(), state.ended) {
-            (true, _) => "planned",
-            (false, true) => "done",
-            (false, false) => "interrupted",
+        let word = match &state {
+            state if state.steps.is_empty() => "planned",
+            state if state.is_undone() => "undone",
+            state if state.is_undone_in_part() => "undone in part",
+            state if state.ended => "done",
+            _ => "interrupted",
         };
         let targets: Vec<&str> = plan.targets.iter().map(|target| target.path.as_str()).collect();
-        app.screen.line(format!("{name}  {word:11}  {}", output::plain(&targets.join(", "))))?;
+        app.screen.line(format!("{name}  {word:14}  {}", output::plain(&targets.join(", "))))?;
         app.screen.record("run", &json!({"run": name, "state": word, "targets": targets, "counts": plan.counts()}))?;
     }
     app.screen.summary(&json!({"runs": names.len()}))?;

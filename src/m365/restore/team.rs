@@ -270,15 +270,10 @@ impl Team {
     }
 
     async fn members(&self, below: &[Record], source: &dyn Source, made: &mut Made) -> Result<()> {
-        let there = self.client.get_all(self.get("/members?$top=999")).await?;
+        let there = self.in_team().await?;
         for part in below.iter().filter(|part| part.kind == ItemKind::Member) {
             let json = source.properties(part).await?;
-            let same = |row: &Value| {
-                ["userId", "email"]
-                    .iter()
-                    .any(|key| text(row, &[key]).is_some_and(|one| text(&json, &[key]) == Some(one)))
-            };
-            if there.iter().any(same) {
+            if is_among(&there, &json) {
                 continue;
             }
             let Some(body) = self.member(&json) else { continue };
@@ -293,7 +288,13 @@ impl Team {
         Ok(())
     }
 
+    /// Who is in the team now.
+    async fn in_team(&self) -> Result<Vec<Value>> {
+        self.client.get_all(self.get("/members?$top=999")).await
+    }
+
     async fn tags(&self, below: &[Record], source: &dyn Source, made: &mut Made) -> Result<()> {
+        let people = self.in_team().await?;
         let there = self.client.get_all(self.get("/tags")).await?;
         for part in below.iter().filter(|part| part.kind == ItemKind::Tag) {
             if there.iter().any(|row| text(row, &["displayName"]) == Some(part.name.as_str())) {
@@ -302,9 +303,12 @@ impl Team {
             let mut users = Vec::new();
             for member in source.below(part).await? {
                 let json = source.properties(&member).await?;
-                users.extend(text(&json, &["userId"]).map(|id| json!({"userId": id})));
+                // One who left would keep the tag from the others.
+                let id = text(&json, &["userId"]).filter(|_| is_among(&people, &json));
+                users.extend(id.map(|id| json!({"userId": id})));
             }
             if users.is_empty() {
+                made.notes.push(format!("the tag '{}' was not made: nobody who had it is in the team", part.name));
                 continue;
             }
             let mut body = rows::settable(&source.properties(part).await?, &["description", "displayName"]);
@@ -323,13 +327,17 @@ impl Team {
         Ok(())
     }
 
-    /// The owners of a channel, who must come with it.
+    /// The owners of a channel, who must come with it: those of them who are in the team now.
     async fn owners(&self, record: &Record, source: &dyn Source) -> Result<Vec<Value>> {
-        let mut owners = Vec::new();
+        let (people, mut owners) = (self.in_team().await?, Vec::new());
         for part in source.below(record).await?.iter().filter(|part| part.kind == ItemKind::Member) {
             let json = source.properties(part).await?;
             let owns = json.get("roles").and_then(Value::as_array).is_some_and(|roles| roles.contains(&json!("owner")));
-            owners.extend(self.member(&json).filter(|_| owns));
+            owners.extend(self.member(&json).filter(|_| owns && is_among(&people, &json)));
+        }
+        if owners.is_empty() {
+            return Err(Error::invalid(format!("Nobody who owned the channel '{}' is in the team", record.name))
+                .with_hint("Add an owner of it to the team, and run the restore again"));
         }
         Ok(owners)
     }
@@ -354,4 +362,12 @@ impl Team {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Says whether a member is one of these.
+fn is_among(people: &[Value], member: &Value) -> bool {
+    let same = |row: &Value| {
+        ["userId", "email"].iter().any(|key| text(row, &[key]).is_some_and(|one| text(member, &[key]) == Some(one)))
+    };
+    people.iter().any(same)
 }

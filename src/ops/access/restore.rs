@@ -63,6 +63,21 @@ pub const RESTORE_PERMISSIONS: &[Permission] = &[
         "no team can be restored",
         Some(Workload::Teams),
     ),
+    of(
+        "TeamMember.ReadWrite.All",
+        &[],
+        "write who is in a team",
+        "members of teams are not restored",
+        Some(Workload::Teams),
+    ),
+    of(
+        "ChannelMember.ReadWrite.All",
+        &[],
+        "write who is in a private or shared channel",
+        "members of channels are not restored",
+        Some(Workload::Teams),
+    ),
+    of("TeamworkTag.ReadWrite.All", &[], "write tags of teams", "tags are not restored", Some(Workload::Teams)),
 ];
 
 /// Says which of them the app has.

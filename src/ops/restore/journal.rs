@@ -211,6 +211,21 @@ pub struct State {
 }
 
 impl State {
+    /// Says whether something was taken back, and nothing is left that could be.
+    pub fn is_undone(&self) -> bool {
+        let is_left = |known: &Known| match known {
+            Known::Done { undo, .. } => !undo.is_empty(),
+            Known::Begun => true,
+            _ => false,
+        };
+        self.is_undone_in_part() && !self.steps.values().any(is_left)
+    }
+
+    /// Says whether something was taken back.
+    pub fn is_undone_in_part(&self) -> bool {
+        self.steps.values().any(|known| *known == Known::Undone)
+    }
+
     /// Says whether the result of a step that was begun is not known.
     pub fn has_doubt(&self) -> bool {
         self.steps.values().any(|known| *known == Known::Begun)

@@ -162,6 +162,9 @@ pub struct Plan {
     pub snapshot: String,
     /// The tenant's name in the configuration.
     pub tenant: String,
+    /// The tenant's id, as the configuration had it; empty in plans of before it was kept.
+    #[serde(default)]
+    pub tenant_id: String,
     /// How it is to be done.
     pub options: RestoreOptions,
     /// Where to.

@@ -32,6 +32,8 @@ pub struct Asked<'a> {
     pub to: To,
     /// The tenant's name in the configuration.
     pub tenant: String,
+    /// Its id.
+    pub tenant_id: String,
     /// How.
     pub options: RestoreOptions,
 }
@@ -80,6 +82,7 @@ pub async fn make(asked: Asked<'_>, client: &Client, around: &Around) -> Result<
         run: run_name((around.now_us)()),
         snapshot: asked.snapshot,
         tenant: asked.tenant,
+        tenant_id: asked.tenant_id,
         options: asked.options,
         targets: targets.into_iter().map(|open| open.planned).collect(),
         steps,
@@ -156,7 +159,8 @@ impl Planner<'_> {
         let number = match self.target(state).await {
             Ok(number) => number,
             // Of a whole user some parts may have no way back; who asks for one of them is told.
-            Err(e) if matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::NotFound) && !is_alone => {
+            // One that refuses keeps nothing else from coming back.
+            Err(e) if is_of_target(&e) && !is_alone => {
                 self.without.push((state.name.clone(), e));
                 return Ok(());
             }
@@ -504,6 +508,12 @@ impl Planner<'_> {
         };
         self.push(number, level, record, &name, action, cost);
     }
+}
+
+/// Says whether a failure is one place's: others may do.
+fn is_of_target(e: &Error) -> bool {
+    matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::NotFound | ErrorKind::Permission | ErrorKind::StorageFull)
+        || matches!(fate(e), Fate::Denied(_) | Fate::Gap(_) | Fate::NotProvisioned(_) | Fate::Gone)
 }
 
 /// A container as a restore into one of its own makes it: something new that is called so, and not the one that there is once
