@@ -9,7 +9,7 @@
 //! (`/users/{id}/chats/getAllMessages`): all of them the first time, then those that changed since the newest message that
 //! the list of chats showed (`lastMessagePreview`): it was there when the export began, however long the export took. Where a user joined a chat, what was said before they did is listed from the chat itself. A message that
 //! somebody took away comes with `deletedDateTime`, and stays. A chat that is no longer listed for the user is gone from
-//! the snapshot, with its messages.
+//! the snapshot, with its messages. The export is for apps alone: a user who is signed in is asked chat by chat, for what changed since.
 //! Source: Microsoft Graph, "List chats", "chats: getAllMessages", "List messages in a chat", "List members of a chat".
 
 use std::collections::HashSet;
@@ -25,7 +25,7 @@ use super::walk::{Row, Rows, Source, Told, Walk, Walked, id_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{ItemKind, Record};
 use crate::graph::links::segment;
-use crate::graph::{Client, GraphRequest, Scope, TeamsCall};
+use crate::graph::{Caller, Client, GraphRequest, Scope, TeamsCall};
 
 /// The cursor of the messages: the time since when changes are asked for.
 const MESSAGES: &str = "messages";
@@ -67,7 +67,12 @@ impl Source for Chats {
         let since = walk.before.get(MESSAGES).and_then(|text| text.parse::<Timestamp>().ok());
         let mut listed = Listed::default();
         self.chats(walk, &mut listed, since.is_some()).await?;
-        self.export(walk, &listed, since).await?;
+        match self.client.caller() {
+            Caller::App => self.export(walk, &listed, since).await?,
+            // The export is for apps alone.
+            _ => self.each(walk, &mut listed, since).await?,
+        }
+        note_until(walk, listed.newest_us, since);
         for (id, name) in std::mem::take(&mut listed.whole) {
             if let Err(error) = self.whole(walk, &id).await {
                 walk.gap(&id, &name, ItemKind::Chat, error).await?;
@@ -159,8 +164,6 @@ impl Chats {
 
     /// Tells the messages of all chats that changed since a time, or all; and notes until when.
     async fn export(&self, walk: &mut Walk<'_>, listed: &Listed, since: Option<Timestamp>) -> Result<()> {
-        // Whatever changed before this was there when the export began.
-        let begun_us = listed.newest_us;
         let mut rows = self.exported(since.map(since_text));
         loop {
             match rows.next(walk).await {
@@ -182,9 +185,38 @@ impl Chats {
                 Err(error) => return Err(error),
             }
         }
-        let begun_us = begun_us.map(|us| us.saturating_sub(OVERLAP_US)).max(since.map(Timestamp::as_microsecond));
-        if let Some(begun) = begun_us.and_then(|us| Timestamp::from_microsecond(us).ok()) {
-            walk.cursors.set(MESSAGES, since_text(begun));
+        Ok(())
+    }
+
+    /// Tells the messages of each chat that changed since a time; without one, all chats are to be read whole.
+    async fn each(&self, walk: &mut Walk<'_>, listed: &mut Listed, since: Option<Timestamp>) -> Result<()> {
+        let mut chats: Vec<(String, String)> = Vec::new();
+        for id in &listed.all {
+            if listed.whole.iter().all(|(whole, _)| whole != id) {
+                let name = walk.known(id).await?.map_or_else(|| id.clone(), |known| known.name);
+                chats.push((id.clone(), name));
+            }
+        }
+        chats.sort_unstable();
+        let Some(since) = since.map(since_text) else {
+            listed.whole.append(&mut chats);
+            return Ok(());
+        };
+        let bounds = format!("$orderby=lastModifiedDateTime%20desc&$filter=lastModifiedDateTime%20gt%20{since}");
+        for (id, name) in chats {
+            let url = format!("chats/{}/messages?$top=50&{bounds}", segment(&id));
+            let mut rows = Rows::list(&self.client, get(TeamsCall::Message, &url));
+            loop {
+                match rows.next(walk).await {
+                    Ok(Some(Row::There(row))) => tell_in(walk, &id, row).await?,
+                    Ok(Some(Row::Gone(_))) => {}
+                    Ok(None) => break,
+                    Err(error) => {
+                        walk.gap(&id, &name, ItemKind::Chat, error).await?;
+                        break;
+                    }
+                }
+            }
         }
         Ok(())
     }
@@ -237,6 +269,14 @@ impl Chats {
             }
             Err(error) => walk.gap(id, &known.name, ItemKind::ChatMessage, error).await,
         }
+    }
+}
+
+/// Notes since when changes are to be told next time: whatever changed before was there when messages were asked for.
+fn note_until(walk: &mut Walk<'_>, newest_us: Option<i64>, since: Option<Timestamp>) {
+    let begun_us = newest_us.map(|us| us.saturating_sub(OVERLAP_US)).max(since.map(Timestamp::as_microsecond));
+    if let Some(begun) = begun_us.and_then(|us| Timestamp::from_microsecond(us).ok()) {
+        walk.cursors.set(MESSAGES, since_text(begun));
     }
 }
 

@@ -286,7 +286,7 @@ async fn rows(client: &Client, request: GraphRequest) -> Result<Result<Vec<Strin
 }
 
 /// What is asked of a user, group, … to learn whether a permission is there.
-fn question(permission: &Permission, id: &str) -> GraphRequest {
+fn question(permission: &Permission, id: &str, caller: Caller) -> GraphRequest {
     let of_mailbox = |url: String| GraphRequest::get(Scope::Mailbox(id.to_owned()), url);
     let segment = segment(id);
     match permission.workload {
@@ -305,6 +305,11 @@ fn question(permission: &Permission, id: &str) -> GraphRequest {
             GraphRequest::get(Scope::Planner, format!("groups/{segment}/planner/plans"))
         }
         Some(Workload::Groups) => of_mailbox(format!("groups/{segment}/threads?$top=1")),
+        // The export is for apps alone.
+        Some(Workload::Chats) if caller != Caller::App => {
+            let url = format!("users/{segment}/chats?$expand=lastMessagePreview&$top=1");
+            GraphRequest::get(Scope::chats(TeamsCall::Other), url)
+        }
         Some(Workload::Chats) => {
             GraphRequest::get(Scope::chats(TeamsCall::Export), format!("users/{segment}/chats/getAllMessages?$top=1"))
         }
@@ -334,7 +339,7 @@ fn question(permission: &Permission, id: &str) -> GraphRequest {
 async fn probe(client: &Client, permission: &Permission, subjects: &[String]) -> Result<Result<bool, String>> {
     let mut refused = None;
     for id in subjects {
-        match client.get_json(question(permission, id)).await {
+        match client.get_json(question(permission, id, client.caller())).await {
             Ok(Value::Null) => {}
             Ok(_) => return Ok(Ok(true)),
             Err(e) => match fate(&e) {

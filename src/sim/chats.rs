@@ -258,11 +258,20 @@ pub(super) fn chat_members(app: &App, request: &Request, id: &str) -> Answer {
 
 /// `GET /chats/{id}/messages`
 pub(super) fn messages(app: &App, request: &Request, id: &str) -> Answer {
-    request.allow(&["$top", "$skiptoken"])?;
+    request.allow(&["$top", "$skiptoken", "$orderby", "$filter"])?;
+    let after = match (request.option("$filter"), request.option("$orderby")) {
+        (None, _) => i64::MIN,
+        (Some(filter), Some("lastModifiedDateTime desc")) => channels::changed_after(filter)?,
+        (Some(_), _) => {
+            let text = "A filter of lastModifiedDateTime needs the same property in $orderby.";
+            return Err(Reply::fail(400, "BadRequest", text));
+        }
+    };
     let world = app.read();
     let shelf = &world.chats;
     let chat = find(&world, id)?;
-    let rows = shelf.below(&MESSAGE, chat).map(|n| channels::told(app, request, shelf, n).into()).collect();
+    let changed = shelf.below(&MESSAGE, chat).filter(|n| shelf.thing(*n).changed > after);
+    let rows = changed.map(|n| channels::told(app, request, shelf, n).into()).collect();
     let page = (app.options.pages.messages.min(20), 50);
     row_lists::page(app, request, &List { entity: MESSAGE.name, page, context: "messages", path: "" }, rows)
 }

@@ -434,6 +434,14 @@ pub(super) fn read_as(request: &mut Request, access: &Access) -> Result<(), Repl
 /// What a user may ask for: the user's own, and of the directory what was consented to.
 pub(super) fn may(app: &App, route: &Route, access: &mut Access) -> Result<(), Reply> {
     let Some(id) = &access.user else { return Ok(()) };
+    match route.template {
+        "/users/{id}/chats/getAllMessages" => {
+            let text = "Requested API is not supported in delegated context";
+            return Err(Reply::fail(412, "PreconditionFailed", text));
+        }
+        "/sites/getAllSites" => return Err(route.forbidden()),
+        _ => {}
+    }
     let world = app.read();
     let mine = world.user(id) == Some(route.user);
     let of_user = route.template.starts_with("/users/{id}") || route.template.starts_with("/drives/");

@@ -102,6 +102,7 @@ pub(super) fn resolve(app: &App, request: &Request) -> Answered {
         ["users", _] => made("/users/{id}", Charge::Directory(1), USERS, directory::find(&app.read(), all[1])?, &[]),
         ["users", _, ..] => user_route(app, &all[1..], &names[1..], request),
         ["drives", _, ..] => drive_route(drive::owner(&app.read(), all[1])?, &all[2..], &names[2..], request),
+        ["sites"] => made("/sites", Charge::Files(2), SITES, 0, &[]),
         ["sites", "getallsites"] => made("/sites/getAllSites", Charge::Files(2), SITES, 0, &[]),
         ["sites", host, .., _] if host.ends_with(':') => {
             let site = sites_http::find_by_path(&app.read(), host.trim_end_matches(':'), &all[2..])?;
@@ -356,6 +357,7 @@ pub(super) fn run(app: &App, request: &Request, route: &Route) -> Answer {
         "/drives/{id}/items/{id}/retentionLabel" => drive::retention_label(app, request, user, id(0)),
         "/drives/{id}/items/{id}/versions" => drive::versions(app, request, user, id(0)),
         "/drives/{id}/items/{id}/versions/{id}/content" => drive::version_content(app, request, user, id(0), id(1)),
+        "/sites" => sites_http::found_sites(app, request),
         "/sites/getAllSites" => sites_http::all_sites(app, request),
         template if template.starts_with("/sites/") => run_site(app, request, route),
         _ => route_groups::run(app, request, route),

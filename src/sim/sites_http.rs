@@ -91,6 +91,17 @@ pub(super) fn all_sites(app: &App, request: &Request) -> Answer {
     rows(app, request, ("site", properties::SITE), app.options.pages.users, all)
 }
 
+/// `GET /sites?search=*`: all collections that are no person's.
+pub(super) fn found_sites(app: &App, request: &Request) -> Answer {
+    if request.option("$search") != Some("*") {
+        return Err(Reply::fail(400, "invalidRequest", "A site search query is required."));
+    }
+    let world = app.read();
+    let all = world.sites.iter().filter(|site| site.above.is_none() && site.owner.is_none() && world.has_site(site));
+    let all = all.map(sites::json).collect();
+    rows(app, request, ("site", properties::SITE), app.options.pages.users, all)
+}
+
 /// `GET /sites/{id}`
 pub(super) fn site(app: &App, request: &Request, site: usize) -> Answer {
     request.allow(&["$select", "$expand"])?;

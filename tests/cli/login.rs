@@ -1,9 +1,11 @@
 //! Users sign in by every way, stay signed in, and sign out; what `test` says of them.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, Stdio};
 
+use serde_json::Value;
 use tenantvault::sim::{SimOptions, UserKind};
 
 use crate::support::{Done, Place, close, runtime};
@@ -281,4 +283,40 @@ fn test_tells_the_plans_the_days_and_the_address_for_consent() {
     );
     assert!(lines.iter().filter(|line| line["message_type"] == "workload").all(|line| line["state"] == "green"));
     assert!(lines.iter().any(|line| line["message_type"] == "plans" && line["plans"]["exchange"].as_u64() > Some(0)));
+}
+
+/// The export of chats and the list of all sites are for apps alone: a user who is signed in gets the same another way.
+#[test]
+fn a_users_chats_and_sites_are_read_as_an_app_reads_them() {
+    let user = place(SimOptions::tiny(), "sign_in = \"device-code\"");
+    let app = Place::with_tenant(SimOptions::tiny());
+    user.init();
+    app.init();
+    assert_eq!(by_device_code(&user, ALICE, true).code, 0);
+    for day in 0..4 {
+        let items = |place: &Place| {
+            assert_eq!(place.run(&["backup", "everyone"]).code, 3, "day {day}");
+            let (_, lines) = place.json(&["coverage", "latest"]);
+            let of = |name: &str, workload: &str| -> Vec<Value> {
+                let mine = lines.iter().filter(|line| line["workload"] == workload && line["name"] == name);
+                mine.map(|line| serde_json::json!([line["items"], line["state"], line["gaps"]])).collect()
+            };
+            let sites = lines.iter().filter(|line| line["owner"].as_str().is_some_and(|o| o.starts_with("sites/")));
+            let sites: BTreeSet<String> =
+                sites.filter(|l| l["workload"] == "site").map(|l| l["owner"].to_string()).collect();
+            (of(ALICE, "chats"), sites)
+        };
+        let (by_user, by_app) = (items(&user), items(&app));
+        assert!(
+            by_user.0.len() == 1 && by_user.0[0][0].as_u64() > Some(10) && by_user.0[0][1] == "protected",
+            "{by_user:?}"
+        );
+        assert!(!by_user.1.is_empty());
+        assert_eq!(by_user, by_app, "day {day}");
+        for place in [&user, &app] {
+            place.tenant.as_ref().expect("a tenant").advance_day();
+        }
+    }
+    let stats = user.tenant.as_ref().expect("a tenant").stats();
+    assert_eq!(stats.requests_to("getAllMessages") + stats.requests_to("getAllSites"), 0);
 }

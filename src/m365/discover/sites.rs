@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::{Coverage, CoverageState, Found, Selection, without};
 use crate::error::Result;
 use crate::graph::links::segment;
-use crate::graph::{Client, Fate, GraphRequest, Scope, fate};
+use crate::graph::{Caller, Client, Fate, GraphRequest, Scope, fate};
 use crate::m365::door::{Collection, Owner, Workload};
 use crate::m365::drive::{Drive, DriveOptions};
 use crate::m365::facts::{at, flag, text};
@@ -63,13 +63,21 @@ fn facts<'a>(row: &'a Value, address: &'a str) -> Facts<'a> {
     Facts { kind: OwnerKind::Site, names: names.chain([address]).collect(), ..Facts::default() }
 }
 
+/// The list of the tenant's sites. Only apps are told all; people find those that they may see.
+pub(super) fn listing(client: &Client, properties: &str) -> String {
+    match client.caller() {
+        Caller::App => format!("sites/getAllSites?$select={properties}"),
+        _ => format!("sites?search=*&$select={properties}"),
+    }
+}
+
 /// Looks at all sites of the tenant.
 pub(super) async fn look(client: &Client, selection: &Selection, claimed: &Claimed) -> Result<Found> {
     let mut found = Found::default();
     let tenant = Facts { kind: OwnerKind::Tenant, ..Facts::default() };
     let terms = selection.selects(&tenant, Workload::TermStore) && term_store(client, &mut found).await?;
     let wanted: Vec<Workload> = OF_SITES.iter().copied().filter(|workload| selection.reads(*workload)).collect();
-    let url = format!("sites/getAllSites?$select={SITE_PROPERTIES}");
+    let url = listing(client, SITE_PROPERTIES);
     let rows = match client.get_all(GraphRequest::get(Scope::Files, url).units(2)).await {
         Ok(rows) => rows,
         Err(error) => {

@@ -60,8 +60,8 @@ pub async fn list(client: &Client) -> Result<Tenant> {
     let url = "groups?$select=id,displayName,mail,groupTypes,resourceProvisioningOptions&$top=999";
     let groups = tenant.rows(client, "groups and teams", url, Scope::Directory).await?;
     tenant.owners.extend(groups.iter().filter_map(group));
-    let url = "sites/getAllSites?$select=id,name,displayName,webUrl,isPersonalSite";
-    let sites = tenant.rows(client, "sites", url, Scope::Files).await?;
+    let url = super::sites::listing(client, "id,name,displayName,webUrl,isPersonalSite");
+    let sites = tenant.rows(client, "sites", &url, Scope::Files).await?;
     tenant.owners.extend(sites.iter().filter_map(site));
     Ok(tenant)
 }
