@@ -16,6 +16,7 @@ mkdir "$work/mount"
 server=
 
 up() {
+  rm -f "$work/said"
   "$binary" mount "$work/mount" --json >"$work/said" &
   server=$!
   until [ -s "$work/said" ]; do sleep 0.02; done
@@ -28,9 +29,13 @@ trap 'down; rm -rf "$work"' EXIT
 
 up
 latest=$(echo "$work"/mount/sets/*/latest)
-folder=$(find "$latest"/users/*/Mail -mindepth 1 -maxdepth 1 -type d | while IFS= read -r at; do
-  printf '%s\t%s\n' "$(find "$at" -maxdepth 1 -type f | wc -l)" "$at"
-done | sort -rn | head -1 | cut -f2)
+# Counted without asking for anything of the files.
+folder=$(python3 - "$latest" <<'PYTHON'
+import os, sys
+folders = (f for user in os.scandir(sys.argv[1] + "/users") if os.path.isdir(user.path + "/Mail") for f in os.scandir(user.path + "/Mail") if f.is_dir())
+print(max((sum(1 for _ in os.scandir(f.path)), f.path) for f in folders)[1])
+PYTHON
+)
 down
 
 up
@@ -48,7 +53,12 @@ down
 
 up
 mkdir "$work/export"
-ls -U "$folder" | head -10000 >"$work/names"
+python3 - "$folder" >"$work/names" <<'PYTHON'
+import itertools, os, sys
+with os.scandir(sys.argv[1]) as entries:
+    for entry in itertools.islice(entries, 10000):
+        print(entry.name)
+PYTHON
 TIMEFORMAT='%R'
 in_folder() { (cd "$1" && tr '\n' '\0' <"$work/names" | xargs -0 grep -lF 'no such words' -- || true) >/dev/null; }
 down

@@ -78,6 +78,14 @@ fn a_file_in_the_way_is_kept_unless_overwriting_is_asked_for() {
     assert_eq!(std::fs::read(file).expect("it reads"), b"mine");
     assert_eq!(place.run(&["export", &target, "one", "--overwrite"]).code, 0);
     assert_eq!(std::fs::read(file).expect("it reads"), whole);
+    // As long as the message, and of another time.
+    let mut other = whole.clone();
+    other[0] ^= 1;
+    std::fs::write(file, &other).expect("it writes");
+    place.run(&["export", &target, "one"]).fails(3, &["--overwrite"]);
+    assert_eq!(std::fs::read(file).expect("it reads"), other);
+    assert_eq!(place.run(&["export", &target, "one", "--overwrite"]).code, 0);
+    assert_eq!(std::fs::read(file).expect("it reads"), whole);
 }
 
 #[test]

@@ -41,6 +41,8 @@ async fn every_version_is_told_with_its_snapshots_and_a_path_that_takes_it_back(
     world.add_day("s", &[]).await;
     world.gaps.clear();
     world.add_day("s", &[file("g", "Plan final.docx", "333")]).await;
+    // Another set has the same item.
+    world.add_day("t", &[file("g", "Plan final.docx", "4444")]).await;
     let all: Vec<Snapshot> = world.days.iter().map(|day| day.snapshot.clone()).collect();
     // The same, whichever snapshot it is asked of.
     for (of, path) in [(1, "users/a/Drive/Drafts/Plan.docx"), (8, "users/a/Drive/Final/Plan final.docx")] {

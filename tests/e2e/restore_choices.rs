@@ -196,3 +196,24 @@ async fn a_team_comes_back_by_the_app_that_restores_and_one_that_refuses_holds_u
     let e = r.plan(&state.name, "original", in_place(Conflict::Skip)).await.unwrap_err();
     assert!(e.chain().contains("403") || e.kind() == ErrorKind::Permission, "{e:?}");
 }
+
+/// A personal site is a site: its lists and pages go back into it.
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_and_pages_of_a_personal_site_come_back() {
+    let r = Restorer::new().await;
+    let file = r.setting.snapshots().await[0].file.clone();
+    let catalog = Catalog::load(&r.setting.repo, Some(&file)).await.unwrap();
+    let of = format!("users/{ALICE}/Personal Site/");
+    let (mut lists, mut pages) = (0, 0);
+    for state in catalog.states.values().filter(|state| state.name.starts_with(&of) && state.items.is_some()) {
+        let (path, is_pages) = (&state.name, state.name.ends_with("/Pages"));
+        let options = if is_pages { in_place(Conflict::Copy) } else { in_folder() };
+        let plan = r.plan(path, "original", options).await.unwrap();
+        let report = r.run(&plan).await.unwrap();
+        let counts = plan.counts();
+        assert_eq!(report.created, counts.create, "{path}: {:?} {:?}", report.problems, report.stopped);
+        *(if is_pages { &mut pages } else { &mut lists }) += report.created;
+        assert!(undo(&plan.run, None, &r.client, &r.around()).await.unwrap().left.is_empty(), "{path}");
+    }
+    assert!(lists > 5 && pages > 0, "{lists} {pages}");
+}

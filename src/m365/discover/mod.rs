@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::graph::links::segment;
 use crate::graph::{Caller, Client, Fate, GraphRequest, Scope, fate};
 use crate::snapshot::set::{Facts, OwnerKind, Selection as Rules, Subject, Workload as Part};
+pub(in crate::m365) use onedrive::site_of;
 pub use signed_in::{GLOBAL_ADMINISTRATOR, PERSONAL_PARTS, directory_roles};
 pub use tenant::{Listed, Tenant, list as list_tenant};
 pub use users::{User, all_users};

@@ -106,7 +106,7 @@ async fn personal_site(
 }
 
 /// The id of the site that a drive lies in: host, collection, site.
-fn site_of(drive: &Value) -> Option<String> {
+pub(in crate::m365) fn site_of(drive: &Value) -> Option<String> {
     let host = text(drive, &["webUrl"])?.split_once("://")?.1.split('/').next()?;
     let (collection, web) = (text(drive, &["sharePointIds", "siteId"])?, text(drive, &["sharePointIds", "webId"])?);
     Some(format!("{host},{collection},{web}"))

@@ -19,11 +19,14 @@ mod threads;
 pub use door::{Cost, Extras, Fit, Found, Made, Opened, Order, Present, Source, Target, Undo};
 
 use crate::error::{Error, Result};
-use crate::graph::Client;
+use crate::graph::links::segment;
+use crate::graph::{Client, GraphRequest, Scope};
 use crate::m365::calendar::restore::Calendars;
+use crate::m365::discover::site_of;
 use crate::m365::door::{CollectionKey, Owner, Workload};
 use crate::m365::drive::DriveTarget;
 use crate::m365::mail::MailTarget;
+use crate::m365::sites;
 use crate::m365::sites::restore::ListTarget;
 
 /// Where the items of one collection go.
@@ -53,6 +56,7 @@ pub async fn open(client: &Client, to: &Destination) -> Result<Box<dyn Target>> 
         (Workload::OneDrive | Workload::Files | Workload::PersonalSite, _) if DriveTarget::takes(to) => {
             return Ok(Box::new(DriveTarget::open(client.clone(), to).await?));
         }
+        (Workload::PersonalSite, Owner::User(_) | Owner::Site(_)) => return in_personal_site(client, to).await,
         (Workload::Calendar, _) => return Ok(Box::new(Calendars(mailbox()?))),
         (Workload::Contacts, _) => return Ok(Box::new(contacts::Contacts(mailbox()?))),
         (Workload::Tasks, _) => return Ok(Box::new(tasks::Tasks(mailbox()?))),
@@ -70,4 +74,23 @@ pub async fn open(client: &Client, to: &Destination) -> Result<Box<dyn Target>> 
     let what = to.from.workload.title();
     Err(Error::invalid(format!("{what} cannot be restored into {}/{}", to.owner.word(), to.name))
         .with_hint("export writes it to a folder"))
+}
+
+/// Lists and pages of a personal site go into such a site, or into another one.
+async fn in_personal_site(client: &Client, to: &Destination) -> Result<Box<dyn Target>> {
+    let site = match &to.owner {
+        Owner::User(user) => {
+            let url = format!("users/{}/drive?$select=id,webUrl,sharePointIds", segment(user));
+            let drive = client.get_json(GraphRequest::get(Scope::Files, url).units(1)).await?;
+            site_of(&drive).ok_or_else(|| {
+                Error::not_found(format!("Graph does not say which site the OneDrive of {} lies in", to.name))
+            })?
+        }
+        owner => owner.id().to_owned(),
+    };
+    let to = Destination { owner: Owner::Site(site), ..to.clone() };
+    Ok(match to.from.id.as_str() {
+        sites::PERSONAL_PAGES => Box::new(pages::Pages::new(client, &to)?),
+        _ => Box::new(ListTarget::new(client, &to)?),
+    })
 }

@@ -22,7 +22,7 @@ use crate::graph::links::segment;
 use crate::graph::{Client, GraphRequest, Scope};
 
 pub(super) use list::list;
-pub(super) use pages::pages;
+pub(super) use pages::{PERSONAL_PAGES, pages};
 pub(super) use site::site;
 pub(super) use terms::{GROUPS, is_own, localized, terms};
 

@@ -20,12 +20,15 @@ use crate::m365::walk::{Row, Rows, Source, Told, Walk, Walked, id_of};
 /// The fact that holds a hash of the row that a page was read with.
 const ROW: &str = "row";
 
-/// Names the pages of a site; `personal`: of a user's.
+/// The id of the collection of a personal site's pages.
+pub(in crate::m365) const PERSONAL_PAGES: &str = "pages";
+
+/// Names the pages of a site.
 pub(in crate::m365) fn pages(client: Client, owner: Owner, owner_name: &str, site: &str) -> Walked<Pages> {
     let source = Pages { client: client.clone(), site: site.to_owned() };
     match owner {
         Owner::User(_) => {
-            Walked::new(client, owner, owner_name, Workload::PersonalSite, source).one_of("pages", "Pages")
+            Walked::new(client, owner, owner_name, Workload::PersonalSite, source).one_of(PERSONAL_PAGES, "Pages")
         }
         _ => Walked::new(client, owner, owner_name, Workload::Pages, source),
     }

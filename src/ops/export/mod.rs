@@ -8,6 +8,7 @@ mod disk;
 mod mail;
 mod walk;
 mod writer;
+mod zip;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -7,12 +7,14 @@ use std::time::SystemTime;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::error::Result;
+use crate::format::id::BlobId;
 use crate::format::record::{ItemKind, Record};
 use crate::format::snapshot::CollectionState;
 use crate::ops::backup::Stop;
 use crate::ops::export::{MailFormat, Target, mail, modified};
 use crate::ops::names::FolderNames;
 use crate::ops::present::{self, Face, Form};
+use crate::ops::read;
 use crate::ops::view::{Entry, Place, View};
 use crate::repo::ByteStream;
 
@@ -112,7 +114,7 @@ pub(super) async fn walk(
                 make_folder(target, &folder.join(names.allocate(part))).await?;
             }
         }
-        let (mut messages, mut of) = (Vec::new(), None);
+        let (mut messages, mut of, mut items) = (Vec::new(), None, Vec::new());
         for entry in entries {
             stop.check()?;
             let item_path = join(&path, &entry.name);
@@ -131,8 +133,14 @@ pub(super) async fn walk(
                 make_folder(target, &at).await?;
                 open.push((entry.place(&path), at, item_path));
             } else {
-                take(target, entry, at, item_path).await?;
+                items.push((place_of(&entry), entry, at, item_path));
             }
+        }
+        // What lies in one segment comes one after another, so that each is opened once.
+        items.sort_by_key(|(place, ..)| *place);
+        for (_, entry, at, item_path) in items {
+            stop.check()?;
+            take(target, entry, at, item_path).await?;
         }
         if let Some(state) = of {
             let name = path.rsplit('/').next().unwrap_or_default();
@@ -142,6 +150,14 @@ pub(super) async fn walk(
         }
     }
     Ok(())
+}
+
+/// Where the contents of an item begin.
+fn place_of(entry: &Entry) -> Option<(BlobId, u32)> {
+    let record = entry.record.as_ref()?;
+    let stream = read::main_stream(record).ok().or_else(|| record.streams.first())?;
+    let first = stream.pieces.first()?.extents.list.first()?;
+    Some((first.blob, first.offset))
 }
 
 fn is_message(entry: &Entry) -> bool {

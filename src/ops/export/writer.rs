@@ -7,19 +7,13 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use tokio::sync::mpsc;
-use zip::write::{FullFileOptions, StreamWriter};
-use zip::{CompressionMethod, DateTime, ZipWriter};
 
 use super::ArchiveKind;
+use super::zip::ZipStream;
 
 /// Bytes are handed to the disk in so large parts.
 const BUFFER_BYTES: usize = 1 << 20;
-/// From this size on, and where it is unknown, an entry of a ZIP has 64-bit sizes; what deflates badly grows a little.
-const LARGE_BYTES: u64 = 3 << 30;
-/// How hard is compressed, from 1 to 9: reading a tenant is never slower than this.
-const LEVEL: i64 = 1;
 
 /// What is to be written next.
 pub(super) enum Order {
@@ -91,16 +85,14 @@ fn seconds(modified: Option<SystemTime>) -> i64 {
 }
 
 fn zip(out: BufWriter<Gate>, mut orders: mpsc::Receiver<Order>, broken: &AtomicBool) -> io::Result<bool> {
-    let mut zip: ZipWriter<StreamWriter<BufWriter<Gate>>> = ZipWriter::new_stream(out);
+    let mut zip = ZipStream::new(out);
     while let Some(order) = orders.blocking_recv() {
         let done = match order {
-            Order::Folder(name) => zip.add_directory(name, FullFileOptions::default()).map_err(io::Error::from),
-            Order::File { name, modified, size_bytes } => {
-                zip_options(modified, size_bytes).and_then(|options| Ok(zip.start_file(name, options)?))
-            }
-            Order::Bytes(bytes) => zip.write_all(&bytes),
-            Order::End => Ok(()),
-            Order::Finish => return zip.finish().map_err(io::Error::from)?.into_inner().flush().map(|()| true),
+            Order::Folder(name) => zip.folder(&name),
+            Order::File { name, modified, size_bytes } => zip.begin_file(name, seconds(modified), size_bytes),
+            Order::Bytes(bytes) => zip.bytes(&bytes),
+            Order::End => zip.end_file(),
+            Order::Finish => return zip.finish().map(|_| true),
         };
         if done.is_err() {
             broken.store(true, Ordering::Relaxed);
@@ -109,28 +101,6 @@ fn zip(out: BufWriter<Gate>, mut orders: mpsc::Receiver<Order>, broken: &AtomicB
     }
     broken.store(true, Ordering::Relaxed);
     Ok(false)
-}
-
-/// Times: as DOS has them, in UTC, and as Unix has them, exactly.
-fn zip_options(modified: Option<SystemTime>, size: Option<u64>) -> io::Result<FullFileOptions<'static, 'static>> {
-    let options: FullFileOptions<'_, '_> = FullFileOptions::default()
-        .compression_method(CompressionMethod::Deflated)
-        .compression_level(Some(LEVEL))
-        .large_file(size.is_none_or(|size| size >= LARGE_BYTES))
-        .unix_permissions(0o644);
-    let seconds = seconds(modified);
-    let local = Timestamp::from_second(seconds).ok().map(|at| TimeZone::UTC.to_datetime(at));
-    let parts = |n: i8| u8::try_from(n).unwrap_or_default();
-    let dos = local.and_then(|t| {
-        let year = u16::try_from(t.year()).ok()?;
-        let (month, day, hour) = (parts(t.month()), parts(t.day()), parts(t.hour()));
-        DateTime::from_date_and_time(year, month, day, hour, parts(t.minute()), parts(t.second())).ok()
-    });
-    let options = options.last_modified_time(dos.unwrap_or_default());
-    match u32::try_from(seconds).ok().filter(|seconds| *seconds > 0 && i32::try_from(*seconds).is_ok()) {
-        Some(seconds) => Ok(options.with_extended_timestamp(Some(seconds), None, None)?),
-        None => Ok(options),
-    }
 }
 
 fn tar(out: BufWriter<Gate>, mut orders: mpsc::Receiver<Order>, broken: &AtomicBool) -> io::Result<bool> {
