@@ -174,7 +174,26 @@ async fn assert_drive(
     let permission = |item: &str, told: &Value| (format!("{item}/{}", told["id"].as_str().unwrap()), told.clone());
     let permissions = truth.items.iter().flat_map(|i| i.permissions.iter().map(|told| permission(&i.id, told)));
     let permissions: BTreeMap<String, Value> = permissions.collect();
-    let parts: BTreeSet<&String> = records.keys().filter(|id| id.contains('/')).collect();
+    let is_version = |id: &String| records[id].kind == ItemKind::Version;
+    let (versions, parts): (BTreeSet<&String>, BTreeSet<&String>) =
+        records.keys().filter(|id| id.contains('/')).partition(|id| is_version(id));
+    if records.values().any(|record| record.fact("versions_read") == Some("all")) {
+        let mut older = BTreeMap::new();
+        for item in truth.items.iter().filter(|item| !gaps.contains(item.id.as_str())) {
+            older.extend(item.older.iter().enumerate().map(|(n, blob)| (format!("{}/{}.0", item.id, n + 1), blob)));
+        }
+        let told = versions.iter().filter(|id| !gaps.contains(id.split('/').next().unwrap()));
+        assert_eq!(
+            told.copied().collect::<BTreeSet<_>>(),
+            older.keys().collect(),
+            "{who}: the earlier versions differ"
+        );
+        for (id, blob) in older {
+            let stream = records[&id].stream(StreamRole::Content).unwrap();
+            let bytes = read::read_whole(repo, stream, 1 << 30).await.unwrap();
+            assert!(bytes[..] == blob.bytes()[..], "{who}: {id} has other bytes");
+        }
+    }
     assert_eq!(parts, permissions.keys().collect(), "{who}: who may use the files differs");
     for (id, told) in &permissions {
         let properties = records[id].stream(StreamRole::Properties).unwrap();

@@ -2,6 +2,8 @@
 
 use tenantvault::sim::{Expected, Fault, FaultKind, SimOptions};
 
+use tenantvault::snapshot::set::Versions;
+
 use crate::compare::assert_equal;
 use crate::support::{Setting, set};
 
@@ -38,7 +40,10 @@ fn fault(kind: FaultKind, probability: f64) -> Fault {
 // messages, behind them in the same queue, were waited for.
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_of_the_network_change_nothing_in_a_snapshot() {
-    let setting = Setting::new(SimOptions::tiny()).await;
+    let mut setting = Setting::new(SimOptions::tiny()).await;
+    // Earlier versions and retention labels are asked for too.
+    setting.options.set.options.versions = Versions::All;
+    setting.options.set.options.retention_labels = true;
     let mut truths = vec![];
     for day in 0..3 {
         if day > 0 {

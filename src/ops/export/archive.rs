@@ -90,7 +90,11 @@ fn refused(out: &Out, e: std::io::Error) -> Error {
     match out {
         Out::File { whole, .. } => Error::io(format!("{} cannot be written", whole.display()), e)
             .with_hint("make room or choose another place; what was written of it is taken away"),
-        Out::Stream => Error::io("The archive cannot be written", e).with_hint("who reads it went away"),
+        Out::Stream => {
+            let went = e.kind() == std::io::ErrorKind::BrokenPipe;
+            let hint = if went { "who reads it went away" } else { "what stands there of it is not whole" };
+            Error::io("The archive cannot be written", e).with_hint(hint)
+        }
     }
 }
 
