@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use tenantvault::error::ErrorKind;
 use tenantvault::format::record::{ItemKind, Record, StreamRole};
+use tenantvault::format::snapshot::CollectionState;
 use tenantvault::ops::access::{State, look_restore};
 use tenantvault::ops::catalog::Catalog;
 use tenantvault::ops::nodes::RepoNodes;
@@ -169,8 +170,8 @@ async fn a_team_comes_back_by_the_app_that_restores_and_one_that_refuses_holds_u
     assert!(granted.iter().all(|(_, state)| *state == State::Granted), "{granted:?}");
     let file = r.setting.snapshots().await[0].file.clone();
     let catalog = Catalog::load(&r.setting.repo, Some(&file)).await.unwrap();
-    let state = catalog.states.values().find(|state| state.name.starts_with("teams/") && state.name.ends_with("/Team"));
-    let state = state.expect("a team");
+    let is_team = |state: &&CollectionState| state.name.starts_with("teams/") && state.name.ends_with("/Team");
+    let state = catalog.states.values().filter(is_team).min_by_key(|state| &state.name).expect("a team");
     let group = state.key.split('/').nth(1).unwrap().to_owned();
     let before = r.items(0, &state.name).await;
     r.setting.sim.wipe_items(&group);

@@ -25,7 +25,7 @@ use crate::ops::view::{Place, View};
 use crate::repo::ByteStream;
 
 /// Files that are read ahead, and how far, in bytes.
-const FILES_AHEAD: usize = 8;
+const FILES_AHEAD: usize = 4;
 const AHEAD_BYTES: usize = 1 << 20;
 /// Parts that wait to be written.
 const PARTS_AHEAD: usize = 4;
