@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::stream::{StreamExt, TryStreamExt};
 
@@ -16,8 +17,11 @@ use crate::repo::table::Table;
 
 /// Index files read at once. One that prune wrote takes some 100 MiB while it is decoded.
 const READS_AT_ONCE: usize = 4;
-/// How often a listing is made anew when files of it are gone before they are read.
-const LISTINGS: usize = 5;
+/// How often a listing is made anew when files of it are gone before they are read: several prunes, one after another,
+/// replace them.
+const LISTINGS: u32 = 20;
+/// How much longer is waited before each listing that is made anew.
+const LONGER: Duration = Duration::from_millis(10);
 
 /// What a reload may take from before.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,7 +46,10 @@ impl Repository {
         let _one_at_a_time = self.reloading.lock().await;
         // A prune in another process may replace index files between listing and reading: list again then.
         let mut last = None;
-        for _ in 0..LISTINGS {
+        for time in 0..LISTINGS {
+            if time > 0 {
+                tokio::time::sleep(LONGER * time).await;
+            }
             match self.try_reload_index(trust).await {
                 Err(e) if e.kind() == ErrorKind::NotFound => last = Some(e),
                 other => return other,
