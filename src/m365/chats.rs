@@ -7,9 +7,10 @@
 //!
 //! All chats are listed at every reading, with their members. Messages come by the export
 //! (`/users/{id}/chats/getAllMessages`): all of them the first time, then those that changed since the newest message that
-//! the list of chats showed (`lastMessagePreview`): it was there when the export began, however long the export took. Where a user joined a chat, what was said before they did is listed from the chat itself. A message that
-//! somebody took away comes with `deletedDateTime`, and stays. A chat that is no longer listed for the user is gone from
-//! the snapshot, with its messages. The export is for apps alone: a user who is signed in is asked chat by chat, for what changed since.
+//! the list of chats showed (`lastMessagePreview`): it was there when the export began, however long the export took. Where a
+//! user joined a chat, what was said before they did is listed from the chat itself. The export is for apps alone: a user who
+//! is signed in is asked chat by chat, for what changed since then. A message that somebody took away comes with
+//! `deletedDateTime`, and stays. A chat that is no longer listed for the user is gone from the snapshot, with its messages.
 //! Source: Microsoft Graph, "List chats", "chats: getAllMessages", "List messages in a chat", "List members of a chat".
 
 use std::collections::HashSet;
@@ -69,7 +70,6 @@ impl Source for Chats {
         self.chats(walk, &mut listed, since.is_some()).await?;
         match self.client.caller() {
             Caller::App => self.export(walk, &listed, since).await?,
-            // The export is for apps alone.
             _ => self.each(walk, &mut listed, since).await?,
         }
         note_until(walk, listed.newest_us, since);
@@ -162,7 +162,7 @@ impl Chats {
         Ok(name)
     }
 
-    /// Tells the messages of all chats that changed since a time, or all; and notes until when.
+    /// Tells the messages of all chats that changed since a time, or all.
     async fn export(&self, walk: &mut Walk<'_>, listed: &Listed, since: Option<Timestamp>) -> Result<()> {
         let mut rows = self.exported(since.map(since_text));
         loop {

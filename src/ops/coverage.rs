@@ -42,7 +42,7 @@ pub fn changes(before: &[CoverageEntry], now: &[CoverageEntry]) -> Vec<Change> {
     }
     // Of what is protected the reason tells how much the set leaves out: that is another number every day.
     let reason = |e: &CoverageEntry| match e.state {
-        Protection::Protected => String::from(if e.reason.is_empty() { "" } else { "less" }),
+        Protection::Protected => e.reason.replace(|c: char| c.is_ascii_digit(), "").replace("items are", "item is"),
         _ => e.reason.clone(),
     };
     let facts = |entry: &Option<CoverageEntry>| entry.as_ref().map(|e| (e.state, reason(e)));
@@ -92,5 +92,10 @@ mod tests {
         assert!(changed(with(Protected, ""), with(Protected, "3 items are left out by the set's rules")));
         let less = |items: u32| with(Protected, &format!("{items} items are left out by the set's rules"));
         assert!(!changed(less(3), less(4)));
+        let told = |reason: &str| with(Protected, &format!("views are not in Graph{reason}"));
+        assert!(changed(told(""), told("; 3 items are left out by the set's exclusions")));
+        let (one, many) =
+            ("; 1 item is left out by the set's exclusions", "; 20 items are left out by the set's exclusions");
+        assert!(!changed(told(one), told(many)));
     }
 }

@@ -1,7 +1,7 @@
 //! `restore`: the plan, the run and the way back, as users meet them.
 
 use serde_json::Value;
-use tenantvault::sim::SimOptions;
+use tenantvault::sim::{Fault, FaultKind, SimOptions};
 
 use crate::support::{Place, collect};
 
@@ -118,6 +118,13 @@ fn what_a_restore_lacks_is_said_with_the_way_to_get_it() {
     place.run(&["restore", "undo", "../../etc"]).fails(1, &["no such restore run"]);
     place.write("other.json", "{}");
     place.run(&["restore", "run", "other.json"]).fails(2, &["not a plan"]);
+    // A calendar that refuses keeps the rest from nothing, and is no success.
+    let tenant = place.tenant.as_ref().expect("a tenant");
+    let kind = FaultKind::Status { status: 403 };
+    tenant.inject(Fault { kind, path: "calendarGroups".into(), probability: 1.0, count: None });
+    let done = place.run(&["restore", "latest:users/alice@contoso.com", "--to", "original", "--folder", "Some"]);
+    done.fails(3, &["Refused: users/alice@contoso.com/Calendar"]);
+    tenant.clear_faults();
     // The backup's own app can only read.
     let config = place.read("tenantvault.toml");
     let from = config.find("[tenants.sim.restore]").expect("the table");

@@ -86,11 +86,15 @@ impl Restorer {
     }
 
     pub async fn plan(&self, path: &str, to: &str, options: RestoreOptions) -> tenantvault::Result<Plan> {
+        self.plan_of(&[path.to_owned()], to, options).await
+    }
+
+    pub async fn plan_of(&self, paths: &[String], to: &str, options: RestoreOptions) -> tenantvault::Result<Plan> {
         let (snapshot, view) = self.view(0).await;
         let asked = Asked {
             view: &view,
             snapshot,
-            paths: vec![path.to_owned()],
+            paths: paths.to_vec(),
             to: to.parse().unwrap(),
             tenant: "sim".into(),
             tenant_id: String::new(),

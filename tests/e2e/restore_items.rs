@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
 use tenantvault::format::record::ItemKind;
-use tenantvault::m365::restore::lost::lost_of;
+use tenantvault::m365::restore::lost::{lost_of, take_lost};
 use tenantvault::ops::catalog::Catalog;
-use tenantvault::ops::restore::{Action, Conflict, undo};
+use tenantvault::ops::restore::{Action, Conflict, Into, RestoreOptions, undo};
 use tenantvault::sim::SimOptions;
 
 use crate::restore::{ALICE, Restorer, Thing, in_folder, in_place};
@@ -45,29 +44,12 @@ async fn promised(r: &Restorer, snapshot: usize, path: &str) -> BTreeSet<String>
                 _ if name == "Term store" => continue,
                 _ => {}
             }
-            lost.iter().for_each(|property| strip(&mut thing.properties, property));
+            take_lost(thing.kind.word(), &mut thing.properties);
             let content = thing.content.map(|bytes| blake3::hash(&bytes).to_hex().to_string());
             all.insert(format!("{name} {} {} {content:?}", thing.kind.word(), thing.properties));
         }
     }
     all
-}
-
-/// Takes a property away, an inner one after a slash; of lists, of every entry. Keys come in order.
-fn strip(value: &mut Value, property: &str) {
-    match value {
-        Value::Array(all) => all.iter_mut().for_each(|one| strip(one, property)),
-        Value::Object(map) => {
-            match property.split_once('/') {
-                Some(("*", inner)) => map.values_mut().for_each(|value| strip(value, inner)),
-                Some((outer, inner)) => drop(map.get_mut(outer).map(|value| strip(value, inner))),
-                None => drop(map.remove(property)),
-            }
-            map.sort_keys();
-            map.values_mut().for_each(|value| strip(value, ""));
-        }
-        _ => {}
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -154,6 +136,12 @@ async fn tasks_go_into_lists_of_their_own_and_a_single_one_into_one_list() {
     .unwrap();
     let one = r.plan(&paths[0], "original", in_folder()).await.unwrap();
     assert_eq!(one.counts().create, 2, "the list and the task: {:?}", one.steps);
+    // The same beside a whole list.
+    let (beside, folder) = ([format!("{tasks}/Tasks"), paths[0].clone()], Into::Folder("Both".into()));
+    let both = r.plan_of(&beside, "original", RestoreOptions { into: folder, ..in_folder() }).await.unwrap();
+    let report = r.run(&both).await.unwrap();
+    assert!(report.problems.is_empty() && report.created == both.counts().create, "{:?}", report.problems);
+    assert!(undo(&both.run, None, &r.client, &r.around()).await.unwrap().left.is_empty());
     r.run(&one).await.unwrap();
     let now = r.items(r.again().await, &tasks).await;
     assert_eq!(count(&now, "Restored 2026-11-20/"), 1);

@@ -274,8 +274,12 @@ fn print_plan(app: &App, plan: &Plan, folder: &Path) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Names what has no way back here though it was asked for, as a part of something larger.
+/// Names what has no way back here though it was asked for, as a part of something larger, and what refuses to take it.
 fn tell_left_out(app: &App, plan: &Plan) -> Result<()> {
+    for (path, why) in &plan.refused {
+        app.screen.note(format!("Refused: {} ({})", output::plain(path), output::plain(why)));
+        app.screen.record("refused", &json!({"path": path, "message": why}))?;
+    }
     for (path, why) in &plan.left_out {
         app.screen.note(format!("Left out: {} ({})", output::plain(path), output::plain(why)));
         app.screen.record("left_out", &json!({"path": path, "message": why}))?;
@@ -340,7 +344,7 @@ fn tell(app: &App, plan: &Plan, report: &RestoreReport) -> Result<Outcome> {
     }))?;
     Ok(match report {
         report if report.interrupted => Outcome::Interrupted,
-        report if report.problems.is_empty() && report.stopped.is_empty() => Outcome::Done,
+        report if report.problems.is_empty() && report.stopped.is_empty() && plan.refused.is_empty() => Outcome::Done,
         _ => Outcome::Gaps,
     })
 }
@@ -384,15 +388,14 @@ fn named(folder: &Path, name: &str) -> Result<String> {
     }
 }
 
-/// The newest run that did something which was not taken back.
+/// The newest run of which there is something to take back.
 fn newest_done(folder: &Path) -> Result<String> {
     for name in restore::list(folder)?.into_iter().rev() {
-        let state = RunFolder::new(folder, &name).state()?;
-        if !state.steps.is_empty() && !state.is_undone() {
+        if RunFolder::new(folder, &name).state()?.can_be_undone() {
             return Ok(name);
         }
     }
-    Err(Error::not_found("There is no restore run on this machine that did anything and was not taken back"))
+    Err(Error::not_found("There is no restore run on this machine of which anything could be taken back"))
 }
 
 /// A name of the configuration may have got another tenant since.
@@ -444,11 +447,11 @@ fn runs(app: &App) -> Result<Outcome> {
                 continue;
             }
         };
-        let word = match &state {
-            state if state.steps.is_empty() => "planned",
-            state if state.is_undone() => "undone",
-            state if state.is_undone_in_part() => "undone in part",
-            state if state.ended => "done",
+        let word = match (state.was_undone(), state.ended) {
+            _ if state.steps.is_empty() => "planned",
+            (true, _) if state.can_be_undone() => "undone in part",
+            (true, _) => "undone",
+            (_, true) => "done",
             _ => "interrupted",
         };
         let targets: Vec<&str> = plan.targets.iter().map(|target| target.path.as_str()).collect();

@@ -72,6 +72,11 @@ impl Target for Calendars {
         kind == ItemKind::CalendarGroup
     }
 
+    fn names_of(&self, kind: ItemKind, name: &str) -> Vec<String> {
+        let last = if kind == ItemKind::Calendar { NAMES } else { 1 };
+        (1..=last).map(|n| numbered(name, n)).collect()
+    }
+
     fn identity(&self, record: &Record) -> String {
         match record.kind {
             ItemKind::Calendar if record.fact("default").is_some() => "\ndefault".to_owned(),
@@ -158,9 +163,10 @@ impl Target for Calendars {
             }
             ItemKind::CalendarGroup => Ok(self.find_top(order.name).await?.map_or(Found::Nothing, Found::Whole)),
             ItemKind::Calendar => {
-                let names: Vec<String> = (1..=NAMES).map(|n| numbered(order.name, n).to_lowercase()).collect();
+                let names = self.names_of(ItemKind::Calendar, order.name);
                 let there = self.present(order.parent).await?;
-                let found = names.iter().find_map(|name| there.iter().find(|calendar| calendar.identity == *name));
+                let same = |name: &String| there.iter().find(|calendar| calendar.identity == name.to_lowercase());
+                let found = names.iter().find_map(same);
                 Ok(found.map_or(Found::Nothing, |calendar| {
                     Found::Whole(Made::new(ItemKind::Calendar, calendar.id.clone(), order.parent))
                 }))

@@ -206,29 +206,20 @@ async fn look_at(client: &Client, selection: &Selection, user: &User) -> Result<
     Ok(found)
 }
 
-/// What is read of users.
-const OF_USERS: &[Workload] = &[
-    Workload::Mail,
-    Workload::Calendar,
-    Workload::Contacts,
-    Workload::Tasks,
-    Workload::Settings,
-    Workload::OneDrive,
-    Workload::PersonalSite,
-    Workload::Chats,
-];
-
 /// Tells which kinds a selection takes nothing of, so that nobody is listed for them.
 fn unmeant(selection: &Selection) -> impl Iterator<Item = Coverage> {
     let rules = &selection.rules;
     let only_named = rules.only_named_users().is_some();
-    let kinds = [
-        (OwnerKind::User, OF_USERS, if only_named { "other users" } else { "users" }),
-        (OwnerKind::Group, groups::OF_GROUPS, "groups"),
-        (OwnerKind::Team, groups::OF_TEAMS, "teams"),
-        (OwnerKind::Site, sites::OF_SITES, "sites"),
-    ];
-    let each = kinds.into_iter().flat_map(|(kind, of, name)| of.iter().map(move |workload| (kind, *workload, name)));
+    let each = Workload::ALL.iter().map(move |workload| {
+        let (kind, name) = match workload {
+            Workload::TermStore => (OwnerKind::Tenant, "tenant"),
+            of if groups::OF_GROUPS.contains(of) => (OwnerKind::Group, "groups"),
+            of if groups::OF_TEAMS.contains(of) => (OwnerKind::Team, "teams"),
+            of if sites::OF_SITES.contains(of) => (OwnerKind::Site, "sites"),
+            _ => (OwnerKind::User, if only_named { "other users" } else { "users" }),
+        };
+        (kind, *workload, name)
+    });
     let left_out = each.filter(move |(kind, workload, _)| {
         (*kind == OwnerKind::User && only_named) || !rules.reads_of(*kind, workload.part())
     });

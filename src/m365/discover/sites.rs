@@ -29,11 +29,7 @@ pub(super) const DRIVE_PROPERTIES: &str = "id,name,driveType,webUrl,sharePointId
 /// Lists that SharePoint makes for itself and that say something of the others: people and terms as items name them.
 const SYSTEM_LISTS: [&str; 3] = ["users", "User Information List", "TaxonomyHiddenList"];
 
-const NO_LIST_PARTS: &str = "Microsoft Graph does not tell views of lists, who may see a list, or the attachments of list \
-items (that an item has some is kept); galleries and caches that SharePoint makes for itself are not read";
-const NO_GRANTS: &str = "which apps may use a site is not read: that takes the permission Sites.FullControl.All; what people \
-may do with a site is not told by Microsoft Graph";
-const NO_PEOPLE: &str = "what people may do with a site as a whole is not told by Microsoft Graph";
+const NO_GRANTS: &str = "which apps may use a site is not read: that takes the permission Sites.FullControl.All";
 
 /// What is read already with users.
 #[derive(Default)]
@@ -108,9 +104,6 @@ pub(super) async fn look(client: &Client, selection: &Selection, claimed: &Claim
         }
     }
     let grants = wanted.contains(&Workload::Site) && grants(client, &mut found).await?;
-    if wanted.contains(&Workload::List) {
-        found.note(Owner::Tenant, "tenant", Workload::List, CoverageState::Nothing(NO_LIST_PARTS.to_owned()));
-    }
     let look = Look { client, selection, claimed, grants, terms, options: selection.drive_options };
     let look = &look;
     let each: Vec<Found> = futures::stream::iter(plain)
@@ -150,8 +143,9 @@ async fn grants(client: &Client, found: &mut Found) -> Result<bool> {
             _ => true,
         },
     };
-    let reason = if readable { NO_PEOPLE } else { NO_GRANTS };
-    found.note(Owner::Tenant, "tenant", Workload::Site, CoverageState::Nothing(reason.to_owned()));
+    if !readable {
+        found.note(Owner::Tenant, "tenant", Workload::Site, CoverageState::Nothing(NO_GRANTS.to_owned()));
+    }
     Ok(readable)
 }
 

@@ -44,7 +44,7 @@ impl User {
     }
 }
 
-/// Lists all users of the tenant but guests, who have nothing stored here.
+/// Lists all users of the tenant but guests, who have nothing stored here. The client's budget learns how many have a licence.
 ///
 /// # Errors
 /// Graph's; a missing permission says so.

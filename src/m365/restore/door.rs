@@ -232,6 +232,11 @@ pub trait Target: Send + Sync {
         false
     }
 
+    /// The names that a container may get here, the best first: where names are taken elsewhere, they get numbers.
+    fn names_of(&self, _: ItemKind, name: &str) -> Vec<String> {
+        vec![name.to_owned()]
+    }
+
     /// Says whether items do not come back as what they were, but as pages among the files of their people.
     fn makes_pages(&self) -> bool {
         false

@@ -1,6 +1,8 @@
 //! What does not come back as it was, kind by kind: the table of `docs/restore.md` is made of this, and the round trips of the
 //! tests hold every item to it.
 
+use serde_json::Value;
+
 /// Some properties of a kind of item that a restore cannot bring back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lost {
@@ -127,6 +129,37 @@ pub const LOST: &[Lost] = &[
 /// The properties of a kind that a restore cannot bring back.
 pub fn lost_of(kind: &str) -> Vec<&'static str> {
     LOST.iter().filter(|lost| lost.kind == kind).flat_map(|lost| lost.properties.iter().copied()).collect()
+}
+
+/// Takes out of the JSON of a kind what a restore cannot bring back; what is left is the same before and after. Keys come in order.
+pub fn take_lost(kind: &str, value: &mut Value) {
+    lost_of(kind).into_iter().for_each(|property| take(value, property));
+    sort(value);
+}
+
+/// Takes a property away, an inner one after a slash; of lists, of every entry.
+fn take(value: &mut Value, property: &str) {
+    match value {
+        Value::Array(all) => all.iter_mut().for_each(|one| take(one, property)),
+        Value::Object(map) => match property.split_once('/') {
+            Some(("*", inner)) => map.values_mut().for_each(|value| take(value, inner)),
+            Some((outer, inner)) => drop(map.get_mut(outer).map(|value| take(value, inner))),
+            None => drop(map.shift_remove(property)),
+        },
+        _ => {}
+    }
+}
+
+/// Puts the keys of objects in order: their order says nothing.
+fn sort(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.sort_keys();
+            map.values_mut().for_each(sort);
+        }
+        Value::Array(all) => all.iter_mut().for_each(sort),
+        _ => {}
+    }
 }
 
 #[cfg(test)]

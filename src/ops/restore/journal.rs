@@ -211,18 +211,17 @@ pub struct State {
 }
 
 impl State {
-    /// Says whether something was taken back, and nothing is left that could be.
-    pub fn is_undone(&self) -> bool {
-        let is_left = |known: &Known| match known {
+    /// Says whether there is something to take back.
+    pub fn can_be_undone(&self) -> bool {
+        self.steps.values().any(|known| match known {
             Known::Done { undo, .. } => !undo.is_empty(),
             Known::Begun => true,
             _ => false,
-        };
-        self.is_undone_in_part() && !self.steps.values().any(is_left)
+        })
     }
 
     /// Says whether something was taken back.
-    pub fn is_undone_in_part(&self) -> bool {
+    pub fn was_undone(&self) -> bool {
         self.steps.values().any(|known| *known == Known::Undone)
     }
 

@@ -176,6 +176,9 @@ pub struct Plan {
     /// What was asked for as a part of something larger and has no way back here: path and reason.
     #[serde(default)]
     pub left_out: Vec<(String, String)>,
+    /// What was asked for as a part of something larger and would come back, if its target did not refuse it: path and reason.
+    #[serde(default)]
+    pub refused: Vec<(String, String)>,
 }
 
 /// The version of plans that this program writes.

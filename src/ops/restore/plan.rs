@@ -9,7 +9,7 @@ use super::{
     Action, Around, Conflict, Into, Only, PLAN_VERSION, Plan, PlannedTarget, RestoreOptions, Step, To, run_name, time,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::record::{ItemKind, Record};
+use crate::format::record::Record;
 use crate::format::snapshot::CollectionState;
 use crate::graph::{Client, Fate, Scope, fate};
 use crate::m365::CollectionKey;
@@ -71,11 +71,15 @@ pub async fn make(asked: Asked<'_>, client: &Client, around: &Around) -> Result<
         let place = asked.view.resolve(path).await?;
         planner.place(place).await?;
     }
+    planner.drop_unused_tops();
     let Planner { targets, scopes, steps, without, .. } = planner;
     if targets.is_empty() {
         let why = without.into_iter().next().map(|(_, why)| why);
         return Err(why.unwrap_or_else(|| Error::not_found("There is nothing to restore at this place")));
     }
+    let (refused, without): (Vec<_>, Vec<_>) =
+        without.into_iter().partition(|(_, why)| why.kind() != ErrorKind::InvalidInput);
+    let told = |all: Vec<(String, Error)>| all.into_iter().map(|(path, why)| (path, why.to_string())).collect();
     let seconds = time::seconds(&steps, &scopes, client.budget().limits());
     Ok(Plan {
         version: PLAN_VERSION,
@@ -87,7 +91,8 @@ pub async fn make(asked: Asked<'_>, client: &Client, around: &Around) -> Result<
         targets: targets.into_iter().map(|open| open.planned).collect(),
         steps,
         seconds,
-        left_out: without.into_iter().map(|(path, why)| (path, why.to_string())).collect(),
+        left_out: told(without),
+        refused: told(refused),
     })
 }
 
@@ -173,17 +178,16 @@ impl Planner<'_> {
             }
             Some((record, path)) => self.single(number, record, path).await?,
         }
-        self.drop_unused_top(number)
+        Ok(())
     }
 
-    /// Takes the container of the restore out again where nothing can lie in it but items, and there are none.
-    fn drop_unused_top(&mut self, number: usize) -> Result<()> {
-        let is_flat = self.open(number)?.target.is_flat();
-        let in_top = |step: &Step| step.target == number && step.parent.is_empty() && !step.container;
-        if is_flat && !self.steps.iter().any(in_top) {
-            self.steps.retain(|step| step.target != number || !step.item.is_empty());
-        }
-        Ok(())
+    /// Takes the containers of the restore out again where nothing can lie in them but items, and there are none.
+    fn drop_unused_tops(&mut self) {
+        let in_top = |step: &&Step| step.parent.is_empty() && !step.container;
+        let used: HashSet<usize> = self.steps.iter().filter(in_top).map(|step| step.target).collect();
+        let targets = &self.targets;
+        let is_flat = |number: usize| targets.get(number).is_some_and(|open| open.target.is_flat());
+        self.steps.retain(|step| !step.item.is_empty() || used.contains(&step.target) || !is_flat(step.target));
     }
 
     /// Opens the target of a collection, and sees that it may be written to.
@@ -512,8 +516,10 @@ impl Planner<'_> {
 
 /// Says whether a failure is one place's: others may do.
 fn is_of_target(e: &Error) -> bool {
+    // A connection that broke may stand again: the plan is to be made anew then.
+    let is_refused = || e.kind() != ErrorKind::Unavailable && !matches!(fate(e), Fate::Fatal | Fate::Resync { .. });
     matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::NotFound | ErrorKind::Permission | ErrorKind::StorageFull)
-        || matches!(fate(e), Fate::Denied(_) | Fate::Gap(_) | Fate::NotProvisioned(_) | Fate::Gone)
+        || is_refused()
 }
 
 /// A container as a restore into one of its own makes it: something new that is called so, and not the one that there is once
@@ -521,9 +527,6 @@ fn is_of_target(e: &Error) -> bool {
 fn apart(record: &Record, name: String) -> Record {
     Record::new(record.kind, "", "", name)
 }
-
-/// How many names are tried for a calendar: as many as its target tries.
-const NUMBERED_NAMES: u32 = 20;
 
 /// A name for a copy that nothing has yet, where names tell things apart.
 fn free_name(record: &Record, target: &dyn Target, names: &mut HashSet<String>) -> String {
@@ -565,9 +568,7 @@ impl<'a> Known<'a> {
 
     /// Finds the container that a restore into one of its own made of this one, each once.
     fn find_apart(&self, target: &dyn Target, record: &Record, taken: &mut HashSet<String>) -> Option<String> {
-        // Where names are taken elsewhere, they get numbers.
-        let last = if record.kind == ItemKind::Calendar { NUMBERED_NAMES } else { 1 };
-        let names = (1..=last).map(|n| if n == 1 { record.name.clone() } else { format!("{} ({n})", record.name) });
+        let names = target.names_of(record.kind, &record.name).into_iter();
         let mut found = names.filter_map(|name| self.find(target, &apart(record, name)));
         let id = found.find(|found| !taken.contains(&found.id))?.id.clone();
         taken.insert(id.clone());

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::error::Result;
 use crate::format::record::{ItemKind, Record, StreamRole};
-use crate::m365::restore::lost::lost_of;
+use crate::m365::restore::lost::{lost_of, take_lost};
 use crate::m365::restore::{Extras, Fit, Found, Made, Opened, Order, Source, Target, Undo};
 use crate::m365::testing::{Item, State};
 
@@ -183,9 +183,7 @@ pub(super) fn told(state: &State) -> BTreeMap<String, Vec<String>> {
         if lost_of(kind).contains(&"*") {
             continue;
         }
-        for property in lost_of(kind) {
-            strip(&mut value, property);
-        }
+        take_lost(kind, &mut value);
         let contents = item.streams.get(&StreamRole::Content).map(|bytes| blake3::hash(bytes).to_hex().to_string());
         all.entry(path).or_default().push(format!("{value} {contents:?}"));
     }
@@ -193,30 +191,4 @@ pub(super) fn told(state: &State) -> BTreeMap<String, Vec<String>> {
         values.sort();
     }
     all
-}
-
-/// Takes a property away, an inner one after a slash; of lists, of every entry.
-fn strip(value: &mut Value, property: &str) {
-    match value {
-        Value::Array(all) => all.iter_mut().for_each(|one| strip(one, property)),
-        Value::Object(map) => match property.split_once('/') {
-            Some(("*", inner)) => map.values_mut().for_each(|value| strip(value, inner)),
-            Some((outer, inner)) => drop(map.get_mut(outer).map(|value| strip(value, inner))),
-            None => drop(map.remove(property)),
-        },
-        _ => {}
-    }
-    sort(value);
-}
-
-/// Puts the keys of objects in order: their order says nothing.
-fn sort(value: &mut Value) {
-    match value {
-        Value::Object(map) => {
-            map.sort_keys();
-            map.values_mut().for_each(sort);
-        }
-        Value::Array(all) => all.iter_mut().for_each(sort),
-        _ => {}
-    }
 }
