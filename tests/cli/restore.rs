@@ -122,8 +122,8 @@ fn what_a_restore_lacks_is_said_with_the_way_to_get_it() {
     let tenant = place.tenant.as_ref().expect("a tenant");
     let kind = FaultKind::Status { status: 403 };
     tenant.inject(Fault { kind, path: "calendarGroups".into(), probability: 1.0, count: None });
-    let done = place.run(&["restore", "latest:users/alice@contoso.com", "--to", "original", "--folder", "Some"]);
-    done.fails(3, &["Refused: users/alice@contoso.com/Calendar"]);
+    let done = place.run(&["restore", "latest:users/bob@contoso.com", "--to", "original", "--folder", "Some"]);
+    done.fails(3, &["Refused: users/bob@contoso.com/Calendar", "Left out: users/bob@contoso.com/Settings"]);
     tenant.clear_faults();
     // The backup's own app can only read.
     let config = place.read("tenantvault.toml");
