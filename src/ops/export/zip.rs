@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_grows_beyond_what_was_told_ends_in_an_error_and_not_in_a_broken_archive() {
+    fn what_does_not_fit_is_said_elsewhere_and_a_name_that_is_too_long_is_refused() {
         assert_eq!((narrow(u64::from(u32::MAX) - 1), narrow(u64::from(u32::MAX))), (u32::MAX - 1, ELSEWHERE));
         assert!(length(65_536).is_err() && length(65_535).is_ok());
         let mut zip = ZipStream::new(io::sink());
