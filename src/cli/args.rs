@@ -6,7 +6,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::cli::commands::{
     backup, cat, check, completions, config, coverage, demo, diff, discover, export, find, forget, history, init, key,
-    login, logout, ls, man, mirror, mount, prune, repair, restore, serve, sim, snapshots, stats, test,
+    login, logout, ls, man, mirror, mount, prune, repair, restore, serve, server, sim, snapshots, stats, test,
 };
 
 const EXAMPLES: &str = "\
@@ -87,6 +87,7 @@ pub(crate) enum Command {
     Mount(mount::Args),
     Restore(restore::Args),
     Serve(serve::Args),
+    Server(server::Args),
     Diff(diff::Args),
     Find(find::Args),
     History(history::Args),

@@ -25,6 +25,7 @@ pub(crate) mod prune;
 pub(crate) mod repair;
 pub(crate) mod restore;
 pub(crate) mod serve;
+pub(crate) mod server;
 pub(crate) mod sim;
 pub(crate) mod snapshots;
 pub(crate) mod stats;
@@ -56,6 +57,7 @@ pub(crate) async fn run(command: Command, app: &App) -> Result<Outcome> {
         Command::Restore(args) => restore::run(args, app).await,
         Command::Mount(args) => mount::run(args, app).await,
         Command::Serve(args) => serve::run(args, app).await,
+        Command::Server(args) => server::run(args, app).await,
         Command::Diff(args) => diff::run(args, app).await,
         Command::Find(args) => find::run(args, app).await,
         Command::History(args) => history::run(args, app).await,

@@ -64,7 +64,7 @@ pub(crate) async fn prune(app: &App, repo: &Arc<Repository>, options: &Options, 
         let stay = if dry_run { Vec::new() } else { plan.execute(repo, &*monitor).await? };
         Ok((plan, stay.len()))
     };
-    let planned = work.await;
+    let planned: Result<_> = work.await;
     monitor.finish();
     let (plan, stay) = planned?;
     show(app, &plan, stay, dry_run)

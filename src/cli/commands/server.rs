@@ -1,0 +1,123 @@
+//! `server`: the backup server.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::cli::app::App;
+use crate::cli::exit::Outcome;
+use crate::cli::interrupt;
+use crate::cli::values::absolute;
+use crate::error::{Error, Result};
+use crate::server::{ProcessRole, ServerOptions, Tls, start};
+
+const EXAMPLES: &str = "\
+Examples:
+  tenantvault server --dir /var/lib/tenantvault
+  tenantvault server --dir /var/lib/tenantvault --listen 0.0.0.0:443 \\
+      --tls-certificate /etc/ssl/backup.pem --tls-key /etc/ssl/backup.key \\
+      --public-url https://backup.example.com
+At the first start it prints a link by which the first administrator chooses a
+password. Without TLS it is for this machine, or behind a proxy on it.
+Every option can stand in the environment: TENANTVAULT_SERVER_DIR, …_LISTEN,
+…_DATABASE_URL, …_PUBLIC_URL, …_ROLE.";
+
+/// Run the backup server: accounts, schedules, pages
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// The folder of all that it keeps [env: TENANTVAULT_SERVER_DIR]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// The address and port to listen to; port 0: any that is free [env: TENANTVAULT_SERVER_LISTEN]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// What browsers reach it under, if it is not what it listens to [env: TENANTVAULT_SERVER_PUBLIC_URL]
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+    /// The certificate (PEM), with those between it and its authority
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_certificate: Option<PathBuf>,
+    /// The certificate's private key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
+    /// What this process does: all, web, scheduler or worker [env: TENANTVAULT_SERVER_ROLE]
+    #[arg(long, value_name = "ROLE")]
+    role: Option<String>,
+    /// Jobs done at once by this process
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    jobs: u16,
+    /// Refuse destinations and webhooks in private networks and on this machine, for servers that strangers use
+    #[arg(long)]
+    public_targets_only: bool,
+}
+
+/// Serves until Ctrl-C.
+pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
+    let signalled = interrupt::listen()?;
+    let running = start(options(&args, app)?).await?;
+    let screen = &app.screen;
+    if let Some(address) = running.address() {
+        if !address.ip().is_loopback() && args.tls_certificate.is_none() {
+            screen.warn(format!(
+                "{address} can be reached from other machines, and nothing is encrypted on the way\n\
+                 Hint: give --tls-certificate and --tls-key, or listen to 127.0.0.1 behind a proxy with TLS"
+            ));
+        }
+        screen.note(format!("The backup server is at {}, until Ctrl-C", running.url()));
+    } else {
+        screen.note("Running, until Ctrl-C");
+    }
+    if let Some(link) = running.first_link() {
+        screen.line(format!("The first administrator (login: admin) chooses a password here:\n  {link}"))?;
+    }
+    screen.record("status", &json!({"url": running.url(), "first_link": running.first_link()}))?;
+    screen.flush()?;
+    signalled.await;
+    screen.note("Stopping: what is under way is brought to an end that can be gone on from");
+    running.stop().await;
+    screen.note("Stopped");
+    screen.summary(&json!({}))?;
+    Ok(Outcome::Done)
+}
+
+fn options(args: &Args, app: &App) -> Result<ServerOptions> {
+    let variable = |name: &str| app.environment.variable(&format!("SERVER_{name}")).map(str::to_owned);
+    let dir = args.dir.clone().or_else(|| variable("DIR").map(PathBuf::from)).ok_or_else(|| {
+        Error::invalid("Which folder? The server needs one for all that it keeps")
+            .with_hint("Name it with --dir or TENANTVAULT_SERVER_DIR")
+    })?;
+    let mut options = ServerOptions::in_folder(absolute(&app.environment.working_folder, &dir));
+    let listen = variable("LISTEN").map(|text| {
+        text.parse().map_err(|_| {
+            Error::invalid(format!("'{}' is not an address and port", text.escape_debug()))
+                .with_hint("Write TENANTVAULT_SERVER_LISTEN like 127.0.0.1:8080")
+        })
+    });
+    options.listen = match (args.listen, listen) {
+        (Some(listen), _) => listen,
+        (None, Some(listen)) => listen?,
+        (None, None) => SocketAddr::from(([127, 0, 0, 1], 8484)),
+    };
+    options.public_url = args.public_url.clone().or_else(|| variable("PUBLIC_URL"));
+    options.database_url = variable("DATABASE_URL");
+    options.role = match args.role.clone().or_else(|| variable("ROLE")).as_deref() {
+        None | Some("all") => ProcessRole::All,
+        Some("web") => ProcessRole::Web,
+        Some("scheduler") => ProcessRole::Scheduler,
+        Some("worker") => ProcessRole::Worker,
+        Some(other) => {
+            return Err(Error::invalid(format!("'{}' is not a role", other.escape_debug()))
+                .with_hint("There are all, web, scheduler and worker"));
+        }
+    };
+    options.jobs_at_once = usize::from(args.jobs);
+    options.allow_private_targets = !args.public_targets_only;
+    options.tls = args
+        .tls_certificate
+        .clone()
+        .zip(args.tls_key.clone())
+        .map(|(certificate_file, private_key_file)| Tls { certificate_file, private_key_file });
+    Ok(options)
+}

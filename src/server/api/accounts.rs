@@ -1,0 +1,122 @@
+//! Accounts.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::{Extension, Json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::List;
+use crate::server::audit::Deed;
+use crate::server::auth::Actor;
+use crate::server::db::{Account, Entitlements};
+use crate::server::error::{ApiError, Problem};
+use crate::server::id::Id;
+use crate::server::state::Server;
+
+type Answer<T> = Result<T, ApiError>;
+
+/// A customer.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AccountView {
+    id: Id,
+    name: String,
+    /// Microseconds since 1970 UTC.
+    created_us: i64,
+    limits: Entitlements,
+}
+
+impl From<Account> for AccountView {
+    fn from(account: Account) -> Self {
+        Self { id: account.id, name: account.name, created_us: account.created_us, limits: account.limits }
+    }
+}
+
+/// An account as it is to be.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AccountToBe {
+    #[schema(min_length = 1, max_length = 100)]
+    name: String,
+    /// What it may protect; whatever is left out is not limited.
+    #[serde(default)]
+    limits: Entitlements,
+}
+
+/// Accounts: one's own, or, for administrators, all
+#[utoipa::path(get, path = "/api/v1/accounts", tag = "accounts", responses(
+    (status = 200, body = List<AccountView>), (status = 401, body = Problem)))]
+pub(crate) async fn list(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+) -> Answer<Json<List<AccountView>>> {
+    let accounts = match &actor.account {
+        Some(own) => vec![server.db.account(own).await?],
+        None => server.db.accounts().await?,
+    };
+    Ok(List::of(accounts.into_iter().map(AccountView::from)))
+}
+
+/// Add an account
+#[utoipa::path(post, path = "/api/v1/accounts", tag = "accounts", request_body = AccountToBe, responses(
+    (status = 201, body = AccountView), (status = 401, body = Problem), (status = 403, body = Problem),
+    (status = 409, body = Problem), (status = 422, body = Problem)))]
+pub(crate) async fn add(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Json(wanted): Json<AccountToBe>,
+) -> Answer<(StatusCode, Json<AccountView>)> {
+    let now = server.now_us();
+    let account = server.db.add_account(&wanted.name, wanted.limits, now).await?;
+    note(&server, &actor, &account, "account.add").await?;
+    Ok((StatusCode::CREATED, Json(account.into())))
+}
+
+/// An account
+#[utoipa::path(get, path = "/api/v1/accounts/{account}", tag = "accounts", params(("account" = Id, Path)), responses(
+    (status = 200, body = AccountView), (status = 401, body = Problem), (status = 404, body = Problem)))]
+pub(crate) async fn get(State(server): State<Arc<Server>>, Path(account): Path<String>) -> Answer<Json<AccountView>> {
+    Ok(Json(server.db.account(&Id::parse(&account)?).await?.into()))
+}
+
+/// Change an account's name and limits
+#[utoipa::path(put, path = "/api/v1/accounts/{account}", tag = "accounts", params(("account" = Id, Path)),
+    request_body = AccountToBe, responses(
+    (status = 200, body = AccountView), (status = 401, body = Problem), (status = 403, body = Problem),
+    (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
+pub(crate) async fn change(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Path(account): Path<String>,
+    Json(wanted): Json<AccountToBe>,
+) -> Answer<Json<AccountView>> {
+    let id = Id::parse(&account)?;
+    server.db.change_account(&id, &wanted.name, wanted.limits).await?;
+    let account = server.db.account(&id).await?;
+    note(&server, &actor, &account, "account.change").await?;
+    Ok(Json(account.into()))
+}
+
+/// Remove an account that holds nothing any more
+#[utoipa::path(delete, path = "/api/v1/accounts/{account}", tag = "accounts", params(("account" = Id, Path)), responses(
+    (status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
+    (status = 409, body = Problem)))]
+pub(crate) async fn remove(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Path(account): Path<String>,
+) -> Answer<StatusCode> {
+    let account = server.db.account(&Id::parse(&account)?).await?;
+    server.db.remove_account(&account.id).await?;
+    note(&server, &actor, &account, "account.remove").await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn note(server: &Server, actor: &Actor, account: &Account, action: &'static str) -> crate::Result<()> {
+    let detail = json!({"limits": account.limits});
+    let deed = Deed { account: Some(&account.id), action, object: &account.name, detail };
+    server.db.note(actor, deed, server.now_us()).await
+}

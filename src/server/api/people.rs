@@ -1,0 +1,211 @@
+//! People of accounts, and administrators.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::{Extension, Json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::List;
+use crate::error::Error;
+use crate::server::audit::Deed;
+use crate::server::auth::{Actor, Invitation, NewPerson, Person, Role};
+use crate::server::error::{ApiError, Problem};
+use crate::server::id::Id;
+use crate::server::state::Server;
+
+type Answer<T> = Result<T, ApiError>;
+
+/// Somebody who can sign in.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PersonView {
+    id: Id,
+    login: String,
+    role: Role,
+    /// They have chosen a password.
+    has_password: bool,
+    /// A code is asked for too.
+    second_factor: bool,
+    /// They may not sign in.
+    disabled: bool,
+    created_us: i64,
+}
+
+impl From<Person> for PersonView {
+    fn from(person: Person) -> Self {
+        Self {
+            id: person.id,
+            login: person.login,
+            role: person.role,
+            has_password: person.has_password,
+            second_factor: person.second_factor,
+            disabled: person.disabled,
+            created_us: person.created_us,
+        }
+    }
+}
+
+/// Somebody to add.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PersonToAdd {
+    /// What they sign in by: an e-mail address is best.
+    #[schema(min_length = 1, max_length = 254)]
+    login: String,
+    role: Role,
+}
+
+/// Somebody to change.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PersonToBe {
+    role: Role,
+    /// They may not sign in; their sessions and tokens end.
+    disabled: bool,
+}
+
+/// A link by which somebody chooses a password. It is shown this once.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct InvitationView {
+    /// The path of the link at this server.
+    path: String,
+    expires_us: i64,
+}
+
+impl From<Invitation> for InvitationView {
+    fn from(invitation: Invitation) -> Self {
+        Self { path: format!("/welcome/{}", invitation.token), expires_us: invitation.expires_us }
+    }
+}
+
+/// Somebody who was added, with the link to hand to them.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PersonAdded {
+    person: PersonView,
+    invitation: InvitationView,
+}
+
+/// People of an account
+#[utoipa::path(get, path = "/api/v1/accounts/{account}/people", tag = "people", params(("account" = Id, Path)), responses(
+    (status = 200, body = List<PersonView>), (status = 401, body = Problem), (status = 404, body = Problem)))]
+pub(crate) async fn list(
+    State(server): State<Arc<Server>>,
+    Path(account): Path<String>,
+) -> Answer<Json<List<PersonView>>> {
+    let people = server.db.people(Some(&Id::parse(&account)?)).await?;
+    Ok(List::of(people.into_iter().map(PersonView::from)))
+}
+
+/// Add somebody to an account
+#[utoipa::path(post, path = "/api/v1/accounts/{account}/people", tag = "people", params(("account" = Id, Path)),
+    request_body = PersonToAdd, responses(
+    (status = 201, body = PersonAdded), (status = 401, body = Problem), (status = 403, body = Problem),
+    (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
+pub(crate) async fn add(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Path(account): Path<String>,
+    Json(wanted): Json<PersonToAdd>,
+) -> Answer<(StatusCode, Json<PersonAdded>)> {
+    let account = Id::parse(&account)?;
+    add_to(&server, &actor, Some(&account), &wanted).await
+}
+
+async fn add_to(
+    server: &Server,
+    actor: &Actor,
+    account: Option<&Id>,
+    wanted: &PersonToAdd,
+) -> Answer<(StatusCode, Json<PersonAdded>)> {
+    let new = NewPerson { account, login: &wanted.login, role: wanted.role };
+    let (person, invitation) = server.db.add_person(&server.vault, &new, server.now_us()).await?;
+    note(server, actor, &person, "person.add").await?;
+    Ok((StatusCode::CREATED, Json(PersonAdded { person: person.into(), invitation: invitation.into() })))
+}
+
+/// Change what somebody may do
+#[utoipa::path(put, path = "/api/v1/accounts/{account}/people/{person}", tag = "people",
+    params(("account" = Id, Path), ("person" = Id, Path)), request_body = PersonToBe, responses(
+    (status = 200, body = PersonView), (status = 401, body = Problem), (status = 403, body = Problem),
+    (status = 404, body = Problem), (status = 422, body = Problem)))]
+pub(crate) async fn change(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Path((account, person)): Path<(String, String)>,
+    Json(wanted): Json<PersonToBe>,
+) -> Answer<Json<PersonView>> {
+    let person = of_account(&server, &account, &person).await?;
+    server.db.change_person(&person, wanted.role, wanted.disabled).await?;
+    let person = server.db.person(&person.id).await?;
+    note(&server, &actor, &person, "person.change").await?;
+    Ok(Json(person.into()))
+}
+
+/// Remove somebody
+#[utoipa::path(delete, path = "/api/v1/accounts/{account}/people/{person}", tag = "people",
+    params(("account" = Id, Path), ("person" = Id, Path)), responses(
+    (status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem)))]
+pub(crate) async fn remove(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Path((account, person)): Path<(String, String)>,
+) -> Answer<StatusCode> {
+    let person = of_account(&server, &account, &person).await?;
+    server.db.remove_person(&person.id).await?;
+    note(&server, &actor, &person, "person.remove").await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Make a new link by which somebody chooses a password
+#[utoipa::path(post, path = "/api/v1/accounts/{account}/people/{person}/invitation", tag = "people",
+    params(("account" = Id, Path), ("person" = Id, Path)), responses(
+    (status = 201, body = InvitationView), (status = 401, body = Problem), (status = 403, body = Problem),
+    (status = 404, body = Problem)))]
+pub(crate) async fn invite(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Path((account, person)): Path<(String, String)>,
+) -> Answer<(StatusCode, Json<InvitationView>)> {
+    let person = of_account(&server, &account, &person).await?;
+    let invitation = server.db.invite(&server.vault, &person.id, server.now_us()).await?;
+    note(&server, &actor, &person, "person.invite").await?;
+    Ok((StatusCode::CREATED, Json(invitation.into())))
+}
+
+/// Administrators of the server
+#[utoipa::path(get, path = "/api/v1/administrators", tag = "people", responses(
+    (status = 200, body = List<PersonView>), (status = 401, body = Problem), (status = 403, body = Problem)))]
+pub(crate) async fn list_administrators(State(server): State<Arc<Server>>) -> Answer<Json<List<PersonView>>> {
+    Ok(List::of(server.db.people(None).await?.into_iter().map(PersonView::from)))
+}
+
+/// Add an administrator of the server
+#[utoipa::path(post, path = "/api/v1/administrators", tag = "people", request_body = PersonToAdd, responses(
+    (status = 201, body = PersonAdded), (status = 401, body = Problem), (status = 403, body = Problem),
+    (status = 409, body = Problem), (status = 422, body = Problem)))]
+pub(crate) async fn add_administrator(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Json(wanted): Json<PersonToAdd>,
+) -> Answer<(StatusCode, Json<PersonAdded>)> {
+    add_to(&server, &actor, None, &wanted).await
+}
+
+/// Somebody of the account that the path names.
+async fn of_account(server: &Server, account: &str, person: &str) -> crate::Result<Person> {
+    let (account, person) = (Id::parse(account)?, Id::parse(person)?);
+    let found = server.db.person(&person).await?;
+    if found.account.as_ref() != Some(&account) {
+        return Err(Error::not_found("There is no such person"));
+    }
+    Ok(found)
+}
+
+async fn note(server: &Server, actor: &Actor, person: &Person, action: &'static str) -> crate::Result<()> {
+    let detail = json!({"role": person.role, "disabled": person.disabled});
+    let deed = Deed { account: person.account.as_ref(), action, object: &person.login, detail };
+    server.db.note(actor, deed, server.now_us()).await
+}

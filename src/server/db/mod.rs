@@ -1,0 +1,215 @@
+//! The database: SQLite by default, PostgreSQL for more. One SQL text serves both (`$1` is understood by either).
+//!
+//! Each file holds the queries of one thing. A query about something of an account names the account too.
+
+mod accounts;
+mod migrate;
+mod settings;
+
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
+use sqlx::{Any, AnyPool, Executor as _, Row as _, Transaction};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::server::id::Id;
+
+pub(crate) use accounts::{Account, Entitlements};
+
+/// Connections of one process.
+const MOST_CONNECTIONS: u32 = 16;
+const WAIT_FOR_CONNECTION: Duration = Duration::from_secs(10);
+
+/// Which database it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Engine {
+    /// A file.
+    Sqlite,
+    /// A server.
+    Postgres,
+}
+
+/// An open database.
+#[derive(Debug, Clone)]
+pub(crate) struct Db {
+    pool: AnyPool,
+    engine: Engine,
+}
+
+impl Db {
+    /// Opens a database and brings its tables up to date: the one at `url`, or SQLite in the folder.
+    ///
+    /// # Errors
+    /// `Unavailable` when it does not answer; `UnsupportedVersion` when a newer program wrote it.
+    pub(crate) async fn open(url: Option<&str>, folder: &Path) -> Result<Self> {
+        sqlx::any::install_default_drivers();
+        let (url, engine) = match url {
+            Some(url) if url.starts_with("postgres:") || url.starts_with("postgresql:") => {
+                (url.to_owned(), Engine::Postgres)
+            }
+            Some(_) => {
+                return Err(Error::invalid("The database's address begins with neither postgres: nor postgresql:")
+                    .with_hint("Leave it out for SQLite in the server's folder"));
+            }
+            None => (sqlite_url(folder)?, Engine::Sqlite),
+        };
+        let options = AnyConnectOptions::from_str(&url).map_err(|_| {
+            Error::invalid("The database's address cannot be read").with_hint("postgres://user@host/name")
+        })?;
+        let pool = AnyPoolOptions::new()
+            .max_connections(MOST_CONNECTIONS)
+            .acquire_timeout(WAIT_FOR_CONNECTION)
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    if engine == Engine::Sqlite {
+                        // Durable at each commit; readers do not wait for the writer.
+                        connection
+                            .execute(
+                                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+                                 PRAGMA busy_timeout = 10000; PRAGMA foreign_keys = ON",
+                            )
+                            .await?;
+                    }
+                    Ok(())
+                })
+            })
+            .connect_with(options)
+            .await?;
+        let db = Self { pool, engine };
+        db.migrate().await?;
+        Ok(db)
+    }
+
+    /// Which database it is.
+    pub(crate) fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    /// Where queries run.
+    pub(crate) fn pool(&self) -> &AnyPool {
+        &self.pool
+    }
+
+    /// Begins a transaction that writes: with SQLite it takes the lock at once, so that it never fails half-way for
+    /// having read what another changed.
+    ///
+    /// # Errors
+    /// As any query.
+    pub(crate) async fn write(&self) -> Result<Transaction<'static, Any>> {
+        let begin = match self.engine {
+            Engine::Sqlite => "BEGIN IMMEDIATE",
+            Engine::Postgres => "BEGIN",
+        };
+        Ok(self.pool.begin_with(begin).await?)
+    }
+
+    /// Says whether it answers.
+    ///
+    /// # Errors
+    /// `Unavailable` when not.
+    pub(crate) async fn ping(&self) -> Result<()> {
+        sqlx::query("SELECT 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Closes all connections, after what they are doing.
+    pub(crate) async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+fn sqlite_url(folder: &Path) -> Result<String> {
+    let path = folder.join("server.db");
+    let path = path.to_str().ok_or_else(|| Error::invalid("The server's folder has a name that is not UTF-8"))?;
+    // The path is a path, whatever it holds.
+    let path: String = path
+        .bytes()
+        .map(|b| match b {
+            b'?' | b'#' | b'%' => format!("%{b:02X}"),
+            b => char::from(b).to_string(),
+        })
+        .collect();
+    Ok(format!("sqlite://{path}?mode=rwc"))
+}
+
+/// Reads columns of a row.
+pub(crate) trait Columns {
+    /// Text.
+    fn text(&self, column: &str) -> Result<String>;
+    /// Text, or nothing.
+    fn maybe_text(&self, column: &str) -> Result<Option<String>>;
+    /// A number.
+    fn number(&self, column: &str) -> Result<i64>;
+    /// A number, or nothing.
+    fn maybe_number(&self, column: &str) -> Result<Option<i64>>;
+    /// An id.
+    fn id(&self, column: &str) -> Result<Id> {
+        Id::parse(&self.text(column)?)
+    }
+    /// An id, or nothing.
+    fn maybe_id(&self, column: &str) -> Result<Option<Id>> {
+        self.maybe_text(column)?.as_deref().map(Id::parse).transpose()
+    }
+    /// Yes or no.
+    fn flag(&self, column: &str) -> Result<bool> {
+        Ok(self.number(column)? != 0)
+    }
+}
+
+impl Columns for AnyRow {
+    fn text(&self, column: &str) -> Result<String> {
+        Ok(self.try_get(column)?)
+    }
+
+    fn maybe_text(&self, column: &str) -> Result<Option<String>> {
+        Ok(self.try_get(column)?)
+    }
+
+    fn number(&self, column: &str) -> Result<i64> {
+        Ok(self.try_get(column)?)
+    }
+
+    fn maybe_number(&self, column: &str) -> Result<Option<i64>> {
+        Ok(self.try_get(column)?)
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(e: sqlx::Error) -> Self {
+        use sqlx::Error as Sql;
+        let unavailable = |text: &str| {
+            Error::new(ErrorKind::Unavailable, text).with_hint("Try again; if it stays so, look at the database's log")
+        };
+        match &e {
+            Sql::RowNotFound => Error::not_found("There is no such row"),
+            Sql::Database(inner) if inner.is_unique_violation() => {
+                Error::new(ErrorKind::AlreadyExists, "There is one with this name already")
+                    .with_hint("Choose another name")
+            }
+            Sql::Database(inner) if inner.is_foreign_key_violation() => {
+                Error::new(ErrorKind::AlreadyExists, "Something else still refers to this")
+                    .with_hint("Remove that first")
+            }
+            // SQLite: 5 is busy, 6 locked, 10 an I/O error, 13 a full disk. PostgreSQL: class 53 is a lack of resources,
+            // 57P of the server going away, 08 of connections.
+            Sql::Database(inner) => match inner.code().as_deref() {
+                Some("13" | "53100") => Error::new(ErrorKind::StorageFull, "The database's disk is full"),
+                Some(code) if ["5", "6", "10", "261", "517"].contains(&code) || is_passing(code) => {
+                    unavailable("The database cannot do this now")
+                }
+                _ => Error::internal("The database refuses a query"),
+            },
+            Sql::Io(_) | Sql::PoolTimedOut | Sql::PoolClosed | Sql::WorkerCrashed | Sql::Tls(_) | Sql::Protocol(_) => {
+                unavailable("The database does not answer")
+            }
+            _ => Error::internal("The database gives something that cannot be read"),
+        }
+        .with_source(e)
+    }
+}
+
+fn is_passing(code: &str) -> bool {
+    ["53", "57P", "08", "40"].iter().any(|class| code.len() == 5 && code.starts_with(class))
+}

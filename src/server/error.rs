@@ -1,0 +1,76 @@
+//! What a request that failed is answered with. The client reads what it can act upon; causes stand in the log, under
+//! the same number.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::id::Id;
+use crate::error::{Error, ErrorKind};
+
+/// An answer that says what went wrong.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct Problem {
+    /// What kind of trouble: `not-found`, `permission`, `invalid-input`, …
+    pub(crate) kind: &'static str,
+    /// What failed, on which object.
+    pub(crate) message: String,
+    /// What to do next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) hint: Option<String>,
+    /// The number under which the server's log says more.
+    pub(crate) request: String,
+}
+
+/// An error on its way to a client of the API.
+#[derive(Debug)]
+pub(crate) struct ApiError(pub(crate) Error);
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+/// The status of an answer, and the word for it.
+pub(crate) fn status(kind: ErrorKind) -> (StatusCode, &'static str) {
+    match kind {
+        ErrorKind::NotFound | ErrorKind::NoRepository => (StatusCode::NOT_FOUND, "not-found"),
+        ErrorKind::AlreadyExists => (StatusCode::CONFLICT, "already-exists"),
+        ErrorKind::Permission => (StatusCode::FORBIDDEN, "permission"),
+        ErrorKind::WrongKey => (StatusCode::FORBIDDEN, "wrong-key"),
+        ErrorKind::InvalidInput => (StatusCode::UNPROCESSABLE_ENTITY, "invalid-input"),
+        ErrorKind::Unavailable | ErrorKind::ResyncRequired => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        ErrorKind::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, "storage-full"),
+        ErrorKind::Interrupted => (StatusCode::CONFLICT, "interrupted"),
+        ErrorKind::Corrupt => (StatusCode::INTERNAL_SERVER_ERROR, "corrupt"),
+        ErrorKind::UnsupportedVersion => (StatusCode::INTERNAL_SERVER_ERROR, "unsupported-version"),
+        ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+    }
+}
+
+/// What a client is told of an error, and what the log keeps.
+pub(crate) fn problem(error: &Error) -> (StatusCode, Problem) {
+    let (status, kind) = status(error.kind());
+    let request = Id::random().to_string();
+    if status.is_server_error() {
+        tracing::error!(request, kind, "{}", error.chain());
+    } else {
+        tracing::debug!(request, kind, "{}", error.chain());
+    }
+    let message = match error.kind() {
+        // What is inside is of no use outside.
+        ErrorKind::Internal => "Something went wrong in the server".to_owned(),
+        _ => error.to_string(),
+    };
+    let hint = error.hint().map(str::to_owned);
+    (status, Problem { kind, message, hint, request })
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, problem) = problem(&self.0);
+        (status, Json(problem)).into_response()
+    }
+}

@@ -1,0 +1,25 @@
+//! The backup server: accounts, backup sets that run on schedule, jobs, and the doors to them: pages and an API.
+//!
+//! Knows nothing of argument parsing. What has to be trusted: whoever asks is known ([`auth`]) before a handler runs, and
+//! whose account the request is about stands in its path, where one place compares the two (`web::guard`); below that,
+//! every query names the account. Secrets lie in the database only as the [`vault`] seals them, and of a repository's keys
+//! the server keeps a write-only one.
+
+mod api;
+mod audit;
+mod auth;
+mod db;
+mod error;
+mod id;
+mod jobs;
+mod options;
+mod pages;
+mod run;
+mod setup;
+mod state;
+mod vault;
+mod web;
+
+pub use api::description;
+pub use options::{Role as ProcessRole, ServerOptions, Tls};
+pub use run::{Running, start};

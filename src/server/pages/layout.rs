@@ -1,0 +1,100 @@
+//! What every page has around its contents.
+
+use maud::{DOCTYPE, Markup, html};
+
+use crate::server::auth::{Actor, Right};
+use crate::server::db::Account;
+
+/// The places that the navigation leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// How things are.
+    Home,
+    /// All accounts.
+    Accounts,
+}
+
+impl Place {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Home => "Home",
+            Self::Accounts => "Accounts",
+        }
+    }
+}
+
+/// What stands around a page: who looks, and at which account.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Chrome<'a> {
+    /// Who looks.
+    pub(crate) actor: &'a Actor,
+    /// The account that the page is about; none: the server.
+    pub(crate) account: Option<&'a Account>,
+    /// Where in the navigation it is.
+    pub(crate) place: Place,
+}
+
+fn head(title: &str) -> Markup {
+    html! {
+        head {
+            meta charset="utf-8";
+            meta name="viewport" content="width=device-width, initial-scale=1";
+            meta name="color-scheme" content="light dark";
+            title { (title) " · Tenantvault" }
+            link rel="icon" href="/assets/icon.svg" type="image/svg+xml";
+            link rel="stylesheet" href="/assets/style.css";
+            script src="/assets/script.js" defer {}
+        }
+    }
+}
+
+/// A page without navigation: signing in, errors.
+pub(crate) fn bare(title: &str, body: &Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            (head(title))
+            body.bare {
+                header { a.brand href="/" { "Tenantvault" } }
+                main #main { (body) }
+            }
+        }
+    }
+}
+
+/// A page with its navigation.
+pub(crate) fn page(title: &str, chrome: Chrome<'_>, body: &Markup) -> Markup {
+    let Chrome { actor, account, place } = chrome;
+    let link = |to: Place, href: String| {
+        html! {
+            li { a href=(href) aria-current=[(to == place).then_some("page")] { (to.label()) } }
+        }
+    };
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            (head(title))
+            body {
+                a.skip href="#main" { "To the contents" }
+                header.top {
+                    a.brand href="/" { "Tenantvault" }
+                    @if let Some(account) = account { span.account { (account.name) } }
+                    details.who {
+                        summary { (actor.login) }
+                        div {
+                            p.quiet { (actor.role.sentence()) "." }
+                            form method="post" action="/sign-out" { button.plain type="submit" { "Sign out" } }
+                        }
+                    }
+                }
+                nav aria-label="Main" {
+                    ul {
+                        @if let Some(account) = account { (link(Place::Home, format!("/a/{}", account.id))) }
+                        @if actor.may(Right::Server, None) { (link(Place::Accounts, "/accounts".into())) }
+                    }
+                }
+                main #main { (body) }
+            }
+        }
+    }
+}

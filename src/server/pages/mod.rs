@@ -1,0 +1,107 @@
+//! The pages: rendered here, whole, readable without a script. What the scripts add is comfort (progress that moves, trees
+//! that open in place).
+//!
+//! A page asks the same functions as the API. Text from outside is escaped by `maud` wherever it stands.
+
+mod account;
+mod assets;
+mod home;
+mod layout;
+mod sign_in;
+mod welcome;
+mod words;
+
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use maud::{Markup, html};
+
+use super::auth::Right;
+use super::error::problem;
+use super::web::{Access, Routes};
+use crate::error::{Error, ErrorKind};
+
+pub(crate) use layout::{Chrome, Place, page};
+
+/// A page on its way to a browser.
+#[derive(Debug)]
+pub(crate) struct Page(pub(crate) Markup);
+
+impl IntoResponse for Page {
+    fn into_response(self) -> Response {
+        ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], self.0.into_string()).into_response()
+    }
+}
+
+/// An error on its way to a browser.
+#[derive(Debug)]
+pub(crate) struct PageError(Error);
+
+impl From<Error> for PageError {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+impl IntoResponse for PageError {
+    fn into_response(self) -> Response {
+        refusal(&self.0)
+    }
+}
+
+/// What a page's handler gives.
+pub(crate) type Answer = std::result::Result<Response, PageError>;
+
+/// Adds the routes.
+pub(crate) fn add(routes: Routes) -> Routes {
+    use Access::{Anybody, Needs};
+    let routes = assets::add(routes)
+        .page("/sign-in", Anybody, sign_in::show)
+        .form("/sign-in", Anybody, sign_in::sign_in)
+        .form("/sign-out", Needs(Right::SignedIn), sign_in::sign_out)
+        .page("/welcome/{token}", Anybody, welcome::show)
+        .form("/welcome/{token}", Anybody, welcome::accept)
+        .page("/", Needs(Right::SignedIn), home::start)
+        .page("/accounts", Needs(Right::Server), account::list)
+        .form("/accounts", Needs(Right::Server), account::add);
+    routes.page("/a/{account}", Needs(Right::See), home::show)
+}
+
+/// The page of an error.
+pub(crate) fn refusal(error: &Error) -> Response {
+    let (status, problem) = problem(error);
+    let title = match error.kind() {
+        ErrorKind::NotFound => "Not here",
+        ErrorKind::Permission => "Not allowed",
+        _ if status.is_server_error() => "That did not work",
+        _ => "That cannot be done",
+    };
+    let body = html! {
+        section.notice.bad role="alert" {
+            h1 { (title) }
+            p { (problem.message) "." }
+            @if let Some(hint) = &problem.hint { p.hint { (hint) "." } }
+            p.quiet { "Number for the server's log: " code { (problem.request) } }
+            p { a.button href="/" { "To the beginning" } }
+        }
+    };
+    (status, Page(layout::bare(title, &body))).into_response()
+}
+
+/// The page of an address that is none.
+pub(crate) async fn not_found(uri: axum::http::Uri) -> Response {
+    let error = Error::not_found("There is nothing at this address");
+    if uri.path().starts_with("/api/") {
+        return super::error::ApiError(error).into_response();
+    }
+    refusal(&error)
+}
+
+/// Leads to another page, after a form.
+pub(crate) fn go(to: &str) -> Response {
+    (StatusCode::SEE_OTHER, [(header::LOCATION, to.to_owned())]).into_response()
+}
+
+/// Text for a part of an address.
+pub(crate) fn encode(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}

@@ -1,0 +1,58 @@
+//! Numbers and times as people read them.
+
+use jiff::Timestamp;
+use maud::{Markup, html};
+
+/// A time as an element: in UTC in the page, in the reader's own zone where scripts run.
+pub(crate) fn time(us: i64) -> Markup {
+    let stamp = Timestamp::from_microsecond(us).unwrap_or(Timestamp::UNIX_EPOCH);
+    html! { time datetime=(stamp.strftime("%Y-%m-%dT%H:%M:%SZ")) { (stamp.strftime("%Y-%m-%d %H:%M UTC")) } }
+}
+
+/// A count of bytes: "1.2 GiB".
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let unit_name = UNITS.get(unit).unwrap_or(&"B");
+    if unit == 0 || value >= 100.0 { format!("{value:.0} {unit_name}") } else { format!("{value:.1} {unit_name}") }
+}
+
+/// A number with its thousands apart: "1,234,567".
+pub(crate) fn number(value: i64) -> String {
+    let digits = value.unsigned_abs().to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    if value < 0 { format!("-{text}") } else { text }
+}
+
+/// A stretch of time: "3 min 20 s".
+pub(crate) fn duration(us: i64) -> String {
+    let seconds = us.max(0) / 1_000_000;
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, s) => format!("{m} min {s} s"),
+        (h, m, _) => format!("{h} h {m} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!([number(0), number(999), number(1_000), number(-1_234_567)], ["0", "999", "1,000", "-1,234,567"]);
+        assert_eq!([size(0), size(1023), size(1536), size(200 << 30)], ["0 B", "1023 B", "1.5 KiB", "200 GiB"]);
+        assert_eq!([duration(0), duration(200_000_000), duration(7_300_000_000)], ["0 s", "3 min 20 s", "2 h 1 min"]);
+    }
+}

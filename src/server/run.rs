@@ -1,0 +1,133 @@
+//! Starts a server, and brings it to an end.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::options::ServerOptions;
+use super::state::{Clock, Server};
+use super::{setup, web};
+use crate::error::{Error, Result};
+
+/// How long requests that are being answered may take to end when the server stops.
+const LAST_REQUESTS: Duration = Duration::from_secs(10);
+
+/// A server that runs.
+#[derive(Debug)]
+pub struct Running {
+    server: Arc<Server>,
+    address: Option<SocketAddr>,
+    handle: Handle<SocketAddr>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    first_link: Option<String>,
+}
+
+impl Running {
+    /// Where it listens; a process that answers no requests listens nowhere.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// The address of its pages.
+    pub fn url(&self) -> String {
+        url(&self.server, self.address)
+    }
+
+    /// The link by which the first administrator chooses a password; none when there is an administrator.
+    pub fn first_link(&self) -> Option<&str> {
+        self.first_link.as_deref()
+    }
+
+    /// What all its parts share.
+    pub(crate) fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+
+    /// Stops it: takes no more requests and no more jobs, lets what is under way come to an end that can be gone on from.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.handle.graceful_shutdown(Some(LAST_REQUESTS));
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.server.db.close().await;
+    }
+}
+
+fn url(server: &Server, address: Option<SocketAddr>) -> String {
+    match (&server.options.public_url, address) {
+        (Some(url), _) => url.trim_end_matches('/').to_owned(),
+        (None, Some(address)) => {
+            let scheme = if server.options.tls.is_some() { "https" } else { "http" };
+            format!("{scheme}://{address}")
+        }
+        (None, None) => String::new(),
+    }
+}
+
+/// Starts a server.
+///
+/// # Errors
+/// When the folder, the database, the certificate or the address cannot be used.
+pub async fn start(options: ServerOptions) -> Result<Running> {
+    start_at(options, None).await
+}
+
+/// As [`start`], with a clock of the caller's.
+///
+/// # Errors
+/// As [`start`].
+pub(crate) async fn start_at(options: ServerOptions, clock: Option<Clock>) -> Result<Running> {
+    let server = Server::open(options, clock).await?;
+    let (handle, tasks, stop) = (Handle::new(), TaskTracker::new(), CancellationToken::new());
+    let mut address = None;
+    if server.options.role.serves() {
+        let listen = server.options.listen;
+        let cannot = |e| Error::io(format!("Cannot listen on {listen}"), e);
+        let listener = TcpListener::bind(listen).map_err(cannot)?;
+        listener.set_nonblocking(true).map_err(cannot)?;
+        address = Some(listener.local_addr().map_err(cannot)?);
+        serve(&server, listener, &handle, &tasks).await?;
+    }
+    super::jobs::start(&server, &tasks, &stop);
+    let token = setup::first_administrator(&server).await?;
+    let first_link = token.map(|token| format!("{}/welcome/{token}", url(&server, address)));
+    Ok(Running { server, address, handle, tasks, stop, first_link })
+}
+
+async fn serve(
+    server: &Arc<Server>,
+    listener: TcpListener,
+    handle: &Handle<SocketAddr>,
+    tasks: &TaskTracker,
+) -> Result<()> {
+    let service = web::service(server).into_make_service_with_connect_info::<SocketAddr>();
+    let cannot = |e| Error::io("The server's socket cannot be used", e);
+    match &server.options.tls {
+        None => {
+            let http = axum_server::from_tcp(listener).map_err(cannot)?.handle(handle.clone());
+            tasks.spawn(async move { tell(http.serve(service).await) });
+        }
+        Some(tls) => {
+            let config =
+                RustlsConfig::from_pem_file(&tls.certificate_file, &tls.private_key_file).await.map_err(|e| {
+                    let (certificate, key) = (tls.certificate_file.display(), tls.private_key_file.display());
+                    Error::io(format!("The certificate {certificate} and the key {key} cannot be used"), e)
+                })?;
+            let https = axum_server::from_tcp_rustls(listener, config).map_err(cannot)?.handle(handle.clone());
+            tasks.spawn(async move { tell(https.serve(service).await) });
+        }
+    }
+    Ok(())
+}
+
+fn tell(ended: std::io::Result<()>) {
+    if let Err(e) = ended {
+        tracing::error!("The server's socket ended: {e}");
+    }
+}

@@ -1,0 +1,95 @@
+//! What all parts of a running server share.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use jiff::Timestamp;
+
+use super::auth::SignIn;
+use super::db::Db;
+use super::id::Id;
+use super::options::ServerOptions;
+use super::vault::Vault;
+use crate::error::{Error, Result};
+use crate::graph::Budget;
+
+/// Tells the time: microseconds since 1970 UTC.
+pub(crate) type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// A running server.
+pub(crate) struct Server {
+    /// How it was started.
+    pub(crate) options: ServerOptions,
+    /// The database.
+    pub(crate) db: Db,
+    /// Seals secrets.
+    pub(crate) vault: Vault,
+    /// Checks sign-ins.
+    pub(crate) sign_in: SignIn,
+    clock: Clock,
+    /// The budgets of tenants: all jobs of this process share them.
+    budgets: Mutex<HashMap<Id, Arc<Budget>>>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Server in {}", self.options.folder.display())
+    }
+}
+
+impl Server {
+    /// Opens the folder and the database of a server.
+    ///
+    /// # Errors
+    /// When the folder, the master key or the database cannot be used.
+    pub(crate) async fn open(options: ServerOptions, clock: Option<Clock>) -> Result<Arc<Self>> {
+        let folder = &options.folder;
+        let cannot = |e| Error::io(format!("The server's folder {} cannot be used", folder.display()), e);
+        std::fs::create_dir_all(folder).map_err(cannot)?;
+        // Nobody else on this machine has business in it.
+        std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o700)).map_err(cannot)?;
+        let db = Db::open(options.database_url.as_deref(), folder).await?;
+        let vault = Vault::open(&folder.join("master.key"), db.has_administrator().await?)?;
+        Ok(Arc::new(Self {
+            sign_in: SignIn::new(db.clone(), vault.clone()),
+            db,
+            vault,
+            clock: clock.unwrap_or_else(|| Arc::new(|| Timestamp::now().as_microsecond())),
+            budgets: Mutex::default(),
+            options,
+        }))
+    }
+
+    /// The time now: microseconds since 1970 UTC.
+    pub(crate) fn now_us(&self) -> i64 {
+        (self.clock)()
+    }
+
+    /// Where caches of repositories lie.
+    pub(crate) fn cache_folder(&self) -> PathBuf {
+        self.options.folder.join("cache")
+    }
+
+    /// Where the server's own storage lies: the repositories of an account, each in a folder.
+    pub(crate) fn storage_folder(&self, account: &Id) -> PathBuf {
+        self.options.folder.join("storage").join(account.as_str())
+    }
+
+    /// Whether browsers reach the pages by HTTPS, so that cookies may be bound to it.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.options.tls.is_some() || self.options.public_url.as_deref().is_some_and(|url| url.starts_with("https:"))
+    }
+
+    /// The budget of a tenant, once a client made one.
+    pub(crate) fn budget(&self, tenant: &Id) -> Option<Arc<Budget>> {
+        self.budgets.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(tenant).cloned()
+    }
+
+    /// Keeps the budget that the first client of a tenant made, for those that follow.
+    pub(crate) fn keep_budget(&self, tenant: &Id, budget: &Arc<Budget>) {
+        let mut all = self.budgets.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        all.entry(tenant.clone()).or_insert_with(|| budget.clone());
+    }
+}

@@ -1,0 +1,153 @@
+//! Holds a request against what its route needs.
+
+use std::sync::Arc;
+
+use axum::extract::{RawPathParams, Request, State};
+use axum::http::{HeaderMap, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Redirect, Response};
+
+use super::{Access, Door, Peer};
+use crate::error::{Error, ErrorKind, Result};
+use crate::server::auth::Actor;
+use crate::server::error::ApiError;
+use crate::server::id::Id;
+use crate::server::pages;
+use crate::server::state::Server;
+
+/// The name of the cookie of a session. Over HTTPS it is bound to this very host (`__Host-`).
+pub(crate) const COOKIE: &str = "tenantvault";
+
+/// What a route needs, at hand when a request comes.
+#[derive(Clone)]
+pub(super) struct Guard {
+    pub(super) server: Arc<Server>,
+    pub(super) access: Access,
+    pub(super) door: Door,
+}
+
+/// Lets a request through, with its [`Actor`], or answers why not.
+pub(super) async fn hold(
+    State(guard): State<Guard>,
+    params: RawPathParams,
+    peer: Peer,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let account = params.iter().find(|(name, _)| *name == "account").map(|(_, value)| value.to_owned());
+    match guard.admit(request.method(), request.headers(), account.as_deref(), &peer).await {
+        Ok(actor) => {
+            if let Some(actor) = actor {
+                request.extensions_mut().insert(actor);
+            }
+            next.run(request).await
+        }
+        Err(Refused::SignIn) if guard.door == Door::Page => {
+            let uri = request.uri();
+            let back =
+                if request.method() == Method::GET { uri.path_and_query().map_or("/", |p| p.as_str()) } else { "/" };
+            Redirect::to(&format!("/sign-in?back={}", pages::encode(back))).into_response()
+        }
+        Err(Refused::SignIn) => {
+            let mut answer = ApiError(
+                Error::new(ErrorKind::Permission, "This needs a sign-in")
+                    .with_hint("Send a token: Authorization: Bearer …"),
+            )
+            .into_response();
+            *answer.status_mut() = axum::http::StatusCode::UNAUTHORIZED;
+            answer.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
+            answer
+        }
+        Err(Refused::Because(e)) if guard.door == Door::Api => ApiError(e).into_response(),
+        Err(Refused::Because(e)) => pages::refusal(&e),
+    }
+}
+
+enum Refused {
+    /// Nobody is signed in.
+    SignIn,
+    Because(Error),
+}
+
+impl From<Error> for Refused {
+    fn from(e: Error) -> Self {
+        Self::Because(e)
+    }
+}
+
+impl Guard {
+    async fn admit(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        account: Option<&str>,
+        peer: &Peer,
+    ) -> std::result::Result<Option<Actor>, Refused> {
+        let by_token = bearer(headers);
+        if !method.is_safe() && by_token.is_none() && self.access != Access::Client {
+            same_origin(&self.server, headers)?;
+        }
+        let Access::Needs(right) = self.access else { return Ok(None) };
+        let (server, now) = (&self.server, self.server.now_us());
+        let actor = match (by_token, cookie(server, headers)) {
+            (Some(token), _) => server.db.token_actor(&server.vault, token, &peer.address, now).await?,
+            (None, Some(token)) => server.db.session_actor(&server.vault, &token, &peer.address, now).await?,
+            (None, None) => None,
+        };
+        let actor = actor.ok_or(Refused::SignIn)?;
+        let account = account.map(Id::parse).transpose()?;
+        if let Some(account) = &account
+            && actor.account.as_ref().is_some_and(|own| own != account)
+        {
+            // Another account is not there.
+            return Err(Error::not_found("There is no such account").into());
+        }
+        if !actor.may(right, account.as_ref()) {
+            let text = format!("The role '{}' may not do this", actor.role);
+            return Err(Error::new(ErrorKind::Permission, text).with_hint("Ask an owner of the account").into());
+        }
+        if let Some(account) = &account {
+            server.db.account(account).await?;
+        }
+        Ok(Some(actor))
+    }
+}
+
+/// The token that a program sends.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (way, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    way.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+/// The value of the session's cookie.
+pub(crate) fn cookie(server: &Server, headers: &HeaderMap) -> Option<String> {
+    let name = cookie_name(server);
+    let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = all.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(found, _)| *found == name).map(|(_, value)| value.to_owned())
+}
+
+/// The name of the session's cookie.
+pub(crate) fn cookie_name(server: &Server) -> String {
+    if server.is_secure() { format!("__Host-{COOKIE}") } else { COOKIE.to_owned() }
+}
+
+/// Refuses what another site's page made a browser send. Browsers say where a request comes from in `Sec-Fetch-Site`, or
+/// at least in `Origin`; what says neither is no browser, and has no business with cookies.
+fn same_origin(server: &Server, headers: &HeaderMap) -> Result<()> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let refused = || Error::new(ErrorKind::Permission, "The request comes from another site's page");
+    match (text("sec-fetch-site"), text("origin")) {
+        (Some("same-origin" | "none"), _) => Ok(()),
+        (Some(_), _) => Err(refused()),
+        (None, Some(origin)) => {
+            let own = |origin: &str| {
+                server.options.public_url.as_deref().is_some_and(|url| url.trim_end_matches('/') == origin)
+                    || origin.split_once("://").is_some_and(|(_, host)| Some(host) == text("host"))
+            };
+            if own(origin) { Ok(()) } else { Err(refused()) }
+        }
+        (None, None) => Err(Error::new(ErrorKind::Permission, "The request says neither its origin nor a token")
+            .with_hint("Programs send a token: Authorization: Bearer …")),
+    }
+}

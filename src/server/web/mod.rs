@@ -1,0 +1,49 @@
+//! HTTP: routes and what each needs, who asks, what every answer carries.
+//!
+//! A route is declared with its [`Access`] (`routes`), and `guard` holds every request against that before a handler
+//! runs: who it is, whether their role has the right, whether the account in the path is theirs, and, for whatever is not
+//! a reading, that a browser which sends a cookie was told to by a page of ours.
+
+mod guard;
+mod headers;
+mod health;
+mod peer;
+mod routes;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::timeout::TimeoutLayer;
+
+use super::state::Server;
+pub(crate) use guard::{cookie, cookie_name};
+pub(crate) use peer::Peer;
+pub(crate) use routes::{Access, Door, Routes};
+
+/// The longest body of a request, but for files that clients store.
+const MOST_BODY_BYTES: usize = 1024 * 1024;
+/// The longest that an answer may take to begin.
+const SLOWEST: Duration = Duration::from_secs(60);
+
+/// Every route.
+pub(crate) fn routes(server: &Arc<Server>) -> Routes {
+    let routes = Routes::new(server.clone());
+    let routes = health::add(routes);
+    let routes = super::api::add(routes);
+    super::pages::add(routes)
+}
+
+/// The whole service.
+pub(crate) fn service(server: &Arc<Server>) -> Router {
+    routes(server)
+        .into_router()
+        .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
+        .layer(CompressionLayer::new())
+        .layer(axum::middleware::from_fn_with_state(server.clone(), headers::add))
+        .layer(TimeoutLayer::with_status_code(axum::http::StatusCode::SERVICE_UNAVAILABLE, SLOWEST))
+        .layer(CatchPanicLayer::new())
+}

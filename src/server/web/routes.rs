@@ -1,0 +1,131 @@
+//! The list of routes, each with what it needs.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::routing::{MethodFilter, on};
+
+use super::guard;
+use crate::server::auth::Right;
+use crate::server::state::Server;
+
+/// What a route needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Nothing: whoever asks.
+    Anybody,
+    /// A right; in the account that the path names, if it names one.
+    Needs(Right),
+    /// The token of an enrolled client (see `agent`), which the handler looks at.
+    Client,
+}
+
+/// How a refusal is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// In JSON.
+    Api,
+    /// As a page; who is not signed in is led to where that is done.
+    Page,
+}
+
+/// A route that was declared.
+#[derive(Debug, Clone)]
+pub(crate) struct Declared {
+    /// The method.
+    pub(crate) method: Method,
+    /// The path, with `{names}` for what varies.
+    pub(crate) path: &'static str,
+    /// What it needs.
+    pub(crate) access: Access,
+    /// Where it belongs.
+    pub(crate) door: Door,
+}
+
+/// Routes, being gathered.
+pub(crate) struct Routes {
+    server: Arc<Server>,
+    router: Router<Arc<Server>>,
+    declared: Vec<Declared>,
+}
+
+impl Routes {
+    /// No routes yet.
+    pub(crate) fn new(server: Arc<Server>) -> Self {
+        Self { server, router: Router::new(), declared: Vec::new() }
+    }
+
+    /// Adds a route.
+    #[must_use]
+    pub(crate) fn add<H, T>(
+        mut self,
+        door: Door,
+        method: Method,
+        path: &'static str,
+        access: Access,
+        handler: H,
+    ) -> Self
+    where
+        H: Handler<T, Arc<Server>>,
+        T: 'static,
+    {
+        // GET answers HEAD too.
+        let filter = match method {
+            Method::GET => MethodFilter::GET,
+            Method::PUT => MethodFilter::PUT,
+            Method::PATCH => MethodFilter::PATCH,
+            Method::DELETE => MethodFilter::DELETE,
+            Method::HEAD => MethodFilter::HEAD,
+            Method::OPTIONS => MethodFilter::OPTIONS,
+            _ => MethodFilter::POST,
+        };
+        let guard = guard::Guard { server: self.server.clone(), access, door };
+        let guarded = on(filter, handler).layer(axum::middleware::from_fn_with_state(guard, guard::hold));
+        self.router = self.router.route(path, guarded);
+        self.declared.push(Declared { method, path, access, door });
+        self
+    }
+
+    /// Adds a route of the API.
+    #[must_use]
+    pub(crate) fn api<H, T>(self, method: Method, path: &'static str, access: Access, handler: H) -> Self
+    where
+        H: Handler<T, Arc<Server>>,
+        T: 'static,
+    {
+        self.add(Door::Api, method, path, access, handler)
+    }
+
+    /// Adds a page.
+    #[must_use]
+    pub(crate) fn page<H, T>(self, path: &'static str, access: Access, handler: H) -> Self
+    where
+        H: Handler<T, Arc<Server>>,
+        T: 'static,
+    {
+        self.add(Door::Page, Method::GET, path, access, handler)
+    }
+
+    /// Adds what a form of a page is sent to.
+    #[must_use]
+    pub(crate) fn form<H, T>(self, path: &'static str, access: Access, handler: H) -> Self
+    where
+        H: Handler<T, Arc<Server>>,
+        T: 'static,
+    {
+        self.add(Door::Page, Method::POST, path, access, handler)
+    }
+
+    /// What was declared.
+    pub(crate) fn declared(&self) -> &[Declared] {
+        &self.declared
+    }
+
+    /// The router, with a state, and an answer for what is not there.
+    pub(crate) fn into_router(self) -> Router {
+        let server = self.server.clone();
+        self.router.fallback(crate::server::pages::not_found).with_state(server)
+    }
+}
