@@ -8,6 +8,8 @@
 mod api;
 mod audit;
 mod auth;
+mod choices;
+mod connect;
 mod db;
 mod error;
 mod id;
@@ -15,8 +17,11 @@ mod jobs;
 mod options;
 mod pages;
 mod run;
+mod schedule;
 mod setup;
 mod state;
+mod store;
+mod targets;
 mod vault;
 mod web;
 

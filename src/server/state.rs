@@ -11,6 +11,7 @@ use super::auth::SignIn;
 use super::db::Db;
 use super::id::Id;
 use super::options::ServerOptions;
+use super::store::Stores;
 use super::vault::Vault;
 use crate::error::{Error, Result};
 use crate::graph::Budget;
@@ -28,6 +29,8 @@ pub(crate) struct Server {
     pub(crate) vault: Vault,
     /// Checks sign-ins.
     pub(crate) sign_in: SignIn,
+    /// Repositories that are open.
+    pub(crate) stores: Stores,
     clock: Clock,
     /// The budgets of tenants: all jobs of this process share them.
     budgets: Mutex<HashMap<Id, Arc<Budget>>>,
@@ -57,6 +60,7 @@ impl Server {
             db,
             vault,
             clock: clock.unwrap_or_else(|| Arc::new(|| Timestamp::now().as_microsecond())),
+            stores: Stores::default(),
             budgets: Mutex::default(),
             options,
         }))

@@ -3,8 +3,13 @@
 //! Each file holds the queries of one thing. A query about something of an account names the account too.
 
 mod accounts;
+mod jobs;
 mod migrate;
+mod repositories;
+mod runs;
+mod sets;
 mod settings;
+mod tenants;
 
 use std::path::Path;
 use std::str::FromStr;
@@ -17,6 +22,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::server::id::Id;
 
 pub(crate) use accounts::{Account, Entitlements};
+pub(crate) use jobs::{Job, JobKind, JobState, NewJob};
+pub(crate) use repositories::{DestinationRow, NewDestination, NewRepository, RepositoryRow};
+pub(crate) use runs::{Day, NewRun, RunRow};
+pub(crate) use sets::{Due, ScheduleRow, SetRow, SetToBe};
+pub(crate) use tenants::{SignInWay, Tenant, TenantDefinition};
 
 /// Connections of one process.
 const MOST_CONNECTIONS: u32 = 16;
@@ -132,6 +142,32 @@ fn sqlite_url(folder: &Path) -> Result<String> {
         })
         .collect();
     Ok(format!("sqlite://{path}?mode=rwc"))
+}
+
+/// A value as JSON, for a column.
+fn to_json<T: serde::Serialize>(value: &T) -> Result<String> {
+    serde_json::to_string(value).map_err(|e| Error::internal("A value cannot be kept as JSON").with_source(e))
+}
+
+/// A value from JSON in a column.
+fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|e| Error::corrupt("The database holds JSON that cannot be read").with_source(e))
+}
+
+/// Says which name is taken already.
+fn taken(e: sqlx::Error, what: &str, name: &str) -> Error {
+    match Error::from(e) {
+        e if e.kind() == ErrorKind::AlreadyExists => {
+            Error::new(ErrorKind::AlreadyExists, format!("There is a {what} '{name}' already"))
+                .with_hint("Choose another name")
+        }
+        e => e,
+    }
+}
+
+/// Fails when nothing was there to change.
+fn need_one(changed: u64, what: &str) -> Result<()> {
+    if changed == 0 { Err(Error::not_found(format!("There is no such {what}"))) } else { Ok(()) }
 }
 
 /// Reads columns of a row.

@@ -1,11 +1,53 @@
 //! Jobs: what is done in the background, on schedule or because somebody asked.
+//!
+//! The scheduler puts what is due into the queue; workers take it from there by a lease. Whatever a job does can be begun
+//! anew by another worker: a run finds what the one before stored, and prune and check decide everything afresh.
+
+mod backup;
+mod progress;
+mod scheduler;
+mod upkeep;
+mod worker;
 
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::db::{JobKind, NewJob, SetRow};
+use super::id::Id;
 use super::state::Server;
+use crate::error::Result;
 
 /// Starts what this process does in the background, until `stop`.
-pub(crate) fn start(_server: &Arc<Server>, _tasks: &TaskTracker, _stop: &CancellationToken) {}
+pub(crate) fn start(server: &Arc<Server>, tasks: &TaskTracker, stop: &CancellationToken) {
+    if server.options.role.schedules() {
+        tasks.spawn(scheduler::run(server.clone(), stop.clone()));
+    }
+    if server.options.role.works() {
+        tasks.spawn(worker::run(server.clone(), stop.clone()));
+    }
+}
+
+/// Asks for a run of a set, at once or after a time.
+///
+/// # Errors
+/// As any query.
+pub(crate) async fn back_up(server: &Server, set: &SetRow, asked_by: &str, run_after_us: i64) -> Result<Id> {
+    server.db.ask_for(&of_set(set, JobKind::Backup, asked_by, run_after_us), server.now_us()).await
+}
+
+/// A job about a set.
+fn of_set<'a>(set: &'a SetRow, kind: JobKind, asked_by: &'a str, run_after_us: i64) -> NewJob<'a> {
+    NewJob {
+        account: &set.account,
+        kind,
+        set: Some(&set.id),
+        tenant: Some(&set.tenant),
+        repository: Some(&set.repository),
+        client: set.client.as_ref(),
+        arguments: serde_json::json!({}),
+        asked_by,
+        run_after_us,
+    }
+}

@@ -1,0 +1,144 @@
+//! From a tenant of the database to a Graph client.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::db::{SignInWay, Tenant, TenantDefinition};
+use super::state::Server;
+use super::targets;
+use crate::error::{Error, ErrorKind, Result};
+use crate::graph::{Client, ClientOptions, Cloud, Credential, SpeedLimit, certificate_end};
+use crate::monitor::{Monitor, Silent};
+use crate::ops::access::{self, SecretEnd, State};
+use crate::snapshot::set::Workload;
+
+/// Makes the client of a tenant. All clients of one tenant in this process share its budget.
+///
+/// # Errors
+/// When the secret does not open, or an address or certificate cannot be used.
+pub(crate) fn client(
+    server: &Server,
+    tenant: &Tenant,
+    speed: Option<u64>,
+    monitor: Arc<dyn Monitor>,
+) -> Result<Client> {
+    let definition = &tenant.definition;
+    let mut options = ClientOptions::new(cloud(definition)?);
+    options.budget = server.budget(&tenant.id);
+    options.monitor = monitor;
+    options.speed = speed.map(SpeedLimit::new).map(Arc::new).into_iter().collect();
+    let secret = tenant.secret(&server.vault)?;
+    let credential = match definition.sign_in {
+        SignInWay::Secret => Credential::secret(secret.as_str()),
+        SignInWay::Certificate => {
+            Credential::certificate(definition.certificate.clone().unwrap_or_default(), secret.as_str().to_owned())
+        }
+    };
+    let client = Client::new(options, &definition.tenant_id, &definition.client_id, credential)?;
+    server.keep_budget(&tenant.id, client.budget());
+    Ok(client)
+}
+
+fn cloud(definition: &TenantDefinition) -> Result<Cloud> {
+    let named = Cloud::named(&definition.cloud)?;
+    match (&definition.graph_url, &definition.login_url) {
+        (None, None) => Ok(named),
+        (graph, login) => Cloud::custom(
+            graph.as_deref().unwrap_or(named.graph_root().as_str()),
+            login.as_deref().unwrap_or(named.login_root().as_str()),
+        ),
+    }
+}
+
+/// Looks at what somebody entered about a tenant.
+///
+/// # Errors
+/// `InvalidInput`; `Permission` for addresses that this server does not reach out to.
+pub(crate) async fn check(server: &Server, definition: &TenantDefinition, secret: Option<&str>) -> Result<()> {
+    for (what, text) in [("directory id", &definition.tenant_id), ("client id", &definition.client_id)] {
+        let good = !text.is_empty()
+            && text.len() <= 200
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || "-.".contains(c));
+        if !good {
+            return Err(Error::invalid(format!("This cannot be a {what}"))
+                .with_hint("It stands in the app registration's overview"));
+        }
+    }
+    for address in [&definition.graph_url, &definition.login_url].into_iter().flatten() {
+        targets::reach(server, address).await?;
+    }
+    cloud(definition)?;
+    if secret.is_some_and(|secret| secret.trim().is_empty() || secret.len() > 20_000) {
+        return Err(Error::invalid("The secret is empty, or too long"));
+    }
+    if definition.sign_in == SignInWay::Certificate {
+        let certificate = definition.certificate.as_deref().unwrap_or_default();
+        certificate_end(certificate)?;
+        if let Some(secret) = secret {
+            Credential::certificate(certificate.to_owned(), secret.to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// Signs in to a tenant and finds out what the app may read; keeps what it found.
+///
+/// # Errors
+/// When signing in does not work.
+pub(crate) async fn test(server: &Server, tenant: &Tenant) -> Result<Value> {
+    let client = client(server, tenant, None, Arc::new(Silent))?;
+    let found = access::look(&client, Workload::ALL).await?;
+    let mut permissions = Vec::new();
+    for (permission, state) in &found {
+        let (word, text) = match state {
+            State::Granted => ("granted", format!("to {}", permission.purpose)),
+            State::Missing => ("missing", format!("without it {}", permission.cost)),
+            State::Refused(reason) => {
+                ("refused", format!("Graph refuses everybody asked ({reason}): {}", permission.cost))
+            }
+            State::Unknown => ("unknown", format!("nobody could be asked; without it {}", permission.cost)),
+        };
+        let workload = permission.workload.map(Workload::word);
+        permissions.push(json!({"name": permission.name, "state": word, "message": text, "workload": workload}));
+    }
+    let missing = found.iter().filter(|(_, state)| matches!(state, State::Missing | State::Refused(_))).count();
+    let consent = cloud(&tenant.definition)?
+        .admin_consent_url(&tenant.definition.tenant_id, &tenant.definition.client_id)?
+        .to_string();
+    let days = proof_days(server, tenant, &client).await?;
+    let state = json!({
+        "permissions": permissions,
+        "missing": missing,
+        "consent": consent,
+        "secret_days": days,
+        "plans": access::plans(&client).await?,
+    });
+    server.db.keep_tenant_state(&tenant.id, &state.to_string(), server.now_us()).await?;
+    Ok(state)
+}
+
+/// For how many days the app's proof is good still, if that is known.
+async fn proof_days(server: &Server, tenant: &Tenant, client: &Client) -> Result<Option<i64>> {
+    let end = match tenant.definition.sign_in {
+        SignInWay::Secret => {
+            let secret = tenant.secret(&server.vault)?;
+            // The registration tells secrets apart by their first three characters.
+            let begins: String = secret.chars().take(3).collect();
+            access::secret_end(client, &tenant.definition.client_id, &begins).await?
+        }
+        SignInWay::Certificate => {
+            SecretEnd::At(certificate_end(tenant.definition.certificate.as_deref().unwrap_or_default())?)
+        }
+    };
+    Ok(match end {
+        SecretEnd::At(end) => Some(end.as_second().saturating_sub(now(server)?.as_second()).div_euclid(86_400)),
+        SecretEnd::Unknown(_) => None,
+    })
+}
+
+fn now(server: &Server) -> Result<Timestamp> {
+    Timestamp::from_microsecond(server.now_us())
+        .map_err(|e| Error::new(ErrorKind::Internal, "The clock is out of range").with_source(e))
+}

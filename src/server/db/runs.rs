@@ -1,0 +1,245 @@
+//! Runs of backup sets: their facts, as the repositories keep them too.
+
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::any::AnyRow;
+use utoipa::ToSchema;
+
+use super::{Columns as _, Db};
+use crate::error::Result;
+use crate::format::snapshot::Totals;
+use crate::server::id::Id;
+
+/// A run that ended.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(crate) struct RunRow {
+    /// The row's id.
+    pub(crate) id: Id,
+    /// The set.
+    pub(crate) set: Id,
+    /// The job that it was.
+    pub(crate) job: Option<Id>,
+    /// When it began: microseconds since 1970 UTC.
+    pub(crate) started_us: i64,
+    /// When it ended.
+    pub(crate) ended_us: i64,
+    /// `complete`, `gaps`, `interrupted` or `failed`.
+    pub(crate) outcome: String,
+    /// Why it failed.
+    pub(crate) error: Option<String>,
+    /// The snapshot that it wrote.
+    pub(crate) snapshot: Option<String>,
+    /// Items in the snapshot.
+    pub(crate) items: i64,
+    /// Items that were not in the snapshot before.
+    pub(crate) items_added: i64,
+    /// Items that changed.
+    pub(crate) items_changed: i64,
+    /// Items that are gone since.
+    pub(crate) items_removed: i64,
+    /// Collections in the snapshot.
+    pub(crate) collections: i64,
+    /// Items that could not be read.
+    pub(crate) gaps: i64,
+    /// Bytes of contents read from the tenant.
+    pub(crate) bytes_read: i64,
+    /// Bytes that were new to the repository.
+    pub(crate) bytes_new: i64,
+    /// Bytes written.
+    pub(crate) bytes_stored: i64,
+    /// Requests sent.
+    pub(crate) requests: i64,
+    /// Requests answered 429 or 503.
+    pub(crate) throttled: i64,
+    /// The first gaps: name and reason of each.
+    #[schema(value_type = Vec<Object>)]
+    pub(crate) gap_list: Value,
+}
+
+/// What a day's runs came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Day {
+    /// Days since 1970-01-01 UTC.
+    pub(crate) day: i64,
+    /// Runs that were whole.
+    pub(crate) complete: i64,
+    /// Runs with gaps, or stopped.
+    pub(crate) partly: i64,
+    /// Runs that failed.
+    pub(crate) failed: i64,
+    /// Bytes written.
+    pub(crate) stored: i64,
+}
+
+/// A run to note.
+#[derive(Debug)]
+pub(crate) struct NewRun<'a> {
+    /// The account.
+    pub(crate) account: &'a Id,
+    /// The set.
+    pub(crate) set: &'a Id,
+    /// The job.
+    pub(crate) job: &'a Id,
+    /// When it began.
+    pub(crate) started_us: i64,
+    /// When it ended.
+    pub(crate) ended_us: i64,
+    /// `complete`, `gaps`, `interrupted` or `failed`.
+    pub(crate) outcome: &'static str,
+    /// Why it failed.
+    pub(crate) error: Option<&'a str>,
+    /// The snapshot that it wrote.
+    pub(crate) snapshot: Option<String>,
+    /// Counts.
+    pub(crate) totals: Totals,
+    /// The first gaps.
+    pub(crate) gap_list: Value,
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, set_id, job_id, started_us, ended_us, outcome, error, snapshot, items, items_added, items_changed, \
+             items_removed, collections, gaps, bytes_read, bytes_new, bytes_stored, requests, throttled, gap_list \
+             FROM runs ",
+            $rest
+        )
+    };
+}
+
+fn read(row: &AnyRow) -> Result<RunRow> {
+    Ok(RunRow {
+        id: row.id("id")?,
+        set: row.id("set_id")?,
+        job: row.maybe_id("job_id")?,
+        started_us: row.number("started_us")?,
+        ended_us: row.number("ended_us")?,
+        outcome: row.text("outcome")?,
+        error: row.maybe_text("error")?,
+        snapshot: row.maybe_text("snapshot")?,
+        items: row.number("items")?,
+        items_added: row.number("items_added")?,
+        items_changed: row.number("items_changed")?,
+        items_removed: row.number("items_removed")?,
+        collections: row.number("collections")?,
+        gaps: row.number("gaps")?,
+        bytes_read: row.number("bytes_read")?,
+        bytes_new: row.number("bytes_new")?,
+        bytes_stored: row.number("bytes_stored")?,
+        requests: row.number("requests")?,
+        throttled: row.number("throttled")?,
+        gap_list: super::from_json(&row.text("gap_list")?)?,
+    })
+}
+
+impl Db {
+    /// Notes a run, and how its set stands since.
+    ///
+    /// # Errors
+    /// As any query.
+    pub(crate) async fn note_run(&self, run: &NewRun<'_>) -> Result<Id> {
+        let id = Id::random();
+        let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let t = &run.totals;
+        let mut tx = self.write().await?;
+        sqlx::query(
+            "INSERT INTO runs (id, account_id, set_id, job_id, started_us, ended_us, outcome, error, snapshot, items, \
+             items_added, items_changed, items_removed, collections, gaps, bytes_logical, bytes_read, bytes_new, \
+             bytes_stored, requests, throttled, waits, gap_list) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, \
+             $12, $13, $14, $15, 0, $16, $17, $18, $19, $20, '{}', $21)",
+        )
+        .bind(id.as_str())
+        .bind(run.account.as_str())
+        .bind(run.set.as_str())
+        .bind(run.job.as_str())
+        .bind(run.started_us)
+        .bind(run.ended_us)
+        .bind(run.outcome)
+        .bind(run.error)
+        .bind(&run.snapshot)
+        .bind(count(t.items))
+        .bind(count(t.items_added))
+        .bind(count(t.items_changed))
+        .bind(count(t.items_removed))
+        .bind(count(t.collections))
+        .bind(count(t.gaps))
+        .bind(count(t.bytes_read))
+        .bind(count(t.bytes_new))
+        .bind(count(t.bytes_stored))
+        .bind(count(t.requests))
+        .bind(count(t.throttled))
+        .bind(run.gap_list.to_string())
+        .execute(&mut *tx)
+        .await?;
+        let good = matches!(run.outcome, "complete" | "gaps").then_some(run.ended_us);
+        sqlx::query(
+            "UPDATE sets SET last_state = $1, last_us = $2, last_good_us = COALESCE($3, last_good_us) WHERE id = $4",
+        )
+        .bind(run.outcome)
+        .bind(run.ended_us)
+        .bind(good)
+        .bind(run.set.as_str())
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(id)
+    }
+
+    /// Runs of a set, or of an account, that began before a time, the newest first.
+    ///
+    /// # Errors
+    /// As any query.
+    pub(crate) async fn runs(&self, account: &Id, set: Option<&Id>, before_us: i64, most: i64) -> Result<Vec<RunRow>> {
+        let rows = match set {
+            Some(set) => {
+                sqlx::query(select!(
+                    "WHERE set_id = $1 AND account_id = $2 AND started_us < $3 ORDER BY started_us DESC LIMIT $4"
+                ))
+                .bind(set.as_str())
+                .bind(account.as_str())
+                .bind(before_us)
+                .bind(most)
+                .fetch_all(self.pool())
+                .await?
+            }
+            None => {
+                sqlx::query(select!("WHERE account_id = $1 AND started_us < $2 ORDER BY started_us DESC LIMIT $3"))
+                    .bind(account.as_str())
+                    .bind(before_us)
+                    .bind(most)
+                    .fetch_all(self.pool())
+                    .await?
+            }
+        };
+        rows.iter().map(read).collect()
+    }
+
+    /// What the days since a time came to, by UTC days.
+    ///
+    /// # Errors
+    /// As any query.
+    pub(crate) async fn days(&self, account: &Id, since_us: i64) -> Result<Vec<Day>> {
+        let rows = sqlx::query(
+            "SELECT started_us / 86400000000 AS day, \
+             CAST(SUM(CASE WHEN outcome = 'complete' THEN 1 ELSE 0 END) AS BIGINT) AS complete, \
+             CAST(SUM(CASE WHEN outcome IN ('gaps', 'interrupted') THEN 1 ELSE 0 END) AS BIGINT) AS partly, \
+             CAST(SUM(CASE WHEN outcome = 'failed' THEN 1 ELSE 0 END) AS BIGINT) AS failed, \
+             CAST(SUM(bytes_stored) AS BIGINT) AS stored \
+             FROM runs WHERE account_id = $1 AND started_us >= $2 GROUP BY 1 ORDER BY 1",
+        )
+        .bind(account.as_str())
+        .bind(since_us)
+        .fetch_all(self.pool())
+        .await?;
+        let read = |row: &AnyRow| {
+            Ok(Day {
+                day: row.number("day")?,
+                complete: row.number("complete")?,
+                partly: row.number("partly")?,
+                failed: row.number("failed")?,
+                stored: row.number("stored")?,
+            })
+        };
+        rows.iter().map(read).collect()
+    }
+}

@@ -1,0 +1,233 @@
+//! Tenants: what an account connects to.
+
+use serde::{Deserialize, Serialize};
+use sqlx::any::AnyRow;
+use utoipa::ToSchema;
+
+use super::accounts::check_title;
+use super::{Columns as _, Db};
+use crate::error::{Error, ErrorKind, Result};
+use crate::server::id::Id;
+use crate::server::vault::Vault;
+
+/// How to reach a tenant. No secret is in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TenantDefinition {
+    /// The directory's id or one of its domains.
+    #[schema(min_length = 1, max_length = 200)]
+    pub(crate) tenant_id: String,
+    /// The app registration's (client) id.
+    #[schema(min_length = 1, max_length = 200)]
+    pub(crate) client_id: String,
+    /// Who signs in.
+    pub(crate) sign_in: SignInWay,
+    /// The app's certificate (PEM), where it signs in by one. The private key is its secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) certificate: Option<String>,
+    /// The national cloud: `global`, `usgov`, `usgov-dod`, `china`.
+    #[serde(default = "global")]
+    pub(crate) cloud: String,
+    /// Graph's address, where it is another than the cloud's: for simulated tenants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) graph_url: Option<String>,
+    /// The sign-in service's address, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) login_url: Option<String>,
+}
+
+fn global() -> String {
+    "global".to_owned()
+}
+
+/// Who signs in to a tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum SignInWay {
+    /// An app, by a client secret.
+    Secret,
+    /// An app, by a certificate.
+    Certificate,
+}
+
+/// A tenant of an account.
+#[derive(Debug, Clone)]
+pub(crate) struct Tenant {
+    /// The row's id.
+    pub(crate) id: Id,
+    /// The account.
+    pub(crate) account: Id,
+    /// What people call it.
+    pub(crate) name: String,
+    /// How to reach it.
+    pub(crate) definition: TenantDefinition,
+    /// When it was added.
+    pub(crate) created_us: i64,
+    /// What the last test found: JSON.
+    pub(crate) state: Option<String>,
+    /// When that was.
+    pub(crate) checked_us: Option<i64>,
+    secret: Option<String>,
+}
+
+impl Tenant {
+    /// The app's secret or private key.
+    ///
+    /// # Errors
+    /// `WrongKey` when it does not open; `NotFound` when there is none.
+    pub(crate) fn secret(&self, vault: &Vault) -> Result<zeroize::Zeroizing<String>> {
+        let sealed = self.secret.as_deref().ok_or_else(|| {
+            Error::not_found(format!("There is no secret for tenant '{}'", self.name)).with_hint("Enter it anew")
+        })?;
+        vault.open_sealed(&secret_place(&self.id), sealed)
+    }
+}
+
+fn secret_place(tenant: &Id) -> String {
+    format!("tenants/{tenant}/secret")
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!("SELECT id, account_id, name, definition, secret, created_us, state, checked_us FROM tenants ", $rest)
+    };
+}
+
+fn read(row: &AnyRow) -> Result<Tenant> {
+    Ok(Tenant {
+        id: row.id("id")?,
+        account: row.id("account_id")?,
+        name: row.text("name")?,
+        definition: super::from_json(&row.text("definition")?)?,
+        created_us: row.number("created_us")?,
+        state: row.maybe_text("state")?,
+        checked_us: row.maybe_number("checked_us")?,
+        secret: row.maybe_text("secret")?,
+    })
+}
+
+impl Db {
+    /// Adds a tenant.
+    ///
+    /// # Errors
+    /// `AlreadyExists`, `InvalidInput`.
+    pub(crate) async fn add_tenant(
+        &self,
+        vault: &Vault,
+        account: &Id,
+        name: &str,
+        definition: &TenantDefinition,
+        secret: &str,
+        now_us: i64,
+    ) -> Result<Tenant> {
+        let (id, name) = (Id::random(), check_title("a tenant", name)?);
+        sqlx::query(
+            "INSERT INTO tenants (id, account_id, name, definition, secret, created_us) VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(id.as_str())
+        .bind(account.as_str())
+        .bind(&name)
+        .bind(super::to_json(definition)?)
+        .bind(vault.seal(&secret_place(&id), secret))
+        .bind(now_us)
+        .execute(self.pool())
+        .await
+        .map_err(|e| super::taken(e, "tenant", &name))?;
+        self.tenant(account, &id).await
+    }
+
+    /// Changes a tenant; a secret that is not given stays.
+    ///
+    /// # Errors
+    /// As [`Self::add_tenant`].
+    pub(crate) async fn change_tenant(
+        &self,
+        vault: &Vault,
+        tenant: &Tenant,
+        name: &str,
+        definition: &TenantDefinition,
+        secret: Option<&str>,
+    ) -> Result<()> {
+        let name = check_title("a tenant", name)?;
+        sqlx::query(
+            "UPDATE tenants SET name = $1, definition = $2, secret = COALESCE($3, secret), state = NULL, checked_us = NULL \
+             WHERE id = $4 AND account_id = $5",
+        )
+        .bind(&name)
+        .bind(super::to_json(definition)?)
+        .bind(secret.map(|secret| vault.seal(&secret_place(&tenant.id), secret)))
+        .bind(tenant.id.as_str())
+        .bind(tenant.account.as_str())
+        .execute(self.pool())
+        .await
+        .map_err(|e| super::taken(e, "tenant", &name))?;
+        Ok(())
+    }
+
+    /// A tenant of an account.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub(crate) async fn tenant(&self, account: &Id, id: &Id) -> Result<Tenant> {
+        let row = sqlx::query(select!("WHERE id = $1 AND account_id = $2"))
+            .bind(id.as_str())
+            .bind(account.as_str())
+            .fetch_optional(self.pool())
+            .await?;
+        read(&row.ok_or_else(|| Error::not_found("There is no such tenant"))?)
+    }
+
+    /// The tenants of an account, by name.
+    ///
+    /// # Errors
+    /// As any query.
+    pub(crate) async fn tenants(&self, account: &Id) -> Result<Vec<Tenant>> {
+        let rows = sqlx::query(select!("WHERE account_id = $1 ORDER BY name"))
+            .bind(account.as_str())
+            .fetch_all(self.pool())
+            .await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// Keeps what a test of a tenant found.
+    ///
+    /// # Errors
+    /// As any query.
+    pub(crate) async fn keep_tenant_state(&self, id: &Id, state: &str, now_us: i64) -> Result<()> {
+        sqlx::query("UPDATE tenants SET state = $1, checked_us = $2 WHERE id = $3")
+            .bind(state)
+            .bind(now_us)
+            .bind(id.as_str())
+            .execute(self.pool())
+            .await?;
+        Ok(())
+    }
+
+    /// Removes a tenant that no backup set uses.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when one does; `NotFound`.
+    pub(crate) async fn remove_tenant(&self, account: &Id, id: &Id) -> Result<()> {
+        let mut tx = self.write().await?;
+        // The history of its jobs stays.
+        sqlx::query("UPDATE jobs SET tenant_id = NULL WHERE tenant_id = $1 AND account_id = $2 AND set_id IS NULL")
+            .bind(id.as_str())
+            .bind(account.as_str())
+            .execute(&mut *tx)
+            .await?;
+        let removed = sqlx::query("DELETE FROM tenants WHERE id = $1 AND account_id = $2")
+            .bind(id.as_str())
+            .bind(account.as_str())
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| match Error::from(e) {
+                e if e.kind() == ErrorKind::AlreadyExists => {
+                    Error::new(ErrorKind::AlreadyExists, "Backup sets still read this tenant")
+                        .with_hint("Remove them first")
+                }
+                e => e,
+            })?;
+        tx.commit().await?;
+        super::need_one(removed.rows_affected(), "tenant")
+    }
+}

@@ -1,0 +1,192 @@
+//! Repositories of accounts: making, opening, and the keys that the server holds.
+//!
+//! The server keeps a write-only key alone, unless the account chose otherwise: it adds snapshots, forgets and prunes, and
+//! opens no contents. The owner's key comes with a request, opens the repository for that sign-in, and stays in memory.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use zeroize::Zeroizing;
+
+use super::db::{DestinationRow, NewDestination, NewRepository, RepositoryRow};
+use super::id::Id;
+use super::state::Server;
+use super::targets::OWN;
+use crate::crypto::{KeyRight, Passphrase};
+use crate::error::{Error, ErrorKind, Result};
+use crate::repo::Repository;
+use crate::storage::{self, Credentials, Storage, StorageOptions};
+
+/// How many characters of a new key are to be typed back.
+pub(crate) const TYPED_BACK: usize = 4;
+
+/// Repositories that are open with their write-only keys.
+#[derive(Default)]
+pub(crate) struct Stores {
+    open: Mutex<HashMap<Id, Weak<Repository>>>,
+    opening: tokio::sync::Mutex<()>,
+}
+
+/// Where a repository is to be made.
+#[derive(Debug)]
+pub(crate) struct Where<'a> {
+    /// What people call the place.
+    pub(crate) name: &'a str,
+    /// `server:`, or as `storage::open` takes it.
+    pub(crate) url: &'a str,
+    /// The storage's secrets by name.
+    pub(crate) credentials: Option<&'a std::collections::BTreeMap<String, String>>,
+}
+
+/// A repository that was made, with its key: the one time that it can be read.
+pub(crate) struct Made {
+    /// The row.
+    pub(crate) row: RepositoryRow,
+    /// The owner's key.
+    pub(crate) key: Passphrase,
+}
+
+/// The storage of a place.
+///
+/// # Errors
+/// When the address, a secret or an option cannot be used.
+pub(crate) fn storage_of(
+    server: &Server,
+    account: &Id,
+    repository: &Id,
+    url: &str,
+    credentials: Option<&str>,
+) -> Result<Arc<dyn Storage>> {
+    if url == OWN {
+        let folder = server.storage_folder(account).join(repository.as_str());
+        std::fs::create_dir_all(&folder)
+            .map_err(|e| Error::io(format!("The server's storage {} cannot be made", folder.display()), e))?;
+        let path = folder.to_str().ok_or_else(|| Error::internal("The server's folder is not UTF-8"))?;
+        return storage::open(path, &StorageOptions::default());
+    }
+    let mut options = StorageOptions::default();
+    if let Some(text) = credentials {
+        let pairs: std::collections::BTreeMap<String, Zeroizing<String>> =
+            serde_json::from_str(text).map_err(|_| Error::internal("A destination's secrets cannot be read"))?;
+        options.credentials = pairs
+            .into_iter()
+            .fold(Credentials::new(), |all, (name, secret)| all.with(name, secret.as_str().to_owned()));
+    }
+    storage::open(url, &options)
+}
+
+/// The storage of a place that is known.
+///
+/// # Errors
+/// As [`storage_of`].
+pub(crate) fn storage_of_row(server: &Server, account: &Id, row: &DestinationRow) -> Result<Arc<dyn Storage>> {
+    let credentials = row.credentials(&server.vault)?;
+    storage_of(server, account, &row.repository, &row.url, credentials.as_ref().map(|text| text.as_str()))
+}
+
+fn credentials_json(at: &Where<'_>) -> Result<Option<Zeroizing<String>>> {
+    let json = |pairs| {
+        serde_json::to_string(pairs).map(Zeroizing::new).map_err(|_| Error::invalid("The secrets cannot be kept"))
+    };
+    at.credentials.filter(|pairs| !pairs.is_empty()).map(json).transpose()
+}
+
+/// Makes a repository: its owner's key is a new one, or the passphrase given.
+///
+/// # Errors
+/// `AlreadyExists` when there is one at that place; what the storage brings.
+pub(crate) async fn make(
+    server: &Server,
+    account: &Id,
+    name: &str,
+    at: &Where<'_>,
+    chosen: Option<Passphrase>,
+) -> Result<Made> {
+    let (id, now) = (Id::random(), server.now_us());
+    let credentials = credentials_json(at)?;
+    let storage = storage_of(server, account, &id, at.url, credentials.as_ref().map(|text| text.as_str()))?;
+    let key = chosen.unwrap_or_else(Passphrase::generate);
+    let repo = Repository::init(storage, &key, "owner", now, Some(server.cache_folder())).await?;
+    let write_key = Passphrase::generate();
+    repo.add_slot(&write_key, KeyRight::WriteOnly, "backup server", now).await?;
+    let new = NewRepository {
+        id,
+        name,
+        repository: repo.config().id.to_string(),
+        write_key: write_key.expose_text(),
+        destination: NewDestination {
+            name: at.name,
+            url: at.url,
+            credentials: credentials.as_ref().map(|text| text.as_str()),
+        },
+    };
+    let row = server.db.add_repository(&server.vault, account, &new, now).await?;
+    Ok(Made { row, key })
+}
+
+/// Says whether the end of a key was typed back, and notes it.
+///
+/// # Errors
+/// `WrongKey` when it is another; as opening.
+pub(crate) async fn confirm(server: &Server, row: &RepositoryRow, key: &str, typed: &str) -> Result<()> {
+    let tail: String = {
+        let mut last: Vec<char> = key.chars().rev().take(TYPED_BACK).collect();
+        last.reverse();
+        last.into_iter().collect()
+    };
+    if tail != typed.trim() {
+        return Err(Error::new(ErrorKind::WrongKey, "These are not the last four characters of the key")
+            .with_hint("Look at where you put it; if you have not, show it once more and keep it"));
+    }
+    server.db.confirm_repository(&row.id).await
+}
+
+/// Where the cache of a replica lies: it may lag behind, and its packs be others.
+pub(crate) fn replica_cache(server: &Server, destination: &Id) -> std::path::PathBuf {
+    server.cache_folder().join("replicas").join(destination.as_str())
+}
+
+impl Stores {
+    /// Opens a repository with the key that the server holds: to add, to forget, to prune, to look at what a write-only
+    /// key sees. One that is open already is given again.
+    ///
+    /// # Errors
+    /// As opening.
+    pub(crate) async fn open(&self, server: &Server, row: &RepositoryRow) -> Result<Arc<Repository>> {
+        if let Some(open) = self.known(&row.id) {
+            open.reload_index().await?;
+            return Ok(open);
+        }
+        // Two who want the same do not open it twice.
+        let _turn = self.opening.lock().await;
+        if let Some(open) = self.known(&row.id) {
+            return Ok(open);
+        }
+        let key = row.write_key(&server.vault)?;
+        let repo = open_with(server, row, &Passphrase::new(&key)?).await?;
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(row.id.clone(), Arc::downgrade(&repo));
+        Ok(repo)
+    }
+
+    fn known(&self, id: &Id) -> Option<Arc<Repository>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|_, repo| repo.strong_count() > 0);
+        open.get(id).and_then(Weak::upgrade)
+    }
+}
+
+/// Opens a repository with a key that somebody brings.
+///
+/// # Errors
+/// `WrongKey`; as opening.
+pub(crate) async fn open_with(server: &Server, row: &RepositoryRow, key: &Passphrase) -> Result<Arc<Repository>> {
+    let places = server.db.destinations(&row.id).await?;
+    let first = places.first().ok_or_else(|| Error::internal("A repository without a place"))?;
+    let storage = storage_of_row(server, &row.account, first)?;
+    let repo = Repository::open(storage, key, Some(server.cache_folder())).await?;
+    if repo.config().id.to_string() != row.repository {
+        return Err(Error::new(ErrorKind::Corrupt, format!("Another repository lies at the place of '{}'", row.name))
+            .with_hint("Bring back the one that was there, or take this one off the list"));
+    }
+    Ok(repo)
+}
