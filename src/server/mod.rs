@@ -11,6 +11,7 @@ mod auth;
 mod choices;
 mod connect;
 mod db;
+mod deeds;
 mod error;
 mod id;
 mod jobs;

@@ -91,6 +91,11 @@ impl Server {
         self.budgets.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(tenant).cloned()
     }
 
+    /// Lets go of the budget of a tenant that was changed.
+    pub(crate) fn forget_budget(&self, tenant: &Id) {
+        self.budgets.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(tenant);
+    }
+
     /// Keeps the budget that the first client of a tenant made, for those that follow.
     pub(crate) fn keep_budget(&self, tenant: &Id, budget: &Arc<Budget>) {
         let mut all = self.budgets.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

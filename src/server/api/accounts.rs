@@ -16,6 +16,7 @@ use crate::server::db::{Account, Entitlements};
 use crate::server::error::{ApiError, Problem};
 use crate::server::id::Id;
 use crate::server::state::Server;
+use crate::server::web::Wanted;
 
 type Answer<T> = Result<T, ApiError>;
 
@@ -67,7 +68,7 @@ pub(crate) async fn list(
 pub(crate) async fn add(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Json(wanted): Json<AccountToBe>,
+    Wanted(wanted): Wanted<AccountToBe>,
 ) -> Answer<(StatusCode, Json<AccountView>)> {
     let now = server.now_us();
     let account = server.db.add_account(&wanted.name, wanted.limits, now).await?;
@@ -91,7 +92,7 @@ pub(crate) async fn change(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
     Path(account): Path<String>,
-    Json(wanted): Json<AccountToBe>,
+    Wanted(wanted): Wanted<AccountToBe>,
 ) -> Answer<Json<AccountView>> {
     let id = Id::parse(&account)?;
     server.db.change_account(&id, &wanted.name, wanted.limits).await?;

@@ -15,6 +15,7 @@ use crate::server::auth::{Actor, Role};
 use crate::server::error::{ApiError, Problem};
 use crate::server::id::Id;
 use crate::server::state::Server;
+use crate::server::web::Wanted;
 
 type Answer<T> = Result<T, ApiError>;
 
@@ -139,7 +140,7 @@ pub(crate) struct TokenMade {
 pub(crate) async fn add_token(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Json(wanted): Json<TokenToMake>,
+    Wanted(wanted): Wanted<TokenToMake>,
 ) -> Answer<(StatusCode, Json<TokenMade>)> {
     let now = server.now_us();
     let expires = wanted.days.map(|days| now + i64::from(days) * 86_400_000_000);

@@ -2,8 +2,14 @@
 //! holds the two lists against each other.
 
 mod accounts;
+mod audit;
+pub(crate) mod jobs;
 mod me;
 mod people;
+mod repositories;
+mod sets;
+mod snapshots;
+mod tenants;
 
 use axum::Json;
 use axum::http::Method;
@@ -44,6 +50,14 @@ impl<T: utoipa::ToSchema> List<T> {
         accounts::list, accounts::add, accounts::get, accounts::change, accounts::remove,
         people::list, people::add, people::change, people::remove, people::invite,
         people::list_administrators, people::add_administrator,
+        tenants::list, tenants::add, tenants::get, tenants::change, tenants::remove, tenants::test,
+        repositories::list, repositories::make, repositories::get, repositories::remove, repositories::confirm,
+        repositories::keys, repositories::add_key, repositories::remove_key, repositories::hold_key,
+        repositories::let_go_of_key, repositories::add_place, repositories::remove_place, repositories::upkeep,
+        sets::list, sets::add, sets::get, sets::change, sets::remove, sets::run,
+        jobs::list, jobs::get, jobs::cancel, jobs::events, jobs::runs,
+        snapshots::list, snapshots::covered,
+        audit::of_account, audit::all, audit::verify,
     ),
 )]
 struct Document;
@@ -75,12 +89,76 @@ pub(crate) fn add(routes: Routes) -> Routes {
         .api(Method::GET, v1!("/accounts/{account}"), Needs(Right::See), accounts::get)
         .api(Method::PUT, v1!("/accounts/{account}"), Needs(Right::Server), accounts::change)
         .api(Method::DELETE, v1!("/accounts/{account}"), Needs(Right::Server), accounts::remove);
-    routes
+    let routes = routes
         .api(Method::GET, v1!("/accounts/{account}/people"), Needs(Right::See), people::list)
         .api(Method::POST, v1!("/accounts/{account}/people"), Needs(Right::People), people::add)
         .api(Method::PUT, v1!("/accounts/{account}/people/{person}"), Needs(Right::People), people::change)
         .api(Method::DELETE, v1!("/accounts/{account}/people/{person}"), Needs(Right::People), people::remove)
         .api(Method::POST, v1!("/accounts/{account}/people/{person}/invitation"), Needs(Right::People), people::invite)
         .api(Method::GET, v1!("/administrators"), Needs(Right::Server), people::list_administrators)
-        .api(Method::POST, v1!("/administrators"), Needs(Right::Server), people::add_administrator)
+        .api(Method::POST, v1!("/administrators"), Needs(Right::Server), people::add_administrator);
+    of_sets(of_repositories(of_tenants(routes)))
+        .api(Method::GET, v1!("/accounts/{account}/audit"), Needs(Right::Audit), audit::of_account)
+        .api(Method::GET, v1!("/audit"), Needs(Right::Server), audit::all)
+        .api(Method::GET, v1!("/audit/verification"), Needs(Right::Server), audit::verify)
+}
+
+fn of_tenants(routes: Routes) -> Routes {
+    use Access::Needs;
+    routes
+        .api(Method::GET, v1!("/accounts/{account}/tenants"), Needs(Right::See), tenants::list)
+        .api(Method::POST, v1!("/accounts/{account}/tenants"), Needs(Right::Change), tenants::add)
+        .api(Method::GET, v1!("/accounts/{account}/tenants/{tenant}"), Needs(Right::See), tenants::get)
+        .api(Method::PUT, v1!("/accounts/{account}/tenants/{tenant}"), Needs(Right::Change), tenants::change)
+        .api(Method::DELETE, v1!("/accounts/{account}/tenants/{tenant}"), Needs(Right::Change), tenants::remove)
+        .api(Method::POST, v1!("/accounts/{account}/tenants/{tenant}/test"), Needs(Right::Run), tenants::test)
+}
+
+/// The paths of a repository.
+macro_rules! repository {
+    ($path:literal) => {
+        concat!("/api/v1/accounts/{account}/repositories/{repository}", $path)
+    };
+}
+
+fn of_repositories(routes: Routes) -> Routes {
+    use Access::Needs;
+    use repositories as r;
+    routes
+        .api(Method::GET, v1!("/accounts/{account}/repositories"), Needs(Right::See), r::list)
+        .api(Method::POST, v1!("/accounts/{account}/repositories"), Needs(Right::Keys), r::make)
+        .api(Method::GET, repository!(""), Needs(Right::See), r::get)
+        .api(Method::DELETE, repository!(""), Needs(Right::Change), r::remove)
+        .api(Method::POST, repository!("/confirmation"), Needs(Right::Keys), r::confirm)
+        .api(Method::GET, repository!("/keys"), Needs(Right::See), r::keys)
+        .api(Method::POST, repository!("/keys"), Needs(Right::Keys), r::add_key)
+        .api(Method::POST, repository!("/keys/{slot}/removal"), Needs(Right::Keys), r::remove_key)
+        .api(Method::PUT, repository!("/held-key"), Needs(Right::Keys), r::hold_key)
+        .api(Method::DELETE, repository!("/held-key"), Needs(Right::Keys), r::let_go_of_key)
+        .api(Method::POST, repository!("/destinations"), Needs(Right::Change), r::add_place)
+        .api(
+            Method::DELETE,
+            v1!("/accounts/{account}/destinations/{destination}"),
+            Needs(Right::Change),
+            r::remove_place,
+        )
+        .api(Method::POST, repository!("/upkeep"), Needs(Right::Run), r::upkeep)
+        .api(Method::GET, repository!("/snapshots"), Needs(Right::See), snapshots::list)
+        .api(Method::GET, repository!("/snapshots/{snapshot}/coverage"), Needs(Right::See), snapshots::covered)
+}
+
+fn of_sets(routes: Routes) -> Routes {
+    use Access::Needs;
+    routes
+        .api(Method::GET, v1!("/accounts/{account}/sets"), Needs(Right::See), sets::list)
+        .api(Method::POST, v1!("/accounts/{account}/sets"), Needs(Right::Change), sets::add)
+        .api(Method::GET, v1!("/accounts/{account}/sets/{set}"), Needs(Right::See), sets::get)
+        .api(Method::PUT, v1!("/accounts/{account}/sets/{set}"), Needs(Right::Change), sets::change)
+        .api(Method::DELETE, v1!("/accounts/{account}/sets/{set}"), Needs(Right::Change), sets::remove)
+        .api(Method::POST, v1!("/accounts/{account}/sets/{set}/runs"), Needs(Right::Run), sets::run)
+        .api(Method::GET, v1!("/accounts/{account}/jobs"), Needs(Right::See), jobs::list)
+        .api(Method::GET, v1!("/accounts/{account}/jobs/{job}"), Needs(Right::See), jobs::get)
+        .api(Method::DELETE, v1!("/accounts/{account}/jobs/{job}"), Needs(Right::Run), jobs::cancel)
+        .api(Method::GET, v1!("/accounts/{account}/jobs/{job}/events"), Needs(Right::See), jobs::events)
+        .api(Method::GET, v1!("/accounts/{account}/runs"), Needs(Right::See), jobs::runs)
 }

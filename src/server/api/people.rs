@@ -16,6 +16,7 @@ use crate::server::auth::{Actor, Invitation, NewPerson, Person, Role};
 use crate::server::error::{ApiError, Problem};
 use crate::server::id::Id;
 use crate::server::state::Server;
+use crate::server::web::Wanted;
 
 type Answer<T> = Result<T, ApiError>;
 
@@ -108,7 +109,7 @@ pub(crate) async fn add(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
     Path(account): Path<String>,
-    Json(wanted): Json<PersonToAdd>,
+    Wanted(wanted): Wanted<PersonToAdd>,
 ) -> Answer<(StatusCode, Json<PersonAdded>)> {
     let account = Id::parse(&account)?;
     add_to(&server, &actor, Some(&account), &wanted).await
@@ -135,7 +136,7 @@ pub(crate) async fn change(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
     Path((account, person)): Path<(String, String)>,
-    Json(wanted): Json<PersonToBe>,
+    Wanted(wanted): Wanted<PersonToBe>,
 ) -> Answer<Json<PersonView>> {
     let person = of_account(&server, &account, &person).await?;
     server.db.change_person(&person, wanted.role, wanted.disabled).await?;
@@ -189,7 +190,7 @@ pub(crate) async fn list_administrators(State(server): State<Arc<Server>>) -> An
 pub(crate) async fn add_administrator(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Json(wanted): Json<PersonToAdd>,
+    Wanted(wanted): Wanted<PersonToAdd>,
 ) -> Answer<(StatusCode, Json<PersonAdded>)> {
     add_to(&server, &actor, None, &wanted).await
 }

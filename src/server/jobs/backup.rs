@@ -49,6 +49,9 @@ pub(super) async fn run(server: &Arc<Server>, task: &Task) -> Result<Ended> {
     if !report.stopped {
         let now = server.now_us();
         server.db.ask_for(&of_set(&set, JobKind::Retention, "schedule", now), now).await?;
+        if server.db.destinations(&set.repository).await?.len() > 1 {
+            server.db.ask_for(&of_set(&set, JobKind::Mirror, "schedule", now), now).await?;
+        }
     }
     let state = match outcome {
         "complete" => JobState::Done,

@@ -9,6 +9,7 @@ mod headers;
 mod health;
 mod peer;
 mod routes;
+mod take;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use super::state::Server;
 pub(crate) use guard::{cookie, cookie_name};
 pub(crate) use peer::Peer;
 pub(crate) use routes::{Access, Door, Routes};
+pub(crate) use take::{Asked, Wanted};
 
 /// The longest body of a request, but for files that clients store.
 const MOST_BODY_BYTES: usize = 1024 * 1024;

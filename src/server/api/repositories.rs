@@ -1,0 +1,347 @@
+//! Repositories, their places, their keys.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::{Extension, Json};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::List;
+use crate::server::auth::{Actor, Password};
+use crate::server::db::{DestinationRow, JobKind, RepositoryRow};
+use crate::server::deeds::repositories::{self, KeySlot, PlaceToBe, RepositoryToMake};
+use crate::server::error::{ApiError, Problem};
+use crate::server::id::Id;
+use crate::server::state::Server;
+use crate::server::web::Wanted;
+
+type Answer<T> = Result<T, ApiError>;
+
+/// A repository.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RepositoryView {
+    id: Id,
+    name: String,
+    /// The id that stands in the repository itself.
+    repository: String,
+    created_us: i64,
+    /// The owner has typed back a part of the key.
+    confirmed: bool,
+    /// The server holds the owner's key.
+    holds_owner_key: bool,
+    /// As last counted.
+    stored_bytes: i64,
+    destinations: Vec<DestinationView>,
+}
+
+/// A place that holds a repository or a replica of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DestinationView {
+    id: Id,
+    name: String,
+    url: String,
+    /// The first one leads; the others are replicas.
+    position: i64,
+    created_us: i64,
+    /// Why it lags behind, if it does.
+    lag: Option<String>,
+}
+
+impl From<DestinationRow> for DestinationView {
+    fn from(row: DestinationRow) -> Self {
+        Self {
+            id: row.id,
+            name: row.name,
+            url: row.url,
+            position: row.position,
+            created_us: row.created_us,
+            lag: row.lag,
+        }
+    }
+}
+
+async fn view(server: &Server, row: RepositoryRow) -> crate::Result<RepositoryView> {
+    let destinations = server.db.destinations(&row.id).await?.into_iter().map(DestinationView::from).collect();
+    Ok(RepositoryView {
+        id: row.id,
+        name: row.name,
+        repository: row.repository,
+        created_us: row.created_us,
+        confirmed: row.confirmed,
+        holds_owner_key: row.holds_owner_key,
+        stored_bytes: row.stored_bytes,
+        destinations,
+    })
+}
+
+/// A repository that was made, with its key: the one time that it can be read.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RepositoryMade {
+    repository: RepositoryView,
+    /// The owner's key; none when the passphrase was chosen.
+    key: Option<String>,
+}
+
+/// Repositories of an account
+#[utoipa::path(get, path = "/api/v1/accounts/{account}/repositories", tag = "repositories",
+    params(("account" = Id, Path)), responses(
+    (status = 200, body = List<RepositoryView>), (status = 401, body = Problem), (status = 404, body = Problem)))]
+pub(crate) async fn list(
+    State(server): State<Arc<Server>>,
+    Path(account): Path<String>,
+) -> Answer<Json<List<RepositoryView>>> {
+    let mut all = Vec::new();
+    for row in server.db.repositories(&Id::parse(&account)?).await? {
+        all.push(view(&server, row).await?);
+    }
+    Ok(List::of(all))
+}
+
+/// Make a repository; its key is shown this once
+#[utoipa::path(post, path = "/api/v1/accounts/{account}/repositories", tag = "repositories",
+    params(("account" = Id, Path)), request_body = RepositoryToMake, responses(
+    (status = 201, body = RepositoryMade), (status = 401, body = Problem), (status = 403, body = Problem),
+    (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem),
+    (status = 503, body = Problem), (status = 507, body = Problem)))]
+pub(crate) async fn make(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Path(account): Path<String>,
+    Wanted(wanted): Wanted<RepositoryToMake>,
+) -> Answer<(StatusCode, Json<RepositoryMade>)> {
+    let made = repositories::make(&server, &actor, &Id::parse(&account)?, &wanted).await?;
+    let key = wanted.passphrase.is_none().then(|| made.key.expose_text().to_owned());
+    Ok((StatusCode::CREATED, Json(RepositoryMade { repository: view(&server, made.row).await?, key })))
+}
+
+/// A repository
+#[utoipa::path(get, path = "/api/v1/accounts/{account}/repositories/{repository}", tag = "repositories",
+    params(("account" = Id, Path), ("repository" = Id, Path)), responses(
+    (status = 200, body = RepositoryView), (status = 401, body = Problem), (status = 404, body = Problem)))]
+pub(crate) async fn get(
+    State(server): State<Arc<Server>>,
+    Path((account, repository)): Path<(String, String)>,
+) -> Answer<Json<RepositoryView>> {
+    let row = server.db.repository(&Id::parse(&account)?, &Id::parse(&repository)?).await?;
+    Ok(Json(view(&server, row).await?))
+}
+
+/// Take a repository off the list; what is stored stays
+#[utoipa::path(delete, path = "/api/v1/accounts/{account}/repositories/{repository}", tag = "repositories",
+    params(("account" = Id, Path), ("repository" = Id, Path)), responses(
+    (status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
+    (status = 409, body = Problem)))]
+pub(crate) async fn remove(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Path((account, repository)): Path<(String, String)>,
+) -> Answer<StatusCode> {
+    repositories::remove(&server, &actor, &Id::parse(&account)?, &Id::parse(&repository)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Proof that the owner has the key.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Proof {
+    /// The key.
+    key: Password,
+    /// Its last four characters, as somebody typed them.
+    #[schema(min_length = 4, max_length = 8)]
+    last_four: String,
+}
+
+/// Confirm that the owner has the key
+#[utoipa::path(post, path = "/api/v1/accounts/{account}/repositories/{repository}/confirmation", tag = "repositories",
+    params(("account" = Id, Path), ("repository" = Id, Path)), request_body = Proof, responses(
+    (status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
+    (status = 422, body = Problem)))]
+pub(crate) async fn confirm(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Path((account, repository)): Path<(String, String)>,
+    Wanted(proof): Wanted<Proof>,
+) -> Answer<StatusCode> {
+    let (account, repository) = (Id::parse(&account)?, Id::parse(&repository)?);
+    repositories::confirm(&server, &actor, &account, &repository, &proof.key, &proof.last_four).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Key slots of a repository
+#[utoipa::path(get, path = "/api/v1/accounts/{account}/repositories/{repository}/keys", tag = "repositories",
+    params(("account" = Id, Path), ("repository" = Id, Path)), responses(
+    (status = 200, body = List<KeySlot>), (status = 401, body = Problem), (status = 404, body = Problem),
+    (status = 503, body = Problem)))]
+pub(crate) async fn keys(
+    State(server): State<Arc<Server>>,
+    Path((account, repository)): Path<(String, String)>,
+) -> Answer<Json<List<KeySlot>>> {
+    let row = server.db.repository(&Id::parse(&account)?, &Id::parse(&repository)?).await?;
+    Ok(List::of(repositories::slots(&server, &row).await?))
+}
+
+/// An owner's key to add.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KeyToAdd {
+    /// A key of an owner.
+    key: Password,
+    /// What the new one is called.
+    #[schema(max_length = 100)]
+    label: String,
+}
+
+/// A key that was made. It is shown this once.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct KeyMade {
+    key: String,
+}
+
+/// Add an owner's key
+#[utoipa::path(post, path = "/api/v1/accounts/{account}/repositories/{repository}/keys", tag = "repositories",
+    params(("account" = Id, Path), ("repository" = Id, Path)), request_body = KeyToAdd, responses(
+    (status = 201, body = KeyMade), (status = 401, body = Problem), (status = 403, body = Problem),
+    (status = 404, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
+pub(crate) async fn add_key(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Path((account, repository)): Path<(String, String)>,
+    Wanted(wanted): Wanted<KeyToAdd>,
+) -> Answer<(StatusCode, Json<KeyMade>)> {
+    let (account, repository) = (Id::parse(&account)?, Id::parse(&repository)?);
+    let key = repositories::add_key(&server, &actor, &account, &repository, &wanted.key, &wanted.label).await?;
+    Ok((StatusCode::CREATED, Json(KeyMade { key: key.expose_text().to_owned() })))
+}
+
+/// A key of an owner.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OwnersKey {
+    /// The key.
+    key: Password,
+}
+
+/// Remove a key
+#[utoipa::path(post, path = "/api/v1/accounts/{account}/repositories/{repository}/keys/{slot}/removal",
+    tag = "repositories", params(("account" = Id, Path), ("repository" = Id, Path), ("slot" = String, Path)),
+    request_body = OwnersKey, responses(
+    (status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
+    (status = 422, body = Problem), (status = 503, body = Problem)))]
+pub(crate) async fn remove_key(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Path((account, repository, slot)): Path<(String, String, String)>,
+    Wanted(proof): Wanted<OwnersKey>,
+) -> Answer<StatusCode> {
+    let (account, repository) = (Id::parse(&account)?, Id::parse(&repository)?);
+    repositories::remove_key(&server, &actor, &account, &repository, &proof.key, &slot).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Let the server hold the owner's key: it can read everything then
+#[utoipa::path(put, path = "/api/v1/accounts/{account}/repositories/{repository}/held-key", tag = "repositories",
+    params(("account" = Id, Path), ("repository" = Id, Path)), request_body = OwnersKey, responses(
+    (status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
+    (status = 422, body = Problem), (status = 503, body = Problem)))]
+pub(crate) async fn hold_key(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Path((account, repository)): Path<(String, String)>,
+    Wanted(proof): Wanted<OwnersKey>,
+) -> Answer<StatusCode> {
+    let (account, repository) = (Id::parse(&account)?, Id::parse(&repository)?);
+    repositories::hold_key(&server, &actor, &account, &repository, Some(&proof.key)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Take the owner's key from the server
+#[utoipa::path(delete, path = "/api/v1/accounts/{account}/repositories/{repository}/held-key", tag = "repositories",
+    params(("account" = Id, Path), ("repository" = Id, Path)), responses(
+    (status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem)))]
+pub(crate) async fn let_go_of_key(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Path((account, repository)): Path<(String, String)>,
+) -> Answer<StatusCode> {
+    repositories::hold_key(&server, &actor, &Id::parse(&account)?, &Id::parse(&repository)?, None).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Add a further place: a replica
+#[utoipa::path(post, path = "/api/v1/accounts/{account}/repositories/{repository}/destinations", tag = "repositories",
+    params(("account" = Id, Path), ("repository" = Id, Path)), request_body = PlaceToBe, responses(
+    (status = 201, body = DestinationView), (status = 401, body = Problem), (status = 403, body = Problem),
+    (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem),
+    (status = 503, body = Problem)))]
+pub(crate) async fn add_place(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Path((account, repository)): Path<(String, String)>,
+    Wanted(place): Wanted<PlaceToBe>,
+) -> Answer<(StatusCode, Json<DestinationView>)> {
+    let (account, repository) = (Id::parse(&account)?, Id::parse(&repository)?);
+    let added = repositories::add_place(&server, &actor, &account, &repository, &place).await?;
+    Ok((StatusCode::CREATED, Json(added.into())))
+}
+
+/// Let go of a further place; what lies there stays
+#[utoipa::path(delete, path = "/api/v1/accounts/{account}/destinations/{destination}", tag = "repositories",
+    params(("account" = Id, Path), ("destination" = Id, Path)), responses(
+    (status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
+    (status = 422, body = Problem)))]
+pub(crate) async fn remove_place(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Path((account, destination)): Path<(String, String)>,
+) -> Answer<StatusCode> {
+    repositories::remove_place(&server, &actor, &Id::parse(&account)?, &Id::parse(&destination)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What is to be done to a repository.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Upkeep {
+    /// Give back the space that nothing refers to.
+    Prune,
+    /// Look whether everything is there.
+    Check,
+    /// Bring replicas up to date.
+    Mirror,
+}
+
+/// What to ask for.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UpkeepWanted {
+    kind: Upkeep,
+}
+
+/// A job that was asked for.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct JobAsked {
+    pub(super) job: Id,
+}
+
+/// Ask for upkeep of a repository
+#[utoipa::path(post, path = "/api/v1/accounts/{account}/repositories/{repository}/upkeep", tag = "repositories",
+    params(("account" = Id, Path), ("repository" = Id, Path)), request_body = UpkeepWanted, responses(
+    (status = 202, body = JobAsked), (status = 401, body = Problem), (status = 403, body = Problem),
+    (status = 404, body = Problem), (status = 422, body = Problem)))]
+pub(crate) async fn upkeep(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Path((account, repository)): Path<(String, String)>,
+    Wanted(wanted): Wanted<UpkeepWanted>,
+) -> Answer<(StatusCode, Json<JobAsked>)> {
+    let row = server.db.repository(&Id::parse(&account)?, &Id::parse(&repository)?).await?;
+    let kind = match wanted.kind {
+        Upkeep::Prune => JobKind::Prune,
+        Upkeep::Check => JobKind::Check,
+        Upkeep::Mirror => JobKind::Mirror,
+    };
+    let job = repositories::ask(&server, &row, kind, &actor.login).await?;
+    Ok((StatusCode::ACCEPTED, Json(JobAsked { job })))
+}

@@ -1,0 +1,29 @@
+//! What people do, for pages and API alike: checks what was entered, does it, notes it in the audit log.
+
+pub(crate) mod repositories;
+pub(crate) mod sets;
+pub(crate) mod tenants;
+
+use serde_json::Value;
+
+use super::audit::Deed;
+use super::auth::{Actor, Role};
+use super::id::Id;
+use super::state::Server;
+use crate::error::Result;
+
+/// Notes a deed in an account.
+async fn note(
+    server: &Server,
+    actor: &Actor,
+    account: &Id,
+    action: &'static str,
+    object: &str,
+    detail: Value,
+) -> Result<()> {
+    server.db.note(actor, Deed { account: Some(account), action, object, detail }, server.now_us()).await
+}
+
+fn is_administrator(actor: &Actor) -> bool {
+    actor.role == Role::Administrator
+}

@@ -1,0 +1,310 @@
+//! Repositories, their places and their keys.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::{is_administrator, note};
+use crate::crypto::Passphrase;
+use crate::error::{Error, ErrorKind, Result};
+use crate::server::auth::{Actor, Password};
+use crate::server::db::{DestinationRow, JobKind, NewDestination, NewJob, RepositoryRow};
+use crate::server::id::Id;
+use crate::server::state::Server;
+use crate::server::{store, targets};
+
+/// A place for a repository.
+#[derive(Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PlaceToBe {
+    /// What people call it.
+    #[schema(min_length = 1, max_length = 100)]
+    pub(crate) name: String,
+    /// `server:` for the server's own storage; `s3://…`, `azblob://…`, `gcs://…`, `webdav://…`, `sftp://…`; for
+    /// administrators also a folder of the server's machine.
+    #[schema(min_length = 1, max_length = 2000, example = "server:")]
+    pub(crate) url: String,
+    /// The storage's secrets by name: `access_key_id`, `secret_access_key`, `account_key`, `username`, `password`, …
+    #[serde(default)]
+    pub(crate) credentials: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for PlaceToBe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PlaceToBe({:?})", self.name)
+    }
+}
+
+/// A repository to make.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RepositoryToMake {
+    /// What people call it.
+    #[schema(min_length = 1, max_length = 100)]
+    pub(crate) name: String,
+    /// Where it is to lie.
+    pub(crate) destination: PlaceToBe,
+    /// The owner's passphrase; left out: a key of 44 characters is made.
+    #[serde(default)]
+    pub(crate) passphrase: Option<Password>,
+}
+
+/// A key slot of a repository.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct KeySlot {
+    /// The slot's id.
+    pub(crate) id: String,
+    /// `owner`, or `write-only`.
+    pub(crate) right: String,
+    /// What it is called.
+    pub(crate) label: String,
+    /// When it was made: microseconds since 1970 UTC.
+    pub(crate) created_us: i64,
+    /// It is the server's own.
+    pub(crate) of_server: bool,
+}
+
+/// Makes a repository. The owner's key is in what it gives, and nowhere else.
+///
+/// # Errors
+/// `InvalidInput`, `AlreadyExists`, `Permission`; what the storage brings.
+pub(crate) async fn make(
+    server: &Server,
+    actor: &Actor,
+    account: &Id,
+    wanted: &RepositoryToMake,
+) -> Result<store::Made> {
+    let place = &wanted.destination;
+    targets::destination(server, &place.url, is_administrator(actor)).await?;
+    check_credentials(&place.credentials)?;
+    within_bytes(server, account).await?;
+    let chosen = wanted.passphrase.as_ref().map(chosen).transpose()?;
+    let at = store::Where { name: &place.name, url: &place.url, credentials: Some(&place.credentials) };
+    let made = store::make(server, account, &wanted.name, &at, chosen).await?;
+    note(server, actor, account, "repository.make", &made.row.name, json!({"repository": made.row.repository})).await?;
+    Ok(made)
+}
+
+fn chosen(password: &Password) -> Result<Passphrase> {
+    password.check_chosen("")?;
+    Passphrase::new(password.expose())
+}
+
+fn check_credentials(credentials: &BTreeMap<String, String>) -> Result<()> {
+    const KNOWN: [&str; 10] = [
+        "access_key_id",
+        "account_key",
+        "credential",
+        "password",
+        "sas_token",
+        "secret_access_key",
+        "session_token",
+        "token",
+        "user",
+        "username",
+    ];
+    if let Some(name) = credentials.keys().find(|name| !KNOWN.contains(&name.as_str())) {
+        return Err(Error::invalid(format!("'{}' is no secret of a storage", name.escape_debug()))
+            .with_hint(format!("Known are {}", KNOWN.join(", "))));
+    }
+    if credentials.values().any(|value| value.len() > 20_000) {
+        return Err(Error::invalid("A secret of the storage is too long"));
+    }
+    Ok(())
+}
+
+/// Refuses to add to an account that stores as much as it may.
+async fn within_bytes(server: &Server, account: &Id) -> Result<()> {
+    let limits = server.db.account(account).await?.limits;
+    let stored: i64 = server.db.repositories(account).await?.iter().map(|row| row.stored_bytes).sum();
+    match limits.bytes {
+        Some(most) if stored >= most => {
+            Err(Error::new(ErrorKind::Permission, "The account stores as much as it may already")
+                .with_hint("Ask the server's administrator for more; runs and restores go on"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Notes that the owner has the key: its last four characters were typed back.
+///
+/// # Errors
+/// `WrongKey` when they are others.
+pub(crate) async fn confirm(
+    server: &Server,
+    actor: &Actor,
+    account: &Id,
+    id: &Id,
+    key: &Password,
+    typed: &str,
+) -> Result<()> {
+    let row = server.db.repository(account, id).await?;
+    // The key itself must be the repository's, or the page was tampered with.
+    store::open_with(server, &row, &Passphrase::new(key.expose())?).await?;
+    store::confirm(server, &row, key.expose(), typed).await?;
+    note(server, actor, account, "key.confirm", &row.name, json!({})).await
+}
+
+/// The key slots of a repository.
+///
+/// # Errors
+/// As opening.
+pub(crate) async fn slots(server: &Server, row: &RepositoryRow) -> Result<Vec<KeySlot>> {
+    let repo = server.stores.open(server, row).await?;
+    let own = repo.slot();
+    let slots = repo.slots().await?;
+    Ok(slots
+        .into_iter()
+        .map(|slot| KeySlot {
+            of_server: slot.id == own,
+            id: slot.id.to_string(),
+            right: if slot.facts.right == crate::crypto::KeyRight::Owner { "owner" } else { "write-only" }.to_owned(),
+            label: slot.facts.label,
+            created_us: slot.facts.created_us,
+        })
+        .collect())
+}
+
+/// Adds an owner's key: a new one is made. Needs an owner's key.
+///
+/// # Errors
+/// `WrongKey`; as opening.
+pub(crate) async fn add_key(
+    server: &Server,
+    actor: &Actor,
+    account: &Id,
+    id: &Id,
+    key: &Password,
+    label: &str,
+) -> Result<Passphrase> {
+    let row = server.db.repository(account, id).await?;
+    let repo = store::open_with(server, &row, &Passphrase::new(key.expose())?).await?;
+    let new = Passphrase::generate();
+    let label: String = label.trim().chars().filter(|c| !c.is_control()).take(100).collect();
+    repo.add_slot(&new, crate::crypto::KeyRight::Owner, &label, server.now_us()).await?;
+    note(server, actor, account, "key.add", &row.name, json!({"label": label})).await?;
+    Ok(new)
+}
+
+/// Removes a key slot: not the server's own, nor the last of an owner. Needs an owner's key.
+///
+/// # Errors
+/// `InvalidInput` for those; `WrongKey`; `NotFound`.
+pub(crate) async fn remove_key(
+    server: &Server,
+    actor: &Actor,
+    account: &Id,
+    id: &Id,
+    key: &Password,
+    slot: &str,
+) -> Result<()> {
+    let row = server.db.repository(account, id).await?;
+    let own = server.stores.open(server, &row).await?.slot();
+    let repo = store::open_with(server, &row, &Passphrase::new(key.expose())?).await?;
+    if repo.right() != crate::crypto::KeyRight::Owner {
+        return Err(Error::new(ErrorKind::WrongKey, "This key may not remove others").with_hint("Bring an owner's key"));
+    }
+    let slots = repo.slots().await?;
+    let found = slots.iter().find(|found| found.id.to_string() == slot);
+    let found = found.ok_or_else(|| Error::not_found("There is no such key"))?;
+    if found.id == own {
+        return Err(Error::invalid("The server's own key stays: without it no run could be written"));
+    }
+    repo.remove_slot(&found.id).await?;
+    note(server, actor, account, "key.remove", &row.name, json!({"label": found.facts.label})).await
+}
+
+/// Lets the server hold the owner's key, or takes it away.
+///
+/// # Errors
+/// `WrongKey` when it is none of an owner's.
+pub(crate) async fn hold_key(
+    server: &Server,
+    actor: &Actor,
+    account: &Id,
+    id: &Id,
+    key: Option<&Password>,
+) -> Result<()> {
+    let row = server.db.repository(account, id).await?;
+    if let Some(key) = key {
+        let repo = store::open_with(server, &row, &Passphrase::new(key.expose())?).await?;
+        if repo.right() != crate::crypto::KeyRight::Owner {
+            return Err(Error::new(ErrorKind::WrongKey, "This is a write-only key").with_hint("Bring an owner's key"));
+        }
+    }
+    server.db.hold_owner_key(&server.vault, id, key.map(Password::expose)).await?;
+    let action = if key.is_some() { "key.give-to-server" } else { "key.take-from-server" };
+    note(server, actor, account, action, &row.name, json!({})).await
+}
+
+/// Adds a further place, a replica, and asks for it to be filled.
+///
+/// # Errors
+/// `InvalidInput`, `AlreadyExists`, `Permission`.
+pub(crate) async fn add_place(
+    server: &Server,
+    actor: &Actor,
+    account: &Id,
+    id: &Id,
+    place: &PlaceToBe,
+) -> Result<DestinationRow> {
+    let row = server.db.repository(account, id).await?;
+    if place.url == targets::OWN {
+        return Err(Error::invalid("A replica on the server's own storage would be lost with it")
+            .with_hint("Choose another place"));
+    }
+    targets::destination(server, &place.url, is_administrator(actor)).await?;
+    check_credentials(&place.credentials)?;
+    let credentials =
+        serde_json::to_string(&place.credentials).map_err(|_| Error::invalid("The secrets cannot be kept"))?;
+    let credentials = (!place.credentials.is_empty()).then_some(credentials.as_str());
+    // What cannot be used is told now, not by the first run.
+    store::storage_of(server, account, id, &place.url, credentials)?;
+    let new = NewDestination { name: &place.name, url: &place.url, credentials };
+    let added = server.db.add_destination(&server.vault, &row, &new, server.now_us()).await?;
+    note(server, actor, account, "destination.add", &added.name, json!({"repository": row.name})).await?;
+    ask(server, &row, JobKind::Mirror, &actor.login).await?;
+    Ok(added)
+}
+
+/// Lets go of a further place. What lies there stays.
+///
+/// # Errors
+/// `InvalidInput` for the first; `NotFound`.
+pub(crate) async fn remove_place(server: &Server, actor: &Actor, account: &Id, place: &Id) -> Result<()> {
+    server.db.remove_destination(account, place).await?;
+    note(server, actor, account, "destination.remove", place.as_str(), json!({"data": "stays"})).await
+}
+
+/// Takes a repository off the list. What is stored stays where it is.
+///
+/// # Errors
+/// `AlreadyExists` when backup sets use it; `NotFound`.
+pub(crate) async fn remove(server: &Server, actor: &Actor, account: &Id, id: &Id) -> Result<()> {
+    let row = server.db.repository(account, id).await?;
+    server.db.remove_repository(account, id).await?;
+    note(server, actor, account, "repository.remove", &row.name, json!({"data": "stays"})).await
+}
+
+/// Asks for upkeep of a repository.
+///
+/// # Errors
+/// As any query.
+pub(crate) async fn ask(server: &Server, row: &RepositoryRow, kind: JobKind, asked_by: &str) -> Result<Id> {
+    let now = server.now_us();
+    let job = NewJob {
+        account: &row.account,
+        kind,
+        set: None,
+        tenant: None,
+        repository: Some(&row.id),
+        client: None,
+        arguments: json!({}),
+        asked_by,
+        run_after_us: now,
+    };
+    server.db.ask_for(&job, now).await
+}

@@ -1,0 +1,128 @@
+//! Backup sets: making, changing, running, removing.
+
+use serde::Deserialize;
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::note;
+use crate::error::{Error, ErrorKind, Result};
+use crate::server::auth::Actor;
+use crate::server::choices::Choices;
+use crate::server::db::{SetRow, SetToBe};
+use crate::server::id::Id;
+use crate::server::jobs;
+use crate::server::schedule::{self, Timing};
+use crate::server::state::Server;
+
+/// Schedules of one set.
+const MOST_SCHEDULES: usize = 20;
+
+/// A backup set as it is to be.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SetWanted {
+    /// The name, by which its snapshots are found: letters, digits and . _ - +
+    #[schema(min_length = 1, max_length = 100, example = "everyone")]
+    pub(crate) name: String,
+    /// The tenant that it reads.
+    pub(crate) tenant: Id,
+    /// The repository that it is written to.
+    pub(crate) repository: Id,
+    /// What it protects, how it is read, how long it is kept.
+    #[serde(default)]
+    pub(crate) choices: Choices,
+    /// When it runs.
+    #[serde(default)]
+    #[schema(max_items = 20)]
+    pub(crate) schedules: Vec<Timing>,
+    /// Schedules start it.
+    #[serde(default = "yes")]
+    pub(crate) enabled: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+async fn check(server: &Server, account: &Id, wanted: &SetWanted) -> Result<()> {
+    wanted.choices.read()?;
+    if wanted.schedules.len() > MOST_SCHEDULES {
+        return Err(Error::invalid(format!("A backup set has at most {MOST_SCHEDULES} schedules")));
+    }
+    for timing in &wanted.schedules {
+        schedule::next(timing, server.now_us())?;
+    }
+    // Both are the account's own.
+    server.db.tenant(account, &wanted.tenant).await?;
+    server.db.repository(account, &wanted.repository).await?;
+    Ok(())
+}
+
+fn to_be(wanted: &SetWanted) -> SetToBe<'_> {
+    SetToBe {
+        name: &wanted.name,
+        tenant: &wanted.tenant,
+        repository: &wanted.repository,
+        choices: &wanted.choices,
+        client: None,
+        enabled: wanted.enabled,
+        timings: &wanted.schedules,
+    }
+}
+
+/// Makes a set.
+///
+/// # Errors
+/// `InvalidInput`, `AlreadyExists`, `NotFound`; `Permission` when the owner of the key has not proved to have it.
+pub(crate) async fn add(server: &Server, actor: &Actor, account: &Id, wanted: &SetWanted) -> Result<SetRow> {
+    check(server, account, wanted).await?;
+    let repository = server.db.repository(account, &wanted.repository).await?;
+    if !repository.confirmed {
+        let text = format!("Nobody has typed back the key of repository '{}'", repository.name);
+        return Err(Error::new(ErrorKind::Permission, text)
+            .with_hint("Without the key nothing could ever be restored: confirm it first"));
+    }
+    let set = server.db.add_set(account, &to_be(wanted), server.now_us()).await?;
+    note(server, actor, account, "set.add", &set.name, json!({"include": wanted.choices.include})).await?;
+    Ok(set)
+}
+
+/// Changes a set.
+///
+/// # Errors
+/// As [`add`].
+pub(crate) async fn change(
+    server: &Server,
+    actor: &Actor,
+    account: &Id,
+    id: &Id,
+    wanted: &SetWanted,
+) -> Result<SetRow> {
+    let set = server.db.backup_set(account, id).await?;
+    check(server, account, wanted).await?;
+    let changed = server.db.change_set(&set, &to_be(wanted), server.now_us()).await?;
+    let detail = json!({"before": set.choices, "after": changed.choices, "enabled": changed.enabled});
+    note(server, actor, account, "set.change", &set.name, detail).await?;
+    Ok(changed)
+}
+
+/// Asks for a run now.
+///
+/// # Errors
+/// `NotFound`.
+pub(crate) async fn run(server: &Server, actor: &Actor, account: &Id, id: &Id) -> Result<Id> {
+    let set = server.db.backup_set(account, id).await?;
+    let job = jobs::back_up(server, &set, &actor.login, server.now_us()).await?;
+    note(server, actor, account, "set.run", &set.name, json!({"job": job})).await?;
+    Ok(job)
+}
+
+/// Removes a set. Its snapshots stay.
+///
+/// # Errors
+/// `AlreadyExists` while it runs; `NotFound`.
+pub(crate) async fn remove(server: &Server, actor: &Actor, account: &Id, id: &Id) -> Result<()> {
+    let set = server.db.backup_set(account, id).await?;
+    server.db.remove_set(account, id).await?;
+    note(server, actor, account, "set.remove", &set.name, json!({"snapshots": "stay"})).await
+}
