@@ -12,6 +12,7 @@ mod choices;
 mod connect;
 mod db;
 mod deeds;
+mod demo;
 mod error;
 mod id;
 mod jobs;
@@ -26,6 +27,10 @@ mod targets;
 mod vault;
 mod web;
 
+#[cfg(test)]
+mod tests;
+
 pub use api::description;
+pub use demo::{Demo, PASSWORD as DEMO_PASSWORD, start_demo};
 pub use options::{Role as ProcessRole, ServerOptions, Tls};
 pub use run::{Running, start};

@@ -36,7 +36,7 @@ impl Running {
 
     /// The address of its pages.
     pub fn url(&self) -> String {
-        url(&self.server, self.address)
+        self.server.link("")
     }
 
     /// The link by which the first administrator chooses a password; none when there is an administrator.
@@ -56,17 +56,6 @@ impl Running {
         self.tasks.close();
         self.tasks.wait().await;
         self.server.db.close().await;
-    }
-}
-
-fn url(server: &Server, address: Option<SocketAddr>) -> String {
-    match (&server.options.public_url, address) {
-        (Some(url), _) => url.trim_end_matches('/').to_owned(),
-        (None, Some(address)) => {
-            let scheme = if server.options.tls.is_some() { "https" } else { "http" };
-            format!("{scheme}://{address}")
-        }
-        (None, None) => String::new(),
     }
 }
 
@@ -91,12 +80,14 @@ pub(crate) async fn start_at(options: ServerOptions, clock: Option<Clock>) -> Re
         let cannot = |e| Error::io(format!("Cannot listen on {listen}"), e);
         let listener = TcpListener::bind(listen).map_err(cannot)?;
         listener.set_nonblocking(true).map_err(cannot)?;
-        address = Some(listener.local_addr().map_err(cannot)?);
+        let bound = listener.local_addr().map_err(cannot)?;
+        address = Some(bound);
+        let _ = server.address.set(bound);
         serve(&server, listener, &handle, &tasks).await?;
     }
     super::jobs::start(&server, &tasks, &stop);
     let token = setup::first_administrator(&server).await?;
-    let first_link = token.map(|token| format!("{}/welcome/{token}", url(&server, address)));
+    let first_link = token.map(|token| server.link(&format!("/welcome/{token}")));
     Ok(Running { server, address, handle, tasks, stop, first_link })
 }
 

@@ -31,6 +31,8 @@ pub(crate) struct Server {
     pub(crate) sign_in: SignIn,
     /// Repositories that are open.
     pub(crate) stores: Stores,
+    /// Where this process listens, once it does.
+    pub(crate) address: std::sync::OnceLock<std::net::SocketAddr>,
     clock: Clock,
     /// The budgets of tenants: all jobs of this process share them.
     budgets: Mutex<HashMap<Id, Arc<Budget>>>,
@@ -61,6 +63,7 @@ impl Server {
             vault,
             clock: clock.unwrap_or_else(|| Arc::new(|| Timestamp::now().as_microsecond())),
             stores: Stores::default(),
+            address: std::sync::OnceLock::new(),
             budgets: Mutex::default(),
             options,
         }))
@@ -79,6 +82,16 @@ impl Server {
     /// Where the server's own storage lies: the repositories of an account, each in a folder.
     pub(crate) fn storage_folder(&self, account: &Id) -> PathBuf {
         self.options.folder.join("storage").join(account.as_str())
+    }
+
+    /// A page's address as it is handed to people: whole, where the server knows what it is reached under.
+    pub(crate) fn link(&self, path: &str) -> String {
+        let base = self.options.public_url.as_deref().map(|url| url.trim_end_matches('/').to_owned());
+        let own = || {
+            let scheme = if self.options.tls.is_some() { "https" } else { "http" };
+            self.address.get().map(|address| format!("{scheme}://{address}")).unwrap_or_default()
+        };
+        format!("{}{path}", base.unwrap_or_else(own))
     }
 
     /// Whether browsers reach the pages by HTTPS, so that cookies may be bound to it.

@@ -10,10 +10,11 @@ use crate::cli::exit::Outcome;
 use crate::cli::interrupt;
 use crate::cli::values::absolute;
 use crate::error::{Error, Result};
-use crate::server::{ProcessRole, ServerOptions, Tls, start};
+use crate::server::{DEMO_PASSWORD, ProcessRole, ServerOptions, Tls, start, start_demo};
 
 const EXAMPLES: &str = "\
 Examples:
+  tenantvault server --demo                     one to look at, with history
   tenantvault server --dir /var/lib/tenantvault
   tenantvault server --dir /var/lib/tenantvault --listen 0.0.0.0:443 \\
       --tls-certificate /etc/ssl/backup.pem --tls-key /etc/ssl/backup.key \\
@@ -24,7 +25,7 @@ Every option can stand in the environment: TENANTVAULT_SERVER_DIR, …_LISTEN,
 …_DATABASE_URL, …_PUBLIC_URL, …_ROLE.";
 
 /// Run the backup server: accounts, schedules, pages
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// The folder of all that it keeps [env: TENANTVAULT_SERVER_DIR]
@@ -48,6 +49,10 @@ pub(crate) struct Args {
     /// Jobs done at once by this process
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     jobs: u16,
+    /// Make one to look at: two accounts, a simulated tenant, some days of history; in a temporary folder, unless --dir
+    /// names one
+    #[arg(long)]
+    demo: bool,
     /// Refuse destinations and webhooks in private networks and on this machine, for servers that strangers use
     #[arg(long)]
     public_targets_only: bool,
@@ -56,8 +61,11 @@ pub(crate) struct Args {
 /// Serves until Ctrl-C.
 pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     let signalled = interrupt::listen()?;
-    let running = start(options(&args, app)?).await?;
     let screen = &app.screen;
+    if args.demo {
+        return demo(&args, app, signalled).await;
+    }
+    let running = start(options(&args, app)?).await?;
     if let Some(address) = running.address() {
         if !address.ip().is_loopback() && args.tls_certificate.is_none() {
             screen.warn(format!(
@@ -77,6 +85,37 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     signalled.await;
     screen.note("Stopping: what is under way is brought to an end that can be gone on from");
     running.stop().await;
+    screen.note("Stopped");
+    screen.summary(&json!({}))?;
+    Ok(Outcome::Done)
+}
+
+/// Serves one to look at, until Ctrl-C.
+async fn demo(args: &Args, app: &App, signalled: impl Future<Output = ()>) -> Result<Outcome> {
+    let screen = &app.screen;
+    let (mut args, temporary) = (args.clone(), tempfile::Builder::new().prefix("tenantvault-server-").tempdir());
+    let temporary = match &args.dir {
+        Some(_) => None,
+        None => Some(temporary.map_err(|e| Error::io("There is no temporary folder", e))?),
+    };
+    if let Some(folder) = &temporary {
+        args.dir = Some(folder.path().join("server"));
+    }
+    screen.note("Making two accounts, a tenant and its history");
+    let made = tokio::select! {
+        made = start_demo(options(&args, app)?, &|text| screen.note(text)) => made?,
+        () = signalled => return Ok(Outcome::Interrupted),
+    };
+    screen.line(format!("The backup server is at {}", made.running.url()))?;
+    screen.line(format!("Sign in with the password '{DEMO_PASSWORD}' as"))?;
+    for (login, what) in &made.logins {
+        screen.line(format!("  {login:24} {what}"))?;
+    }
+    screen.line(format!("The key of Contoso's repository, to look into snapshots:\n  {}", made.key))?;
+    screen.record("status", &json!({"url": made.running.url(), "password": DEMO_PASSWORD, "key": made.key}))?;
+    screen.flush()?;
+    interrupt::signalled().await?;
+    made.running.stop().await;
     screen.note("Stopped");
     screen.summary(&json!({}))?;
     Ok(Outcome::Done)

@@ -14,6 +14,9 @@ pub(crate) use person::{Invitation, NewPerson, Person};
 pub(crate) use role::{Right, Role};
 pub(crate) use session::SESSION_LASTS_US;
 pub(crate) use sign_in::{Attempt, SignIn};
+#[cfg(test)]
+pub(crate) use totp::code_at;
+pub(crate) use totp::{new_secret, to_scan};
 
 use crate::crypto::random_bytes;
 use crate::server::id::{Id, hex};
@@ -31,6 +34,8 @@ pub(crate) struct Actor {
     pub(crate) account: Option<Id>,
     /// The session, if they came by one; else it was an API token.
     pub(crate) session: Option<Id>,
+    /// What they came by, among all sessions and tokens: what is unlocked is unlocked for that alone.
+    pub(crate) way: String,
     /// Where the request came from.
     pub(crate) address: String,
 }

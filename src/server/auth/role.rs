@@ -133,6 +133,7 @@ mod tests {
                 role,
                 account: Some(own.clone()),
                 session: None,
+                way: String::new(),
                 address: String::new(),
             };
             for right in RIGHTS {

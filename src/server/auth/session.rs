@@ -112,6 +112,7 @@ impl Db {
             login: row.text("login")?,
             role: row.text("role")?.parse()?,
             account: row.maybe_id("account_id")?,
+            way: format!("session {session}"),
             session: Some(session),
             address: address.to_owned(),
         }))

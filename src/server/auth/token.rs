@@ -109,6 +109,7 @@ impl Db {
             role: row.text("role")?.parse()?,
             account: row.maybe_id("account_id")?,
             session: None,
+            way: format!("token {}", row.text("token_id")?),
             address: address.to_owned(),
         }))
     }

@@ -1,16 +1,25 @@
-//! How an account stands.
+//! How an account stands: one sentence, what needs attention, runs of the last weeks, what is stored.
 
 use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
-use maud::html;
+use maud::{Markup, html};
 
-use super::{Answer, Chrome, Page, Place, go, page};
-use crate::server::auth::Actor;
+use super::{Answer, Chrome, Page, Place, charts, go, job, page, words};
+use crate::error::Result;
+use crate::server::auth::{Actor, Right};
+use crate::server::db::{Account, Day, Job, RepositoryRow, RunRow, SetRow, Tenant};
 use crate::server::id::Id;
 use crate::server::state::Server;
+
+const DAY_US: i64 = 86_400_000_000;
+const WEEKS: i64 = 26;
+/// A set without a good run for this long needs attention.
+const OLD_US: i64 = 2 * DAY_US;
+/// A secret that ends within so many days needs attention.
+const SECRET_DAYS: i64 = 30;
 
 /// Leads to where whoever signed in begins.
 pub(super) async fn start(Extension(actor): Extension<Actor>) -> Answer {
@@ -20,13 +29,172 @@ pub(super) async fn start(Extension(actor): Extension<Actor>) -> Answer {
     })
 }
 
+/// What the page is made of.
+struct Facts {
+    account: Account,
+    sets: Vec<SetRow>,
+    tenants: Vec<Tenant>,
+    repositories: Vec<RepositoryRow>,
+    open: Vec<Job>,
+    runs: Vec<RunRow>,
+    days: Vec<Day>,
+    now_us: i64,
+}
+
+impl Facts {
+    async fn gather(server: &Server, account: &Id) -> Result<Self> {
+        let (db, now_us) = (&server.db, server.now_us());
+        Ok(Self {
+            account: db.account(account).await?,
+            sets: db.sets(account).await?,
+            tenants: db.tenants(account).await?,
+            repositories: db.repositories(account).await?,
+            open: db.open_jobs(account).await?,
+            runs: db.runs(account, None, i64::MAX, 10).await?,
+            days: db.days(account, now_us - WEEKS * 7 * DAY_US).await?,
+            now_us,
+        })
+    }
+
+    /// What needs attention: in words, and where to go.
+    fn attention(&self) -> Vec<(String, String)> {
+        let base = format!("/a/{}", self.account.id);
+        let mut all = Vec::new();
+        for set in self.sets.iter().filter(|set| set.enabled) {
+            let href = format!("{base}/sets/{}", set.id);
+            let since = set.last_good_us.unwrap_or(set.created_us);
+            match set.last_state.as_deref() {
+                Some("failed") => all.push((format!("The last run of '{}' failed", set.name), href)),
+                _ if self.now_us - since > OLD_US => {
+                    let text =
+                        format!("'{}' has had no good run for {}", set.name, words::duration(self.now_us - since));
+                    all.push((text, href));
+                }
+                _ => {}
+            }
+        }
+        for repository in self.repositories.iter().filter(|repository| !repository.confirmed) {
+            let text = format!("Nobody has typed back the key of '{}' yet", repository.name);
+            all.push((text, format!("{base}/storage/{}", repository.id)));
+        }
+        for tenant in &self.tenants {
+            let state: Option<serde_json::Value> =
+                tenant.state.as_deref().and_then(|text| serde_json::from_str(text).ok());
+            let Some(state) = state else { continue };
+            let href = format!("{base}/tenants/{}", tenant.id);
+            if let Some(days) = state.get("secret_days").and_then(serde_json::Value::as_i64)
+                && days < SECRET_DAYS
+            {
+                all.push((format!("The secret of tenant '{}' ends in {days} days", tenant.name), href.clone()));
+            }
+            if state.get("missing").and_then(serde_json::Value::as_u64).unwrap_or(0) > 0 {
+                all.push((format!("Tenant '{}' lacks permissions", tenant.name), href));
+            }
+        }
+        all
+    }
+
+    /// The next step of who has just begun.
+    fn next_step(&self) -> Option<(&'static str, &'static str)> {
+        if self.tenants.is_empty() {
+            Some(("Connect the tenant that is to be protected", "/tenants"))
+        } else if self.repositories.is_empty() {
+            Some(("Make a repository: where the snapshots are to lie", "/storage"))
+        } else if self.sets.is_empty() {
+            Some(("Make a backup set: what is protected, and when", "/sets/new"))
+        } else {
+            None
+        }
+    }
+}
+
 /// The page.
 pub(super) async fn show(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
     Path(account): Path<String>,
 ) -> Answer {
-    let account = server.db.account(&Id::parse(&account)?).await?;
-    let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Home };
-    Ok(Page(page("Home", chrome, &html! { h1 { (account.name) } })).into_response())
+    let facts = Facts::gather(&server, &Id::parse(&account)?).await?;
+    let chrome = Chrome { actor: &actor, account: Some(&facts.account), place: Place::Home };
+    let body = html! {
+        h1 { (facts.account.name) }
+        (sentence(&facts))
+        @if let Some((text, path)) = facts.next_step().filter(|_| actor.may(Right::Change, Some(&facts.account.id))) {
+            p { a.button href={ "/a/" (facts.account.id) (path) } { (text) } }
+        }
+        @if !facts.open.is_empty() { (open(&facts)) }
+        (figures(&facts))
+        (history(&facts))
+    };
+    Ok(Page(page("Home", chrome, &body)).into_response())
+}
+
+fn sentence(facts: &Facts) -> Markup {
+    let attention = facts.attention();
+    let protected = facts.sets.iter().filter(|set| set.last_good_us.is_some()).count();
+    html! {
+        @if !attention.is_empty() {
+            section.notice.warn aria-labelledby="attention" {
+                h2 #attention { (attention.len()) @if attention.len() == 1 { " thing needs" } @else { " things need" } " attention" }
+                ul { @for (text, href) in &attention { li { a href=(href) { (text) } } } }
+            }
+        } @else if facts.sets.is_empty() {
+            p.empty { "Nothing is protected yet." }
+        } @else {
+            p.notice.good { "All is well: " (protected) " of " (facts.sets.len()) " backup sets have a snapshot, none needs attention." }
+        }
+    }
+}
+
+fn open(facts: &Facts) -> Markup {
+    html! {
+        h2 { "Now" }
+        ul.plain {
+            @for job in facts.open.iter().take(20) {
+                @let set = job.set.as_ref().and_then(|id| facts.sets.iter().find(|set| set.id == *id));
+                li {
+                    a href={ "/a/" (facts.account.id) "/jobs/" (job.id) } {
+                        (job::title(job.kind)) @if let Some(set) = set { " of " (set.name) }
+                    }
+                    " " (job::badge(job.state))
+                }
+            }
+        }
+    }
+}
+
+fn figures(facts: &Facts) -> Markup {
+    let items: i64 =
+        facts.sets.iter().filter_map(|set| facts.runs.iter().find(|run| run.set == set.id)).map(|run| run.items).sum();
+    let stored: i64 = facts.repositories.iter().map(|repository| repository.stored_bytes).sum();
+    let (read, written) =
+        facts.runs.iter().fold((0, 0), |(read, written), run| (read + run.bytes_read, written + run.bytes_stored));
+    html! {
+        h2 { "Figures" }
+        div.cards {
+            div.card { h3 { "Items protected" } p.figure { (words::number(items)) } p.quiet { "in the newest snapshots" } }
+            div.card { h3 { "Stored" } p.figure { (words::size(u64::try_from(stored).unwrap_or(0))) } p.quiet { "in " (facts.repositories.len()) " repositories, encrypted" } }
+            div.card {
+                h3 { "Read and written" }
+                p.figure { (words::size(u64::try_from(read).unwrap_or(0))) }
+                p.quiet { "by the last runs; " (words::size(u64::try_from(written).unwrap_or(0))) " of it had to be stored, after deduplication and compression" }
+            }
+            div.card { h3 { "Backup sets" } p.figure { (facts.sets.len()) } p.quiet { (facts.tenants.len()) " tenants" } }
+        }
+    }
+}
+
+fn history(facts: &Facts) -> Markup {
+    let today = facts.now_us / DAY_US;
+    html! {
+        h2 { "Runs of the last " (WEEKS) " weeks" }
+        div.scroll { (charts::calendar(&facts.days, today, WEEKS)) }
+        p.quiet { span.state.good { "whole" } " " span.state.warn { "with gaps" } " " span.state.bad { "failed" } }
+        h2 { "Stored each day" }
+        div.scroll { (charts::stored(&facts.days, today, 60)) }
+        h2 { "Last runs" }
+        @if facts.runs.is_empty() { p.empty { "No run has ended yet." } } @else {
+            (job::runs(&facts.account.id, &facts.runs, &facts.sets))
+        }
+    }
 }

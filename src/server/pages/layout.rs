@@ -10,17 +10,49 @@ use crate::server::db::Account;
 pub(crate) enum Place {
     /// How things are.
     Home,
+    /// Tenants.
+    Tenants,
+    /// Backup sets and their runs.
+    Sets,
+    /// What is covered.
+    Coverage,
+    /// Repositories and keys.
+    Storage,
+    /// People.
+    People,
+    /// The audit log.
+    Activity,
     /// All accounts.
     Accounts,
+    /// The person who looks.
+    Me,
 }
 
 impl Place {
     fn label(self) -> &'static str {
         match self {
             Self::Home => "Home",
+            Self::Tenants => "Tenants",
+            Self::Sets => "Backup sets",
+            Self::Coverage => "Coverage",
+            Self::Storage => "Storage and keys",
+            Self::People => "People",
+            Self::Activity => "Activity",
             Self::Accounts => "Accounts",
+            Self::Me => "Your sign-in",
         }
     }
+
+    /// Those of an account: where they are, and the right that they need.
+    const OF_ACCOUNT: [(Self, &'static str, Right); 7] = [
+        (Self::Home, "", Right::See),
+        (Self::Sets, "/sets", Right::See),
+        (Self::Coverage, "/coverage", Right::See),
+        (Self::Tenants, "/tenants", Right::See),
+        (Self::Storage, "/storage", Right::See),
+        (Self::People, "/people", Right::See),
+        (Self::Activity, "/activity", Right::Audit),
+    ];
 }
 
 /// What stands around a page: who looks, and at which account.
@@ -89,8 +121,13 @@ pub(crate) fn page(title: &str, chrome: Chrome<'_>, body: &Markup) -> Markup {
                 }
                 nav aria-label="Main" {
                     ul {
-                        @if let Some(account) = account { (link(Place::Home, format!("/a/{}", account.id))) }
+                        @if let Some(account) = account {
+                            @for (to, path, right) in Place::OF_ACCOUNT {
+                                @if actor.may(right, Some(&account.id)) { (link(to, format!("/a/{}{path}", account.id))) }
+                            }
+                        }
                         @if actor.may(Right::Server, None) { (link(Place::Accounts, "/accounts".into())) }
+                        (link(Place::Me, "/me".into()))
                     }
                 }
                 main #main { (body) }

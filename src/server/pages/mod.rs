@@ -4,10 +4,19 @@
 //! A page asks the same functions as the API. Text from outside is escaped by `maud` wherever it stands.
 
 mod account;
+mod activity;
 mod assets;
+mod charts;
+mod coverage;
 mod home;
+mod job;
 mod layout;
+mod me;
+mod people;
+mod sets;
 mod sign_in;
+mod storage;
+mod tenants;
 mod welcome;
 mod words;
 
@@ -63,7 +72,43 @@ pub(crate) fn add(routes: Routes) -> Routes {
         .page("/", Needs(Right::SignedIn), home::start)
         .page("/accounts", Needs(Right::Server), account::list)
         .form("/accounts", Needs(Right::Server), account::add);
-    routes.page("/a/{account}", Needs(Right::See), home::show)
+    let routes = routes
+        .page("/a/{account}", Needs(Right::See), home::show)
+        .page("/a/{account}/tenants", Needs(Right::See), tenants::list)
+        .form("/a/{account}/tenants", Needs(Right::Change), tenants::add)
+        .page("/a/{account}/tenants/{tenant}", Needs(Right::See), tenants::show)
+        .form("/a/{account}/tenants/{tenant}/test", Needs(Right::Run), tenants::test)
+        .form("/a/{account}/tenants/{tenant}/removal", Needs(Right::Change), tenants::remove)
+        .page("/a/{account}/storage", Needs(Right::See), storage::list)
+        .form("/a/{account}/storage", Needs(Right::Keys), storage::make)
+        .form("/a/{account}/storage/{repository}/confirmation", Needs(Right::Keys), storage::confirm)
+        .page("/a/{account}/storage/{repository}", Needs(Right::See), storage::show)
+        .form("/a/{account}/storage/{repository}/upkeep", Needs(Right::Run), storage::upkeep);
+    let routes = routes
+        .page("/a/{account}/sets", Needs(Right::See), sets::list)
+        .page("/a/{account}/sets/new", Needs(Right::Change), sets::new)
+        .form("/a/{account}/sets", Needs(Right::Change), sets::add)
+        .page("/a/{account}/sets/{set}", Needs(Right::See), sets::show)
+        .page("/a/{account}/sets/{set}/change", Needs(Right::Change), sets::edit)
+        .form("/a/{account}/sets/{set}", Needs(Right::Change), sets::change)
+        .form("/a/{account}/sets/{set}/runs", Needs(Right::Run), sets::run)
+        .form("/a/{account}/sets/{set}/removal", Needs(Right::Change), sets::remove)
+        .page("/a/{account}/jobs/{job}", Needs(Right::See), job::show)
+        .form("/a/{account}/jobs/{job}/stop", Needs(Right::Run), job::stop);
+    routes
+        .page("/a/{account}/coverage", Needs(Right::See), coverage::show)
+        .page("/a/{account}/people", Needs(Right::See), people::list)
+        .form("/a/{account}/people", Needs(Right::People), people::add)
+        .form("/a/{account}/people/{person}", Needs(Right::People), people::change)
+        .page("/a/{account}/activity", Needs(Right::Audit), activity::show)
+        .page("/me", Needs(Right::SignedIn), me::show)
+        .form("/me/password", Needs(Right::SignedIn), me::password)
+        .form("/me/factor", Needs(Right::SignedIn), me::begin_factor)
+        .form("/me/factor/confirmation", Needs(Right::SignedIn), me::confirm_factor)
+        .form("/me/factor/removal", Needs(Right::SignedIn), me::end_factor)
+        .form("/me/sessions/{session}/end", Needs(Right::SignedIn), me::end_session)
+        .form("/me/tokens", Needs(Right::SignedIn), me::add_token)
+        .form("/me/tokens/{token}/removal", Needs(Right::SignedIn), me::remove_token)
 }
 
 /// The page of an error.

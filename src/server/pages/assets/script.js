@@ -18,3 +18,34 @@ for (const form of document.querySelectorAll("form[method=post]")) {
     }
   });
 }
+
+// How far a job is, as it goes on.
+const job = document.querySelector("#job[data-events]");
+if (job) {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+  const size = (bytes) => {
+    let unit = 0;
+    while (bytes >= 1024 && unit < units.length - 1) { bytes /= 1024; unit += 1; }
+    return `${unit === 0 || bytes >= 100 ? bytes.toFixed(0) : bytes.toFixed(1)} ${units[unit]}`;
+  };
+  const source = new EventSource(job.dataset.events);
+  source.addEventListener("progress", (event) => {
+    const progress = JSON.parse(event.data).progress;
+    if (!progress) { return; }
+    const say = (id, text) => {
+      const element = document.getElementById(id);
+      if (element && element.textContent !== text) { element.textContent = text; }
+    };
+    say("phase", progress.phase);
+    say("waiting", progress.waiting ? `Waits: ${progress.waiting}` : "");
+    for (const element of job.querySelectorAll("[data-count]")) {
+      element.textContent = (progress.counts[element.dataset.count] || 0).toLocaleString();
+    }
+    for (const element of job.querySelectorAll("[data-bytes]")) {
+      element.textContent = size(progress.counts[element.dataset.bytes] || 0);
+    }
+    const bar = document.getElementById("bar");
+    if (bar) { bar.max = Math.max(1, progress.counts.collections_total || 0); bar.value = progress.counts.collections || 0; }
+  });
+  source.addEventListener("end", () => { source.close(); location.reload(); });
+}

@@ -1,0 +1,92 @@
+//! What the newest snapshot of each backup set covers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{Path, State};
+use axum::response::IntoResponse;
+use maud::{Markup, html};
+
+use super::{Answer, Chrome, Page, Place, page, words};
+use crate::error::Result;
+use crate::format::snapshot::{CoverageEntry, Protection};
+use crate::ops::coverage;
+use crate::server::auth::Actor;
+use crate::server::db::SetRow;
+use crate::server::id::Id;
+use crate::server::state::Server;
+use crate::snapshot::store;
+
+/// Owners on a page.
+const MOST: usize = 500;
+
+/// The page.
+pub(super) async fn show(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Path(account): Path<String>,
+) -> Answer {
+    let account = server.db.account(&Id::parse(&account)?).await?;
+    let sets = server.db.sets(&account.id).await?;
+    let mut parts = Vec::new();
+    for set in &sets {
+        parts.push((set, of(&server, set).await));
+    }
+    let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Coverage };
+    let body = html! {
+        h1 { "Coverage" }
+        p.quiet { "How every user, group, site and team stands in the newest snapshot of each backup set." }
+        @if sets.is_empty() { p.empty { "There is no backup set yet." } }
+        @for (set, found) in &parts {
+            h2 { (set.name) }
+            @match found {
+                Ok(Some((time, entries))) => { p.quiet { "Snapshot of " (words::time(*time)) } (grid(entries)) }
+                Ok(None) => { p.empty { "No snapshot yet." } }
+                Err(e) => { p.notice.bad { "It cannot be looked at now: " (e.to_string()) } }
+            }
+        }
+    };
+    Ok(Page(page("Coverage", chrome, &body)).into_response())
+}
+
+async fn of(server: &Server, set: &SetRow) -> Result<Option<(i64, Vec<CoverageEntry>)>> {
+    let row = server.db.repository(&set.account, &set.repository).await?;
+    let repo = server.stores.open(server, &row).await?;
+    let listing = store::list(&repo).await?;
+    let newest = listing.snapshots.iter().filter(|s| s.file.set_name == set.name).max_by_key(|s| s.file.time_us);
+    let Some(newest) = newest else { return Ok(None) };
+    Ok(Some((newest.file.time_us, coverage::of(&repo, newest).await?)))
+}
+
+fn mark(state: Protection) -> &'static str {
+    match state {
+        Protection::Protected => "good",
+        Protection::Partly | Protection::Left => "warn",
+        Protection::Unreadable => "bad",
+        Protection::Impossible | Protection::Nothing | Protection::NotSelected => "calm",
+    }
+}
+
+/// Owners as rows; what is not protected whole says why.
+fn grid(entries: &[CoverageEntry]) -> Markup {
+    let mut owners: BTreeMap<(&str, &str), Vec<&CoverageEntry>> = BTreeMap::new();
+    for entry in entries {
+        owners.entry((&entry.name, &entry.owner)).or_default().push(entry);
+    }
+    html! {
+        div.scroll { table {
+            thead { tr { th scope="col" { "Whose" } th scope="col" { "Parts" } th scope="col" { "Why not whole" } } }
+            tbody { @for ((name, _), parts) in owners.iter().take(MOST) { tr {
+                th scope="row" { (name) }
+                td { @for part in parts {
+                    span class={ "state " (mark(part.state)) } title={ (part.state.word()) ", " (part.items) " items" } {
+                        (if part.workload.is_empty() { "all" } else { &part.workload }) @if part.state != Protection::Protected { ": " (part.state.word()) }
+                    } " "
+                } }
+                td { @for part in parts.iter().filter(|part| !part.reason.is_empty()) { div { (part.workload) " " (part.reason) } } }
+            } } }
+        } }
+        @if owners.len() > MOST { p.quiet { "and " (owners.len() - MOST) " more: the API lists all" } }
+    }
+}

@@ -1,0 +1,198 @@
+//! A job: how far it is, and what came of it.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{Path, State};
+use axum::response::IntoResponse;
+use maud::{Markup, html};
+use serde_json::Value;
+
+use super::{Answer, Chrome, Page, Place, go, page, words};
+use crate::server::api::jobs;
+use crate::server::auth::{Actor, Right};
+use crate::server::db::{Job, JobKind, JobState, RunRow, SetRow};
+use crate::server::id::Id;
+use crate::server::state::Server;
+
+/// What a job does, in words.
+pub(super) fn title(kind: JobKind) -> &'static str {
+    match kind {
+        JobKind::Backup => "Backup",
+        JobKind::Retention => "Retention",
+        JobKind::Prune => "Giving back space",
+        JobKind::Check => "Check",
+        JobKind::Mirror => "Replicas",
+    }
+}
+
+/// How a job stands, as a mark.
+pub(super) fn badge(state: JobState) -> Markup {
+    let (class, word) = match state {
+        JobState::Queued => ("calm", "waiting"),
+        JobState::Running => ("calm", "running"),
+        JobState::Done => ("good", "done"),
+        JobState::Gaps => ("warn", "done, with gaps"),
+        JobState::Failed => ("bad", "failed"),
+        JobState::Cancelled => ("warn", "stopped"),
+        JobState::Missed => ("warn", "missed"),
+    };
+    html! { span class={ "state " (class) } { (word) } }
+}
+
+/// How a run ended, as a mark.
+pub(super) fn outcome(word: &str) -> Markup {
+    let class = match word {
+        "complete" => "good",
+        "failed" => "bad",
+        _ => "warn",
+    };
+    html! { span class={ "state " (class) } { (word) } }
+}
+
+/// A table of runs.
+pub(super) fn runs(account: &Id, runs: &[RunRow], sets: &[SetRow]) -> Markup {
+    html! {
+        div.scroll { table {
+            thead { tr {
+                th scope="col" { "Began" } th scope="col" { "Backup set" } th scope="col" { "Ended" }
+                th.number scope="col" { "Items" } th.number scope="col" { "New" } th.number scope="col" { "Changed" } th.number scope="col" { "Gone" }
+                th.number scope="col" { "Gaps" } th.number scope="col" { "Read" } th.number scope="col" { "Stored" } th.number scope="col" { "Took" }
+            } }
+            tbody { @for run in runs { tr {
+                td { @if let Some(job) = &run.job { a href={ "/a/" (account) "/jobs/" (job) } { (words::time(run.started_us)) } } @else { (words::time(run.started_us)) } }
+                td { @if let Some(set) = sets.iter().find(|set| set.id == run.set) { a href={ "/a/" (account) "/sets/" (set.id) } { (set.name) } } }
+                td { (outcome(&run.outcome)) }
+                td.number { (words::number(run.items)) } td.number { (words::number(run.items_added)) }
+                td.number { (words::number(run.items_changed)) } td.number { (words::number(run.items_removed)) }
+                td.number { (words::number(run.gaps)) }
+                td.number { (words::size(u64::try_from(run.bytes_read).unwrap_or(0))) }
+                td.number { (words::size(u64::try_from(run.bytes_stored).unwrap_or(0))) }
+                td.number { (words::duration(run.ended_us - run.started_us)) }
+            } } }
+        } }
+    }
+}
+
+/// The page.
+pub(super) async fn show(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Path((account, job)): Path<(String, String)>,
+) -> Answer {
+    let account = server.db.account(&Id::parse(&account)?).await?;
+    let job = server.db.job(&account.id, &Id::parse(&job)?).await?;
+    let set = match &job.set {
+        Some(set) => server.db.backup_set(&account.id, set).await.ok(),
+        None => None,
+    };
+    let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Sets };
+    let events = (!job.state.has_ended()).then(|| format!("/api/v1/accounts/{}/jobs/{}/events", account.id, job.id));
+    let body = html! {
+        h1 { (title(job.kind)) @if let Some(set) = &set { " of " a href={ "/a/" (account.id) "/sets/" (set.id) } { (set.name) } } }
+        div #job data-events=[events] {
+            p { (badge(job.state)) " asked for by " (job.asked_by) " " (words::time(job.created_us))
+                @if let Some(started) = job.started_us { ", began " (words::time(started)) }
+                @if let Some(ended) = job.ended_us { ", ended " (words::time(ended)) }
+            }
+            @if let Some(error) = &job.error { p.notice.bad role="alert" { (error) } }
+            (progress(&job))
+        }
+        @if !job.state.has_ended() && actor.may(Right::Run, Some(&account.id)) {
+            form method="post" action={ "/a/" (account.id) "/jobs/" (job.id) "/stop" } {
+                button.danger type="submit" { "Stop" } " " span.quiet { "What it has is kept; the next run goes on from there." }
+            }
+        }
+        @if let Some(outcome) = &job.outcome { h2 { "What came of it" } (facts(outcome)) }
+        @if job.kind == JobKind::Backup {
+            @let found = server.db.runs(&account.id, job.set.as_ref(), i64::MAX, 100).await?;
+            @if let Some(run) = found.iter().find(|run| run.job.as_ref() == Some(&job.id)) { (gaps(run)) }
+        }
+    };
+    Ok(Page(page(title(job.kind), chrome, &body)).into_response())
+}
+
+/// How far it is; the script keeps it up to date.
+fn progress(job: &Job) -> Markup {
+    let count = |name: &str| {
+        job.progress
+            .as_ref()
+            .and_then(|p| p.get("counts"))
+            .and_then(|c| c.get(name))
+            .and_then(Value::as_i64)
+            .unwrap_or(0)
+    };
+    let word = |name: &str| job.progress.as_ref().and_then(|p| p.get(name)).and_then(Value::as_str).unwrap_or_default();
+    html! {
+        @if !job.state.has_ended() {
+            p #phase aria-live="polite" { (word("phase")) }
+            @let (done, all) = (count("collections"), count("collections_total"));
+            progress #bar aria-label="Collections read" max=(all.max(1)) value=(done) {}
+            p #waiting.hint { @if !word("waiting").is_empty() { "Waits: " (word("waiting")) } }
+            dl.facts {
+                @for (name, label) in [("items", "Items"), ("collections", "Collections read"), ("collections_total", "Collections in all"), ("requests", "Requests"), ("throttled", "Requests told to wait"), ("gaps", "Gaps")] {
+                    div { dt { (label) } dd data-count=(name) { (words::number(count(name))) } }
+                }
+                @for (name, label) in [("bytes_read", "Read"), ("bytes_stored", "Stored")] {
+                    div { dt { (label) } dd data-bytes=(name) { (words::size(u64::try_from(count(name)).unwrap_or(0))) } }
+                }
+            }
+        }
+    }
+}
+
+/// Facts as a list.
+fn facts(outcome: &Value) -> Markup {
+    html! {
+        @if let Value::Object(fields) = outcome {
+            dl.facts { @for (name, value) in fields {
+                @match value {
+                    Value::Object(inner) => { @for (name, value) in inner { div { dt { (label(name)) } dd { (plain(name, value)) } } } },
+                    Value::Array(all) => { div { dt { (label(name)) } dd { @if all.is_empty() { "none" } @else { ul { @for value in all.iter().take(50) { li { code { (value) } } } } } } } },
+                    value => { div { dt { (label(name)) } dd { (plain(name, value)) } } },
+                }
+            } }
+        }
+    }
+}
+
+fn label(name: &str) -> String {
+    let mut words = name.replace('_', " ");
+    if let Some(first) = words.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    words
+}
+
+fn plain(name: &str, value: &Value) -> String {
+    match value {
+        Value::Number(number) if name.contains("bytes") => words::size(number.as_u64().unwrap_or(0)),
+        Value::Number(number) => number.as_i64().map_or_else(|| number.to_string(), words::number),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn gaps(run: &RunRow) -> Markup {
+    let all = run.gap_list.as_array().map(Vec::as_slice).unwrap_or_default();
+    html! {
+        @if run.gaps > 0 {
+            h2 { "Missing from the snapshot" }
+            p { (words::number(run.gaps)) " items could not be read; the next run tries them again." }
+            ul { @for gap in all {
+                li { strong { (gap.get("name").and_then(Value::as_str).unwrap_or("something")) } ": " (gap.get("message").and_then(Value::as_str).unwrap_or_default()) }
+            } }
+        }
+    }
+}
+
+/// Stops it.
+pub(super) async fn stop(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Path((account, job)): Path<(String, String)>,
+) -> Answer {
+    let (account, job) = (Id::parse(&account)?, Id::parse(&job)?);
+    jobs::stop(&server, &actor, &account, &job).await?;
+    Ok(go(&format!("/a/{account}/jobs/{job}")))
+}

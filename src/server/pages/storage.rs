@@ -1,0 +1,265 @@
+//! Repositories: where they lie, how large they are, and their keys.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::response::IntoResponse;
+use axum::{Extension, Form};
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::{Answer, Chrome, Page, Place, go, page, words};
+use crate::server::auth::{Actor, Password, Right};
+use crate::server::db::{Account, JobKind, RepositoryRow};
+use crate::server::deeds::repositories::{self, PlaceToBe, RepositoryToMake};
+use crate::server::error::problem;
+use crate::server::id::Id;
+use crate::server::state::Server;
+use crate::server::store::TYPED_BACK;
+use crate::server::targets::OWN;
+use crate::snapshot::store as snapshots;
+
+/// Snapshots on a page.
+const MOST: usize = 100;
+
+/// What the form sends.
+#[derive(Debug, Deserialize)]
+pub(super) struct Typed {
+    name: String,
+    #[serde(default)]
+    url: String,
+    #[serde(default)]
+    credentials: String,
+    #[serde(default)]
+    passphrase: String,
+}
+
+/// The page.
+pub(super) async fn list(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Path(account): Path<String>,
+) -> Answer {
+    let account = server.db.account(&Id::parse(&account)?).await?;
+    let all = server.db.repositories(&account.id).await?;
+    let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Storage };
+    let body = html! {
+        h1 { "Storage and keys" }
+        @if all.is_empty() { p.empty { "There is no repository yet: the encrypted place that snapshots are kept in." } } @else {
+            div.scroll { table {
+                thead { tr { th scope="col" { "Repository" } th.number scope="col" { "Stored" } th scope="col" { "Key" } th scope="col" { "Since" } } }
+                tbody { @for row in &all { tr {
+                    th scope="row" { a href={ "/a/" (account.id) "/storage/" (row.id) } { (row.name) } }
+                    td.number { (words::size(u64::try_from(row.stored_bytes).unwrap_or(0))) }
+                    td { (key_mark(row)) }
+                    td { (words::time(row.created_us)) }
+                } } }
+            } }
+        }
+        @if actor.may(Right::Keys, Some(&account.id)) { (form(&account)) }
+    };
+    Ok(Page(page("Storage and keys", chrome, &body)).into_response())
+}
+
+fn key_mark(row: &RepositoryRow) -> Markup {
+    html! {
+        @if row.holds_owner_key { span.state.warn { "the server can read contents" } }
+        @else if row.confirmed { span.state.good { "only you can read contents" } }
+        @else { span.state.bad { "key not confirmed" } }
+    }
+}
+
+fn form(account: &Account) -> Markup {
+    html! {
+        h2 { "Make a repository" }
+        form.card method="post" action={ "/a/" (account.id) "/storage" } {
+            p.quiet { "A key is made for it and shown once. The server keeps a key of its own with which it adds snapshots and can not read what is in them: without your key nobody can restore, not even who runs this server." }
+            label for="name" { "Name" }
+            input #name name="name" required maxlength="100" placeholder="Main";
+            label for="url" { "Where it lies, " span.quiet { "empty: this server's own storage" } }
+            input #url name="url" maxlength="2000" spellcheck="false" placeholder="s3://bucket/folder?endpoint=https://…&region=…";
+            label for="credentials" { "The storage's secrets, " span.quiet { "one a line: name = secret" } }
+            textarea #credentials name="credentials" spellcheck="false" autocomplete="off" placeholder="access_key_id = …" {}
+            details { summary { "A passphrase of your own instead of a key" }
+                label for="passphrase" { "Passphrase, " span.quiet { "at least 12 characters" } }
+                input #passphrase name="passphrase" type="password" autocomplete="new-password";
+            }
+            button type="submit" { "Make it" }
+        }
+    }
+}
+
+/// Takes the form; shows the key.
+pub(super) async fn make(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Path(account): Path<String>,
+    Form(typed): Form<Typed>,
+) -> Answer {
+    let account = server.db.account(&Id::parse(&account)?).await?;
+    let url = if typed.url.trim().is_empty() { OWN } else { typed.url.trim() };
+    let wanted = RepositoryToMake {
+        name: typed.name.clone(),
+        destination: PlaceToBe {
+            name: format!("{} ({})", typed.name.trim(), if url == OWN { "server" } else { "first" }),
+            url: url.to_owned(),
+            credentials: pairs(&typed.credentials),
+        },
+        passphrase: Some(typed.passphrase).filter(|text| !text.is_empty()).map(Password::new),
+    };
+    let made = repositories::make(&server, &actor, &account.id, &wanted).await?;
+    let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Storage };
+    let body = kit(&account, &made.row, made.key.expose_text(), wanted.passphrase.is_some(), None);
+    Ok(Page(page("Your key", chrome, &body)).into_response())
+}
+
+fn pairs(text: &str) -> BTreeMap<String, String> {
+    let pair = |line: &str| line.split_once('=').map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()));
+    text.lines().filter_map(pair).filter(|(name, value)| !name.is_empty() && !value.is_empty()).collect()
+}
+
+/// The key with all that it takes to restore without this server, to be printed; and the question for its end.
+fn kit(account: &Account, row: &RepositoryRow, key: &str, own: bool, wrong: Option<&str>) -> Markup {
+    let check = blake3::hash(key.as_bytes()).to_hex();
+    html! {
+        h1 { "The key of '" (row.name) "'" }
+        p.notice.warn { "This is shown once. Without it nobody can ever read what will be stored: not you, not whoever runs this server." }
+        @if own { p { "It is the passphrase that you chose." } } @else { p.key { code #key { (key) } } }
+        section.card {
+            h2 { "Recovery kit" }
+            dl.facts {
+                div { dt { "Account" } dd { (account.name) } }
+                div { dt { "Repository" } dd { (row.name) " " code { (row.repository) } } }
+                div { dt { "Checksum of the key" } dd { code { (check.get(..8).unwrap_or_default()) } } }
+                div { dt { "Made" } dd { (words::time(row.created_us)) } }
+            }
+            p { "To restore without this server: install tenantvault, put the key into a file, and " code { "tenantvault -r WHERE-IT-LIES -p FILE snapshots" } "; " code { "export" } " and " code { "restore" } " take it from there." }
+            p.quiet { "Print this page, or keep it in a password manager." }
+        }
+        h2 { "Do you have it?" }
+        @if let Some(wrong) = wrong { p.notice.bad role="alert" { (wrong) } }
+        form.card method="post" action={ "/a/" (account.id) "/storage/" (row.id) "/confirmation" } {
+            input type="hidden" name="key" value=(key);
+            label for="last_four" { "Type its last " (TYPED_BACK) " characters" }
+            input #last_four name="last_four" required minlength=(TYPED_BACK) maxlength=(TYPED_BACK) autocomplete="off" autocapitalize="none" spellcheck="false";
+            button type="submit" { "I have kept it" }
+        }
+    }
+}
+
+/// What the form sends.
+#[derive(Debug, Deserialize)]
+pub(super) struct Proof {
+    key: Password,
+    last_four: String,
+}
+
+/// Takes the end of the key.
+pub(super) async fn confirm(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Path((account, repository)): Path<(String, String)>,
+    Form(proof): Form<Proof>,
+) -> Answer {
+    let account = server.db.account(&Id::parse(&account)?).await?;
+    let id = Id::parse(&repository)?;
+    let row = server.db.repository(&account.id, &id).await?;
+    if let Err(e) = repositories::confirm(&server, &actor, &account.id, &id, &proof.key, &proof.last_four).await {
+        let (status, problem) = problem(&e);
+        let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Storage };
+        let body = kit(&account, &row, proof.key.expose(), false, Some(&problem.message));
+        return Ok((status, Page(page("Your key", chrome, &body))).into_response());
+    }
+    Ok(go(&format!("/a/{}/storage/{id}", account.id)))
+}
+
+/// The page of one.
+pub(super) async fn show(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Path((account, repository)): Path<(String, String)>,
+) -> Answer {
+    let account = server.db.account(&Id::parse(&account)?).await?;
+    let row = server.db.repository(&account.id, &Id::parse(&repository)?).await?;
+    let places = server.db.destinations(&row.id).await?;
+    let looked = look(&server, &row).await;
+    let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Storage };
+    let body = html! {
+        h1 { (row.name) }
+        p { (key_mark(&row)) " Stored: " (words::size(u64::try_from(row.stored_bytes).unwrap_or(0))) ". Id " code { (row.repository) } }
+        h2 { "Where it lies" }
+        ul { @for place in &places { li {
+            strong { (place.name) } " " code { (if place.url == OWN { "this server's own storage" } else { &place.url }) }
+            @if place.position > 0 { " (replica)" }
+            @if let Some(lag) = &place.lag { p.notice.warn { "Lags behind: " (lag) } }
+        } } }
+        @match &looked {
+            Ok(markup) => { (markup) }
+            Err(e) => { p.notice.bad role="alert" { "It cannot be opened now: " (e.to_string()) @if let Some(hint) = e.hint() { ". " (hint) } } }
+        }
+        @if actor.may(Right::Run, Some(&account.id)) {
+            h2 { "Upkeep" }
+            div.actions { @for (kind, words) in [("check", "Check that everything is there"), ("prune", "Give back space"), ("mirror", "Bring replicas up to date")] {
+                form method="post" action={ "/a/" (account.id) "/storage/" (row.id) "/upkeep" } {
+                    input type="hidden" name="kind" value=(kind);
+                    button.plain type="submit" { (words) }
+                }
+            } }
+        }
+    };
+    Ok(Page(page(&row.name, chrome, &body)).into_response())
+}
+
+async fn look(server: &Server, row: &RepositoryRow) -> crate::Result<Markup> {
+    let slots = repositories::slots(server, row).await?;
+    let repo = server.stores.open(server, row).await?;
+    let listing = snapshots::list(&repo).await?;
+    let many = listing.snapshots.len();
+    Ok(html! {
+        h2 { "Keys" }
+        div.scroll { table {
+            thead { tr { th scope="col" { "Key" } th scope="col" { "May" } th scope="col" { "Since" } } }
+            tbody { @for slot in &slots { tr {
+                th scope="row" { (slot.label) @if slot.of_server { " (this server's)" } }
+                td { @if slot.right == "owner" { "read and write everything" } @else { "add snapshots, forget and prune; not read contents" } }
+                td { (words::time(slot.created_us)) }
+            } } }
+        } }
+        h2 { (many) " snapshots" }
+        @if many == 0 { p.empty { "The first run of a backup set makes the first one." } } @else {
+            div.scroll { table {
+                thead { tr { th scope="col" { "Snapshot" } th scope="col" { "Backup set" } th scope="col" { "Time" } th.number scope="col" { "Items" } th scope="col" { "State" } } }
+                tbody { @for snapshot in listing.snapshots.iter().rev().take(MOST) { tr {
+                    th scope="row" { code { (snapshot.id.short()) } }
+                    td { (snapshot.file.set_name) }
+                    td { (words::time(snapshot.file.time_us)) }
+                    td.number { (words::number(i64::try_from(snapshot.file.totals.items).unwrap_or(i64::MAX))) }
+                    td { @if snapshot.file.complete { span.state.good { "whole" } } @else { span.state.warn { "incomplete" } } }
+                } } }
+            } }
+        }
+    })
+}
+
+/// What the form sends.
+#[derive(Debug, Deserialize)]
+pub(super) struct Upkeep {
+    kind: JobKind,
+}
+
+/// Asks for upkeep.
+pub(super) async fn upkeep(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Path((account, repository)): Path<(String, String)>,
+    Form(wanted): Form<Upkeep>,
+) -> Answer {
+    let account = Id::parse(&account)?;
+    let row = server.db.repository(&account, &Id::parse(&repository)?).await?;
+    if matches!(wanted.kind, JobKind::Backup | JobKind::Retention) {
+        return Err(crate::Error::invalid("That is done by backup sets").into());
+    }
+    let job = repositories::ask(&server, &row, wanted.kind, &actor.login).await?;
+    Ok(go(&format!("/a/{account}/jobs/{job}")))
+}

@@ -1,0 +1,233 @@
+//! Tenants: connecting, testing.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::response::IntoResponse;
+use axum::{Extension, Form};
+use maud::{Markup, html};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Answer, Chrome, Page, Place, go, page, words};
+use crate::server::auth::{Actor, Password, Right};
+use crate::server::db::{Account, SignInWay, Tenant, TenantDefinition};
+use crate::server::deeds::tenants::{self, TenantToBe};
+use crate::server::id::Id;
+use crate::server::state::Server;
+
+/// What the form sends.
+#[derive(Debug, Deserialize)]
+pub(super) struct Typed {
+    name: String,
+    tenant_id: String,
+    client_id: String,
+    sign_in: SignInWay,
+    secret: Password,
+    #[serde(default)]
+    certificate: String,
+    #[serde(default)]
+    cloud: String,
+    #[serde(default)]
+    address: String,
+}
+
+fn given(text: &str) -> Option<String> {
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+/// The page.
+pub(super) async fn list(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Path(account): Path<String>,
+) -> Answer {
+    let account = server.db.account(&Id::parse(&account)?).await?;
+    let all = server.db.tenants(&account.id).await?;
+    let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Tenants };
+    let body = html! {
+        h1 { "Tenants" }
+        @if all.is_empty() { p.empty { "No tenant is connected yet. Below is what it takes." } } @else {
+            div.scroll { table {
+                thead { tr { th scope="col" { "Tenant" } th scope="col" { "Directory" } th scope="col" { "Permissions" } th scope="col" { "Secret" } th scope="col" { "Tested" } } }
+                tbody { @for tenant in &all { (row(&account, tenant)) } }
+            } }
+        }
+        @if actor.may(Right::Change, Some(&account.id)) { (form(&account)) }
+    };
+    Ok(Page(page("Tenants", chrome, &body)).into_response())
+}
+
+fn row(account: &Account, tenant: &Tenant) -> Markup {
+    let state: Option<Value> = tenant.state.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    let missing = state.as_ref().and_then(|state| state.get("missing")).and_then(Value::as_u64);
+    let days = state.as_ref().and_then(|state| state.get("secret_days")).and_then(Value::as_i64);
+    html! { tr {
+        th scope="row" { a href={ "/a/" (account.id) "/tenants/" (tenant.id) } { (tenant.name) } }
+        td { code { (tenant.definition.tenant_id) } }
+        td { @match missing {
+            None => { span.state.calm { "not tested" } }
+            Some(0) => { span.state.good { "all granted" } }
+            Some(many) => { span.state.warn { (many) " missing" } }
+        } }
+        td { @match days {
+            None => { span.quiet { "unknown" } }
+            Some(days) if days < 30 => { span.state.warn { (days) " days left" } }
+            Some(days) => { (days) " days left" }
+        } }
+        td { @if let Some(at) = tenant.checked_us { (words::time(at)) } @else { span.quiet { "never" } } }
+    } }
+}
+
+fn form(account: &Account) -> Markup {
+    html! {
+        h2 { "Connect a tenant" }
+        form.card method="post" action={ "/a/" (account.id) "/tenants" } {
+            p.quiet { "In the Entra admin center make an app registration for the backup, add the application permissions of Microsoft Graph that the test names, grant admin consent, and make a client secret." }
+            label for="name" { "Name" }
+            input #name name="name" required maxlength="100" placeholder="Contoso";
+            label for="tenant_id" { "Directory (tenant) id, or a domain" }
+            input #tenant_id name="tenant_id" required maxlength="200" spellcheck="false";
+            label for="client_id" { "Application (client) id" }
+            input #client_id name="client_id" required maxlength="200" spellcheck="false";
+            fieldset {
+                legend { "The app signs in by" }
+                label { input type="radio" name="sign_in" value="secret" checked; " a client secret" }
+                label { input type="radio" name="sign_in" value="certificate"; " a certificate" }
+            }
+            label for="secret" { "Client secret, or the private key (PEM)" }
+            input #secret name="secret" type="password" autocomplete="off" required;
+            label for="certificate" { "Certificate (PEM), " span.quiet { "if it signs in by one" } }
+            textarea #certificate name="certificate" spellcheck="false" {}
+            label for="cloud" { "Cloud" }
+            select #cloud name="cloud" {
+                option value="global" { "Worldwide" } option value="usgov" { "US Government (GCC High)" }
+                option value="usgov-dod" { "US Government (DoD)" } option value="china" { "China (21Vianet)" }
+            }
+            details { summary { "A simulated tenant" }
+                label for="address" { "Its address" }
+                input #address name="address" type="url" placeholder="http://127.0.0.1:8080";
+            }
+            button type="submit" { "Connect and test" }
+        }
+    }
+}
+
+/// Takes the form.
+pub(super) async fn add(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Path(account): Path<String>,
+    Form(typed): Form<Typed>,
+) -> Answer {
+    let account = Id::parse(&account)?;
+    let address = given(&typed.address);
+    let wanted = TenantToBe {
+        name: typed.name,
+        definition: TenantDefinition {
+            tenant_id: typed.tenant_id.trim().to_owned(),
+            client_id: typed.client_id.trim().to_owned(),
+            sign_in: typed.sign_in,
+            certificate: given(&typed.certificate).filter(|_| typed.sign_in == SignInWay::Certificate),
+            cloud: given(&typed.cloud).unwrap_or_else(|| "global".to_owned()),
+            graph_url: address.clone(),
+            login_url: address,
+        },
+        secret: Some(typed.secret),
+    };
+    let tenant = tenants::add(&server, &actor, &account, &wanted).await?;
+    // What the test finds stands on the tenant's page; that it cannot sign in, too.
+    if let Err(e) = tenants::test(&server, &actor, &account, &tenant.id).await {
+        let state = serde_json::json!({"error": e.chain(), "hint": e.hint()});
+        server.db.keep_tenant_state(&tenant.id, &state.to_string(), server.now_us()).await?;
+    }
+    Ok(go(&format!("/a/{account}/tenants/{}", tenant.id)))
+}
+
+/// The page of one.
+pub(super) async fn show(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Path((account, tenant)): Path<(String, String)>,
+) -> Answer {
+    let account = server.db.account(&Id::parse(&account)?).await?;
+    let tenant = server.db.tenant(&account.id, &Id::parse(&tenant)?).await?;
+    let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Tenants };
+    let state: Option<Value> = tenant.state.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    let here = format!("/a/{}/tenants/{}", account.id, tenant.id);
+    let body = html! {
+        h1 { (tenant.name) }
+        p { "Directory " code { (tenant.definition.tenant_id) } ", app " code { (tenant.definition.client_id) } }
+        @match &state {
+            None => { p.empty { "It was not tested yet." } }
+            Some(state) => { (tested(state)) }
+        }
+        div.actions {
+            @if actor.may(Right::Run, Some(&account.id)) {
+                form method="post" action={ (here) "/test" } { button type="submit" { "Test now" } }
+            }
+            @if actor.may(Right::Change, Some(&account.id)) {
+                form method="post" action={ (here) "/removal" } { button.danger type="submit" { "Disconnect" } }
+            }
+        }
+    };
+    Ok(Page(page(&tenant.name, chrome, &body)).into_response())
+}
+
+fn tested(state: &Value) -> Markup {
+    let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let permissions = state.get("permissions").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let missing = state.get("missing").and_then(Value::as_u64).unwrap_or(0);
+    html! {
+        @if let Some(error) = state.get("error").and_then(Value::as_str) {
+            section.notice.bad role="alert" { p { (error) } @if let Some(hint) = state.get("hint").and_then(Value::as_str) { p.hint { (hint) } } }
+        } @else if missing > 0 {
+            section.notice.warn {
+                p { (missing) " permissions are missing. Add them to the app registration as application permissions, then let a Global Administrator consent:" }
+                p { a.button href=(text(state, "consent")) rel="noreferrer" target="_blank" { "Grant consent at Microsoft" } }
+            }
+        } @else { p.notice.good { "Signed in; everything that is needed is granted." } }
+        @if let Some(days) = state.get("secret_days").and_then(Value::as_i64) {
+            p { "The secret is good for " (days) " more days." }
+        }
+        @if !permissions.is_empty() {
+            div.scroll { table {
+                thead { tr { th scope="col" { "Permission" } th scope="col" { "State" } th scope="col" { "What for" } } }
+                tbody { @for permission in permissions {
+                    @let word = text(permission, "state");
+                    tr {
+                        th scope="row" { code { (text(permission, "name")) } }
+                        td { span class={ "state " (match word.as_str() { "granted" => "good", "unknown" => "calm", _ => "bad" }) } { (word) } }
+                        td { (text(permission, "message")) }
+                    }
+                } }
+            } }
+        }
+    }
+}
+
+/// Tests it.
+pub(super) async fn test(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Path((account, tenant)): Path<(String, String)>,
+) -> Answer {
+    let (account, tenant) = (Id::parse(&account)?, Id::parse(&tenant)?);
+    if let Err(e) = tenants::test(&server, &actor, &account, &tenant).await {
+        let state = serde_json::json!({"error": e.chain(), "hint": e.hint()});
+        server.db.tenant(&account, &tenant).await?;
+        server.db.keep_tenant_state(&tenant, &state.to_string(), server.now_us()).await?;
+    }
+    Ok(go(&format!("/a/{account}/tenants/{tenant}")))
+}
+
+/// Removes it.
+pub(super) async fn remove(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Path((account, tenant)): Path<(String, String)>,
+) -> Answer {
+    let account = Id::parse(&account)?;
+    tenants::remove(&server, &actor, &account, &Id::parse(&tenant)?).await?;
+    Ok(go(&format!("/a/{account}/tenants")))
+}

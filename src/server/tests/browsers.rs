@@ -1,0 +1,124 @@
+//! What browsers meet: signing in, other sites' pages, guessing, headers, the second factor.
+
+use reqwest::{Method, StatusCode, header};
+
+use super::{Bench, PASSWORD};
+use crate::server::auth::{Role, code_at, new_secret};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_administrator_comes_in_by_the_link_and_the_link_works_once() {
+    let bench = Bench::quiet().await;
+    let link = bench.running.first_link().expect("nobody is there yet").to_owned();
+    let path = link.strip_prefix(&bench.running.url()).expect("a link of ours").to_owned();
+    let (status, page) = bench.page("", &path).await;
+    assert!(status.is_success() && page.contains("admin"), "{status} {page}");
+    let form = "password=three+plain+words&again=three+plain+words".to_owned();
+    let wrong = bench.send_form(&path, None, "password=short&again=short".into()).await;
+    assert_eq!(wrong.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(bench.send_form(&path, None, form.clone()).await.status(), StatusCode::SEE_OTHER);
+    assert_eq!(bench.send_form(&path, None, form).await.status(), StatusCode::NOT_FOUND, "not twice");
+    let cookie = bench.sign_in("Admin", PASSWORD).await.expect("signed in");
+    let (status, page) = bench.page(&cookie, "/accounts").await;
+    assert!(status.is_success() && page.contains("There is no account yet"), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_sites_page_moves_nothing() {
+    let bench = Bench::quiet().await;
+    bench.person(None, Role::Administrator, "admin@example.com").await;
+    let cookie = bench.sign_in("admin@example.com", PASSWORD).await.expect("signed in");
+    for (name, value) in [
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+        ("origin", "https://evil.example"),
+        ("origin", "null"),
+        ("x-nothing", "x"),
+    ] {
+        let request = bench.client.post(bench.url("/accounts")).header(header::COOKIE, &cookie).header(name, value);
+        let request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body("name=Mallory");
+        assert_eq!(request.send().await.expect("an answer").status(), StatusCode::FORBIDDEN, "{name}: {value}");
+        let request =
+            bench.client.post(bench.url("/api/v1/accounts")).header(header::COOKIE, &cookie).header(name, value);
+        let request = request.header(header::CONTENT_TYPE, "application/json").body("{\"name\": \"Mallory\"}");
+        assert_eq!(request.send().await.expect("an answer").status(), StatusCode::FORBIDDEN, "{name}: {value}");
+    }
+    assert!(bench.server().db.accounts().await.expect("read").is_empty());
+    let answer = bench.send_form("/accounts", Some(&cookie), "name=Alice".into()).await;
+    assert_eq!(answer.status(), StatusCode::SEE_OTHER);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_guesses_must_wait_and_is_told_the_same_of_known_and_unknown_logins() {
+    let bench = Bench::quiet().await;
+    bench.person(None, Role::Administrator, "admin@example.com").await;
+    let mut statuses = Vec::new();
+    for login in ["admin@example.com", "nobody@example.com"] {
+        let mut of_login = Vec::new();
+        for number in 0..8 {
+            of_login.push(bench.sign_in(login, &format!("wrong guess {number}")).await.expect_err("wrong"));
+        }
+        statuses.push(of_login);
+    }
+    assert_eq!(statuses[0], statuses[1]);
+    assert_eq!(statuses[0][0], StatusCode::FORBIDDEN);
+    assert_eq!(statuses[0][7], StatusCode::TOO_MANY_REQUESTS);
+    // The right password, too, must wait now.
+    assert_eq!(bench.sign_in("admin@example.com", PASSWORD).await, Err(StatusCode::TOO_MANY_REQUESTS));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_ends_where_it_is_ended_and_a_new_password_ends_all() {
+    let bench = Bench::quiet().await;
+    let token = bench.person(None, Role::Administrator, "admin@example.com").await;
+    let (one, two) = (
+        bench.sign_in("admin@example.com", PASSWORD).await.expect("signed in"),
+        bench.sign_in("admin@example.com", PASSWORD).await.expect("signed in"),
+    );
+    assert_ne!(one, two, "a sign-in makes a new session");
+    assert_eq!(bench.send_form("/sign-out", Some(&one), String::new()).await.status(), StatusCode::SEE_OTHER);
+    assert_eq!(bench.page(&one, "/me").await.0, StatusCode::SEE_OTHER, "led to sign in");
+    assert_eq!(bench.page(&two, "/me").await.0, StatusCode::OK);
+    let body = "old=three+plain+words&password=four+other+plain+words".to_owned();
+    assert_eq!(bench.send_form("/me/password", Some(&two), body).await.status(), StatusCode::SEE_OTHER);
+    assert_eq!(bench.page(&two, "/me").await.0, StatusCode::SEE_OTHER);
+    bench.sign_in("admin@example.com", PASSWORD).await.expect_err("the old one");
+    bench.sign_in("admin@example.com", "four other plain words").await.expect("the new one");
+    bench.good(&token, Method::GET, "/me", None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_second_factor_the_password_alone_does_not_do() {
+    let bench = Bench::quiet().await;
+    bench.person(None, Role::Administrator, "admin@example.com").await;
+    let server = bench.server();
+    let person = server.db.person_by_login("admin@example.com").await.expect("read").expect("there");
+    let secret = new_secret();
+    server.db.begin_second_factor(&server.vault, &person.id, &secret).await.expect("begun");
+    let person = server.db.person(&person.id).await.expect("read");
+    let now = server.now_us();
+    server.db.confirm_second_factor(&server.vault, &person, "000000", now).await.expect_err("a wrong code");
+    let code = code_at(&secret, now).expect("a code");
+    server.db.confirm_second_factor(&server.vault, &person, &code, now).await.expect("on");
+    bench.sign_in("admin@example.com", PASSWORD).await.expect_err("no code");
+    let with = |code: &str| format!("login=admin@example.com&password=three+plain+words&code={code}");
+    let again = bench.send_form("/sign-in", None, with(&code)).await;
+    assert_eq!(again.status(), StatusCode::FORBIDDEN, "a code is good once");
+    let next = code_at(&secret, now + 30_000_000).expect("a code");
+    assert_eq!(bench.send_form("/sign-in", None, with(&next)).await.status(), StatusCode::SEE_OTHER);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_answer_tells_browsers_to_be_careful() {
+    let bench = Bench::quiet().await;
+    for path in ["/sign-in", "/nothing", "/assets/style.css", "/api/v1/me", "/healthz"] {
+        let answer = bench.client.get(bench.url(path)).send().await.expect("an answer");
+        let has = |name: &str, part: &str| {
+            answer.headers().get(name).and_then(|v| v.to_str().ok()).is_some_and(|value| value.contains(part))
+        };
+        assert!(has("content-security-policy", "default-src 'none'"), "{path}");
+        assert!(has("content-security-policy", "frame-ancestors 'none'"), "{path}");
+        assert!(has("x-content-type-options", "nosniff") && has("referrer-policy", "same-origin"), "{path}");
+    }
+    let (_, page) = bench.page("", "/sign-in").await;
+    assert!(!page.contains("<script>") && !page.contains("style=") && !page.contains(" onclick"), "{page}");
+}

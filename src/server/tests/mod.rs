@@ -1,0 +1,190 @@
+//! A server on a port of loopback, asked as programs and browsers ask it.
+
+mod access;
+mod browsers;
+mod lifecycle;
+mod queue;
+mod scheduling;
+
+use reqwest::{Client, Method, StatusCode, header};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::auth::{NewPerson, Password, Role};
+use super::id::Id;
+use super::options::ServerOptions;
+use super::run::{Running, start_at};
+use super::state::{Clock, Server};
+use std::sync::Arc;
+
+/// A good password.
+const PASSWORD: &str = "three plain words";
+
+/// A server under test.
+struct Bench {
+    running: Running,
+    folder: TempDir,
+    client: Client,
+}
+
+impl Bench {
+    /// A server that does all.
+    async fn new() -> Self {
+        Self::with(|_| {}, None).await
+    }
+
+    /// A server that only answers: nothing is done in the background.
+    async fn quiet() -> Self {
+        Self::with(|options| options.role = super::ProcessRole::Web, None).await
+    }
+
+    async fn with(change: impl FnOnce(&mut ServerOptions), clock: Option<Clock>) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut options = ServerOptions::in_folder(folder.path().join("server"));
+        change(&mut options);
+        let running = start_at(options, clock).await.expect("the server starts");
+        let client = Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
+        Self { running, folder, client }
+    }
+
+    fn server(&self) -> &Arc<Server> {
+        self.running.server()
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.running.url())
+    }
+
+    /// A person with a password and a token.
+    async fn person(&self, account: Option<&Id>, role: Role, login: &str) -> String {
+        let (db, vault, now) = (&self.server().db, &self.server().vault, self.server().now_us());
+        let (person, invitation) = db.add_person(vault, &NewPerson { account, login, role }, now).await.expect("added");
+        db.accept(vault, &invitation.token, &Password::new(PASSWORD), now).await.expect("accepted");
+        db.add_token(vault, &person.id, "test", None, now).await.expect("a token").token
+    }
+
+    /// An account.
+    async fn account(&self, name: &str) -> Id {
+        let (db, now) = (&self.server().db, self.server().now_us());
+        db.add_account(name, super::db::Entitlements::default(), now).await.expect("added").id
+    }
+
+    /// Asks the API; gives the status and the JSON of the answer.
+    async fn ask(&self, token: &str, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+        let mut request = self.client.request(method, self.url(&format!("/api/v1{path}"))).bearer_auth(token);
+        if let Some(body) = body {
+            request = request.header(header::CONTENT_TYPE, "application/json").body(body.to_string());
+        }
+        let answer = request.send().await.expect("an answer");
+        let status = answer.status();
+        let text = answer.text().await.expect("text");
+        (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    /// Asks the API for what must work.
+    async fn good(&self, token: &str, method: Method, path: &str, body: Option<Value>) -> Value {
+        let (status, answer) = self.ask(token, method.clone(), path, body).await;
+        assert!(status.is_success(), "{method} {path}: {status} {answer}");
+        answer
+    }
+
+    /// Signs in as a browser does; gives the cookie.
+    async fn sign_in(&self, login: &str, password: &str) -> Result<String, StatusCode> {
+        let body = format!("login={login}&password={}&code=", password.replace(' ', "+"));
+        let answer = self.send_form("/sign-in", None, body).await;
+        let cookie = answer.headers().get(header::SET_COOKIE).and_then(|value| value.to_str().ok());
+        match cookie {
+            Some(cookie) if answer.status() == StatusCode::SEE_OTHER => {
+                Ok(cookie.split(';').next().unwrap_or_default().to_owned())
+            }
+            _ => Err(answer.status()),
+        }
+    }
+
+    /// Sends a form as a page of ours does.
+    async fn send_form(&self, path: &str, cookie: Option<&str>, body: String) -> reqwest::Response {
+        let request = self
+            .client
+            .post(self.url(path))
+            .header("sec-fetch-site", "same-origin")
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(body);
+        let request = match cookie {
+            Some(cookie) => request.header(header::COOKIE, cookie),
+            None => request,
+        };
+        request.send().await.expect("an answer")
+    }
+
+    /// A page as text.
+    async fn page(&self, cookie: &str, path: &str) -> (StatusCode, String) {
+        let request = self.client.get(self.url(path)).header(header::COOKIE, cookie);
+        let answer = request.send().await.expect("an answer");
+        (answer.status(), answer.text().await.expect("text"))
+    }
+
+    /// Waits until a job has ended; gives it.
+    async fn ended(&self, token: &str, account: &Id, job: &str) -> Value {
+        loop {
+            let found = self.good(token, Method::GET, &format!("/accounts/{account}/jobs/{job}"), None).await;
+            if !matches!(found["state"].as_str(), Some("queued" | "running")) {
+                return found;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+}
+
+/// The id in an answer.
+fn id(answer: &Value) -> String {
+    answer["id"].as_str().expect("an id").to_owned()
+}
+
+/// Connects a simulated tenant, makes a repository and a set; gives the ids of repository and set.
+async fn set_up(
+    bench: &Bench,
+    token: &str,
+    account: &Id,
+    sim: &crate::sim::SimHandle,
+    schedules: Value,
+) -> (String, String) {
+    let tenant = bench
+        .good(
+            token,
+            Method::POST,
+            &format!("/accounts/{account}/tenants"),
+            Some(json!({
+                "name": "Contoso",
+                "definition": {
+                    "tenant_id": sim.tenant_id(), "client_id": sim.client_id(), "sign_in": "secret",
+                    "graph_url": sim.graph_url(), "login_url": sim.login_url(),
+                },
+                "secret": sim.client_secret(),
+            })),
+        )
+        .await;
+    let made = bench
+        .good(
+            token,
+            Method::POST,
+            &format!("/accounts/{account}/repositories"),
+            Some(json!({"name": "Main", "destination": {"name": "here", "url": "server:"}})),
+        )
+        .await;
+    let (repository, key) = (id(&made["repository"]), made["key"].as_str().expect("a key").to_owned());
+    let proof = json!({"key": key, "last_four": &key[key.len() - 4..]});
+    let path = format!("/accounts/{account}/repositories/{repository}/confirmation");
+    bench.good(token, Method::POST, &path, Some(proof)).await;
+    let set = bench
+        .good(
+            token,
+            Method::POST,
+            &format!("/accounts/{account}/sets"),
+            Some(json!({
+                "name": "everyone", "tenant": id(&tenant), "repository": repository, "schedules": schedules,
+                "choices": {"workloads": ["mail", "onedrive"]},
+            })),
+        )
+        .await;
+    (repository, id(&set))
+}
