@@ -24,6 +24,7 @@ mod setup;
 mod state;
 mod store;
 mod targets;
+mod unlock;
 mod vault;
 mod web;
 

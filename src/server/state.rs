@@ -12,6 +12,7 @@ use super::db::Db;
 use super::id::Id;
 use super::options::ServerOptions;
 use super::store::Stores;
+use super::unlock::Unlocked;
 use super::vault::Vault;
 use crate::error::{Error, Result};
 use crate::graph::Budget;
@@ -31,6 +32,8 @@ pub(crate) struct Server {
     pub(crate) sign_in: SignIn,
     /// Repositories that are open.
     pub(crate) stores: Stores,
+    /// What people have open to look into.
+    pub(crate) unlocked: Unlocked,
     /// Where this process listens, once it does.
     pub(crate) address: std::sync::OnceLock<std::net::SocketAddr>,
     clock: Clock,
@@ -63,6 +66,7 @@ impl Server {
             vault,
             clock: clock.unwrap_or_else(|| Arc::new(|| Timestamp::now().as_microsecond())),
             stores: Stores::default(),
+            unlocked: Unlocked::default(),
             address: std::sync::OnceLock::new(),
             budgets: Mutex::default(),
             options,

@@ -102,8 +102,9 @@ async fn demo(args: &Args, app: &App, signalled: impl Future<Output = ()>) -> Re
         args.dir = Some(folder.path().join("server"));
     }
     screen.note("Making two accounts, a tenant and its history");
+    let tell = |text: &str| screen.note(text);
     let made = tokio::select! {
-        made = start_demo(options(&args, app)?, &|text| screen.note(text)) => made?,
+        made = start_demo(options(&args, app)?, &tell) => made?,
         () = signalled => return Ok(Outcome::Interrupted),
     };
     screen.line(format!("The backup server is at {}", made.running.url()))?;

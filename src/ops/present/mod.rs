@@ -146,6 +146,11 @@ pub fn beside(record: &Record) -> Option<Make> {
     }
 }
 
+/// Foreign HTML without what could run, load or look like something else; pictures that it would fetch are left out.
+pub fn safe_html(text: &str) -> String {
+    html::clean(text, &html::Pictures::default())
+}
+
 /// The time that a file of the item gets, in microseconds since 1970 UTC: a message's reception, else the last change.
 pub fn time_us(record: &Record) -> Option<i64> {
     match record.kind {

@@ -4,6 +4,7 @@
 mod accounts;
 mod audit;
 pub(crate) mod jobs;
+mod look;
 mod me;
 mod people;
 mod repositories;
@@ -57,6 +58,7 @@ impl<T: utoipa::ToSchema> List<T> {
         sets::list, sets::add, sets::get, sets::change, sets::remove, sets::run,
         jobs::list, jobs::get, jobs::cancel, jobs::events, jobs::runs,
         snapshots::list, snapshots::covered,
+        look::unlock, look::lock, look::contents, look::file,
         audit::of_account, audit::all, audit::verify,
     ),
 )]
@@ -143,6 +145,10 @@ fn of_repositories(routes: Routes) -> Routes {
             r::remove_place,
         )
         .api(Method::POST, repository!("/upkeep"), Needs(Right::Run), r::upkeep)
+        .api(Method::POST, repository!("/unlock"), Needs(Right::Restore), look::unlock)
+        .api(Method::DELETE, repository!("/unlock"), Needs(Right::Restore), look::lock)
+        .api(Method::GET, repository!("/contents"), Needs(Right::Restore), look::contents)
+        .api(Method::GET, repository!("/file"), Needs(Right::Restore), look::file)
         .api(Method::GET, repository!("/snapshots"), Needs(Right::See), snapshots::list)
         .api(Method::GET, repository!("/snapshots/{snapshot}/coverage"), Needs(Right::See), snapshots::covered)
 }

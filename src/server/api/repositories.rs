@@ -220,7 +220,7 @@ pub(crate) async fn add_key(
 #[serde(deny_unknown_fields)]
 pub(crate) struct OwnersKey {
     /// The key.
-    key: Password,
+    pub(super) key: Password,
 }
 
 /// Remove a key

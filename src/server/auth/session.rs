@@ -53,7 +53,7 @@ impl Db {
         address: &str,
         agent: &str,
         now_us: i64,
-    ) -> Result<(Id, String)> {
+    ) -> Result<String> {
         let (id, token) = (Id::random(), random_token());
         let agent: String = agent.chars().filter(|c| !c.is_control()).take(LONGEST_AGENT).collect();
         sqlx::query("DELETE FROM sessions WHERE expires_us < $1 OR seen_us < $2")
@@ -74,7 +74,7 @@ impl Db {
         .bind(agent)
         .execute(self.pool())
         .await?;
-        Ok((id, token))
+        Ok(token)
     }
 
     /// Who comes with a cookie; nobody if its session ended.

@@ -8,7 +8,6 @@ use super::password::nobody;
 use super::{Password, Person};
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::db::Db;
-use crate::server::id::Id;
 use crate::server::vault::Vault;
 
 /// Passwords checked at once: each takes memory and a core.
@@ -42,8 +41,6 @@ pub(crate) struct Attempt<'a> {
 pub(crate) struct SignedIn {
     /// Who.
     pub(crate) person: Person,
-    /// The session that began.
-    pub(crate) session: Id,
     /// The value of its cookie.
     pub(crate) cookie: String,
 }
@@ -78,9 +75,8 @@ impl SignIn {
             }
         }
         self.db.forget_failures(&login).await?;
-        let (session, cookie) =
-            self.db.begin_session(&self.vault, &person, attempt.address, attempt.agent, now_us).await?;
-        Ok(SignedIn { person, session, cookie })
+        let cookie = self.db.begin_session(&self.vault, &person, attempt.address, attempt.agent, now_us).await?;
+        Ok(SignedIn { person, cookie })
     }
 
     /// Says whether a password is a person's, for who is signed in and must prove it once more. Counts as an attempt.

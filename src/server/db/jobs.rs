@@ -98,10 +98,6 @@ pub(crate) struct Job {
     pub(crate) set: Option<Id>,
     /// The repository.
     pub(crate) repository: Option<Id>,
-    /// The client that does it; none: a worker of the server.
-    pub(crate) client: Option<Id>,
-    /// What the kind needs.
-    pub(crate) arguments: Value,
     /// How it stands.
     pub(crate) state: JobState,
     /// Who asked: "schedule", or a login.
@@ -154,7 +150,7 @@ pub(crate) struct NewJob<'a> {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, account_id, kind, set_id, repository_id, client_id, arguments, state, asked_by, created_us, \
+            "SELECT id, account_id, kind, set_id, repository_id, state, asked_by, created_us, \
              run_after_us, started_us, ended_us, attempts, worker, cancel, progress, outcome, error FROM jobs ",
             $rest
         )
@@ -171,8 +167,6 @@ fn read(row: &AnyRow) -> Result<Job> {
             .map_err(|_| Error::corrupt("A job of an unknown kind"))?,
         set: row.maybe_id("set_id")?,
         repository: row.maybe_id("repository_id")?,
-        client: row.maybe_id("client_id")?,
-        arguments: super::from_json(&row.text("arguments")?)?,
         state: serde_json::from_value(word(row.text("state")?)?)
             .map_err(|_| Error::corrupt("A job in an unknown state"))?,
         asked_by: row.text("asked_by")?,
@@ -450,7 +444,7 @@ async fn insert(
 ) -> Result<Id> {
     let id = Id::random();
     sqlx::query(
-        "INSERT INTO jobs (id, account_id, kind, set_id, tenant_id, repository_id, client_id, arguments, state, asked_by, \
+        "INSERT INTO jobs (id, account_id, kind, set_id, tenant_id, repository_id, state, asked_by, \
          created_us, run_after_us) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
     )
     .bind(id.as_str())

@@ -16,6 +16,8 @@ pub(crate) enum Place {
     Sets,
     /// What is covered.
     Coverage,
+    /// What is in the snapshots.
+    Look,
     /// Repositories and keys.
     Storage,
     /// People.
@@ -35,6 +37,7 @@ impl Place {
             Self::Tenants => "Tenants",
             Self::Sets => "Backup sets",
             Self::Coverage => "Coverage",
+            Self::Look => "Find and restore",
             Self::Storage => "Storage and keys",
             Self::People => "People",
             Self::Activity => "Activity",
@@ -44,10 +47,11 @@ impl Place {
     }
 
     /// Those of an account: where they are, and the right that they need.
-    const OF_ACCOUNT: [(Self, &'static str, Right); 7] = [
+    const OF_ACCOUNT: [(Self, &'static str, Right); 8] = [
         (Self::Home, "", Right::See),
         (Self::Sets, "/sets", Right::See),
         (Self::Coverage, "/coverage", Right::See),
+        (Self::Look, "/look", Right::Restore),
         (Self::Tenants, "/tenants", Right::See),
         (Self::Storage, "/storage", Right::See),
         (Self::People, "/people", Right::See),

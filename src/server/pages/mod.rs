@@ -11,6 +11,7 @@ mod coverage;
 mod home;
 mod job;
 mod layout;
+mod look;
 mod me;
 mod people;
 mod sets;
@@ -97,6 +98,12 @@ pub(crate) fn add(routes: Routes) -> Routes {
         .form("/a/{account}/jobs/{job}/stop", Needs(Right::Run), job::stop);
     routes
         .page("/a/{account}/coverage", Needs(Right::See), coverage::show)
+        .page("/a/{account}/look", Needs(Right::Restore), look::list)
+        .page("/a/{account}/look/{repository}", Needs(Right::Restore), look::show)
+        .page("/a/{account}/look/{repository}/file", Needs(Right::Restore), look::file)
+        .page("/a/{account}/look/{repository}/mail", Needs(Right::Restore), look::text)
+        .form("/a/{account}/look/{repository}/unlock", Needs(Right::Restore), look::unlock)
+        .form("/a/{account}/look/{repository}/lock", Needs(Right::Restore), look::lock)
         .page("/a/{account}/people", Needs(Right::See), people::list)
         .form("/a/{account}/people", Needs(Right::People), people::add)
         .form("/a/{account}/people/{person}", Needs(Right::People), people::change)

@@ -103,6 +103,7 @@ pub(super) async fn sign_out(
     Extension(actor): Extension<Actor>,
     headers: HeaderMap,
 ) -> Answer {
+    server.unlocked.lock(&actor, None);
     if let Some(session) = &actor.session {
         server.db.end_session(&actor.person, session).await?;
         let deed =

@@ -17,7 +17,7 @@ async fn a_set_made_by_the_api_runs_and_its_snapshots_can_be_seen() {
     let account = bench.account("Contoso").await;
     let token = bench.person(Some(&account), Role::Owner, "owner@contoso.com").await;
     let sim = SimTenant::start(SimOptions::default()).await.expect("a tenant");
-    let (repository, set) = set_up(&bench, &token, &account, &sim, json!([])).await;
+    let (repository, set, key) = set_up(&bench, &token, &account, &sim, json!([])).await;
 
     let path = format!("/accounts/{account}/tenants");
     let tenant = super::id(&bench.good(&token, Method::GET, &path, None).await["items"][0]);
@@ -75,7 +75,65 @@ async fn a_set_made_by_the_api_runs_and_its_snapshots_can_be_seen() {
         let (status, page) = bench.page(&cookie, &format!("/a/{account}{path}")).await;
         assert!(status.is_success() && page.contains(word), "{path}: {status}\n{page}");
     }
+    look_inside(&bench, &token, &cookie, &account, &repository, &key).await;
     bench.running.stop().await;
+}
+
+/// Contents open with the owner's key, for who brought it, and for nobody else.
+async fn look_inside(bench: &Bench, token: &str, cookie: &str, account: &Id, repository: &str, key: &str) {
+    let base = format!("/accounts/{account}/repositories/{repository}");
+    let at = |path: &str| {
+        format!("{base}/contents?path={}", url::form_urlencoded::byte_serialize(path.as_bytes()).collect::<String>())
+    };
+    assert_eq!(bench.ask(token, Method::GET, &at(""), None).await.0, StatusCode::FORBIDDEN, "locked");
+    let wrong = json!({"key": "x".repeat(44)});
+    assert_eq!(bench.ask(token, Method::POST, &format!("{base}/unlock"), Some(wrong)).await.0, StatusCode::FORBIDDEN);
+    bench.good(token, Method::POST, &format!("{base}/unlock"), Some(json!({"key": key}))).await;
+    // Down the first folders, to a mail.
+    let mut path = "sets/everyone/latest/users".to_owned();
+    let mut steps = 0;
+    while !path.ends_with(".eml") {
+        let listed = bench.good(token, Method::GET, &at(&path), None).await;
+        let items = listed["items"].as_array().expect("a list");
+        let mail = |item: &&serde_json::Value| item["name"].as_str().is_some_and(|name| name.ends_with(".eml"));
+        let wanted = |item: &&serde_json::Value| matches!(item["name"].as_str(), Some("Mail" | "Inbox"));
+        let next =
+            items.iter().find(mail).or_else(|| items.iter().find(wanted)).or_else(|| items.first()).expect("something");
+        path = format!("{path}/{}", next["name"].as_str().expect("a name"));
+        steps += 1;
+        assert!(steps < 10, "{path}");
+    }
+    let query: String = url::form_urlencoded::byte_serialize(path.as_bytes()).collect();
+    let answer = bench
+        .client
+        .get(bench.url(&format!("/api/v1{base}/file?path={query}")))
+        .bearer_auth(token)
+        .send()
+        .await
+        .expect("an answer");
+    let text = answer.text().await.expect("text");
+    assert!(text.contains("Subject:"), "{text}");
+
+    let pages = format!("/a/{account}/look/{repository}");
+    let (_, page) = bench.page(cookie, &pages).await;
+    assert!(page.contains("Unlock 'Main'"), "what the token opened is closed to the session: {page}");
+    let body = format!("key={}", url::form_urlencoded::byte_serialize(key.as_bytes()).collect::<String>());
+    assert_eq!(
+        bench.send_form(&format!("{pages}/unlock"), Some(cookie), "key=wrong".into()).await.status(),
+        StatusCode::FORBIDDEN
+    );
+    assert_eq!(bench.send_form(&format!("{pages}/unlock"), Some(cookie), body).await.status(), StatusCode::SEE_OTHER);
+    let (status, page) = bench.page(cookie, &format!("{pages}?path={query}")).await;
+    assert!(status.is_success() && page.contains("<iframe") && page.contains("sandbox"), "{page}");
+    let (status, text) = bench.page(cookie, &format!("{pages}/mail?path={query}")).await;
+    assert!(status.is_success() && text.contains("<body>"), "{text}");
+    bench.send_form(&format!("{pages}/lock"), Some(cookie), String::new()).await;
+    assert!(bench.page(cookie, &pages).await.1.contains("Unlock 'Main'"));
+    let log = bench.good(token, Method::GET, &format!("/accounts/{account}/audit"), None).await.to_string();
+    for word in ["repository.unlock", "repository.unlock-refused", "item.download", "repository.lock"] {
+        assert!(log.contains(word), "{word}");
+    }
+    assert!(!log.contains(key));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -140,14 +140,15 @@ fn id(answer: &Value) -> String {
     answer["id"].as_str().expect("an id").to_owned()
 }
 
-/// Connects a simulated tenant, makes a repository and a set; gives the ids of repository and set.
+/// Connects a simulated tenant, makes a repository and a set; gives the ids of repository and set, and the
+/// key.
 async fn set_up(
     bench: &Bench,
     token: &str,
     account: &Id,
     sim: &crate::sim::SimHandle,
     schedules: Value,
-) -> (String, String) {
+) -> (String, String, String) {
     let tenant = bench
         .good(
             token,
@@ -186,5 +187,5 @@ async fn set_up(
             })),
         )
         .await;
-    (repository, id(&set))
+    (repository, id(&set), key)
 }

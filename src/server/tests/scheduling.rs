@@ -46,7 +46,7 @@ async fn what_is_due_runs_and_what_was_missed_is_caught_up_once_or_told() {
     let token = bench.person(Some(&account), Role::Owner, "owner@contoso.com").await;
     let sim = SimTenant::start(SimOptions::default()).await.expect("a tenant");
     let rule = json!([{"cron": "0 * * * *", "zone": "Europe/Berlin", "catch_up": true}]);
-    let (_, set) = set_up(&bench, &token, &account, &sim, rule).await;
+    let (_, set, _) = set_up(&bench, &token, &account, &sim, rule).await;
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     assert!(states(&bench, &token, &account).await.is_empty(), "nothing is due");
 
@@ -81,7 +81,7 @@ async fn a_server_that_stops_in_the_middle_of_a_run_goes_on_with_it_later() {
     let token = bench.person(Some(&account), Role::Owner, "owner@contoso.com").await;
     let options = SimOptions { latency: Duration::from_millis(150), ..SimOptions::default() };
     let sim = SimTenant::start(options).await.expect("a tenant");
-    let (_, set) = set_up(&bench, &token, &account, &sim, json!([])).await;
+    let (_, set, _) = set_up(&bench, &token, &account, &sim, json!([])).await;
     let asked = bench.good(&token, Method::POST, &format!("/accounts/{account}/sets/{set}/runs"), None).await;
     let job = asked["job"].as_str().expect("a job").to_owned();
     while bench.good(&token, Method::GET, &format!("/accounts/{account}/jobs/{job}"), None).await["state"] != "running"

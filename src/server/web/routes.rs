@@ -31,7 +31,8 @@ pub(crate) enum Door {
     Page,
 }
 
-/// A route that was declared.
+/// A route that was declared, for the tests that try all of them.
+#[cfg(test)]
 #[derive(Debug, Clone)]
 pub(crate) struct Declared {
     /// The method.
@@ -48,13 +49,19 @@ pub(crate) struct Declared {
 pub(crate) struct Routes {
     server: Arc<Server>,
     router: Router<Arc<Server>>,
+    #[cfg(test)]
     declared: Vec<Declared>,
 }
 
 impl Routes {
     /// No routes yet.
     pub(crate) fn new(server: Arc<Server>) -> Self {
-        Self { server, router: Router::new(), declared: Vec::new() }
+        Self {
+            server,
+            router: Router::new(),
+            #[cfg(test)]
+            declared: Vec::new(),
+        }
     }
 
     /// Adds a route.
@@ -84,6 +91,7 @@ impl Routes {
         let guard = guard::Guard { server: self.server.clone(), access, door };
         let guarded = on(filter, handler).layer(axum::middleware::from_fn_with_state(guard, guard::hold));
         self.router = self.router.route(path, guarded);
+        #[cfg(test)]
         self.declared.push(Declared { method, path, access, door });
         self
     }
@@ -119,6 +127,7 @@ impl Routes {
     }
 
     /// What was declared.
+    #[cfg(test)]
     pub(crate) fn declared(&self) -> &[Declared] {
         &self.declared
     }

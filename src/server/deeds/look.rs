@@ -1,0 +1,162 @@
+//! Looking into snapshots: unlocking, listing, taking a file out.
+
+use axum::body::Body;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::stream;
+use serde_json::json;
+
+use super::note;
+use crate::error::{Error, Result};
+use crate::ops::browse::{Browser, Node};
+use crate::server::auth::{Actor, Password};
+use crate::server::db::RepositoryRow;
+use crate::server::id::Id;
+use crate::server::state::Server;
+
+/// Entries of a page of a folder.
+pub(crate) const PAGE: usize = 200;
+/// Bytes of a file that are read at a time.
+const STEP: usize = 1 << 20;
+/// The longest path.
+const LONGEST: usize = 4_096;
+
+/// Opens a repository for whoever asks.
+///
+/// # Errors
+/// `WrongKey` for another key, or a write-only one.
+pub(crate) async fn unlock(server: &Server, actor: &Actor, account: &Id, id: &Id, key: &Password) -> Result<()> {
+    let row = server.db.repository(account, id).await?;
+    let opened = server.unlocked.unlock(server, actor, &row, key).await;
+    let action = if opened.is_ok() { "repository.unlock" } else { "repository.unlock-refused" };
+    note(server, actor, account, action, &row.name, json!({})).await?;
+    opened
+}
+
+/// Lets go of it.
+///
+/// # Errors
+/// `NotFound`.
+pub(crate) async fn lock(server: &Server, actor: &Actor, account: &Id, id: &Id) -> Result<()> {
+    let row = server.db.repository(account, id).await?;
+    server.unlocked.lock(actor, Some(id));
+    note(server, actor, account, "repository.lock", &row.name, json!({})).await
+}
+
+/// Something in a folder.
+pub(crate) struct Listed {
+    /// Its name.
+    pub(crate) name: String,
+    /// It can be listed.
+    pub(crate) is_folder: bool,
+    /// Its size, where that is known without making it.
+    pub(crate) size_bytes: Option<u64>,
+    /// When it was changed last: microseconds since 1970 UTC.
+    pub(crate) modified_us: i64,
+}
+
+/// A page of a folder, and what comes after it.
+pub(crate) struct Listing {
+    /// The entries.
+    pub(crate) entries: Vec<Listed>,
+    /// The number of the first entry of the next page; none: there is none.
+    pub(crate) next: Option<u64>,
+}
+
+/// What a path names.
+///
+/// # Errors
+/// `WrongKey` when the repository is locked; `NotFound`.
+pub(crate) async fn find(server: &Server, actor: &Actor, row: &RepositoryRow, path: &str) -> Result<(Browser, Node)> {
+    if path.len() > LONGEST {
+        return Err(Error::not_found("There is no path as long as this"));
+    }
+    let browser = server.unlocked.browser(server, actor, row).await?;
+    let node = browser.resolve(path).await?;
+    Ok((browser, node))
+}
+
+/// Lists a page of a folder.
+///
+/// # Errors
+/// `InvalidInput` for a file; as [`find`].
+pub(crate) async fn list(browser: &Browser, node: &Node, from: u64) -> Result<Listing> {
+    let found = browser.list(node, from, PAGE).await?;
+    let next = (found.len() == PAGE).then(|| from + PAGE as u64);
+    let entries = found
+        .into_iter()
+        .map(|listed| Listed {
+            name: listed.name.to_string(),
+            is_folder: listed.node.is_folder(),
+            size_bytes: browser.known_size(&listed.node).filter(|_| !listed.node.is_folder()),
+            modified_us: listed.node.modified_us(),
+        })
+        .collect();
+    Ok(Listing { entries, next })
+}
+
+/// Reads a file whole, if it is not larger than `most`.
+///
+/// # Errors
+/// `InvalidInput` for a larger one, or a folder; as reading.
+pub(crate) async fn whole(browser: &Browser, node: &Node, most: u64) -> Result<Vec<u8>> {
+    let meta = browser.meta(node).await?;
+    if meta.is_folder || meta.size_bytes > most {
+        return Err(Error::invalid("This is too large to be shown").with_hint("Download it"));
+    }
+    let mut all = Vec::new();
+    loop {
+        let piece = browser.read(node, all.len() as u64, STEP).await?;
+        if piece.is_empty() {
+            return Ok(all);
+        }
+        all.extend_from_slice(&piece);
+        if all.len() as u64 > most {
+            return Err(Error::invalid("This is too large to be shown").with_hint("Download it"));
+        }
+    }
+}
+
+/// Sends a file, noted in the audit log. Whatever it is, a browser stores it and runs nothing of it.
+///
+/// # Errors
+/// `InvalidInput` for a folder; as [`find`].
+pub(crate) async fn download(server: &Server, actor: &Actor, account: &Id, id: &Id, path: &str) -> Result<Response> {
+    let row = server.db.repository(account, id).await?;
+    let (browser, node) = find(server, actor, &row, path).await?;
+    if node.is_folder() {
+        return Err(Error::invalid("This is a folder").with_hint("Download what is in it"));
+    }
+    let meta = browser.meta(&node).await?;
+    // What cannot be read is told as an error, not as half a file.
+    let first = browser.read(&node, 0, STEP).await?;
+    note(server, actor, account, "item.download", path, json!({"repository": row.name, "bytes": meta.size_bytes}))
+        .await?;
+    let steps = stream::unfold(Some((browser, node, 0u64, Some(first))), |state| async move {
+        let (browser, node, at, first) = state?;
+        let piece = match first {
+            Some(first) => Ok(first),
+            None => browser.read(&node, at, STEP).await,
+        };
+        match piece {
+            Ok(piece) if piece.is_empty() => None,
+            Ok(piece) => {
+                let next = at + piece.len() as u64;
+                Some((Ok(piece), Some((browser, node, next, None))))
+            }
+            Err(e) => Some((Err::<Bytes, _>(std::io::Error::other(e.to_string())), None)),
+        }
+    });
+    let name = path.rsplit('/').next().unwrap_or("file");
+    let plain: String =
+        name.chars().map(|c| if c.is_ascii_graphic() && !"\"\\%;".contains(c) { c } else { '_' }).collect();
+    let full: String = url::form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>().replace('+', "%20");
+    let headers = [
+        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+        (header::CONTENT_LENGTH, meta.size_bytes.to_string()),
+        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{full}")),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox".to_owned()),
+    ];
+    Ok((headers, Body::from_stream(steps)).into_response())
+}
