@@ -23,5 +23,6 @@ mod processes;
 mod restore;
 mod rollback;
 mod secrets;
+mod server;
 mod store;
 mod support;

@@ -41,6 +41,7 @@ impl Bench {
     async fn with(change: impl FnOnce(&mut ServerOptions), clock: Option<Clock>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut options = ServerOptions::in_folder(folder.path().join("server"));
+        options.database_url = postgres().await;
         change(&mut options);
         let running = start_at(options, clock).await.expect("the server starts");
         let client = Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
@@ -133,6 +134,21 @@ impl Bench {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     }
+}
+
+/// The variable that names a PostgreSQL server (`postgres://user@host/database`); with it, every test here has a database of its
+/// own there.
+const POSTGRES: &str = "TENANTVAULT_TEST_POSTGRES";
+
+async fn postgres() -> Option<String> {
+    let server = std::env::var(POSTGRES).ok()?;
+    sqlx::any::install_default_drivers();
+    let mut connection = <sqlx::AnyConnection as sqlx::Connection>::connect(&server).await.expect("PostgreSQL answers");
+    let name = format!("test_{}", Id::random());
+    let make = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+    sqlx::query(make).execute(&mut connection).await.expect("a database");
+    let (before, _) = server.rsplit_once('/').expect("an address with a database");
+    Some(format!("{before}/{name}"))
 }
 
 /// The id in an answer.

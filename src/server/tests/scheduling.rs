@@ -89,9 +89,11 @@ async fn a_server_that_stops_in_the_middle_of_a_run_goes_on_with_it_later() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let Bench { running, folder, client } = bench;
+    let database_url = running.server().options.database_url.clone();
     running.stop().await;
 
-    let options = crate::server::ServerOptions::in_folder(folder.path().join("server"));
+    let mut options = crate::server::ServerOptions::in_folder(folder.path().join("server"));
+    options.database_url = database_url;
     let running = crate::server::run::start_at(options, None).await.expect("it starts again");
     let bench = Bench { running, folder, client };
     let ended = bench.ended(&token, &account, &job).await;

@@ -1,0 +1,98 @@
+//! The backup server as a process: starting, being asked, ending.
+#![cfg(unix)]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use crate::support::Place;
+
+/// A server that runs; it is killed if the test ends without it.
+struct Server {
+    child: Child,
+    lines: std::io::Lines<BufReader<ChildStdout>>,
+}
+
+impl Server {
+    fn start(place: &Place, arguments: &[&str]) -> Self {
+        let mut child =
+            place.process(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
+        let lines = BufReader::new(child.stdout.take().expect("stdout")).lines();
+        Self { child, lines }
+    }
+
+    /// The next line of its status.
+    fn status(&mut self) -> serde_json::Value {
+        for line in self.lines.by_ref() {
+            let line: serde_json::Value = serde_json::from_str(&line.expect("a line")).expect("JSON");
+            if line["message_type"] == "status" {
+                return line;
+            }
+        }
+        panic!("it ended before it said where it is");
+    }
+
+    fn interrupt(mut self) -> Option<i32> {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &id]).status().expect("kill runs").success());
+        self.child.wait().expect("it ends").code()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// What a server answers to a GET.
+fn get(url: &str, path: &str) -> String {
+    let host = url.strip_prefix("http://").expect("an address");
+    let mut stream = TcpStream::connect(host).expect("it listens");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+#[test]
+fn the_demonstration_of_the_server_shows_a_living_one() {
+    let place = Place::empty();
+    let mut server = Server::start(&place, &["server", "--demo", "--listen", "127.0.0.1:0", "--json"]);
+    let status = server.status();
+    let url = status["url"].as_str().expect("an address").to_owned();
+    assert_eq!(status["key"].as_str().map(str::len), Some(44));
+    assert!(get(&url, "/healthz").starts_with("HTTP/1.1 200"));
+    assert!(get(&url, "/sign-in").contains("Sign in"));
+    let figures = get(&url, "/metrics");
+    assert!(figures.contains("tenantvault_accounts 2") && figures.contains("tenantvault_sets 1"), "{figures}");
+    assert!(figures.contains("kind=\"backup\""), "{figures}");
+    assert_eq!(server.interrupt(), Some(0));
+}
+
+#[test]
+fn a_server_keeps_what_it_has_and_asks_for_its_master_key() {
+    let place = Place::empty();
+    let start = || Server::start(&place, &["server", "--dir", "vault", "--listen", "127.0.0.1:0", "--json"]);
+    let mut server = start();
+    let status = server.status();
+    let link = status["first_link"].as_str().expect("nobody is there yet").to_owned();
+    let url = status["url"].as_str().expect("an address").to_owned();
+    assert!(get(&url, link.strip_prefix(&url).expect("its own")).contains("Choose a password"));
+    assert_eq!(server.interrupt(), Some(0));
+    // A new start, a new link; the old one has ended.
+    let mut server = start();
+    let status = server.status();
+    let url = status["url"].as_str().expect("an address").to_owned();
+    let path = link.rfind("/welcome").map(|at| &link[at..]).expect("a path");
+    assert!(get(&url, path).starts_with("HTTP/1.1 404"));
+    assert_eq!(server.interrupt(), Some(0));
+
+    std::fs::write(place.path("vault/master.key"), "no key").expect("written");
+    place
+        .run(&["server", "--dir", "vault", "--listen", "127.0.0.1:0"])
+        .fails(1, &["does not hold a master key", "Hint"]);
+    place.run(&["server"]).fails(1, &["Which folder?", "--dir"]);
+    place.run(&["server", "--dir", "vault", "--role", "king"]).fails(1, &["not a role", "scheduler"]);
+}
