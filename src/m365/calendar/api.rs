@@ -57,21 +57,21 @@ impl Api {
     }
 
     pub(super) async fn calendars(&self) -> Result<Vec<Value>> {
-        self.client.get_all(self.get("calendars?$top=250")).await
+        self.client.ask_all(self.get("calendars?$top=250")).await
     }
 
     pub(super) async fn groups(&self) -> Result<Vec<Value>> {
-        self.client.get_all(self.get("calendarGroups?$top=250")).await
+        self.client.ask_all(self.get("calendarGroups?$top=250")).await
     }
 
     pub(super) async fn calendars_in(&self, group: &str) -> Result<Vec<Value>> {
         let url = format!("calendarGroups/{}/calendars?$select=id&$top=250", segment(group));
-        self.client.get_all(self.get(&url)).await
+        self.client.ask_all(self.get(&url)).await
     }
 
     pub(super) async fn permissions(&self, calendar: &str) -> Result<Vec<Value>> {
         let url = format!("calendars/{}/calendarPermissions?$top=250", segment(calendar));
-        self.client.get_all(self.get(&url)).await
+        self.client.ask_all(self.get(&url)).await
     }
 
     /// The events of a calendar, or what changed of them since the link that is saved under `name`.
@@ -84,7 +84,7 @@ impl Api {
         let version = if way == Way::Beta { "/beta/" } else { "" };
         let start = Self::of_events(self.get_in(version, &format!("calendars/{calendar}/events/delta")));
         let start = start.prefer(if way == Way::SmallPages { SMALL_PAGE } else { PAGE });
-        Rows::delta(walk, &self.client, name, start)
+        Rows::delta(walk, &self.client, name, start).resumable(walk)
     }
 
     pub(super) async fn event(&self, id: &str) -> Result<Value> {

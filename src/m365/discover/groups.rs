@@ -168,7 +168,8 @@ async fn look_at_team(client: &Client, reads: &[Workload], of: (&str, &str), fou
         return Ok(());
     }
     let owner = || Owner::Team(id.to_owned());
-    let own = match client.get_all(channels_request(id)).await {
+    let (own, all) = futures::join!(client.ask_all(channels_request(id)), client.ask_all(all_channels_request(id)));
+    let own = match own {
         Ok(rows) => rows,
         Err(error) => {
             let state = without(error, "the team is not there yet, or no longer")?;
@@ -184,16 +185,20 @@ async fn look_at_team(client: &Client, reads: &[Workload], of: (&str, &str), fou
         count += 1;
     }
     found.note(owner(), name, Workload::Channel, CoverageState::Covered(count));
-    incoming(client, of, &own, found).await
+    incoming(of, &own, all, found)
+}
+
+/// The request for the channels that a team has itself, and those that others share with it.
+fn all_channels_request(team: &str) -> GraphRequest {
+    let url = format!("teams/{}/allChannels", segment(team));
+    GraphRequest::get(Scope::teams(TeamsCall::Channels, team), url).prefer(ALL_MEMBERS)
 }
 
 /// Tells of the channels that another organisation shares with a team: what is said there is that organisation's. What
 /// another team of this tenant shares is read at that team.
-async fn incoming(client: &Client, (id, name): (&str, &str), own: &[Value], found: &mut Found) -> Result<()> {
-    let url = format!("teams/{}/allChannels", segment(id));
-    let request = GraphRequest::get(Scope::teams(TeamsCall::Channels, id), url).prefer(ALL_MEMBERS);
+fn incoming((id, name): (&str, &str), own: &[Value], all: Result<Vec<Value>>, found: &mut Found) -> Result<()> {
     let owner = || Owner::Team(id.to_owned());
-    let all = match client.get_all(request).await {
+    let all = match all {
         Ok(rows) => rows,
         Err(error) => {
             if let CoverageState::Unreadable(reason) = without(error, "no channels")? {

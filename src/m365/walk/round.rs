@@ -24,7 +24,7 @@ pub(in crate::m365) struct Walk<'a> {
     /// Those of resumable lists that were read to their ends.
     pub(super) finished: Cursors,
     /// A list began anew: what it no longer tells is found at the end only, so the reading cannot be broken off before.
-    pub(super) restarted: bool,
+    pub(in crate::m365) restarted: bool,
     /// A cursor was no longer honoured.
     pub(in crate::m365) resynced: bool,
     /// No reading before this one came to its end: what is known may lack what hangs below it.
@@ -172,6 +172,11 @@ impl<'a> Walk<'a> {
         self.must_list.iter().filter(untold).cloned().collect()
     }
 
+    /// Says whether no reading before this one came to its end.
+    pub(in crate::m365) fn is_first(&self) -> bool {
+        self.fresh
+    }
+
     /// Says whether the last reading came to its end: only then what hangs below an item is there if the item is.
     pub(in crate::m365) fn is_settled(&self) -> bool {
         !self.before.links.is_empty()
@@ -205,6 +210,11 @@ impl<'a> Walk<'a> {
         let removed = self.removed.iter().cloned().chain(self.no_longer_below());
         let removed = removed.collect();
         self.sink.checkpoint(cursors, removed).await
+    }
+
+    /// Keeps a cursor in all checkpoints from here on.
+    pub(in crate::m365) fn note_for_resuming(&mut self, name: &str, value: &str) {
+        self.finished.set(name, value);
     }
 
     /// Takes back that an item was told: the round that told it broke off, and another begins.

@@ -42,9 +42,14 @@ pub(in crate::m365) struct Rows {
 /// What the link of a page begins with among cursors.
 pub(super) const PAGE: &str = "page:";
 
+/// The pages of a plain list from a link on.
+fn plain(link: &str) -> Pages {
+    Pages::Plain { next: Some(link.to_owned()), followed: Default::default(), together: false }
+}
+
 enum Pages {
     Delta(Box<DeltaPages>),
-    Plain { next: Option<String>, followed: std::collections::HashSet<IdKey> },
+    Plain { next: Option<String>, followed: std::collections::HashSet<IdKey>, together: bool },
 }
 
 impl Rows {
@@ -63,8 +68,17 @@ impl Rows {
 
     /// Reads all pages of a list that knows no delta.
     pub(in crate::m365) fn list(client: &Client, start: GraphRequest) -> Self {
-        let next = Some(start.url.clone());
-        Self::new(client, "", start, Pages::Plain { next, followed: Default::default() })
+        let pages = plain(&start.url);
+        Self::new(client, "", start, pages)
+    }
+
+    /// Asks for the first page in one round trip with what others ask at the same time: for lists whose first page is short.
+    pub(in crate::m365) fn together(mut self) -> Self {
+        self.pages = match self.pages {
+            Pages::Delta(pages) => Pages::Delta(Box::new(pages.together())),
+            Pages::Plain { next, followed, .. } => Pages::Plain { next, followed, together: true },
+        };
+        self
     }
 
     fn new(client: &Client, name: &str, start: GraphRequest, pages: Pages) -> Self {
@@ -88,15 +102,30 @@ impl Rows {
     pub(in crate::m365) fn resumable(mut self, walk: &Walk<'_>) -> Self {
         self.resumable = true;
         if let Some(page) = walk.before.get(&self.name).and_then(|link| link.strip_prefix(PAGE)) {
-            self.pages = Pages::Delta(Box::new(self.client.delta(self.start.clone(), Some(page))));
+            self.pages = match self.pages {
+                Pages::Delta(_) => Pages::Delta(Box::new(self.client.delta(self.start.clone(), Some(page)))),
+                Pages::Plain { .. } => plain(page),
+            };
             (self.resumed, self.incremental) = (true, true);
         }
         self
     }
 
+    /// The same for a list that knows no delta: the page is kept under this name. Who uses it has to ask for what changed since
+    /// the enumeration began.
+    pub(in crate::m365) fn resumable_as(mut self, walk: &Walk<'_>, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self.resumable(walk)
+    }
+
     /// Says whether only what changed is told.
     pub(in crate::m365) fn is_incremental(&self) -> bool {
         self.incremental
+    }
+
+    /// Says whether any item was told since the reading began, or began anew.
+    pub(in crate::m365) fn has_told(&self) -> bool {
+        !self.told.is_empty()
     }
 
     /// Says whether all rows that came so far were given: then everything told must be taken before the next is asked for.
@@ -137,9 +166,12 @@ impl Rows {
 
     /// Says where to go on if the reading is broken off: everything told so far was taken.
     async fn checkpoint(&mut self, walk: &mut Walk<'_>) -> Result<()> {
-        let Pages::Delta(pages) = &self.pages else { return Ok(()) };
+        let next = match &self.pages {
+            Pages::Delta(pages) => pages.next_link(),
+            Pages::Plain { next, .. } => next.as_deref(),
+        };
         let enumerates = self.resumable && self.restarts == 0 && (self.resumed || !self.incremental);
-        match pages.next_link().filter(|_| enumerates && !self.told.is_empty()) {
+        match next.filter(|_| enumerates && !self.told.is_empty()) {
             Some(next) => walk.checkpoint(&self.name, format!("{PAGE}{next}")).await,
             None => Ok(()),
         }
@@ -159,13 +191,17 @@ impl Rows {
     async fn page(&mut self) -> Result<Option<Page>> {
         match &mut self.pages {
             Pages::Delta(pages) => pages.next().await,
-            Pages::Plain { next, followed } => {
+            Pages::Plain { next, followed, together } => {
                 let Some(link) = next.take() else { return Ok(None) };
                 if !followed.insert(IdKey::of(&link)) {
                     return Err(Error::corrupt(format!("The pages of {} run in a circle", self.start.shown()))
                         .with_hint("A fault of the service; run again later"));
                 }
-                let page = self.client.get_page(self.start.with_url(link)).await?;
+                let request = self.start.with_url(link);
+                let page = match std::mem::take(together) {
+                    true => self.client.ask_page(request).await?,
+                    false => self.client.get_page(request).await?,
+                };
                 next.clone_from(&page.next_link);
                 Ok(Some(page))
             }
@@ -188,7 +224,10 @@ impl Rows {
         let again = again.filter(|_| !self.own_start);
         let start = again.map_or_else(|| self.start.clone(), |link| self.start.with_url(link));
         (self.incremental, self.resumed) = (false, false);
-        self.pages = Pages::Delta(Box::new(self.client.delta(start, None)));
+        self.pages = match self.pages {
+            Pages::Delta(_) => Pages::Delta(Box::new(self.client.delta(start, None))),
+            Pages::Plain { .. } => plain(&start.url),
+        };
         Ok(())
     }
 
