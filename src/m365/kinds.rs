@@ -74,8 +74,10 @@ pub const KINDS: &[Kind] = &[
 
 const NO_DISTRIBUTION_LISTS: &str = "personal distribution lists are not in Graph v1.0";
 const NO_LIST_PARTS: &str = "views, and attachments of list items, are not in Graph";
-const NO_LIST_PARTS_AT_ALL: &str = "views of lists, who may see a list, and attachments of list items (that an item has some is kept) are \
-not in Graph; galleries and caches that SharePoint makes for itself are not read";
+/// What lists lack whose items have attachments.
+pub const NO_ATTACHMENTS_OF_ITEMS: &str = "attachments of some items are not in Graph; that they have some is kept";
+const NO_LIST_PARTS_AT_ALL: &str = "views of lists, and who may see a list, are not in Graph; galleries and caches that SharePoint makes \
+for itself are not read";
 const NO_PEOPLE_OF_SITES: &str = "what people may do with a site is not in Graph";
 
 /// What Microsoft Graph does not tell of a workload of which all else is read; empty: nothing that is known.
