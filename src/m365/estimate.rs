@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::calendar;
 use super::contacts::DEFAULT_FOLDER;
-use super::door::{CollectionKey, Workload};
+use super::door::{CollectionKey, Owner, Workload};
 use super::facts::{at, number, text};
 use crate::error::Result;
 use crate::graph::links::segment;
@@ -120,7 +120,7 @@ pub async fn count(client: &Client, key: &CollectionKey) -> Result<Counted> {
     let counted = match key.workload {
         Workload::Mail => mail(client, owner).await,
         Workload::Contacts => contacts(client, owner).await,
-        Workload::Calendar => events(client, owner).await,
+        Workload::Calendar if matches!(key.owner, Owner::User(_)) => events(client, owner).await,
         Workload::Conversations => conversations(client, owner).await,
         Workload::OneDrive | Workload::Files if !key.id.is_empty() => drive(client, &key.id).await,
         _ => return Ok(Counted::default()),

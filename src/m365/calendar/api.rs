@@ -11,7 +11,7 @@ use crate::graph::{Client, GraphRequest, IMMUTABLE_IDS, Scope, graph_error};
 use crate::m365::walk::{Rows, Walk};
 
 pub(super) const UTC: &str = "outlook.timezone=\"UTC\"";
-const WHOLE_BODIES: &str = "outlook.allow-unsafe-html";
+pub(super) const WHOLE_BODIES: &str = "outlook.allow-unsafe-html";
 const PAGE: &str = "odata.maxpagesize=250";
 const SMALL_PAGE: &str = "odata.maxpagesize=10";
 /// All properties of an event: those that are told of a series only when they are named bring the others' names with them.

@@ -22,6 +22,7 @@
 mod api;
 mod body;
 mod events;
+pub(super) mod group;
 mod model;
 pub(super) mod restore;
 mod series;

@@ -199,7 +199,7 @@ fn entry(found: &Coverage, states: &ByOwner<'_, CollectionState>, gaps: &ByOwner
         }
         CoverageState::Covered(_) if gaps.is_empty() && states.iter().all(|s| s.complete) => (
             Protection::Protected,
-            found.workload.map_or(String::new(), |workload| kinds::not_told(workload).to_owned()),
+            found.workload.map_or(String::new(), |workload| kinds::not_told(&found.owner, workload).to_owned()),
         ),
         CoverageState::Covered(_) => {
             let why = gaps.first().map_or("it was not read to its end".to_owned(), |gap| gap.text.clone());
