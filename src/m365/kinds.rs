@@ -76,7 +76,8 @@ const NO_DISTRIBUTION_LISTS: &str = "personal distribution lists are not in Grap
 const NO_LIST_PARTS: &str = "views, and attachments of list items, are not in Graph";
 const NO_GROUP_CALENDARS: &str = "Microsoft gives no application access to them; of those of groups that who signs in is a member of, \
 attachments and changed occurrences of series are not read";
-const NO_PARTS_OF_GROUP_EVENTS: &str = "attachments of events, and which occurrences of series were changed, are not told of a group";
+const NO_PARTS_OF_GROUP_EVENTS: &str =
+    "attachments of events, and which occurrences of series were changed, are not told of a group";
 /// What lists lack whose items have attachments.
 pub const NO_ATTACHMENTS_OF_ITEMS: &str = "attachments of some items are not in Graph; that they have some is kept";
 const NO_LIST_PARTS_AT_ALL: &str = "views of lists, and who may see a list, are not in Graph; galleries and caches that SharePoint makes \

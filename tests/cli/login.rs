@@ -333,7 +333,8 @@ fn calendars_of_groups_are_read_for_members_who_sign_in_and_said_to_be_impossibl
         assert_eq!(place.run(&["backup", "everyone"]).code, 3);
         let (_, lines) = place.json(&["coverage", "latest"]);
         let of_groups = |line: &&Value| line["owner"].as_str().is_some_and(|owner| owner.starts_with("groups/"));
-        let lines: Vec<Value> = lines.iter().filter(of_groups).filter(|l| l["workload"] == "calendar").cloned().collect();
+        let lines: Vec<Value> =
+            lines.iter().filter(of_groups).filter(|l| l["workload"] == "calendar").cloned().collect();
         assert_eq!(lines.len(), 5, "{lines:?}");
         lines
     };

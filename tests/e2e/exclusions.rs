@@ -112,9 +112,8 @@ async fn an_estimate_says_of_every_workload_what_is_known_of_it_and_what_is_not(
         let set = &setting.options.set;
         estimate(&setting.repo, &setting.client, set, &selection(set), START_US).await.unwrap()
     };
-    let is_counted = |of: Of| {
-        matches!(of, Of::Mail | Of::Contacts | Of::Calendar | Of::Conversations | Of::OneDrive | Of::Files)
-    };
+    let is_counted =
+        |of: Of| matches!(of, Of::Mail | Of::Contacts | Of::Calendar | Of::Conversations | Of::OneDrive | Of::Files);
     let new = ask(&setting).await;
     for part in &new.parts {
         let by = if is_counted(part.key.workload) { CountedBy::Graph } else { CountedBy::Nobody };
@@ -149,7 +148,9 @@ async fn an_estimate_says_of_every_workload_what_is_known_of_it_and_what_is_not(
         let stored = state.items.map_or(0, |tree| tree.count);
         match part.key.workload {
             Of::Contacts => assert_eq!(part.items, Some(stored), "{}", part.name),
-            Of::Calendar => assert!(part.items.is_some_and(|n| n > 3 && n <= stored), "{}: {:?} {stored}", part.name, part.items),
+            Of::Calendar => {
+                assert!(part.items.is_some_and(|n| n > 3 && n <= stored), "{}: {:?} {stored}", part.name, part.items)
+            }
             Of::Conversations => assert!(part.items.is_some_and(|n| n > 0 && n < stored), "{}", part.name),
             _ => continue,
         }
