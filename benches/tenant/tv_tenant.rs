@@ -314,8 +314,11 @@ fn units_of_contents(route: &str) -> u64 {
     }
 }
 
+/// A kind: its name, what its routes contain and do not contain, and the routes that are asked once for each of it.
+type Kind = (&'static str, &'static [&'static str], &'static [&'static str], &'static [&'static str]);
+
 /// What is asked again and again, by kind: what its routes contain and do not contain, and the route that is asked once for each of it.
-const KINDS: [(&str, &[&str], &[&str], &[&str]); 7] = [
+const KINDS: [Kind; 7] = [
     ("mail folder", &["/mailFolders"], &["messageRules"], &["/mailFolders/{id}/messages/delta"]),
     ("contact folder", &["/contactFolders"], &[], &["/contactFolders/{id}/contacts/delta"]),
     ("task list", &["/todo/"], &[], &["/todo/lists/{id}/tasks/delta"]),

@@ -5,9 +5,6 @@
 //! replies changed, too; replies never come on their own, so the whole chain is told again, and comes expanded. A message
 //! that somebody took away is told with `deletedDateTime`, and stays.
 //!
-//! A list that was broken off goes on at the page where it stopped: the delta begins at the newest change that was there when the list
-//! began, and tells whatever became of messages since.
-//!
 //! An empty channel has no delta ("Parameter 'DeltaToken' not supported"): its list is asked for again each time, as it
 //! is where a delta link is no longer honoured.
 //! Source: Microsoft Graph, "List channel messages", "chatMessage: delta", "List replies".
@@ -28,9 +25,6 @@ use crate::graph::{Client, GraphRequest, Scope, TeamsCall};
 
 /// The cursor of the messages.
 const MESSAGES: &str = "messages";
-/// The cursors of a list that was broken off: the page to go on with, and since when a delta is to tell what changed.
-const LIST: &str = "list";
-const BEGUN: &str = "begun";
 /// So long before the newest change of the list's first message delta begins: clocks of servers differ.
 const OVERLAP_US: i64 = 3_600_000_000;
 
@@ -110,21 +104,14 @@ impl ChannelMessages {
     /// Tells all messages, and begins a delta.
     async fn everything(&self, walk: &mut Walk<'_>) -> Result<()> {
         let mut rows = Rows::list(&self.client, self.get("messages?$top=50&$expand=replies"));
-        rows = rows.resumable_as(walk, LIST);
         if !walk.is_first() && walk.known_below("").await?.is_empty() {
             // It was empty, and most likely is.
             rows = rows.together();
         }
-        let mut begun = walk.before.get(BEGUN).filter(|_| rows.is_incremental()).and_then(|begun| begun.parse().ok());
-        let mut rounds = 0;
+        let mut begun = None;
         while let Some(row) = rows.next(walk).await? {
-            if rows.restarts() != rounds {
-                (rounds, begun) = (rows.restarts(), None);
-            }
             if let Row::There(row) = row {
                 begun = begun.or_else(|| newest(&row));
-                // What the list tells from here on is as old as that, or told by the delta.
-                begun.iter().for_each(|begun| walk.note_for_resuming(BEGUN, &begun.to_string()));
                 self.chain(walk, row).await?;
             }
         }

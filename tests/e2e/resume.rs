@@ -144,7 +144,7 @@ async fn kept_pages(setting: &Setting) -> Vec<(CollectionKey, String)> {
     for state in catalog.states.values() {
         for (name, link) in state.cursors.iter().flat_map(|cursors| &cursors.links) {
             if name.starts_with("p:") || link.starts_with("page:") {
-                let folder = name.strip_prefix("p:").or_else(|| name.strip_prefix("calendar:")).unwrap_or_default();
+                let folder = name.strip_prefix("p:").unwrap_or_default();
                 kept.push((state.key.parse().unwrap(), folder.to_owned()));
             }
         }
@@ -197,59 +197,6 @@ async fn pages_of_a_list_that_were_read_are_not_asked_for_again() {
     let options = SimOptions { users: 1, list_items: 40, ..SimOptions::tiny() };
     goes_on((Workload::Sites, &[75, 110, 150, 190]), options, |key, _| format!("lists/{}/items/delta?$expand", key.id))
         .await;
-}
-
-/// Places to stop at, in the middle of what there is of a workload.
-async fn stops(workload: Workload, options: &SimOptions) -> Vec<u64> {
-    let mut setting = Setting::new(options.clone()).await;
-    setting.options.set.selection = Selection::of_users(vec!["*".parse().unwrap()], vec![], &[workload]);
-    let items = setting.backup().await.unwrap().totals.items;
-    [30, 45, 60, 75].iter().map(|percent| items * percent / 100).collect()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn pages_of_a_calendar_that_were_read_are_not_asked_for_again() {
-    let options = SimOptions { users: 1, events: 60, largest_page: 5, ..SimOptions::tiny() };
-    let stops = stops(Workload::Calendar, &options).await;
-    // The beginning of a delta is an address without options.
-    goes_on((Workload::Calendar, &stops), options, |_, calendar| {
-        format!("calendars/{}/events/delta ", calendar.replace('=', "%3D"))
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn pages_of_a_channel_that_were_read_are_not_asked_for_again() {
-    let options = SimOptions { users: 3, messages: 400, largest_page: 3, ..SimOptions::tiny() };
-    let stops = stops(Workload::Teams, &options).await;
-    // What comes after the beginning has a token at its end.
-    goes_on((Workload::Teams, &stops), options, |key, _| {
-        format!("channels/{}/messages?$top=50&$expand=replies ", key.id.replace(':', "%3A").replace('@', "%40"))
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_happens_to_calendars_and_channels_between_the_parts_of_a_first_run_is_not_missed() {
-    for (workload, part) in
-        [(Workload::Calendar, 0), (Workload::Calendar, 1), (Workload::Teams, 1), (Workload::Teams, 2)]
-    {
-        let options = SimOptions { users: 3, events: 60, messages: 300, largest_page: 4, ..options() };
-        let step = stops(workload, &options).await[part];
-        let mut setting = Setting::new(options).await;
-        let everything = setting.options.set.selection.clone();
-        setting.options.set.selection = Selection::of(vec!["*".parse().unwrap()], vec![], &[workload]);
-        let mut parts = 0;
-        while !backup_until(&setting, step).await.complete && parts < 2 {
-            setting.next_day();
-            parts += 1;
-        }
-        assert!(parts > 0, "it was never broken off");
-        setting.backup().await.unwrap();
-        setting.options.set.selection = everything;
-        setting.backup().await.unwrap();
-        is_the_tenant(&setting).await;
-    }
 }
 
 /// Hears what is waited for.

@@ -84,7 +84,7 @@ impl Api {
         let version = if way == Way::Beta { "/beta/" } else { "" };
         let start = Self::of_events(self.get_in(version, &format!("calendars/{calendar}/events/delta")));
         let start = start.prefer(if way == Way::SmallPages { SMALL_PAGE } else { PAGE });
-        Rows::delta(walk, &self.client, name, start).resumable(walk)
+        Rows::delta(walk, &self.client, name, start)
     }
 
     pub(super) async fn event(&self, id: &str) -> Result<Value> {

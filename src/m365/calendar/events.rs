@@ -125,18 +125,12 @@ impl Calendar {
     ) -> Result<Rows> {
         let mut rows = self.api.events(walk, *way, cursor, &place.id);
         loop {
-            if rows.is_page_end() {
-                // Before the next page is asked for: where the reading goes on after it, nothing of this one is missing.
-                self.ask(walk, &place.id, waiting).await?;
-            }
             match rows.next(walk).await {
                 Ok(Some(Row::There(row))) => self.tell(walk, row, &place.id, waiting).await?,
                 Ok(Some(Row::Gone(id))) => gone(walk, &id, &place.id, waiting).await?,
                 Ok(None) => return Ok(rows),
                 Err(error) => {
                     *way = way.after(&error).ok_or(error)?;
-                    // What the first way told may have gone before the other began: from there nobody goes on.
-                    walk.restarted |= rows.has_told();
                     rows = self.api.events(walk, *way, cursor, &place.id);
                 }
             }

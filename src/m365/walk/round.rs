@@ -24,7 +24,7 @@ pub(in crate::m365) struct Walk<'a> {
     /// Those of resumable lists that were read to their ends.
     pub(super) finished: Cursors,
     /// A list began anew: what it no longer tells is found at the end only, so the reading cannot be broken off before.
-    pub(in crate::m365) restarted: bool,
+    pub(super) restarted: bool,
     /// A cursor was no longer honoured.
     pub(in crate::m365) resynced: bool,
     /// No reading before this one came to its end: what is known may lack what hangs below it.
@@ -99,7 +99,8 @@ impl<'a> Walk<'a> {
         record.version = short_hash([Some(&json)]);
         let version = contents.as_ref().map(|contents| contents.version.as_str());
         set_fact(&mut record, CONTENT_FACT, version);
-        if record.kind.is_container() || record.has_parts() {
+        // What is doubted may have been told after a checkpoint without what it had before: that is still below it.
+        if record.kind.is_container() || record.has_parts() || self.must_list.contains(&record.id) {
             self.parents.insert(record.id.clone());
         }
         self.retry.remove(&record.id);
@@ -226,11 +227,6 @@ impl<'a> Walk<'a> {
         let orphans = self.orphans.iter().filter(|id| self.seen.get(id).is_none()).cloned();
         let doubtful = self.removed.iter().cloned().chain(self.no_longer_below()).chain(orphans).collect();
         self.sink.checkpoint(cursors, doubtful).await
-    }
-
-    /// Keeps a cursor in all checkpoints from here on.
-    pub(in crate::m365) fn note_for_resuming(&mut self, name: &str, value: &str) {
-        self.finished.set(name, value);
     }
 
     /// Takes back that an item was told: the round that told it broke off, and another begins.

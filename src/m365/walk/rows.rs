@@ -102,30 +102,15 @@ impl Rows {
     pub(in crate::m365) fn resumable(mut self, walk: &Walk<'_>) -> Self {
         self.resumable = true;
         if let Some(page) = walk.before.get(&self.name).and_then(|link| link.strip_prefix(PAGE)) {
-            self.pages = match self.pages {
-                Pages::Delta(_) => Pages::Delta(Box::new(self.client.delta(self.start.clone(), Some(page)))),
-                Pages::Plain { .. } => plain(page),
-            };
+            self.pages = Pages::Delta(Box::new(self.client.delta(self.start.clone(), Some(page))));
             (self.resumed, self.incremental) = (true, true);
         }
         self
     }
 
-    /// The same for a list that knows no delta: the page is kept under this name. Who uses it has to ask for what changed since
-    /// the enumeration began.
-    pub(in crate::m365) fn resumable_as(mut self, walk: &Walk<'_>, name: &str) -> Self {
-        name.clone_into(&mut self.name);
-        self.resumable(walk)
-    }
-
     /// Says whether only what changed is told.
     pub(in crate::m365) fn is_incremental(&self) -> bool {
         self.incremental
-    }
-
-    /// Says whether any item was told since the reading began, or began anew.
-    pub(in crate::m365) fn has_told(&self) -> bool {
-        !self.told.is_empty()
     }
 
     /// Says whether all rows that came so far were given: then everything told must be taken before the next is asked for.
@@ -166,12 +151,9 @@ impl Rows {
 
     /// Says where to go on if the reading is broken off: everything told so far was taken.
     async fn checkpoint(&mut self, walk: &mut Walk<'_>) -> Result<()> {
-        let next = match &self.pages {
-            Pages::Delta(pages) => pages.next_link(),
-            Pages::Plain { next, .. } => next.as_deref(),
-        };
+        let Pages::Delta(pages) = &self.pages else { return Ok(()) };
         let enumerates = self.resumable && self.restarts == 0 && (self.resumed || !self.incremental);
-        match next.filter(|_| enumerates && !self.told.is_empty()) {
+        match pages.next_link().filter(|_| enumerates && !self.told.is_empty()) {
             Some(next) => walk.checkpoint(&self.name, format!("{PAGE}{next}")).await,
             None => Ok(()),
         }
