@@ -149,7 +149,7 @@ async fn an_estimate_says_of_every_workload_what_is_known_of_it_and_what_is_not(
         match part.key.workload {
             Of::Contacts => assert_eq!(part.items, Some(stored), "{}", part.name),
             Of::Calendar => {
-                assert!(part.items.is_some_and(|n| n > 3 && n <= stored), "{}: {:?} {stored}", part.name, part.items)
+                assert!(part.items.is_some_and(|n| n > 3 && n <= stored), "{}: {:?} {stored}", part.name, part.items);
             }
             Of::Conversations => assert!(part.items.is_some_and(|n| n > 0 && n < stored), "{}", part.name),
             _ => continue,
