@@ -191,6 +191,7 @@ impl Bench {
         let stats = self.sim.stats();
         line["run"] = label.into();
         line["requests"] = stats.requests.into();
+        line["round_trips"] = stats.all_round_trips().into();
         line["throttled"] = stats.throttled().into();
         line["bytes_written"] = (stored_bytes(self.place.as_ref()) - before).into();
         println!("{line}");
@@ -313,6 +314,42 @@ fn units_of_contents(route: &str) -> u64 {
     }
 }
 
+/// A kind: its name, what its routes contain and do not contain, and the routes that are asked once for each of it.
+type Kind = (&'static str, &'static [&'static str], &'static [&'static str], &'static [&'static str]);
+
+/// What is asked again and again, by kind: what its routes contain and do not contain, and the route that is asked once for each of it.
+const KINDS: [Kind; 7] = [
+    ("mail folder", &["/mailFolders"], &["messageRules"], &["/mailFolders/{id}/messages/delta"]),
+    ("contact folder", &["/contactFolders"], &[], &["/contactFolders/{id}/contacts/delta"]),
+    ("task list", &["/todo/"], &[], &["/todo/lists/{id}/tasks/delta"]),
+    ("calendar", &["/calendar"], &[], &["/calendars/{id}/events/delta"]),
+    ("drive", &["/drives"], &[], &["/drives/{id}/root/delta"]),
+    ("list", &["/lists"], &["/todo/"], &["/lists/{id}/items/delta"]),
+    (
+        "channel",
+        &["/teams"],
+        &[],
+        &["/teams/{id}/channels/{id}/messages/delta", "GET /teams/{id}/channels/{id}/messages"],
+    ),
+];
+
+/// Requests and round trips of an idle run for each folder, list, calendar, drive or channel.
+fn by_kind(stats: &SimStats) -> Value {
+    let mut told = serde_json::Map::new();
+    for (kind, with, without, once) in KINDS {
+        let is_of = |route: &str| with.iter().any(|w| route.contains(w)) && !without.iter().any(|w| route.contains(w));
+        let there: u64 = stats.routes.iter().filter(|(r, _)| once.iter().any(|w| r.ends_with(w))).map(|(_, n)| n).sum();
+        let requests: u64 = stats.routes.iter().filter(|(route, _)| is_of(route)).map(|(_, n)| n).sum();
+        let round_trips: f64 = stats.round_trips.iter().filter(|(route, _)| is_of(route)).map(|(_, n)| n).sum();
+        let each = |n: f64| (n / there as f64 * 100.0).round() / 100.0;
+        told.insert(
+            kind.to_owned(),
+            json!({"there": there, "requests": each(requests as f64), "round_trips": each(round_trips)}),
+        );
+    }
+    told.into()
+}
+
 fn profile() -> Result<()> {
     let profile = match std::env::args().nth(2).as_deref() {
         Some("office") => Profile::Office,
@@ -337,6 +374,7 @@ fn profile() -> Result<()> {
     println!("{}", by_route(&stats));
     let (_, stats) = bench.run("idle")?;
     println!("{}", by_route(&stats));
+    println!("{}", by_kind(&stats));
     bench.runtime.shutdown_background();
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::ops::estimate::{Estimate, Extent};
 /// Prints what a backup of a set would read.
 pub(crate) fn show(app: &App, set: &str, estimate: &Estimate, absent: &Absent) -> Result<()> {
     let screen = &app.screen;
-    let known = |value: Option<u64>, shown: fn(u64) -> String| value.map_or_else(|| "?".to_owned(), shown);
+    let known = |value: Option<u64>, shown: fn(u64) -> String| value.map_or_else(|| "not known".to_owned(), shown);
     let mut rows = Vec::new();
     for part in &estimate.parts {
         screen.record(
@@ -23,7 +23,9 @@ pub(crate) fn show(app: &App, set: &str, estimate: &Estimate, absent: &Absent) -
                 "reads": part.extent.word(),
                 "items": part.items,
                 "bytes": part.bytes.filter(|_| part.extent != Extent::Changes),
-                "requests": part.requests,
+                "counted_by": part.counted_by.word(),
+                "requests": part.cost.requests,
+                "units": part.cost.units,
             }),
         )?;
         let changes = part.extent == Extent::Changes;
@@ -33,7 +35,7 @@ pub(crate) fn show(app: &App, set: &str, estimate: &Estimate, absent: &Absent) -
             part.extent.word().to_owned(),
             if changes { format!("of {items}") } else { items },
             if changes { String::new() } else { known(part.bytes, output::size) },
-            output::number(part.requests),
+            output::number(part.cost.requests),
         ]);
     }
     let columns = [
@@ -68,6 +70,7 @@ pub(crate) fn show(app: &App, set: &str, estimate: &Estimate, absent: &Absent) -
         "items": estimate.items,
         "bytes": estimate.bytes,
         "requests": estimate.requests,
+        "file_units": estimate.file_units,
         "seconds": estimate.time.as_secs_f64(),
         "how": estimate.how,
     }))

@@ -94,18 +94,12 @@ impl Budget {
 
     /// Waits for its turn and gives the permit to send one request of so many units.
     pub async fn acquire(&self, scope: &Scope, units: u32) -> Permit {
-        self.acquire_together(scope, units, 1).await
-    }
-
-    /// Like [`Budget::acquire`] for a batch: one permit for requests that run at once, of so many units together. It takes so
-    /// many places, or all that the scope has.
-    pub async fn acquire_together(&self, scope: &Scope, units: u32, places: u32) -> Permit {
         // The narrower lane first: who waits in it takes no place of the wider one.
         let narrow = match self.narrow_lane(scope) {
-            Some(lane) => Some(Box::new(self.acquire_places(lane, units, places).await)),
+            Some(lane) => Some(Box::new(self.acquire_in(lane, units).await)),
             None => None,
         };
-        let mut permit = self.acquire_places(self.lane(scope), units, places).await;
+        let mut permit = self.acquire_in(self.lane(scope), units).await;
         permit.narrow = narrow;
         permit
     }
@@ -121,7 +115,7 @@ impl Budget {
             let label = format!("the upload budget of mailbox {}", self.name_of(id));
             Lane::new(&label, &[self.limits.mailbox_upload_kib], UPLOADS_AT_ONCE, self.limits.share)
         });
-        let narrow = Box::new(self.acquire_places(lane, kib, 1).await);
+        let narrow = Box::new(self.acquire_in(lane, kib).await);
         let mut permit = self.acquire(scope, units).await;
         permit.narrow = Some(narrow);
         permit
@@ -131,8 +125,8 @@ impl Budget {
         lock(&self.names).get(id).cloned().unwrap_or_else(|| id.to_owned())
     }
 
-    async fn acquire_places(&self, lane: Arc<Lane>, units: u32, places: u32) -> Permit {
-        let slot = Semaphore::acquire_many_owned(lane.slots.clone(), places.clamp(1, lane.places)).await.ok();
+    async fn acquire_in(&self, lane: Arc<Lane>, units: u32) -> Permit {
+        let slot = Semaphore::acquire_owned(lane.slots.clone()).await.ok();
         self.admit(lane, slot, units).await
     }
 
@@ -319,8 +313,6 @@ impl Drop for Permit {
 struct Lane {
     label: String,
     slots: Arc<Semaphore>,
-    /// How many places there are.
-    places: u32,
     /// Held by the head of the queue while it waits; Tokio's mutex serves in order.
     gate: tokio::sync::Mutex<()>,
     state: Mutex<LaneState>,
@@ -352,7 +344,6 @@ impl Lane {
         Arc::new(Self {
             label: label.to_owned(),
             slots: Arc::new(Semaphore::new(concurrent.max(1))),
-            places: u32::try_from(concurrent.max(1)).unwrap_or(u32::MAX),
             gate: tokio::sync::Mutex::default(),
             state: Mutex::new(LaneState::new(limits, share, Instant::now())),
         })

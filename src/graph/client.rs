@@ -9,6 +9,7 @@ use reqwest::header::LOCATION;
 use serde_json::Value;
 
 use super::auth::{ClientCredentials, Credential};
+use super::batch::Gathering;
 use super::budget::Budget;
 use super::cloud::Cloud;
 use super::delta::DeltaPages;
@@ -103,6 +104,7 @@ impl Client {
             speed: options.speed,
             stats: StatsCells::default(),
             me: Me::new(caller),
+            gathering: Gathering::default(),
         };
         Self { transport: Arc::new(transport) }
     }
@@ -151,9 +153,16 @@ impl Client {
 
     /// Asks for all pages from this request on and puts their rows together: for lists known to be short.
     pub async fn get_all(&self, request: GraphRequest) -> Result<Vec<Value>> {
-        let mut rows = Vec::new();
+        let first = self.get_page(request.clone()).await?;
+        self.all_from(&request, first).await
+    }
+
+    /// The rows of a page, and of all that follow it.
+    pub(super) async fn all_from(&self, request: &GraphRequest, first: Page) -> Result<Vec<Value>> {
+        let mut rows = first.rows.values().collect::<Result<Vec<_>>>()?;
         let mut seen = super::delta::Seen::default();
-        let mut next = Some(request.url.clone());
+        seen.check(&request.url)?;
+        let mut next = first.next_link;
         while let Some(url) = next {
             seen.check(&url)?;
             let page = self.get_page(request.with_url(url)).await?;

@@ -16,6 +16,7 @@ pub struct DeltaPages {
     next: Option<GraphRequest>,
     seen: Seen,
     saved: bool,
+    together: bool,
     delta_link: Option<String>,
 }
 
@@ -25,7 +26,21 @@ impl DeltaPages {
             Some(link) => follow(&start, link.to_owned()),
             None => start,
         };
-        Self { client, next: Some(next), seen: Seen::default(), saved: saved.is_some(), delta_link: None }
+        Self {
+            client,
+            next: Some(next),
+            seen: Seen::default(),
+            saved: saved.is_some(),
+            together: false,
+            delta_link: None,
+        }
+    }
+
+    /// Asks for the first page in one round trip with what others ask at the same time: see [`Client::ask_page`].
+    #[must_use]
+    pub fn together(mut self) -> Self {
+        self.together = true;
+        self
     }
 
     /// Gives the next page; `None` after the page that held the delta link.
@@ -40,7 +55,11 @@ impl DeltaPages {
             let text = "The saved delta link belongs to another Graph address";
             return Err(Error::new(ErrorKind::ResyncRequired, text).with_source(e));
         }
-        let page = match self.client.get_page(request.clone()).await {
+        let page = match std::mem::take(&mut self.together) {
+            true => self.client.ask_page(request.clone()).await,
+            false => self.client.get_page(request.clone()).await,
+        };
+        let page = match page {
             Ok(page) => page,
             Err(e) => {
                 if e.is_retryable() {

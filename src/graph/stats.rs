@@ -6,8 +6,10 @@ use std::time::Duration;
 /// What a client did so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct GraphStats {
-    /// Requests sent, each attempt counted, sign-in not.
+    /// Requests as Microsoft counts them, each attempt and each part of a batch counted, sign-in not.
     pub requests: u64,
+    /// Round trips: a batch is one.
+    pub round_trips: u64,
     /// Of them answered 429 or 503.
     pub throttled: u64,
     /// Attempts that were repeated, for any reason.
@@ -21,6 +23,7 @@ pub struct GraphStats {
 #[derive(Debug, Default)]
 pub(crate) struct StatsCells {
     pub(crate) requests: AtomicU64,
+    pub(crate) round_trips: AtomicU64,
     pub(crate) throttled: AtomicU64,
     pub(crate) retried: AtomicU64,
     pub(crate) bytes: AtomicU64,
@@ -31,6 +34,7 @@ impl StatsCells {
     pub(crate) fn snapshot(&self) -> GraphStats {
         GraphStats {
             requests: self.requests.load(Ordering::Relaxed),
+            round_trips: self.round_trips.load(Ordering::Relaxed),
             throttled: self.throttled.load(Ordering::Relaxed),
             retried: self.retried.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),

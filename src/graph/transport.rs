@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
+use super::batch::Gathering;
 use super::budget::{Budget, Permit};
 use super::cloud;
 use super::error::{GraphError, TransportError};
@@ -47,6 +48,7 @@ pub(crate) struct Transport {
     pub(crate) stats: StatsCells,
     pub(crate) speed: Vec<Arc<SpeedLimit>>,
     pub(crate) me: Me,
+    pub(crate) gathering: Gathering,
 }
 
 /// An answer whose head has come; the permit is held until the body is read.
@@ -295,11 +297,16 @@ impl Transport {
     }
 
     fn count_request(&self) {
+        self.stats.round_trips.fetch_add(1, Ordering::Relaxed);
         self.count_requests(1);
     }
 
-    /// Counts requests that were sent; parts of a batch count as such.
-    pub(super) fn count_requests(&self, sent: usize) {
+    /// Counts the parts of a batch, which was counted as one request.
+    pub(super) fn count_parts(&self, parts: usize) {
+        self.count_requests(parts.saturating_sub(1));
+    }
+
+    fn count_requests(&self, sent: usize) {
         self.stats.requests.fetch_add(sent as u64, Ordering::Relaxed);
         self.monitor.add(Counter::Requests, sent as i64);
     }

@@ -78,7 +78,7 @@ impl ChannelMessages {
         let Some(saved) = walk.before.get(MESSAGES).filter(|link| !link.is_empty()).map(str::to_owned) else {
             return Ok(false);
         };
-        let mut pages = self.client.delta(self.get("messages/delta"), Some(&saved));
+        let mut pages = self.client.delta(self.get("messages/delta"), Some(&saved)).together();
         let mut told = Vec::new();
         loop {
             match pages.next().await {
@@ -104,6 +104,10 @@ impl ChannelMessages {
     /// Tells all messages, and begins a delta.
     async fn everything(&self, walk: &mut Walk<'_>) -> Result<()> {
         let mut rows = Rows::list(&self.client, self.get("messages?$top=50&$expand=replies"));
+        if !walk.is_first() && walk.known_below("").await?.is_empty() {
+            // It was empty, and most likely is.
+            rows = rows.together();
+        }
         let mut begun = None;
         while let Some(row) = rows.next(walk).await? {
             if let Row::There(row) = row {

@@ -71,7 +71,8 @@ impl Contacts {
     async fn folders(&self, walk: &mut Walk<'_>) -> Result<BTreeSet<String>> {
         let saved: Vec<String> =
             walk.before.links.iter().filter_map(|(name, _)| name.strip_prefix(IN_FOLDER)).map(str::to_owned).collect();
-        let mut rows = Rows::delta(walk, &self.client, FOLDERS, self.get("contactFolders/delta").prefer(PAGE));
+        let mut rows =
+            Rows::delta(walk, &self.client, FOLDERS, self.get("contactFolders/delta").prefer(PAGE)).together();
         let (mut told, mut gone) = (Vec::new(), BTreeSet::new());
         while let Some(row) = rows.next(walk).await? {
             match row {

@@ -38,7 +38,7 @@ pub(super) struct Conversations {
 #[async_trait]
 impl Source for Conversations {
     async fn walk(&self, walk: &mut Walk<'_>) -> Result<()> {
-        let mut rows = Rows::list(&self.client, self.get("threads?$top=100"));
+        let mut rows = Rows::list(&self.client, self.get("threads?$top=100")).together();
         while let Some(row) = rows.next(walk).await? {
             let Row::There(row) = row else { continue };
             let Some(thread) = thread(row) else { continue };

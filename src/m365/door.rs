@@ -417,6 +417,11 @@ pub trait Collection: Send + Sync {
     /// # Errors
     /// Errors of `contents` itself, and those of the source that are no matter of this one item.
     async fn fetch(&self, wanted: &Wanted, contents: &mut dyn ContentSink) -> Result<Fetched>;
+
+    /// The fact that marks items of which something cannot be read by anybody; `None`: there are no such items.
+    fn mark_of_unread(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What of Microsoft 365 is read, and what no application can read: the table of the README is made of this.
 
-use super::door::Workload;
+use super::door::{Owner, Workload};
 
 /// How a kind of data stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub const KINDS: &[Kind] = &[
         "groups",
         Read("what lies in the group's inbox"),
     ),
-    kind("Outlook", "Group calendars", "", Impossible("Microsoft gives no application access to them")),
+    kind("Outlook", "Group calendars", "calendar", Partly(NO_GROUP_CALENDARS)),
     kind("OneDrive", "Files, folders, notebooks, shortcuts", "onedrive", Read("infected files: their facts alone")),
     kind("Personal Site", "Other libraries, lists, pages", "personal-site", Read("")),
     kind("Public Folders", "All", "", Impossible(NO_PUBLIC_FOLDERS)),
@@ -74,16 +74,23 @@ pub const KINDS: &[Kind] = &[
 
 const NO_DISTRIBUTION_LISTS: &str = "personal distribution lists are not in Graph v1.0";
 const NO_LIST_PARTS: &str = "views, and attachments of list items, are not in Graph";
-const NO_LIST_PARTS_AT_ALL: &str = "views of lists, who may see a list, and attachments of list items (that an item has some is kept) are \
-not in Graph; galleries and caches that SharePoint makes for itself are not read";
+const NO_GROUP_CALENDARS: &str = "Microsoft gives no application access to them; of those of groups that who signs in is a member of, \
+attachments and changed occurrences of series are not read";
+const NO_PARTS_OF_GROUP_EVENTS: &str =
+    "attachments of events, and which occurrences of series were changed, are not told of a group";
+/// What lists lack whose items have attachments.
+pub const NO_ATTACHMENTS_OF_ITEMS: &str = "attachments of some items are not in Graph; that they have some is kept";
+const NO_LIST_PARTS_AT_ALL: &str = "views of lists, and who may see a list, are not in Graph; galleries and caches that SharePoint makes \
+for itself are not read";
 const NO_PEOPLE_OF_SITES: &str = "what people may do with a site is not in Graph";
 
 /// What Microsoft Graph does not tell of a workload of which all else is read; empty: nothing that is known.
-pub fn not_told(workload: Workload) -> &'static str {
-    match workload {
-        Workload::Contacts => NO_DISTRIBUTION_LISTS,
-        Workload::List => NO_LIST_PARTS_AT_ALL,
-        Workload::Site => NO_PEOPLE_OF_SITES,
+pub fn not_told(owner: &Owner, workload: Workload) -> &'static str {
+    match (owner, workload) {
+        (Owner::Group(_), Workload::Calendar) => NO_PARTS_OF_GROUP_EVENTS,
+        (_, Workload::Contacts) => NO_DISTRIBUTION_LISTS,
+        (_, Workload::List) => NO_LIST_PARTS_AT_ALL,
+        (_, Workload::Site) => NO_PEOPLE_OF_SITES,
         _ => "",
     }
 }

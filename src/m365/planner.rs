@@ -55,8 +55,9 @@ fn get(url: &str) -> GraphRequest {
 impl Planner {
     async fn plan(&self, walk: &mut Walk<'_>, id: &str, name: &str, row: Value) -> Result<()> {
         let of_plan = format!("planner/plans/{}", segment(id));
-        let details = self.client.get_json(get(&format!("{of_plan}/details"))).await?;
-        let buckets = self.client.get_all(get(&format!("{of_plan}/buckets"))).await?;
+        let details = self.client.ask(get(&format!("{of_plan}/details")));
+        let buckets = self.client.ask_all(get(&format!("{of_plan}/buckets")));
+        let (details, buckets) = futures::try_join!(details, buckets)?;
         let tasks = self.tasks(&of_plan).await?;
         walk.put(Told::new(ItemKind::Plan, id, "", name, with_details(row, details)).dated()).await?;
         let mut told = HashSet::new();

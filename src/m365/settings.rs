@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::door::{Owner, Workload};
 use super::facts::{flag, text};
 use super::walk::{Source, Told, Walk, Walked, bare, id_of};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::record::ItemKind;
 use crate::graph::links::segment;
 use crate::graph::{Client, GraphRequest, IMMUTABLE_IDS, Scope};
@@ -52,21 +52,16 @@ pub(super) struct Settings {
 #[async_trait]
 impl Source for Settings {
     async fn walk(&self, walk: &mut Walk<'_>) -> Result<()> {
-        let lists: Vec<GraphRequest> = LISTS.iter().map(|list| self.get(list.url)).collect();
-        let requests = [self.get(SETTINGS)].into_iter().chain(lists.iter().cloned()).collect();
-        let mut answers = self.client.get_together(requests).await.into_iter();
-        match answers.next().unwrap_or_else(|| Err(Error::internal("A question has no answer"))) {
+        let lists = self.client.ask_all_of(LISTS.iter().map(|list| self.get(list.url)));
+        let (settings, lists) = futures::join!(self.client.ask(self.get(SETTINGS)), lists);
+        match settings {
             Ok(row) => {
                 let told = Told::new(ItemKind::Setting, SETTINGS, "", "Mailbox settings", bare(row));
                 walk.put(told).await?;
             }
             Err(error) => walk.gap_of_list("", SETTINGS, "Mailbox settings", ItemKind::Setting, error).await?,
         }
-        for ((list, request), answer) in LISTS.iter().zip(lists).zip(answers) {
-            let rows = match answer {
-                Ok(page) => self.client.rest_of(&request, page).await,
-                Err(error) => Err(error),
-            };
+        for (list, rows) in LISTS.iter().zip(lists) {
             match rows {
                 Ok(rows) => {
                     for told in rows.into_iter().filter_map(|row| item(row, list)) {

@@ -88,7 +88,7 @@ impl Tasks {
     async fn lists(&self, walk: &mut Walk<'_>) -> Result<BTreeSet<String>> {
         let saved: Vec<String> =
             walk.before.links.iter().filter_map(|(name, _)| name.strip_prefix(IN_LIST)).map(str::to_owned).collect();
-        let mut rows = Rows::delta(walk, &self.client, LISTS, self.get("todo/lists/delta").prefer(PAGE));
+        let mut rows = Rows::delta(walk, &self.client, LISTS, self.get("todo/lists/delta").prefer(PAGE)).together();
         let (mut told, mut gone) = (Vec::new(), BTreeSet::new());
         loop {
             match rows.next(walk).await {

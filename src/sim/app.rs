@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 use serde::Serialize;
 
 use super::auth::Auth;
+use super::batch::BATCH;
 use super::faults::Faults;
 use super::groups::Group;
 use super::letter::Cast;
 use super::login::Logins;
 use super::options::SimOptions;
+use super::query::Request;
 use super::rng::guid;
 use super::state::World;
 use super::throttle::{GROUP_MAILBOXES, Throttle};
@@ -36,6 +38,7 @@ pub(super) struct App {
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     routes: Mutex<BTreeMap<String, u64>>,
+    shares: Mutex<BTreeMap<String, f64>>,
     statuses: Mutex<BTreeMap<u16, u64>>,
     request_ids: AtomicU64,
     pub(super) bytes: AtomicU64,
@@ -50,10 +53,12 @@ pub(super) struct Counts {
 pub struct SimStats {
     /// The tenant's day.
     pub day: u32,
-    /// Requests in all, token requests and downloads included; parts of a batch count one each.
+    /// Requests in all, token requests and downloads included; parts of a batch count one each, the batch itself does not.
     pub requests: u64,
     /// Requests by route: `GET /users/{id}/mailFolders/delta`.
     pub routes: BTreeMap<String, u64>,
+    /// Round trips by route: a batch is shared out evenly among its parts.
+    pub round_trips: BTreeMap<String, f64>,
     /// Answers by status.
     pub statuses: BTreeMap<u16, u64>,
     /// Most requests at once that each mailbox saw, by user principal name.
@@ -79,6 +84,11 @@ impl SimStats {
         self.statuses.get(&429).copied().unwrap_or(0)
     }
 
+    /// Round trips in all, token requests and downloads included.
+    pub fn all_round_trips(&self) -> u64 {
+        self.round_trips.values().sum::<f64>().round() as u64
+    }
+
     /// Requests to routes that contain the text.
     pub fn requests_to(&self, text: &str) -> u64 {
         self.routes.iter().filter(|(route, _)| route.contains(text)).map(|(_, n)| n).sum()
@@ -91,7 +101,19 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 impl Counts {
     pub(super) fn route(&self, method: &str, template: &str) {
-        *lock(&self.routes).entry(format!("{method} {template}")).or_insert(0) += 1;
+        self.count(format!("{method} {template}"), 1.0);
+    }
+
+    /// Counts a request to Graph, or a part of a batch.
+    pub(super) fn route_of(&self, request: &Request, template: &str) {
+        // The batch itself is counted by its parts.
+        let share = if template == BATCH { 0.0 } else { 1.0 / request.parts.max(1) as f64 };
+        self.count(format!("{} {template}", request.method), share);
+    }
+
+    fn count(&self, route: String, share: f64) {
+        *lock(&self.shares).entry(route.clone()).or_insert(0.0) += share;
+        *lock(&self.routes).entry(route).or_insert(0) += 1;
     }
 
     pub(super) fn status(&self, status: u16) {
@@ -115,6 +137,7 @@ impl Counts {
 
     fn clear(&self) {
         lock(&self.routes).clear();
+        lock(&self.shares).clear();
         lock(&self.statuses).clear();
         self.bytes.store(0, Ordering::Relaxed);
     }
@@ -158,8 +181,9 @@ impl App {
         let spent = self.throttle.spent().into_iter();
         SimStats {
             day: world.day,
-            requests: routes.values().sum(),
+            requests: routes.iter().filter(|(route, _)| !route.ends_with(BATCH)).map(|(_, count)| count).sum(),
             routes,
+            round_trips: lock(&self.counts.shares).clone(),
             statuses: lock(&self.counts.statuses).clone(),
             most_at_once: most.filter_map(|(n, most)| Some((name(n)?, most))).collect(),
             spent: spent.filter_map(|(n, spent)| Some((name(n)?, spent))).collect(),

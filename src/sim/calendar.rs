@@ -82,7 +82,7 @@ pub(super) fn populate(options: &SimOptions, seed: u64, owner: u32, people: u32)
     own.push(add(calendars::OWN, 0, owner));
     own.push(add(calendars::OWN, 1, owner));
     add(calendars::BIRTHDAYS, 1, owner);
-    add(calendars::SHARED, 2, (owner + 1) % people.max(1));
+    let shared = add(calendars::SHARED, 2, (owner + 1) % people.max(1));
     for calendar in &own {
         for _ in 0..1 + rng.below(3) {
             shelf.add(&PERMISSION, *calendar, born, 0);
@@ -106,6 +106,21 @@ pub(super) fn populate(options: &SimOptions, seed: u64, owner: u32, people: u32)
                 attach(&mut shelf, exception, attachments::FILE);
             }
         }
+    }
+    for n in 0..options.shared_events {
+        shelf.add(&EVENT, shared, times::EPOCH - 3_600 * i64::from(n + 1), 0);
+    }
+    shelf.begin();
+    shelf
+}
+
+/// Fills the calendar of a group: a few events, one of them a series.
+pub(super) fn of_group(seed: u64) -> Shelf {
+    let mut shelf = Shelf::new(hash(seed, &[0xca1, 0x6709]));
+    let born = times::EPOCH - 90 * times::DAY;
+    let calendar = shelf.add(&CALENDAR, TOP, born, calendars::DEFAULT);
+    for kind in [events::SINGLE, events::SERIES, events::ALL_DAY] {
+        shelf.add(&EVENT, calendar, born + i64::from(kind), kind);
     }
     shelf.begin();
     shelf

@@ -111,6 +111,17 @@ pub(super) fn serve(request: &Request, event: &mut Map<String, Value>) {
     }
 }
 
+/// `GET /groups/{id}/events`
+pub(super) fn of_group(app: &App, request: &Request, group: usize) -> Answer {
+    let world = app.read();
+    let group = &world.groups[group];
+    let all: Vec<u32> = group.events.all(&EVENT).collect();
+    let context = format!("groups('{}')/events", group.id);
+    let mut reply = shelf_http::list(app, request, &group.events, &EVENT, (&all, 10), &context)?;
+    serve_rows(request, &mut reply);
+    Ok(reply)
+}
+
 fn serve_rows(request: &Request, reply: &mut Reply) {
     if let Payload::Json(body) = &mut reply.payload {
         let rows = body["value"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut);

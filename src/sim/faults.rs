@@ -14,8 +14,8 @@ use super::rng::{hash, hash_text};
 pub struct Fault {
     /// What happens.
     pub kind: FaultKind,
-    /// Only requests whose path and query contain this text; empty: all Graph and download requests. For the
-    /// kinds that belong to items, part of the item's id (of a message: the immutable one) does as well.
+    /// Only requests whose path and query contain this text, or, if it ends in a blank, end in it; empty: all Graph and download
+    /// requests. For the kinds that belong to items, part of the item's id (of a message: the immutable one) does as well.
     #[serde(default)]
     pub path: String,
     /// How likely it is (0 to 1).
@@ -24,6 +24,15 @@ pub struct Fault {
     /// How often it strikes at most.
     #[serde(default)]
     pub count: Option<u64>,
+}
+
+impl Fault {
+    fn is_at(&self, target: &str) -> bool {
+        match self.path.strip_suffix(' ') {
+            Some(end) => target.ends_with(end),
+            None => target.contains(&self.path),
+        }
+    }
 }
 
 fn one() -> f64 {
@@ -116,7 +125,7 @@ impl Faults {
         let mut armed = self.lock();
         for (number, a) in armed.iter_mut().enumerate() {
             let spent = a.fault.count.is_some_and(|most| a.struck >= most);
-            if spent || a.fault.kind.lasting() || !suits(&a.fault.kind) || !path.contains(&a.fault.path) {
+            if spent || a.fault.kind.lasting() || !suits(&a.fault.kind) || !a.fault.is_at(path) {
                 continue;
             }
             let key = hash_text(self.seed, path);

@@ -13,7 +13,7 @@ use super::row_lists::{self, List};
 use super::shelf::Shelf;
 use super::state::{DOMAIN, User, UserKind, World};
 use super::team::{self, Team};
-use super::{conversations, planner, times};
+use super::{calendar, conversations, planner, times};
 
 /// A group.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub(super) struct Group {
     pub(super) revision: u32,
     /// Its conversations.
     pub(super) mail: Shelf,
+    /// The events of its calendar.
+    pub(super) events: Shelf,
     /// Its plans.
     pub(super) plans: Shelf,
     /// Its team, if it has one.
@@ -105,6 +107,7 @@ pub(super) fn populate(options: &SimOptions, users: &[User]) -> Vec<Group> {
             present: true,
             revision: 0,
             mail: if unified { conversations::populate(options, seed) } else { Shelf::default() },
+            events: if unified { calendar::of_group(seed) } else { Shelf::default() },
             plans: if unified { planner::populate(options, seed) } else { Shelf::default() },
         }
     };

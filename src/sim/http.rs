@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
 
 use super::app::App;
+use super::batch::BATCH;
 use super::content::Blob;
 use super::faults::FaultKind;
 use super::query::Request;
@@ -181,14 +182,14 @@ pub(super) async fn graph_request(app: &Arc<App>, mut request: Request) -> (Repl
     let mut access = match checked.and_then(|access| login::read_as(&mut request, &access).map(|()| access)) {
         Ok(access) => access,
         Err(refusal) => {
-            app.counts.route(&request.method, "(unauthenticated)");
+            app.counts.route_of(&request, "(unauthenticated)");
             return (refusal, Spoil::No);
         }
     };
     let route = match route::resolve(app, &request) {
         Ok(route) => route,
         Err(refusal) => {
-            app.counts.route(&request.method, "(unknown)");
+            app.counts.route_of(&request, "(unknown)");
             // A service that is down does not know what it lacks.
             return match plain_fault(app, &request, false).await {
                 Some((reply, spoil)) if reply.status != 410 => (reply, spoil),
@@ -196,8 +197,8 @@ pub(super) async fn graph_request(app: &Arc<App>, mut request: Request) -> (Repl
             };
         }
     };
-    app.counts.route(&request.method, route.template);
-    if route.template == "/$batch" {
+    app.counts.route_of(&request, route.template);
+    if route.template == BATCH {
         return (batch::answer(app, &request).await, Spoil::No);
     }
     if let Err(refusal) = login::may(app, &route, &mut access) {

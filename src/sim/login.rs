@@ -17,6 +17,7 @@ use super::query::Request;
 use super::reply::{Answer, Payload, Reply};
 use super::rng::hash_text;
 use super::route::Route;
+use super::route_groups::EVENTS;
 use super::state::UserKind;
 
 /// Delegated permissions that personal accounts can give (REFERENCE section 2.5).
@@ -433,8 +434,15 @@ pub(super) fn read_as(request: &mut Request, access: &Access) -> Result<(), Repl
 
 /// What a user may ask for: the user's own, and of the directory what was consented to.
 pub(super) fn may(app: &App, route: &Route, access: &mut Access) -> Result<(), Reply> {
-    let Some(id) = &access.user else { return Ok(()) };
+    let Some(id) = &access.user else {
+        return if route.template == EVENTS { Err(route.forbidden()) } else { Ok(()) };
+    };
     match route.template {
+        EVENTS => {
+            let world = app.read();
+            let member = world.user(id).filter(|user| world.groups[route.user].members.contains(user));
+            return member.map(|_| ()).ok_or_else(|| route.forbidden());
+        }
         "/users/{id}/chats/getAllMessages" => {
             let text = "Requested API is not supported in delegated context";
             return Err(Reply::fail(412, "PreconditionFailed", text));

@@ -88,6 +88,8 @@ pub struct SimOptions {
     pub contacts: u32,
     /// Events per mailbox.
     pub events: u32,
+    /// Events in the calendar that somebody else shares with each mailbox; whoever reads the owner's own has them too.
+    pub shared_events: u32,
     /// Tasks per mailbox.
     pub tasks: u32,
     /// v1.0 lacks what it lacks in national clouds: exceptions of series, delta of whole calendars.
@@ -164,6 +166,7 @@ impl SimOptions {
             folders,
             contacts: messages / 20,
             events: messages / 10,
+            shared_events: 0,
             tasks: messages / 20,
             national_cloud: false,
             groups: users.div_ceil(7) + 1,
@@ -201,6 +204,7 @@ impl SimOptions {
             folders: 12,
             contacts: 9,
             events: 12,
+            shared_events: 0,
             tasks: 14,
             groups: 0,
             drive_items: 24,

@@ -16,6 +16,8 @@ pub(super) struct Request {
     options: Vec<(String, String)>,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
+    /// How many parts the batch has that it is one of; 1: it came alone.
+    pub(super) parts: usize,
 }
 
 fn decode(text: &str) -> String {
@@ -48,7 +50,7 @@ impl Request {
                 }
             }
         }
-        Self { method: method.into(), target: target.into(), segments, options, headers, body }
+        Self { method: method.into(), target: target.into(), segments, options, headers, body, parts: 1 }
     }
 
     /// A query option; the leading `$` may be missing, as Graph allows.

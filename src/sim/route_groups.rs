@@ -7,7 +7,7 @@ use super::rng::hash_text;
 use super::route::{Answered, Route, made};
 use super::team::{self, Which};
 use super::throttle::{Charge, GROUP_MAILBOXES, TeamsKind};
-use super::{channels, chats, conversations, groups, planner};
+use super::{calendar_http, channels, chats, conversations, groups, planner};
 
 const GROUPS: &[&str] = &[
     "Group.Read.All",
@@ -72,6 +72,10 @@ const CHANNEL_MESSAGES: &[&str] = &["ChannelMessage.Read.All", "Group.Read.All",
 const CHATS: &[&str] = &["Chat.ReadBasic.All", "Chat.Read.All", "Chat.ReadWrite.All"];
 const CHAT_MESSAGES: &[&str] = &["Chat.Read.All", "Chat.ReadWrite.All"];
 
+/// The events of a group's calendar: for members who sign in alone (REFERENCE section 6.7).
+pub(super) const EVENTS: &str = "/groups/{id}/events";
+const CALENDARS: &[&str] = &["Group.Read.All", "Group.ReadWrite.All"];
+
 /// Finds the route of a path that begins with `groups`.
 pub(super) fn resolve(app: &App, all: &[&str], names: &[&str], request: &Request) -> Answered {
     let selected = u64::from(request.option("$select").is_some());
@@ -88,6 +92,7 @@ pub(super) fn resolve(app: &App, all: &[&str], names: &[&str], request: &Request
         ["drives"] => made("/groups/{id}/drives", Charge::Files(2), FILES, group, &[]),
         ["planner", "plans"] => made("/groups/{id}/planner/plans", Charge::Nothing, TASKS, group, &[]),
         ["threads", ..] => threads(group, &all[2..], &names[2..]),
+        ["events"] => made(EVENTS, Charge::Mailbox(GROUP_MAILBOXES + group), CALENDARS, group, &[]),
         _ => Err(Reply::no_segment(all.last().copied().unwrap_or_default())),
     }
 }
@@ -209,6 +214,7 @@ pub(super) fn run(app: &App, request: &Request, route: &Route) -> Answer {
         "/groups/{id}" => groups::group(app, request, group),
         "/groups/{id}/members" => groups::people(app, request, group, false),
         "/groups/{id}/owners" => groups::people(app, request, group, true),
+        EVENTS => calendar_http::of_group(app, request, group),
         "/groups/{id}/threads" => conversations::threads(app, request, group),
         "/groups/{id}/threads/{id}" => conversations::thread(app, request, group, id(0)),
         "/groups/{id}/threads/{id}/posts" => conversations::thread_posts(app, request, group, id(0)),

@@ -77,7 +77,7 @@ pub(super) fn page(app: &App, request: &Request, list: &List<'_>, rows: Vec<Valu
         let message = format!("Invalid page size specified for {}: at most {}.", list.entity, list.page.1);
         return Err(Reply::fail(400, "BadRequest", &message));
     }
-    let n = top.unwrap_or(list.page.0).clamp(1, list.page.1);
+    let n = top.unwrap_or(list.page.0).clamp(1, list.page.1).min(app.options.largest_page.max(1));
     let skip: usize = match request.option("$skiptoken") {
         Some(token) => token
             .strip_prefix("skip-")
@@ -87,6 +87,9 @@ pub(super) fn page(app: &App, request: &Request, list: &List<'_>, rows: Vec<Valu
     };
     let mut body = Map::new();
     body.insert("@odata.context".into(), format!("{}/v1.0/$metadata#{}", app.base_url, list.context).into());
+    if request.option("$count") == Some("true") {
+        body.insert("@odata.count".into(), rows.len().into());
+    }
     if rows.len() > skip + n {
         let (own, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
         let own = if list.path.is_empty() { own.to_owned() } else { format!("/v1.0/{}", list.path) };

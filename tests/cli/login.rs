@@ -320,3 +320,28 @@ fn a_users_chats_and_sites_are_read_as_an_app_reads_them() {
     let stats = user.tenant.as_ref().expect("a tenant").stats();
     assert_eq!(stats.requests_to("getAllMessages") + stats.requests_to("getAllSites"), 0);
 }
+
+#[test]
+fn calendars_of_groups_are_read_for_members_who_sign_in_and_said_to_be_impossible_for_others() {
+    let options = SimOptions { users: 6, groups: 5, ..SimOptions::tiny() };
+    let user = place(options.clone(), "sign_in = \"device-code\"");
+    let app = Place::with_tenant(options);
+    user.init();
+    app.init();
+    assert_eq!(by_device_code(&user, ALICE, true).code, 0);
+    let calendars = |place: &Place| {
+        assert_eq!(place.run(&["backup", "everyone"]).code, 3);
+        let (_, lines) = place.json(&["coverage", "latest"]);
+        let of_groups = |line: &&Value| line["owner"].as_str().is_some_and(|owner| owner.starts_with("groups/"));
+        let lines: Vec<Value> =
+            lines.iter().filter(of_groups).filter(|l| l["workload"] == "calendar").cloned().collect();
+        assert_eq!(lines.len(), 5, "{lines:?}");
+        lines
+    };
+    assert!(calendars(&app).iter().all(|line| line["state"] == "impossible" && line["items"] == 0));
+    let by_user = calendars(&user);
+    let read = by_user.iter().filter(|line| line["state"] == "protected" && line["items"] == 3);
+    let (read, others) = (read.count(), by_user.iter().filter(|line| line["state"] == "impossible").count());
+    assert!(read > 0 && others > 0 && read + others == 5, "{by_user:?}");
+    assert!(by_user.iter().all(|line| !line["reason"].as_str().unwrap_or_default().is_empty()));
+}

@@ -219,3 +219,35 @@ async fn what_could_not_be_listed_or_asked_after_is_kept() {
     let now = newest(&setting).await.coverage;
     assert_eq!(stands(&now, &format!("users/{}", left.id), "mail"), Some(Protection::Left));
 }
+
+/// A site whose lists have no attachments is protected; one with an item that has some is so partly, as long as it has.
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_protected_partly_where_items_have_attachments_and_only_there() {
+    let setting = Setting::new(SimOptions { users: 2, sites: 6, list_items: 1, ..SimOptions::tiny() }).await;
+    let mut changed = 0;
+    let mut before: BTreeMap<String, bool> = BTreeMap::new();
+    for day in 0..5 {
+        setting.backup().await.unwrap();
+        let coverage = newest(&setting).await.coverage;
+        let mut with: BTreeMap<String, bool> = BTreeMap::new();
+        for (key, truth) in setting.sim.expected().collections {
+            let Some((owner, _)) = key.split_once("/list/") else { continue };
+            let has = truth
+                .things
+                .iter()
+                .any(|thing| thing.kind == "listItem" && thing.json["fields"]["Attachments"] == true);
+            *with.entry(owner.to_owned()).or_default() |= has;
+        }
+        for (owner, has) in &with {
+            let entry = coverage.iter().find(|entry| &entry.owner == owner && entry.workload == "list").unwrap();
+            let meant = if *has { Protection::Partly } else { Protection::Protected };
+            assert_eq!(entry.state, meant, "day {day}: {entry:?}");
+            assert_eq!(entry.reason.contains("attachments of some items are not in Graph"), *has, "{entry:?}");
+            changed += u32::from(before.get(owner).is_some_and(|before| before != has));
+        }
+        assert!(with.values().any(|has| *has) && with.values().any(|has| !has), "day {day}: {with:?}");
+        before = with;
+        setting.next_day();
+    }
+    assert!(changed > 0, "no list got its first or lost its last attachment");
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tenantvault::format::record::{ItemKind, Record};
 use tenantvault::ops::backup::selection;
 use tenantvault::ops::catalog::Catalog;
-use tenantvault::ops::estimate::{Extent, estimate};
+use tenantvault::ops::estimate::{CountedBy, Extent, estimate};
 use tenantvault::ops::nodes::RepoNodes;
 use tenantvault::sim::SimOptions;
 use tenantvault::snapshot::set::{Exclusions, Selection, Subject, Workload};
@@ -101,4 +101,61 @@ async fn an_estimate_counts_what_the_backup_then_reads_and_writes_nothing() {
     setting.backup().await.unwrap();
     let usual = ask(&setting).await;
     assert!(usual.items > 0 && usual.how.iter().any(|text| text.contains("items that had changed")), "{:?}", usual.how);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_estimate_says_of_every_workload_what_is_known_of_it_and_what_is_not() {
+    use tenantvault::m365::Workload as Of;
+    let mut setting = Setting::new(SimOptions::tiny()).await;
+    let everything = setting.options.set.selection.clone();
+    let ask = async |setting: &Setting| {
+        let set = &setting.options.set;
+        estimate(&setting.repo, &setting.client, set, &selection(set), START_US).await.unwrap()
+    };
+    let is_counted =
+        |of: Of| matches!(of, Of::Mail | Of::Contacts | Of::Calendar | Of::Conversations | Of::OneDrive | Of::Files);
+    let new = ask(&setting).await;
+    for part in &new.parts {
+        let by = if is_counted(part.key.workload) { CountedBy::Graph } else { CountedBy::Nobody };
+        assert_eq!((part.counted_by, part.items.is_some()), (by, by == CountedBy::Graph), "{}", part.name);
+        assert!(part.cost.requests > 0 && part.cost.units > 0, "{}", part.name);
+    }
+    let unknown = new.how.iter().find(|text| text.contains("not known before they are read")).unwrap();
+    for title in ["Chats", "Tasks", "Channels", "Planner", "Lists"] {
+        assert!(unknown.contains(title), "{unknown}");
+    }
+    assert!(new.file_units > 0);
+    // One user's are stored; those of others are taken to be like them.
+    let upn = setting.sim.expected().users[0].upn.clone();
+    setting.options.set.selection = Selection::of(vec![upn.parse().unwrap()], vec![], &[]);
+    setting.backup().await.unwrap();
+    setting.options.set.selection = everything;
+    let like = ask(&setting).await;
+    let tasks: Vec<_> = like.parts.iter().filter(|part| part.key.workload == Of::Tasks).collect();
+    let stored = tasks.iter().find(|part| part.extent == Extent::Changes).unwrap();
+    let others = tasks.iter().filter(|part| part.counted_by == CountedBy::Others && part.items == stored.items);
+    assert_eq!(others.count(), tasks.len() - 1);
+    assert!(like.how.iter().any(|text| text.contains("as large as others of their kind")), "{:?}", like.how);
+    // What Graph counts is what is read then: of calendars also what hangs below events.
+    let report = setting.backup().await.unwrap();
+    let (catalog, _) = newest(&setting).await;
+    let (mut same, mut requests) = (0, 0);
+    for part in &new.parts {
+        let state = &catalog.states[&part.key.to_string()];
+        if report.gaps.iter().any(|gap| gap.collection == state.key) {
+            continue;
+        }
+        let stored = state.items.map_or(0, |tree| tree.count);
+        match part.key.workload {
+            Of::Contacts => assert_eq!(part.items, Some(stored), "{}", part.name),
+            Of::Calendar => {
+                assert!(part.items.is_some_and(|n| n > 3 && n <= stored), "{}: {:?} {stored}", part.name, part.items);
+            }
+            Of::Conversations => assert!(part.items.is_some_and(|n| n > 0 && n < stored), "{}", part.name),
+            _ => continue,
+        }
+        same += 1;
+        requests += part.cost.requests;
+    }
+    assert!(same > 4 && requests > 0);
 }

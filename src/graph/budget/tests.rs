@@ -214,23 +214,6 @@ async fn four_at_once_and_no_fifth() {
 }
 
 #[tokio::test]
-async fn a_batch_takes_the_places_and_the_units_of_its_parts() {
-    let mailbox = WindowLimit { units: 10, window: Duration::from_secs(60) };
-    let budget = Budget::new(Limits { mailbox, share: 1.0, ..Limits::default() }, Arc::new(Silent));
-    let scope = Scope::Mailbox("a".into());
-    let three = budget.acquire_together(&scope, 3, 3).await;
-    let one = budget.acquire(&scope, 1).await;
-    assert!(budget.would_wait(&scope), "four places are taken");
-    drop((three, one));
-    // More places than there are: it runs alone.
-    let all = budget.acquire_together(&scope, 6, 20).await;
-    assert!(budget.would_wait(&scope));
-    drop(all);
-    let mut more = std::pin::pin!(budget.acquire(&scope, 1));
-    assert!(futures::poll!(&mut more).is_pending(), "ten units are spent");
-}
-
-#[tokio::test]
 async fn those_who_wait_are_served_in_order() {
     let limits = Limits { mailbox_concurrent: 1, ..Limits::default() };
     let budget = Budget::new(limits, Arc::new(Silent));

@@ -11,7 +11,7 @@ use crate::graph::{Client, GraphRequest, IMMUTABLE_IDS, Scope, graph_error};
 use crate::m365::walk::{Rows, Walk};
 
 pub(super) const UTC: &str = "outlook.timezone=\"UTC\"";
-const WHOLE_BODIES: &str = "outlook.allow-unsafe-html";
+pub(super) const WHOLE_BODIES: &str = "outlook.allow-unsafe-html";
 const PAGE: &str = "odata.maxpagesize=250";
 const SMALL_PAGE: &str = "odata.maxpagesize=10";
 /// All properties of an event: those that are told of a series only when they are named bring the others' names with them.
@@ -57,21 +57,21 @@ impl Api {
     }
 
     pub(super) async fn calendars(&self) -> Result<Vec<Value>> {
-        self.client.get_all(self.get("calendars?$top=250")).await
+        self.client.ask_all(self.get("calendars?$top=250")).await
     }
 
     pub(super) async fn groups(&self) -> Result<Vec<Value>> {
-        self.client.get_all(self.get("calendarGroups?$top=250")).await
+        self.client.ask_all(self.get("calendarGroups?$top=250")).await
     }
 
     pub(super) async fn calendars_in(&self, group: &str) -> Result<Vec<Value>> {
         let url = format!("calendarGroups/{}/calendars?$select=id&$top=250", segment(group));
-        self.client.get_all(self.get(&url)).await
+        self.client.ask_all(self.get(&url)).await
     }
 
     pub(super) async fn permissions(&self, calendar: &str) -> Result<Vec<Value>> {
         let url = format!("calendars/{}/calendarPermissions?$top=250", segment(calendar));
-        self.client.get_all(self.get(&url)).await
+        self.client.ask_all(self.get(&url)).await
     }
 
     /// The events of a calendar, or what changed of them since the link that is saved under `name`.

@@ -11,7 +11,8 @@
 //! asking for the master by itself, which is done when its change key is new: in Exchange an exception is a part of the
 //! master's item, so that none changes without it.
 //!
-//! Calendars of others that the user may see are read at their owners; here only the entry of the calendar is kept. Which
+//! Calendars of others that the user may see are read at their owners, if the backup reads these; here only the entry of the
+//! calendar is kept then. Those of anybody else are read here, as far as the user may see them. Which
 //! group a calendar is in, and whom it is shared with, hang on no delta: they are read when the entry of the calendar or
 //! group changed, and at every seventh reading in any case.
 //!
@@ -21,11 +22,13 @@
 mod api;
 mod body;
 mod events;
+pub(super) mod group;
 mod model;
 pub(super) mod restore;
 mod series;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -47,23 +50,44 @@ const LOOK_AGAIN: u32 = 7;
 /// A way of reading that is second best is given up after so many readings, and the best tried again.
 const TRY_AGAIN: u32 = 28;
 
-/// Names the calendars of a user.
-pub(super) fn calendar(client: Client, user_id: &str, user_name: &str) -> Walked<Calendar> {
-    let source = Calendar { api: Api::new(client.clone(), user_id) };
+/// Addresses of people whose calendars are read at themselves, in small letters.
+pub(super) type Addresses = Arc<HashSet<String>>;
+
+/// Names the calendars of a user; `at_owners`: whose calendars are not read here, though the user may see them.
+pub(super) fn calendar(client: Client, user_id: &str, user_name: &str, at_owners: Addresses) -> Walked<Calendar> {
+    let source = Calendar { api: Api::new(client.clone(), user_id), at_owners };
     Walked::new(client, Owner::User(user_id.to_owned()), user_name, Workload::Calendar, source)
+}
+
+/// The ids of a user's own calendars.
+///
+/// # Errors
+/// Graph's.
+pub(super) async fn own_calendars(client: &Client, user: &str) -> Result<Vec<String>> {
+    let rows = Api::new(client.clone(), user).calendars().await?;
+    let address = address_of(&rows);
+    let own = rows.iter().filter(|row| model::owner_if_other(row, &address).is_none());
+    Ok(own.filter_map(id_of).map(str::to_owned).collect())
+}
+
+/// The address of the mailbox, as calendars spell it.
+fn address_of(calendars: &[Value]) -> String {
+    let default = calendars.iter().find(|row| flag(row, &["isDefaultCalendar"]) == Some(true));
+    default.and_then(|row| text(row, &["owner", "address"])).unwrap_or_default().to_owned()
 }
 
 /// The calendars of one mailbox.
 pub(super) struct Calendar {
     api: Api,
+    at_owners: Addresses,
 }
 
 /// A calendar of the mailbox.
 struct Place {
     id: String,
     name: String,
-    /// It is not somebody else's.
-    own: bool,
+    /// Its events are read here.
+    here: bool,
     can_share: bool,
     /// Its entry is new or changed, or it could not be read last time.
     changed: bool,
@@ -74,7 +98,7 @@ impl Source for Calendar {
     async fn walk(&self, walk: &mut Walk<'_>) -> Result<()> {
         let turn: u32 = walk.before.get(TURN).and_then(|turn| turn.parse().ok()).unwrap_or(0);
         walk.cursors.set(TURN, (turn.wrapping_add(1) % TRY_AGAIN).to_string());
-        for place in self.places(walk, turn).await?.iter().filter(|place| place.own) {
+        for place in self.places(walk, turn).await?.iter().filter(|place| place.here) {
             let incremental = self.events(walk, place, turn == 0).await?;
             let due = place.changed || !incremental || turn.is_multiple_of(LOOK_AGAIN);
             if due || walk.must_list(&model::sharing_of(&place.id)) {
@@ -94,30 +118,31 @@ impl Calendar {
     /// Tells the groups and the calendars.
     async fn places(&self, walk: &mut Walk<'_>, turn: u32) -> Result<Vec<Place>> {
         let mut seen = HashSet::new();
-        let mut calendars = self.api.calendars().await?;
+        let (calendars, groups) = futures::join!(self.api.calendars(), self.api.groups());
+        let mut calendars = calendars?;
         calendars.retain(|row| id_of(row).is_some_and(|id| seen.insert(id.to_owned())));
-        let groups = self.groups(walk).await?;
+        let groups = self.groups(walk, groups).await?;
         let parents = self.parents(walk, turn, &calendars, &groups).await?;
-        // The address of the mailbox, as calendars spell it.
-        let default = calendars.iter().find(|row| flag(row, &["isDefaultCalendar"]) == Some(true));
-        let address = default.and_then(|row| text(row, &["owner", "address"])).unwrap_or_default().to_owned();
+        let address = address_of(&calendars);
         let mut places = Vec::new();
         for row in calendars {
             let id = id_of(&row).unwrap_or_default().to_owned();
             let other = model::owner_if_other(&row, &address).map(str::to_owned);
-            let can_share = flag(&row, &["canShare"]) != Some(false);
+            // Whom others share a calendar with is their affair.
+            let can_share = other.is_none() && flag(&row, &["canShare"]) != Some(false);
+            let here = other.as_ref().is_none_or(|owner| !self.at_owners.contains(&owner.to_lowercase()));
             let parent = parents.get(&id).map_or("", String::as_str);
             let told = model::calendar(row, &id, parent, other.as_deref().unwrap_or_default());
             let name = told.record.name.clone();
             let changed = walk.put(told).await?;
-            places.push(Place { id, name, own: other.is_none(), can_share, changed });
+            places.push(Place { id, name, here, can_share, changed });
         }
         Ok(places)
     }
 
     /// Tells the groups of calendars; those that cannot be listed stay as they are known.
-    async fn groups(&self, walk: &mut Walk<'_>) -> Result<Vec<Value>> {
-        let rows = match self.api.groups().await {
+    async fn groups(&self, walk: &mut Walk<'_>, groups: Result<Vec<Value>>) -> Result<Vec<Value>> {
+        let rows = match groups {
             Ok(rows) => rows,
             Err(error) => {
                 for id in walk.known_below("").await? {

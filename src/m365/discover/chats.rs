@@ -16,7 +16,7 @@ pub(super) async fn look(client: &Client, selection: &Selection, user: &User, fo
         return Ok(());
     }
     let url = format!("users/{}/chats?$top=1", segment(&user.id));
-    match client.get_page(GraphRequest::get(Scope::chats(TeamsCall::Other), url)).await {
+    match client.ask_page(GraphRequest::get(Scope::chats(TeamsCall::Other), url)).await {
         Ok(_) => found.read(Arc::new(chats(client.clone(), &user.id, &user.name)), &user.name),
         Err(error) => {
             let state = without(error, "no Teams")?;

@@ -12,7 +12,8 @@ use serde_json::Value;
 use super::{Coverage, CoverageState, Found, Selection, without};
 use crate::error::Result;
 use crate::graph::links::segment;
-use crate::graph::{Client, Fate, GraphRequest, Scope, TeamsCall, fate};
+use crate::graph::{Caller, Client, Fate, GraphRequest, Scope, TeamsCall, fate};
+use crate::m365::calendar::group::{events_request, group_calendar};
 use crate::m365::channel::channel;
 use crate::m365::conversations::conversations;
 use crate::m365::door::{Owner, Workload};
@@ -141,9 +142,7 @@ async fn look_at(client: &Client, selection: &Selection, group: &Group, team: Op
         found.read(Arc::new(planner(client.clone(), &group.id, &group.name)), &group.name);
     }
     if selection.selects(&facts, Workload::Calendar) {
-        let reason = "Microsoft gives no app access to the calendars of groups, only to members who sign in";
-        let state = CoverageState::Impossible(reason.to_owned());
-        found.note(owner(), &group.name, Workload::Calendar, state);
+        look_at_calendar(client, group, &mut found).await?;
     }
     if let Some(name) = &team {
         let facts = group.facts(OwnerKind::Team);
@@ -159,6 +158,28 @@ async fn look_at(client: &Client, selection: &Selection, group: &Group, team: Op
     Ok(found)
 }
 
+/// The calendar of a group is told to members who sign in, and to nobody else.
+async fn look_at_calendar(client: &Client, group: &Group, found: &mut Found) -> Result<()> {
+    let impossible = |reason: &str| CoverageState::Impossible(reason.to_owned());
+    let state = match client.caller() {
+        Caller::App => {
+            impossible("Microsoft gives no app access to the calendars of groups, only to members who sign in")
+        }
+        _ => match client.ask_page(events_request(&group.id, "$select=id&$top=1")).await {
+            Ok(_) => {
+                found.read(Arc::new(group_calendar(client.clone(), &group.id, &group.name)), &group.name);
+                return Ok(());
+            }
+            Err(error) if matches!(fate(&error), Fate::Denied(_)) => {
+                impossible("the calendar of a group is told to its members alone, and who is signed in is none")
+            }
+            Err(error) => without(error, "no calendar")?,
+        },
+    };
+    found.note(Owner::Group(group.id.clone()), &group.name, Workload::Calendar, state);
+    Ok(())
+}
+
 async fn look_at_team(client: &Client, reads: &[Workload], of: (&str, &str), found: &mut Found) -> Result<()> {
     let (id, name) = of;
     if reads.contains(&Workload::Team) {
@@ -168,7 +189,8 @@ async fn look_at_team(client: &Client, reads: &[Workload], of: (&str, &str), fou
         return Ok(());
     }
     let owner = || Owner::Team(id.to_owned());
-    let own = match client.get_all(channels_request(id)).await {
+    let (own, all) = futures::join!(client.ask_all(channels_request(id)), client.ask_all(all_channels_request(id)));
+    let own = match own {
         Ok(rows) => rows,
         Err(error) => {
             let state = without(error, "the team is not there yet, or no longer")?;
@@ -184,16 +206,20 @@ async fn look_at_team(client: &Client, reads: &[Workload], of: (&str, &str), fou
         count += 1;
     }
     found.note(owner(), name, Workload::Channel, CoverageState::Covered(count));
-    incoming(client, of, &own, found).await
+    incoming(of, &own, all, found)
+}
+
+/// The request for the channels that a team has itself, and those that others share with it.
+fn all_channels_request(team: &str) -> GraphRequest {
+    let url = format!("teams/{}/allChannels", segment(team));
+    GraphRequest::get(Scope::teams(TeamsCall::Channels, team), url).prefer(ALL_MEMBERS)
 }
 
 /// Tells of the channels that another organisation shares with a team: what is said there is that organisation's. What
 /// another team of this tenant shares is read at that team.
-async fn incoming(client: &Client, (id, name): (&str, &str), own: &[Value], found: &mut Found) -> Result<()> {
-    let url = format!("teams/{}/allChannels", segment(id));
-    let request = GraphRequest::get(Scope::teams(TeamsCall::Channels, id), url).prefer(ALL_MEMBERS);
+fn incoming((id, name): (&str, &str), own: &[Value], all: Result<Vec<Value>>, found: &mut Found) -> Result<()> {
     let owner = || Owner::Team(id.to_owned());
-    let all = match client.get_all(request).await {
+    let all = match all {
         Ok(rows) => rows,
         Err(error) => {
             if let CoverageState::Unreadable(reason) = without(error, "no channels")? {

@@ -6,7 +6,7 @@ use super::{CoverageState, Found, Selection, User, without};
 use crate::error::Result;
 use crate::graph::links::segment;
 use crate::graph::{Client, GraphRequest, Scope};
-use crate::m365::calendar::calendar;
+use crate::m365::calendar::{Addresses, calendar};
 use crate::m365::contacts::contacts;
 use crate::m365::door::{Collection, Owner, Workload};
 use crate::m365::mail::Mail;
@@ -21,7 +21,12 @@ const IN_MAILBOXES: &[Workload] =
 const MAIL: &str = "mailFolders/inbox?$select=id";
 
 /// Looks at the mailbox of a user.
-pub(super) async fn look(client: &Client, selection: &Selection, user: &User, found: &mut Found) -> Result<()> {
+pub(super) async fn look(
+    (client, selection): (&Client, &Selection),
+    user: &User,
+    at_owners: &Addresses,
+    found: &mut Found,
+) -> Result<()> {
     let (wanted, left_out): (Vec<Workload>, Vec<Workload>) =
         IN_MAILBOXES.iter().partition(|workload| selection.selects(&user.facts(), **workload));
     for workload in left_out {
@@ -40,7 +45,7 @@ pub(super) async fn look(client: &Client, selection: &Selection, user: &User, fo
             missing => missing.clone(),
         };
         if missing.is_none() {
-            found.collections.push(collection(client, selection, user, workload));
+            found.collections.push(collection((client, selection), user, workload, at_owners));
         }
         let state = missing.unwrap_or(CoverageState::Covered(1));
         found.note(Owner::User(user.id.clone()), &user.name, workload, state);
@@ -59,11 +64,23 @@ fn probe_of(workload: Workload) -> &'static str {
     }
 }
 
-fn collection(client: &Client, selection: &Selection, user: &User, workload: Workload) -> Arc<dyn Collection> {
+/// The addresses of people whose calendars are read at themselves.
+pub(super) fn read_calendars(selection: &Selection, users: &[User]) -> Addresses {
+    let read = users.iter().filter(|user| selection.selects(&user.facts(), Workload::Calendar));
+    let addresses = read.flat_map(|user| [&user.name, &user.mail]).filter(|address| !address.is_empty());
+    Arc::new(addresses.map(|address| address.to_lowercase()).collect())
+}
+
+fn collection(
+    (client, selection): (&Client, &Selection),
+    user: &User,
+    workload: Workload,
+    at_owners: &Addresses,
+) -> Arc<dyn Collection> {
     let client = client.clone();
     match workload {
         Workload::Contacts => Arc::new(contacts(client, &user.id, &user.name)),
-        Workload::Calendar => Arc::new(calendar(client, &user.id, &user.name)),
+        Workload::Calendar => Arc::new(calendar(client, &user.id, &user.name, at_owners.clone())),
         Workload::Settings => Arc::new(settings(client, &user.id, &user.name)),
         Workload::Tasks => Arc::new(tasks(client, &user.id, &user.name)),
         _ => Arc::new(Mail::new(client, &user.id, &user.name, selection.mail_options)),
@@ -74,7 +91,7 @@ fn collection(client: &Client, selection: &Selection, user: &User, workload: Wor
 async fn probe(client: &Client, user: &User, what: &str) -> Result<Option<CoverageState>> {
     let url = format!("users/{}/{what}", segment(&user.id));
     let request = GraphRequest::get(Scope::Mailbox(user.id.clone()), url);
-    match client.get_json(request).await {
+    match client.ask(request).await {
         Ok(_) => Ok(None),
         Err(error) => without(error, "no mailbox").map(Some),
     }

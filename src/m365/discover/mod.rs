@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 
+use super::calendar::Addresses;
 use super::door::{Collection, Owner, Workload};
 use super::drive::DriveOptions;
 use super::mail::MailOptions;
@@ -88,7 +89,7 @@ impl Discovery {
             Owner::Site(_) => GraphRequest::get(Scope::Files, format!("sites/{id}?$select=id")),
             Owner::Tenant => return Ok(false),
         };
-        match client.get_json(request).await {
+        match client.ask(request).await {
             Ok(_) => Ok(false),
             Err(error) => match fate(&error) {
                 Fate::Gone | Fate::NotProvisioned(_) => Ok(true),
@@ -145,8 +146,9 @@ pub async fn discover(client: &Client, selection: &Selection) -> Result<Discover
             users::select(client, selection, &mut discovery.coverage).await?
         }
     };
+    let at_owners = &mailboxes::read_calendars(selection, &users);
     let found: Vec<Found> = futures::stream::iter(users)
-        .map(|user| async move { look_at(client, selection, &user).await })
+        .map(|user| async move { look_at(client, selection, &user, at_owners).await })
         .buffered(USERS_AT_ONCE)
         .try_collect()
         .await?;
@@ -198,9 +200,9 @@ impl Found {
     }
 }
 
-async fn look_at(client: &Client, selection: &Selection, user: &User) -> Result<Found> {
+async fn look_at(client: &Client, selection: &Selection, user: &User, at_owners: &Addresses) -> Result<Found> {
     let mut found = Found::default();
-    mailboxes::look(client, selection, user, &mut found).await?;
+    mailboxes::look((client, selection), user, at_owners, &mut found).await?;
     onedrive::look(client, selection, user, &mut found).await?;
     chats::look(client, selection, user, &mut found).await?;
     Ok(found)

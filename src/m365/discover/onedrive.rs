@@ -27,7 +27,7 @@ pub(super) async fn look(client: &Client, selection: &Selection, user: &User, fo
         return Ok(());
     }
     let url = format!("users/{}/drives?$select={DRIVE_PROPERTIES}", segment(&user.id));
-    let rows = match client.get_all(GraphRequest::get(Scope::Files, url).units(2)).await {
+    let rows = match client.ask_all(GraphRequest::get(Scope::Files, url).units(2)).await {
         Ok(rows) => rows,
         Err(error) => {
             let state = without(error, "no OneDrive")?;

@@ -169,7 +169,7 @@ impl Look<'_> {
                 continue;
             };
             let name = address(&row);
-            match self.client.get_all(get(&id, &format!("sites?$select={SITE_PROPERTIES}"))).await {
+            match self.client.ask_all(get(&id, &format!("sites?$select={SITE_PROPERTIES}"))).await {
                 Ok(below) => open.extend(below),
                 Err(error) => {
                     let state = without(error, "no such site any more")?;
@@ -210,7 +210,7 @@ impl Look<'_> {
             self.drives_and_lists(id, name, wanted, found).await?;
         }
         if self.terms {
-            let state = match self.client.get_all(get(id, sites::GROUPS)).await {
+            let state = match self.client.ask_all(get(id, sites::GROUPS)).await {
                 Ok(groups) if groups.iter().any(sites::is_own) => {
                     found.collections.push(Arc::new(sites::terms(client(), owner(), name)));
                     CoverageState::Covered(1)
@@ -225,7 +225,7 @@ impl Look<'_> {
 
     async fn drives_and_lists(&self, id: &str, name: &str, wanted: &[Workload], found: &mut Found) -> Result<()> {
         let owner = || Owner::Site(id.to_owned());
-        let drives = match self.client.get_all(get(id, &format!("drives?$select={DRIVE_PROPERTIES}"))).await {
+        let drives = match self.client.ask_all(get(id, &format!("drives?$select={DRIVE_PROPERTIES}"))).await {
             Ok(drives) => drives,
             Err(error) => {
                 // Without them nobody knows which lists are libraries.
@@ -297,7 +297,7 @@ pub(super) async fn lists(
     drives: &[Value],
     taken: &mut HashSet<String>,
 ) -> Result<Vec<Listed>> {
-    let rows = client.get_all(get(site, &format!("lists?$select={LIST_PROPERTIES}"))).await?;
+    let rows = client.ask_all(get(site, &format!("lists?$select={LIST_PROPERTIES}"))).await?;
     let of_drives: HashSet<&str> =
         drives.iter().filter_map(|drive| text(drive, &["sharePointIds", "listId"])).collect();
     let addresses: HashSet<&str> = drives.iter().filter_map(|drive| text(drive, &["webUrl"])).collect();

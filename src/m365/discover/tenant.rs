@@ -105,7 +105,7 @@ async fn with_purpose(client: &Client, mut user: Listed) -> Listed {
         return user;
     }
     let url = format!("users/{}/mailboxSettings?$select=userPurpose", segment(&user.id));
-    let asked = client.get_json(GraphRequest::get(Scope::Mailbox(user.id.clone()), url)).await;
+    let asked = client.ask(GraphRequest::get(Scope::Mailbox(user.id.clone()), url)).await;
     let purpose = asked.ok().and_then(|settings| text(&settings, &["userPurpose"]).map(str::to_owned));
     user.kind = purpose.filter(|purpose| purpose != "user").unwrap_or_else(|| "unlicensed".to_owned());
     user

@@ -26,6 +26,8 @@ pub struct User {
     pub name: String,
     /// The name to show.
     pub display_name: String,
+    /// The address of the mailbox; empty: the directory tells none.
+    pub mail: String,
     /// Names, addresses and ids of groups that the user is in, as far as the selection asks for them.
     pub groups: Vec<String>,
     /// The licences: ids, and part numbers where the selection asks for them.
@@ -69,7 +71,8 @@ fn user(value: &Value) -> Option<User> {
     let display_name = text(value, &["displayName"]).unwrap_or_default().to_owned();
     let licences = at(value, &["assignedLicenses"]).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let licences = licences.iter().filter_map(|licence| text(licence, &["skuId"])).map(str::to_owned).collect();
-    Some(User { id, name, display_name, groups: Vec::new(), licences })
+    let mail = text(value, &["mail"]).unwrap_or_default().to_owned();
+    Some(User { id, name, display_name, mail, groups: Vec::new(), licences })
 }
 
 /// Finds the users that a selection means; names that mean nobody, and users whom it leaves out, are told in the

@@ -44,7 +44,7 @@ impl Api {
 
     /// All folders, flat, or what changed of them since `saved`.
     pub(super) fn folders(&self, saved: Option<&str>) -> DeltaPages {
-        self.client.delta(self.get("mailFolders/delta").prefer(FOLDER_PAGE), saved)
+        self.client.delta(self.get("mailFolders/delta").prefer(FOLDER_PAGE), saved).together()
     }
 
     /// One folder, by its id or well-known name.

@@ -57,7 +57,9 @@ pub async fn open(client: &Client, to: &Destination) -> Result<Box<dyn Target>> 
             return Ok(Box::new(DriveTarget::open(client.clone(), to).await?));
         }
         (Workload::PersonalSite, Owner::User(_) | Owner::Site(_)) => return in_personal_site(client, to).await,
-        (Workload::Calendar, _) => return Ok(Box::new(Calendars(mailbox()?))),
+        (Workload::Calendar, _) if !matches!(to.from.owner, Owner::Group(_)) => {
+            return Ok(Box::new(Calendars(mailbox()?)));
+        }
         (Workload::Contacts, _) => return Ok(Box::new(contacts::Contacts(mailbox()?))),
         (Workload::Tasks, _) => return Ok(Box::new(tasks::Tasks(mailbox()?))),
         (Workload::Settings, _) => return Ok(Box::new(settings::Settings(mailbox()?))),

@@ -32,6 +32,9 @@ const AT_ONCE: usize = 8;
 /// What says that an item has no earlier version.
 const FIRST_VERSION: &str = "1.0";
 
+/// The fact of an item that has attachments, which Graph does not give.
+const ATTACHMENTS_NOT_READ: &str = "attachments_not_read";
+
 /// Names a list of a site; `row` as Graph told it.
 pub(in crate::m365) fn list(
     client: Client,
@@ -111,6 +114,10 @@ impl Source for SiteList {
         }
         Ok(())
     }
+
+    fn mark_of_unread(&self) -> Option<&'static str> {
+        Some(ATTACHMENTS_NOT_READ)
+    }
 }
 
 impl SiteList {
@@ -122,7 +129,10 @@ impl SiteList {
     /// Tells columns and content types; gives the fields that items have.
     async fn schema(&self, walk: &mut Walk<'_>, name: &str) -> Result<Fields> {
         let types = "contentTypes?$expand=columns,columnLinks";
-        match self.client.get_all(self.get(types).units(2)).await {
+        let types = self.client.ask_all(self.get(types).units(2));
+        let columns = self.client.ask_all(self.get("columns").units(2));
+        let (types, columns) = futures::join!(types, columns);
+        match types {
             Ok(rows) => {
                 for row in rows {
                     if let Some(told) = named(ItemKind::ContentType, row) {
@@ -135,7 +145,7 @@ impl SiteList {
                 walk.gap_beside(&self.id, name, ItemKind::ContentType, error).await?;
             }
         }
-        match self.client.get_all(self.get("columns").units(2)).await {
+        match columns {
             Ok(rows) => {
                 let fields = Fields::of(&rows);
                 for row in rows {
@@ -307,7 +317,7 @@ pub(super) fn item(row: Value, list: &str, parts: usize) -> Option<Told> {
     facts.add("created_by", text(&row, &["createdBy", "user", "displayName"]).unwrap_or_default());
     facts.add("modified_by", text(&row, &["lastModifiedBy", "user", "displayName"]).unwrap_or_default());
     facts.add("type", text(&row, &["contentType", "name"]).unwrap_or_default());
-    facts.mark("attachments_not_read", flag(&row, &["fields", "Attachments"]) == Some(true));
+    facts.mark(ATTACHMENTS_NOT_READ, flag(&row, &["fields", "Attachments"]) == Some(true));
     let mut told = Told::new(ItemKind::ListItem, id, list, &name, row).dated();
     told.record.summary = facts.finish();
     Some(told.with_parts(parts))

@@ -43,7 +43,7 @@ pub(in crate::m365) struct Pages {
 #[async_trait]
 impl Source for Pages {
     async fn walk(&self, walk: &mut Walk<'_>) -> Result<()> {
-        let mut rows = Rows::list(&self.client, of_site(&self.site, "pages?$top=200").units(2));
+        let mut rows = Rows::list(&self.client, of_site(&self.site, "pages?$top=200").units(2)).together();
         loop {
             match rows.next(walk).await {
                 Ok(Some(Row::There(row))) => self.page(walk, row).await?,

@@ -12,7 +12,7 @@ use super::list::named;
 use super::{Discovered, SITE_PROPERTIES, of_site};
 use crate::error::Result;
 use crate::format::record::ItemKind;
-use crate::graph::{Client, GraphRequest};
+use crate::graph::Client;
 use crate::m365::door::{Owner, Workload};
 use crate::m365::facts::text;
 use crate::m365::walk::{Source, Told, Walk, Walked, id_of};
@@ -38,24 +38,26 @@ impl Source for Site {
         let row = self.row.or(&self.client, of_site(&self.id, &format!("?$select={SITE_PROPERTIES}"))).await?;
         let name = text(&row, &["displayName"]).or_else(|| text(&row, &["name"])).unwrap_or_default();
         walk.put(Told::new(ItemKind::Setting, &*self.id, "", name, row.clone()).dated()).await?;
-        let lists = [
+        let mut lists = vec![
             (ItemKind::Column, of_site(&self.id, "columns").units(2)),
             (ItemKind::ContentType, of_site(&self.id, "contentTypes?$expand=columns,columnLinks").units(2)),
         ];
-        for (kind, request) in lists {
-            self.tell(walk, name, kind, request).await?;
-        }
         if self.grants {
-            self.tell(walk, name, ItemKind::Permission, of_site(&self.id, "permissions").units(5)).await
+            lists.push((ItemKind::Permission, of_site(&self.id, "permissions").units(5)));
         } else {
-            walk.keep_all("", ItemKind::Permission).await
+            walk.keep_all("", ItemKind::Permission).await?;
         }
+        let (kinds, requests): (Vec<_>, Vec<_>) = lists.into_iter().unzip();
+        for (kind, rows) in kinds.into_iter().zip(self.client.ask_all_of(requests).await) {
+            self.tell(walk, name, kind, rows).await?;
+        }
+        Ok(())
     }
 }
 
 impl Site {
-    async fn tell(&self, walk: &mut Walk<'_>, name: &str, kind: ItemKind, request: GraphRequest) -> Result<()> {
-        match self.client.get_all(request).await {
+    async fn tell(&self, walk: &mut Walk<'_>, name: &str, kind: ItemKind, rows: Result<Vec<Value>>) -> Result<()> {
+        match rows {
             Ok(rows) => {
                 for row in rows {
                     let told = if kind == ItemKind::Permission { grant(row) } else { named(kind, row) };

@@ -59,13 +59,13 @@ impl Source for TermStore {
                 walk.put(Told::new(ItemKind::Setting, id, "", "Term store", store)).await?;
             }
         }
-        let groups = self.client.get_all(self.get(GROUPS).units(2)).await?;
+        let groups = self.client.ask_all(self.get(GROUPS).units(2)).await?;
         for row in groups.into_iter().filter(|row| is_own(row) == self.site.is_some()) {
             let Some(id) = id_of(&row).map(str::to_owned) else { continue };
             let name = text(&row, &["displayName"]).unwrap_or_default().to_owned();
             walk.put(Told::new(ItemKind::TermGroup, &*id, "", &name, row).dated()).await?;
             let sets = self.get(&format!("termStore/groups/{}/sets", segment(&id))).units(2);
-            match self.client.get_all(sets).await {
+            match self.client.ask_all(sets).await {
                 Ok(sets) => {
                     for set in sets {
                         self.set(walk, &id, set).await?;

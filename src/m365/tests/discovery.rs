@@ -6,7 +6,7 @@ use crate::m365::door::Owner;
 use crate::sim::SimOptions;
 use crate::snapshot::set::{Selection as Rules, Workload as Part};
 
-fn selected(include: &[&str], exclude: &[&str], parts: &[Part]) -> Selection {
+pub(super) fn selected(include: &[&str], exclude: &[&str], parts: &[Part]) -> Selection {
     let subjects = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
     Selection { rules: Rules::of(subjects(include), subjects(exclude), parts), ..Selection::default() }
 }

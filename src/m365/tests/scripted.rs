@@ -225,7 +225,7 @@ async fn a_folder_that_is_gone_takes_its_messages_along() {
 #[tokio::test]
 async fn an_exception_that_is_told_as_gone_is_asked_after_at_its_series() {
     let (client, script) = serve().await;
-    let calendar = crate::m365::calendar::calendar(client, "u", "alice");
+    let calendar = crate::m365::calendar::calendar(client, "u", "alice", Default::default());
     let place = json!({"id": "c", "name": "Calendar", "isDefaultCalendar": true, "canShare": false});
     script.set("users/u/calendars", json!({"value": [place]}));
     script.set("users/u/calendarGroups", json!({"value": [{"id": "g", "name": "Mine"}]}));

@@ -44,6 +44,11 @@ pub(super) trait Source: Send + Sync {
         let _ = record;
         false
     }
+
+    /// See [`Collection::mark_of_unread`].
+    fn mark_of_unread(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// A collection that is read by walking.
@@ -105,6 +110,10 @@ impl<S: Source> Collection for Walked<S> {
         })?;
         let role = (StreamRole::Content, self.source.may_lack_contents(&wanted.record));
         fetch_if_there(&self.client, request, role, &self.key.to_string(), wanted, contents).await
+    }
+
+    fn mark_of_unread(&self) -> Option<&'static str> {
+        self.source.mark_of_unread()
     }
 }
 

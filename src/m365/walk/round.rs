@@ -45,6 +45,10 @@ pub(in crate::m365) struct Walk<'a> {
     unchanged: HashSet<String>,
     /// Items that were told and have, or had, others below them.
     parents: HashSet<String>,
+    /// Those told since the last checkpoint that are no containers.
+    told_parents: Vec<String>,
+    /// What was known below such, and nobody told up to a checkpoint.
+    orphans: HashSet<String>,
     /// Items that are kept as they are known, though their JSON is lost.
     hollow: HashSet<String>,
 }
@@ -82,6 +86,8 @@ impl<'a> Walk<'a> {
             removed: HashSet::new(),
             unchanged: HashSet::new(),
             parents: HashSet::new(),
+            told_parents: Vec::new(),
+            orphans: HashSet::new(),
             hollow: HashSet::new(),
         })
     }
@@ -93,7 +99,8 @@ impl<'a> Walk<'a> {
         record.version = short_hash([Some(&json)]);
         let version = contents.as_ref().map(|contents| contents.version.as_str());
         set_fact(&mut record, CONTENT_FACT, version);
-        if record.kind.is_container() || record.has_parts() {
+        // What is doubted may have been told after a checkpoint without what it had before: that is still below it.
+        if record.kind.is_container() || record.has_parts() || self.must_list.contains(&record.id) {
             self.parents.insert(record.id.clone());
         }
         self.retry.remove(&record.id);
@@ -109,6 +116,9 @@ impl<'a> Walk<'a> {
         let known = self.known.record(&record.id).await?;
         if known.as_ref().is_some_and(|known| known.kind.is_container() || known.has_parts()) {
             self.parents.insert(record.id.clone());
+        }
+        if !self.fresh && !record.kind.is_container() && self.parents.contains(&record.id) {
+            self.told_parents.push(record.id.clone());
         }
         let needed = contents.as_ref().is_some_and(|contents| !contents.optional);
         let whole = |known: &Record| !needed || known.stream(StreamRole::Content).is_some();
@@ -172,6 +182,11 @@ impl<'a> Walk<'a> {
         self.must_list.iter().filter(untold).cloned().collect()
     }
 
+    /// Says whether no reading before this one came to its end.
+    pub(in crate::m365) fn is_first(&self) -> bool {
+        self.fresh
+    }
+
     /// Says whether the last reading came to its end: only then what hangs below an item is there if the item is.
     pub(in crate::m365) fn is_settled(&self) -> bool {
         !self.before.links.is_empty()
@@ -202,9 +217,16 @@ impl<'a> Walk<'a> {
         }
         let mut cursors = self.finished.clone();
         cursors.set(name, page);
-        let removed = self.removed.iter().cloned().chain(self.no_longer_below());
-        let removed = removed.collect();
-        self.sink.checkpoint(cursors, removed).await
+        // What an item lost that was told is found at the end: who goes on is not told of it again.
+        for parent in std::mem::take(&mut self.told_parents) {
+            if !self.unchanged.contains(&parent) {
+                let untold = self.untold_below(&parent).await?;
+                self.orphans.extend(untold);
+            }
+        }
+        let orphans = self.orphans.iter().filter(|id| self.seen.get(id).is_none()).cloned();
+        let doubtful = self.removed.iter().cloned().chain(self.no_longer_below()).chain(orphans).collect();
+        self.sink.checkpoint(cursors, doubtful).await
     }
 
     /// Takes back that an item was told: the round that told it broke off, and another begins.

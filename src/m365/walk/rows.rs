@@ -42,9 +42,14 @@ pub(in crate::m365) struct Rows {
 /// What the link of a page begins with among cursors.
 pub(super) const PAGE: &str = "page:";
 
+/// The pages of a plain list from a link on.
+fn plain(link: &str) -> Pages {
+    Pages::Plain { next: Some(link.to_owned()), followed: Default::default(), together: false }
+}
+
 enum Pages {
     Delta(Box<DeltaPages>),
-    Plain { next: Option<String>, followed: std::collections::HashSet<IdKey> },
+    Plain { next: Option<String>, followed: std::collections::HashSet<IdKey>, together: bool },
 }
 
 impl Rows {
@@ -63,8 +68,17 @@ impl Rows {
 
     /// Reads all pages of a list that knows no delta.
     pub(in crate::m365) fn list(client: &Client, start: GraphRequest) -> Self {
-        let next = Some(start.url.clone());
-        Self::new(client, "", start, Pages::Plain { next, followed: Default::default() })
+        let pages = plain(&start.url);
+        Self::new(client, "", start, pages)
+    }
+
+    /// Asks for the first page in one round trip with what others ask at the same time: for lists whose first page is short.
+    pub(in crate::m365) fn together(mut self) -> Self {
+        self.pages = match self.pages {
+            Pages::Delta(pages) => Pages::Delta(Box::new(pages.together())),
+            Pages::Plain { next, followed, .. } => Pages::Plain { next, followed, together: true },
+        };
+        self
     }
 
     fn new(client: &Client, name: &str, start: GraphRequest, pages: Pages) -> Self {
@@ -159,13 +173,17 @@ impl Rows {
     async fn page(&mut self) -> Result<Option<Page>> {
         match &mut self.pages {
             Pages::Delta(pages) => pages.next().await,
-            Pages::Plain { next, followed } => {
+            Pages::Plain { next, followed, together } => {
                 let Some(link) = next.take() else { return Ok(None) };
                 if !followed.insert(IdKey::of(&link)) {
                     return Err(Error::corrupt(format!("The pages of {} run in a circle", self.start.shown()))
                         .with_hint("A fault of the service; run again later"));
                 }
-                let page = self.client.get_page(self.start.with_url(link)).await?;
+                let request = self.start.with_url(link);
+                let page = match std::mem::take(together) {
+                    true => self.client.ask_page(request).await?,
+                    false => self.client.get_page(request).await?,
+                };
                 next.clone_from(&page.next_link);
                 Ok(Some(page))
             }
@@ -188,7 +206,10 @@ impl Rows {
         let again = again.filter(|_| !self.own_start);
         let start = again.map_or_else(|| self.start.clone(), |link| self.start.with_url(link));
         (self.incremental, self.resumed) = (false, false);
-        self.pages = Pages::Delta(Box::new(self.client.delta(start, None)));
+        self.pages = match self.pages {
+            Pages::Delta(_) => Pages::Delta(Box::new(self.client.delta(start, None))),
+            Pages::Plain { .. } => plain(&start.url),
+        };
         Ok(())
     }
 

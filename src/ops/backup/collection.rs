@@ -20,6 +20,7 @@ use super::resume::{self, Checkpoints};
 use super::room::Room;
 use super::share::{Share, Shares};
 use super::stop::Stop;
+use super::unread;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::collection::{Cursors, Gap};
 use crate::format::record::{Record, StreamRole};
@@ -79,6 +80,7 @@ pub(super) async fn read(
     let cursors = previous.as_ref().and_then(|p| p.cursors.clone());
     let mut going_on = cursors.clone().filter(|_| !is_to_compare(&source, &previous_gaps));
     let doubtful = going_on.as_mut().and_then(resume::take);
+    going_on.iter_mut().for_each(unread::take);
     let (mut excluding, going_on) =
         Excluding::begin(&shared.exclusions, shared.now_us, previous.as_ref(), going_on, doubtful.is_some());
     let is_first = before == CollectionRoots::default() || (doubtful.is_some() && going_on.is_some());
@@ -103,6 +105,9 @@ pub(super) async fn read(
     let mut cursors = cursors.filter(|_| complete || done.roots == before);
     if let (true, Some(excluding), Some(cursors)) = (complete, &excluding, &mut cursors) {
         excluding.note(cursors);
+    }
+    if let (true, Some(mark), Some(cursors)) = (complete, source.mark_of_unread(), &mut cursors) {
+        unread::note(&nodes, mark, previous.as_ref(), done.roots, cursors).await?;
     }
     if let (false, Some((mut at, mut since))) = (complete, done.checkpoint) {
         let is_settled = excluding.as_ref().is_none_or(Excluding::is_settled);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 
 use super::collection::Outcome;
-use super::exclude;
+use super::{exclude, unread};
 use crate::format::collection::Gap;
 use crate::format::snapshot::{CollectionState, CoverageEntry, Protection};
 use crate::m365::discover::{Coverage, CoverageState};
@@ -192,10 +192,14 @@ fn entry(found: &Coverage, states: &ByOwner<'_, CollectionState>, gaps: &ByOwner
         _ => of(found, states, |state| &state.key),
     };
     let gaps = of(found, gaps, |gap| &gap.collection);
+    let unread = unread::reason(states.iter().copied());
     let (state, reason) = match &found.state {
+        CoverageState::Covered(_) if gaps.is_empty() && !unread.is_empty() && states.iter().all(|s| s.complete) => {
+            (Protection::Partly, unread.to_owned())
+        }
         CoverageState::Covered(_) if gaps.is_empty() && states.iter().all(|s| s.complete) => (
             Protection::Protected,
-            found.workload.map_or(String::new(), |workload| kinds::not_told(workload).to_owned()),
+            found.workload.map_or(String::new(), |workload| kinds::not_told(&found.owner, workload).to_owned()),
         ),
         CoverageState::Covered(_) => {
             let why = gaps.first().map_or("it was not read to its end".to_owned(), |gap| gap.text.clone());

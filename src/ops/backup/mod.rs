@@ -17,6 +17,7 @@ pub(crate) mod resume;
 mod room;
 mod share;
 mod stop;
+mod unread;
 
 use std::sync::Arc;
 
