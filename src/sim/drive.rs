@@ -319,8 +319,9 @@ pub(super) fn delta(app: &App, request: &Request, index: usize) -> Answer {
         Stand::Walk { .. } => u64::MAX,
     };
     let (rows, stand) = token::page(&DriveLog(drive, sharing), &stand, n, app.options.quirks);
+    let place = if request.prefers("hierarchicalsharing") { Where::Hierarchy } else { Where::Delta };
     let row = |number: u32| {
-        let mut row = drive_json::item(app, shown, number, &fields, Where::Delta);
+        let mut row = drive_json::item(app, shown, number, &fields, place);
         let item = &drive.items[number as usize];
         if sharing && item.alive && item.sharing_at.is_some_and(|at| at >= since) {
             row["@microsoft.graph.sharedChanged"] = "True".into();

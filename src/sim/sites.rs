@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::contacts::object;
 use super::letter::Cast;
-use super::library::Drive;
+use super::library::{Drive, ROOT};
 use super::lists::{Holds, SiteList};
 use super::options::SimOptions;
 use super::reply::Reply;
@@ -138,6 +138,8 @@ fn add_library(site: &mut Site, options: &SimOptions, name: &str, number: u64) {
     let items = (options.drive_items / 2).max(14);
     let mut drive = populate::drive(options, hash(site.seed, &[0x11b, number]), 7, items);
     drive.home = site.seed;
+    // A library that people may use who may not use its site: whatever is in it inherits that.
+    drive.items[ROOT as usize].shared = u32::from(["Plans & more", "Private papers"].contains(&name));
     site.libraries.push(Library { name: name.to_owned(), drive });
 }
 
