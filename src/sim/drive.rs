@@ -33,7 +33,7 @@ pub(super) fn shown(world: &World, index: usize) -> Result<Shown<'_>, Reply> {
         return Err(Reply::fail_inner(403, "notAllowed", "Access to this site has been blocked.", "resourceLocked"));
     }
     let none = || Reply::fail(404, "ResourceNotFound", "User's mysite not found.");
-    let drive = user.drive.as_ref().ok_or_else(none)?;
+    let drive = user.drive.as_deref().ok_or_else(none)?;
     let site_url = world.sites.iter().find(|site| site.owner == Some(index)).map_or("", |site| site.url.as_str());
     Ok(Shown { drive, by: user, name: "OneDrive", site_url, library: false })
 }

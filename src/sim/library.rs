@@ -101,8 +101,8 @@ pub(super) struct Drive {
 
 /// Most of what others may use lies in a folder that is shared; the rest is shared by itself. Together that is one file in eight.
 fn shared_at_first(number: u32, kind: Kind) -> u32 {
-    let often = if kind == Kind::File { 45 } else { 63 };
-    if number != ROOT && number % often == 9 { 1 + number % 3 } else { 0 }
+    let (often, at) = if kind == Kind::File { (45, 9) } else { (8, 7) };
+    if number % often == at { 1 + number % 3 } else { 0 }
 }
 
 const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
@@ -111,14 +111,24 @@ fn base32(bits: u128, chars: u32) -> String {
     (0..chars).rev().map(|i| char::from(BASE32[(bits >> (i * 5) & 31) as usize])).collect()
 }
 
+/// The id of a drive.
+pub(super) fn id_of(seed: u64) -> String {
+    use base64::Engine as _;
+    let raw: Vec<u8> = (0..6u64).flat_map(|i| hash(seed, &[0xd1, i]).to_le_bytes()).collect();
+    format!("b!{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(raw))
+}
+
+/// What the ids of the site of a drive follow from.
+pub(super) fn home_of(seed: u64) -> u64 {
+    hash(seed, &[0x517e])
+}
+
 impl Drive {
     pub(super) fn new(seed: u64, created: i64) -> Self {
-        use base64::Engine as _;
-        let raw: Vec<u8> = (0..6u64).flat_map(|i| hash(seed, &[0xd1, i]).to_le_bytes()).collect();
         let mut drive = Self {
             seed,
-            id: format!("b!{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(raw)),
-            home: hash(seed, &[0x517e]),
+            id: id_of(seed),
+            home: home_of(seed),
             tag: base32(hash(seed, &[0xd2]).into(), 8),
             items: Vec::new(),
             children: Vec::new(),

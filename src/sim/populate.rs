@@ -136,11 +136,16 @@ const HOSTILE_NAMES: &[&str] = &[
     "COM1.txt",
 ];
 
+/// What the ids of a user's drive follow from.
+pub(super) fn drive_seed(seed: u64) -> u64 {
+    hash(seed, &[0xd0])
+}
+
 /// Makes a drive.
 pub(super) fn drive(options: &SimOptions, seed: u64, owner: u32, items: u32) -> Drive {
     let mut rng = Rng::new(seed, &[3]);
     let born = times::EPOCH - 600 * times::DAY;
-    let mut drive = Drive::new(hash(seed, &[0xd0]), born);
+    let mut drive = Drive::new(drive_seed(seed), born);
     let documents = drive.add(ROOT, "Documents", Kind::Folder, "", born);
     let pictures = drive.add(ROOT, "Pictures", Kind::Folder, "", born + 5);
     let mut folders = vec![ROOT, documents, documents, documents, pictures];
