@@ -101,7 +101,7 @@ pub(super) struct Drive {
 
 /// Most of what others may use lies in a folder that is shared; the rest is shared by itself. Together that is one file in eight.
 fn shared_at_first(number: u32, kind: Kind) -> u32 {
-    let (often, at) = if kind == Kind::File { (45, 9) } else { (8, 7) };
+    let (often, at) = if kind == Kind::File { (45, 9) } else { (15, 7) };
     if number % often == at { 1 + number % 3 } else { 0 }
 }
 
