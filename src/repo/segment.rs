@@ -5,6 +5,7 @@
 //! after [`Segmenter::settle`]. All segmenters of a writer know each other's chunks, also those in segments that are
 //! still open: who builds upon such a one closes it when it settles, whoever filled it.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,8 +45,11 @@ pub(super) struct Segments {
 #[derive(Default)]
 struct State {
     open: HashMap<u64, Arc<Mutex<Building>>>,
-    /// The ids of closed segments; none for one that could not be stored.
+    /// The ids of closed segments; none for one that could not be stored. Kept as long as a remembered chunk lies there, or
+    /// somebody owes it.
     settled: HashMap<u64, Option<BlobId>>,
+    /// How many segmenters owe a segment.
+    owed: HashMap<u64, u32>,
     chunks: HashMap<ChunkId, Place>,
     /// Some of them were forgotten.
     forgot: bool,
@@ -174,11 +178,31 @@ impl Segments {
     fn remember(&self, id: ChunkId, place: Place) {
         let mut state = self.state();
         if state.chunks.len() >= self.remembered_chunks {
-            let State { chunks, settled, forgot, .. } = &mut *state;
+            let State { chunks, settled, owed, forgot, .. } = &mut *state;
             chunks.retain(|_, place| !settled.contains_key(&place.segment));
+            settled.retain(|number, _| owed.contains_key(number));
             *forgot = true;
         }
         state.chunks.insert(id, place);
+    }
+
+    /// Notes that a segmenter owes a segment: till it does no more, the segment's id is not forgotten.
+    fn owe(state: &mut State, owed: &mut HashSet<u64>, number: u64) {
+        if owed.insert(number) {
+            *state.owed.entry(number).or_default() += 1;
+        }
+    }
+
+    fn owe_no_more(&self, numbers: impl IntoIterator<Item = u64>) {
+        let mut state = self.state();
+        for number in numbers {
+            if let Entry::Occupied(mut count) = state.owed.entry(number) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
+        }
     }
 
     async fn wait(&self, number: u64) -> Option<BlobId> {
@@ -198,6 +222,8 @@ pub struct Segmenter {
     current: Option<(u64, Arc<Mutex<Building>>)>,
     /// Segments that extents were given for since the last time of settling.
     owed: HashSet<u64>,
+    /// The ids of those that were settled.
+    settled: HashMap<u64, BlobId>,
     limit: usize,
     shortest_listed: usize,
 }
@@ -213,7 +239,7 @@ impl Segmenter {
     pub fn new(writer: Writer) -> Self {
         let config = &writer.inner.repo.config;
         let (limit, shortest_listed) = (config.segment_bytes as usize, config.chunk_min_bytes as usize / 2);
-        Self { writer, current: None, owed: HashSet::new(), limit, shortest_listed }
+        Self { writer, current: None, owed: HashSet::new(), settled: HashMap::new(), limit, shortest_listed }
     }
 
     /// Adds a stream: cuts it into chunks where it is long. Says where they will be, under provisional ids; what is
@@ -259,11 +285,13 @@ impl Segmenter {
     fn known(&mut self, id: &ChunkId, length: usize) -> Option<Extent> {
         let inner = &self.writer.inner;
         let (found, forgot) = {
-            let state = inner.segments.state();
-            (state.chunks.get(id).copied().filter(|p| p.length as usize == length), state.forgot)
+            let mut state = inner.segments.state();
+            let found = state.chunks.get(id).copied().filter(|p| p.length as usize == length);
+            // Under the same lock: the segment's id must not be forgotten between.
+            found.iter().for_each(|place| Segments::owe(&mut state, &mut self.owed, place.segment));
+            (found, state.forgot)
         };
         if let Some(place) = found {
-            self.owed.insert(place.segment);
             inner.uploads.counts.known_chunks.fetch_add(1, Ordering::Relaxed);
             return Some(inner.segments.extent(place));
         }
@@ -282,11 +310,13 @@ impl Segmenter {
         loop {
             let (number, building) = self.current.get_or_insert_with(|| self.writer.inner.segments.open()).clone();
             let segments = &self.writer.inner.segments;
+            if !self.owed.contains(&number) {
+                Segments::owe(&mut segments.state(), &mut self.owed, number);
+            }
             if let Some(place) = segments.fill(&building, number, chunk, id, (self.limit, self.shortest_listed)) {
                 if let Some(id) = id {
                     segments.remember(id, place);
                 }
-                self.owed.insert(number);
                 return Ok(segments.extent(place));
             }
             self.current = None;
@@ -303,13 +333,20 @@ impl Segmenter {
         for number in &self.owed {
             self.writer.close_segment(*number).await?;
         }
-        for number in std::mem::take(&mut self.owed) {
-            if self.writer.inner.segments.wait(number).await.is_none() {
+        for number in &self.owed {
+            let Some(id) = self.writer.inner.segments.wait(*number).await else {
                 self.writer.check_alive()?;
                 return Err(Error::new(ErrorKind::Unavailable, "A segment could not be stored"));
-            }
+            };
+            self.settled.insert(*number, id);
         }
+        self.writer.inner.segments.owe_no_more(self.owed.drain());
         Ok(())
+    }
+
+    /// Forgets the ids of what was settled so far: no extent is left that was given before.
+    pub(super) fn forget_settled(&mut self) {
+        self.settled.clear();
     }
 
     /// Turns a provisional extent into the real one; others stay as they are.
@@ -319,7 +356,7 @@ impl Segmenter {
     pub fn resolve(&self, extent: Extent) -> Result<Extent> {
         let segments = &self.writer.inner.segments;
         let Some(number) = segments.number(&extent.blob) else { return Ok(extent) };
-        let id = segments.state().settled.get(&number).copied().flatten();
+        let id = self.settled.get(&number).copied();
         let blob = id.ok_or_else(|| Error::internal("A segment's id was asked for before it was known"))?;
         Ok(Extent { blob, ..extent })
     }
@@ -334,6 +371,12 @@ impl Segmenter {
             push_extent(&mut resolved, self.resolve(*extent)?);
         }
         Ok(resolved)
+    }
+}
+
+impl Drop for Segmenter {
+    fn drop(&mut self) {
+        self.writer.inner.segments.owe_no_more(self.owed.drain());
     }
 }
 
@@ -403,6 +446,29 @@ impl Drop for Told {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A run stores segments without end: what is kept of each must go when nobody asks for it any more.
+    #[test]
+    fn ids_of_segments_are_forgotten_with_their_chunks_unless_somebody_owes_them() {
+        let segments = Segments::new(100);
+        let chunk = |number: u64| ChunkId([number.to_le_bytes(), [0; 8]].concat().try_into().unwrap());
+        let (mut owed, mut most) = (HashSet::new(), 0);
+        for number in 0..10_000 {
+            let place = Place { segment: number, offset: 0, length: 1 };
+            if number == 50 {
+                Segments::owe(&mut segments.state(), &mut owed, number);
+            }
+            segments.remember(chunk(number), place);
+            segments.settle(number, Some(BlobId([7; 32])));
+            most = most.max(segments.state().settled.len());
+        }
+        assert!(most <= 102, "{most}");
+        assert!(segments.state().settled.contains_key(&50), "whoever owes it will ask");
+        segments.owe_no_more(owed.drain());
+        (10_000..10_200)
+            .for_each(|number| segments.remember(chunk(number), Place { segment: number, offset: 0, length: 1 }));
+        assert!(segments.state().owed.is_empty() && !segments.state().settled.contains_key(&50));
+    }
 
     #[test]
     fn open_segments_hold_a_bounded_sum_however_many_there_are() {

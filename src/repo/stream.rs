@@ -82,6 +82,7 @@ impl Writer {
                 if extents.len() >= SETTLED_AFTER {
                     segmenter.settle().await?;
                     list.extend(segmenter.resolve_all(&std::mem::take(&mut extents))?).await?;
+                    segmenter.forget_settled();
                 }
             }
             if ended {

@@ -138,7 +138,7 @@ pub(super) fn except(cast: &Cast, shelf: &mut Shelf, series: u32, at: i64, now: 
     given.insert("type".into(), "exception".into());
     given.insert(WRITTEN.into(), true.into());
     let number = shelf.add(&EVENT, series, now, events::EXCEPTION);
-    shelf.things[number as usize].given = given;
+    shelf.things[number as usize].given = given.into();
     let attachments: Vec<u32> = shelf.below(&ATTACHMENT, series).collect();
     for attachment in attachments {
         let (json, bytes) = (shelf.json(cast, attachment), shelf.content(cast, attachment));
@@ -147,8 +147,8 @@ pub(super) fn except(cast: &Cast, shelf: &mut Shelf, series: u32, at: i64, now: 
         let mut given: Map<String, Value> =
             json.into_iter().filter(|(name, _)| kept.contains(&name.as_str())).collect();
         given.insert(WRITTEN.into(), true.into());
-        shelf.things[copy as usize].given = given;
-        shelf.things[copy as usize].bytes = bytes;
+        shelf.things[copy as usize].given = given.into();
+        shelf.things[copy as usize].bytes = bytes.map(Box::new);
     }
     shelf.edit(series, now);
     number

@@ -368,7 +368,7 @@ pub(super) fn attach(
     let new = New { entity: &ATTACHMENT_ENTITY, kind: &ATTACHMENT, parent: event, mark, usual };
     let number = create(&app.cast, &mut user.calendars, new, given, now);
     let thing = &mut user.calendars.things[number as usize];
-    thing.bytes = Some(Blob::kept(bytes));
+    thing.bytes = Some(Box::new(Blob::kept(bytes)));
     thing.given.shift_remove("contentBytes");
     user.calendars.edit(event, now);
     touch_series(&mut user.calendars, event, now);

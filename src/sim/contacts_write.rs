@@ -109,7 +109,7 @@ fn put_photo(app: &App, request: &Request, route: &Route) -> Answer {
     }
     in_mailbox(app, route, |user, now| {
         let number = contact(&user.contacts, route.id(0))?;
-        user.contacts.things[number as usize].bytes = Some(Blob::kept(request.body.clone()));
+        user.contacts.things[number as usize].bytes = Some(Box::new(Blob::kept(request.body.clone())));
         user.contacts.edit(number, now);
         Ok(Reply::status(200))
     })

@@ -110,7 +110,7 @@ pub(super) fn create(cast: &Cast, shelf: &mut Shelf, new: New<'_>, body: Map<Str
         given.insert(format!("~{EXTENDED}"), extended);
     }
     given.insert(WRITTEN.into(), true.into());
-    shelf.things[number as usize].given = given;
+    shelf.things[number as usize].given = given.into();
     number
 }
 

@@ -33,7 +33,7 @@ pub(super) fn shown(world: &World, index: usize) -> Result<Shown<'_>, Reply> {
         return Err(Reply::fail_inner(403, "notAllowed", "Access to this site has been blocked.", "resourceLocked"));
     }
     let none = || Reply::fail(404, "ResourceNotFound", "User's mysite not found.");
-    let drive = user.drive.as_ref().ok_or_else(none)?;
+    let drive = user.drive.as_deref().ok_or_else(none)?;
     let site_url = world.sites.iter().find(|site| site.owner == Some(index)).map_or("", |site| site.url.as_str());
     Ok(Shown { drive, by: user, name: "OneDrive", site_url, library: false })
 }
@@ -319,8 +319,9 @@ pub(super) fn delta(app: &App, request: &Request, index: usize) -> Answer {
         Stand::Walk { .. } => u64::MAX,
     };
     let (rows, stand) = token::page(&DriveLog(drive, sharing), &stand, n, app.options.quirks);
+    let place = if request.prefers("hierarchicalsharing") { Where::Hierarchy } else { Where::Delta };
     let row = |number: u32| {
-        let mut row = drive_json::item(app, shown, number, &fields, Where::Delta);
+        let mut row = drive_json::item(app, shown, number, &fields, place);
         let item = &drive.items[number as usize];
         if sharing && item.alive && item.sharing_at.is_some_and(|at| at >= since) {
             row["@microsoft.graph.sharedChanged"] = "True".into();

@@ -16,6 +16,8 @@ use super::times;
 pub(super) enum Where {
     /// In delta: no paths, no cTag.
     Delta,
+    /// In delta with `Prefer: hierarchicalsharing`: sharing is told where it begins, and not of what lies below.
+    Hierarchy,
     /// In a list or alone.
     Plain,
 }
@@ -132,14 +134,27 @@ pub(super) fn item(app: &App, shown: Shown<'_>, number: u32, fields: &Fields, pl
     if number.is_multiple_of(7) && item.kind == Kind::File {
         put("description", &|| format!("Described, as number {number}").into());
     }
-    if item.is_shared() {
-        put("shared", &|| json!({"scope": "users"}));
+    if let Some(facet) = sharing(drive, number, place) {
+        put("shared", &|| facet.clone());
     }
     if fields.asks("sharepointIds") {
         put("sharepointIds", &|| json!({"listItemId": number.to_string(), "listItemUniqueId": id.to_lowercase()}));
     }
     put("size", &|| drive.size(number).into());
     out.into()
+}
+
+/// The facet that tells of sharing; it is empty where an item has rights of its own and is shared with nobody.
+fn sharing(drive: &Drive, number: u32, place: Where) -> Option<Value> {
+    let item = &drive.items[number as usize];
+    let shared = match place {
+        Where::Hierarchy => item.is_shared(),
+        Where::Delta | Where::Plain => drive.sharer(number).is_some(),
+    };
+    match shared {
+        true => Some(json!({"scope": "users"})),
+        false => (place == Where::Hierarchy && (item.has_own_rights() || number == ROOT)).then(|| json!({})),
+    }
 }
 
 /// What delta says of an item that is gone: neither name nor size.
@@ -201,8 +216,27 @@ fn download_url(app: &App, drive: &Drive, number: u32, fields: &Fields, out: &mu
     }
 }
 
-/// Who may use an item: its owner always, others by grants and a link.
+/// Who may use an item: its owner always, others by grants and a link, be it for the sake of a folder above it.
 pub(super) fn permissions(shown: Shown<'_>, number: u32) -> Vec<Value> {
+    let drive = shown.drive;
+    let Some(above) = drive.sharer(number).filter(|above| *above != number) else {
+        return own_permissions(shown, number);
+    };
+    let path = drive.path(above);
+    let slash = if path.is_empty() { "" } else { "/" };
+    let from = json!({
+        "driveId": drive.id, "id": drive.item_id(above), "path": format!("/drives/{}/root:{slash}{path}", drive.id),
+    });
+    let mut all = own_permissions(shown, number);
+    all.extend(own_permissions(shown, above).into_iter().skip(1).map(|mut inherited| {
+        inherited["inheritedFrom"] = from.clone();
+        inherited
+    }));
+    all
+}
+
+/// Its owner comes first.
+fn own_permissions(shown: Shown<'_>, number: u32) -> Vec<Value> {
     let (drive, item) = (shown.drive, &shown.drive.items[number as usize]);
     let id = |n: u32| format!("aTowIy5mfG1lbWJlcnNoaXB8{:x}", hash(drive.seed, &[0x9e, number.into(), n.into()]));
     let grant = |n: u32| {

@@ -34,7 +34,7 @@ fn writable(world: &mut World, index: usize) -> Result<&mut Drive, Reply> {
             let (site, library) = world.libraries[number];
             Ok(&mut world.sites[site].libraries[library].drive)
         }
-        None => world.users[index].drive.as_mut().ok_or_else(Reply::item_not_found),
+        None => world.users[index].drive.as_deref_mut().ok_or_else(Reply::item_not_found),
     }
 }
 

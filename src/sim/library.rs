@@ -68,9 +68,14 @@ pub(super) struct Item {
 }
 
 impl Item {
-    /// Others may use it.
+    /// Others may use it, by a sharing of its own.
     pub(super) fn is_shared(&self) -> bool {
         self.shared > 0 || !self.links.is_empty()
+    }
+
+    /// Who may use it is said by itself, and not by the folder that it lies in.
+    pub(super) fn has_own_rights(&self) -> bool {
+        self.is_shared() || self.sharing > 0
     }
 }
 
@@ -94,20 +99,36 @@ pub(super) struct Drive {
     pub(super) log: Vec<Entry>,
 }
 
+/// Most of what others may use lies in a folder that is shared; the rest is shared by itself. Together that is one file in eight.
+fn shared_at_first(number: u32, kind: Kind) -> u32 {
+    let (often, at) = if kind == Kind::File { (45, 9) } else { (15, 7) };
+    if number % often == at { 1 + number % 3 } else { 0 }
+}
+
 const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 fn base32(bits: u128, chars: u32) -> String {
     (0..chars).rev().map(|i| char::from(BASE32[(bits >> (i * 5) & 31) as usize])).collect()
 }
 
+/// The id of a drive.
+pub(super) fn id_of(seed: u64) -> String {
+    use base64::Engine as _;
+    let raw: Vec<u8> = (0..6u64).flat_map(|i| hash(seed, &[0xd1, i]).to_le_bytes()).collect();
+    format!("b!{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(raw))
+}
+
+/// What the ids of the site of a drive follow from.
+pub(super) fn home_of(seed: u64) -> u64 {
+    hash(seed, &[0x517e])
+}
+
 impl Drive {
     pub(super) fn new(seed: u64, created: i64) -> Self {
-        use base64::Engine as _;
-        let raw: Vec<u8> = (0..6u64).flat_map(|i| hash(seed, &[0xd1, i]).to_le_bytes()).collect();
         let mut drive = Self {
             seed,
-            id: format!("b!{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(raw)),
-            home: hash(seed, &[0x517e]),
+            id: id_of(seed),
+            home: home_of(seed),
             tag: base32(hash(seed, &[0xd2]).into(), 8),
             items: Vec::new(),
             children: Vec::new(),
@@ -152,7 +173,7 @@ impl Drive {
             content_version: 1,
             bodies: Vec::new(),
             malware: false,
-            shared: if number != ROOT && number.is_multiple_of(9) { 1 + number % 3 } else { 0 },
+            shared: shared_at_first(number, kind),
             links: Vec::new(),
             sharing: 0,
             sharing_at: None,
@@ -212,6 +233,15 @@ impl Drive {
             at = self.items[at as usize].parent;
         }
         at == above
+    }
+
+    /// The item that says who may use this one, if others may: itself, or the nearest above it that has rights of its own.
+    pub(super) fn sharer(&self, number: u32) -> Option<u32> {
+        let mut at = number;
+        while at != ROOT && !self.items[at as usize].has_own_rights() {
+            at = self.items[at as usize].parent;
+        }
+        self.items[at as usize].is_shared().then_some(at)
     }
 
     /// Bytes of a file, or of all files below a folder.

@@ -22,7 +22,7 @@ pub(super) fn mailbox(world: &World, index: usize) -> Result<&Mailbox, Reply> {
             "Access to OData is disabled: [RAOP] : Blocked by tenant configured AppOnly AccessPolicy settings.";
         return Err(Reply::fail(403, "ErrorAccessDenied", message));
     }
-    user.mailbox.as_ref().ok_or_else(|| {
+    user.mailbox.as_deref().ok_or_else(|| {
         let message = "The mailbox is either inactive, soft-deleted, or is hosted on-premise.";
         Reply::fail(404, "MailboxNotEnabledForRESTAPI", message)
     })

@@ -24,7 +24,7 @@ fn created(body: Value) -> Answer {
 /// The mailbox of a user for writing.
 fn writable(world: &mut World, index: usize) -> Result<&mut Mailbox, Reply> {
     mailbox(world, index)?;
-    world.users[index].mailbox.as_mut().ok_or_else(Reply::mail_not_found)
+    world.users[index].mailbox.as_deref_mut().ok_or_else(Reply::mail_not_found)
 }
 
 fn takes(mailbox: &mut Mailbox, bytes: usize) -> Result<(), Reply> {

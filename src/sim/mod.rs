@@ -29,6 +29,7 @@ mod drive_write;
 mod faults;
 mod groups;
 mod http;
+mod lazy;
 mod letter;
 mod library;
 mod lists;
@@ -184,7 +185,7 @@ impl SimHandle {
     /// From now on a user's mailbox takes no more than so many bytes; `None`: as many as come.
     pub fn limit_mailbox(&self, upn: &str, bytes: Option<usize>) {
         let mut world = self.app.write();
-        if let Some(mailbox) = world.user(upn).and_then(|index| world.users[index].mailbox.as_mut()) {
+        if let Some(mailbox) = world.user(upn).and_then(|index| world.users[index].mailbox.as_deref_mut()) {
             mailbox.room = bytes;
         }
     }
@@ -206,10 +207,10 @@ impl SimHandle {
         let mut world = self.app.write();
         let now = world.now();
         let Some(index) = world.user(upn) else { return };
-        if let Some(mailbox) = world.users[index].mailbox.as_mut() {
+        if let Some(mailbox) = world.users[index].mailbox.as_deref_mut() {
             mailbox.wipe(now);
         }
-        if let Some(drive) = world.users[index].drive.as_mut() {
+        if let Some(drive) = world.users[index].drive.as_deref_mut() {
             drive.children(library::ROOT).collect::<Vec<_>>().into_iter().for_each(|item| drive.delete(item, now));
         }
     }

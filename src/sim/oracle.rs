@@ -166,6 +166,10 @@ impl std::fmt::Debug for Mime {
 pub struct ExpectedDrive {
     /// Drive id.
     pub id: String,
+    /// Id of the root folder.
+    pub root_id: String,
+    /// Who may use the root folder, as Graph tells it, if it is shared.
+    pub root_permissions: Vec<serde_json::Value>,
     /// All items but the root.
     pub items: Vec<ExpectedItem>,
 }
@@ -217,7 +221,7 @@ pub struct ExpectedItem {
     pub malware: bool,
     /// Bytes of the older versions, oldest first.
     pub older: Vec<Blob>,
-    /// Who may use it, as Graph tells it; nobody asks for what is not shared.
+    /// Who may use it, as Graph tells it, if it is shared by itself; what lies below a shared folder inherits from there.
     pub permissions: Vec<serde_json::Value>,
 }
 
@@ -369,6 +373,14 @@ fn mailbox(cast: &Arc<Cast>, mailbox: &Mailbox) -> ExpectedMailbox {
     ExpectedMailbox { folders: folders.collect(), messages: messages.collect() }
 }
 
+/// The permissions of an item that is shared by itself.
+fn permissions(shown: Shown<'_>, number: u32) -> Vec<serde_json::Value> {
+    if !shown.drive.items[number as usize].is_shared() {
+        return Vec::new();
+    }
+    drive_json::permissions(shown, number)
+}
+
 pub(super) fn drive(shown: Shown<'_>) -> ExpectedDrive {
     let drive = shown.drive;
     let items = drive.items.iter().enumerate().filter(|(number, i)| *number as u32 != ROOT && i.alive);
@@ -388,7 +400,8 @@ pub(super) fn drive(shown: Shown<'_>) -> ExpectedDrive {
         content: i.bodies.last().map(|b| b.blob.clone()),
         malware: i.malware,
         older: i.bodies.iter().rev().skip(1).rev().map(|b| b.blob.clone()).collect(),
-        permissions: if i.is_shared() { drive_json::permissions(shown, number as u32) } else { Vec::new() },
+        permissions: permissions(shown, number as u32),
     });
-    ExpectedDrive { id: drive.id.clone(), items: items.collect() }
+    let root_permissions = permissions(shown, ROOT);
+    ExpectedDrive { id: drive.id.clone(), root_id: drive.item_id(ROOT), root_permissions, items: items.collect() }
 }

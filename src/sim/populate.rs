@@ -136,16 +136,22 @@ const HOSTILE_NAMES: &[&str] = &[
     "COM1.txt",
 ];
 
+/// What the ids of a user's drive follow from.
+pub(super) fn drive_seed(seed: u64) -> u64 {
+    hash(seed, &[0xd0])
+}
+
 /// Makes a drive.
 pub(super) fn drive(options: &SimOptions, seed: u64, owner: u32, items: u32) -> Drive {
     let mut rng = Rng::new(seed, &[3]);
     let born = times::EPOCH - 600 * times::DAY;
-    let mut drive = Drive::new(hash(seed, &[0xd0]), born);
+    let mut drive = Drive::new(drive_seed(seed), born);
     let documents = drive.add(ROOT, "Documents", Kind::Folder, "", born);
     let pictures = drive.add(ROOT, "Pictures", Kind::Folder, "", born + 5);
     let mut folders = vec![ROOT, documents, documents, documents, pictures];
     notebook(&mut drive, documents, &mut rng);
     special_files(options, &mut drive, documents, owner, &mut rng);
+    shared_folder(&mut drive, documents);
     if owner == 0 {
         hostile(&mut drive, &mut folders);
     }
@@ -222,6 +228,21 @@ fn special_files(options: &SimOptions, drive: &mut Drive, parent: u32, owner: u3
             let number = drive.add_file(parent, "Huge disk image.vhdx", "application/octet-stream", huge, at);
             drive.items[number as usize].without_hash = beyond;
         }
+    }
+}
+
+/// A folder that others may use, with what inherits that, near and far, and a file that is shared with more people.
+fn shared_folder(drive: &mut Drive, parent: u32) {
+    let at = times::EPOCH - 60 * times::DAY;
+    let folder = drive.add(parent, "Committee", Kind::Folder, "", at);
+    let below = drive.add(folder, "Minutes", Kind::Folder, "", at);
+    let mut file = |parent: u32, name: &str, seed: u64| {
+        drive.add_file(parent, name, "text/plain", Blob::new(Texture::Text, seed, 300 + seed), at)
+    };
+    let files =
+        [file(folder, "Agenda.txt", 51), file(below, "Minutes of May.txt", 52), file(below, "Guest list.txt", 53)];
+    for (number, with) in [(folder, 2), (below, 0), (files[0], 0), (files[1], 0), (files[2], 1)] {
+        drive.items[number as usize].shared = with;
     }
 }
 

@@ -204,6 +204,9 @@ fn drive_day(drive: &mut Drive, options: &SimOptions, day: u32, now: i64, rng: &
         }
     }
     if script.others > 0 {
+        if drive.items[ROOT as usize].has_own_rights() {
+            drive.share(ROOT, day % 3, now);
+        }
         if let Some(number) = drive.any(rng, |i| i.shared > 0) {
             drive.share(number, day % 3, now);
         }

@@ -2,6 +2,8 @@
 //! with a log of changes below each parent. What they say is made from their seeds when it is read.
 
 use std::collections::HashMap;
+use std::ops::{Deref, DerefMut};
+use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
@@ -50,9 +52,34 @@ pub(super) struct Thing {
     /// What the kind makes of it.
     pub(super) mark: u32,
     /// What clients wrote: it stands over what follows from the seed. Names with `~` are for the kind alone.
-    pub(super) given: Map<String, Value>,
+    pub(super) given: Given,
     /// Bytes that clients sent.
-    pub(super) bytes: Option<Blob>,
+    pub(super) bytes: Option<Box<Blob>>,
+}
+
+/// What clients wrote of a thing: of most things nothing, so that it takes no room then.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Given(Option<Box<Map<String, Value>>>);
+
+impl Deref for Given {
+    type Target = Map<String, Value>;
+
+    fn deref(&self) -> &Self::Target {
+        static NOTHING: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+        self.0.as_deref().unwrap_or(&NOTHING)
+    }
+}
+
+impl DerefMut for Given {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        self.0.get_or_insert_default()
+    }
+}
+
+impl From<Map<String, Value>> for Given {
+    fn from(given: Map<String, Value>) -> Self {
+        Self((!given.is_empty()).then(|| Box::new(given)))
+    }
 }
 
 /// Marks what a client made.
@@ -93,7 +120,7 @@ impl Shelf {
     pub(super) fn add(&mut self, kind: &'static Kind, parent: u32, created: i64, mark: u32) -> u32 {
         let number = self.things.len() as u32;
         let seed = hash(self.seed, &[0x7419, number.into()]);
-        let (given, bytes) = (Map::new(), None);
+        let (given, bytes) = (Given::default(), None);
         let thing =
             Thing { kind, parent, seed, revision: 0, alive: true, created, changed: created, mark, given, bytes };
         self.things.push(thing);
@@ -188,7 +215,7 @@ impl Shelf {
         let thing = self.thing(number);
         match &thing.bytes {
             None if !thing.is_written() => (thing.kind.content)(cast, self, number),
-            bytes => bytes.clone(),
+            bytes => bytes.as_deref().cloned(),
         }
     }
 

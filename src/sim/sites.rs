@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::contacts::object;
 use super::letter::Cast;
-use super::library::Drive;
+use super::library::{Drive, ROOT, home_of};
 use super::lists::{Holds, SiteList};
 use super::options::SimOptions;
 use super::reply::Reply;
@@ -121,7 +121,10 @@ pub(super) fn populate(world: &mut World, options: &SimOptions) {
 
 /// The site of a user's drive.
 fn add_personal(world: &mut World, options: &SimOptions, user: usize) {
-    let Some(home) = world.users[user].drive.as_ref().map(|drive| drive.home) else { return };
+    if world.users[user].drive.is_none() {
+        return;
+    }
+    let home = home_of(populate::drive_seed(hash(world.seed, &[0x05e5, user as u64])));
     let person = &world.users[user].person;
     let url = format!("https://contoso-my.sharepoint.com/personal/{}", person.address.replace(['@', '.'], "_"));
     let title = person.name.clone();
@@ -138,6 +141,8 @@ fn add_library(site: &mut Site, options: &SimOptions, name: &str, number: u64) {
     let items = (options.drive_items / 2).max(14);
     let mut drive = populate::drive(options, hash(site.seed, &[0x11b, number]), 7, items);
     drive.home = site.seed;
+    // A library that people may use who may not use its site: whatever is in it inherits that.
+    drive.items[ROOT as usize].shared = u32::from(["Plans & more", "Private papers"].contains(&name));
     site.libraries.push(Library { name: name.to_owned(), drive });
 }
 

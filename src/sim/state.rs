@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::groups::{self, Group};
+use super::lazy::Lazy;
 use super::letter::{Cast, Person};
-use super::library::Drive;
+use super::library::{self, Drive};
 use super::mailbox::Mailbox;
 use super::options::SimOptions;
 use super::rng::{Rng, guid, hash};
@@ -50,16 +51,16 @@ pub(super) struct User {
     /// In the directory now: not yet come, or left, otherwise.
     pub(super) present: bool,
     pub(super) german: bool,
-    pub(super) mailbox: Option<Mailbox>,
-    pub(super) drive: Option<Drive>,
+    pub(super) mailbox: Option<Lazy<Mailbox>>,
+    pub(super) drive: Option<Lazy<Drive>>,
     /// Empty where there is no mailbox.
-    pub(super) contacts: Shelf,
+    pub(super) contacts: Lazy<Shelf>,
     /// Empty where there is no mailbox.
-    pub(super) calendars: Shelf,
+    pub(super) calendars: Lazy<Shelf>,
     /// Empty where there is no mailbox.
-    pub(super) settings: Shelf,
+    pub(super) settings: Lazy<Shelf>,
     /// Empty where there is no mailbox.
-    pub(super) tasks: Shelf,
+    pub(super) tasks: Lazy<Shelf>,
 }
 
 /// The tenant.
@@ -147,6 +148,7 @@ impl World {
     /// Makes the tenant as it is on day 0.
     pub(super) fn new(options: &SimOptions) -> Self {
         let roll = roll(options);
+        let shared = Arc::new(options.clone());
         let mailboxes = roll.len() as u64;
         let cast = Arc::new(Cast {
             seed: options.seed,
@@ -175,14 +177,14 @@ impl World {
             drive_generation: 0,
         };
         for (number, (kind, person, present)) in roll.into_iter().enumerate() {
-            world.add_user(options, number as u32, kind, person, present);
+            world.add_user(&shared, number as u32, kind, person, present);
         }
         sites::populate(&mut world, options);
         world.groups = groups::populate(options, &world.users);
         world
     }
 
-    fn add_user(&mut self, options: &SimOptions, number: u32, kind: UserKind, person: Person, present: bool) {
+    fn add_user(&mut self, options: &Arc<SimOptions>, number: u32, kind: UserKind, person: Person, present: bool) {
         let seed = hash(self.seed, &[0x05e5, number.into()]);
         let mut rng = Rng::new(seed, &[1]);
         let size = |rng: &mut Rng, median: u32| match options.spread {
@@ -191,17 +193,32 @@ impl World {
         };
         let german = number == 1;
         let messages = if kind == UserKind::Room { 5 } else { size(&mut rng, options.messages) };
-        let has_mailbox = !matches!(kind, UserKind::Guest | UserKind::WithoutMailbox | UserKind::Blocked);
-        let mailbox = has_mailbox.then(|| populate::mailbox(options, seed, number, german, messages));
-        let contacts = if has_mailbox { contacts::populate(options, seed) } else { Shelf::default() };
-        let people = self.cast.people.len() as u32;
-        let calendars = if has_mailbox { calendar::populate(options, seed, number, people) } else { Shelf::default() };
-        let archive = mailbox.as_ref().and_then(|m| Some(m.folder_id(m.find_folder("archive")?))).unwrap_or_default();
-        let settings = if has_mailbox { settings::populate(seed, archive) } else { Shelf::default() };
-        let tasks = if has_mailbox { tasks::populate(options, seed) } else { Shelf::default() };
         let items = size(&mut rng, options.drive_items);
+        let has_mailbox = !matches!(kind, UserKind::Guest | UserKind::WithoutMailbox | UserKind::Blocked);
         let has_drive = matches!(kind, UserKind::Regular | UserKind::WithoutMailbox);
-        let drive = has_drive.then(|| populate::drive(options, seed, number, items));
+        let people = self.cast.people.len() as u32;
+        let mailbox_of = |messages: u32| {
+            let options = options.clone();
+            Lazy::new(move || populate::mailbox(&options, seed, number, german, messages))
+        };
+        // Its folders alone: the settings name one of them.
+        let folders = mailbox_of(0);
+        let shelf = |make: fn(&SimOptions, u64, u32, u32) -> Shelf| {
+            let options = options.clone();
+            Lazy::new(move || if has_mailbox { make(&options, seed, number, people) } else { Shelf::default() })
+        };
+        let mailbox = has_mailbox.then(|| mailbox_of(messages));
+        let contacts = shelf(|options, seed, _, _| contacts::populate(options, seed));
+        let calendars = shelf(calendar::populate);
+        let tasks = shelf(|options, seed, _, _| tasks::populate(options, seed));
+        let settings = Lazy::new(move || {
+            let archive = folders.find_folder("archive").map(|archive| folders.folder_id(archive)).unwrap_or_default();
+            if has_mailbox { settings::populate(seed, archive) } else { Shelf::default() }
+        });
+        let drive = has_drive.then(|| {
+            let options = options.clone();
+            Lazy::new(move || populate::drive(&options, seed, number, items))
+        });
         let upn = match kind {
             UserKind::Guest => format!("gustav_fabrikam.example#EXT#@{DOMAIN}"),
             _ => person.address.clone(),
@@ -210,8 +227,8 @@ impl World {
         let index = self.users.len();
         self.by_name.insert(id.clone(), index);
         self.by_name.insert(upn.to_lowercase(), index);
-        if let Some(drive) = &drive {
-            self.by_drive.insert(drive.id.clone(), index);
+        if has_drive {
+            self.by_drive.insert(library::id_of(populate::drive_seed(seed)), index);
         }
         self.users.push(User {
             id,

@@ -169,7 +169,7 @@ fn add_attachment(app: &App, request: &Request, route: &Route) -> Answer {
         let task = find(&user.tasks, &route.ids)?;
         let new = New { entity: &ATTACHMENT_ENTITY, kind: &ATTACHMENT, parent: task, mark: 0, usual: Value::Null };
         let number = create(&app.cast, &mut user.tasks, new, body, now);
-        user.tasks.things[number as usize].bytes = Some(Blob::kept(bytes));
+        user.tasks.things[number as usize].bytes = Some(Box::new(Blob::kept(bytes)));
         user.tasks.edit(task, now);
         Ok(answer(app, 201, user, number))
     })

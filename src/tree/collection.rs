@@ -143,6 +143,12 @@ impl<'a> CollectionReader<'a> {
         Ok(end.saturating_sub(first))
     }
 
+    /// Goes through the records whose ids begin so, in the order of their ids.
+    pub fn records_of(&self, beginning: &str) -> RecordCursor<'a> {
+        let range = (Bound::Included(beginning.as_bytes().to_vec()), end_of(beginning.as_bytes()));
+        RecordCursor { cursor: self.tree.range(self.roots.items, range) }
+    }
+
     /// Goes through all records in the order of their ids.
     pub fn records(&self) -> RecordCursor<'a> {
         RecordCursor { cursor: self.tree.range(self.roots.items, ..) }

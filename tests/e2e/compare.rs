@@ -173,6 +173,7 @@ async fn assert_drive(
     assert_eq!(a, b, "{who}: the files differ");
     let permission = |item: &str, told: &Value| (format!("{item}/{}", told["id"].as_str().unwrap()), told.clone());
     let permissions = truth.items.iter().flat_map(|i| i.permissions.iter().map(|told| permission(&i.id, told)));
+    let permissions = permissions.chain(truth.root_permissions.iter().map(|told| permission(&truth.root_id, told)));
     let permissions: BTreeMap<String, Value> = permissions.collect();
     let is_version = |id: &String| records[id].kind == ItemKind::Version;
     let (versions, parts): (BTreeSet<&String>, BTreeSet<&String>) =
@@ -199,7 +200,8 @@ async fn assert_drive(
         let properties = records[id].stream(StreamRole::Properties).unwrap();
         let json = read::read_whole(repo, properties, 1 << 24).await.unwrap();
         assert_eq!(&serde_json::from_slice::<Value>(&json).unwrap(), told, "{who}");
-        assert_eq!(records[id].parent, id.split_once('/').unwrap().0, "{who}");
+        let holder = id.split_once('/').unwrap().0;
+        assert_eq!(records[id].parent, if holder == truth.root_id { "" } else { holder }, "{who}");
     }
     for (id, item) in &wanted {
         let record = &records[*id];

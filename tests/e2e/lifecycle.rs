@@ -145,6 +145,7 @@ async fn people_find_items_by_paths_and_export_them() {
         truth.users.iter().flat_map(|u| &u.mailbox).map(|m| m.messages.iter().filter(|m| !m.recoverable).count()).sum();
     let files: usize = drives(&truth).map(|drive| drive.items.iter().filter(|i| i.content.is_some()).count()).sum();
     let permissions: usize = drives(&truth).flat_map(|drive| &drive.items).map(|item| item.permissions.len()).sum();
+    let permissions = permissions + drives(&truth).map(|drive| drive.root_permissions.len()).sum::<usize>();
     // What a shortcut leads to is not exported, and told.
     let shortcuts = drives(&truth).flat_map(|d| &d.items).filter(|i| i.kind == ItemKind::Shortcut).count();
     let folders = [

@@ -17,7 +17,8 @@ use tenantvault::tree::collection::{CollectionReader, CollectionRoots};
 
 use crate::restore::{ALICE, Restorer, in_folder, in_place};
 
-/// Of a file: the contents of its versions, the oldest first, the present one last; whom it is granted to, with which roles.
+/// Of a file: the contents of its versions, the oldest first, the present one last; whom it is granted to, with which roles,
+/// but for what it inherits. Of a folder the latter alone.
 #[derive(Debug, Default, PartialEq)]
 pub struct Kept {
     versions: Vec<Vec<u8>>,
@@ -25,7 +26,7 @@ pub struct Kept {
     links: usize,
 }
 
-/// All files of a collection, by name: names are unique in the simulated drive but for few.
+/// All files and folders of a collection, by name: names are unique in the simulated drive but for few.
 pub async fn kept(r: &Restorer, snapshot: usize, name: &str) -> BTreeMap<String, Kept> {
     let file = r.setting.snapshots().await[snapshot].file.clone();
     let catalog = Catalog::load(&r.setting.repo, Some(&file)).await.unwrap();
@@ -41,7 +42,7 @@ pub async fn kept(r: &Restorer, snapshot: usize, name: &str) -> BTreeMap<String,
         None => Default::default(),
     };
     let mut files = BTreeMap::new();
-    for file in all.iter().filter(|record| record.kind == ItemKind::File) {
+    for file in all.iter().filter(|record| matches!(record.kind, ItemKind::File | ItemKind::Folder)) {
         let mut kept = Kept::default();
         let mut below: Vec<&Record> = all.iter().filter(|part| part.parent == file.id).collect();
         below.sort_by_key(|part| part.modified_us);
@@ -50,6 +51,9 @@ pub async fn kept(r: &Restorer, snapshot: usize, name: &str) -> BTreeMap<String,
                 ItemKind::Version => kept.versions.push(bytes(part, StreamRole::Content).await.to_vec()),
                 ItemKind::Permission => {
                     let json: Value = serde_json::from_slice(&bytes(part, StreamRole::Properties).await).unwrap();
+                    if json.get("inheritedFrom").is_some() {
+                        continue;
+                    }
                     let user = json.pointer("/grantedToV2/user/id").and_then(Value::as_str).unwrap_or_default();
                     kept.links += usize::from(json.get("link").is_some());
                     kept.granted.push((user.to_owned(), json["roles"].to_string()));
@@ -101,6 +105,47 @@ async fn versions_and_rights_of_files_come_back_if_that_is_asked_and_not_else() 
     }
 }
 
+/// Permissions of what lies in a shared folder stand at the folder. What comes back without it gets them itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_inherited_comes_back_with_the_folder_or_without_it() {
+    let drive = format!("users/{ALICE}/OneDrive");
+    let folder = format!("{drive}/Documents/Committee");
+    // The folder, with two files that have no rights of their own and one that has; a file of it; a file two folders below it.
+    for (asked, name) in
+        [("", "Committee"), ("/Agenda.txt", "Agenda.txt"), ("/Minutes/Minutes of May.txt", "Minutes of May.txt")]
+    {
+        let r = Restorer::with(SimOptions::tiny(), 0, |_| ()).await;
+        let before = kept(&r, 0, &drive).await;
+        assert_eq!((before["Committee"].granted.len(), before["Committee"].links), (4, 1), "an owner, guests, a link");
+        assert_eq!((before["Agenda.txt"].granted.len(), before["Guest list.txt"].granted.len()), (0, 2));
+        r.setting.sim.wipe(ALICE);
+        let options = RestoreOptions { permissions: true, ..in_folder() };
+        let report = r.run(&r.plan(&format!("{folder}{asked}"), ALICE, options).await.unwrap()).await.unwrap();
+        let after = kept(&r, r.again().await, &drive).await;
+        assert_eq!(after[name].granted.len() - after[name].links, 3, "{name}: the owner and the guests of the folder");
+        if asked.is_empty() {
+            assert_eq!((after["Agenda.txt"].granted.len(), after["Guest list.txt"].granted.len()), (0, 2));
+        }
+        assert_eq!(report.notes.iter().filter(|(_, note)| note.contains("sharing link")).count(), 1, "{report:?}");
+        assert_eq!((report.problems.len(), r.setting.sim.mails_sent()), (0, 0), "{:?}", report.problems);
+    }
+}
+
+/// Who may use a whole library stands at its root, which is no item.
+#[tokio::test(flavor = "multi_thread")]
+async fn rights_to_a_whole_library_go_to_what_lay_at_its_top() {
+    let r = Restorer::with(SimOptions::tiny(), 0, |_| ()).await;
+    let file = r.setting.snapshots().await[0].file.clone();
+    let catalog = Catalog::load(&r.setting.repo, Some(&file)).await.unwrap();
+    let library = catalog.states.values().find(|state| state.name.ends_with("/Files/Plans & more")).unwrap();
+    r.setting.sim.wipe(ALICE);
+    let options = RestoreOptions { permissions: true, ..in_folder() };
+    r.run(&r.plan(&library.name, ALICE, options).await.unwrap()).await.unwrap();
+    let after = kept(&r, r.again().await, &format!("users/{ALICE}/OneDrive")).await;
+    assert_eq!((after["Pictures"].granted.len(), after["Documents"].granted.len()), (2, 2), "the owner and a guest");
+    assert_eq!(after["Large database.accdb"].granted.len(), 0, "it inherits");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn links_are_made_anew_if_that_is_asked() {
     let drive = format!("users/{ALICE}/OneDrive");
@@ -119,7 +164,8 @@ async fn links_are_made_anew_if_that_is_asked() {
         made += old.links;
     }
     assert!(made > 0);
-    assert!(after.iter().all(|(name, new)| new.links == before[name].links));
+    // A notebook comes back as a folder.
+    assert!(after.iter().all(|(name, new)| before.get(name).map_or(0, |old| old.links) == new.links));
     let said = report.notes.iter().filter(|(_, note)| note.contains("a new sharing link was made")).count();
     assert_eq!((said, r.setting.sim.mails_sent()), (made, 0), "{:?}", report.notes);
 }

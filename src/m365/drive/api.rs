@@ -17,8 +17,13 @@ const ITEM_PROPERTIES: &str = "id,name,size,file,folder,package,bundle,remoteIte
 parentReference,createdBy,createdDateTime,lastModifiedBy,lastModifiedDateTime,fileSystemInfo,specialFolder,\
 description,eTag,cTag,webUrl,pendingOperations,publication,sharepointIds,content.downloadUrl";
 
-/// All three together make delta tell items of which only the sharing changed.
-const SHARING: [&str; 3] = ["deltashowremovedasdeleted", "deltatraversepermissiongaps", "deltashowsharingchanges"];
+/// The first makes delta tell of sharing only where it begins: at items with rights of their own, the root among them. What lies
+/// below inherits, and is told without the facet `shared`. The other three together make it tell items of which only the sharing
+/// changed. A drive that knows none of this (a personal account's) tells of sharing wherever it holds.
+///
+/// Source: Microsoft, "Best practices for discovering files and detecting changes at scale", scanning permissions hierarchies.
+const SHARING: [&str; 4] =
+    ["hierarchicalsharing", "deltashowremovedasdeleted", "deltatraversepermissiongaps", "deltashowsharingchanges"];
 
 /// One drive, as Graph shows it.
 #[derive(Clone)]
@@ -49,7 +54,7 @@ impl Api {
         self.client.delta(start, saved)
     }
 
-    /// The properties of one item.
+    /// The properties of one item. Asked for alone, it shows the facet `shared` also where it inherits that.
     pub(super) async fn item(&self, id: &str) -> Result<Value> {
         let mut item =
             self.client.get_json(self.get(&format!("items/{}?$select={ITEM_PROPERTIES}", segment(id)))).await?;

@@ -1,7 +1,7 @@
 //! Fetching a file's contents, and comparing them with the hash that the source gives.
 
 use super::api::Api;
-use super::model::{Row, Told, mark_differing, row};
+use super::model::{Row, Told, keep_facet, mark_differing, row};
 use super::parts::keep_listed;
 use crate::error::{Error, Result};
 use crate::format::collection::Gap;
@@ -41,7 +41,10 @@ pub(super) async fn file(
         return Ok(Fetched::Stored { source_hash: seen.hash.unwrap_or_default(), newer: None, gap: None });
     }
     let now = match api.item(&record.id).await {
-        Ok(value) => row(value, ""),
+        Ok(mut value) => {
+            keep_facet(&mut value, record);
+            row(value, "")
+        }
         Err(error) => {
             let what = trouble(&error);
             return end_of(error, what, record, collection);

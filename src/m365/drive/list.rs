@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::api::Api;
 use super::fetch::hash_gap;
-use super::model::{Plan, Row, Told, differs, plan, row};
-use super::parts::{self, DriveOptions, Needs, is_listed, item_of, keep_facts};
+use super::model::{Plan, Row, Told, differs, keep_facet, plan, row};
+use super::parts::{self, DriveOptions, Needs, PERMISSIONS_READ, is_listed, item_of, keep_facts};
 use crate::error::{Error, Result};
 use crate::format::collection::{Cursors, Gap};
 use crate::format::record::{ItemKind, PARTS, Record};
@@ -25,6 +25,10 @@ use crate::m365::rounds::{SeenItems, ToldBelow, print_of};
 const ITEMS: &str = "items";
 /// The name of the pair that holds the root folder's id: no link, but kept with them.
 const ROOT: &str = "root";
+/// The name of the pair that says with whom the root folder was shared when its permissions were read.
+const SHARED: &str = "shared";
+/// What stands there if it was shared with nobody.
+const NOBODY: &str = "nobody";
 /// The name of the link of the page at which an enumeration was broken off. See [`Sink::checkpoint`].
 const PAGE: &str = "page";
 /// What hangs below items.
@@ -48,6 +52,8 @@ pub(super) async fn changes(
             text(&root, &["id"]).ok_or_else(|| Error::corrupt("The root of the drive has no id"))?.to_owned()
         }
     };
+    // What hangs below the root is tried again with it.
+    let doubted = previous.retry.iter().any(|id| item_of(id).unwrap_or(id) == root);
     let mut round = Round {
         api,
         options,
@@ -55,6 +61,8 @@ pub(super) async fn changes(
         settled: previous.cursors.is_some(),
         collection,
         root,
+        shared: saved(SHARED).filter(|_| !doubted).map(str::to_owned),
+        root_taken: false,
         known,
         sink,
         seen: SeenItems::default(),
@@ -75,11 +83,13 @@ pub(super) async fn changes(
         Some(link) => Some(link),
         None => round.read(saved(ITEMS), previous.cursors.is_none(), &mut end.resynced).await?,
     };
+    round.look_at_root().await?;
     round.try_again(previous.retry).await?;
     round.remove().await?;
     round.report_missing_parents().await?;
     end.cursors = Cursors::default();
     end.cursors.set(ITEMS, link.unwrap_or_default());
+    end.cursors.set(SHARED, round.shared.unwrap_or_default());
     end.cursors.set(ROOT, round.root);
     Ok(end)
 }
@@ -94,6 +104,10 @@ struct Round<'a> {
     settled: bool,
     collection: &'a str,
     root: String,
+    /// With whom the root was shared when its permissions were read; `None`: they never were.
+    shared: Option<String>,
+    /// The root was told in this reading, or walk.
+    root_taken: bool,
     known: &'a dyn Known,
     sink: &'a mut dyn Sink,
     seen: SeenItems,
@@ -171,6 +185,7 @@ impl Round<'_> {
         let mut cursors = Cursors::default();
         cursors.set(PAGE, next);
         cursors.set(ROOT, self.root.as_str());
+        cursors.set(SHARED, self.shared.as_deref().unwrap_or_default());
         self.sink.checkpoint(cursors, self.removed.iter().chain(&self.untold).cloned().collect()).await
     }
 
@@ -181,14 +196,16 @@ impl Round<'_> {
         self.placed.clear();
         self.containers.clear();
         self.parents.clear();
+        self.root_taken = false;
     }
 
     /// After an enumeration: what the previous snapshot had and was not told is no longer there.
     async fn compare(&mut self) -> Result<()> {
         let mut ids = self.known.ids().await?;
         while let Some(id) = ids.try_next().await? {
-            // Parts are told with their items.
-            if !self.seen.in_walk(item_of(&id).unwrap_or(&id)) {
+            // Parts are told with their items, and the root is told always.
+            let item = item_of(&id).unwrap_or(&id);
+            if item != self.root && !self.seen.in_walk(item) {
                 self.seen.forget(&id);
                 self.removed.insert(id);
             }
@@ -209,7 +226,8 @@ impl Round<'_> {
 
     async fn take(&mut self, value: Value, incremental: bool) -> Result<()> {
         match row(value, &self.root) {
-            None | Some(Row::Root) => Ok(()),
+            None => Ok(()),
+            Some(Row::Root(scope, changed)) => self.take_root(&scope, changed).await,
             Some(Row::Deleted(id)) => {
                 self.seen.forget(&id);
                 self.placed.remove(&id);
@@ -226,6 +244,53 @@ impl Round<'_> {
                 }
                 self.take_item(told, false).await
             }
+        }
+    }
+
+    /// Keeps who may use the whole drive: what is in it inherits that.
+    async fn take_root(&mut self, scope: &str, changed: bool) -> Result<()> {
+        if self.root_taken && !changed {
+            return Ok(());
+        }
+        self.root_taken = true;
+        let root = |scope: &str| {
+            let mut root = Record::new(ItemKind::Folder, self.root.clone(), "", "");
+            let scope = Some(scope).filter(|scope| !scope.is_empty() && *scope != NOBODY);
+            set_fact(&mut root, "shared", scope);
+            root
+        };
+        let known = self.shared.as_deref().map(|scope| {
+            let mut known = root(scope);
+            set_fact(&mut known, PERMISSIONS_READ, Some("true"));
+            known
+        });
+        let mut now = root(scope);
+        let unsure = !self.settled;
+        self.take_parts(&mut now, known.as_ref(), (unsure, unsure || changed || self.enumerating)).await?;
+        self.shared = match (now.fact("shared"), now.fact(PERMISSIONS_READ)) {
+            (None, _) => Some(NOBODY.to_owned()),
+            (Some(scope), Some(_)) => Some(scope.to_owned()),
+            (Some(_), None) => None,
+        };
+        Ok(())
+    }
+
+    /// Asks for the root where no reading told yet who may use it, or that could not be read.
+    async fn look_at_root(&mut self) -> Result<()> {
+        if self.root_taken || self.shared.is_some() {
+            return Ok(());
+        }
+        let root = self.root.clone();
+        match self.api.item(&root).await {
+            Ok(value) => match row(value, &root) {
+                Some(Row::Root(scope, changed)) => self.take_root(&scope, changed).await,
+                _ => Ok(()),
+            },
+            Err(error) => match trouble(&error) {
+                Trouble::Gone | Trouble::Resync { .. } => Ok(()),
+                Trouble::Gap { reason, text } => self.known_gap(&root, reason, text).await,
+                Trouble::Fatal => Err(error),
+            },
         }
     }
 
@@ -296,7 +361,8 @@ impl Round<'_> {
         if !needs.any() && !unshared {
             return Ok(());
         }
-        let parts = match parts::list(self.api, self.options, &needs, record).await {
+        let above = if record.id == self.root { String::new() } else { record.id.clone() };
+        let parts = match parts::list(self.api, self.options, &needs, record, &above).await {
             Ok(parts) => parts,
             Err(error) => match trouble(&error) {
                 // The next reading says that it went.
@@ -310,7 +376,7 @@ impl Round<'_> {
         };
         let goes = |kind: ItemKind| is_listed(kind, &needs) || (is_unshared && kind == ItemKind::Permission);
         let mut below: BTreeSet<String> = BTreeSet::new();
-        let mut ids = self.known.children(&record.id).await?;
+        let mut ids = self.known.children(&above).await?;
         while let Some(id) = ids.try_next().await? {
             // Items in a folder are none of its parts.
             if item_of(&id) != Some(record.id.as_str()) {
@@ -369,15 +435,19 @@ impl Round<'_> {
             if id.is_empty() || *id == self.root || self.seen.was_told(id) || self.removed.contains(id) {
                 continue;
             }
+            let known = self.known.record(id).await?;
             match self.api.item(id).await {
-                Ok(value) => match row(value, &self.root) {
-                    Some(Row::There(told)) => {
-                        self.placed.insert(told.record.id.clone(), told.record.parent.clone());
-                        self.take_item(*told, true).await?;
+                Ok(mut value) => {
+                    known.iter().for_each(|known| keep_facet(&mut value, known));
+                    match row(value, &self.root) {
+                        Some(Row::There(told)) => {
+                            self.placed.insert(told.record.id.clone(), told.record.parent.clone());
+                            self.take_item(*told, true).await?;
+                        }
+                        Some(Row::Deleted(id)) => drop(self.removed.insert(id)),
+                        Some(Row::Root(..)) | None => (),
                     }
-                    Some(Row::Deleted(id)) => drop(self.removed.insert(id)),
-                    Some(Row::Root) | None => (),
-                },
+                }
                 Err(error) => match trouble(&error) {
                     Trouble::Gone | Trouble::Resync { .. } => drop(self.removed.insert(id.to_owned())),
                     Trouble::Gap { reason, text } => self.known_gap(id, reason, text).await?,
@@ -455,11 +525,14 @@ async fn with_version(api: &Api, root: &str, told: Told) -> Result<Told> {
         return Ok(told);
     }
     match api.item(&told.record.id).await {
-        Ok(value) => match row(value, root) {
-            Some(Row::There(now)) => Ok(*now),
-            // Deleted meanwhile: the next reading says so.
-            _ => Ok(told),
-        },
+        Ok(mut value) => {
+            keep_facet(&mut value, &told.record);
+            match row(value, root) {
+                Some(Row::There(now)) => Ok(*now),
+                // Deleted meanwhile: the next reading says so.
+                _ => Ok(told),
+            }
+        }
         // Without a version the contents are fetched, and that will fail or not by itself.
         Err(error) if trouble(&error) == Trouble::Fatal => Err(error),
         Err(_) => Ok(told),

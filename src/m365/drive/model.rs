@@ -1,7 +1,7 @@
 //! From Graph's JSON to records, and what a changed version of a file means for its contents.
 
 use bytes::Bytes;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::parts::take_sharing_changed;
 use crate::format::record::{ItemKind, Record, StreamRole};
@@ -12,6 +12,9 @@ const DOWNLOAD_URLS: [&str; 3] = ["@microsoft.graph.downloadUrl", "@content.down
 
 /// The fact of a file whose stored contents do not have the hash that the source gives.
 const HASH_DIFFERS: &str = "hash_differs";
+
+/// The fact of an item that has rights of its own and is shared with nobody: it inherits nothing from the folder above it.
+pub(super) const UNIQUE: &str = "unique";
 
 /// An item of a drive as a page tells it.
 #[derive(Debug, Clone)]
@@ -30,8 +33,8 @@ pub(super) struct Told {
 
 /// What a row of a page tells.
 pub(super) enum Row {
-    /// The drive's root: the top, no item.
-    Root,
+    /// The drive's root: the top, no item. With whom it is shared (empty: nobody), and whether that changed.
+    Root(String, bool),
     /// An item is no longer there.
     Deleted(String),
     /// An item is there.
@@ -39,15 +42,33 @@ pub(super) enum Row {
 }
 
 /// Reads a row. `None`: it has no id.
-pub(super) fn row(value: Value, root: &str) -> Option<Row> {
+pub(super) fn row(mut value: Value, root: &str) -> Option<Row> {
     let id = text(&value, &["id"])?;
     if at(&value, &["deleted"]).is_some() || at(&value, &["@removed"]).is_some() {
         return Some(Row::Deleted(id.to_owned()));
     }
     if id == root || at(&value, &["root"]).is_some() {
-        return Some(Row::Root);
+        let scope = text(&value, &["shared", "scope"]).unwrap_or_default().to_owned();
+        return Some(Row::Root(scope, take_sharing_changed(&mut value)));
     }
     Some(Row::There(Box::new(item(value, root)?)))
+}
+
+/// Gives the JSON of an item that was asked for alone the facet of sharing that its listing tells, or told last.
+pub(super) fn keep_facet(value: &mut Value, listed: &Record) {
+    let facet = match (listed.fact("shared"), listed.fact(UNIQUE)) {
+        (Some(scope), _) => Some(json!({"scope": scope})),
+        (None, Some(_)) => Some(json!({})),
+        (None, None) => None,
+    };
+    let scope = |facet: Option<&Value>| facet.map(|facet| text(facet, &["scope"]).unwrap_or_default().to_owned());
+    if scope(at(value, &["shared"])) == scope(facet.as_ref()) {
+        return;
+    }
+    if let Some(object) = value.as_object_mut() {
+        object.shift_remove("shared");
+        object.extend(facet.map(|facet| ("shared".to_owned(), facet)));
+    }
 }
 
 fn item(mut value: Value, root: &str) -> Option<Told> {
@@ -124,6 +145,7 @@ fn facts(value: &Value, kind: ItemKind) -> Vec<(String, String)> {
     summary.add("package", fact(&["package", "type"]));
     summary.add("special", fact(&["specialFolder", "name"]));
     summary.add("shared", fact(&["shared", "scope"]));
+    summary.mark(UNIQUE, at(value, &["shared"]).is_some() && text(value, &["shared", "scope"]).is_none());
     summary.add("created_by", person(value, "createdBy"));
     summary.add("modified_by", person(value, "lastModifiedBy"));
     if kind == ItemKind::Shortcut {
@@ -182,8 +204,6 @@ pub(super) fn mark_differing(record: &mut Record) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::m365::testing::with_stream;
 
@@ -263,6 +283,6 @@ mod tests {
             assert_eq!(told(value).record.kind, kind);
         }
         assert!(matches!(row(json!({"id": "x", "deleted": {}, "folder": {}}), "r"), Some(Row::Deleted(_))));
-        assert!(matches!(row(json!({"id": "r", "folder": {}}), "r"), Some(Row::Root)));
+        assert!(matches!(row(json!({"id": "r", "folder": {}}), "r"), Some(Row::Root(..))));
     }
 }

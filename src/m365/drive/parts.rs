@@ -1,14 +1,17 @@
 //! What hangs below an item of a drive: who may do what with it, and the earlier versions of a file.
 //!
 //! Permissions cost five times as much as other requests, so they are asked for only where an item is shared and it, or its
-//! sharing, changed; an enumeration does not tell the latter, so after one all that is shared is asked for. Versions are asked for where the contents changed, if the options want any. The ids of parts are that
-//! of their item, a slash, and their own: a drive's own ids hold no slash.
+//! sharing, changed; an enumeration does not tell the latter, so after one all that is shared is asked for. What is shared by the
+//! folder above it has none of its own: they stand at that folder, or at the top for the whole drive. Versions are asked for
+//! where the contents changed, if the options want any. The ids of parts are that of their item (of the root for the top's), a
+//! slash, and their own: a drive's own ids hold no slash.
 //!
 //! Source: Microsoft Graph, "List permissions", "List versions of a DriveItem", "driveItem: delta".
 
 use serde_json::Value;
 
 use super::api::Api;
+use super::model::UNIQUE;
 use crate::error::Result;
 use crate::format::record::{ItemKind, PARTS, Record, StreamRole};
 use crate::m365::facts::{CONTENT_FACT, at, flag, number, properties, same_facts, set_fact, short_hash, text};
@@ -17,7 +20,7 @@ use crate::m365::walk::{Told, id_of};
 /// Says with which options the versions of a file were read.
 const VERSIONS_READ: &str = "versions_read";
 /// Says that the permissions of an item were read.
-const PERMISSIONS_READ: &str = "permissions_read";
+pub(super) const PERMISSIONS_READ: &str = "permissions_read";
 /// What a delta says of an item whose sharing changed. Good for one telling, so it is not stored.
 const SHARING_CHANGED: [&str; 2] = ["@microsoft.graph.sharedChanged", "@sharedChanged"];
 
@@ -120,21 +123,27 @@ pub(super) fn keep_facts(now: &mut Record, known: Option<&Record>, needs: &Needs
 /// Takes over, into an item that was asked for again after it was listed, the facts that say which state of it what hangs
 /// below it belongs to. If it changed meanwhile, the next listing tells it again, and has to see what changed.
 pub(super) fn keep_listed(now: &mut Record, listed: &Record) {
-    for fact in ["etag", "shared", "label", PARTS, PERMISSIONS_READ] {
+    for fact in ["etag", "shared", UNIQUE, "label", PARTS, PERMISSIONS_READ] {
         set_fact(now, fact, listed.fact(fact));
     }
     let same_contents = !now.version.is_empty() && now.version == listed.version;
     set_fact(now, VERSIONS_READ, listed.fact(VERSIONS_READ).filter(|_| same_contents));
 }
 
-/// Lists what hangs below an item, and notes in its record that this was done.
+/// Lists what hangs below an item, and notes in its record that this was done. `above`: the parent that permissions get.
 ///
 /// # Errors
 /// Graph's.
-pub(super) async fn list(api: &Api, options: DriveOptions, needs: &Needs, item: &mut Record) -> Result<Vec<Told>> {
+pub(super) async fn list(
+    api: &Api,
+    options: DriveOptions,
+    needs: &Needs,
+    item: &mut Record,
+    above: &str,
+) -> Result<Vec<Told>> {
     let mut parts = Vec::new();
     if needs.permissions {
-        parts.extend(api.permissions(&item.id).await?.into_iter().filter_map(|row| permission(row, &item.id)));
+        parts.extend(api.permissions(&item.id).await?.into_iter().filter_map(|row| permission(row, &item.id, above)));
         set_fact(item, PERMISSIONS_READ, Some("true"));
     }
     if needs.versions {
@@ -176,7 +185,7 @@ pub(super) fn changed(told: Told, known: Option<&Record>) -> Option<(Record, byt
     Some((record, properties(&json), kept))
 }
 
-fn permission(row: Value, item: &str) -> Option<Told> {
+fn permission(row: Value, item: &str, parent: &str) -> Option<Told> {
     let id = format!("{item}/{}", id_of(&row)?);
     let roles = row.get("roles").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let roles = roles.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
@@ -186,7 +195,7 @@ fn permission(row: Value, item: &str) -> Option<Told> {
         text(&row, &["grantedToV2", kind, "displayName"]).or_else(|| text(&row, &["grantedTo", kind, "displayName"]))
     });
     let name = link.or_else(|| to.map(str::to_owned)).unwrap_or_else(|| "Permission".to_owned());
-    Some(Told::new(ItemKind::Permission, id, item, &name, row).fact("roles", &roles))
+    Some(Told::new(ItemKind::Permission, id, parent, &name, row).fact("roles", &roles))
 }
 
 fn version(row: Value, item: &Record) -> Option<Told> {

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::api::Api;
-use super::model::{Row, row};
+use super::model::{Row, UNIQUE, row};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{ItemKind, Record, StreamRole};
 use crate::graph::links::segment;
@@ -187,6 +187,64 @@ impl DriveTarget {
         Ok(there.filter(|there| alike(there, record)).map(|there| there.id))
     }
 
+    /// Gives a folder that was made what its record tells: the times, and who may use it.
+    async fn furnish(&self, made: Made, order: Order<'_>, source: &dyn Source) -> Result<Made> {
+        if made.undo.is_empty() {
+            return Ok(made);
+        }
+        let mut made = self.date(made, order.record).await?;
+        made.notes.extend(self.share(&made.id, order, source).await?);
+        Ok(made)
+    }
+
+    /// The permissions that an item is to be given, and whether with those that it inherited. What lies in a container of this
+    /// restore inherits from there again; what does not gets what the nearest item above it with rights of its own tells.
+    async fn rights(&self, record: &Record, source: &dyn Source) -> Result<(Vec<Record>, bool)> {
+        let has_own = |record: &Record| record.fact("shared").is_some() || record.fact(UNIQUE).is_some();
+        let root = match record.parent.is_empty() {
+            true => root_of(record, source).await?,
+            false => None,
+        };
+        let inherits = match &root {
+            Some(root) => *root == self.root,
+            None => source.made_as(&record.parent).is_some(),
+        };
+        let mut at = record.clone();
+        for _ in 0..MAX_DEPTH {
+            if has_own(&at) || inherits {
+                return Ok((source.parts(&at.id).await?, !inherits));
+            }
+            let above = if at.parent.is_empty() { None } else { source.record(&at.parent).await? };
+            match above {
+                Some(above) => at = above,
+                None => match root_of(&at, source).await? {
+                    Some(root) => return Ok((source.parts(&root).await?, true)),
+                    None => break,
+                },
+            }
+        }
+        Ok((Vec::new(), false))
+    }
+
+    /// Says whether an item that was kept out of the sharing of the folder above it is in it now: Graph cannot keep it out.
+    async fn is_wider(&self, record: &Record, source: &dyn Source) -> Result<bool> {
+        let mut at = record.clone();
+        if record.fact(UNIQUE).is_none() {
+            return Ok(false);
+        }
+        for _ in 0..MAX_DEPTH {
+            if source.made_as(&at.parent).is_none() {
+                return Ok(false);
+            }
+            let Some(above) = source.record(&at.parent).await? else { return Ok(false) };
+            if above.fact("shared").is_some() || above.fact(UNIQUE).is_some() {
+                return Ok(above.fact("shared").is_some());
+            }
+            at = above;
+        }
+        Ok(false)
+    }
+
     /// Gives the people who had a right to an item the same right, and makes links like those it had, if that is wanted;
     /// gives in words what was not possible.
     async fn share(&self, id: &str, order: Order<'_>, source: &dyn Source) -> Result<Vec<String>> {
@@ -194,8 +252,15 @@ impl DriveTarget {
         if !permissions && !links {
             return Ok(Vec::new());
         }
-        for part in source.below(order.record).await?.iter().filter(|part| part.kind == ItemKind::Permission) {
+        if permissions && self.is_wider(order.record, source).await? {
+            notes.push("it was shared with nobody, and now with those whom its folder is shared with");
+        }
+        let (parts, inherited_too) = self.rights(order.record, source).await?;
+        for part in parts.iter().filter(|part| part.kind == ItemKind::Permission) {
             let permission = source.properties(part).await?;
+            if at(&permission, &["inheritedFrom"]).is_some() && !inherited_too {
+                continue;
+            }
             let is_link = at(&permission, &["link"]).is_some();
             if is_link && links {
                 let made = is_allowed(self.api.create_link(id, &link(&permission)).await)?;
@@ -212,6 +277,15 @@ impl DriveTarget {
         Ok(notes.into_iter().map(str::to_owned).collect())
     }
 }
+
+/// The id of the drive's root folder that an item of the top lay in.
+async fn root_of(record: &Record, source: &dyn Source) -> Result<Option<String>> {
+    let told = source.properties(record).await?;
+    Ok(text(&told, &["parentReference", "id"]).map(str::to_owned))
+}
+
+/// Folders do not lie deeper in one another.
+const MAX_DEPTH: usize = 200;
 
 const REFUSED_LINK: &str = "a sharing link was refused by Microsoft";
 
@@ -251,7 +325,7 @@ fn link(permission: &Value) -> Value {
 fn invitation(permission: &Value) -> Result<Option<Value>, &'static str> {
     let roles: Vec<&str> =
         at(permission, &["roles"]).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
-    if roles.contains(&"owner") || at(permission, &["inheritedFrom"]).is_some() {
+    if roles.contains(&"owner") {
         return Ok(None);
     }
     if at(permission, &["link"]).is_some() {
@@ -349,6 +423,10 @@ impl Target for DriveTarget {
         }
     }
 
+    fn comes_along(&self, kind: ItemKind) -> bool {
+        kind == ItemKind::Permission
+    }
+
     fn identity(&self, record: &Record) -> String {
         record.name.to_lowercase()
     }
@@ -381,11 +459,11 @@ impl Target for DriveTarget {
         match order.record.kind {
             ItemKind::Folder => {
                 let made = self.create_folder(order.parent, order.name).await?;
-                self.date(made, order.record).await
+                self.furnish(made, order, source).await
             }
             ItemKind::Package => {
                 let made = self.create_folder(order.parent, order.name).await?;
-                let mut made = self.date(made, order.record).await?;
+                let mut made = self.furnish(made, order, source).await?;
                 made.notes.push("a notebook comes back as a folder of its parts".to_owned());
                 Ok(made)
             }
@@ -414,11 +492,11 @@ impl Target for DriveTarget {
         Ok(Made { id, undo: vec![undo], notes: Vec::new() })
     }
 
-    async fn find(&self, order: Order<'_>, _source: &dyn Source) -> Result<Found> {
+    async fn find(&self, order: Order<'_>, source: &dyn Source) -> Result<Found> {
         let Some(there) = self.named(order.parent, order.name).await? else { return Ok(Found::Nothing) };
         let made = Made::new(order.record.kind, there.id.clone(), order.parent);
         match order.record.kind {
-            ItemKind::Folder | ItemKind::Package => Ok(Found::Whole(self.date(made, order.record).await?)),
+            ItemKind::Folder | ItemKind::Package => Ok(Found::Whole(self.furnish(made, order, source).await?)),
             _ if order.extras != Extras::default() => Ok(Found::Part(made)),
             _ if alike(&there, order.record) => Ok(Found::Whole(made)),
             // Something of that name that is not ours: making the item will say so.

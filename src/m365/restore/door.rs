@@ -44,6 +44,12 @@ pub trait Source: Send + Sync {
     /// What hangs directly below an item, in listing order: attachments, versions, permissions, exceptions, replies.
     async fn below(&self, record: &Record) -> Result<Vec<Record>>;
 
+    /// What hangs below the item with this id and bears its id in its own, however much else lies in it: who may use a folder.
+    async fn parts(&self, item: &str) -> Result<Vec<Record>>;
+
+    /// Another item of the same collection.
+    async fn record(&self, id: &str) -> Result<Option<Record>>;
+
     /// What became of another item of this restore: the id that the item with this id in the snapshot has in the target,
     /// if it was made or found there. Rules name folders, tasks name buckets.
     fn made_as(&self, id: &str) -> Option<String>;
@@ -254,6 +260,11 @@ pub trait Target: Send + Sync {
     /// Says whether items of a kind are folders here: what is in them is made one by one. Else they are made with all of it.
     fn is_container(&self, kind: ItemKind) -> bool {
         kind.is_container()
+    }
+
+    /// Says whether what lies in a container and is of this kind is made with the container, and is no step of its own.
+    fn comes_along(&self, _: ItemKind) -> bool {
+        false
     }
 
     /// Siblings are made in the order of this number, the lowest first.

@@ -111,6 +111,14 @@ impl Source for OfPage<'_> {
         Ok(Vec::new())
     }
 
+    async fn parts(&self, _: &str) -> Result<Vec<Record>> {
+        Ok(Vec::new())
+    }
+
+    async fn record(&self, _: &str) -> Result<Option<Record>> {
+        Ok(None)
+    }
+
     fn made_as(&self, _: &str) -> Option<String> {
         None
     }

@@ -379,6 +379,7 @@ impl Planner<'_> {
         self.around.stop.check()?;
         self.around.monitor.add(Counter::Items, records.len() as i64);
         let target = self.open(number)?.target.clone();
+        records.retain(|record| !target.comes_along(record.kind));
         records.sort_by_key(|record| target.rank(record.kind));
         let present = match &level.there {
             Some(there) => target.present(there).await?,

@@ -86,6 +86,18 @@ impl Source for RepoSource {
         self.reader().children(&record.id, None, PARTS).await?.records().collect()
     }
 
+    async fn parts(&self, item: &str) -> Result<Vec<Record>> {
+        let (mut parts, mut cursor) = (Vec::new(), self.reader().records_of(&format!("{item}/")));
+        while let Some(part) = cursor.next().await?.filter(|_| parts.len() < PARTS) {
+            parts.push(part);
+        }
+        Ok(parts)
+    }
+
+    async fn record(&self, id: &str) -> Result<Option<Record>> {
+        self.reader().get(id).await
+    }
+
     fn made_as(&self, id: &str) -> Option<String> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }

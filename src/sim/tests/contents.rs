@@ -1,10 +1,11 @@
 //! Contents are the oracle's byte for byte, and follow from the seed alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::client::start;
 use crate::sim::quickxor::QuickXor;
-use crate::sim::{Expected, ItemKind, SimOptions};
+use crate::sim::state::World;
+use crate::sim::{Expected, ItemKind, Profile, SimOptions, SimTenant};
 
 #[tokio::test]
 async fn every_message_and_file_is_served_as_the_oracle_has_it() {
@@ -91,4 +92,42 @@ async fn attachments_are_passed_round_and_shapes_vary() {
     assert!((0.2..0.55).contains(&shared), "{shared} of all attachments are passed round");
     let lines = sim.expected().users[0].mailbox.clone().expect("a mailbox").messages[0].mime.bytes();
     assert!(lines.windows(2).filter(|w| w[1] == b'\n').all(|w| w[0] == b'\r'), "line ends are CRLF");
+}
+
+/// As in real tenants, most of what others may use is in a shared folder; so a backup is to ask at the folder.
+#[tokio::test]
+async fn others_may_use_one_file_in_eight_most_for_the_sake_of_its_folder() {
+    let few = SimOptions { users: 30, messages: 1, contacts: 1, events: 1, tasks: 1, groups: 0, sites: 1, ..office() };
+    let drives: Vec<_> =
+        SimTenant::start(few).await.unwrap().expected().users.into_iter().filter_map(|user| user.drive).collect();
+    let (mut files, mut by_folder, mut by_itself) = (0usize, 0, 0);
+    for drive in &drives {
+        let items: HashMap<&str, _> = drive.items.iter().map(|item| (item.id.as_str(), item)).collect();
+        for file in drive.items.iter().filter(|item| item.kind == ItemKind::File) {
+            let above = std::iter::successors(Some(file), |item| items.get(item.parent_id.as_str()).copied());
+            files += 1;
+            by_itself += usize::from(!file.permissions.is_empty());
+            by_folder +=
+                usize::from(file.permissions.is_empty() && above.skip(1).any(|item| !item.permissions.is_empty()));
+        }
+    }
+    let share = f64::from(u32::try_from(by_itself + by_folder).unwrap()) / f64::from(u32::try_from(files).unwrap());
+    assert!((0.09..0.17).contains(&share) && by_folder > 2 * by_itself, "{by_itself} + {by_folder} of {files}");
+}
+
+fn office() -> SimOptions {
+    SimOptions::profile(Profile::Office)
+}
+
+/// A tenant of 500 users is to start at once and small: most of it is not looked at for long.
+#[test]
+fn nothing_of_a_mailbox_or_a_drive_is_made_before_it_is_looked_at() {
+    let world = World::new(&office());
+    let is_made = |what: &dyn std::fmt::Debug| format!("{what:?}").contains("made");
+    for user in &world.users {
+        let shelves = [&user.contacts, &user.calendars, &user.settings, &user.tasks];
+        assert!(!is_made(&user.mailbox) && !is_made(&user.drive) && !shelves.iter().any(|shelf| is_made(shelf)));
+    }
+    let mailbox = &world.users[0].mailbox;
+    assert!(mailbox.as_ref().is_some_and(|mailbox| !mailbox.messages.is_empty()) && is_made(mailbox));
 }

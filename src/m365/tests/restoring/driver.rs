@@ -45,6 +45,16 @@ impl Source for Held<'_> {
         Ok(below(self.state, &record.id))
     }
 
+    async fn parts(&self, item: &str) -> Result<Vec<Record>> {
+        let prefix = format!("{item}/");
+        let all = self.state.items.values().map(|item| &item.record);
+        Ok(all.filter(|record| record.id.starts_with(&prefix)).cloned().collect())
+    }
+
+    async fn record(&self, id: &str) -> Result<Option<Record>> {
+        Ok(self.state.items.get(id).map(|item| item.record.clone()))
+    }
+
     fn made_as(&self, id: &str) -> Option<String> {
         self.made.lock().unwrap().get(id).cloned()
     }
