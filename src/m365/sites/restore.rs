@@ -20,7 +20,7 @@ use crate::graph::{Client, GraphRequest, Scope};
 use crate::m365::door::{Owner, Workload};
 use crate::m365::facts::{at, flag, text};
 use crate::m365::restore::{Cost, Destination, Fit, Found, Made, Order, Present, Source, Target, Undo, rows};
-use crate::m365::walk::{Told, id_of};
+use crate::m365::walk::{Told, clean, id_of};
 
 /// What of a column can be set, whatever it holds.
 const COLUMN: &[&str] = &[
@@ -339,7 +339,10 @@ impl ListTarget {
     async fn find_list(&self, title: &str) -> Result<Option<Value>> {
         let url = format!("lists?$select={LIST_PROPERTIES}&$top=200");
         let all = self.client.get_all(of_site(&self.site, &url).units(2)).await?;
-        let same = |row: &Value| text(row, &["displayName"]).is_some_and(|name| name.eq_ignore_ascii_case(title));
+        // The title comes from a path, which holds no slash.
+        let same = |row: &Value| {
+            text(row, &["displayName"]).is_some_and(|name| clean(name).eq_ignore_ascii_case(&clean(title)))
+        };
         Ok(all.into_iter().find(same).map(without_context))
     }
 

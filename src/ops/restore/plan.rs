@@ -10,7 +10,7 @@ use super::{
     time,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::record::Record;
+use crate::format::record::{ItemKind, Record};
 use crate::format::snapshot::CollectionState;
 use crate::graph::{Client, Fate, Scope, fate};
 use crate::m365::CollectionKey;
@@ -361,7 +361,7 @@ impl Planner<'_> {
     async fn find(&self, number: usize, there: &str, record: &Record) -> Result<Option<String>> {
         let open = self.open(number)?;
         let present = open.target.present(there).await?;
-        Ok(Known::new(&present, &HashSet::new()).find(&*open.target, record).map(|found| found.id.clone()))
+        Ok(Known::new(&present, &HashSet::new(), true).find(&*open.target, record).map(|found| found.id.clone()))
     }
 
     /// Plans all that is below a level.
@@ -392,13 +392,15 @@ impl Planner<'_> {
             None => Vec::new(),
         };
         let ids: HashSet<String> = records.iter().map(|record| record.id.clone()).collect();
-        let known = Known::new(&present, &ids);
+        // Items of a list are numbered: in another list, also one made anew, a number is another item's.
+        let in_own = records.first().is_some_and(|record| level.there.as_ref() == Some(&record.parent));
+        let known = Known::new(&present, &ids, in_own);
         let beside = self.open(number)?.beside.clone().filter(|_| level.from.is_empty() && level.same_place);
         let present_beside = match &beside {
             Some(_) => target.present("").await?,
             None => Vec::new(),
         };
-        let known_beside = Known::new(&present_beside, &HashSet::new());
+        let known_beside = Known::new(&present_beside, &HashSet::new(), true);
         let is_apart = level.same_place && self.asked.options.into != Into::Place;
         let mut taken = HashSet::new();
         let mut names: HashSet<String> = present.iter().map(|present| present.identity.clone()).collect();
@@ -571,11 +573,13 @@ struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    /// `ids`: those of the snapshot. What has one of them is that item, and none that is like it.
-    fn new(present: &'a [Present], ids: &HashSet<String>) -> Self {
-        let others = present.iter().filter(|present| !ids.contains(&present.id));
+    /// `ids`: those of the snapshot. What has one of them is that item, and none that is like it; an item of a list only if it
+    /// is the list that it came from (`in_own`).
+    fn new(present: &'a [Present], ids: &HashSet<String>, in_own: bool) -> Self {
+        let has_own_id = |present: &&Present| in_own || present.kind != ItemKind::ListItem;
+        let others = present.iter().filter(|present| !has_own_id(present) || !ids.contains(&present.id));
         Self {
-            by_id: present.iter().map(|present| (present.id.as_str(), present)).collect(),
+            by_id: present.iter().filter(has_own_id).map(|present| (present.id.as_str(), present)).collect(),
             by_identity: others.map(|present| (present.identity.as_str(), present)).collect(),
         }
     }
