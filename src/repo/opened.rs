@@ -97,8 +97,10 @@ impl Repository {
     }
 
     fn opened_segments(&self) -> Option<&Arc<OpenedSegments>> {
-        let folder = || self.cache.as_ref().map(|cache| cache.folder());
-        let make = || folder().and_then(|folder| OpenedSegments::new(folder, FILE_BYTES).ok()).map(Arc::new);
+        let make = || {
+            let cache = self.cache.as_ref()?;
+            OpenedSegments::new(cache.folder(), FILE_BYTES).ok().map(Arc::new)
+        };
         self.opened.get_or_init(make).as_ref()
     }
 }
