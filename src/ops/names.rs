@@ -10,6 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::LazyLock;
 
+use crate::ops::present::names::hash_of;
 use icu_normalizer::{ComposingNormalizerBorrowed, DecomposingNormalizerBorrowed};
 
 #[cfg(test)]
@@ -101,9 +102,10 @@ fn split_extension(name: &str) -> (&str, &str) {
 /// for in the same order are given the same answers.
 #[derive(Debug, Default)]
 pub struct FolderNames {
-    used: HashSet<String>,
+    /// Hashes of the names, folded. Two names of one hash would only give one of them a number that it does not need.
+    used: HashSet<u64>,
     /// The number to try next for a name that was given out before.
-    next: HashMap<String, u32>,
+    next: HashMap<u64, u32>,
 }
 
 impl FolderNames {
@@ -124,8 +126,8 @@ impl FolderNames {
     }
 
     fn give(&mut self, name: String) -> String {
-        let key = fold(&name);
-        if self.used.insert(key.clone()) {
+        let key = hash_of(&fold(&name));
+        if self.used.insert(key) {
             return name;
         }
         let number = self.next.entry(key).or_insert(2);
@@ -133,7 +135,7 @@ impl FolderNames {
         loop {
             let candidate = format!("{stem} ({number}){extension}");
             *number += 1;
-            if self.used.insert(fold(&candidate)) {
+            if self.used.insert(hash_of(&fold(&candidate))) {
                 return candidate;
             }
         }

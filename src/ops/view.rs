@@ -101,6 +101,14 @@ impl Entry {
     }
 }
 
+/// How far a place was listed, and which names were given out.
+#[derive(Debug, Default)]
+pub struct Listing {
+    state: Option<Arc<CollectionState>>,
+    naming: Naming,
+    after: Option<Vec<u8>>,
+}
+
 fn place_of(state: CollectionState, record: Record, face: Face, path: String) -> Place {
     let (state, record) = (Box::new(state), Box::new(record));
     match face {
@@ -236,19 +244,48 @@ impl View {
     /// # Errors
     /// `Corrupt`; the storage's; what `visit` returns.
     pub async fn list(&self, place: &Place, visit: &mut (dyn FnMut(Entry) -> Result<()> + Send)) -> Result<()> {
-        match place {
+        let (mut listing, mut limit) = (Listing::default(), PAGE);
+        while self.list_on(place, &mut listing, limit, visit).await? {
+            limit = LONG_PAGE;
+        }
+        Ok(())
+    }
+
+    /// Lists on: up to `limit` records of a place, after those that were listed. Says whether there are more.
+    ///
+    /// # Errors
+    /// As [`Self::list`].
+    pub async fn list_on(
+        &self,
+        place: &Place,
+        listing: &mut Listing,
+        limit: usize,
+        visit: &mut (dyn FnMut(Entry) -> Result<()> + Send),
+    ) -> Result<bool> {
+        let (state, parent) = match place {
             Place::Above(path) => {
                 for (name, state) in self.above(path).await? {
                     visit(Entry { name, record: None, state: state.map(Arc::new), face: Face::Item })?;
                 }
-                Ok(())
+                return Ok(false);
             }
-            Place::Top(state) => self.list_items(state, "", visit).await,
-            Place::Item(state, record, _) | Place::Parts(state, record, _) => {
-                self.list_items(state, &record.id, visit).await
+            Place::Top(state) => (state, ""),
+            Place::Item(state, record, _) | Place::Parts(state, record, _) => (state, record.id.as_str()),
+            Place::Beside(..) => return Ok(false),
+        };
+        let shared = listing.state.get_or_insert_with(|| Arc::new((**state).clone())).clone();
+        let page = self.reader(state).children(parent, listing.after.take(), limit).await?;
+        for record in page.records() {
+            let record = record?;
+            for face in Face::of(&record, self.mode).filter(|face| *face != Face::Item) {
+                let name = listing.naming.name(&record, face, self.mode);
+                visit(Entry { name, record: Some(record.clone()), state: Some(shared.clone()), face })?;
             }
-            Place::Beside(..) => Ok(()),
+            let name = listing.naming.name(&record, Face::Item, self.mode);
+            visit(Entry { name, record: Some(record), state: Some(shared.clone()), face: Face::Item })?;
         }
+        listing.after = page.next;
+        Ok(listing.after.is_some())
     }
 
     /// Reads a page of what is directly below an item (empty: the top of the collection), in listing order.
@@ -271,35 +308,6 @@ impl View {
     /// `Corrupt`; the storage's.
     pub async fn record(&self, state: &CollectionState, id: &str) -> Result<Option<Record>> {
         self.reader(state).get(id).await
-    }
-
-    async fn list_items(
-        &self,
-        state: &CollectionState,
-        parent: &str,
-        visit: &mut (dyn FnMut(Entry) -> Result<()> + Send),
-    ) -> Result<()> {
-        let reader = self.reader(state);
-        let shared = Arc::new(state.clone());
-        let mut naming = Naming::default();
-        let (mut after, mut limit) = (None, PAGE);
-        loop {
-            let page = reader.children(parent, after, limit).await?;
-            limit = LONG_PAGE;
-            for record in page.records() {
-                let record = record?;
-                for face in Face::of(&record, self.mode).filter(|face| *face != Face::Item) {
-                    let name = naming.name(&record, face, self.mode);
-                    visit(Entry { name, record: Some(record.clone()), state: Some(shared.clone()), face })?;
-                }
-                let name = naming.name(&record, Face::Item, self.mode);
-                visit(Entry { name, record: Some(record), state: Some(shared.clone()), face: Face::Item })?;
-            }
-            after = page.next;
-            if after.is_none() {
-                return Ok(());
-            }
-        }
     }
 
     /// The next components below a path above the collections; with the collection where one begins there.

@@ -15,6 +15,7 @@ mod merge;
 mod mirror;
 mod mover;
 mod neighbours;
+mod opened;
 mod prune;
 mod raw_copy;
 mod read;

@@ -122,6 +122,11 @@ impl Repository {
         }
     }
 
+    /// A blob of contents, if it is in memory.
+    pub(super) fn content_in_memory(&self, id: &BlobId) -> Option<Bytes> {
+        self.contents.lock().ok()?.get(id)
+    }
+
     /// Says whether a blob is in memory, without using it.
     pub(super) fn has_in_memory(&self, kind: BlobKind, id: &BlobId) -> bool {
         self.in_memory(kind).lock().is_ok_and(|cache| cache.contains(id))

@@ -14,6 +14,7 @@ use crate::format::id::{BlobId, IndexId, KeyId, PackId};
 use crate::repo::cache::Cache;
 use crate::repo::elsewhere::Elsewhere;
 use crate::repo::index::Index;
+use crate::repo::opened::OpenedSegments;
 use crate::repo::recent::Recent;
 use crate::repo::slots::{Opened, key_path, unlock, write_slot};
 use crate::storage::Storage;
@@ -60,6 +61,8 @@ pub struct Repository {
     pub(super) pack_keys: Mutex<HashMap<SealedKey, Secret>>,
     pub(super) contents: Mutex<Recent<BlobId, Bytes>>,
     pub(super) tree_nodes: Mutex<Recent<BlobId, Bytes>>,
+    /// Segments opened lately, on the disk; `None` in it: there is no disk to take them.
+    pub(super) opened: OnceLock<Option<Arc<OpenedSegments>>>,
     /// Where else to read.
     pub(super) elsewhere: OnceLock<Elsewhere>,
 }
@@ -148,6 +151,7 @@ impl Repository {
             pack_keys: Mutex::new(HashMap::new()),
             contents: Mutex::new(Recent::new(CONTENT_CACHE_BYTES)),
             tree_nodes: Mutex::new(Recent::new(TREE_CACHE_BYTES)),
+            opened: OnceLock::new(),
             elsewhere: OnceLock::new(),
         });
         repo.reload_index().await?;

@@ -87,14 +87,11 @@ impl StoredBytes {
             for (n, extent) in extents.iter().enumerate().skip(first) {
                 let end = start.saturating_add(u64::from(extent.length));
                 if left > 0 && at < end {
-                    let blob = repo.read_blob(BlobKind::Content, &extent.blob).await?;
-                    stretch(&blob, extent)?;
                     let from = usize::try_from(at.saturating_sub(start)).unwrap_or(usize::MAX);
-                    let take = (extent.length as usize).saturating_sub(from).min(left);
-                    let begin = (extent.offset as usize).saturating_add(from);
-                    parts.push(blob.slice(begin..begin + take));
-                    at += take as u64;
-                    left -= take;
+                    let part = repo.read_part(extent, from, left).await?;
+                    at += part.len() as u64;
+                    left -= part.len();
+                    parts.push(part);
                 }
                 start = end;
                 if left == 0 {
@@ -163,7 +160,7 @@ fn fetch_ahead(repo: &Arc<Repository>, ahead: &[Extent]) {
             wanted.push(extent.blob);
         }
     }
-    for blob in wanted.into_iter().filter(|blob| !repo.has_in_memory(BlobKind::Content, blob)) {
+    for blob in wanted.into_iter().filter(|blob| !repo.is_opened(blob)) {
         let repo = repo.clone();
         // What it fails with, the reader meets when it comes there.
         tokio::spawn(async move { drop(repo.read_blob(BlobKind::Content, &blob).await) });

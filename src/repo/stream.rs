@@ -247,12 +247,7 @@ impl Repository {
                 let data = futures::stream::iter(extents)
                     .map(move |extent| {
                         let repo = repo.clone();
-                        async move {
-                            let blob = repo.read_blob(BlobKind::Content, &extent.blob).await?;
-                            let start = extent.offset as usize;
-                            stretch(&blob, &extent)?;
-                            Ok(blob.slice(start..start + extent.length as usize))
-                        }
+                        async move { repo.read_part(&extent, 0, extent.length as usize).await }
                     })
                     .buffered(BLOBS_AHEAD);
                 data.chain(futures::stream::iter(error))

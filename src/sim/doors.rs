@@ -15,7 +15,7 @@ use super::state::User;
 use super::throttle::{Charge, TeamsKind};
 use super::{
     calendar_write, contacts_write, groups, lists_write, pages_write, planner_write, settings_write, sites_http,
-    tasks_write, team, team_write, terms_write,
+    sites_write, tasks_write, team, team_write, terms_write,
 };
 
 /// A path that takes a method.
@@ -35,6 +35,7 @@ const DOORS: &[&[Door]] = &[
     planner_write::DOORS,
     lists_write::DOORS,
     pages_write::DOORS,
+    sites_write::DOORS,
     team_write::DOORS,
     terms_write::DOORS,
 ];

@@ -14,7 +14,7 @@ use super::shelf::{TOP, WRITTEN};
 use super::sites_http::{author, opened};
 use super::state::World;
 
-const MANAGE: &[&str] = &["Sites.Manage.All", "Sites.FullControl.All"];
+pub(super) const MANAGE: &[&str] = &["Sites.Manage.All", "Sites.FullControl.All"];
 const WRITE: &[&str] = &["Sites.ReadWrite.All", "Sites.Manage.All", "Sites.FullControl.All"];
 
 static LIST_ENTITY: Entity = Entity {
@@ -23,7 +23,7 @@ static LIST_ENTITY: Entity = Entity {
     required: &["displayName"],
     beside: &["columns"],
 };
-static COLUMN_ENTITY: Entity = Entity {
+pub(super) static COLUMN_ENTITY: Entity = Entity {
     name: "columnDefinition",
     read_only: &[
         "isDeletable",
@@ -78,7 +78,7 @@ fn list_of<'a>(world: &'a mut World, route: &Route) -> Answer<&'a mut SiteList> 
 }
 
 /// What a column holds, by its one facet.
-fn holds(given: &Map<String, Value>) -> Answer<Holds> {
+pub(super) fn holds(given: &Map<String, Value>) -> Answer<Holds> {
     let facets: Vec<&str> = FACETS.iter().copied().filter(|facet| given.contains_key(*facet)).collect();
     let [facet] = facets[..] else { return Err(bad("Only one type of column can be specified.")) };
     let says = |key: &str| given[facet].get(key).cloned().unwrap_or_default();

@@ -68,6 +68,7 @@ mod shelf_http;
 mod sites;
 mod sites_http;
 mod sites_oracle;
+mod sites_write;
 mod state;
 mod tasks;
 mod tasks_write;
@@ -260,7 +261,7 @@ impl SimHandle {
     }
 
     /// Deletes from a mailbox what is no mail: events and calendars, contacts, tasks, rules and the like, as an attacker
-    /// would; or of a group its plans and what its team is made of; or, with an empty id, the tenant's terms. What cannot be
+    /// would; or of a group its plans and what its team is made of; or of a site its lists, pages, columns and content types; or, with an empty id, the tenant's terms. What cannot be
     /// deleted stays.
     pub fn wipe_items(&self, id: &str) {
         let mut world = self.app.write();
@@ -271,6 +272,8 @@ impl SimHandle {
             wipe::terms(&mut world.terms);
         } else if let Ok(group) = groups::find(&world, id) {
             wipe::group(&mut world.groups[group]);
+        } else if let Ok(site) = sites_http::find(&world, id) {
+            wipe::site(&mut world.sites[site]);
         }
     }
 

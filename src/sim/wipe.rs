@@ -8,6 +8,7 @@ use super::groups::Group;
 use super::planner::PLAN;
 use super::settings::{CATEGORY, OVERRIDE, RULE};
 use super::shelf::{Kind, Shelf};
+use super::sites::{COLUMN, PAGE, Site, TYPE};
 use super::state::User;
 use super::tasks::{LIST, OWN, TASK};
 use super::team_write;
@@ -46,6 +47,15 @@ pub(super) fn group(group: &mut Group) {
     all(&mut group.plans, &PLAN, |_, _| true);
     if let Some(team) = &mut group.team {
         team_write::wipe(team);
+    }
+}
+
+/// Deletes the lists, the pages, the columns and the content types of a site.
+pub(super) fn site(site: &mut Site) {
+    site.lists.retain(|list| list.system);
+    all(&mut site.pages, &PAGE, |_, _| true);
+    for kind in [&COLUMN, &TYPE] {
+        all(&mut site.facts, kind, |_, _| true);
     }
 }
 

@@ -469,6 +469,26 @@ pub(crate) fn read_exact_at(file: &File, mut buffer: &mut [u8], mut offset: u64)
     Ok(())
 }
 
+/// Writes a buffer at a place in a file, whatever others read from it meanwhile.
+#[cfg(unix)]
+pub(crate) fn write_all_at(file: &File, buffer: &[u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, buffer, offset)
+}
+
+/// Writes a buffer at a place in a file, whatever others read from it meanwhile.
+#[cfg(windows)]
+pub(crate) fn write_all_at(file: &File, mut buffer: &[u8], mut offset: u64) -> io::Result<()> {
+    while !buffer.is_empty() {
+        let n = std::os::windows::fs::FileExt::seek_write(file, buffer, offset)?;
+        if n == 0 {
+            return Err(Io::WriteZero.into());
+        }
+        buffer = &buffer[n..];
+        offset += n as u64;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 #[path = "local_tests.rs"]
 mod tests;

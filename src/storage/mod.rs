@@ -21,7 +21,7 @@ mod replicated;
 
 pub(crate) use direct::LargeFile;
 pub use local::LocalStorage;
-pub(crate) use local::read_exact_at;
+pub(crate) use local::{read_exact_at, write_all_at};
 pub use object::OpendalStorage;
 pub use open::{SCHEMES, open};
 pub use options::{Credentials, StorageOptions};

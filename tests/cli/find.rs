@@ -8,6 +8,7 @@ fn a_broken_query_is_pointed_at() {
     for (query, line, caret, says) in [
         ("from:dana (invoice", "  from:dana (invoice", "            ^", "never closed, at character 11"),
         ("form:dana", "  form:dana", "  ^", "There is no filter 'form:'"),
+        ("a foo(", "  a foo(", "       ^", "This parenthesis is never closed, at character 6"),
         ("a before:soon", "  a before:soon", "           ^", "'before:' does not take 'soon'"),
     ] {
         let done = place.run(&["find", query]);

@@ -169,9 +169,7 @@ async fn the_same_folder_again_gets_nothing_twice() {
         assert!(report.created == plan.counts().create && report.created > 3, "{path}: {:?}", report.problems);
         let again = r.plan(&path, "original", in_folder()).await.unwrap();
         let made: Vec<_> = again.steps.iter().filter(|step| step.action == Action::Create).collect();
-        // A column of a kind that Graph does not make is tried again.
-        let columns = if path.contains("/Lists/") { 2 } else { 0 };
-        assert!(made.len() <= columns, "{path}: {} of {} {:?}", made.len(), report.created, &made[..made.len().min(3)]);
+        assert!(made.is_empty(), "{path}: {} of {} {:?}", made.len(), report.created, &made[..made.len().min(3)]);
         let second = r.run(&again).await.unwrap();
         assert_eq!((second.created, second.overwritten), (made.len() as u64, 0), "{path}");
         assert!(undo(&again.run, None, &r.client, &r.around()).await.unwrap().left.is_empty());
@@ -212,4 +210,105 @@ async fn wiped_plans_teams_and_terms_come_back_as_the_table_says() {
         kinds.extend(state.key.rsplit('/').next());
     }
     assert_eq!(kinds, BTreeSet::from(["planner", "team", "terms"]));
+}
+
+/// The columns of a list whose values Graph does not write as they are told.
+const NOT_WRITTEN: &[&str] = &["hyperlinkOrPicture", "calculated", "term"];
+/// Those of which the ids are written; what people see of them follows from it.
+const BY_ID: &[&str] = &["lookup", "personOrGroup"];
+
+/// What is promised of a list or of what a site is made of: as [`promised`], without the values that the docs except.
+async fn promised_of_site(r: &Restorer, snapshot: usize, path: &str) -> Vec<String> {
+    let items = r.items(snapshot, path).await;
+    let things = || items.values().flatten();
+    let of = |facets: &[&str]| -> BTreeSet<String> {
+        let has = |thing: &&Thing| facets.iter().any(|facet| thing.properties.get(facet).is_some());
+        let columns = things().filter(|thing| thing.kind == ItemKind::Column).filter(has);
+        columns.filter_map(|thing| thing.properties["name"].as_str().map(str::to_owned)).collect()
+    };
+    let (left_out, terms) = (of(&[NOT_WRITTEN, BY_ID].concat()), of(&["term"]));
+    let mut all = Vec::new();
+    for (name, things) in &items {
+        for thing in things {
+            let (kind, mut json) = (thing.kind, thing.properties.clone());
+            // A column that Graph cannot make is told as left out (below).
+            if kind == ItemKind::Column && json["name"].as_str().is_some_and(|name| terms.contains(name)) {
+                continue;
+            }
+            if let Some(fields) = json.get_mut("fields").and_then(|fields| fields.as_object_mut()) {
+                fields.retain(|field, _| !left_out.contains(field));
+            }
+            // What has no title is called by its id.
+            let id = json["id"].as_str().map(|id| format!("Item {id}")).unwrap_or_default();
+            let name = if kind == ItemKind::ListItem { name.replace(&id, "Item") } else { name.clone() };
+            take_lost(kind.word(), &mut json);
+            all.push(format!("{name} {} {json}", kind.word()));
+        }
+    }
+    all.sort();
+    all
+}
+
+/// What sites are made of, the whole way: two snapshots, and between them all was wiped and restored.
+#[tokio::test(flavor = "multi_thread")]
+async fn wiped_lists_pages_columns_and_types_of_sites_come_back_as_the_table_says() {
+    let r = Restorer::with(SimOptions::tiny(), 2, |_| ()).await;
+    let file = r.setting.snapshots().await[0].file.clone();
+    let catalog = Catalog::load(&r.setting.repo, Some(&file)).await.unwrap();
+    let parts = |key: &str| key.split('/').map(str::to_owned).collect::<Vec<_>>();
+    let is_meant = |key: &str| key.starts_with("sites/") && ["list", "pages", "site"].contains(&&*parts(key)[2]);
+    let states: Vec<_> = catalog.states.values().filter(|s| is_meant(&s.key) && s.items.is_some()).collect();
+    let ids: BTreeSet<String> = states.iter().map(|s| parts(&s.key)[1].clone()).collect();
+    ids.iter().for_each(|id| r.setting.sim.wipe_items(id));
+    let wiped = r.again().await;
+    let (mut done, mut left_out) = (BTreeMap::<String, usize>::new(), 0);
+    let mut restored = Vec::new();
+    for state in states {
+        let was = promised_of_site(&r, 0, &state.name).await;
+        // What SharePoint makes for itself was not wiped.
+        if was == promised_of_site(&r, wiped, &state.name).await {
+            continue;
+        }
+        let plan = r.plan(&state.name, "original", in_place(Conflict::Skip)).await.unwrap();
+        let report = r.run(&plan).await.unwrap();
+        assert!(report.stopped.is_empty() && !report.interrupted, "{}: {report:?}", state.name);
+        assert_eq!(report.created, plan.counts().create, "{}: {:?}", state.name, report.problems);
+        // A column that Graph does not make is no column that was made, and the reason is told.
+        let told = |(_, why): &&(String, String)| why.contains("no columns of its kind (term)");
+        let columns = report.problems.iter().filter(told).count();
+        let cannot = |step: &tenantvault::ops::restore::Step| matches!(&step.action, Action::Cannot(why) if why.contains("(term)"));
+        assert_eq!(columns, plan.steps.iter().filter(cannot).count());
+        left_out += columns;
+        *done.entry(parts(&state.key)[2].clone()).or_default() += 1;
+        restored.push((state.name.clone(), was, plan));
+    }
+    let now = r.again().await;
+    for (name, was, _) in &restored {
+        let is = promised_of_site(&r, now, name).await;
+        let differs: Vec<_> = was.iter().filter(|item| !is.contains(item)).collect();
+        let other: Vec<_> = is.iter().filter(|item| !was.contains(item)).take(2).collect();
+        assert!(
+            was.len() == is.len() && differs.is_empty(),
+            "{name}: {} of {}, {} now: {:#?} {other:#?}",
+            differs.len(),
+            was.len(),
+            is.len(),
+            differs.first()
+        );
+    }
+    assert_eq!(done.keys().collect::<Vec<_>>(), ["list", "pages", "site"], "{done:?}");
+    assert!(left_out > 0, "no column of a kind that Graph does not make");
+    // A second time nothing is left to do, and undo takes all back.
+    for (name, was, plan) in &restored {
+        let again = r.plan(name, "original", in_place(Conflict::Skip)).await.unwrap();
+        // An item without a title is known by its id alone, which is a new one.
+        let untitled = was.iter().filter(|item| item.contains("/Item list_item ")).count();
+        assert!(again.counts().create <= untitled as u64, "{name}: {} of {untitled}", again.counts().create);
+        let back = undo(&plan.run, None, &r.client, &r.around()).await.unwrap();
+        assert!(back.left.is_empty(), "{name}: {:?}", back.left);
+    }
+    let then = r.again().await;
+    for (name, ..) in &restored {
+        assert_eq!(promised_of_site(&r, then, name).await, promised_of_site(&r, wiped, name).await, "{name}");
+    }
 }

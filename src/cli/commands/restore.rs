@@ -236,7 +236,7 @@ async fn begin(args: &Args, app: &App) -> Result<Outcome> {
 
 /// Prints a plan, step by step.
 fn print_plan(app: &App, plan: &Plan, folder: &Path) -> Result<Outcome> {
-    for step in &plan.steps {
+    for step in plan.steps.iter() {
         let (word, why) = match &step.action {
             Action::Create => ("create", None),
             Action::Copy => ("copy", Some(&step.name)),
@@ -355,7 +355,7 @@ async fn go_on(name: &str, app: &App) -> Result<Outcome> {
     let file: PathBuf = absolute(&app.environment.working_folder, name.as_ref());
     let plan = if file.is_file() {
         let failed = |e| Error::io(format!("The plan {} cannot be read", file.display()), e);
-        Plan::read(&std::fs::read(&file).map_err(failed)?)?
+        Plan::read(std::io::BufReader::new(std::fs::File::open(&file).map_err(failed)?))?
     } else {
         RunFolder::new(&folder, &named(&folder, name)?).plan()?
     };

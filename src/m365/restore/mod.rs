@@ -11,6 +11,7 @@ mod pages;
 mod planner;
 pub(super) mod rows;
 mod settings;
+mod site;
 mod tasks;
 mod team;
 mod terms;
@@ -65,6 +66,7 @@ pub async fn open(client: &Client, to: &Destination) -> Result<Box<dyn Target>> 
         (Workload::Settings, _) => return Ok(Box::new(settings::Settings(mailbox()?))),
         (Workload::List, _) => return Ok(Box::new(ListTarget::new(client, to)?)),
         (Workload::Team, _) => return Ok(Box::new(team::Team::new(client, to)?)),
+        (Workload::Site, _) => return Ok(Box::new(site::SiteTarget::new(client, to)?)),
         (Workload::Pages, _) => return Ok(Box::new(pages::Pages::new(client, to)?)),
         (Workload::TermStore, _) => return Ok(Box::new(terms::Terms::new(client, to)?)),
         (Workload::Chats | Workload::Channel | Workload::Conversations, _) => {

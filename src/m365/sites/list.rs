@@ -13,7 +13,7 @@ use futures::{StreamExt, TryStreamExt};
 use serde_json::Value;
 
 use super::fields::{Fields, merge};
-use super::{Discovered, LIST_PROPERTIES, of_site, without_context};
+use super::{Discovered, LIST_PROPERTIES, of_site, restore, without_context};
 use crate::error::{Error, Result};
 use crate::format::record::{ItemKind, PARTS, Record};
 use crate::graph::links::segment;
@@ -294,11 +294,15 @@ impl SiteList {
 }
 
 /// A column or content type.
-pub(super) fn named(kind: ItemKind, row: Value) -> Option<Told> {
+pub(in crate::m365) fn named(kind: ItemKind, row: Value) -> Option<Told> {
     let id = id_of(&row)?.to_owned();
     let name = text(&row, &["displayName"]).or_else(|| text(&row, &["name"])).unwrap_or_default().to_owned();
     let field = text(&row, &["name"]).unwrap_or_default().to_owned();
-    Some(Told::new(kind, id, "", &name, row).fact("field", if kind == ItemKind::Column { &field } else { "" }))
+    let (field, not_made) = match kind {
+        ItemKind::Column => (field, restore::facet_not_made(&row)),
+        _ => (String::new(), ""),
+    };
+    Some(Told::new(kind, id, "", &name, row).fact("field", &field).fact(restore::NOT_MADE_FACT, not_made))
 }
 
 fn with_parts_of(told: Told, known: Option<&Record>) -> Told {

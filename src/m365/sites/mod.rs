@@ -21,7 +21,7 @@ use crate::error::Result;
 use crate::graph::links::segment;
 use crate::graph::{Client, GraphRequest, Scope};
 
-pub(super) use list::list;
+pub(super) use list::{list, named};
 pub(super) use pages::{PERSONAL_PAGES, pages};
 pub(super) use site::site;
 pub(super) use terms::{GROUPS, is_own, localized, terms};
@@ -34,7 +34,7 @@ pub(super) const LIST_PROPERTIES: &str = "id,name,displayName,description,webUrl
 lastModifiedDateTime,lastModifiedBy,eTag,list,system,parentReference,sharepointIds";
 
 /// A request to something of a site.
-fn of_site(site: &str, url: &str) -> GraphRequest {
+pub(super) fn of_site(site: &str, url: &str) -> GraphRequest {
     let slash = if url.starts_with('?') { "" } else { "/" };
     GraphRequest::get(Scope::Files, format!("sites/{}{slash}{url}", segment(site)))
 }

@@ -5,7 +5,7 @@
 //! attachments, views and permissions do not go back. Source: Microsoft Graph, "Create a list", "Create a columnDefinition in a
 //! list", "Create an item in a list".
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -20,7 +20,7 @@ use crate::graph::{Client, GraphRequest, Scope};
 use crate::m365::door::{Owner, Workload};
 use crate::m365::facts::{at, flag, text};
 use crate::m365::restore::{Cost, Destination, Fit, Found, Made, Order, Present, Source, Target, Undo, rows};
-use crate::m365::walk::{Told, id_of};
+use crate::m365::walk::{Told, clean, id_of};
 
 /// What of a column can be set, whatever it holds.
 const COLUMN: &[&str] = &[
@@ -48,6 +48,10 @@ const FACETS: &[&str] = &[
     "hyperlinkOrPicture",
     "calculated",
 ];
+/// Those that it does not make.
+const NOT_MADE: &[&str] = &["term", "geolocation", "thumbnail", "contentApprovalStatus"];
+/// The fact of a column's record that names one of these.
+pub(super) const NOT_MADE_FACT: &str = "not_made";
 /// The facets of columns whose values Graph writes; lookups and people by the ids of their own site.
 const WRITTEN: &[&str] = &["text", "number", "currency", "boolean", "dateTime", "choice"];
 const BY_ID: &[&str] = &["lookup", "personOrGroup"];
@@ -73,7 +77,18 @@ pub(in crate::m365) struct ListTarget {
     /// Ids of people and of other lists' items hold here.
     original: bool,
     list: Mutex<Option<String>>,
-    columns: OnceCell<BTreeMap<String, Writes>>,
+    columns: OnceCell<Columns>,
+}
+
+/// The columns of the list, once those that it lacked were made.
+#[derive(Debug, Default)]
+struct Columns {
+    /// Those that items are written with.
+    written: BTreeMap<String, Writes>,
+    /// Names of all.
+    there: BTreeSet<String>,
+    /// Those that Graph refused to make, and how it put that.
+    refused: BTreeMap<String, String>,
 }
 
 impl ListTarget {
@@ -123,7 +138,10 @@ impl Target for ListTarget {
     fn fit(&self, record: &Record) -> Fit {
         match record.kind {
             ItemKind::List => Fit::Takes(Cost { requests: 2, units: 4, bytes: 2_000 }),
-            ItemKind::Column => Fit::Takes(Cost { requests: 1, units: 2, bytes: 300 }),
+            ItemKind::Column => match not_made(record) {
+                Some(why) => Fit::Cannot(why),
+                None => Fit::Takes(Cost { requests: 1, units: 2, bytes: 300 }),
+            },
             ItemKind::ListItem => Fit::Takes(Cost { requests: 1, units: 2, bytes: 1_000 }),
             ItemKind::ContentType => Fit::Cannot("content types follow from the site".to_owned()),
             kind => Fit::Cannot(format!("a {} of a list cannot be made through Graph", kind.word())),
@@ -191,8 +209,15 @@ impl Target for ListTarget {
             ItemKind::List => self.create_list(order, source).await,
             ItemKind::Column => {
                 let list = self.list_id(order.parent).await?;
-                self.columns(&list, source).await?;
-                Ok(Made { id: order.record.id.clone(), ..Made::default() })
+                let columns = self.columns(&list, source).await?;
+                let json = source.properties(order.record).await?;
+                let name = text(&json, &["name"]).unwrap_or_default();
+                if columns.there.contains(name) {
+                    return Ok(Made { id: order.record.id.clone(), ..Made::default() });
+                }
+                let refused = columns.refused.get(name).map(|said| format!(": {said}")).unwrap_or_default();
+                Err(Error::invalid(format!("Graph does not make this column of {}{refused}", self.path))
+                    .with_hint("Make it by hand; export writes its values to a file"))
             }
             _ => {
                 let columns = self.columns(order.parent, source).await?;
@@ -314,7 +339,10 @@ impl ListTarget {
     async fn find_list(&self, title: &str) -> Result<Option<Value>> {
         let url = format!("lists?$select={LIST_PROPERTIES}&$top=200");
         let all = self.client.get_all(of_site(&self.site, &url).units(2)).await?;
-        let same = |row: &Value| text(row, &["displayName"]).is_some_and(|name| name.eq_ignore_ascii_case(title));
+        // The title comes from a path, which holds no slash.
+        let same = |row: &Value| {
+            text(row, &["displayName"]).is_some_and(|name| clean(name).eq_ignore_ascii_case(&clean(title)))
+        };
         Ok(all.into_iter().find(same).map(without_context))
     }
 
@@ -340,37 +368,47 @@ impl ListTarget {
         Ok(made)
     }
 
-    /// Makes the columns that the list lacks; gives those that items are written with.
-    async fn columns(&self, list: &str, source: &dyn Source) -> Result<&BTreeMap<String, Writes>> {
+    /// Makes the columns that the list lacks, and says what it has then.
+    async fn columns(&self, list: &str, source: &dyn Source) -> Result<&Columns> {
         self.columns
             .get_or_try_init(|| async {
                 let top = Record::new(ItemKind::List, "", "", "");
                 let wanted = source.below(&top).await?;
                 let there = self.client.get_all(self.of_list(list, "columns").units(2)).await?;
+                let mut refused = BTreeMap::new();
                 for record in wanted.iter().filter(|record| record.kind == ItemKind::Column) {
                     let json = source.properties(record).await?;
                     let name = text(&json, &["name"]).unwrap_or_default();
                     if there.iter().any(|row| text(row, &["name"]) == Some(name)) {
                         continue;
                     }
-                    if let Some(body) = column(&json) {
-                        let url = format!("lists/{}/columns", segment(list));
-                        match self.client.send(self.post(&url, &body.into())).await {
-                            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
-                            _ => {}
+                    let Some(body) = column(&json) else { continue };
+                    let url = format!("lists/{}/columns", segment(list));
+                    match self.client.send(self.post(&url, &body.into())).await {
+                        // One column that Graph does not take keeps nothing else from coming back.
+                        Err(e) if matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::NotFound) => {
+                            refused.insert(name.to_owned(), e.to_string());
                         }
+                        Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(e),
+                        _ => {}
                     }
                 }
                 let now = self.client.get_all(self.of_list(list, "columns").units(2)).await?;
-                Ok(now.iter().filter_map(|row| Some((text(row, &["name"])?.to_owned(), writes(row)?))).collect())
+                let written = |row: &Value| Some((text(row, &["name"])?.to_owned(), writes(row)?));
+                let name = |row: &Value| text(row, &["name"]).map(str::to_owned);
+                Ok(Columns {
+                    written: now.iter().filter_map(written).collect(),
+                    there: now.iter().filter_map(name).collect(),
+                    refused,
+                })
             })
             .await
     }
 
     /// The fields of an item that can be written.
-    fn fields(&self, json: &Value, columns: &BTreeMap<String, Writes>) -> Map<String, Value> {
+    fn fields(&self, json: &Value, columns: &Columns) -> Map<String, Value> {
         let mut fields = Map::new();
-        for (name, writes) in columns {
+        for (name, writes) in &columns.written {
             let id = format!("{name}LookupId");
             match writes {
                 Writes::Id if !self.original => {}
@@ -392,14 +430,39 @@ impl ListTarget {
     }
 }
 
+/// What Graph makes a column by.
+fn makable(json: &Value) -> Option<&'static str> {
+    FACETS.iter().copied().find(|facet| at(json, &[facet]).is_some())
+}
+
+/// Says whether SharePoint makes a column itself.
+fn is_own(json: &Value) -> bool {
+    let name = text(json, &["name"]).unwrap_or_default();
+    let is_fixed = ["readOnly", "isSealed", "hidden"].iter().any(|key| flag(json, &[key]) == Some(true));
+    is_fixed || name == "Title" || name.starts_with('_') || STANDARD.contains(&name)
+}
+
+/// What holds the values of a column that people made and Graph does not make: a fact of its record, so that a plan can say
+/// so. Empty for all others.
+pub(super) fn facet_not_made(json: &Value) -> &'static str {
+    if is_own(json) || makable(json).is_some() {
+        return "";
+    }
+    NOT_MADE.iter().copied().find(|facet| at(json, &[facet]).is_some()).unwrap_or("other")
+}
+
+/// Why Graph does not make a column, as far as its record tells.
+pub(in crate::m365) fn not_made(record: &Record) -> Option<String> {
+    let facet = record.fact(NOT_MADE_FACT)?;
+    Some(format!("Graph makes no columns of its kind ({facet}): it and its values are left out"))
+}
+
 /// What is sent to make a column; `None`: SharePoint makes it, or Graph cannot.
-fn column(json: &Value) -> Option<Map<String, Value>> {
-    let name = text(json, &["name"])?;
-    let fixed = ["readOnly", "isSealed", "hidden"].iter().any(|key| flag(json, &[key]) == Some(true));
-    if fixed || name == "Title" || name.starts_with('_') || STANDARD.contains(&name) {
+pub(in crate::m365) fn column(json: &Value) -> Option<Map<String, Value>> {
+    if is_own(json) {
         return None;
     }
-    let facet = FACETS.iter().find(|facet| at(json, &[facet]).is_some())?;
+    let facet = makable(json)?;
     let mut body = rows::settable(json, COLUMN);
     body.extend(rows::settable(json, &[facet]));
     Some(body)

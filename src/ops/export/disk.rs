@@ -153,7 +153,7 @@ impl Disk<'_> {
             // Told anew by this making.
             drop(found.losses());
             let losses = match &found.source {
-                Source::Mbox(_, losses) => losses.clone(),
+                Source::Mbox(_, _, losses) => losses.clone(),
                 Source::Entry(..) => Losses::default(),
             };
             let (bytes, modified) = (found.bytes(&self.view), found.modified());

@@ -5,35 +5,41 @@
 //! gets one `>` more, so that a reader that takes one away has the message as it was. Sources: RFC 4155; qmail's mbox(5) and
 //! maildir(5).
 
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 
-use super::walk::Losses;
-use crate::error::Error;
+use super::walk::{Losses, is_message};
+use crate::error::{Error, Result};
 use crate::format::record::Record;
 use crate::ops::present::names::component;
 use crate::ops::present::{self, Face};
 use crate::ops::read;
-use crate::ops::view::View;
+use crate::ops::view::{Entry, Listing, Place, View};
 use crate::repo::ByteStream;
 
 /// A message up to this length is read before its first byte is written, so that one that is lost leaves no trace; in bytes.
 const WHOLE_BYTES: u64 = 1 << 20;
+/// Records that are read at once.
+const LISTED_AT_ONCE: usize = 2048;
 /// Messages that are read ahead.
 const AHEAD: usize = 4;
 /// What begins a message, and what must not begin a line of one.
 const FROM: &[u8] = b"From ";
 
-/// The messages of a folder, one after another.
-pub(super) fn mbox(view: View, path: String, records: Arc<Vec<Record>>, losses: Losses) -> ByteStream {
-    let count = records.len();
-    let ahead = stream::iter(0..count).map(move |n| {
-        let (view, records) = (view.clone(), records.clone());
+/// The messages of a folder, one after another, in the order of a listing.
+pub(super) fn mbox(view: View, path: String, place: Place, losses: Losses) -> ByteStream {
+    let records = messages(view.clone(), place);
+    let ahead = records.map(move |record| {
+        let view = view.clone();
         async move {
-            let Some(record) = records.get(n) else { return (String::new(), stream::empty().boxed()) };
-            (component(record, Face::Item, view.mode()), opened(&view, record).await)
+            match record {
+                Ok(record) => (component(&record, Face::Item, view.mode()), opened(&view, &record).await),
+                Err(e) => {
+                    (String::new(), stream::iter([Err(e.context("The rest of its messages cannot be listed"))]).boxed())
+                }
+            }
         }
     });
     let messages = ahead.buffered(AHEAD).map(move |(name, message)| {
@@ -54,6 +60,27 @@ pub(super) fn mbox(view: View, path: String, records: Arc<Vec<Record>>, losses: 
             .boxed()
     });
     messages.flatten().boxed()
+}
+
+/// The records of a folder's messages, read page by page.
+fn messages(view: View, place: Place) -> impl futures::Stream<Item = Result<Record>> + Send {
+    let pages = stream::unfold(Some(Listing::default()), move |listing| {
+        let (view, place) = (view.clone(), place.clone());
+        async move {
+            let (mut listing, mut page) = (listing?, Vec::new());
+            let mut collect = |entry: Entry| {
+                if is_message(&entry) {
+                    page.extend(entry.record.map(Ok));
+                }
+                Ok(())
+            };
+            match view.list_on(&place, &mut listing, LISTED_AT_ONCE, &mut collect).await {
+                Ok(more) => Some((page, more.then_some(listing))),
+                Err(e) => Some((vec![Err(e)], None)),
+            }
+        }
+    });
+    pages.map(stream::iter).flatten()
 }
 
 /// A message as it stands in an mbox. A short one is read already.

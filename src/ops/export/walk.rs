@@ -15,8 +15,11 @@ use crate::ops::export::{MailFormat, Target, mail, modified};
 use crate::ops::names::FolderNames;
 use crate::ops::present::{self, Face, Form};
 use crate::ops::read;
-use crate::ops::view::{Entry, Place, View};
+use crate::ops::view::{Entry, Listing, Place, View};
 use crate::repo::ByteStream;
+
+/// Entries of a folder that are in memory at once. The more, the seldomer a segment is read from again.
+const AT_ONCE: usize = 8192;
 
 /// What is told of items that a file was to hold, and does not.
 pub(super) type Losses = Arc<Mutex<Vec<(String, String)>>>;
@@ -36,8 +39,8 @@ pub(super) struct Found {
 pub(super) enum Source {
     /// An entry of the view.
     Entry(Box<Record>, Face),
-    /// Messages that follow each other; which of them could not be read is told there.
-    Mbox(Arc<Vec<Record>>, Losses),
+    /// The messages of a folder, one after another, with the time of the newest; which of them could not be read is told there.
+    Mbox(Box<Place>, Option<SystemTime>, Losses),
 }
 
 impl Found {
@@ -53,7 +56,7 @@ impl Found {
     pub(super) fn modified(&self) -> Option<SystemTime> {
         match &self.source {
             Source::Entry(record, _) => modified(record),
-            Source::Mbox(records, _) => records.iter().filter_map(modified).max(),
+            Source::Mbox(_, newest, _) => *newest,
         }
     }
 
@@ -65,7 +68,7 @@ impl Found {
                 let (record, face) = (record.clone(), *face);
                 stream::once(async move { present::open(&view, &state, &record, face).await }).try_flatten().boxed()
             }
-            Source::Mbox(records, losses) => mail::mbox(view, self.path.clone(), records.clone(), losses.clone()),
+            Source::Mbox(place, _, losses) => mail::mbox(view, self.path.clone(), (**place).clone(), losses.clone()),
         }
     }
 
@@ -73,7 +76,7 @@ impl Found {
     pub(super) fn losses(&self) -> Vec<(String, String)> {
         match &self.source {
             Source::Entry(..) => Vec::new(),
-            Source::Mbox(_, losses) => std::mem::take(&mut *losses.lock().unwrap_or_else(PoisonError::into_inner)),
+            Source::Mbox(_, _, losses) => std::mem::take(&mut *losses.lock().unwrap_or_else(PoisonError::into_inner)),
         }
     }
 }
@@ -97,59 +100,101 @@ pub(super) async fn walk(
         let (state, source) = (Arc::new(state.clone()), Source::Entry(Box::new(record.clone()), face));
         return target.file(Found { state, source, at, path }).await;
     }
-    let mut open: Vec<(Place, PathBuf, String)> = vec![(place.clone(), PathBuf::new(), place.path().to_owned())];
-    while let Some((place, folder, path)) = open.pop() {
+    let mut open = vec![Folder { place: place.clone(), at: PathBuf::new(), path: place.path().to_owned() }];
+    while let Some(folder) = open.pop() {
         stop.check()?;
-        let mut entries: Vec<Entry> = Vec::new();
-        let mut collect = |entry| {
-            entries.push(entry);
-            Ok(())
-        };
-        view.list(&place, &mut collect).await?;
-        target.told().expect(entries.len());
-        let mut names = FolderNames::new();
-        let holds_mail = is_of_mail(&place) || entries.iter().any(is_message);
-        if mail == MailFormat::Maildir && holds_mail {
-            for part in ["cur", "new", "tmp"] {
-                make_folder(target, &folder.join(names.allocate(part))).await?;
-            }
+        let mut walked = Walked { view, mail, names: FolderNames::new(), maildir: None, mbox: None, open: &mut open };
+        walked.walk(&folder, target, stop).await?;
+    }
+    Ok(())
+}
+
+/// A folder that is to be walked: where it is, where it goes, and its path in the snapshot.
+struct Folder {
+    place: Place,
+    at: PathBuf,
+    path: String,
+}
+
+/// What is known of a folder while it is walked. It is read stretch by stretch, and nothing of an item stays but a hash of
+/// its name.
+struct Walked<'a> {
+    view: &'a View,
+    mail: MailFormat,
+    names: FolderNames,
+    /// Where messages go, once that was made.
+    maildir: Option<PathBuf>,
+    /// Messages were seen, which go into one file: their collection, and the time of the newest.
+    mbox: Option<(Arc<CollectionState>, Option<SystemTime>)>,
+    /// Folders that are walked later.
+    open: &'a mut Vec<Folder>,
+}
+
+impl Walked<'_> {
+    async fn walk(&mut self, folder: &Folder, target: &mut dyn Target, stop: &Stop) -> Result<()> {
+        let mut listing = Listing::default();
+        let mut more = true;
+        if self.mail == MailFormat::Maildir && is_of_mail(&folder.place) {
+            self.make_maildir(folder, target).await?;
         }
-        let (mut messages, mut of, mut items) = (Vec::new(), None, Vec::new());
+        while more {
+            let mut entries: Vec<Entry> = Vec::new();
+            let mut collect = |entry| {
+                entries.push(entry);
+                Ok(())
+            };
+            more = self.view.list_on(&folder.place, &mut listing, AT_ONCE, &mut collect).await?;
+            target.told().expect(entries.len());
+            if self.mail == MailFormat::Maildir && self.maildir.is_none() && entries.iter().any(is_message) {
+                self.make_maildir(folder, target).await?;
+            }
+            self.take(folder, entries, target, stop).await?;
+        }
+        let Some((state, newest)) = self.mbox.take() else { return Ok(()) };
+        let at = folder.at.join(self.names.allocate_file(folder.path.rsplit('/').next().unwrap_or_default(), "mbox"));
+        let source = Source::Mbox(Box::new(folder.place.clone()), newest, Losses::default());
+        target.file(Found { state, source, at, path: folder.path.clone() }).await
+    }
+
+    async fn make_maildir(&mut self, folder: &Folder, target: &mut dyn Target) -> Result<()> {
+        for part in ["new", "tmp", "cur"] {
+            let at = folder.at.join(self.names.allocate(part));
+            make_folder(target, &at).await?;
+            self.maildir = Some(at);
+        }
+        Ok(())
+    }
+
+    /// Takes a stretch of a folder's entries.
+    async fn take(&mut self, folder: &Folder, entries: Vec<Entry>, target: &mut dyn Target, stop: &Stop) -> Result<()> {
+        let mut items = Vec::new();
         for entry in entries {
             stop.check()?;
-            let item_path = join(&path, &entry.name);
-            if mail == MailFormat::Mbox && is_message(&entry) {
-                of = of.or(entry.state);
-                messages.extend(entry.record);
+            if let (MailFormat::Mbox, true, Some(state)) = (self.mail, is_message(&entry), &entry.state) {
+                let newest = self.mbox.take().and_then(|(_, newest)| newest);
+                self.mbox = Some((state.clone(), newest.max(entry.record.as_ref().and_then(modified))));
                 continue;
             }
-            let at = match &entry.record {
-                Some(record) if mail == MailFormat::Maildir && is_message(&entry) => {
-                    folder.join("cur").join(mail::maildir_name(record))
-                }
-                _ => folder.join(names.allocate(&entry.name)),
+            let path = join(&folder.path, &entry.name);
+            let at = match (&entry.record, &self.maildir) {
+                (Some(record), Some(cur)) if is_message(&entry) => cur.join(mail::maildir_name(record)),
+                _ => folder.at.join(self.names.allocate(&entry.name)),
             };
             if entry.is_container() {
                 make_folder(target, &at).await?;
-                open.push((entry.place(&path), at, item_path));
+                self.open.push(Folder { place: entry.place(&folder.path), at, path });
             } else {
-                items.push((place_of(&entry), entry, at, item_path));
+                items.push((place_of(&entry), entry, at, path));
             }
         }
         // What lies in one segment comes one after another, so that each is opened once.
         items.sort_by_key(|(place, ..)| *place);
-        for (_, entry, at, item_path) in items {
+        for (_, entry, at, path) in items {
             stop.check()?;
-            take(target, entry, at, item_path).await?;
+            take(target, entry, at, path).await?;
         }
-        if let Some(state) = of {
-            let name = path.rsplit('/').next().unwrap_or_default();
-            let at = folder.join(names.allocate_file(name, "mbox"));
-            let source = Source::Mbox(Arc::new(messages), Losses::default());
-            target.file(Found { state, source, at, path }).await?;
-        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Where the contents of an item begin.
@@ -160,7 +205,7 @@ fn place_of(entry: &Entry) -> Option<(BlobId, u32)> {
     Some((first.blob, first.offset))
 }
 
-fn is_message(entry: &Entry) -> bool {
+pub(super) fn is_message(entry: &Entry) -> bool {
     entry.record.as_ref().is_some_and(|record| record.kind == ItemKind::Message)
 }
 

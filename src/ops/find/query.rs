@@ -323,7 +323,7 @@ impl Parser<'_> {
         Some(name)
     }
 
-    /// Takes a word, or a text in quotes. In a word, parentheses belong to it as long as they match.
+    /// Takes a word, or a text in quotes. In a word, parentheses belong to it where they match; quotes never do.
     fn value(&mut self) -> Result<String, QueryError> {
         let start = self.at;
         let mut out = String::new();
@@ -356,19 +356,26 @@ impl Parser<'_> {
                 "Close them with \", or write \\\" for a quote",
             ));
         }
-        let mut open = 0usize;
+        let mut open = Vec::new();
         while let Some(c) = self.peek() {
             match c {
                 c if c.is_whitespace() => break,
-                '(' => open += 1,
-                ')' if open == 0 => break,
-                ')' => open -= 1,
+                '(' => open.push(self.at),
+                ')' if open.is_empty() => break,
+                ')' => drop(open.pop()),
+                '"' => {
+                    let hint = "Put a blank before it, or all of it in quotes: in quotes, a quote is \\\"";
+                    return Err(self.wrong(self.at, "This quote stands within a word", hint));
+                }
                 _ => {}
             }
             out.push(c);
             self.at += 1;
         }
-        Ok(out)
+        match open.first() {
+            Some(first) => Err(self.unclosed(*first)),
+            None => Ok(out),
+        }
     }
 }
 

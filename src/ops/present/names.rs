@@ -40,6 +40,13 @@ pub fn tagged(record: &Record, face: Face, mode: Mode) -> String {
     format!("{stem} ~{}{ending}", mark(record))
 }
 
+/// A hash of a name, the same in every run.
+pub(in crate::ops) fn hash_of(name: &str) -> u64 {
+    let mut bytes = [0; 8];
+    blake3::Hasher::new().update(name.as_bytes()).finalize_xof().fill(&mut bytes);
+    u64::from_le_bytes(bytes)
+}
+
 fn mark(record: &Record) -> String {
     let hash = blake3::hash(record.id.as_bytes());
     hash.as_bytes().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
@@ -132,14 +139,16 @@ fn cleaned(name: &str) -> Option<String> {
 /// Gives the items of one folder names that differ: the second of a name gets a mark made from its id.
 #[derive(Debug, Default)]
 pub struct Naming {
-    taken: HashSet<String>,
+    /// Hashes of the names: of a folder of a million items they take a tenth of what the names do. Two names of one hash would
+    /// only give one of them a mark that it does not need.
+    taken: HashSet<u64>,
 }
 
 impl Naming {
     /// The name of the next face of an item.
     pub fn name(&mut self, record: &Record, face: Face, mode: Mode) -> String {
         let name = component(record, face, mode);
-        if self.taken.insert(name.clone()) { name } else { tagged(record, face, mode) }
+        if self.taken.insert(hash_of(&name)) { name } else { tagged(record, face, mode) }
     }
 }
 

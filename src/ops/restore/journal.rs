@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -111,9 +111,11 @@ impl RunFolder {
     pub fn save(&self, plan: &Plan) -> Result<()> {
         let failed = |e| Error::io(format!("The plan {} cannot be written", self.plan_path().display()), e);
         std::fs::create_dir_all(&self.path).map_err(failed)?;
-        let text = serde_json::to_vec(plan).map_err(|e| Error::internal("A plan has no form").with_source(e))?;
-        let mut file = tempfile::NamedTempFile::new_in(&self.path).map_err(failed)?;
-        file.write_all(&text).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
+        let file = tempfile::NamedTempFile::new_in(&self.path).map_err(failed)?;
+        let mut out = BufWriter::new(file.as_file());
+        serde_json::to_writer(&mut out, plan).map_err(|e| failed(e.into()))?;
+        out.flush().and_then(|()| file.as_file().sync_all()).map_err(failed)?;
+        drop(out);
         file.persist(self.plan_path()).map_err(|e| failed(e.error))?;
         File::open(&self.path).and_then(|folder| folder.sync_all()).map_err(failed)
     }
@@ -123,7 +125,7 @@ impl RunFolder {
     /// # Errors
     /// `NotFound`, with the next step; the disk's.
     pub fn plan(&self) -> Result<Plan> {
-        let text = std::fs::read(self.plan_path()).map_err(|e| {
+        let file = File::open(self.plan_path()).map_err(|e| {
             let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             match e.kind() {
                 std::io::ErrorKind::NotFound => Error::not_found(format!("There is no restore run '{name}'"))
@@ -131,7 +133,7 @@ impl RunFolder {
                 _ => Error::io(format!("The plan {} cannot be read", self.plan_path().display()), e),
             }
         })?;
-        Plan::read(&text)
+        Plan::read(BufReader::new(file))
     }
 
     /// Opens the journal for going on. Only one process at a time can.

@@ -10,6 +10,7 @@ mod place;
 mod plan;
 mod run;
 mod source;
+mod steps;
 mod time;
 mod undo;
 
@@ -29,6 +30,7 @@ pub use journal::{RunFolder, list};
 pub use place::To;
 pub use plan::{Asked, make};
 pub use run::{RestoreReport, run};
+pub use steps::Steps;
 pub use undo::{UndoReport, undo};
 
 /// What becomes of an item where something of the same identity is there already.
@@ -170,7 +172,7 @@ pub struct Plan {
     /// Where to.
     pub targets: Vec<PlannedTarget>,
     /// What, in order: a container comes before what goes into it.
-    pub steps: Vec<Step>,
+    pub steps: Steps,
     /// How long it takes at least under Microsoft's limits, in seconds.
     pub seconds: u64,
     /// What was asked for as a part of something larger and has no way back here: path and reason.
@@ -205,7 +207,7 @@ impl Plan {
     /// Counts.
     pub fn counts(&self) -> PlanCounts {
         let mut counts = PlanCounts::default();
-        for step in &self.steps {
+        for step in self.steps.iter() {
             match step.action {
                 Action::Create | Action::Copy => counts.create += 1,
                 Action::Overwrite(_) => counts.overwrite += 1,
@@ -223,8 +225,8 @@ impl Plan {
     ///
     /// # Errors
     /// `InvalidInput` if it is none, or of another version.
-    pub fn read(text: &[u8]) -> Result<Self> {
-        let plan: Self = serde_json::from_slice(text)
+    pub fn read(text: impl std::io::Read) -> Result<Self> {
+        let plan: Self = serde_json::from_reader(text)
             .map_err(|e| Error::invalid("The file is not a plan of a restore").with_source(e))?;
         if plan.version != PLAN_VERSION {
             let text = format!("The plan is of version {}, this program reads version {PLAN_VERSION}", plan.version);

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use super::place::{Taker, destination, taker};
 use super::source::RepoSource;
 use super::{
-    Action, Around, Conflict, Into, Only, PLAN_VERSION, Plan, PlannedTarget, RestoreOptions, Step, To, run_name, time,
+    Action, Around, Conflict, Into, Only, PLAN_VERSION, Plan, PlannedTarget, RestoreOptions, Step, Steps, To, run_name,
+    time,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::record::Record;
+use crate::format::record::{ItemKind, Record};
 use crate::format::snapshot::CollectionState;
 use crate::graph::{Client, Fate, Scope, fate};
 use crate::m365::CollectionKey;
@@ -60,7 +61,8 @@ pub async fn make(asked: Asked<'_>, client: &Client, around: &Around) -> Result<
         granted,
         targets: Vec::new(),
         scopes: Vec::new(),
-        steps: Vec::new(),
+        steps: Steps::default(),
+        containers: HashSet::new(),
         by_key: HashMap::new(),
         without: Vec::new(),
     };
@@ -80,7 +82,7 @@ pub async fn make(asked: Asked<'_>, client: &Client, around: &Around) -> Result<
     let (refused, without): (Vec<_>, Vec<_>) =
         without.into_iter().partition(|(_, why)| why.kind() != ErrorKind::InvalidInput);
     let told = |all: Vec<(String, Error)>| all.into_iter().map(|(path, why)| (path, why.to_string())).collect();
-    let seconds = time::seconds(&steps, &scopes, client.budget().limits());
+    let seconds = time::seconds(steps.iter(), &scopes, client.budget().limits());
     Ok(Plan {
         version: PLAN_VERSION,
         run: run_name((around.now_us)()),
@@ -115,7 +117,9 @@ struct Planner<'a> {
     granted: Option<Vec<String>>,
     targets: Vec<Open>,
     scopes: Vec<Scope>,
-    steps: Vec<Step>,
+    steps: Steps,
+    /// Targets and containers that have a step.
+    containers: HashSet<(usize, String)>,
     by_key: HashMap<String, usize>,
     /// Collections that have no target, by path, and why.
     without: Vec<(String, Error)>,
@@ -183,11 +187,14 @@ impl Planner<'_> {
 
     /// Takes the containers of the restore out again where nothing can lie in them but items, and there are none.
     fn drop_unused_tops(&mut self) {
-        let in_top = |step: &&Step| step.parent.is_empty() && !step.container;
+        let is_flat = |number: usize| self.targets.get(number).is_some_and(|open| open.target.is_flat());
+        if !(0..self.targets.len()).any(is_flat) {
+            return;
+        }
+        let in_top = |step: &Step| step.parent.is_empty() && !step.container;
         let used: HashSet<usize> = self.steps.iter().filter(in_top).map(|step| step.target).collect();
-        let targets = &self.targets;
-        let is_flat = |number: usize| targets.get(number).is_some_and(|open| open.target.is_flat());
-        self.steps.retain(|step| !step.item.is_empty() || used.contains(&step.target) || !is_flat(step.target));
+        let stays = |step: &Step| !step.item.is_empty() || used.contains(&step.target) || !is_flat(step.target);
+        self.steps = self.steps.iter().filter(stays).collect();
     }
 
     /// Opens the target of a collection, and sees that it may be written to.
@@ -354,7 +361,7 @@ impl Planner<'_> {
     async fn find(&self, number: usize, there: &str, record: &Record) -> Result<Option<String>> {
         let open = self.open(number)?;
         let present = open.target.present(there).await?;
-        Ok(Known::new(&present, &HashSet::new()).find(&*open.target, record).map(|found| found.id.clone()))
+        Ok(Known::new(&present, &HashSet::new(), true).find(&*open.target, record).map(|found| found.id.clone()))
     }
 
     /// Plans all that is below a level.
@@ -386,13 +393,15 @@ impl Planner<'_> {
             None => Vec::new(),
         };
         let ids: HashSet<String> = records.iter().map(|record| record.id.clone()).collect();
-        let known = Known::new(&present, &ids);
+        // Items of a list are numbered: in another list, also one made anew, a number is another item's.
+        let in_own = records.first().is_some_and(|record| level.there.as_ref() == Some(&record.parent));
+        let known = Known::new(&present, &ids, in_own);
         let beside = self.open(number)?.beside.clone().filter(|_| level.from.is_empty() && level.same_place);
         let present_beside = match &beside {
             Some(_) => target.present("").await?,
             None => Vec::new(),
         };
-        let known_beside = Known::new(&present_beside, &HashSet::new());
+        let known_beside = Known::new(&present_beside, &HashSet::new(), true);
         let is_apart = level.same_place && self.asked.options.into != Into::Place;
         let mut taken = HashSet::new();
         let mut names: HashSet<String> = present.iter().map(|present| present.identity.clone()).collect();
@@ -430,8 +439,10 @@ impl Planner<'_> {
     /// Takes containers out again into which nothing goes.
     fn drop_empty(&mut self, from: usize) {
         let made = |step: &Step| matches!(step.action, Action::Create | Action::Copy | Action::Overwrite(_));
-        let any = self.steps.get(from..).unwrap_or_default().iter().any(|step| !step.container && made(step));
-        if !any {
+        if !self.steps.iter_from(from).any(|step| !step.container && made(&step)) {
+            for step in self.steps.iter_from(from).filter(|step| step.container) {
+                self.containers.remove(&(step.target, step.item));
+            }
             self.steps.truncate(from);
         }
     }
@@ -443,8 +454,7 @@ impl Planner<'_> {
         (record, name): (&Record, &str),
         there: Option<&str>,
     ) -> Result<()> {
-        let known = self.steps.iter().any(|step| step.target == number && step.container && step.item == record.id);
-        if known {
+        if self.containers.contains(&(number, record.id.clone())) {
             return Ok(());
         }
         let cost = match self.open(number)?.target.fit(record) {
@@ -457,13 +467,17 @@ impl Planner<'_> {
     }
 
     fn push(&mut self, target: usize, level: &Level, record: &Record, name: &str, action: Action, cost: Cost) {
+        let container = self.targets.get(target).is_some_and(|open| open.target.is_container(record.kind));
+        if container {
+            self.containers.insert((target, record.id.clone()));
+        }
         self.steps.push(Step {
             target,
             item: record.id.clone(),
             parent: level.from.clone(),
             name: name.to_owned(),
             path: format!("{}/{}", level.path, record.name),
-            container: self.targets.get(target).is_some_and(|open| open.target.is_container(record.kind)),
+            container,
             action,
             cost,
         });
@@ -481,7 +495,9 @@ impl Planner<'_> {
         let cost = match target.fit(record) {
             Fit::Takes(cost) => cost,
             Fit::Cannot(why) => {
-                return self.push(number, level, record, &record.name, Action::Cannot(why), Cost::default());
+                let stays = found.is_some() && level.same_place && self.asked.options.conflict == Conflict::Skip;
+                let action = if stays { Action::Skip("it is there already".to_owned()) } else { Action::Cannot(why) };
+                return self.push(number, level, record, &record.name, action, Cost::default());
             }
         };
         let options = &self.asked.options;
@@ -558,11 +574,13 @@ struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    /// `ids`: those of the snapshot. What has one of them is that item, and none that is like it.
-    fn new(present: &'a [Present], ids: &HashSet<String>) -> Self {
-        let others = present.iter().filter(|present| !ids.contains(&present.id));
+    /// `ids`: those of the snapshot. What has one of them is that item, and none that is like it; an item of a list only if it
+    /// is the list that it came from (`in_own`).
+    fn new(present: &'a [Present], ids: &HashSet<String>, in_own: bool) -> Self {
+        let has_own_id = |present: &&Present| in_own || present.kind != ItemKind::ListItem;
+        let others = present.iter().filter(|present| !has_own_id(present) || !ids.contains(&present.id));
         Self {
-            by_id: present.iter().map(|present| (present.id.as_str(), present)).collect(),
+            by_id: present.iter().filter(has_own_id).map(|present| (present.id.as_str(), present)).collect(),
             by_identity: others.map(|present| (present.identity.as_str(), present)).collect(),
         }
     }

@@ -60,9 +60,8 @@ pub async fn run(plan: &Plan, view: &View, client: &Client, around: &Around) -> 
         return Err(Error::invalid(format!("Run {} was taken back", plan.run)).with_hint("Make a new plan with --plan"));
     }
     let catalog = Catalog::load(view.repository(), Some(view.file())).await?;
-    let steps: Vec<(usize, &Step)> = plan.steps.iter().enumerate().collect();
     around.monitor.phase("Restoring");
-    around.monitor.add(Counter::ItemsTotal, steps.len() as i64);
+    around.monitor.add(Counter::ItemsTotal, plan.steps.len() as i64);
     let state = Arc::new(state.steps);
     let mut report = RestoreReport::default();
     let mut running: JoinSet<Result<RestoreReport>> = JoinSet::new();
@@ -74,8 +73,7 @@ pub async fn run(plan: &Plan, view: &View, client: &Client, around: &Around) -> 
         if failed.is_some() {
             break;
         }
-        let of_target: Vec<(usize, Step)> =
-            steps.iter().filter(|(_, step)| step.target == number).map(|(n, step)| (*n, (*step).clone())).collect();
+        let of_target = plan.steps.of_target(number);
         let missing = || Error::not_found(format!("The snapshot does not hold {} any more", planned.from));
         let collection = catalog.states.get(&planned.from).ok_or_else(missing)?;
         let source = Arc::new(RepoSource::new(view, collection));
@@ -181,7 +179,7 @@ enum Ended {
 type Doing = JoinSet<(Step, Result<Ended>)>;
 
 impl Runner {
-    async fn run(self: Arc<Self>, steps: Vec<(usize, Step)>) -> Result<RestoreReport> {
+    async fn run(self: Arc<Self>, steps: impl Iterator<Item = (usize, Step)> + Send) -> Result<RestoreReport> {
         let mut report = RestoreReport::default();
         let target: Arc<dyn Target> = match open(&self.client, &self.planned).await {
             Ok(target) => Arc::from(target),

@@ -49,6 +49,7 @@ pub async fn undo(run: &str, view: Option<&View>, client: &Client, around: &Arou
             break;
         }
         let Some(step) = plan.steps.get(number) else { continue };
+        let step = &step;
         if !targets.contains_key(&step.target)
             && let Some(planned) = plan.targets.get(step.target)
         {
@@ -132,7 +133,7 @@ async fn left_as_it_is(
     journal: &super::journal::Journal,
     report: &mut UndoReport,
 ) -> Result<()> {
-    let path = plan.steps.get(number).map_or_else(String::new, |step| step.path.clone());
+    let path = plan.steps.get(number).map_or_else(String::new, |step| step.path);
     report.left.push((path, why.clone()));
     journal.write(&Entry::Left { step: number, why }).await
 }

@@ -26,7 +26,8 @@ fn terms_stand_side_by_side_and_or_binds_closer() {
 
 #[test]
 fn words_may_hold_what_names_hold() {
-    for text in ["12:30", "https://contoso.com/x", "Report(1).docx", "a-b", "O'Neil", "ORDER", "or", "50%"] {
+    for text in ["12:30", "https://contoso.com/x", "Report(1).docx", "f(x(y))z", "a-b", "O'Neil", "ORDER", "or", "50%"]
+    {
         assert_eq!(parse(text).unwrap(), word(text), "{text}");
     }
     assert_eq!(parse(r#""say \"hi\" \\ or \n""#).unwrap(), word(r#"say "hi" \ or \n"#));
@@ -60,6 +61,13 @@ fn what_is_wrong_is_pointed_at() {
         ("name:\"x", 5, "never closed"),
         ("\"a\"b", 3, "A blank is missing"),
         ("\"\"", 0, "empty"),
+        ("from:\"\"", 5, "empty"),
+        ("foo(", 3, "never closed"),
+        ("a name:foo(bar baz)", 10, "never closed"),
+        ("(a b(c)", 0, "never closed"),
+        ("x((y)", 1, "never closed"),
+        ("invoice\" b", 7, "within a word"),
+        ("name:a\"b\"", 6, "within a word"),
     ] {
         let wrong = parse(text).unwrap_err();
         assert_eq!(wrong.at, at, "{text}: {}", wrong.message);
