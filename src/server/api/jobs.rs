@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
 use axum::{Extension, Json};
-use futures::Stream;
+use futures::{Stream, StreamExt as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
@@ -172,7 +172,7 @@ pub(crate) async fn events(
         let next = server.db.job(&account, &id).await.ok();
         Some((Ok(event), next.map(|job| (server, account, job))))
     });
-    Ok(Sse::new(steps).keep_alive(KeepAlive::default()))
+    Ok(Sse::new(steps.fuse()).keep_alive(KeepAlive::default()))
 }
 
 /// Runs of a set, or of all

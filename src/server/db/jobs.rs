@@ -444,7 +444,7 @@ async fn insert(
 ) -> Result<Id> {
     let id = Id::random();
     sqlx::query(
-        "INSERT INTO jobs (id, account_id, kind, set_id, tenant_id, repository_id, state, asked_by, \
+        "INSERT INTO jobs (id, account_id, kind, set_id, tenant_id, repository_id, client_id, arguments, state, asked_by, \
          created_us, run_after_us) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
     )
     .bind(id.as_str())

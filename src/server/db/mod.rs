@@ -216,31 +216,31 @@ impl From<sqlx::Error> for Error {
     fn from(e: sqlx::Error) -> Self {
         use sqlx::Error as Sql;
         let unavailable = |text: &str| {
-            Error::new(ErrorKind::Unavailable, text).with_hint("Try again; if it stays so, look at the database's log")
+            Self::new(ErrorKind::Unavailable, text).with_hint("Try again; if it stays so, look at the database's log")
         };
         match &e {
-            Sql::RowNotFound => Error::not_found("There is no such row"),
+            Sql::RowNotFound => Self::not_found("There is no such row"),
             Sql::Database(inner) if inner.is_unique_violation() => {
-                Error::new(ErrorKind::AlreadyExists, "There is one with this name already")
+                Self::new(ErrorKind::AlreadyExists, "There is one with this name already")
                     .with_hint("Choose another name")
             }
             Sql::Database(inner) if inner.is_foreign_key_violation() => {
-                Error::new(ErrorKind::AlreadyExists, "Something else still refers to this")
+                Self::new(ErrorKind::AlreadyExists, "Something else still refers to this")
                     .with_hint("Remove that first")
             }
             // SQLite: 5 is busy, 6 locked, 10 an I/O error, 13 a full disk. PostgreSQL: class 53 is a lack of resources,
             // 57P of the server going away, 08 of connections.
             Sql::Database(inner) => match inner.code().as_deref() {
-                Some("13" | "53100") => Error::new(ErrorKind::StorageFull, "The database's disk is full"),
+                Some("13" | "53100") => Self::new(ErrorKind::StorageFull, "The database's disk is full"),
                 Some(code) if ["5", "6", "10", "261", "517"].contains(&code) || is_passing(code) => {
                     unavailable("The database cannot do this now")
                 }
-                _ => Error::internal("The database refuses a query"),
+                _ => Self::internal("The database refuses a query"),
             },
             Sql::Io(_) | Sql::PoolTimedOut | Sql::PoolClosed | Sql::WorkerCrashed | Sql::Tls(_) | Sql::Protocol(_) => {
                 unavailable("The database does not answer")
             }
-            _ => Error::internal("The database gives something that cannot be read"),
+            _ => Self::internal("The database gives something that cannot be read"),
         }
         .with_source(e)
     }

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures::stream;
+use futures::stream::{self, StreamExt as _};
 use serde_json::json;
 
 use super::note;
@@ -158,5 +158,5 @@ pub(crate) async fn download(server: &Server, actor: &Actor, account: &Id, id: &
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{full}")),
         (header::CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox".to_owned()),
     ];
-    Ok((headers, Body::from_stream(steps)).into_response())
+    Ok((headers, Body::from_stream(steps.fuse())).into_response())
 }

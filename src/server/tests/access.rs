@@ -63,7 +63,7 @@ async fn every_route_names_its_right_and_an_account_or_stands_on_a_list() {
         match route.access {
             Access::Anybody => assert!(OPEN.contains(&name.as_str()), "{name} is open to anybody"),
             Access::Needs(Right::SignedIn) => {
-                assert!(OF_EVERYBODY.contains(&name.as_str()), "{name} is open to all roles")
+                assert!(OF_EVERYBODY.contains(&name.as_str()), "{name} is open to all roles");
             }
             Access::Needs(Right::Server) => {}
             Access::Needs(_) => assert!(route.path.contains("{account}"), "{name} names no account"),
