@@ -6,6 +6,7 @@
 //! undo takes back what the journal says was made, nothing else.
 
 mod journal;
+mod known;
 mod place;
 mod plan;
 mod run;

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::known::{Known, apart, free_name};
 use super::place::{Taker, destination, taker};
 use super::source::RepoSource;
 use super::{
@@ -10,7 +11,7 @@ use super::{
     time,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::record::{ItemKind, Record};
+use crate::format::record::Record;
 use crate::format::snapshot::CollectionState;
 use crate::graph::{Client, Fate, Scope, fate};
 use crate::m365::CollectionKey;
@@ -492,6 +493,9 @@ impl Planner<'_> {
         found: Option<&Present>,
         names: &mut HashSet<String>,
     ) {
+        if matches!((self.asked.options.only, found.is_some()), (Only::Deleted, true) | (Only::Changed, false)) {
+            return;
+        }
         let cost = match target.fit(record) {
             Fit::Takes(cost) => cost,
             Fit::Cannot(why) => {
@@ -503,10 +507,8 @@ impl Planner<'_> {
         let options = &self.asked.options;
         let state = target.state(record);
         let same = found.is_some_and(|found| !state.is_empty() && found.state == state);
-        match (options.only, found.is_some()) {
-            (Only::Deleted, true) | (Only::Changed, false) => return,
-            (Only::Changed, true) if same => return,
-            _ => {}
+        if options.only == Only::Changed && same {
+            return;
         }
         let skip = |why: &str| (Action::Skip(why.to_owned()), Cost::default());
         let mut name = record.name.clone();
@@ -537,66 +539,4 @@ fn is_of_target(e: &Error) -> bool {
     let is_refused = || e.kind() != ErrorKind::Unavailable && !matches!(fate(e), Fate::Fatal | Fate::Resync { .. });
     matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::NotFound | ErrorKind::Permission | ErrorKind::StorageFull)
         || is_refused()
-}
-
-/// A container as a restore into one of its own makes it: something new that is called so, and not the one that there is once
-/// (the inbox, the default calendar).
-fn apart(record: &Record, name: String) -> Record {
-    Record::new(record.kind, "", "", name)
-}
-
-/// A name for a copy that nothing has yet, where names tell things apart.
-fn free_name(record: &Record, target: &dyn Target, names: &mut HashSet<String>) -> String {
-    let (stem, ending) = match record.name.rsplit_once('.') {
-        Some((stem, ending)) if !stem.is_empty() => (stem, format!(".{ending}")),
-        _ => (record.name.as_str(), String::new()),
-    };
-    for number in 1..10_000 {
-        let more = if number == 1 { " (restored)".to_owned() } else { format!(" (restored {number})") };
-        let name = format!("{stem}{more}{ending}");
-        let renamed = Record { name: name.clone(), ..record.clone() };
-        let identity = target.identity(&renamed);
-        if identity == target.identity(record) {
-            // What tells things apart is no name: the copy keeps its own.
-            return record.name.clone();
-        }
-        if names.insert(identity) {
-            return name;
-        }
-    }
-    record.name.clone()
-}
-
-/// What is in a container, by id and by identity.
-struct Known<'a> {
-    by_id: HashMap<&'a str, &'a Present>,
-    by_identity: HashMap<&'a str, &'a Present>,
-}
-
-impl<'a> Known<'a> {
-    /// `ids`: those of the snapshot. What has one of them is that item, and none that is like it; an item of a list only if it
-    /// is the list that it came from (`in_own`).
-    fn new(present: &'a [Present], ids: &HashSet<String>, in_own: bool) -> Self {
-        let has_own_id = |present: &&Present| in_own || present.kind != ItemKind::ListItem;
-        let others = present.iter().filter(|present| !has_own_id(present) || !ids.contains(&present.id));
-        Self {
-            by_id: present.iter().filter(has_own_id).map(|present| (present.id.as_str(), present)).collect(),
-            by_identity: others.map(|present| (present.identity.as_str(), present)).collect(),
-        }
-    }
-
-    /// Finds the container that a restore into one of its own made of this one, each once.
-    fn find_apart(&self, target: &dyn Target, record: &Record, taken: &mut HashSet<String>) -> Option<String> {
-        let names = target.names_of(record.kind, &record.name).into_iter();
-        let mut found = names.filter_map(|name| self.find(target, &apart(record, name)));
-        let id = found.find(|found| !taken.contains(&found.id))?.id.clone();
-        taken.insert(id.clone());
-        Some(id)
-    }
-
-    fn find(&self, target: &dyn Target, record: &Record) -> Option<&'a Present> {
-        let same = |found: &&&Present| found.kind.is_container() == target.is_container(record.kind);
-        let by_id = self.by_id.get(record.id.as_str()).filter(same);
-        by_id.or_else(|| self.by_identity.get(target.identity(record).as_str()).filter(same)).copied()
-    }
 }

@@ -72,7 +72,7 @@ pub(crate) async fn sessions(
 
 /// End a session
 #[utoipa::path(delete, path = "/api/v1/me/sessions/{session}", tag = "me", params(("session" = Id, Path)), responses(
-    (status = 204), (status = 401, body = Problem), (status = 404, body = Problem)))]
+    (status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem)))]
 pub(crate) async fn end_session(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
@@ -136,7 +136,8 @@ pub(crate) struct TokenMade {
 
 /// Make a token that acts as whoever asks
 #[utoipa::path(post, path = "/api/v1/me/tokens", tag = "me", request_body = TokenToMake, responses(
-    (status = 201, body = TokenMade), (status = 401, body = Problem), (status = 422, body = Problem)))]
+    (status = 201, body = TokenMade), (status = 401, body = Problem), (status = 403, body = Problem),
+    (status = 413, body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn add_token(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
@@ -153,7 +154,7 @@ pub(crate) async fn add_token(
 
 /// End a token
 #[utoipa::path(delete, path = "/api/v1/me/tokens/{token}", tag = "me", params(("token" = Id, Path)), responses(
-    (status = 204), (status = 401, body = Problem), (status = 404, body = Problem)))]
+    (status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem)))]
 pub(crate) async fn remove_token(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,

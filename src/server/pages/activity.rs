@@ -35,7 +35,7 @@ pub(super) async fn show(
         h1 { "Activity" }
         p.quiet { "Who did what. Each entry is chained to the one before it by its hash, so that a change shows; the API exports the log and verifies it." }
         @if all.is_empty() { p.empty { "Nothing has been done yet." } } @else {
-            div.scroll { table {
+            div.scroll tabindex="0" { table {
                 thead { tr { th.number scope="col" { "No." } th scope="col" { "When" } th scope="col" { "Who" } th scope="col" { "From" } th scope="col" { "What" } th scope="col" { "To what" } } }
                 tbody { @for entry in &all { tr {
                     td.number { (entry.number) } td { (words::time(entry.at_us)) } td { (entry.actor) } td { (entry.address) }

@@ -75,7 +75,7 @@ fn grid(entries: &[CoverageEntry]) -> Markup {
         owners.entry((&entry.name, &entry.owner)).or_default().push(entry);
     }
     html! {
-        div.scroll { table {
+        div.scroll tabindex="0" { table {
             thead { tr { th scope="col" { "Whose" } th scope="col" { "Parts" } th scope="col" { "Why not whole" } } }
             tbody { @for ((name, _), parts) in owners.iter().take(MOST) { tr {
                 th scope="row" { (name) }
@@ -84,7 +84,7 @@ fn grid(entries: &[CoverageEntry]) -> Markup {
                         (if part.workload.is_empty() { "all" } else { &part.workload }) @if part.state != Protection::Protected { ": " (part.state.word()) }
                     } " "
                 } }
-                td { @for part in parts.iter().filter(|part| !part.reason.is_empty()) { div { (part.workload) " " (part.reason) } } }
+                td { @for part in parts.iter().filter(|part| !part.reason.is_empty()) { div { @if !part.workload.is_empty() { strong { (part.workload) } ": " } (part.reason) } } }
             } } }
         } }
         @if owners.len() > MOST { p.quiet { "and " (owners.len() - MOST) " more: the API lists all" } }

@@ -141,7 +141,7 @@ fn sentence(facts: &Facts) -> Markup {
         } @else if facts.sets.is_empty() {
             p.empty { "Nothing is protected yet." }
         } @else {
-            p.notice.good { "All is well: " (protected) " of " (facts.sets.len()) " backup sets have a snapshot, none needs attention." }
+            p.notice.good { "All is well: " (protected) " of " (words::count(facts.sets.len(), "backup set")) " have a snapshot, none needs attention." }
         }
     }
 }
@@ -173,13 +173,13 @@ fn figures(facts: &Facts) -> Markup {
         h2 { "Figures" }
         div.cards {
             div.card { h3 { "Items protected" } p.figure { (words::number(items)) } p.quiet { "in the newest snapshots" } }
-            div.card { h3 { "Stored" } p.figure { (words::size(u64::try_from(stored).unwrap_or(0))) } p.quiet { "in " (facts.repositories.len()) " repositories, encrypted" } }
+            div.card { h3 { "Stored" } p.figure { (words::size(u64::try_from(stored).unwrap_or(0))) } p.quiet { "in " (words::count(facts.repositories.len(), "repository")) ", encrypted" } }
             div.card {
                 h3 { "Read and written" }
                 p.figure { (words::size(u64::try_from(read).unwrap_or(0))) }
                 p.quiet { "by the last runs; " (words::size(u64::try_from(written).unwrap_or(0))) " of it had to be stored, after deduplication and compression" }
             }
-            div.card { h3 { "Backup sets" } p.figure { (facts.sets.len()) } p.quiet { (facts.tenants.len()) " tenants" } }
+            div.card { h3 { "Backup sets" } p.figure { (facts.sets.len()) } p.quiet { (words::count(facts.tenants.len(), "tenant")) } }
         }
     }
 }
@@ -188,10 +188,10 @@ fn history(facts: &Facts) -> Markup {
     let today = facts.now_us / DAY_US;
     html! {
         h2 { "Runs of the last " (WEEKS) " weeks" }
-        div.scroll { (charts::calendar(&facts.days, today, WEEKS)) }
+        div.scroll tabindex="0" { (charts::calendar(&facts.days, today, WEEKS)) }
         p.quiet { span.state.good { "whole" } " " span.state.warn { "with gaps" } " " span.state.bad { "failed" } }
         h2 { "Stored each day" }
-        div.scroll { (charts::stored(&facts.days, today, 60)) }
+        div.scroll tabindex="0" { (charts::stored(&facts.days, today, 60)) }
         h2 { "Last runs" }
         @if facts.runs.is_empty() { p.empty { "No run has ended yet." } } @else {
             (job::runs(&facts.account.id, &facts.runs, &facts.sets))

@@ -53,7 +53,7 @@ pub(super) fn outcome(word: &str) -> Markup {
 /// A table of runs.
 pub(super) fn runs(account: &Id, runs: &[RunRow], sets: &[SetRow]) -> Markup {
     html! {
-        div.scroll { table {
+        div.scroll tabindex="0" { table {
             thead { tr {
                 th scope="col" { "Began" } th scope="col" { "Backup set" } th scope="col" { "Ended" }
                 th.number scope="col" { "Items" } th.number scope="col" { "New" } th.number scope="col" { "Changed" } th.number scope="col" { "Gone" }

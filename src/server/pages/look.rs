@@ -125,7 +125,7 @@ fn folder(here: &str, path: &str, from: u64, listing: &Listing) -> Markup {
     let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
     html! {
         @if listing.entries.is_empty() { p.empty { "Nothing is here." } } @else {
-            div.scroll { table {
+            div.scroll tabindex="0" { table {
                 thead { tr { th scope="col" { "Name" } th.number scope="col" { "Size" } th scope="col" { "Time" } } }
                 tbody { @for entry in &listing.entries { tr {
                     th scope="row" {

@@ -48,7 +48,7 @@ async fn render(server: &Server, actor: &Actor, before: Option<Markup>) -> Resul
             form method="post" action="/me/factor" { button type="submit" { "Set up" } }
         }
         h2 { "Sessions" }
-        div.scroll { table {
+        div.scroll tabindex="0" { table {
             thead { tr { th scope="col" { "Since" } th scope="col" { "Last seen" } th scope="col" { "From" } th scope="col" { "Browser" } th scope="col" { "End" } } }
             tbody { @for session in &sessions { tr {
                 td { (words::time(session.created_us)) } td { (words::time(session.seen_us)) } td { (session.address) } td { (session.agent) }
@@ -59,7 +59,7 @@ async fn render(server: &Server, actor: &Actor, before: Option<Markup>) -> Resul
         } }
         h2 { "API tokens" }
         @if tokens.is_empty() { p.empty { "None. A token lets a program act as you." } } @else {
-            div.scroll { table {
+            div.scroll tabindex="0" { table {
                 thead { tr { th scope="col" { "For" } th scope="col" { "Since" } th scope="col" { "Last used" } th scope="col" { "Ends" } th scope="col" { "End" } } }
                 tbody { @for token in &tokens { tr {
                     th scope="row" { (token.label) } td { (words::time(token.created_us)) }

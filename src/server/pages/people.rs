@@ -52,7 +52,7 @@ async fn people(
             }
         }
         @if all.is_empty() { p.empty { "Nobody has a login to this account yet, but the server's administrators may help in it." } } @else {
-            div.scroll { table {
+            div.scroll tabindex="0" { table {
                 thead { tr { th scope="col" { "Login" } th scope="col" { "Role" } th scope="col" { "Second factor" } th scope="col" { "Since" } th scope="col" { "State" } @if may { th scope="col" { "Change" } } } }
                 tbody { @for person in &all { (row(account, person, may)) } }
             } }

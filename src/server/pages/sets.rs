@@ -117,7 +117,7 @@ pub(super) async fn list(
         @if all.is_empty() {
             p.empty { "There is no backup set yet. It says what of a tenant is protected, when it is read, and how long snapshots are kept." }
         } @else {
-            div.scroll { table {
+            div.scroll tabindex="0" { table {
                 thead { tr { th scope="col" { "Backup set" } th scope="col" { "Tenant" } th scope="col" { "Last run" } th scope="col" { "Last good run" } th scope="col" { "Runs by" } } }
                 tbody { @for set in &all { tr {
                     th scope="row" { a href={ "/a/" (account.id) "/sets/" (set.id) } { (set.name) } }

@@ -47,7 +47,7 @@ pub(super) async fn list(
     let body = html! {
         h1 { "Storage and keys" }
         @if all.is_empty() { p.empty { "There is no repository yet: the encrypted place that snapshots are kept in." } } @else {
-            div.scroll { table {
+            div.scroll tabindex="0" { table {
                 thead { tr { th scope="col" { "Repository" } th.number scope="col" { "Stored" } th scope="col" { "Key" } th scope="col" { "Since" } } }
                 tbody { @for row in &all { tr {
                     th scope="row" { a href={ "/a/" (account.id) "/storage/" (row.id) } { (row.name) } }
@@ -218,7 +218,7 @@ async fn look(server: &Server, row: &RepositoryRow) -> crate::Result<Markup> {
     let many = listing.snapshots.len();
     Ok(html! {
         h2 { "Keys" }
-        div.scroll { table {
+        div.scroll tabindex="0" { table {
             thead { tr { th scope="col" { "Key" } th scope="col" { "May" } th scope="col" { "Since" } } }
             tbody { @for slot in &slots { tr {
                 th scope="row" { (slot.label) @if slot.of_server { " (this server's)" } }
@@ -226,9 +226,9 @@ async fn look(server: &Server, row: &RepositoryRow) -> crate::Result<Markup> {
                 td { (words::time(slot.created_us)) }
             } } }
         } }
-        h2 { (many) " snapshots" }
+        h2 { (words::count(many, "snapshot")) }
         @if many == 0 { p.empty { "The first run of a backup set makes the first one." } } @else {
-            div.scroll { table {
+            div.scroll tabindex="0" { table {
                 thead { tr { th scope="col" { "Snapshot" } th scope="col" { "Backup set" } th scope="col" { "Time" } th.number scope="col" { "Items" } th scope="col" { "State" } } }
                 tbody { @for snapshot in listing.snapshots.iter().rev().take(MOST) { tr {
                     th scope="row" { code { (snapshot.id.short()) } }

@@ -48,7 +48,7 @@ pub(super) async fn list(
     let body = html! {
         h1 { "Tenants" }
         @if all.is_empty() { p.empty { "No tenant is connected yet. Below is what it takes." } } @else {
-            div.scroll { table {
+            div.scroll tabindex="0" { table {
                 thead { tr { th scope="col" { "Tenant" } th scope="col" { "Directory" } th scope="col" { "Permissions" } th scope="col" { "Secret" } th scope="col" { "Tested" } } }
                 tbody { @for tenant in &all { (row(&account, tenant)) } }
             } }
@@ -191,7 +191,7 @@ fn tested(state: &Value) -> Markup {
             p { "The secret is good for " (days) " more days." }
         }
         @if !permissions.is_empty() {
-            div.scroll { table {
+            div.scroll tabindex="0" { table {
                 thead { tr { th scope="col" { "Permission" } th scope="col" { "State" } th scope="col" { "What for" } } }
                 tbody { @for permission in permissions {
                     @let word = text(permission, "state");

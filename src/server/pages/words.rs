@@ -35,6 +35,18 @@ pub(crate) fn number(value: i64) -> String {
     if value < 0 { format!("-{text}") } else { text }
 }
 
+/// A count with its noun: "1 tenant", "2 tenants".
+pub(crate) fn count(many: usize, one: &str) -> String {
+    let many = i64::try_from(many).unwrap_or(i64::MAX);
+    if many == 1 {
+        format!("1 {one}")
+    } else if let Some(stem) = one.strip_suffix('y') {
+        format!("{} {stem}ies", number(many))
+    } else {
+        format!("{} {one}s", number(many))
+    }
+}
+
 /// A stretch of time: "3 min 20 s".
 pub(crate) fn duration(us: i64) -> String {
     let seconds = us.max(0) / 1_000_000;

@@ -1,0 +1,73 @@
+//! What is there already in the containers that a restore goes into, and names that are free there.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::format::record::{ItemKind, Record};
+use crate::m365::restore::{Present, Target};
+
+/// A container as a restore into one of its own makes it: something new that is called so, and not the one that there is once
+/// (the inbox, the default calendar).
+pub(super) fn apart(record: &Record, name: String) -> Record {
+    Record::new(record.kind, "", "", name)
+}
+
+/// A name for a copy that nothing has yet, where names tell things apart.
+pub(super) fn free_name(record: &Record, target: &dyn Target, names: &mut HashSet<String>) -> String {
+    let (stem, ending) = match record.name.rsplit_once('.') {
+        Some((stem, ending)) if !stem.is_empty() => (stem, format!(".{ending}")),
+        _ => (record.name.as_str(), String::new()),
+    };
+    for number in 1..10_000 {
+        let more = if number == 1 { " (restored)".to_owned() } else { format!(" (restored {number})") };
+        let name = format!("{stem}{more}{ending}");
+        let renamed = Record { name: name.clone(), ..record.clone() };
+        let identity = target.identity(&renamed);
+        if identity == target.identity(record) {
+            // What tells things apart is no name: the copy keeps its own.
+            return record.name.clone();
+        }
+        if names.insert(identity) {
+            return name;
+        }
+    }
+    record.name.clone()
+}
+
+/// What is in a container, by id and by identity.
+pub(super) struct Known<'a> {
+    by_id: HashMap<&'a str, &'a Present>,
+    by_identity: HashMap<&'a str, &'a Present>,
+}
+
+impl<'a> Known<'a> {
+    /// `ids`: those of the snapshot. What has one of them is that item, and none that is like it; an item of a list only if it
+    /// is the list that it came from (`in_own`).
+    pub(super) fn new(present: &'a [Present], ids: &HashSet<String>, in_own: bool) -> Self {
+        let has_own_id = |present: &&Present| in_own || present.kind != ItemKind::ListItem;
+        let others = present.iter().filter(|present| !has_own_id(present) || !ids.contains(&present.id));
+        Self {
+            by_id: present.iter().filter(has_own_id).map(|present| (present.id.as_str(), present)).collect(),
+            by_identity: others.map(|present| (present.identity.as_str(), present)).collect(),
+        }
+    }
+
+    /// Finds the container that a restore into one of its own made of this one, each once.
+    pub(super) fn find_apart(
+        &self,
+        target: &dyn Target,
+        record: &Record,
+        taken: &mut HashSet<String>,
+    ) -> Option<String> {
+        let names = target.names_of(record.kind, &record.name).into_iter();
+        let mut found = names.filter_map(|name| self.find(target, &apart(record, name)));
+        let id = found.find(|found| !taken.contains(&found.id))?.id.clone();
+        taken.insert(id.clone());
+        Some(id)
+    }
+
+    pub(super) fn find(&self, target: &dyn Target, record: &Record) -> Option<&'a Present> {
+        let same = |found: &&&Present| found.kind.is_container() == target.is_container(record.kind);
+        let by_id = self.by_id.get(record.id.as_str()).filter(same);
+        by_id.or_else(|| self.by_identity.get(target.identity(record).as_str()).filter(same)).copied()
+    }
+}

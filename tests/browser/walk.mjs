@@ -1,0 +1,165 @@
+// Walks the pages of the backup server as a person does, in Debian's Chromium: `node walk.mjs PROGRAM MODULES [PICTURES]`. PROGRAM is
+// tenantvault, MODULES a folder with playwright-core and axe-core, PICTURES a folder for a picture of each page.
+// It starts `server --demo`, and fails where a page breaks WCAG 2.2 AA, says something on the console, or is wider than its window.
+import { spawn } from "node:child_process";
+import fs from "node:fs";
+import { createRequire } from "node:module";
+import path from "node:path";
+
+const [program, modules, pictures] = process.argv.slice(2);
+const need = createRequire(path.join(path.resolve(modules), "x.js"));
+const { chromium } = need("playwright-core");
+const axe = fs.readFileSync(need.resolve("axe-core/axe.min.js"), "utf8");
+if (pictures) { fs.mkdirSync(pictures, { recursive: true }); }
+
+let failures = 0;
+let looked = 0;
+const complain = (text) => { failures += 1; console.log(`FAILED ${text}`); };
+
+async function start() {
+  const server = spawn(program, ["server", "--demo", "--listen", "127.0.0.1:0", "--json"], { stdio: ["ignore", "pipe", "inherit"] });
+  let text = "";
+  for await (const piece of server.stdout) {
+    text += piece;
+    const line = text.split("\n").find((found) => found.includes('"status"') && found.endsWith("}"));
+    if (line) { return { server, status: JSON.parse(line) }; }
+  }
+  throw new Error(`the server ended: ${text}`);
+}
+
+async function look(page, name) {
+  looked += 1;
+  if (pictures) { await page.screenshot({ path: path.join(pictures, `${name}.png`), fullPage: true }); }
+  await page.evaluate(axe);
+  const tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
+  const found = await page.evaluate((runOnly) => globalThis.axe.run(document, { runOnly }), tags);
+  for (const broken of found.violations) {
+    complain(`${name}: ${broken.id} (${broken.impact}): ${broken.nodes.map((node) => node.html.slice(0, 120)).join(" | ")}`);
+  }
+  const beyond = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  if (beyond > 0) { complain(`${name}: ${beyond} pixels wider than the window`); }
+}
+
+async function signIn(page, base, login, password) {
+  await page.goto(`${base}/sign-in`);
+  await page.fill("#login", login);
+  await page.fill("#password", password);
+  await page.click("button[type=submit]");
+  await page.waitForURL((url) => !url.pathname.startsWith("/sign-in"));
+}
+
+const { server, status } = await start();
+const browser = await chromium.launch({
+  executablePath: "/usr/bin/chromium",
+  args: [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+  ],
+});
+try {
+  const base = status.url;
+  // The pages' own policy refuses axe's script, which comes from here.
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, bypassCSP: true });
+  const page = await context.newPage();
+  page.on("console", (message) => {
+    if (message.type() === "error" && !page.url().endsWith("/nothing")) { complain(`${page.url()} says ${message.text()}`); }
+  });
+  page.on("pageerror", (error) => complain(`${page.url()}: ${error}`));
+
+  await page.goto(`${base}/sign-in`);
+  await look(page, "sign-in");
+  await signIn(page, base, "owner@contoso.com", status.password);
+  const root = page.url();
+  await look(page, "home");
+  for (const name of ["sets", "sets/new", "coverage", "tenants", "storage", "people", "activity"]) {
+    await page.goto(`${root}/${name}`);
+    await look(page, name.replace("/", "-"));
+  }
+
+  // A set is run, and watched to its end.
+  await page.goto(`${root}/sets`);
+  await page.click("tbody a");
+  await look(page, "set");
+  await page.click("text=Change");
+  await look(page, "set-change");
+  await page.goBack();
+  await page.click("text=Back up now");
+  await look(page, "job-running");
+  await page.waitForSelector("text=What came of it", { timeout: 120_000 });
+  await look(page, "job");
+  await page.goto(`${root}/tenants`);
+  await page.click("tbody a");
+  await look(page, "tenant");
+  await page.goto(`${root}/storage`);
+  await page.click("tbody a");
+  await look(page, "repository");
+
+  // A repository is made, its key shown once and typed back.
+  await page.goto(`${root}/storage`);
+  await page.fill("#name", "Second");
+  await page.click("text=Make it");
+  await look(page, "key");
+  const second = await page.textContent("#key");
+  await page.fill("#last_four", "0000");
+  await page.click("text=I have kept it");
+  await page.waitForSelector("text=not the last four characters");
+  await page.fill("#last_four", second.slice(-4));
+  await page.click("text=I have kept it");
+  await page.waitForSelector("text=only you can read contents");
+
+  // A mail is found in a snapshot and read: nothing before the key is there.
+  await page.goto(`${root}/look`);
+  await page.click("text=Main");
+  await page.waitForSelector("text=Unlock 'Main'");
+  await look(page, "locked");
+  await page.fill("#key", status.key);
+  await page.click('button:has-text("Unlock")');
+  await look(page, "look");
+  for (const name of ["sets/", "everyone/", "latest/", "users/", "alice@contoso.com/", "Mail/", "Inbox/"]) {
+    await page.click(`a:text-is("${name}")`);
+  }
+  await look(page, "inbox");
+  await page.click('tbody a:has-text(".eml")');
+  const frame = page.frameLocator("iframe.mail");
+  await frame.locator("body").waitFor();
+  await look(page, "mail");
+  const [download] = await Promise.all([page.waitForEvent("download"), page.click("text=Download")]);
+  const bytes = fs.readFileSync(await download.path(), "utf8");
+  if (!bytes.includes("Subject:")) { complain("the download is no mail"); }
+  await page.click("text=Lock again");
+
+  await page.goto(`${base}/me`);
+  await look(page, "me");
+  await page.click("text=Set up");
+  await look(page, "second-factor");
+  await page.goto(`${base}/nothing`);
+  await look(page, "not-found");
+
+  await page.setViewportSize({ width: 360, height: 740 });
+  for (const name of ["", "sets", "sets/new", "coverage", "storage", "people", "activity"]) {
+    await page.goto(name ? `${root}/${name}` : root);
+    await look(page, `phone-${name.replace("/", "-") || "home"}`);
+  }
+  await page.setViewportSize({ width: 1280, height: 900 });
+  await page.emulateMedia({ colorScheme: "dark" });
+  for (const name of ["", "sets", "coverage", "storage"]) {
+    await page.goto(name ? `${root}/${name}` : root);
+    await look(page, `dark-${name || "home"}`);
+  }
+
+  // Each role sees what it may do, and no more.
+  for (const [login, sees, not] of [["operator@contoso.com", "Backup sets", "Find and restore"], ["auditor@contoso.com", "Activity", "Find and restore"], ["admin", "Accounts", "Activity"]]) {
+    const other = await browser.newContext({ bypassCSP: true });
+    const theirs = await other.newPage();
+    await signIn(theirs, base, login, status.password);
+    await look(theirs, `as-${login.split("@")[0]}`);
+    const shown = await theirs.textContent("nav");
+    if (!shown.includes(sees) || shown.includes(not)) { complain(`${login} sees ${shown}`); }
+    await other.close();
+  }
+} finally {
+  await browser.close();
+  server.kill("SIGINT");
+}
+console.log(`${looked} pages looked at, ${failures} complaints`);
+process.exit(failures || looked < 35 ? 1 : 0);
