@@ -5,6 +5,7 @@
 mod accounts;
 mod jobs;
 mod migrate;
+mod protected;
 mod repositories;
 mod runs;
 mod sets;
@@ -23,6 +24,7 @@ use crate::server::id::Id;
 
 pub(crate) use accounts::{Account, Entitlements};
 pub(crate) use jobs::{Job, JobKind, JobState, NewJob};
+pub(crate) use protected::Protected;
 pub(crate) use repositories::{DestinationRow, NewDestination, NewRepository, RepositoryRow};
 pub(crate) use runs::{Day, NewRun, RunRow};
 pub(crate) use sets::{Due, ScheduleRow, SetRow, SetToBe};

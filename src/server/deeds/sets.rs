@@ -76,6 +76,7 @@ fn to_be(wanted: &SetWanted) -> SetToBe<'_> {
 /// `InvalidInput`, `AlreadyExists`, `NotFound`; `Permission` when the owner of the key has not proved to have it.
 pub(crate) async fn add(server: &Server, actor: &Actor, account: &Id, wanted: &SetWanted) -> Result<SetRow> {
     check(server, account, wanted).await?;
+    server.db.protected(account).await?.within(server.db.account(account).await?.limits)?;
     let repository = server.db.repository(account, &wanted.repository).await?;
     if !repository.confirmed {
         let text = format!("Nobody has typed back the key of repository '{}'", repository.name);

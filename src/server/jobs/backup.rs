@@ -11,7 +11,7 @@ use crate::format::snapshot::Totals;
 use crate::ops::backup::{BackupOptions, BackupReport, Surroundings, backup};
 use crate::repo::WriterOptions;
 use crate::server::connect;
-use crate::server::db::{JobKind, JobState, NewRun, SetRow};
+use crate::server::db::{JobKind, JobState, NewRun, Protected, SetRow};
 use crate::server::state::Server;
 use crate::snapshot::set::TenantRef;
 
@@ -46,6 +46,8 @@ pub(super) async fn run(server: &Arc<Server>, task: &Task) -> Result<Ended> {
     };
     server.db.note_run(&new).await?;
     let report = result?;
+    let protected = Protected::of(&report.coverage);
+    server.db.keep_protected(&set.id, protected).await?;
     if !report.stopped {
         let now = server.now_us();
         server.db.ask_for(&of_set(&set, JobKind::Retention, "schedule", now), now).await?;

@@ -75,8 +75,32 @@ async fn a_set_made_by_the_api_runs_and_its_snapshots_can_be_seen() {
         let (status, page) = bench.page(&cookie, &format!("/a/{account}{path}")).await;
         assert!(status.is_success() && page.contains(word), "{path}: {status}\n{page}");
     }
+    within_limits(&bench, &token, &account, &set).await;
     look_inside(&bench, &token, &cookie, &account, &repository, &key).await;
     bench.running.stop().await;
+}
+
+/// Over a limit nothing is added; runs go on.
+async fn within_limits(bench: &Bench, token: &str, account: &Id, set: &str) {
+    let admin = bench.person(None, Role::Administrator, "admin@example.com").await;
+    let path = format!("/accounts/{account}/sets");
+    let mut again = bench.good(token, Method::GET, &format!("{path}/{set}"), None).await;
+    let wanted = json!({"name": "more", "tenant": again["tenant"].take(), "repository": again["repository"].take()});
+    let limit = |mailboxes: u32| {
+        let body = json!({"name": "Contoso", "limits": {"mailboxes": mailboxes}});
+        let (bench, admin, account) = (&bench, &admin, account.clone());
+        async move { bench.good(admin, Method::PUT, &format!("/accounts/{account}"), Some(body)).await }
+    };
+    limit(1).await;
+    let (status, problem) = bench.ask(token, Method::POST, &path, Some(wanted.clone())).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "{problem}");
+    assert!(problem["message"].as_str().expect("a message").contains("mailboxes"), "{problem}");
+    let asked = bench.good(token, Method::POST, &format!("{path}/{set}/runs"), None).await;
+    let ended = bench.ended(token, account, asked["job"].as_str().expect("a job")).await;
+    assert!(matches!(ended["state"].as_str(), Some("done" | "gaps")), "{ended}");
+    limit(1_000).await;
+    let made = bench.good(token, Method::POST, &path, Some(wanted)).await;
+    bench.good(token, Method::DELETE, &format!("{path}/{}", super::id(&made)), None).await;
 }
 
 /// Contents open with the owner's key, for who brought it, and for nobody else.

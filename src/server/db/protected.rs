@@ -1,0 +1,96 @@
+//! How much each backup set protects, as its newest snapshot says: what accounts' limits are held against.
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Db, Entitlements};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::snapshot::{CoverageEntry, Protection};
+use crate::server::id::Id;
+
+/// How much is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Protected {
+    /// Mailboxes, those of groups among them.
+    pub(crate) mailboxes: i64,
+    /// Drives of users.
+    pub(crate) drives: i64,
+    /// Sites.
+    pub(crate) sites: i64,
+}
+
+impl Protected {
+    /// Counts the owners in a snapshot's coverage.
+    pub(crate) fn of(coverage: &[CoverageEntry]) -> Self {
+        let count = |fits: &dyn Fn(&CoverageEntry) -> bool| {
+            let held = |entry: &&CoverageEntry| {
+                matches!(entry.state, Protection::Protected | Protection::Partly | Protection::Left)
+            };
+            let owners: HashSet<&str> =
+                coverage.iter().filter(held).filter(|entry| fits(entry)).map(|entry| entry.owner.as_str()).collect();
+            i64::try_from(owners.len()).unwrap_or(i64::MAX)
+        };
+        Self {
+            mailboxes: count(&|entry| matches!(entry.workload.as_str(), "mail" | "conversations")),
+            drives: count(&|entry| entry.workload == "onedrive"),
+            sites: count(&|entry| entry.owner.starts_with("sites/")),
+        }
+    }
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            mailboxes: self.mailboxes + other.mailboxes,
+            drives: self.drives + other.drives,
+            sites: self.sites + other.sites,
+        }
+    }
+
+    /// Refuses to add to what has reached a limit.
+    ///
+    /// # Errors
+    /// `Permission` naming the limit.
+    pub(crate) fn within(self, limits: Entitlements) -> Result<()> {
+        let all = [
+            ("mailboxes", self.mailboxes, limits.mailboxes),
+            ("drives", self.drives, limits.drives),
+            ("sites", self.sites, limits.sites),
+        ];
+        for (what, many, most) in all {
+            if most.is_some_and(|most| many >= most) {
+                let text = format!("The account protects as many {what} as it may already: {many}");
+                return Err(Error::new(ErrorKind::Permission, text)
+                    .with_hint("Ask the server's administrator for more; runs and restores go on"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn name(set: &Id) -> String {
+    format!("protected {set}")
+}
+
+impl Db {
+    /// Keeps how much a set protects.
+    ///
+    /// # Errors
+    /// As any query.
+    pub(crate) async fn keep_protected(&self, set: &Id, protected: Protected) -> Result<()> {
+        self.set(&name(set), Some(&super::to_json(&protected)?)).await
+    }
+
+    /// How much the sets of an account protect together.
+    ///
+    /// # Errors
+    /// As any query.
+    pub(crate) async fn protected(&self, account: &Id) -> Result<Protected> {
+        let mut all = Protected::default();
+        for set in self.sets(account).await? {
+            if let Some(text) = self.setting(&name(&set.id)).await? {
+                all = all.add(super::from_json(&text)?);
+            }
+        }
+        Ok(all)
+    }
+}
