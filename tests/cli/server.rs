@@ -93,6 +93,6 @@ fn a_server_keeps_what_it_has_and_asks_for_its_master_key() {
     place
         .run(&["server", "--dir", "vault", "--listen", "127.0.0.1:0"])
         .fails(1, &["does not hold a master key", "Hint"]);
-    place.run(&["server"]).fails(1, &["Which folder?", "--dir"]);
-    place.run(&["server", "--dir", "vault", "--role", "king"]).fails(1, &["not a role", "scheduler"]);
+    place.run(&["server"]).fails(2, &["Which folder?", "--dir"]);
+    place.run(&["server", "--dir", "vault", "--role", "king"]).fails(2, &["not a role", "scheduler"]);
 }
