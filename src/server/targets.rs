@@ -22,11 +22,11 @@ pub(crate) async fn destination(server: &Server, url: &str, administrator: bool)
     if url.len() > 2_000 {
         return Err(Error::invalid("The destination's address is too long"));
     }
-    let Some((scheme, _)) = url.split_once(':').filter(|(scheme, _)| is_scheme(scheme)) else {
-        return folder(server, administrator);
+    let Some((scheme, path)) = url.split_once(':').filter(|(scheme, _)| is_scheme(scheme)) else {
+        return folder(server, administrator, url);
     };
     match scheme {
-        "fs" | "file" => folder(server, administrator),
+        "fs" | "file" => folder(server, administrator, path.trim_start_matches("//")),
         "s3" | "azblob" | "gcs" | "webdav" | "webdav+http" | "sftp" => {
             let parsed = Url::parse(url).map_err(|_| {
                 Error::invalid("The destination's address cannot be read")
@@ -60,9 +60,14 @@ fn is_scheme(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
 }
 
-fn folder(server: &Server, administrator: bool) -> Result<()> {
+fn folder(server: &Server, administrator: bool, path: &str) -> Result<()> {
     if administrator && server.options.allow_private_targets {
-        return Ok(());
+        // Another path would begin wherever the server was started.
+        if std::path::Path::new(path).is_absolute() {
+            return Ok(());
+        }
+        return Err(Error::invalid("A folder of the server's machine needs its whole path")
+            .with_hint("Write it like /srv/backup"));
     }
     Err(Error::new(ErrorKind::Permission, "Only an administrator may name a folder of the server's machine")
         .with_hint("Take server: for the server's own storage"))

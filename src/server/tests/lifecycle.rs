@@ -292,3 +292,21 @@ async fn strangers_do_not_reach_into_the_servers_machine_or_network() {
         assert!(matches!(status.as_u16(), 403 | 422), "{url}: {status} {answer}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_of_the_servers_machine_is_named_whole_and_by_administrators() {
+    let bench = Bench::quiet().await;
+    let account = bench.account("Contoso").await;
+    let owner = bench.person(Some(&account), Role::Owner, "owner@contoso.com").await;
+    let admin = bench.person(None, Role::Administrator, "admin@example.com").await;
+    let path = format!("/accounts/{account}/repositories");
+    let wanted = |url: &str| Some(json!({"name": "Main", "destination": {"name": "there", "url": url}}));
+    for url in ["0", "backup", "../backup", "fs:backup", "file:backup", "./x"] {
+        let (status, answer) = bench.ask(&admin, Method::POST, &path, wanted(url)).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{url}: {answer}");
+    }
+    let whole = bench.folder.path().join("elsewhere").to_string_lossy().into_owned();
+    assert_eq!(bench.ask(&owner, Method::POST, &path, wanted(&whole)).await.0, StatusCode::FORBIDDEN);
+    bench.good(&admin, Method::POST, &path, wanted(&whole)).await;
+    assert!(bench.folder.path().join("elsewhere/config").exists());
+}
