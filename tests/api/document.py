@@ -25,9 +25,9 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def token_of(base, password):
+def token_of(base, login, password):
     """Signs in as a browser does, and makes a token."""
-    form = f"login=admin&password={password.replace(' ', '+')}&code=".encode()
+    form = f"login={login}&password={password.replace(' ', '+')}&code=".encode()
     head = {"Sec-Fetch-Site": "same-origin"}
     opener = urllib.request.build_opener(NoRedirect)
     try:
@@ -41,23 +41,29 @@ def token_of(base, password):
         return json.load(answer)["token"]
 
 
+def ask(schemathesis, facts, login, more):
+    """Lets schemathesis ask as somebody; gives its exit code."""
+    token = token_of(facts["url"], login, facts["password"])
+    run = [
+        schemathesis, "run", f"{facts['url']}/api/v1/openapi.json", "--header", f"Authorization: Bearer {token}",
+        "--max-examples", "20", "--request-timeout", "60", "--seed", "1",
+        # It ends when its job does.
+        "--exclude-path-regex", "events$", *more,
+        "--checks", "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance",
+    ]
+    # What it remembers of its failures is of no use in the checkout.
+    with tempfile.TemporaryDirectory() as folder:
+        return subprocess.run(run, check=False, cwd=folder).returncode
+
+
 def main(program, schemathesis):
     command = [program, "server", "--demo", "--listen", "127.0.0.1:0", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             facts = status_of(server)
-            token = token_of(facts["url"], facts["password"])
-            run = [
-                schemathesis, "run", f"{facts['url']}/api/v1/openapi.json", "--header", f"Authorization: Bearer {token}",
-                "--max-examples", "20", "--request-timeout", "60", "--seed", "1",
-                # It ends when its job does.
-                "--exclude-path-regex", "events$",
-                "--checks",
-                "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance",
-            ]
-            # What it remembers of its failures is of no use in the checkout.
-            with tempfile.TemporaryDirectory() as folder:
-                return subprocess.run(run, check=False, cwd=folder).returncode
+            # An administrator may name folders of this machine: repositories are made by an owner, who may not.
+            asked = [("owner@contoso.com", []), ("admin", ["--exclude-path-regex", "repositories"])]
+            return max(ask(schemathesis, facts, login, more) for login, more in asked)
         finally:
             server.terminate()
 
