@@ -26,7 +26,7 @@ pub(super) const SMALL_FILE_LIMIT: u64 = 1 << 20;
 /// How large a document may be, in bytes.
 pub(crate) const DOCUMENT_FILE_LIMIT: u64 = 256 << 20;
 /// Plaintext segments kept in memory for the next reader, in bytes.
-const CONTENT_CACHE_BYTES: usize = 40 << 20;
+const CONTENT_CACHE_BYTES: usize = 24 << 20;
 /// Tree nodes kept in memory, in bytes: the upper levels of the trees in use, and the leaves around the reader. Little,
 /// so that who walks through a tree uses the same memory again and again.
 const TREE_CACHE_BYTES: usize = 8 << 20;

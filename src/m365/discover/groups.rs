@@ -29,7 +29,7 @@ pub(super) const OF_GROUPS: &[Workload] = &[Workload::Conversations, Workload::P
 /// What is read of teams.
 pub(super) const OF_TEAMS: &[Workload] = &[Workload::Team, Workload::Channel];
 /// How many groups are asked at once.
-const GROUPS_AT_ONCE: usize = 16;
+const GROUPS_AT_ONCE: usize = 20;
 
 /// A Microsoft 365 group.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -30,7 +30,7 @@ pub use tenant::{Listed, Tenant, list as list_tenant};
 pub use users::{User, all_users};
 
 /// How many users are asked at once. Each has a mailbox lane of its own.
-const USERS_AT_ONCE: usize = 16;
+const USERS_AT_ONCE: usize = 20;
 
 /// What of a tenant to read.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -23,7 +23,7 @@ use crate::snapshot::set::{Facts, OwnerKind};
 /// The workloads of a site.
 pub(super) const OF_SITES: &[Workload] = &[Workload::Site, Workload::Files, Workload::List, Workload::Pages];
 /// How many site collections are looked at at once.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 20;
 /// What is asked for of drives.
 pub(super) const DRIVE_PROPERTIES: &str = "id,name,driveType,webUrl,sharePointIds";
 /// Lists that SharePoint makes for itself and that say something of the others: people and terms as items name them.

@@ -143,4 +143,22 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn each_role_may_what_its_sentence_says_and_no_more() {
+        use Right::{Audit, Change, Keys, People, Restore, Run, See, SignedIn};
+        let table: [(Role, &[Right]); 5] = [
+            (Role::Administrator, &RIGHTS),
+            (Role::Owner, &[SignedIn, See, Run, Change, Restore, Keys, People, Audit]),
+            (Role::Operator, &[SignedIn, See, Run]),
+            (Role::Restore, &[SignedIn, See, Restore]),
+            (Role::Auditor, &[SignedIn, See, Audit]),
+        ];
+        assert_eq!(table.len(), Role::ALL.len());
+        for (role, may) in table {
+            for right in RIGHTS {
+                assert_eq!(role.has(right), may.contains(&right), "{role}: {right:?}");
+            }
+        }
+    }
 }
