@@ -5,11 +5,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use futures::stream::{StreamExt, TryStreamExt};
+use tokio::task::JoinSet;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::id::IndexId;
-use crate::format::index::{IndexFile, IndexedBlob};
+use crate::format::id::{IndexId, PackId};
+use crate::format::index::{IndexFile, IndexedBlob, IndexedPack};
 use crate::repo::index::Index;
 use crate::repo::repository::{Repository, pack_path};
 
@@ -35,16 +35,47 @@ impl Repository {
         // A prune may have marked their packs meanwhile: then they had to be stored again.
         self.reload_index().await?;
         let now = self.index();
+        let mut held: Vec<(PackId, u64)> = Vec::new();
         for blob in known {
-            for place in now.find_all(&blob.id).filter(|place| !place.marked) {
-                let path = pack_path(&place.pack.id);
-                match self.storage().stat(&path).await {
-                    Ok(there) if there.size_bytes == place.pack.size_bytes => {
-                        return Err(refused(id, "it lists what lay in another pack before its run began"));
+            held.extend(now.find_all(&blob.id).filter(|p| !p.marked).map(|p| (p.pack.id, p.pack.size_bytes)));
+        }
+        held.sort_unstable();
+        held.dedup();
+        for (pack, size_bytes) in held {
+            match self.storage().stat(&pack_path(&pack)).await {
+                Ok(there) if there.size_bytes == size_bytes => {
+                    return Err(refused(id, "it lists what lay in another pack before its run began"));
+                }
+                Ok(_) => {}
+                // What is lost may be stored again.
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds what is listed against the packs' own headers.
+    async fn vet_packs(self: &Arc<Self>, id: &IndexId, file: &IndexFile) -> Result<()> {
+        let mut by_pack: HashMap<u32, Vec<IndexedBlob>> = HashMap::new();
+        for blob in &file.blobs {
+            by_pack.entry(blob.pack).or_default().push(IndexedBlob { pack: 0, ..*blob });
+        }
+        for (first, packs) in (0u32..).step_by(READS_AT_ONCE).zip(file.packs.chunks(READS_AT_ONCE)) {
+            let mut reads = JoinSet::new();
+            for (n, pack) in (first..).zip(packs) {
+                let (repo, pack) = (self.clone(), pack.clone());
+                let mut blobs = by_pack.remove(&n).unwrap_or_default();
+                blobs.sort_by_key(|blob| blob.offset);
+                reads.spawn(async move { repo.says_so_itself(&pack, &blobs).await });
+            }
+            while let Some(read) = reads.join_next().await {
+                match read.map_err(|e| Error::internal("A look at a pack ended early").with_source(e))? {
+                    Ok(true) => {}
+                    Ok(false) => return Err(refused(id, "it says other things of a pack than the pack itself")),
+                    Err(e) if e.is_loss() => {
+                        return Err(refused(id, "a pack that it lists is not there, or is another").with_source(e));
                     }
-                    Ok(_) => {}
-                    // What is lost may be stored again.
-                    Err(e) if e.kind() == ErrorKind::NotFound => {}
                     Err(e) => return Err(e),
                 }
             }
@@ -52,36 +83,12 @@ impl Repository {
         Ok(())
     }
 
-    /// Holds what is listed against the packs' own headers.
-    async fn vet_packs(&self, id: &IndexId, file: &IndexFile) -> Result<()> {
-        let mut by_pack: HashMap<u32, Vec<IndexedBlob>> = HashMap::new();
-        for blob in &file.blobs {
-            by_pack.entry(blob.pack).or_default().push(IndexedBlob { pack: 0, ..*blob });
-        }
-        let listed = (0u32..).zip(&file.packs).map(|(n, pack)| {
-            let mut blobs = by_pack.remove(&n).unwrap_or_default();
-            blobs.sort_by_key(|blob| blob.offset);
-            (pack.clone(), blobs)
-        });
-        futures::stream::iter(listed)
-            .map(|(pack, blobs)| async move {
-                let header = self.fetch_pack_header(pack.id, pack.size_bytes).await;
-                let (found, mut inside) = match header {
-                    Err(e) if e.is_loss() => {
-                        return Err(refused(id, "a pack that it lists is not there, or is another").with_source(e));
-                    }
-                    header => header?,
-                };
-                inside.iter_mut().for_each(|blob| blob.pack = 0);
-                inside.sort_by_key(|blob| blob.offset);
-                if found != pack || inside != blobs {
-                    return Err(refused(id, "it says other things of a pack than the pack itself"));
-                }
-                Ok(())
-            })
-            .buffer_unordered(READS_AT_ONCE)
-            .try_collect()
-            .await
+    /// Says whether a pack's own header lists just this.
+    async fn says_so_itself(&self, pack: &IndexedPack, blobs: &[IndexedBlob]) -> Result<bool> {
+        let (found, mut inside) = self.fetch_pack_header(pack.id, pack.size_bytes).await?;
+        inside.iter_mut().for_each(|blob| blob.pack = 0);
+        inside.sort_by_key(|blob| blob.offset);
+        Ok(found == *pack && inside == blobs)
     }
 }
 

@@ -56,16 +56,15 @@ impl Done {
 pub(super) async fn hold(link: &Link, handout: Handout, name: &str, cache: Option<PathBuf>, closing: &Stop) -> Done {
     let (job, lease) = (handout.job.clone(), handout.lease.clone());
     let (progress, stop) = (Arc::<Progress>::default(), Stop::new());
-    let backup = {
+    let mut doing = {
         let url = link.storage_url(&handout.repository.path);
         let credentials = Credentials::new().with("token", link.token.as_str());
         let place = Place { url, credentials, cache };
         let (name, progress, stop) = (name.to_owned(), progress.clone(), stop.clone());
-        async move { back_up(handout, place, name, progress, stop).await }
+        // It is CPU and storage work as much as network: it drives itself on a thread of its own.
+        let runtime = tokio::runtime::Handle::current();
+        tokio::task::spawn_blocking(move || runtime.block_on(back_up(handout, place, name, progress, stop)))
     };
-    // It is CPU and storage work as much as network: it drives itself on a thread of its own.
-    let runtime = tokio::runtime::Handle::current();
-    let mut doing = tokio::task::spawn_blocking(move || runtime.block_on(backup));
     let mut cancelled = false;
     let result = loop {
         tokio::select! {

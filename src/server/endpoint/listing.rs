@@ -32,15 +32,17 @@ pub(super) async fn answer(
         return Ok(told(repository, &found));
     }
     found.insert(path.to_owned(), None);
-    match headers.get("depth").map(axum::http::HeaderValue::as_bytes) {
-        Some(b"0") => {}
-        Some(b"1") if path.starts_with("packs") => {
+    let depth = headers.get("depth").and_then(|value| value.to_str().ok()?.parse::<u8>().ok());
+    if depth.is_none_or(|depth| depth > 1) {
+        // RFC 4918, 9.1: a server may refuse to go through all of it at once.
+        return Ok(not_here("A folder is listed with Depth 0 or 1"));
+    }
+    if depth == Some(1) {
+        if path.starts_with("packs") {
             // There are very many, and no backup goes through them.
             return Ok(not_here("A client does not list packs"));
         }
-        Some(b"1") => children(visit, path, &mut found).await?,
-        // RFC 4918, 9.1: a server may refuse to go through all of it at once.
-        _ => return Ok(not_here("A folder is listed with Depth 0 or 1")),
+        children(visit, path, &mut found).await?;
     }
     Ok(told(repository, &found))
 }

@@ -56,9 +56,37 @@ async fn answer(
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
-    match handle(&server, &client, &parts.method, parts.uri.path(), &parts.headers, body).await {
+    // The path as it was sent: an escaped letter is none that a name has.
+    let path = parts.uri.path().to_owned();
+    match handle(&server, &client, Verb::of(&parts.method), path, parts.headers, body).await {
         Ok(answer) => answer,
         Err(e) => ApiError(e).into_response(),
+    }
+}
+
+/// What is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verb {
+    Options,
+    Put,
+    Get,
+    Head,
+    List,
+    Folder,
+    Other,
+}
+
+impl Verb {
+    fn of(method: &Method) -> Self {
+        match method.as_str() {
+            "OPTIONS" => Self::Options,
+            "PUT" => Self::Put,
+            "GET" => Self::Get,
+            "HEAD" => Self::Head,
+            "PROPFIND" => Self::List,
+            "MKCOL" => Self::Folder,
+            _ => Self::Other,
+        }
     }
 }
 
@@ -69,37 +97,37 @@ fn nothing() -> Error {
 async fn handle(
     server: &Server,
     client: &ClientRow,
-    method: &Method,
-    path: &str,
-    headers: &HeaderMap,
+    verb: Verb,
+    path: String,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response> {
-    // The path as it was sent: an escaped letter is none that a name has.
     let rest = path.strip_prefix(ROOT).ok_or_else(nothing)?;
     let (repository, path) = rest.split_once('/').unwrap_or((rest, ""));
     let visit = server.endpoint.enter(server, client, repository).await?;
     let name = names::read(path).ok_or_else(nothing)?;
-    match method.as_str() {
-        "OPTIONS" => Ok((StatusCode::NO_CONTENT, [("dav", "1"), ("allow", ALLOW)]).into_response()),
-        "PUT" => match name {
-            Name::File { kind, set, id } => {
-                if !may_see(&visit, name) && kind != Kind::Key {
-                    return Err(Error::invalid("A client writes to its own set's folder only"));
-                }
-                Ok(Put { server, client, visit: &visit, path, kind, set, id }.take(headers, body).await)
+    let readable = may_see(&visit, name) && name != Name::Folder;
+    match verb {
+        Verb::Options => Ok((StatusCode::NO_CONTENT, [("dav", "1"), ("allow", ALLOW)]).into_response()),
+        Verb::Put => {
+            let Name::File { kind, set, id } = name else {
+                return Ok(not_here("This is nothing that a client writes"));
+            };
+            if !may_see(&visit, name) && kind != Kind::Key {
+                return Err(Error::invalid("A client writes to its own set's folder only"));
             }
-            Name::Config | Name::Folder => Ok(not_here("This is nothing that a client writes")),
-        },
-        "GET" | "HEAD" if !may_see(&visit, name) || name == Name::Folder => Err(nothing()),
-        "GET" => read(&visit, path, headers).await,
-        "HEAD" => {
+            Ok(Put { server, client, visit: &visit, path, kind, set, id }.take(&headers, body).await)
+        }
+        Verb::Get | Verb::Head if !readable => Err(nothing()),
+        Verb::Get => read(&visit, path, &headers).await,
+        Verb::Head => {
             let size = visit.storage().stat(path).await?.size_bytes;
             Ok(([(header::CONTENT_LENGTH, size.to_string())], ()).into_response())
         }
-        "PROPFIND" => listing::answer(&visit, repository, path, name, headers).await,
+        Verb::List => listing::answer(&visit, repository, path, name, &headers).await,
         // Folders come about with what lies in them.
-        "MKCOL" => Ok(not_here("Folders need not be made")),
-        _ => Ok(not_here("Nothing here is changed, moved or deleted by a client")),
+        Verb::Folder => Ok(not_here("Folders need not be made")),
+        Verb::Other => Ok(not_here("Nothing here is changed, moved or deleted by a client")),
     }
 }
 

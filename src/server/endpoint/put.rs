@@ -126,30 +126,30 @@ impl Put<'_> {
 
     async fn make_room(&self, length: u64) -> Option<[OwnedSemaphorePermit; 2]> {
         let kib = u32::try_from(length.div_ceil(1024).max(1)).ok()?;
-        let take = |room: &Arc<Semaphore>| timeout(LONGEST_WAIT, room.clone().acquire_many_owned(kib));
         // Its own first: a client that waits for itself keeps nothing from others.
-        let own = take(&self.visit.room).await.ok()?.ok()?;
-        let shared = take(&self.server.endpoint.room).await.ok()?.ok()?;
+        let own = take(self.visit.room.clone(), kib).await?;
+        let shared = take(self.server.endpoint.room.clone(), kib).await?;
         Some([own, shared])
     }
 
     /// Looks at what is in the file, as far as whoever cannot open contents can: it must not speak for others.
     async fn vet(&self, data: &[Bytes]) -> Result<()> {
-        let whole = || Bytes::from(data.concat());
-        let wrong = |text: &str| Error::invalid(text).with_hint("A client writes the documents of its own runs only");
+        if self.kind == Kind::Pack {
+            let head: Vec<u8> = data.iter().flatten().copied().take(PREFIX_BYTES).collect();
+            let is = |kind| check_prefix("The pack", kind, &head).is_ok();
+            let good = is(FileKind::ContentPack) || is(FileKind::TreePack);
+            return if good { Ok(()) } else { Err(wrong("This is no pack")) };
+        }
+        let whole = Bytes::from(data.concat());
         match self.kind {
             Kind::Key => Err(Error::new(ErrorKind::Permission, "A client makes no keys")),
-            Kind::Pack => {
-                let head: Vec<u8> = data.iter().flatten().copied().take(PREFIX_BYTES).collect();
-                let is = |kind| check_prefix("The pack", kind, &head).is_ok();
-                if is(FileKind::ContentPack) || is(FileKind::TreePack) { Ok(()) } else { Err(wrong("This is no pack")) }
-            }
+            Kind::Pack => Ok(()),
             Kind::Index => {
                 let id: IndexId = self.id.parse()?;
-                self.visit.repo.vet_index_file(&id, &whole(), &self.visit.before).await
+                self.visit.repo.vet_index_file(&id, &whole, &self.visit.before).await
             }
             Kind::Snapshot => {
-                let file: SnapshotFile = self.open(DocumentKind::Snapshot, &whole())?;
+                let file: SnapshotFile = self.open(DocumentKind::Snapshot, &whole)?;
                 let times =
                     self.visit.started_us.saturating_sub(SKEW_US)..=self.server.now_us().saturating_add(SKEW_US);
                 let own = Some(file.set.to_string().as_str()) == self.set && file.set_name == self.visit.set_name;
@@ -160,7 +160,7 @@ impl Put<'_> {
                 }
             }
             Kind::Set => {
-                let bytes: Vec<u8> = self.open(DocumentKind::Set, &whole())?;
+                let bytes: Vec<u8> = self.open(DocumentKind::Set, &whole)?;
                 let definition = SetDefinition::decode(&bytes).map_err(|_| wrong("This is no definition of a set"))?;
                 if definition.name == self.visit.set_name {
                     Ok(())
@@ -169,7 +169,7 @@ impl Put<'_> {
                 }
             }
             Kind::Run => {
-                let file: RunFile = self.open(DocumentKind::Run, &whole())?;
+                let file: RunFile = self.open(DocumentKind::Run, &whole)?;
                 let own = Some(file.set.to_string().as_str()) == self.set;
                 if own { Ok(()) } else { Err(wrong("The run is of another set")) }
             }
@@ -183,6 +183,14 @@ impl Put<'_> {
             .open_document_bytes(kind, &name, bytes)
             .map_err(|e| Error::invalid("The file cannot be opened with the repository's key").with_source(e))
     }
+}
+
+fn wrong(text: &str) -> Error {
+    Error::invalid(text).with_hint("A client writes the documents of its own runs only")
+}
+
+async fn take(room: Arc<Semaphore>, kib: u32) -> Option<OwnedSemaphorePermit> {
+    timeout(LONGEST_WAIT, room.acquire_many_owned(kib)).await.ok()?.ok()
 }
 
 /// Reads a body whole, with its hash; nothing when it comes too slowly.
