@@ -105,7 +105,10 @@ async fn serve(
     let cannot = |e| Error::io("The server's socket cannot be used", e);
     match &server.options.tls {
         None => {
-            let mut http = axum_server::from_tcp(listener).map_err(cannot)?.handle(handle.clone());
+            let mut http = axum_server::from_tcp(listener)
+                .map_err(cannot)?
+                .handle(handle.clone())
+                .first_request_timeout(LONGEST_HEAD);
             http.http_builder().http1().header_read_timeout(LONGEST_HEAD);
             tasks.spawn(async move { tell(http.serve(service).await) });
         }
@@ -115,7 +118,10 @@ async fn serve(
                     let (certificate, key) = (tls.certificate_file.display(), tls.private_key_file.display());
                     Error::io(format!("The certificate {certificate} and the key {key} cannot be used"), e)
                 })?;
-            let mut https = axum_server::from_tcp_rustls(listener, config).map_err(cannot)?.handle(handle.clone());
+            let mut https = axum_server::from_tcp_rustls(listener, config)
+                .map_err(cannot)?
+                .handle(handle.clone())
+                .first_request_timeout(LONGEST_HEAD);
             https.http_builder().http1().header_read_timeout(LONGEST_HEAD);
             tasks.spawn(async move { tell(https.serve(service).await) });
         }

@@ -81,7 +81,8 @@ fn told(repository: &str, found: &BTreeMap<String, Size>) -> Response {
             Some(size) => write!(text, "<D:resourcetype/><D:getcontentlength>{size}</D:getcontentlength>"),
             None => write!(text, "<D:resourcetype><D:collection/></D:resourcetype>"),
         };
-        text.push_str("</D:prop><D:status>HTTP/1.1 200 OK</D:status></D:propstat></D:response>");
+        // Files never change: there is no time to tell, but clients ask for one.
+        text.push_str("<D:getlastmodified>Thu, 01 Jan 1970 00:00:00 GMT</D:getlastmodified></D:prop><D:status>HTTP/1.1 200 OK</D:status></D:propstat></D:response>");
     }
     text.push_str("</D:multistatus>");
     (StatusCode::MULTI_STATUS, [(header::CONTENT_TYPE, "application/xml; charset=utf-8")], text).into_response()
