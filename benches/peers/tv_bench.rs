@@ -1,7 +1,7 @@
 //! Feeds a folder of files, or of messages, into the product's own pipeline, to be measured beside other engines.
 //!
 //! `tv-bench init REPO | backup REPO DIR [--mail] | restore REPO DST | forget REPO | check REPO`. The passphrase is
-//! fixed; the cache folder is in `TV_CACHE`. Every file is an item of one collection: id and parent are paths, the
+//! fixed, or in `TV_KEY`; the cache folder is in `TV_CACHE`, a storage's token in `TV_TOKEN`. Every file is an item of one collection: id and parent are paths, the
 //! version tag is size and time of change.
 
 use std::collections::{HashMap, HashSet};
@@ -282,10 +282,15 @@ async fn forget_and_prune(repo: &Arc<Repository>) -> Result<()> {
 
 async fn work(arguments: &[String]) -> Result<()> {
     let argument = |n: usize| arguments.get(n).cloned().ok_or_else(|| Error::invalid("an argument is missing"));
-    let storage = tenantvault::storage::open(&argument(1)?, &StorageOptions::default())?;
+    let mut options = StorageOptions::default();
+    if let Ok(token) = std::env::var("TV_TOKEN") {
+        options.credentials = options.credentials.with("token", token);
+    }
+    let storage = tenantvault::storage::open(&argument(1)?, &options)?;
     let cache = std::env::var_os("TV_CACHE").map(PathBuf::from);
     // 44 characters: the cheap key derivation, as a server's generated key has it.
-    let passphrase = Passphrase::new("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")?;
+    let key = std::env::var("TV_KEY").unwrap_or_else(|_| "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".to_owned());
+    let passphrase = Passphrase::new(&key)?;
     if argument(0)? == "init" {
         Repository::init(storage, &passphrase, "bench", now_us(), cache).await?;
         return Ok(());

@@ -88,7 +88,7 @@ impl App {
     }
 
     /// Where this program keeps what is to last between its runs.
-    fn data_folder(&self) -> Option<PathBuf> {
+    pub(crate) fn data_folder(&self) -> Option<PathBuf> {
         let named = self.environment.variable("DATA_DIR").map(PathBuf::from);
         let named = named.map(|path| absolute(&self.environment.working_folder, &path));
         named.or_else(|| self.environment.data_folder.clone())

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::cli::commands::{
-    backup, cat, check, completions, config, coverage, demo, diff, discover, export, find, forget, history, init, key,
-    login, logout, ls, man, mirror, mount, prune, repair, restore, serve, server, sim, snapshots, stats, test,
+    agent, backup, cat, check, completions, config, coverage, demo, diff, discover, export, find, forget, history,
+    init, key, login, logout, ls, man, mirror, mount, prune, repair, restore, serve, server, sim, snapshots, stats,
+    test,
 };
 
 const EXAMPLES: &str = "\
@@ -88,6 +89,7 @@ pub(crate) enum Command {
     Restore(restore::Args),
     Serve(serve::Args),
     Server(server::Args),
+    Agent(agent::Args),
     Diff(diff::Args),
     Find(find::Args),
     History(history::Args),

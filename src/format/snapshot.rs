@@ -38,7 +38,7 @@ pub struct SnapshotFile {
 }
 
 /// What a snapshot holds and what its run did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode, serde::Serialize, serde::Deserialize)]
 pub struct Totals {
     /// Collections in the snapshot.
     pub collections: u64,

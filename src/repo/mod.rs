@@ -32,6 +32,7 @@ mod slots;
 mod stream;
 mod table;
 mod upload;
+mod vet;
 mod writer;
 
 pub use check::{Finding, ReadData};

@@ -177,7 +177,7 @@ impl Repository {
         self.decode_index_file(id, &bytes)
     }
 
-    fn decode_index_file(&self, id: &IndexId, bytes: &[u8]) -> Result<IndexFile> {
+    pub(super) fn decode_index_file(&self, id: &IndexId, bytes: &[u8]) -> Result<IndexFile> {
         let what = format!("Index file {id}");
         if crate::crypto::hash_buffers([bytes]) != id.0 {
             return Err(

@@ -9,7 +9,7 @@ use super::db::{SignInWay, Tenant, TenantDefinition};
 use super::state::Server;
 use super::targets;
 use crate::error::{Error, ErrorKind, Result};
-use crate::graph::{Client, ClientOptions, Cloud, Credential, SpeedLimit, certificate_end};
+use crate::graph::{Budget, Client, ClientOptions, Cloud, Credential, SpeedLimit, certificate_end};
 use crate::monitor::{Monitor, Silent};
 use crate::ops::access::{self, SecretEnd, State};
 use crate::snapshot::set::Workload;
@@ -24,21 +24,34 @@ pub(crate) fn client(
     speed: Option<u64>,
     monitor: Arc<dyn Monitor>,
 ) -> Result<Client> {
-    let definition = &tenant.definition;
-    let mut options = ClientOptions::new(cloud(definition)?);
-    options.budget = server.budget(&tenant.id);
-    options.monitor = monitor;
-    options.speed = speed.map(SpeedLimit::new).map(Arc::new).into_iter().collect();
     let secret = tenant.secret(&server.vault)?;
-    let credential = match definition.sign_in {
-        SignInWay::Secret => Credential::secret(secret.as_str()),
-        SignInWay::Certificate => {
-            Credential::certificate(definition.certificate.clone().unwrap_or_default(), secret.as_str().to_owned())
-        }
-    };
-    let client = Client::new(options, &definition.tenant_id, &definition.client_id, credential)?;
+    let client = signed_in(&tenant.definition, &secret, server.budget(&tenant.id), speed, monitor)?;
     server.keep_budget(&tenant.id, client.budget());
     Ok(client)
+}
+
+/// Makes a client from how a tenant is reached and the app's secret, on whichever machine.
+///
+/// # Errors
+/// When an address or certificate cannot be used.
+pub(crate) fn signed_in(
+    definition: &TenantDefinition,
+    secret: &str,
+    budget: Option<Arc<Budget>>,
+    speed: Option<u64>,
+    monitor: Arc<dyn Monitor>,
+) -> Result<Client> {
+    let mut options = ClientOptions::new(cloud(definition)?);
+    options.budget = budget;
+    options.monitor = monitor;
+    options.speed = speed.map(SpeedLimit::new).map(Arc::new).into_iter().collect();
+    let credential = match definition.sign_in {
+        SignInWay::Secret => Credential::secret(secret),
+        SignInWay::Certificate => {
+            Credential::certificate(definition.certificate.clone().unwrap_or_default(), secret.to_owned())
+        }
+    };
+    Client::new(options, &definition.tenant_id, &definition.client_id, credential)
 }
 
 fn cloud(definition: &TenantDefinition) -> Result<Cloud> {

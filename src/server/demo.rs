@@ -161,6 +161,7 @@ async fn contoso(
                 catch_up: false,
             }],
             enabled: true,
+            client: None,
         },
     )
     .await?;

@@ -5,6 +5,7 @@
 //! every query names the account. Secrets lie in the database only as the [`vault`] seals them, and of a repository's keys
 //! the server keeps a write-only one.
 
+pub mod agent;
 mod api;
 mod audit;
 mod auth;
@@ -13,6 +14,7 @@ mod connect;
 mod db;
 mod deeds;
 mod demo;
+mod endpoint;
 mod error;
 mod id;
 mod jobs;

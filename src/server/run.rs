@@ -17,6 +17,10 @@ use crate::error::{Error, Result};
 /// How long requests that are being answered may take to end when the server stops.
 const LAST_REQUESTS: Duration = Duration::from_secs(10);
 
+/// How long the head of a request may take to come, also the next one of a connection: who holds connections open without asking
+/// anything is let go.
+const LONGEST_HEAD: Duration = Duration::from_secs(if cfg!(test) { 5 } else { 30 });
+
 /// A server that runs.
 #[derive(Debug)]
 pub struct Running {
@@ -101,7 +105,11 @@ async fn serve(
     let cannot = |e| Error::io("The server's socket cannot be used", e);
     match &server.options.tls {
         None => {
-            let http = axum_server::from_tcp(listener).map_err(cannot)?.handle(handle.clone());
+            let mut http = axum_server::from_tcp(listener)
+                .map_err(cannot)?
+                .handle(handle.clone())
+                .first_request_timeout(LONGEST_HEAD);
+            http.http_builder().http1().header_read_timeout(LONGEST_HEAD);
             tasks.spawn(async move { tell(http.serve(service).await) });
         }
         Some(tls) => {
@@ -110,7 +118,11 @@ async fn serve(
                     let (certificate, key) = (tls.certificate_file.display(), tls.private_key_file.display());
                     Error::io(format!("The certificate {certificate} and the key {key} cannot be used"), e)
                 })?;
-            let https = axum_server::from_tcp_rustls(listener, config).map_err(cannot)?.handle(handle.clone());
+            let mut https = axum_server::from_tcp_rustls(listener, config)
+                .map_err(cannot)?
+                .handle(handle.clone())
+                .first_request_timeout(LONGEST_HEAD);
+            https.http_builder().http1().header_read_timeout(LONGEST_HEAD);
             tasks.spawn(async move { tell(https.serve(service).await) });
         }
     }

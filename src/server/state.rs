@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::auth::SignIn;
 use super::db::Db;
+use super::endpoint::Endpoint;
 use super::id::Id;
 use super::options::ServerOptions;
 use super::store::Stores;
@@ -34,6 +35,8 @@ pub(crate) struct Server {
     pub(crate) stores: Stores,
     /// What people have open to look into.
     pub(crate) unlocked: Unlocked,
+    /// Where clients store.
+    pub(crate) endpoint: Endpoint,
     /// Where this process listens, once it does.
     pub(crate) address: std::sync::OnceLock<std::net::SocketAddr>,
     clock: Clock,
@@ -67,6 +70,7 @@ impl Server {
             clock: clock.unwrap_or_else(|| Arc::new(|| Timestamp::now().as_microsecond())),
             stores: Stores::default(),
             unlocked: Unlocked::default(),
+            endpoint: Endpoint::default(),
             address: std::sync::OnceLock::new(),
             budgets: Mutex::default(),
             options,

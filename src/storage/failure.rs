@@ -194,7 +194,7 @@ fn kind_of(error: &opendal::Error, doing: Doing) -> ErrorKind {
         Dal::RangeNotSatisfied => ErrorKind::Corrupt,
         Dal::Unexpected => match http_status(error) {
             Some(507) => ErrorKind::StorageFull,
-            Some(401 | 403) => ErrorKind::Permission,
+            Some(401 | 403 | 405) => ErrorKind::Permission,
             Some(408 | 429 | 500..=599) => ErrorKind::Unavailable,
             Some(400..=499) => ErrorKind::InvalidInput,
             _ => ErrorKind::Unavailable,

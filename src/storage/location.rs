@@ -43,6 +43,11 @@ pub(super) struct Remote {
     pub(super) place: String,
     /// Whether the service can refuse to write over a file.
     pub(super) conditional: bool,
+    /// A file is written aside and renamed.
+    pub(super) staged: bool,
+    /// The service itself lets nobody write over a file, shows no unfinished one, and takes none whose bytes are not what
+    /// its name says.
+    pub(super) append_only: bool,
 }
 
 impl std::fmt::Debug for Remote {
@@ -70,9 +75,10 @@ pub(super) struct Service {
 const ANONYMOUS: (&str, &str) = ("anonymous", "skip_signature");
 const INSTANCE_METADATA: &str = "instance_metadata";
 const CONDITIONAL: &str = "conditional_writes";
+const APPEND_ONLY: &str = "append_only";
 
 /// Options that are true or false.
-const SWITCHES: &[&str] = &["anonymous", INSTANCE_METADATA, "virtual_host_style", "list_v1", CONDITIONAL];
+const SWITCHES: &[&str] = &["anonymous", INSTANCE_METADATA, "virtual_host_style", "list_v1", CONDITIONAL, APPEND_ONLY];
 
 static S3: Service = Service {
     name: "s3",
@@ -125,7 +131,7 @@ static GCS: Service = Service {
 
 static WEBDAV: Service = Service {
     name: "webdav",
-    options: &[],
+    options: &[(APPEND_ONLY, "disable_create_dir")],
     secrets: &[("username", "username"), ("password", "password"), ("token", "token")],
     staged: true,
     most_at_once: usize::MAX,
@@ -190,7 +196,14 @@ fn remote(url: &str, service: &'static Service, options: &StorageOptions) -> Res
     let host = parsed.host_str().filter(|host| !host.is_empty()).ok_or_else(|| {
         Error::invalid(format!("\"{shown}\" names no {}", if service.staged { "host" } else { "bucket or container" }))
     })?;
-    let mut remote = Remote { service, settings: BTreeMap::new(), place: shown.clone(), conditional: !service.staged };
+    let mut remote = Remote {
+        service,
+        settings: BTreeMap::new(),
+        place: shown.clone(),
+        conditional: !service.staged,
+        staged: service.staged,
+        append_only: false,
+    };
     read_query(&mut remote, &parsed, &shown)?;
     read_credentials(&mut remote, options)?;
     read_userinfo(&mut remote, &parsed)?;
@@ -252,6 +265,12 @@ fn read_query(remote: &mut Remote, url: &Url, shown: &str) -> Result<()> {
         match key.as_ref() {
             CONDITIONAL => remote.conditional = value == "true",
             INSTANCE_METADATA => remote.set(INSTANCE_METADATA, value),
+            APPEND_ONLY => {
+                remote.append_only = value == "true";
+                remote.staged = !remote.append_only;
+                // Such a service makes its folders itself.
+                remote.set(theirs, value);
+            }
             _ => remote.set(theirs, value),
         }
     }

@@ -33,6 +33,7 @@ pub struct OpendalStorage {
     wording: Wording,
     conditional: bool,
     staged: bool,
+    append_only: bool,
     piece_bytes: usize,
     retries: usize,
     upload: Option<Pace>,
@@ -67,8 +68,15 @@ impl OpendalStorage {
             operator,
             wording,
             staged,
+            append_only: false,
             swept: OnceCell::new(),
         }
+    }
+
+    /// The same for a service that guards what is there itself: see `append_only` at [`super::open`].
+    #[must_use]
+    pub(super) fn append_only(self) -> Self {
+        Self { append_only: true, ..self }
     }
 
     /// Runs an operation, again where its connection does not come about.
@@ -243,7 +251,7 @@ impl Storage for OpendalStorage {
     async fn put(&self, path: &str, data: Vec<Bytes>) -> Result<()> {
         path::check_file(path)?;
         let size = data.iter().map(|bytes| bytes.len() as u64).sum();
-        if !self.conditional {
+        if !self.conditional && !self.append_only {
             match self.on_line(|| self.operator.stat(path)).await {
                 Ok(_) => return Err(self.wording.of_kind(ErrorKind::AlreadyExists, Doing::Store, path)),
                 Err(e) if e.kind() == opendal::ErrorKind::NotFound => {}
@@ -261,7 +269,9 @@ impl Storage for OpendalStorage {
         .await;
         // A first try whose answer was lost may have stored the file, and made the second one fail.
         match stored {
-            Err(_) if retried && self.holds(path, &data, size).await => Ok(()),
+            // Whose name is a hash that was looked at has the same bytes.
+            Err(e) if retried && self.append_only && e.kind() == ErrorKind::AlreadyExists => Ok(()),
+            Err(_) if retried && !self.append_only && self.holds(path, &data, size).await => Ok(()),
             stored => stored,
         }
     }

@@ -23,12 +23,13 @@ pub use super::location::SCHEMES;
 /// | `s3://bucket/prefix` | `endpoint`, `region`, `virtual_host_style`, `storage_class`, `server_side_encryption`, `kms_key_id`, `checksum`, `list_v1`, `role_arn`, `external_id`, `anonymous`, `instance_metadata`, `conditional_writes` | `access_key_id`, `secret_access_key`, `session_token` |
 /// | `azblob://container/prefix` | `endpoint` or `account`, `anonymous`, `instance_metadata` | `account_key` or `sas_token` |
 /// | `gcs://bucket/prefix` | `endpoint`, `storage_class`, `acl`, `key_file`, `anonymous`, `instance_metadata` | `credential` (JSON or its Base64) or `token` |
-/// | `webdav://host/path` (HTTPS), `webdav+http://…` | | `username`, `password`, `token` |
+/// | `webdav://host/path` (HTTPS), `webdav+http://…` | `append_only` | `username`, `password`, `token` |
 /// | `sftp://user@host:port/path` | `key` (a private key's path), `known_hosts` (`strict`, `accept`, `add`) | |
 ///
 /// `instance_metadata=true` lets the service's own library look for the rights of the machine it runs on, which may
 /// read the environment; without it nothing does. `conditional_writes=false` is for S3 look-alikes that do not know
-/// `If-None-Match`.
+/// `If-None-Match`. `append_only=true` is for a backup server's storage endpoint, which lets nobody write over a file and holds
+/// bytes against names itself: a file is sent at once under its name then, with nothing asked before.
 ///
 /// # Errors
 ///
@@ -56,7 +57,7 @@ fn service(remote: Remote, options: &StorageOptions) -> Result<OpendalStorage> {
         .map(|(_, secret)| secret)
         .chain(["password", "token"].iter().filter_map(|name| remote.settings.get(*name)).map(String::as_str));
     let wording = Wording::new(remote.place.clone(), secrets);
-    let (conditional, staged) = (remote.conditional, remote.service.staged);
+    let (conditional, staged, append_only) = (remote.conditional, remote.staged, remote.append_only);
     let concurrency = options.concurrency.min(remote.service.most_at_once);
     let options = &StorageOptions { concurrency, ..options.clone() };
     let operator = Operator::via_iter(remote.service.name, remote.settings).map_err(|e| {
@@ -68,5 +69,6 @@ fn service(remote: Remote, options: &StorageOptions) -> Result<OpendalStorage> {
             .with_hint("Check the URL's options and the credentials")
     })?;
     let operator = layers::on(operator, options);
-    Ok(OpendalStorage::new(operator, wording, options, conditional, staged))
+    let storage = OpendalStorage::new(operator, wording, options, conditional, staged);
+    Ok(if append_only { storage.append_only() } else { storage })
 }

@@ -2,6 +2,7 @@
 //!
 //! The tenant is simulated in this process; the program runs as a process of its own.
 
+mod agent;
 mod bad_input;
 mod browse;
 mod damage;

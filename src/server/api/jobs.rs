@@ -37,6 +37,8 @@ pub(crate) struct JobView {
     kind: JobKind,
     set: Option<Id>,
     repository: Option<Id>,
+    /// The client that is to do it; none: a worker of the server.
+    client: Option<Id>,
     state: JobState,
     /// "schedule", or a login.
     asked_by: String,
@@ -64,6 +66,7 @@ impl From<Job> for JobView {
             kind: job.kind,
             set: job.set,
             repository: job.repository,
+            client: job.client,
             state: job.state,
             asked_by: job.asked_by,
             created_us: job.created_us,

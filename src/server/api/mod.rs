@@ -2,7 +2,9 @@
 //! holds the two lists against each other.
 
 mod accounts;
+mod agent;
 mod audit;
+mod clients;
 pub(crate) mod jobs;
 mod look;
 mod me;
@@ -59,6 +61,8 @@ impl<T: utoipa::ToSchema> List<T> {
         jobs::list, jobs::get, jobs::cancel, jobs::events, jobs::runs,
         snapshots::list, snapshots::covered,
         look::unlock, look::lock, look::contents, look::file,
+        clients::list, clients::add, clients::get, clients::change, clients::remove, clients::give_code,
+        agent::enroll, agent::who, agent::take, agent::progress, agent::end,
         audit::of_account, audit::all, audit::verify,
     ),
 )]
@@ -99,7 +103,7 @@ pub(crate) fn add(routes: Routes) -> Routes {
         .api(Method::POST, v1!("/accounts/{account}/people/{person}/invitation"), Needs(Right::People), people::invite)
         .api(Method::GET, v1!("/administrators"), Needs(Right::Server), people::list_administrators)
         .api(Method::POST, v1!("/administrators"), Needs(Right::Server), people::add_administrator);
-    of_sets(of_repositories(of_tenants(routes)))
+    of_clients(of_sets(of_repositories(of_tenants(routes))))
         .api(Method::GET, v1!("/accounts/{account}/audit"), Needs(Right::Audit), audit::of_account)
         .api(Method::GET, v1!("/audit"), Needs(Right::Server), audit::all)
         .api(Method::GET, v1!("/audit/verification"), Needs(Right::Server), audit::verify)
@@ -167,4 +171,20 @@ fn of_sets(routes: Routes) -> Routes {
         .api(Method::DELETE, v1!("/accounts/{account}/jobs/{job}"), Needs(Right::Run), jobs::cancel)
         .api(Method::GET, v1!("/accounts/{account}/jobs/{job}/events"), Needs(Right::See), jobs::events)
         .api(Method::GET, v1!("/accounts/{account}/runs"), Needs(Right::See), jobs::runs)
+}
+
+fn of_clients(routes: Routes) -> Routes {
+    use Access::{Anybody, Client, Needs};
+    routes
+        .api(Method::GET, v1!("/accounts/{account}/clients"), Needs(Right::See), clients::list)
+        .api(Method::POST, v1!("/accounts/{account}/clients"), Needs(Right::Change), clients::add)
+        .api(Method::GET, v1!("/accounts/{account}/clients/{client}"), Needs(Right::See), clients::get)
+        .api(Method::PUT, v1!("/accounts/{account}/clients/{client}"), Needs(Right::Change), clients::change)
+        .api(Method::DELETE, v1!("/accounts/{account}/clients/{client}"), Needs(Right::Change), clients::remove)
+        .api(Method::POST, v1!("/accounts/{account}/clients/{client}/code"), Needs(Right::Change), clients::give_code)
+        .api(Method::POST, v1!("/agent/enrolment"), Anybody, agent::enroll)
+        .api(Method::GET, v1!("/agent"), Client, agent::who)
+        .api(Method::POST, v1!("/agent/jobs"), Client, agent::take)
+        .api(Method::POST, v1!("/agent/jobs/{job}/progress"), Client, agent::progress)
+        .api(Method::POST, v1!("/agent/jobs/{job}/end"), Client, agent::end)
 }

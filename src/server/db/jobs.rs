@@ -98,6 +98,8 @@ pub(crate) struct Job {
     pub(crate) set: Option<Id>,
     /// The repository.
     pub(crate) repository: Option<Id>,
+    /// The client that is to do it; none: a worker of the server.
+    pub(crate) client: Option<Id>,
     /// How it stands.
     pub(crate) state: JobState,
     /// Who asked: "schedule", or a login.
@@ -150,7 +152,7 @@ pub(crate) struct NewJob<'a> {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, account_id, kind, set_id, repository_id, state, asked_by, created_us, \
+            "SELECT id, account_id, kind, set_id, repository_id, client_id, state, asked_by, created_us, \
              run_after_us, started_us, ended_us, attempts, worker, cancel, progress, outcome, error FROM jobs ",
             $rest
         )
@@ -167,6 +169,7 @@ fn read(row: &AnyRow) -> Result<Job> {
             .map_err(|_| Error::corrupt("A job of an unknown kind"))?,
         set: row.maybe_id("set_id")?,
         repository: row.maybe_id("repository_id")?,
+        client: row.maybe_id("client_id")?,
         state: serde_json::from_value(word(row.text("state")?)?)
             .map_err(|_| Error::corrupt("A job in an unknown state"))?,
         asked_by: row.text("asked_by")?,

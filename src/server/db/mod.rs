@@ -3,6 +3,7 @@
 //! Each file holds the queries of one thing. A query about something of an account names the account too.
 
 mod accounts;
+mod clients;
 mod jobs;
 mod migrate;
 mod protected;
@@ -23,6 +24,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::server::id::Id;
 
 pub(crate) use accounts::{Account, Entitlements};
+pub(crate) use clients::{ClientRow, ClientToBe, Handed};
 pub(crate) use jobs::{Job, JobKind, JobState, NewJob};
 pub(crate) use protected::Protected;
 pub(crate) use repositories::{DestinationRow, NewDestination, NewRepository, RepositoryRow};

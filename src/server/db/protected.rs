@@ -10,7 +10,7 @@ use crate::format::snapshot::{CoverageEntry, Protection};
 use crate::server::id::Id;
 
 /// How much is protected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub(crate) struct Protected {
     /// Mailboxes, those of groups among them.
     pub(crate) mailboxes: i64,

@@ -323,6 +323,19 @@ impl Db {
         Ok(())
     }
 
+    /// Adds to how much a repository takes, between two counts.
+    ///
+    /// # Errors
+    /// As any query.
+    pub(crate) async fn add_stored_bytes(&self, id: &Id, bytes: i64) -> Result<()> {
+        sqlx::query("UPDATE repositories SET stored_bytes = stored_bytes + $1 WHERE id = $2")
+            .bind(bytes)
+            .bind(id.as_str())
+            .execute(self.pool())
+            .await?;
+        Ok(())
+    }
+
     /// Takes a repository off the list. What is stored stays where it is.
     ///
     /// # Errors
@@ -334,6 +347,7 @@ impl Db {
             .bind(account.as_str())
             .execute(&mut *tx)
             .await?;
+        sqlx::query("DELETE FROM client_keys WHERE repository_id = $1").bind(id.as_str()).execute(&mut *tx).await?;
         sqlx::query(
             "UPDATE jobs SET repository_id = NULL WHERE repository_id = $1 AND account_id = $2 AND set_id IS NULL",
         )

@@ -89,7 +89,7 @@ pub(crate) struct NewRun<'a> {
     /// Why it failed.
     pub(crate) error: Option<&'a str>,
     /// The snapshot that it wrote.
-    pub(crate) snapshot: Option<String>,
+    pub(crate) snapshot: Option<&'a str>,
     /// Counts.
     pub(crate) totals: Totals,
     /// The first gaps.
@@ -156,7 +156,7 @@ impl Db {
         .bind(run.ended_us)
         .bind(run.outcome)
         .bind(run.error)
-        .bind(&run.snapshot)
+        .bind(run.snapshot)
         .bind(count(t.items))
         .bind(count(t.items_added))
         .bind(count(t.items_changed))

@@ -38,6 +38,10 @@ pub(crate) struct SetWanted {
     /// Schedules start it.
     #[serde(default = "yes")]
     pub(crate) enabled: bool,
+    /// The client that runs it; left out: the server. It may be another one at any time: the next run goes on from where
+    /// the last one ended, whoever made it.
+    #[serde(default)]
+    pub(crate) client: Option<Id>,
 }
 
 fn yes() -> bool {
@@ -55,6 +59,10 @@ async fn check(server: &Server, account: &Id, wanted: &SetWanted) -> Result<()> 
     // Both are the account's own.
     server.db.tenant(account, &wanted.tenant).await?;
     server.db.repository(account, &wanted.repository).await?;
+    // And so is the client.
+    if let Some(client) = &wanted.client {
+        server.db.client(account, client).await?;
+    }
     Ok(())
 }
 
@@ -64,7 +72,7 @@ fn to_be(wanted: &SetWanted) -> SetToBe<'_> {
         tenant: &wanted.tenant,
         repository: &wanted.repository,
         choices: &wanted.choices,
-        client: None,
+        client: wanted.client.as_ref(),
         enabled: wanted.enabled,
         timings: &wanted.schedules,
     }
@@ -104,7 +112,20 @@ pub(crate) async fn change(
     let changed = server.db.change_set(&set, &to_be(wanted), server.now_us()).await?;
     let detail = json!({"before": set.choices, "after": changed.choices, "enabled": changed.enabled});
     note(server, actor, account, "set.change", &set.name, detail).await?;
+    if changed.client != set.client {
+        server.db.hand_over_waiting(id, changed.client.as_ref()).await?;
+        let (from, to) = (runner(server, &set).await?, runner(server, &changed).await?);
+        note(server, actor, account, "set.move", &set.name, json!({"from": from, "to": to})).await?;
+    }
     Ok(changed)
+}
+
+/// Who runs a set, in words.
+async fn runner(server: &Server, set: &SetRow) -> Result<String> {
+    Ok(match &set.client {
+        Some(client) => format!("client {}", server.db.client(&set.account, client).await?.name),
+        None => "the server".to_owned(),
+    })
 }
 
 /// Asks for a run now.

@@ -3,11 +3,12 @@
 //! The scheduler puts what is due into the queue; workers take it from there by a lease. Whatever a job does can be begun
 //! anew by another worker: a run finds what the one before stored, and prune and check decide everything afresh.
 
-mod backup;
-mod progress;
+pub(crate) mod backup;
+pub(crate) mod facts;
+pub(crate) mod progress;
 mod scheduler;
 mod upkeep;
-mod worker;
+pub(crate) mod worker;
 
 use std::sync::Arc;
 
@@ -45,7 +46,8 @@ fn of_set<'a>(set: &'a SetRow, kind: JobKind, asked_by: &'a str, run_after_us: i
         set: Some(&set.id),
         tenant: Some(&set.tenant),
         repository: Some(&set.repository),
-        client: set.client.as_ref(),
+        // Only reading the tenant is a client's; what keeps the repository in order is the server's.
+        client: set.client.as_ref().filter(|_| kind == JobKind::Backup),
         arguments: serde_json::json!({}),
         asked_by,
         run_after_us,

@@ -26,7 +26,7 @@ const MOST_PROBLEMS: usize = 20;
 
 /// Gathers what a job tells.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     counts: [AtomicI64; COUNTERS.len()],
     words: Mutex<Words>,
 }
@@ -40,7 +40,7 @@ struct Words {
 
 impl Progress {
     /// How far it is.
-    pub(super) fn as_json(&self) -> Value {
+    pub(crate) fn as_json(&self) -> Value {
         let counts: BTreeMap<&str, i64> = COUNTERS
             .iter()
             .zip(&self.counts)

@@ -23,7 +23,7 @@ const RENEW_EVERY: Duration = Duration::from_secs(2);
 /// How often an idle worker looks for work.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Backups of one tenant at once, over all workers: they share its limits.
-const BACKUPS_OF_TENANT: i64 = 2;
+pub(crate) const BACKUPS_OF_TENANT: i64 = 2;
 
 /// A job in a worker's hands.
 pub(super) struct Task {
@@ -36,11 +36,11 @@ pub(super) struct Task {
 }
 
 /// What came of a job.
-pub(super) struct Ended {
+pub(crate) struct Ended {
     /// How it stands.
-    pub(super) state: JobState,
+    pub(crate) state: JobState,
     /// Facts.
-    pub(super) outcome: Value,
+    pub(crate) outcome: Value,
 }
 
 impl Ended {

@@ -20,6 +20,8 @@ pub(crate) enum Place {
     Look,
     /// Repositories and keys.
     Storage,
+    /// Machines that run backup sets.
+    Clients,
     /// People.
     People,
     /// The audit log.
@@ -39,6 +41,7 @@ impl Place {
             Self::Coverage => "Coverage",
             Self::Look => "Find and restore",
             Self::Storage => "Storage and keys",
+            Self::Clients => "Clients",
             Self::People => "People",
             Self::Activity => "Activity",
             Self::Accounts => "Accounts",
@@ -47,13 +50,14 @@ impl Place {
     }
 
     /// Those of an account: where they are, and the right that they need.
-    const OF_ACCOUNT: [(Self, &'static str, Right); 8] = [
+    const OF_ACCOUNT: [(Self, &'static str, Right); 9] = [
         (Self::Home, "", Right::See),
         (Self::Sets, "/sets", Right::See),
         (Self::Coverage, "/coverage", Right::See),
         (Self::Look, "/look", Right::Restore),
         (Self::Tenants, "/tenants", Right::See),
         (Self::Storage, "/storage", Right::See),
+        (Self::Clients, "/clients", Right::See),
         (Self::People, "/people", Right::See),
         (Self::Activity, "/activity", Right::Audit),
     ];

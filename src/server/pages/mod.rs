@@ -7,6 +7,7 @@ mod account;
 mod activity;
 mod assets;
 mod charts;
+mod clients;
 mod coverage;
 mod home;
 mod job;
@@ -104,6 +105,9 @@ pub(crate) fn add(routes: Routes) -> Routes {
         .page("/a/{account}/look/{repository}/mail", Needs(Right::Restore), look::text)
         .form("/a/{account}/look/{repository}/unlock", Needs(Right::Restore), look::unlock)
         .form("/a/{account}/look/{repository}/lock", Needs(Right::Restore), look::lock)
+        .page("/a/{account}/clients", Needs(Right::See), clients::list)
+        .form("/a/{account}/clients", Needs(Right::Change), clients::add)
+        .form("/a/{account}/clients/{client}", Needs(Right::Change), clients::change)
         .page("/a/{account}/people", Needs(Right::See), people::list)
         .form("/a/{account}/people", Needs(Right::People), people::add)
         .form("/a/{account}/people/{person}", Needs(Right::People), people::change)

@@ -12,7 +12,7 @@ use super::{Answer, Chrome, Page, Place, go, job, page, words};
 use crate::error::{Error, Result};
 use crate::server::auth::{Actor, Right};
 use crate::server::choices::Choices;
-use crate::server::db::{Account, RepositoryRow, ScheduleRow, SetRow, Tenant};
+use crate::server::db::{Account, ClientRow, RepositoryRow, ScheduleRow, SetRow, Tenant};
 use crate::server::deeds::sets::{self, SetWanted};
 use crate::server::id::Id;
 use crate::server::schedule::{self, Timing};
@@ -26,6 +26,8 @@ pub(super) struct Typed {
     name: String,
     tenant: Id,
     repository: Id,
+    #[serde(default)]
+    client: String,
     include: String,
     #[serde(default)]
     exclude: String,
@@ -98,6 +100,7 @@ impl Typed {
             choices,
             schedules,
             enabled: self.enabled.is_some(),
+            client: Some(self.client.trim()).filter(|id| !id.is_empty()).map(Id::parse).transpose()?,
         })
     }
 }
@@ -149,6 +152,7 @@ struct Filled<'a> {
     schedules: &'a [ScheduleRow],
     tenants: &'a [Tenant],
     repositories: &'a [RepositoryRow],
+    clients: &'a [ClientRow],
 }
 
 /// The page of a new one.
@@ -159,6 +163,7 @@ pub(super) async fn new(
 ) -> Answer {
     let account = server.db.account(&Id::parse(&account)?).await?;
     let (tenants, repositories) = (server.db.tenants(&account.id).await?, server.db.repositories(&account.id).await?);
+    let clients = server.db.clients(&account.id).await?;
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Sets };
     let filled = Filled {
         set: None,
@@ -166,6 +171,7 @@ pub(super) async fn new(
         schedules: &[],
         tenants: &tenants,
         repositories: &repositories,
+        clients: &clients,
     };
     let body = html! {
         h1 { "New backup set" }
@@ -235,6 +241,14 @@ fn form(account: &Account, filled: &Filled<'_>) -> Markup {
                 label for="repository" { "Repository" }
                 select #repository name="repository" { @for row in filled.repositories { option value=(row.id) selected[set.is_some_and(|set| set.repository == row.id)] { (row.name) @if !row.confirmed { " (key not confirmed)" } } } }
             }
+            fieldset { legend { "5. Who runs it" }
+                label for="client" { "It runs on" }
+                select #client name="client" {
+                    option value="" { "the server" }
+                    @for client in filled.clients { option value=(client.id) selected[set.is_some_and(|set| set.client.as_ref() == Some(&client.id))] { "client " (client.name) @if !client.enrolled { " (not enrolled yet)" } } }
+                }
+                p.quiet { "This may change at any time: the next run goes on from the last one, whoever made it. A client signs in to the tenant itself, so it is handed the tenant's secret for each run." }
+            }
             button type="submit" { @if set.is_some() { "Save" } @else { "Make it" } }
         }
     }
@@ -269,6 +283,10 @@ pub(super) async fn show(
     let tenant = server.db.tenant(&account.id, &set.tenant).await?;
     let repository = server.db.repository(&account.id, &set.repository).await?;
     let open = server.db.open_jobs(&account.id).await?;
+    let runner = match &set.client {
+        Some(client) => Some(server.db.client(&account.id, client).await?),
+        None => None,
+    };
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Sets };
     let here = format!("/a/{}/sets/{}", account.id, set.id);
     let body = html! {
@@ -288,6 +306,11 @@ pub(super) async fn show(
             div { dt { "Left out" } dd { @if set.choices.exclude.is_empty() { "nothing" } @else { (set.choices.exclude.join(", ")) } } }
             div { dt { "Parts" } dd { @if set.choices.workloads.is_empty() { "all" } @else { (set.choices.workloads.join(", ")) } } }
             div { dt { "Who leaves" } dd { (set.choices.leavers) } }
+            div { dt { "Runs on" } dd { @match &runner {
+                None => "the server",
+                Some(client) => { "client " a href={ "/a/" (account.id) "/clients" } { (client.name) }
+                    @match client.seen_us { Some(at) => { ", heard of " (words::time(at)) }, None => ", which is not enrolled yet" } }
+            } } }
             @for row in &schedules {
                 div { dt { "Runs" } dd { (schedule::sentence(&row.timing)) " (" (row.timing.zone) ")"
                     @if let Some(next) = row.next_us { ", next " (words::time(next)) } } }
@@ -317,6 +340,7 @@ pub(super) async fn edit(
     let schedules = server.db.schedules(&set.id).await?;
     let tenants = [server.db.tenant(&account.id, &set.tenant).await?];
     let repositories = [server.db.repository(&account.id, &set.repository).await?];
+    let clients = server.db.clients(&account.id).await?;
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Sets };
     let filled = Filled {
         set: Some(&set),
@@ -324,6 +348,7 @@ pub(super) async fn edit(
         schedules: &schedules,
         tenants: &tenants,
         repositories: &repositories,
+        clients: &clients,
     };
     let body = html! { h1 { "Change '" (set.name) "'" } (form(&account, &filled)) };
     Ok(Page(page(&set.name, chrome, &body)).into_response())

@@ -41,11 +41,12 @@ const OF_EVERYBODY: [&str; 17] = [
 ];
 
 /// What needs no sign-in at all.
-const OPEN: [&str; 11] = [
+const OPEN: [&str; 12] = [
     "GET /healthz",
     "GET /readyz",
     "GET /metrics",
     "GET /api/v1/openapi.json",
+    "POST /api/v1/agent/enrolment",
     "GET /assets/style.css",
     "GET /assets/script.js",
     "GET /assets/icon.svg",
@@ -67,7 +68,11 @@ async fn every_route_names_its_right_and_an_account_or_stands_on_a_list() {
             }
             Access::Needs(Right::Server) => {}
             Access::Needs(_) => assert!(route.path.contains("{account}"), "{name} names no account"),
-            Access::Client => {}
+            // No account in them: whose they are follows from the token.
+            Access::Client => {
+                let files = route.path.starts_with("/storage/{repository}");
+                assert!(files || route.path.starts_with("/api/v1/agent"), "{name} is a client's");
+            }
         }
     }
 }
@@ -117,6 +122,15 @@ async fn no_role_does_what_it_may_not_and_nobody_unknown_does_anything() {
     }
     let (mut refused, mut let_in) = (0, 0);
     for route in routes(bench.server()).declared().iter().filter(|route| route.door == Door::Api) {
+        if route.access == Access::Client {
+            // No person's token is one of a client.
+            for (_, token) in &tokens {
+                let path = filled(route.path, own.as_str());
+                let request = bench.client.request(route.method.clone(), bench.url(&path)).bearer_auth(token);
+                let status = request.send().await.expect("an answer").status();
+                assert_eq!(status, StatusCode::UNAUTHORIZED, "{} {}", route.method, route.path);
+            }
+        }
         let Access::Needs(right) = route.access else { continue };
         let path = filled(route.path, own.as_str());
         let send = |token: Option<&String>| {

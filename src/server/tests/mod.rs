@@ -2,6 +2,7 @@
 
 mod access;
 mod browsers;
+mod clients;
 mod lifecycle;
 mod queue;
 mod scheduling;

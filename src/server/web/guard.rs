@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use super::{Access, Door, Peer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::auth::Actor;
+use crate::server::db::ClientRow;
 use crate::server::error::ApiError;
 use crate::server::id::Id;
 use crate::server::pages;
@@ -36,9 +37,11 @@ pub(super) async fn hold(
 ) -> Response {
     let account = params.iter().find(|(name, _)| *name == "account").map(|(_, value)| value.to_owned());
     match guard.admit(request.method(), request.headers(), account.as_deref(), &peer).await {
-        Ok(actor) => {
-            if let Some(actor) = actor {
-                request.extensions_mut().insert(actor);
+        Ok(admitted) => {
+            match admitted {
+                Admitted::Anybody => {}
+                Admitted::Person(actor) => drop(request.extensions_mut().insert(actor)),
+                Admitted::Client(client) => drop(request.extensions_mut().insert(client)),
             }
             next.run(request).await
         }
@@ -63,6 +66,13 @@ pub(super) async fn hold(
     }
 }
 
+/// Who was let in.
+enum Admitted {
+    Anybody,
+    Person(Actor),
+    Client(ClientRow),
+}
+
 enum Refused {
     /// Nobody is signed in.
     SignIn,
@@ -82,13 +92,28 @@ impl Guard {
         headers: &HeaderMap,
         account: Option<&str>,
         peer: &Peer,
-    ) -> std::result::Result<Option<Actor>, Refused> {
+    ) -> std::result::Result<Admitted, Refused> {
         let by_token = bearer(headers);
-        if !method.is_safe() && by_token.is_none() && self.access != Access::Client {
+        // What anybody may ask of the API takes no cookie into account.
+        let by_cookie = match self.access {
+            Access::Anybody => self.door == Door::Page,
+            Access::Client => false,
+            Access::Needs(_) => true,
+        };
+        if !method.is_safe() && by_token.is_none() && by_cookie {
             same_origin(&self.server, headers)?;
         }
-        let Access::Needs(right) = self.access else { return Ok(None) };
         let (server, now) = (&self.server, self.server.now_us());
+        let right = match self.access {
+            Access::Anybody => return Ok(Admitted::Anybody),
+            Access::Client => {
+                // Neither a person's token nor a session lets in here, nor a client's anywhere else.
+                let token = by_token.ok_or(Refused::SignIn)?;
+                let client = server.db.client_of_token(&server.vault, token, now).await?;
+                return client.map(Admitted::Client).ok_or(Refused::SignIn);
+            }
+            Access::Needs(right) => right,
+        };
         let actor = match (by_token, cookie(server, headers)) {
             (Some(token), _) => server.db.token_actor(&server.vault, token, &peer.address, now).await?,
             (None, Some(token)) => server.db.session_actor(&server.vault, &token, &peer.address, now).await?,
@@ -109,7 +134,7 @@ impl Guard {
         if let Some(account) = &account {
             server.db.account(account).await?;
         }
-        Ok(Some(actor))
+        Ok(Admitted::Person(actor))
     }
 }
 

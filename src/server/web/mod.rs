@@ -37,6 +37,7 @@ pub(crate) fn routes(server: &Arc<Server>) -> Routes {
     let routes = Routes::new(server.clone());
     let routes = health::add(routes);
     let routes = super::api::add(routes);
+    let routes = super::endpoint::add(routes);
     super::pages::add(routes)
 }
 
@@ -49,11 +50,14 @@ fn worth_packing() -> impl Predicate {
 
 /// The whole service.
 pub(crate) fn service(server: &Arc<Server>) -> Router {
-    routes(server)
-        .into_router()
+    let (usual, files) = routes(server).into_routers();
+    usual
         .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
         .layer(CompressionLayer::new().compress_when(worth_packing()))
-        .layer(axum::middleware::from_fn_with_state(server.clone(), headers::add))
+        // Handlers take the body before they answer: one that trickles ends with the time of its answer.
         .layer(TimeoutLayer::with_status_code(axum::http::StatusCode::SERVICE_UNAVAILABLE, SLOWEST))
+        // Files have times of their own (see `endpoint`), and gain nothing by compression.
+        .merge(files)
+        .layer(axum::middleware::from_fn_with_state(server.clone(), headers::add))
         .layer(CatchPanicLayer::new())
 }

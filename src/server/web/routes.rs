@@ -49,6 +49,8 @@ pub(crate) struct Declared {
 pub(crate) struct Routes {
     server: Arc<Server>,
     router: Router<Arc<Server>>,
+    /// Those of files that clients store: large, slow, and compressed already.
+    files: Router<Arc<Server>>,
     #[cfg(test)]
     declared: Vec<Declared>,
 }
@@ -59,6 +61,7 @@ impl Routes {
         Self {
             server,
             router: Router::new(),
+            files: Router::new(),
             #[cfg(test)]
             declared: Vec::new(),
         }
@@ -126,15 +129,37 @@ impl Routes {
         self.add(Door::Page, Method::POST, path, access, handler)
     }
 
+    /// Adds what answers clients that store files, whatever the method.
+    #[must_use]
+    pub(crate) fn files<H, T>(mut self, path: &'static str, handler: H) -> Self
+    where
+        H: Handler<T, Arc<Server>>,
+        T: 'static,
+    {
+        let (access, door) = (Access::Client, Door::Api);
+        let guard = guard::Guard { server: self.server.clone(), access, door };
+        let guarded = axum::routing::any(handler).layer(axum::middleware::from_fn_with_state(guard, guard::hold));
+        self.files = self.files.route(path, guarded);
+        #[cfg(test)]
+        for method in
+            ["PROPFIND", "GET", "PUT", "DELETE", "MOVE", "COPY", "PROPPATCH", "LOCK", "MKCOL", "POST", "PATCH"]
+        {
+            let method = Method::from_bytes(method.as_bytes()).expect("a method");
+            self.declared.push(Declared { method, path, access, door });
+        }
+        self
+    }
+
     /// What was declared.
     #[cfg(test)]
     pub(crate) fn declared(&self) -> &[Declared] {
         &self.declared
     }
 
-    /// The router, with a state, and an answer for what is not there.
-    pub(crate) fn into_router(self) -> Router {
+    /// The routers, with a state: of pages and API, with an answer for what is not there; and of files.
+    pub(crate) fn into_routers(self) -> (Router, Router) {
         let server = self.server.clone();
-        self.router.fallback(crate::server::pages::not_found).with_state(server)
+        let usual = self.router.fallback(crate::server::pages::not_found).with_state(server.clone());
+        (usual, self.files.with_state(server))
     }
 }
