@@ -41,6 +41,26 @@ pub(crate) fn client(
     Ok(client)
 }
 
+/// Makes the client that restores to a tenant: by the app that was made for it, else by the one that backs up. An app has
+/// limits of its own, and restores of one tenant run one after another.
+///
+/// # Errors
+/// As [`client`].
+pub(crate) fn restore_client(server: &Server, tenant: &Tenant, monitor: Arc<dyn Monitor>) -> Result<Client> {
+    let definition = &tenant.definition;
+    let Some(app) = &definition.restore else { return client(server, tenant, None, monitor) };
+    let mut options = ClientOptions::new(cloud(definition)?);
+    options.monitor = monitor;
+    let secret = tenant.restore_secret(&server.vault)?;
+    let credential = match app.sign_in {
+        SignInWay::Secret => Credential::secret(secret.as_str()),
+        SignInWay::Certificate => {
+            Credential::certificate(app.certificate.clone().unwrap_or_default(), secret.as_str().to_owned())
+        }
+    };
+    Client::new(options, &definition.tenant_id, &app.client_id, credential)
+}
+
 fn cloud(definition: &TenantDefinition) -> Result<Cloud> {
     let named = Cloud::named(&definition.cloud)?;
     match (&definition.graph_url, &definition.login_url) {
@@ -57,7 +77,11 @@ fn cloud(definition: &TenantDefinition) -> Result<Cloud> {
 /// # Errors
 /// `InvalidInput`; `Permission` for addresses that this server does not reach out to.
 pub(crate) async fn check(server: &Server, definition: &TenantDefinition, secret: Option<&str>) -> Result<()> {
-    for (what, text) in [("directory id", &definition.tenant_id), ("client id", &definition.client_id)] {
+    let restoring = definition.restore.as_ref();
+    let ids = [("directory id", &definition.tenant_id), ("client id", &definition.client_id)];
+    for (what, text) in
+        ids.into_iter().chain(restoring.map(|app| ("client id of the app that restores", &app.client_id)))
+    {
         let good = !text.is_empty()
             && text.len() <= 200
             && text.chars().all(|c| c.is_ascii_alphanumeric() || "-.".contains(c));
@@ -72,6 +96,9 @@ pub(crate) async fn check(server: &Server, definition: &TenantDefinition, secret
     cloud(definition)?;
     if secret.is_some_and(|secret| secret.trim().is_empty() || secret.len() > 20_000) {
         return Err(Error::invalid("The secret is empty, or too long"));
+    }
+    if let Some(app) = restoring.filter(|app| app.sign_in == SignInWay::Certificate) {
+        certificate_end(app.certificate.as_deref().unwrap_or_default())?;
     }
     if definition.sign_in == SignInWay::Certificate {
         let certificate = definition.certificate.as_deref().unwrap_or_default();

@@ -8,6 +8,7 @@
 mod api;
 mod audit;
 mod auth;
+mod basket;
 mod choices;
 mod connect;
 mod db;
@@ -18,6 +19,7 @@ mod id;
 mod jobs;
 mod options;
 mod pages;
+mod plans;
 mod run;
 mod schedule;
 mod setup;

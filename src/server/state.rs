@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use jiff::Timestamp;
 
 use super::auth::SignIn;
+use super::basket::Baskets;
 use super::db::Db;
 use super::id::Id;
 use super::options::ServerOptions;
@@ -34,6 +35,8 @@ pub(crate) struct Server {
     pub(crate) stores: Stores,
     /// What people have open to look into.
     pub(crate) unlocked: Unlocked,
+    /// What people have picked.
+    pub(crate) baskets: Baskets,
     /// Where this process listens, once it does.
     pub(crate) address: std::sync::OnceLock<std::net::SocketAddr>,
     clock: Clock,
@@ -67,6 +70,7 @@ impl Server {
             clock: clock.unwrap_or_else(|| Arc::new(|| Timestamp::now().as_microsecond())),
             stores: Stores::default(),
             unlocked: Unlocked::default(),
+            baskets: Baskets::default(),
             address: std::sync::OnceLock::new(),
             budgets: Mutex::default(),
             options,

@@ -30,6 +30,12 @@ pub(crate) enum JobKind {
     Check,
     /// Brings replicas up to date.
     Mirror,
+    /// Looks what a restore would do.
+    Plan,
+    /// Brings items of a snapshot back into a tenant.
+    Restore,
+    /// Takes back what a restore made.
+    Undo,
 }
 
 impl JobKind {
@@ -41,6 +47,9 @@ impl JobKind {
             Self::Prune => "prune",
             Self::Check => "check",
             Self::Mirror => "mirror",
+            Self::Plan => "plan",
+            Self::Restore => "restore",
+            Self::Undo => "undo",
         }
     }
 }
@@ -252,6 +261,8 @@ impl Db {
                AND NOT EXISTS (SELECT 1 FROM jobs r WHERE r.state = 'running' AND r.set_id = j.set_id) \
                AND NOT EXISTS (SELECT 1 FROM jobs r WHERE r.state = 'running' AND r.repository_id = j.repository_id \
                  AND r.kind = j.kind AND j.kind IN ('prune', 'check', 'mirror')) \
+               AND NOT EXISTS (SELECT 1 FROM jobs r WHERE r.state = 'running' AND r.tenant_id = j.tenant_id \
+                 AND r.kind IN ('restore', 'undo') AND j.kind IN ('restore', 'undo')) \
                AND (j.kind <> 'backup' OR \
                  (SELECT COUNT(*) FROM jobs r WHERE r.state = 'running' AND r.kind = 'backup' AND r.tenant_id = j.tenant_id) < $5) \
                ORDER BY j.run_after_us, j.id LIMIT 1) \
@@ -325,6 +336,7 @@ impl Db {
         .bind(worker)
         .execute(self.pool())
         .await?;
+        self.forget_lent_keys().await?;
         Ok(ended.rows_affected() == 1)
     }
 
@@ -350,7 +362,7 @@ impl Db {
     /// # Errors
     /// As any query.
     pub(crate) async fn take_over(&self, now_us: i64) -> Result<u64> {
-        sqlx::query(
+        let given_up = sqlx::query(
             "UPDATE jobs SET state = 'failed', ended_us = $1, lease_until_us = NULL, \
              error = 'Every worker that began it was gone before it ended' \
              WHERE state = 'running' AND lease_until_us < $1 AND attempts >= $2",
@@ -359,6 +371,9 @@ impl Db {
         .bind(MOST_ATTEMPTS)
         .execute(self.pool())
         .await?;
+        if given_up.rows_affected() > 0 {
+            self.forget_lent_keys().await?;
+        }
         let back = sqlx::query(
             "UPDATE jobs SET state = 'queued', worker = NULL, lease_until_us = NULL \
              WHERE state = 'running' AND lease_until_us < $1",
@@ -387,6 +402,7 @@ impl Db {
             .bind(account.as_str())
             .execute(self.pool())
             .await?;
+        self.forget_lent_keys().await?;
         if ended.rows_affected() + asked.rows_affected() == 0 {
             let job = self.job(account, job).await?;
             return Err(Error::invalid(format!("The job has ended already: {}", job.state.word())));
@@ -436,7 +452,7 @@ impl Db {
     }
 }
 
-async fn insert(
+pub(super) async fn insert(
     tx: &mut sqlx::Transaction<'static, sqlx::Any>,
     new: &NewJob<'_>,
     state: JobState,

@@ -5,6 +5,7 @@
 
 mod backup;
 mod progress;
+mod restore;
 mod scheduler;
 mod upkeep;
 mod worker;
@@ -50,4 +51,13 @@ fn of_set<'a>(set: &'a SetRow, kind: JobKind, asked_by: &'a str, run_after_us: i
         asked_by,
         run_after_us,
     }
+}
+
+/// Does a job that was taken, without a worker: for tests, which let it die on the way.
+#[cfg(test)]
+pub(crate) async fn do_now(
+    server: &Arc<Server>,
+    job: super::db::Job,
+) -> Result<(super::db::JobState, serde_json::Value)> {
+    worker::do_now(server, job).await
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{Answer, Chrome, Page, Place, go, page, words};
 use crate::server::auth::{Actor, Password, Right};
-use crate::server::db::{Account, SignInWay, Tenant, TenantDefinition};
+use crate::server::db::{Account, RestoreApp, SignInWay, Tenant, TenantDefinition};
 use crate::server::deeds::tenants::{self, TenantToBe};
 use crate::server::id::Id;
 use crate::server::state::Server;
@@ -30,6 +30,10 @@ pub(super) struct Typed {
     cloud: String,
     #[serde(default)]
     address: String,
+    #[serde(default)]
+    restore_client_id: String,
+    #[serde(default)]
+    restore_secret: String,
 }
 
 fn given(text: &str) -> Option<String> {
@@ -104,6 +108,13 @@ fn form(account: &Account) -> Markup {
                 option value="global" { "Worldwide" } option value="usgov" { "US Government (GCC High)" }
                 option value="usgov-dod" { "US Government (DoD)" } option value="china" { "China (21Vianet)" }
             }
+            details { summary { "Another app for restores" }
+                p.quiet { "The app that backs up needs no right to write, and is safer without. With a second app registration, which may write, people can restore from here." }
+                label for="restore_client_id" { "Application (client) id" }
+                input #restore_client_id name="restore_client_id" maxlength="200" spellcheck="false";
+                label for="restore_secret" { "Client secret" }
+                input #restore_secret name="restore_secret" type="password" autocomplete="off";
+            }
             details { summary { "A simulated tenant" }
                 label for="address" { "Its address" }
                 input #address name="address" type="url" placeholder="http://127.0.0.1:8080";
@@ -132,8 +143,14 @@ pub(super) async fn add(
             cloud: given(&typed.cloud).unwrap_or_else(|| "global".to_owned()),
             graph_url: address.clone(),
             login_url: address,
+            restore: given(&typed.restore_client_id).map(|client_id| RestoreApp {
+                client_id,
+                sign_in: SignInWay::Secret,
+                certificate: None,
+            }),
         },
         secret: Some(typed.secret),
+        restore_secret: given(&typed.restore_secret).map(Password::new),
     };
     let tenant = tenants::add(&server, &actor, &account, &wanted).await?;
     // What the test finds stands on the tenant's page; that it cannot sign in, too.
@@ -157,7 +174,9 @@ pub(super) async fn show(
     let here = format!("/a/{}/tenants/{}", account.id, tenant.id);
     let body = html! {
         h1 { (tenant.name) }
-        p { "Directory " code { (tenant.definition.tenant_id) } ", app " code { (tenant.definition.client_id) } }
+        p { "Directory " code { (tenant.definition.tenant_id) } ", app " code { (tenant.definition.client_id) }
+            @if let Some(app) = &tenant.definition.restore { ", restores by app " code { (app.client_id) } }
+        }
         @match &state {
             None => { p.empty { "It was not tested yet." } }
             Some(state) => { (tested(state)) }

@@ -4,6 +4,7 @@ mod access;
 mod browsers;
 mod lifecycle;
 mod queue;
+mod restoring;
 mod scheduling;
 
 use reqwest::{Client, Method, StatusCode, header};
@@ -175,8 +176,10 @@ async fn set_up(
                 "definition": {
                     "tenant_id": sim.tenant_id(), "client_id": sim.client_id(), "sign_in": "secret",
                     "graph_url": sim.graph_url(), "login_url": sim.login_url(),
+                    "restore": {"client_id": sim.restore_client_id(), "sign_in": "secret"},
                 },
                 "secret": sim.client_secret(),
+                "restore_secret": sim.restore_client_secret(),
             })),
         )
         .await;
