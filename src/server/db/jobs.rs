@@ -324,6 +324,7 @@ impl Db {
         error: Option<&str>,
         now_us: i64,
     ) -> Result<bool> {
+        let mut tx = self.write().await?;
         let ended = sqlx::query(
             "UPDATE jobs SET state = $1, outcome = $2, error = $3, ended_us = $4, lease_until_us = NULL \
              WHERE id = $5 AND worker = $6 AND state = 'running'",
@@ -334,9 +335,13 @@ impl Db {
         .bind(now_us)
         .bind(job.as_str())
         .bind(worker)
-        .execute(self.pool())
+        .execute(&mut *tx)
         .await?;
-        self.forget_lent_keys().await?;
+        if ended.rows_affected() == 1 {
+            // The key that it was lent goes in the same step.
+            sqlx::query("DELETE FROM job_keys WHERE job_id = $1").bind(job.as_str()).execute(&mut *tx).await?;
+        }
+        tx.commit().await?;
         Ok(ended.rows_affected() == 1)
     }
 

@@ -44,8 +44,14 @@ fn kind(word: &str) -> &str {
 pub(super) async fn whose(found: &Found<'_>, q: &str) -> crate::Result<Markup> {
     let (owners, more) = look::owners(found.browser, q, MOST).await?;
     let here = &found.here;
-    let mut words: Vec<&str> = owners.iter().map(|owner| owner.word.as_str()).collect();
-    words.dedup();
+    let mut words: Vec<&str> = Vec::new();
+    for owner in &owners {
+        if !words.contains(&owner.word.as_str()) {
+            words.push(&owner.word);
+        }
+    }
+    // People first: they are asked for most.
+    words.sort_by_key(|word| *word != "users");
     Ok(html! {
         h1 { "Find and restore" }
         p.quiet { "From the snapshots in '" (found.row.name) "'." }
@@ -127,7 +133,7 @@ pub(super) async fn when(
 /// The day of a time, in UTC.
 pub(super) fn day(us: i64) -> Date {
     let stamp = Timestamp::from_microsecond(us).unwrap_or(Timestamp::UNIX_EPOCH);
-    stamp.to_zoned(jiff::tz::TimeZone::UTC).date()
+    stamp.to_zoned_datetime(jiff::tz::TimeZone::UTC).date()
 }
 
 /// The first day of a month that is written `2026-11`.
@@ -137,7 +143,7 @@ pub(super) fn first_of_month(text: &str) -> Option<Date> {
 
 /// The bounds of a day in microseconds since 1970 UTC.
 pub(super) fn begin_us(date: Date) -> i64 {
-    date.to_zoned(jiff::tz::TimeZone::UTC).map_or(0, |zoned| zoned.timestamp().as_microsecond())
+    date.to_zoned_datetime(jiff::tz::TimeZone::UTC).map_or(0, |zoned| zoned.timestamp().as_microsecond())
 }
 
 /// The weeks of a month, Monday first; days of other months are none.
