@@ -135,7 +135,17 @@ pub(crate) async fn test(server: &Server, tenant: &Tenant) -> Result<Value> {
         .admin_consent_url(&tenant.definition.tenant_id, &tenant.definition.client_id)?
         .to_string();
     let days = proof_days(server, tenant, &client).await?;
+    let restoring = match restore_client(server, tenant, Arc::new(Silent)) {
+        Ok(client) => restore_permissions(&client).await,
+        Err(e) => Err(e),
+    };
+    let (restore, restore_error) = match restoring {
+        Ok(found) => (found, None),
+        Err(e) => (Vec::new(), Some(e.chain())),
+    };
     let state = json!({
+        "restore": restore,
+        "restore_error": restore_error,
         "permissions": permissions,
         "missing": missing,
         "consent": consent,
@@ -144,6 +154,24 @@ pub(crate) async fn test(server: &Server, tenant: &Tenant) -> Result<Value> {
     });
     server.db.keep_tenant_state(&tenant.id, &state.to_string(), server.now_us()).await?;
     Ok(state)
+}
+
+/// What the app that restores may write. Without any of it, all is backed up all the same.
+async fn restore_permissions(client: &Client) -> Result<Vec<Value>> {
+    let found = access::look_restore(client).await?;
+    let told = |(permission, state): (access::Permission, State)| {
+        let word = match state {
+            State::Granted => "granted",
+            State::Unknown => "unknown",
+            State::Missing | State::Refused(_) => "missing",
+        };
+        let text = match state {
+            State::Granted => format!("to {}", permission.purpose),
+            _ => format!("without it {}", permission.cost),
+        };
+        json!({"name": permission.name, "state": word, "message": text})
+    };
+    Ok(found.into_iter().map(told).collect())
 }
 
 /// For how many days the app's proof is good still, if that is known.

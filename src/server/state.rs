@@ -62,6 +62,7 @@ impl Server {
         // Nobody else on this machine has business in it.
         std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o700)).map_err(cannot)?;
         let db = Db::open(options.database_url.as_deref(), folder).await?;
+        db.forget_lent_keys().await?;
         let vault = Vault::open(&folder.join("master.key"), db.has_administrator().await?)?;
         Ok(Arc::new(Self {
             sign_in: SignIn::new(db.clone(), vault.clone()),

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::note;
 use crate::error::{Error, Result};
 use crate::format::record::ItemKind;
-use crate::ops::browse::{Browser, Node, Origin};
+use crate::ops::browse::{self, Browser, Node, Origin};
 use crate::server::auth::{Actor, Password};
 use crate::server::db::RepositoryRow;
 use crate::server::id::Id;
@@ -117,7 +117,7 @@ pub(crate) async fn events(browser: &Browser, node: &Node, (from_us, to_us): (i6
     const STRIDE: usize = 1_000;
     let (mut found, mut at) = (Vec::new(), 0u64);
     while at < MOST_EVENTS {
-        let listed = browser.list(node, at, STRIDE).await?;
+        let listed = stretch(browser, node, at, STRIDE).await?;
         let is_last = listed.len() < STRIDE;
         for entry in listed {
             let Some(record) = browser.record(&entry.node).await? else { continue };
@@ -190,12 +190,26 @@ pub(crate) async fn times(browser: &Browser, set: &str) -> Result<Vec<(String, i
         .collect())
 }
 
+/// Entries of a folder from a number on: as many as are asked for, if there are as many. A browser gives what it has at hand,
+/// which may be less.
+async fn stretch(browser: &Browser, node: &Node, from: u64, most: usize) -> Result<Vec<browse::Listed>> {
+    let mut found = Vec::new();
+    while found.len() < most {
+        let more = browser.list(node, from + found.len() as u64, most - found.len()).await?;
+        if more.is_empty() {
+            break;
+        }
+        found.extend(more);
+    }
+    Ok(found)
+}
+
 /// Lists a page of a folder.
 ///
 /// # Errors
 /// `InvalidInput` for a file; as [`find`].
 pub(crate) async fn list(browser: &Browser, node: &Node, from: u64) -> Result<Listing> {
-    let found = browser.list(node, from, PAGE).await?;
+    let found = stretch(browser, node, from, PAGE).await?;
     let next = (found.len() == PAGE).then(|| from + PAGE as u64);
     let mut entries = Vec::with_capacity(found.len());
     for listed in found {

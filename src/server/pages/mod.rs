@@ -84,6 +84,7 @@ pub(crate) fn add(routes: Routes) -> Routes {
         .form("/a/{account}/tenants", Needs(Right::Change), tenants::add)
         .page("/a/{account}/tenants/{tenant}", Needs(Right::See), tenants::show)
         .form("/a/{account}/tenants/{tenant}/test", Needs(Right::Run), tenants::test)
+        .form("/a/{account}/tenants/{tenant}/restore-app", Needs(Right::Change), tenants::set_restore_app)
         .form("/a/{account}/tenants/{tenant}/removal", Needs(Right::Change), tenants::remove)
         .page("/a/{account}/storage", Needs(Right::See), storage::list)
         .form("/a/{account}/storage", Needs(Right::Keys), storage::make)

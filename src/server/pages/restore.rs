@@ -323,7 +323,7 @@ fn report(standing: &Standing, may: bool) -> Markup {
     let undone = standing.undo.as_ref().and_then(|undo| undo.outcome.as_ref());
     let number = |of: Option<&Value>, name: &str| of.and_then(|of| of.get(name)).and_then(Value::as_i64).unwrap_or(0);
     html! {
-        @if let (Some(of), true) = (outcome, number(outcome, "created") + number(outcome, "skipped") + number(outcome, "overwritten") + number(outcome, "not_restored") >= 0) {
+        @if let Some(of) = outcome {
             h2 { "What came back" }
             dl.facts {
                 @for (name, label) in [("created", "Made"), ("overwritten", "Overwritten"), ("skipped", "Left as it is"), ("not_restored", "Not restored"), ("came_back_otherwise", "Came back in another form")] {

@@ -181,6 +181,7 @@ pub(super) async fn show(
             None => { p.empty { "It was not tested yet." } }
             Some(state) => { (tested(state)) }
         }
+        @if actor.may(Right::Change, Some(&account.id)) { (restore_app(&here, &tenant)) }
         div.actions {
             @if actor.may(Right::Run, Some(&account.id)) {
                 form method="post" action={ (here) "/test" } { button type="submit" { "Test now" } }
@@ -209,20 +210,85 @@ fn tested(state: &Value) -> Markup {
         @if let Some(days) = state.get("secret_days").and_then(Value::as_i64) {
             p { "The secret is good for " (days) " more days." }
         }
-        @if !permissions.is_empty() {
-            div.scroll tabindex="0" { table {
-                thead { tr { th scope="col" { "Permission" } th scope="col" { "State" } th scope="col" { "What for" } } }
-                tbody { @for permission in permissions {
-                    @let word = text(permission, "state");
-                    tr {
-                        th scope="row" { code { (text(permission, "name")) } }
-                        td { span class={ "state " (match word.as_str() { "granted" => "good", "unknown" => "calm", _ => "bad" }) } { (word) } }
-                        td { (text(permission, "message")) }
-                    }
-                } }
+        @if !permissions.is_empty() { (table_of(permissions, "bad")) }
+        @let restore = state.get("restore").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        @if !restore.is_empty() {
+            h2 { "To restore" }
+            p.quiet { "Nothing of this is needed to back up." }
+            (table_of(restore, "warn"))
+        }
+        @if let Some(error) = state.get("restore_error").and_then(Value::as_str) { p.notice.warn { "The app that restores cannot sign in: " (error) } }
+    }
+}
+
+/// Permissions, each with its state; `lacks` is the mark of one that is missing.
+fn table_of(permissions: &[Value], lacks: &str) -> Markup {
+    let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    html! {
+        div.scroll tabindex="0" { table {
+            thead { tr { th scope="col" { "Permission" } th scope="col" { "State" } th scope="col" { "What for" } } }
+            tbody { @for permission in permissions {
+                @let word = text(permission, "state");
+                tr {
+                    th scope="row" { code { (text(permission, "name")) } }
+                    td { span class={ "state " (match word.as_str() { "granted" => "good", "unknown" => "calm", _ => lacks }) } { (word) } }
+                    td { (text(permission, "message")) }
+                }
             } }
+        } }
+    }
+}
+
+/// The form of the app that restores.
+fn restore_app(here: &str, tenant: &Tenant) -> Markup {
+    let app = tenant.definition.restore.as_ref();
+    html! {
+        details { summary { "Another app for restores" }
+            form.card method="post" action={ (here) "/restore-app" } {
+                p.quiet { "The app that backs up needs no right to write, and is safer without. A second app registration, which may write, restores. Left empty: the app that backs up does both." }
+                label for="restore_client_id" { "Application (client) id" }
+                input #restore_client_id name="restore_client_id" maxlength="200" spellcheck="false" value=[app.map(|app| &app.client_id)];
+                label for="restore_secret" { "Client secret" }
+                input #restore_secret name="restore_secret" type="password" autocomplete="off";
+                button type="submit" { "Save and test" }
+            }
         }
     }
+}
+
+/// What that form sends.
+#[derive(Debug, Deserialize)]
+pub(super) struct TypedApp {
+    #[serde(default)]
+    restore_client_id: String,
+    #[serde(default)]
+    restore_secret: Option<Password>,
+}
+
+/// Takes it.
+pub(super) async fn set_restore_app(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Path((account, tenant)): Path<(String, String)>,
+    Form(typed): Form<TypedApp>,
+) -> Answer {
+    let (account, id) = (Id::parse(&account)?, Id::parse(&tenant)?);
+    let tenant = server.db.tenant(&account, &id).await?;
+    let app = |client_id| RestoreApp { client_id, sign_in: SignInWay::Secret, certificate: None };
+    let restore = given(&typed.restore_client_id).map(app);
+    let secret = typed.restore_secret.filter(|secret| restore.is_some() && !secret.expose().trim().is_empty());
+    let wanted = TenantToBe {
+        name: tenant.name.clone(),
+        definition: TenantDefinition { restore, ..tenant.definition.clone() },
+        secret: None,
+        restore_secret: secret,
+    };
+    tenants::change(&server, &actor, &account, &id, &wanted).await?;
+    if let Err(e) = tenants::test(&server, &actor, &account, &id).await {
+        let state = serde_json::json!({"error": e.chain(), "hint": e.hint()});
+        server.db.keep_tenant_state(&id, &state.to_string(), server.now_us()).await?;
+    }
+    Ok(go(&format!("/a/{account}/tenants/{id}")))
 }
 
 /// Tests it.

@@ -120,7 +120,7 @@ pub(super) async fn when(
         p { a.button href=(to("latest")) { "As it is in the latest snapshot" } }
         @if times.is_empty() { p.empty { "There is no snapshot of this set." } } @else {
             h2 { "Timeline" }
-            (timeline(&times, &to))
+            (timeline(&times))
             h2 { "By the day" }
             (month(first, &times, &again, &to))
             h2 { "The last " (times.len().min(MOST_TIMES)) " snapshots" }
@@ -208,7 +208,7 @@ pub(super) fn clock(us: i64, form: &str) -> String {
 }
 
 /// Snapshots along a line, the oldest at the left; for who sees it not, the list below says the same.
-fn timeline(times: &[(String, i64)], to: &dyn Fn(&str) -> String) -> Markup {
+fn timeline(times: &[(String, i64)]) -> Markup {
     const WIDTH: i64 = 900;
     let (first, last) = (times.last().map_or(0, |(_, us)| *us), times.first().map_or(0, |(_, us)| *us));
     let span = (last - first).max(1);
@@ -218,8 +218,8 @@ fn timeline(times: &[(String, i64)], to: &dyn Fn(&str) -> String) -> Markup {
         svg.timeline viewBox={ "0 0 " (WIDTH) " 44" } width=(WIDTH) height="44" role="img"
             aria-label={ (times.len()) " snapshots from " (clock(first, "%Y-%m-%d")) " to " (clock(last, "%Y-%m-%d")) } {
             line x1="8" x2=(WIDTH - 8) y1="22" y2="22" {}
-            @for (name, us) in times.iter().take(500) {
-                a href=(to(name)) tabindex="-1" { circle cx=(at(*us)) cy="22" r="7" { title { (clock(*us, "%Y-%m-%d %H:%M UTC")) } } }
+            @for (_, us) in times.iter().take(500) {
+                circle cx=(at(*us)) cy="22" r="7" { title { (clock(*us, "%Y-%m-%d %H:%M UTC")) } }
             }
         }
     }
