@@ -83,7 +83,7 @@ pub(super) async fn show(
     let here = format!("/a/{}/look/{}", account.id, row.id);
     let browser = match opened(&server, chrome, &row, &format!("{here}/basket")).await? {
         Ok(browser) => browser,
-        Err(locked) => return Ok(locked),
+        Err(locked) => return Ok(*locked),
     };
     let times = browser.snapshots().await;
     let items = server.baskets.of(&actor, &row.id);

@@ -64,11 +64,11 @@ pub(super) async fn opened(
     chrome: Chrome<'_>,
     row: &RepositoryRow,
     back: &str,
-) -> crate::Result<std::result::Result<Browser, Response>> {
+) -> crate::Result<std::result::Result<Browser, Box<Response>>> {
     match server.unlocked.browser(server, chrome.actor, row).await {
         Err(e) if e.kind() == ErrorKind::WrongKey => {
             let body = locked(&row.account, row, back, None);
-            Ok(Err(Page(page("Unlock", chrome, &body)).into_response()))
+            Ok(Err(Box::new(Page(page("Unlock", chrome, &body)).into_response())))
         }
         browser => browser.map(Ok),
     }
@@ -108,7 +108,7 @@ pub(super) async fn show(
     let back = if path.is_empty() { here.clone() } else { format!("{here}?path={}", encode(path)) };
     let browser = match opened(&server, chrome, &row, &back).await? {
         Ok(browser) => browser,
-        Err(locked) => return Ok(locked),
+        Err(locked) => return Ok(*locked),
     };
     let found = Found { browser: &browser, row: &row, here: here.clone() };
     let contents = if at.path.is_none() {

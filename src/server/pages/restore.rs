@@ -92,7 +92,7 @@ pub(super) async fn ask(
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Look };
     let here = format!("/a/{}/look/{}", account.id, row.id);
     if let Err(locked) = opened(&server, chrome, &row, &format!("{here}/restore")).await? {
-        return Ok(locked);
+        return Ok(*locked);
     }
     let items = server.baskets.of(&actor, &row.id);
     let tenants = server.db.tenants(&account.id).await?;

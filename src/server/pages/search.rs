@@ -53,7 +53,7 @@ pub(super) async fn show(
     let here = format!("/a/{}/look/{}", account.id, row.id);
     let back = format!("{here}/search?q={}", encode(&asked.q));
     if let Err(locked) = opened(&server, chrome, &row, &back).await? {
-        return Ok(locked);
+        return Ok(*locked);
     }
     let q = asked.q.trim();
     let found = if q.is_empty() { None } else { Some(search::search(&server, &actor, &row, q, None, MOST).await?) };
@@ -169,7 +169,7 @@ pub(super) async fn item(
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Look };
     let browser = match opened(&server, chrome, &row, "").await? {
         Ok(browser) => browser,
-        Err(locked) => return Ok(locked),
+        Err(locked) => return Ok(*locked),
     };
     let snapshot: SnapshotId = at.snapshot.parse()?;
     let path = browser.path_of(&Origin { snapshot, path: at.path }).await?;

@@ -100,7 +100,7 @@ pub(super) async fn when(
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Look };
     let browser = match opened(&server, chrome, &row, "").await? {
         Ok(browser) => browser,
-        Err(locked) => return Ok(locked),
+        Err(locked) => return Ok(*locked),
     };
     let set = asked.set.trim_matches('/');
     if set.is_empty() || set.contains('/') {

@@ -207,8 +207,10 @@ async fn a_restore_whose_worker_died_is_taken_over_and_makes_nothing_twice() {
     let killed = CancellationToken::new();
     let doomed = {
         let (server, killed, runtime) = (server.clone(), killed.clone(), tokio::runtime::Handle::current());
-        let dies = async move { killed.run_until_cancelled(jobs::do_now(&server, taken)).await.is_none() };
-        tokio::task::spawn_blocking(move || runtime.block_on(dies))
+        tokio::task::spawn_blocking(move || {
+            let doing = killed.run_until_cancelled(jobs::do_now(&server, taken));
+            runtime.block_on(doing).is_none()
+        })
     };
     let restore_id = Id::parse(&restore).expect("an id");
     let done = async || db.journal(&restore_id).await.expect("read").0.matches("\"done\"").count();
@@ -336,6 +338,19 @@ async fn nobody_touches_anothers_basket_plan_or_restore_and_each_role_does_its_o
     let ended = bench.ended(&place.restorer, &place.account, asked["plan_job"].as_str().expect("a job")).await;
     assert!(ended["error"].as_str().is_some_and(|text| text.contains("nobody@contoso.com")), "{ended}");
     assert_eq!(place.restore(&id(&asked)).await["stage"], "not-planned");
+
+    // Without an app for restores it is the one that backs up, which may not write.
+    let tenants = bench.good(&place.owner, Method::GET, &place.at("tenants"), None).await;
+    let mut tenant = tenants["items"][0].clone();
+    let path = place.at(&format!("tenants/{}", id(&tenant)));
+    tenant["definition"].as_object_mut().expect("an object").remove("restore");
+    let change = json!({"name": tenant["name"], "definition": tenant["definition"]});
+    bench.good(&place.owner, Method::PUT, &path, Some(change)).await;
+    let wanted = json!({"snapshot": "latest", "paths": [format!("users/{ALICE}/Mail")]});
+    let asked = bench.good(&place.restorer, Method::POST, &place.of_repository("restores"), Some(wanted)).await;
+    let ended = bench.ended(&place.restorer, &place.account, asked["plan_job"].as_str().expect("a job")).await;
+    let text = ended["error"].as_str().expect("a reason");
+    assert!(text.contains("lacks Mail.ReadWrite") && text.contains("another app for restores"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
