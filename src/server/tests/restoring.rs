@@ -154,8 +154,8 @@ async fn a_deleted_mail_is_found_restored_and_taken_back() {
     let ended = place.bench.ended(&place.restorer, &place.account, &place.begin(&restore, "run").await).await;
     assert_eq!(ended["state"], "done", "{ended}");
     assert_eq!(place.subjects(), before);
-    let steps = place.bench.good(&place.restorer, Method::GET, &place.at(&format!("restores/{restore}/steps")), None);
-    let steps = steps.await;
+    let path = place.at(&format!("restores/{restore}/steps"));
+    let steps = place.bench.good(&place.restorer, Method::GET, &path, None).await;
     let made: Vec<&Value> =
         steps["items"].as_array().expect("a list").iter().filter(|s| s["result"] == "done").collect();
     assert_eq!(made.len(), 1, "{steps}");
@@ -234,8 +234,8 @@ async fn a_restore_whose_worker_died_is_taken_over_and_makes_nothing_twice() {
     assert!(matches!(state, JobState::Done | JobState::Gaps), "{outcome}");
     assert!(db.end_job(&job, "second", state, &outcome, None, now + 3 * LEASE_US).await.expect("ended"));
     assert_eq!(place.lent_keys().await, 0, "the key goes with the job");
-    let steps = place.bench.good(&place.restorer, Method::GET, &place.at(&format!("restores/{restore}/steps")), None);
-    let steps = steps.await;
+    let path = place.at(&format!("restores/{restore}/steps"));
+    let steps = place.bench.good(&place.restorer, Method::GET, &path, None).await;
     let items = steps["items"].as_array().expect("a list");
     let mails = items.iter().filter(|step| step["action"] == "create" && step["container"] == false).count();
     let makes = |step: &&Value| matches!(step["action"].as_str(), Some("create" | "copy"));
