@@ -16,6 +16,8 @@ use crate::monitor::Silent;
 use crate::ops::backup::Stop;
 use crate::ops::browse::Origin;
 use crate::ops::export::{ArchiveKind, ArchiveTarget, ExportOptions, MailFormat, Wanted, export_several};
+use crate::ops::present::{self, Face, Mode, names};
+use crate::ops::view::Place;
 use crate::server::auth::Actor;
 use crate::server::basket;
 use crate::server::db::RepositoryRow;
@@ -46,6 +48,9 @@ pub(crate) async fn download(
     for item in items {
         let view = browser.view(&item.snapshot).await?;
         let place = view.resolve(&item.path).await?;
+        if let Some(place) = as_a_whole(&place) {
+            wanted.push(Wanted { snapshot: item.snapshot, view: view.clone(), place });
+        }
         wanted.push(Wanted { snapshot: item.snapshot, view, place });
     }
     let paths: Vec<String> =
@@ -73,6 +78,15 @@ pub(crate) async fn download(
         ),
     ];
     Ok((headers, Body::from_stream(body)).into_response())
+}
+
+/// The file that shows an item with all that is below it, where there is one: a conversation, a table.
+fn as_a_whole(place: &Place) -> Option<Place> {
+    let Place::Item(state, record, path) = place else { return None };
+    present::beside(record)?;
+    let name = names::component(record, Face::Beside, Mode::Presented);
+    let path = path.rsplit_once('/').map_or_else(|| name.clone(), |(above, _)| format!("{above}/{name}"));
+    Some(Place::Beside(state.clone(), record.clone(), path))
 }
 
 /// Hands the bytes of an archive to whoever sends them.
