@@ -21,7 +21,9 @@ use tenantvault::error::{Error, Result};
 use tenantvault::graph::{Client, ClientOptions, Cloud, Credential, Limits, WindowLimit};
 use tenantvault::monitor::Silent;
 use tenantvault::ops::backup::{BackupOptions, Stop, Surroundings, backup};
-use tenantvault::ops::restore::{Around, Asked, Conflict, Into, Only, Plan, RestoreOptions, RestoreReport, make, run};
+use tenantvault::ops::restore::{
+    Around, Asked, Conflict, Into, Only, Plan, RestoreOptions, RestoreReport, make, run, runs_in,
+};
 use tenantvault::ops::view::View;
 use tenantvault::repo::{Repository, WriterOptions};
 use tenantvault::sim::{self, Contents, SimHandle, SimOptions, SimTenant};
@@ -89,8 +91,12 @@ async fn restored(
     client: &Client,
     place: &std::path::Path,
 ) -> Result<(Plan, RestoreReport, [f64; 2])> {
-    let around =
-        Around { monitor: Arc::new(Silent), now_us: Arc::new(now_us), stop: Stop::new(), folder: place.join("runs") };
+    let around = Around {
+        monitor: Arc::new(Silent),
+        now_us: Arc::new(now_us),
+        stop: Stop::new(),
+        runs: runs_in(place.join("runs")),
+    };
     let options = RestoreOptions {
         into: Into::Folder("Restored".into()),
         conflict: Conflict::Skip,
@@ -107,6 +113,7 @@ async fn restored(
         tenant: "sim".into(),
         tenant_id: String::new(),
         options,
+        grantee: String::new(),
     };
     let start = Instant::now();
     let plan = make(asked, client, &around).await?;

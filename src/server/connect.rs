@@ -54,6 +54,26 @@ pub(crate) fn signed_in(
     Client::new(options, &definition.tenant_id, &definition.client_id, credential)
 }
 
+/// Makes the client that restores to a tenant: by the app that was made for it, else by the one that backs up. An app has
+/// limits of its own, and restores of one tenant run one after another.
+///
+/// # Errors
+/// As [`client`].
+pub(crate) fn restore_client(server: &Server, tenant: &Tenant, monitor: Arc<dyn Monitor>) -> Result<Client> {
+    let definition = &tenant.definition;
+    let Some(app) = &definition.restore else { return client(server, tenant, None, monitor) };
+    let mut options = ClientOptions::new(cloud(definition)?);
+    options.monitor = monitor;
+    let secret = tenant.restore_secret(&server.vault)?;
+    let credential = match app.sign_in {
+        SignInWay::Secret => Credential::secret(secret.as_str()),
+        SignInWay::Certificate => {
+            Credential::certificate(app.certificate.clone().unwrap_or_default(), secret.as_str().to_owned())
+        }
+    };
+    Client::new(options, &definition.tenant_id, &app.client_id, credential)
+}
+
 fn cloud(definition: &TenantDefinition) -> Result<Cloud> {
     let named = Cloud::named(&definition.cloud)?;
     match (&definition.graph_url, &definition.login_url) {
@@ -70,7 +90,11 @@ fn cloud(definition: &TenantDefinition) -> Result<Cloud> {
 /// # Errors
 /// `InvalidInput`; `Permission` for addresses that this server does not reach out to.
 pub(crate) async fn check(server: &Server, definition: &TenantDefinition, secret: Option<&str>) -> Result<()> {
-    for (what, text) in [("directory id", &definition.tenant_id), ("client id", &definition.client_id)] {
+    let restoring = definition.restore.as_ref();
+    let ids = [("directory id", &definition.tenant_id), ("client id", &definition.client_id)];
+    for (what, text) in
+        ids.into_iter().chain(restoring.map(|app| ("client id of the app that restores", &app.client_id)))
+    {
         let good = !text.is_empty()
             && text.len() <= 200
             && text.chars().all(|c| c.is_ascii_alphanumeric() || "-.".contains(c));
@@ -85,6 +109,9 @@ pub(crate) async fn check(server: &Server, definition: &TenantDefinition, secret
     cloud(definition)?;
     if secret.is_some_and(|secret| secret.trim().is_empty() || secret.len() > 20_000) {
         return Err(Error::invalid("The secret is empty, or too long"));
+    }
+    if let Some(app) = restoring.filter(|app| app.sign_in == SignInWay::Certificate) {
+        certificate_end(app.certificate.as_deref().unwrap_or_default())?;
     }
     if definition.sign_in == SignInWay::Certificate {
         let certificate = definition.certificate.as_deref().unwrap_or_default();
@@ -121,7 +148,17 @@ pub(crate) async fn test(server: &Server, tenant: &Tenant) -> Result<Value> {
         .admin_consent_url(&tenant.definition.tenant_id, &tenant.definition.client_id)?
         .to_string();
     let days = proof_days(server, tenant, &client).await?;
+    let restoring = match restore_client(server, tenant, Arc::new(Silent)) {
+        Ok(client) => restore_permissions(&client).await,
+        Err(e) => Err(e),
+    };
+    let (restore, restore_error) = match restoring {
+        Ok(found) => (found, None),
+        Err(e) => (Vec::new(), Some(e.chain())),
+    };
     let state = json!({
+        "restore": restore,
+        "restore_error": restore_error,
         "permissions": permissions,
         "missing": missing,
         "consent": consent,
@@ -130,6 +167,24 @@ pub(crate) async fn test(server: &Server, tenant: &Tenant) -> Result<Value> {
     });
     server.db.keep_tenant_state(&tenant.id, &state.to_string(), server.now_us()).await?;
     Ok(state)
+}
+
+/// What the app that restores may write. Without any of it, all is backed up all the same.
+async fn restore_permissions(client: &Client) -> Result<Vec<Value>> {
+    let found = access::look_restore(client).await?;
+    let told = |(permission, state): (access::Permission, State)| {
+        let word = match state {
+            State::Granted => "granted",
+            State::Unknown => "unknown",
+            State::Missing | State::Refused(_) => "missing",
+        };
+        let text = match state {
+            State::Granted => format!("to {}", permission.purpose),
+            _ => format!("without it {}", permission.cost),
+        };
+        json!({"name": permission.name, "state": word, "message": text})
+    };
+    Ok(found.into_iter().map(told).collect())
 }
 
 /// For how many days the app's proof is good still, if that is known.

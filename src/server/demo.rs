@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::auth::{Actor, NewPerson, Password, Role};
 use super::choices::Choices;
-use super::db::{Account, Entitlements, SetRow, SignInWay, TenantDefinition};
+use super::db::{Account, Entitlements, RestoreApp, SetRow, SignInWay, TenantDefinition};
 use super::deeds::repositories::{self, PlaceToBe, RepositoryToMake};
 use super::deeds::sets::{self, SetWanted};
 use super::deeds::tenants::{self, TenantToBe};
@@ -100,7 +100,7 @@ async fn contoso(
     logins: &mut Vec<(String, String)>,
 ) -> Result<(Account, String, SetRow)> {
     let account = server.db.add_account("Contoso", Entitlements::default(), server.now_us()).await?;
-    for role in [Role::Owner, Role::Operator, Role::Auditor] {
+    for role in [Role::Owner, Role::Operator, Role::Restore, Role::Auditor] {
         let login = format!("{role}@contoso.com");
         let new = NewPerson { account: Some(&account.id), login: &login, role };
         let (_, invitation) = server.db.add_person(&server.vault, &new, server.now_us()).await?;
@@ -121,8 +121,14 @@ async fn contoso(
                 cloud: "global".to_owned(),
                 graph_url: Some(tenant.graph_url().to_owned()),
                 login_url: Some(tenant.login_url().to_owned()),
+                restore: Some(RestoreApp {
+                    client_id: tenant.restore_client_id().to_owned(),
+                    sign_in: SignInWay::Secret,
+                    certificate: None,
+                }),
             },
             secret: Some(Password::new(tenant.client_secret())),
+            restore_secret: Some(Password::new(tenant.restore_client_secret())),
         },
     )
     .await?;

@@ -53,6 +53,13 @@ impl Running {
         &self.server
     }
 
+    /// Lets no job be begun in the background any more: for tests that are the workers themselves.
+    #[cfg(test)]
+    pub(crate) async fn pause_workers(&self) {
+        self.stop.cancel();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+
     /// Stops it: takes no more requests and no more jobs, lets what is under way come to an end that can be gone on from.
     pub async fn stop(self) {
         self.stop.cancel();

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use jiff::Timestamp;
 
 use super::auth::SignIn;
+use super::basket::Baskets;
 use super::db::Db;
 use super::endpoint::Endpoint;
 use super::id::Id;
@@ -37,6 +38,8 @@ pub(crate) struct Server {
     pub(crate) unlocked: Unlocked,
     /// Where clients store.
     pub(crate) endpoint: Endpoint,
+    /// What people have picked.
+    pub(crate) baskets: Baskets,
     /// Where this process listens, once it does.
     pub(crate) address: std::sync::OnceLock<std::net::SocketAddr>,
     clock: Clock,
@@ -62,6 +65,7 @@ impl Server {
         // Nobody else on this machine has business in it.
         std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o700)).map_err(cannot)?;
         let db = Db::open(options.database_url.as_deref(), folder).await?;
+        db.forget_lent_keys().await?;
         let vault = Vault::open(&folder.join("master.key"), db.has_administrator().await?)?;
         Ok(Arc::new(Self {
             sign_in: SignIn::new(db.clone(), vault.clone()),
@@ -71,6 +75,7 @@ impl Server {
             stores: Stores::default(),
             unlocked: Unlocked::default(),
             endpoint: Endpoint::default(),
+            baskets: Baskets::default(),
             address: std::sync::OnceLock::new(),
             budgets: Mutex::default(),
             options,

@@ -27,6 +27,8 @@ pub(crate) struct Unlocked {
 
 struct Open {
     browser: Browser,
+    /// Kept to be lent to a job that whoever opened it asks for.
+    key: Password,
     seen_us: i64,
 }
 
@@ -52,8 +54,22 @@ impl Unlocked {
         {
             open.remove(&oldest);
         }
-        open.insert((actor.way.clone(), row.id.clone()), Open { browser, seen_us: now });
+        open.insert((actor.way.clone(), row.id.clone()), Open { browser, key: key.clone(), seen_us: now });
         Ok(())
+    }
+
+    /// The key that a job which reads contents is to be lent; none: it needs none, for the server holds the owner's.
+    ///
+    /// # Errors
+    /// `WrongKey` when whoever asks has the repository not open.
+    pub(crate) fn lendable(&self, actor: &Actor, row: &RepositoryRow, now_us: i64) -> Result<Option<Password>> {
+        if row.holds_owner_key {
+            return Ok(None);
+        }
+        let known = self.known(actor, &row.id, now_us).is_some();
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = open.get(&(actor.way.clone(), row.id.clone())).filter(|_| known);
+        found.map(|open| Some(open.key.clone())).ok_or_else(|| locked(row))
     }
 
     /// What whoever asks has open; with the account's leave, the server opens it itself.
@@ -66,8 +82,7 @@ impl Unlocked {
             return Ok(browser);
         }
         let Some(key) = row.owner_key(&server.vault)? else {
-            return Err(Error::new(ErrorKind::WrongKey, format!("Repository '{}' is locked", row.name))
-                .with_hint("Unlock it with an owner's key; the server has none"));
+            return Err(locked(row));
         };
         self.unlock(server, actor, row, &Password::new(key.as_str())).await?;
         self.known(actor, &row.id, now).ok_or_else(|| Error::internal("What was opened is not open"))
@@ -91,4 +106,9 @@ impl Unlocked {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|(way, id), _| *way != actor.way || repository.is_some_and(|asked| asked != id));
     }
+}
+
+fn locked(row: &RepositoryRow) -> Error {
+    Error::new(ErrorKind::WrongKey, format!("Repository '{}' is locked", row.name))
+        .with_hint("Unlock it with an owner's key; the server has none")
 }

@@ -129,6 +129,8 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
 struct Work {
     monitor: Arc<ProgressMonitor>,
     around: Around,
+    /// Where this machine keeps its runs.
+    runs: PathBuf,
     client: Client,
 }
 
@@ -141,8 +143,9 @@ impl Work {
         let monitor = app.progress(true);
         let client = tenant::restore_client(config, name, monitor.clone())?;
         let now = Arc::new(now_us);
-        let around = Around { monitor: monitor.clone(), now_us: now, stop, folder: app.restores()? };
-        Ok(Self { monitor, around, client })
+        let runs = app.restores()?;
+        let around = Around { monitor: monitor.clone(), now_us: now, stop, runs: restore::runs_in(runs.clone()) };
+        Ok(Self { monitor, around, runs, client })
     }
 }
 
@@ -221,6 +224,10 @@ async fn begin(args: &Args, app: &App) -> Result<Outcome> {
         tenant: name.to_owned(),
         tenant_id: config.tenant(name)?.tenant_id.clone(),
         options: options(args),
+        grantee: format!(
+            "the app of [tenants.{name}.restore] (or of [tenants.{name}]) and consent to it; \
+             'tenantvault test --restore {name}' tells what is missing"
+        ),
     };
     let made = restore::make(asked, &work.client, &work.around).await;
     if made.is_err() || args.plan {
@@ -228,8 +235,8 @@ async fn begin(args: &Args, app: &App) -> Result<Outcome> {
     }
     let plan = made?;
     if args.plan {
-        RunFolder::new(&work.around.folder, &plan.run).save(&plan)?;
-        return print_plan(app, &plan, &work.around.folder);
+        RunFolder::new(&work.runs, &plan.run).save(&plan)?;
+        return print_plan(app, &plan, &work.runs);
     }
     execute(app, &plan, &view, &work).await
 }

@@ -15,6 +15,7 @@
 //! | `shots` | the snapshots, looked at again now and then |
 //! | `folder` | a folder's entries, read page by page as they are asked for |
 //! | `file`, `stored`, `made` | the bytes of a file, from any place |
+//! | `origin` | from a node to its place in the snapshot, and back |
 //!
 //! Memory is bounded: of folders, records and contents only what was used lately is kept. Numbers of nodes are hashes of
 //! what they stand for, so nothing need be kept to give the same ones again.
@@ -23,6 +24,7 @@ mod file;
 mod folder;
 mod made;
 mod node;
+mod origin;
 mod shots;
 mod stored;
 
@@ -44,6 +46,7 @@ use shots::Shots;
 
 pub use folder::Listed;
 pub use node::Node;
+pub use origin::Origin;
 
 /// Names of folders that are kept, in all; each takes some 30 bytes.
 const NAMES_KEPT: usize = 1 << 20;
@@ -117,6 +120,11 @@ impl Browser {
         };
         let shots = Arc::new(Shots::open(repo.clone(), options.look_again_after).await?);
         Ok(Self { repo, shots, kept: Arc::new(kept), monitor })
+    }
+
+    /// The repository.
+    pub fn repository(&self) -> &Arc<Repository> {
+        &self.repo
     }
 
     /// The folder above all.

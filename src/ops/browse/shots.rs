@@ -82,6 +82,14 @@ impl Shots {
         self.look().await
     }
 
+    /// The snapshots, the oldest first; read again if that was long ago.
+    pub(super) async fn all(&self) -> Vec<Arc<Shot>> {
+        if let Err(e) = self.look_again(self.look_again_after).await {
+            tracing::warn!("The snapshots cannot be listed again: {}", e.chain());
+        }
+        self.now().shots.clone()
+    }
+
     /// Says whether a snapshot is still there.
     pub(super) async fn still_has(&self, shot: &Shot) -> Result<bool> {
         self.look_again(CHECKED_AGAIN_AFTER.min(self.look_again_after)).await?;

@@ -30,6 +30,34 @@ const AHEAD_BYTES: usize = 1 << 20;
 /// Parts that wait to be written.
 const PARTS_AHEAD: usize = 4;
 
+/// The file that tells what is not in an archive.
+const MISSING: &str = "NOT IN THIS ARCHIVE.txt";
+
+/// Something that goes into an archive, and where in it.
+pub(super) struct Placed {
+    pub(super) view: View,
+    pub(super) place: Place,
+    pub(super) at: At,
+}
+
+/// Where in the archive something goes.
+#[derive(Clone)]
+pub(super) enum At {
+    /// Below a folder (empty: the top).
+    Below(PathBuf),
+    /// A single file: under this very path.
+    File(PathBuf),
+}
+
+impl At {
+    fn of(&self, path: &Path) -> PathBuf {
+        match self {
+            Self::Below(folder) => folder.join(path),
+            Self::File(whole) => whole.clone(),
+        }
+    }
+}
+
 /// Where the archive is made.
 enum Out {
     File { part: PathBuf, whole: PathBuf },
@@ -37,19 +65,19 @@ enum Out {
 }
 
 pub(super) async fn export(
-    view: &View,
-    place: &Place,
+    places: &[Placed],
     (kind, target): (ArchiveKind, ArchiveTarget),
     options: ExportOptions,
-    told: Told<'_>,
+    (told, tells): (Told<'_>, bool),
     stop: &Stop,
 ) -> Result<ExportReport> {
     let (out, sink) = open(target, options).await?;
     let (orders, receive) = mpsc::channel(PARTS_AHEAD);
     let writing = tokio::task::spawn_blocking(move || writer::run(kind, sink, receive));
-    let (view, ahead) = (view.clone(), VecDeque::new());
-    let mut archive = Archive { view, kind, told, ahead, orders, stop: stop.clone() };
-    let walked = archive.fill(place, options).await;
+    let first = places.first().ok_or_else(|| Error::invalid("There is nothing to export"))?;
+    let (view, at, ahead) = (first.view.clone(), first.at.clone(), VecDeque::new());
+    let mut archive = Archive { view, at, kind, told, tells, ahead, orders, stop: stop.clone() };
+    let walked = archive.fill(places, options).await;
     let Archive { told, orders, .. } = archive;
     drop(orders);
     let written = writing.await.map_err(|e| Error::internal("A worker thread ended early").with_source(e));
@@ -131,8 +159,11 @@ struct Begun {
 
 struct Archive<'a> {
     view: View,
+    at: At,
     kind: ArchiveKind,
     told: Told<'a>,
+    /// What is not in the archive is told in it.
+    tells: bool,
     ahead: VecDeque<(Found, AbortOnDropHandle<Begun>)>,
     orders: mpsc::Sender<Order>,
     stop: Stop,
@@ -141,10 +172,11 @@ struct Archive<'a> {
 #[async_trait]
 impl Target for Archive<'_> {
     async fn folder(&mut self, at: &Path) -> Result<()> {
-        self.order(Order::Folder(name(at))).await
+        self.order(Order::Folder(name(&self.at.of(at)))).await
     }
 
-    async fn file(&mut self, found: Found) -> Result<()> {
+    async fn file(&mut self, mut found: Found) -> Result<()> {
+        found.at = self.at.of(&found.at);
         if let Source::Entry(record, _) = &found.source
             && !found.is_made(&self.view)
             && let Err(e) = read::main_stream(record)
@@ -183,13 +215,32 @@ fn name(at: &Path) -> String {
 }
 
 impl Archive<'_> {
-    async fn fill(&mut self, place: &Place, options: ExportOptions) -> Result<()> {
-        let (view, stop) = (self.view.clone(), self.stop.clone());
-        walk(&view, place, options.mail, self, &stop).await?;
-        while !self.ahead.is_empty() {
-            self.write_next().await?;
+    async fn fill(&mut self, places: &[Placed], options: ExportOptions) -> Result<()> {
+        let stop = self.stop.clone();
+        for placed in places {
+            (self.view, self.at) = (placed.view.clone(), placed.at.clone());
+            walk(&placed.view, &placed.place, options.mail, self, &stop).await?;
+            // What was read ahead is of this view.
+            while !self.ahead.is_empty() {
+                self.write_next().await?;
+            }
+        }
+        if self.tells && !self.told.report.problems.is_empty() {
+            self.tell_missing().await?;
         }
         self.order(Order::Finish).await
+    }
+
+    /// Who gets nothing but the archive reads there what is not in it.
+    async fn tell_missing(&mut self) -> Result<()> {
+        let mut text = String::new();
+        for (path, why) in &self.told.report.problems {
+            text.push_str(&format!("{path}: {why}\n"));
+        }
+        let size_bytes = Some(text.len() as u64);
+        self.order(Order::File { name: MISSING.to_owned(), modified: None, size_bytes }).await?;
+        self.order(Order::Bytes(text.into())).await?;
+        self.order(Order::End).await
     }
 
     async fn order(&self, order: Order) -> Result<()> {

@@ -6,6 +6,7 @@
 mod archive;
 mod disk;
 mod mail;
+mod several;
 mod walk;
 mod writer;
 mod zip;
@@ -23,7 +24,10 @@ use crate::ops::backup::Stop;
 use crate::ops::files::Made;
 use crate::ops::present;
 use crate::ops::view::{Place, View};
+use archive::{At, Placed};
 use walk::Found;
+
+pub use several::Wanted;
 
 /// What becomes of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -107,7 +111,23 @@ pub async fn export_archive(
     monitor: &dyn Monitor,
     stop: &Stop,
 ) -> Result<ExportReport> {
-    archive::export(view, place, (kind, target), options, Told::new(monitor), stop).await
+    let placed = Placed { view: view.clone(), place: place.clone(), at: At::Below(PathBuf::new()) };
+    archive::export(&[placed], (kind, target), options, (Told::new(monitor), false), stop).await
+}
+
+/// Writes what lies at several places, of one snapshot or several, into an archive: each under its path in the snapshot. What
+/// could not be written is told in a file at the end of it.
+///
+/// # Errors
+/// As [`export_archive`]; `InvalidInput` when there is nothing.
+pub async fn export_several(
+    wanted: Vec<Wanted>,
+    (kind, target): (ArchiveKind, ArchiveTarget),
+    options: ExportOptions,
+    monitor: &dyn Monitor,
+    stop: &Stop,
+) -> Result<ExportReport> {
+    archive::export(&several::placed(wanted), (kind, target), options, (Told::new(monitor), true), stop).await
 }
 
 /// What files and folders go to. Paths are from its top, and safe on any disk.

@@ -1,18 +1,19 @@
 //! The journal of a run: what was meant before it was asked for, and what came of it after.
 //!
-//! A folder a run: `plan.json`, and `journal.jsonl` with a line an entry, only ever appended to. That something is meant is
-//! on the disk before the request goes out. The last line may be torn by a crash; then it says nothing. Neither contents nor secrets
-//! stand in it: ids, and reasons in words.
+//! A line an entry, only ever appended to. That something is meant is durable before the request goes out. The last line may be
+//! torn by a crash; then it says nothing. Neither contents nor secrets stand in it: ids, and reasons in words. Where it is
+//! kept is the business of a [`Kept`]: a folder a run ([`RunFolder`]: `plan.json`, `journal.jsonl`), or a server's database.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::Plan;
 use crate::error::{Error, ErrorKind, Result};
@@ -87,6 +88,35 @@ pub enum Known {
     Undone,
 }
 
+/// Where the plan and the journal of one run are kept.
+#[async_trait]
+pub trait Kept: Send + Sync {
+    /// Keeps the plan, before the first step.
+    async fn save(&self, plan: &Plan) -> Result<()>;
+
+    /// The plan; none: it was not kept yet.
+    async fn plan(&self) -> Result<Option<Plan>>;
+
+    /// Takes the journal for going on, and gives what stands in it. Nobody else can go on with it from now on: either this
+    /// fails (`Unavailable`), or what the other one appends does.
+    async fn open(&self) -> Result<(Box<dyn Book>, Vec<u8>)>;
+}
+
+/// A journal that is open for going on.
+#[async_trait]
+pub trait Book: Send {
+    /// Adds whole lines; they are durable when this returns.
+    async fn append(&mut self, lines: Vec<u8>) -> Result<()>;
+}
+
+/// Says where a run of a name is kept.
+pub type Keeper = Arc<dyn Fn(&str) -> Arc<dyn Kept> + Send + Sync>;
+
+/// Keeps runs in folders below a folder.
+pub fn runs_in(runs: PathBuf) -> Keeper {
+    Arc::new(move |run| Arc::new(RunFolder::new(&runs, run)))
+}
+
 /// The folder of a run.
 #[derive(Debug, Clone)]
 pub struct RunFolder {
@@ -136,11 +166,31 @@ impl RunFolder {
         Plan::read(BufReader::new(file))
     }
 
-    /// Opens the journal for going on. Only one process at a time can.
+    /// Reads what the journal says, without opening it for going on.
     ///
     /// # Errors
-    /// `Unavailable` if another process has it; the disk's.
-    pub(super) async fn open(&self) -> Result<(Journal, State)> {
+    /// The disk's.
+    pub fn state(&self) -> Result<State> {
+        let path = self.path.join(JOURNAL);
+        match std::fs::read(&path) {
+            Ok(text) => Ok(State::read(&text).0),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(State::default()),
+            Err(e) => Err(Error::io(format!("The journal {} cannot be read", path.display()), e)),
+        }
+    }
+}
+
+#[async_trait]
+impl Kept for RunFolder {
+    async fn save(&self, plan: &Plan) -> Result<()> {
+        Self::save(self, plan)
+    }
+
+    async fn plan(&self) -> Result<Option<Plan>> {
+        if self.plan_path().exists() { Self::plan(self).map(Some) } else { Ok(None) }
+    }
+
+    async fn open(&self) -> Result<(Box<dyn Book>, Vec<u8>)> {
         let path = self.path.join(JOURNAL);
         let failed = |e| Error::io(format!("The journal {} cannot be used", path.display()), e);
         let mut options = OpenOptions::new();
@@ -161,26 +211,32 @@ impl RunFolder {
         }
         let mut text = Vec::new();
         file.read_to_end(&mut text).map_err(failed)?;
-        let (state, whole) = State::read(&text);
+        let whole = State::read(&text).1;
         if whole < text.len() {
             // What was torn is cut off, so that the next line begins a line.
             file.set_len(whole as u64).map_err(failed)?;
+            text.truncate(whole);
         }
         file.seek(SeekFrom::End(0)).map_err(failed)?;
-        Ok((Journal::start(file, path)?, state))
+        Ok((Box::new(FileBook { file: Arc::new(file), path }), text))
     }
+}
 
-    /// Reads what the journal says, without opening it for going on.
-    ///
-    /// # Errors
-    /// The disk's.
-    pub fn state(&self) -> Result<State> {
-        let path = self.path.join(JOURNAL);
-        match std::fs::read(&path) {
-            Ok(text) => Ok(State::read(&text).0),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(State::default()),
-            Err(e) => Err(Error::io(format!("The journal {} cannot be read", path.display()), e)),
-        }
+/// A journal in a file. The lock goes with the last of it.
+struct FileBook {
+    file: Arc<File>,
+    path: PathBuf,
+}
+
+#[async_trait]
+impl Book for FileBook {
+    async fn append(&mut self, lines: Vec<u8>) -> Result<()> {
+        let file = self.file.clone();
+        let write = move || (&*file).write_all(&lines).and_then(|()| file.sync_data());
+        let written = tokio::task::spawn_blocking(write).await;
+        written
+            .map_err(|e| Error::internal("A worker thread ended early").with_source(e))?
+            .map_err(|e| Error::io(format!("The journal {} cannot be written", self.path.display()), e))
     }
 }
 
@@ -232,6 +288,11 @@ impl State {
         self.steps.values().any(|known| *known == Known::Begun)
     }
 
+    /// Reads what stands in a journal.
+    pub fn of(text: &[u8]) -> Self {
+        Self::read(text).0
+    }
+
     /// Reads entries; also says how many bytes are whole lines.
     fn read(text: &[u8]) -> (Self, usize) {
         let mut state = Self::default();
@@ -259,51 +320,46 @@ impl State {
     }
 }
 
-type Acked = oneshot::Sender<std::io::Result<()>>;
+/// Says that lines are durable, or in words why they are not.
+type Acked = oneshot::Sender<std::result::Result<(), (ErrorKind, String)>>;
 
-/// An open journal. Entries that come together share one sync.
+/// An open journal. Entries that come together are made durable together.
 #[derive(Debug, Clone)]
 pub(super) struct Journal {
-    to: mpsc::Sender<(Vec<u8>, Option<Acked>)>,
-    path: PathBuf,
+    to: mpsc::UnboundedSender<(Vec<u8>, Acked)>,
+}
+
+/// Opens the journal of a run for going on. Only one at a time can.
+pub(super) async fn open(kept: &dyn Kept) -> Result<(Journal, State)> {
+    let (book, text) = kept.open().await?;
+    let (to, from) = mpsc::unbounded_channel();
+    tokio::spawn(write_all(book, from));
+    Ok((Journal { to }, State::of(&text)))
 }
 
 impl Journal {
-    fn start(file: File, path: PathBuf) -> Result<Self> {
-        let (to, from) = mpsc::channel();
-        let thread = std::thread::Builder::new().name("journal".into());
-        let started = thread.spawn(move || write_all(file, &from));
-        started.map_err(|e| Error::io("The journal's thread cannot be started", e))?;
-        Ok(Self { to, path })
-    }
-
-    /// Appends an entry, and returns when it is on the disk.
+    /// Appends an entry, and returns when it is durable.
     pub(super) async fn write(&self, entry: &Entry) -> Result<()> {
         let mut line = serde_json::to_vec(entry).map_err(|e| Error::internal("An entry has no form").with_source(e))?;
         line.push(b'\n');
         let (acked, done) = oneshot::channel();
         let gone = || Error::internal("The journal is closed");
-        self.to.send((line, Some(acked))).map_err(|_| gone())?;
-        let failed = |e| Error::io(format!("The journal {} cannot be written", self.path.display()), e);
-        done.await.map_err(|_| gone())?.map_err(failed)
+        self.to.send((line, acked)).map_err(|_| gone())?;
+        done.await.map_err(|_| gone())?.map_err(|(kind, text)| Error::new(kind, text))
     }
 }
 
-fn write_all(mut file: File, from: &mpsc::Receiver<(Vec<u8>, Option<Acked>)>) {
-    while let Ok((mut lines, acked)) = from.recv() {
-        let mut waiting: Vec<Acked> = acked.into_iter().collect();
+async fn write_all(mut book: Box<dyn Book>, mut from: mpsc::UnboundedReceiver<(Vec<u8>, Acked)>) {
+    while let Some((mut lines, acked)) = from.recv().await {
+        let mut waiting: Vec<Acked> = vec![acked];
         while let Ok((line, acked)) = from.try_recv() {
             lines.extend_from_slice(&line);
-            waiting.extend(acked);
+            waiting.push(acked);
         }
-        let written = file.write_all(&lines).and_then(|()| file.sync_data());
+        let written = book.append(lines).await.map_err(|e| (e.kind(), e.chain()));
         for acked in waiting {
-            let told = match &written {
-                Ok(()) => Ok(()),
-                Err(e) => Err(std::io::Error::new(e.kind(), e.to_string())),
-            };
             // Who asked may have gone.
-            let _ = acked.send(told);
+            let _ = acked.send(written.clone());
         }
     }
 }

@@ -15,7 +15,6 @@ mod steps;
 mod time;
 mod undo;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -27,7 +26,7 @@ use crate::monitor::Monitor;
 use crate::ops::backup::Stop;
 use crate::repo::Repository;
 
-pub use journal::{RunFolder, list};
+pub use journal::{Book, Keeper, Kept, Known, RunFolder, State, list, runs_in};
 pub use place::To;
 pub use plan::{Asked, make};
 pub use run::{RestoreReport, run};
@@ -250,8 +249,8 @@ pub struct Around {
     pub now_us: Arc<dyn Fn() -> i64 + Send + Sync>,
     /// Asks the run to come to an end.
     pub stop: Stop,
-    /// The folder that runs are kept in.
-    pub folder: PathBuf,
+    /// Says where runs are kept: [`runs_in`], or a server's database.
+    pub runs: Keeper,
 }
 
 /// Fails if the repository was opened with a key that cannot read contents.

@@ -38,6 +38,8 @@ pub struct Asked<'a> {
     pub tenant_id: String,
     /// How.
     pub options: RestoreOptions,
+    /// To whom a permission that lacks is to be granted, in words: "Grant Mail.ReadWrite to …".
+    pub grantee: String,
 }
 
 /// Makes the plan of a restore. Nothing is written; every target is looked at.
@@ -296,11 +298,7 @@ impl Planner<'_> {
             return Ok(());
         }
         let text = format!("The app may not write here: it lacks {permission}");
-        Err(Error::new(ErrorKind::Permission, text).with_hint(format!(
-            "Grant {permission} to the app of [tenants.{0}.restore] (or of [tenants.{0}]) and consent to it; \
-             'tenantvault test --restore {0}' tells what is missing",
-            self.asked.tenant
-        )))
+        Err(Error::new(ErrorKind::Permission, text).with_hint(format!("Grant {permission} to {}", self.asked.grantee)))
     }
 
     /// The level that a collection begins with.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use super::journal::{Entry, Journal, Known, RunFolder};
+use super::journal::{self, Entry, Journal, Known};
 use super::place::{Taker, destination};
 use super::source::RepoSource;
 use super::{Action, Around, Plan, PlannedTarget, Step};
@@ -48,14 +48,16 @@ pub struct RestoreReport {
 /// What makes the run as a whole impossible: the snapshot, the journal, the sign-in. Anything smaller is in the report.
 pub async fn run(plan: &Plan, view: &View, client: &Client, around: &Around) -> Result<RestoreReport> {
     super::need_contents(view.repository())?;
-    let folder = RunFolder::new(&around.folder, &plan.run);
-    if !folder.plan_path().exists() {
-        folder.save(plan)?;
-    } else if folder.plan()? != *plan {
-        return Err(Error::invalid(format!("Run {} was begun with another plan", plan.run))
-            .with_hint("Make the plan anew with --plan"));
+    let kept = (around.runs)(&plan.run);
+    match kept.plan().await? {
+        None => kept.save(plan).await?,
+        Some(known) if known == *plan => {}
+        Some(_) => {
+            return Err(Error::invalid(format!("Run {} was begun with another plan", plan.run))
+                .with_hint("Make the plan anew with --plan"));
+        }
     }
-    let (journal, state) = folder.open().await?;
+    let (journal, state) = journal::open(&*kept).await?;
     if state.steps.values().any(|known| *known == Known::Undone) {
         return Err(Error::invalid(format!("Run {} was taken back", plan.run)).with_hint("Make a new plan with --plan"));
     }

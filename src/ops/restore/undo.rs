@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::journal::{Entry, Known, RunFolder, State};
+use super::journal::{self, Entry, Known, State};
 use super::run::open;
 use super::source::RepoSource;
 use super::{Action, Around, Plan, Step};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::Client;
 use crate::m365::restore::{Found, Order, Target};
 use crate::monitor::Counter;
@@ -30,9 +30,12 @@ pub struct UndoReport {
 /// # Errors
 /// The journal's; Graph's, where a target cannot be opened at all.
 pub async fn undo(run: &str, view: Option<&View>, client: &Client, around: &Around) -> Result<UndoReport> {
-    let folder = RunFolder::new(&around.folder, run);
-    let plan = folder.plan()?;
-    let (journal, state) = folder.open().await?;
+    let kept = (around.runs)(run);
+    let plan = kept.plan().await?.ok_or_else(|| {
+        Error::not_found(format!("There is no restore run '{run}'"))
+            .with_hint("restore runs lists those of this machine")
+    })?;
+    let (journal, state) = journal::open(&*kept).await?;
     around.monitor.phase("Taking back");
     let done: BTreeMap<usize, &Known> = state
         .steps

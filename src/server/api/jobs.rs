@@ -60,7 +60,13 @@ pub(crate) struct JobView {
 }
 
 impl From<Job> for JobView {
-    fn from(job: Job) -> Self {
+    fn from(mut job: Job) -> Self {
+        // What a restore tells names items, which only those who may restore see: at the restore.
+        if matches!(job.kind, JobKind::Plan | JobKind::Restore | JobKind::Undo) {
+            for part in [&mut job.progress, &mut job.outcome].into_iter().flatten().filter_map(Value::as_object_mut) {
+                part.retain(|name, value| name == "counts" || !(value.is_array() || value.is_object()));
+            }
+        }
         Self {
             id: job.id,
             kind: job.kind,

@@ -9,13 +9,14 @@ use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::basket::Picked;
 use super::repositories::OwnersKey;
 use crate::server::auth::Actor;
 use crate::server::deeds::look;
 use crate::server::error::{ApiError, Problem};
 use crate::server::id::Id;
 use crate::server::state::Server;
-use crate::server::web::{Asked, Wanted};
+use crate::server::web::{Asked, OfRepository, Wanted};
 
 type Answer<T> = Result<T, ApiError>;
 
@@ -77,6 +78,10 @@ pub(crate) struct ItemView {
     size_bytes: Option<u64>,
     /// Microseconds since 1970 UTC.
     modified_us: i64,
+    /// What kind of item it is, if it is one.
+    kind: Option<&'static str>,
+    /// Who sent, organised or made it.
+    from: Option<String>,
 }
 
 /// What is in a folder of an unlocked repository
@@ -98,8 +103,24 @@ pub(crate) async fn contents(
         is_folder: entry.is_folder,
         size_bytes: entry.size_bytes,
         modified_us: entry.modified_us,
+        kind: entry.kind.map(|kind| kind.word()),
+        from: entry.from,
     };
     Ok(Json(FolderView { items: listing.entries.into_iter().map(item).collect(), next: listing.next }))
+}
+
+/// Where what a path of an unlocked repository names comes from: what a restore, a basket and an archive take
+#[utoipa::path(get, path = "/api/v1/accounts/{account}/repositories/{repository}/origin", tag = "look",
+    params(("account" = Id, Path), ("repository" = Id, Path), Where), responses(
+    (status = 200, body = Picked), (status = 401, body = Problem), (status = 403, body = Problem),
+    (status = 404, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
+pub(crate) async fn origin(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    OfRepository { row, .. }: OfRepository,
+    Asked(at): Asked<Where>,
+) -> Answer<Json<Picked>> {
+    Ok(Json(look::origin(&server, &actor, &row, at.path.trim_matches('/')).await?.into()))
 }
 
 /// A file of an unlocked repository

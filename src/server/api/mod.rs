@@ -4,12 +4,14 @@
 mod accounts;
 mod agent;
 mod audit;
+mod basket;
 mod clients;
 pub(crate) mod jobs;
 mod look;
 mod me;
 mod people;
 mod repositories;
+pub(crate) mod restores;
 mod sets;
 mod snapshots;
 mod tenants;
@@ -60,9 +62,11 @@ impl<T: utoipa::ToSchema> List<T> {
         sets::list, sets::add, sets::get, sets::change, sets::remove, sets::run,
         jobs::list, jobs::get, jobs::cancel, jobs::events, jobs::runs,
         snapshots::list, snapshots::covered,
-        look::unlock, look::lock, look::contents, look::file,
         clients::list, clients::add, clients::get, clients::change, clients::remove, clients::give_code,
         agent::enroll, agent::who, agent::take, agent::progress, agent::end,
+        look::unlock, look::lock, look::contents, look::origin, look::file,
+        basket::list, basket::add, basket::empty, basket::download, basket::find,
+        restores::ask, restores::list, restores::get, restores::steps, restores::run, restores::undo, restores::stop,
         audit::of_account, audit::all, audit::verify,
     ),
 )]
@@ -103,7 +107,7 @@ pub(crate) fn add(routes: Routes) -> Routes {
         .api(Method::POST, v1!("/accounts/{account}/people/{person}/invitation"), Needs(Right::People), people::invite)
         .api(Method::GET, v1!("/administrators"), Needs(Right::Server), people::list_administrators)
         .api(Method::POST, v1!("/administrators"), Needs(Right::Server), people::add_administrator);
-    of_clients(of_sets(of_repositories(of_tenants(routes))))
+    of_restores(of_clients(of_sets(of_repositories(of_tenants(routes)))))
         .api(Method::GET, v1!("/accounts/{account}/audit"), Needs(Right::Audit), audit::of_account)
         .api(Method::GET, v1!("/audit"), Needs(Right::Server), audit::all)
         .api(Method::GET, v1!("/audit/verification"), Needs(Right::Server), audit::verify)
@@ -152,9 +156,28 @@ fn of_repositories(routes: Routes) -> Routes {
         .api(Method::POST, repository!("/unlock"), Needs(Right::Restore), look::unlock)
         .api(Method::DELETE, repository!("/unlock"), Needs(Right::Restore), look::lock)
         .api(Method::GET, repository!("/contents"), Needs(Right::Restore), look::contents)
+        .api(Method::GET, repository!("/origin"), Needs(Right::Restore), look::origin)
         .api(Method::GET, repository!("/file"), Needs(Right::Restore), look::file)
         .api(Method::GET, repository!("/snapshots"), Needs(Right::See), snapshots::list)
         .api(Method::GET, repository!("/snapshots/{snapshot}/coverage"), Needs(Right::See), snapshots::covered)
+}
+
+fn of_restores(routes: Routes) -> Routes {
+    use Access::Needs;
+    use restores as r;
+    routes
+        .api(Method::GET, repository!("/search"), Needs(Right::Restore), basket::find)
+        .api(Method::GET, repository!("/basket"), Needs(Right::Restore), basket::list)
+        .api(Method::POST, repository!("/basket"), Needs(Right::Restore), basket::add)
+        .api(Method::DELETE, repository!("/basket"), Needs(Right::Restore), basket::empty)
+        .api(Method::POST, repository!("/archive"), Needs(Right::Restore), basket::download)
+        .api(Method::POST, repository!("/restores"), Needs(Right::Restore), r::ask)
+        .api(Method::GET, v1!("/accounts/{account}/restores"), Needs(Right::See), r::list)
+        .api(Method::GET, v1!("/accounts/{account}/restores/{restore}"), Needs(Right::See), r::get)
+        .api(Method::GET, v1!("/accounts/{account}/restores/{restore}/steps"), Needs(Right::Restore), r::steps)
+        .api(Method::POST, v1!("/accounts/{account}/restores/{restore}/run"), Needs(Right::Restore), r::run)
+        .api(Method::POST, v1!("/accounts/{account}/restores/{restore}/undo"), Needs(Right::Restore), r::undo)
+        .api(Method::POST, v1!("/accounts/{account}/restores/{restore}/stop"), Needs(Right::Restore), r::stop)
 }
 
 fn of_sets(routes: Routes) -> Routes {

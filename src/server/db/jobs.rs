@@ -30,6 +30,12 @@ pub(crate) enum JobKind {
     Check,
     /// Brings replicas up to date.
     Mirror,
+    /// Looks what a restore would do.
+    Plan,
+    /// Brings items of a snapshot back into a tenant.
+    Restore,
+    /// Takes back what a restore made.
+    Undo,
 }
 
 impl JobKind {
@@ -41,6 +47,9 @@ impl JobKind {
             Self::Prune => "prune",
             Self::Check => "check",
             Self::Mirror => "mirror",
+            Self::Plan => "plan",
+            Self::Restore => "restore",
+            Self::Undo => "undo",
         }
     }
 }
@@ -255,6 +264,8 @@ impl Db {
                AND NOT EXISTS (SELECT 1 FROM jobs r WHERE r.state = 'running' AND r.set_id = j.set_id) \
                AND NOT EXISTS (SELECT 1 FROM jobs r WHERE r.state = 'running' AND r.repository_id = j.repository_id \
                  AND r.kind = j.kind AND j.kind IN ('prune', 'check', 'mirror')) \
+               AND NOT EXISTS (SELECT 1 FROM jobs r WHERE r.state = 'running' AND r.tenant_id = j.tenant_id \
+                 AND r.kind IN ('restore', 'undo') AND j.kind IN ('restore', 'undo')) \
                AND (j.kind <> 'backup' OR \
                  (SELECT COUNT(*) FROM jobs r WHERE r.state = 'running' AND r.kind = 'backup' AND r.tenant_id = j.tenant_id) < $5) \
                ORDER BY j.run_after_us, j.id LIMIT 1) \
@@ -316,6 +327,7 @@ impl Db {
         error: Option<&str>,
         now_us: i64,
     ) -> Result<bool> {
+        let mut tx = self.write().await?;
         let ended = sqlx::query(
             "UPDATE jobs SET state = $1, outcome = $2, error = $3, ended_us = $4, lease_until_us = NULL \
              WHERE id = $5 AND worker = $6 AND state = 'running'",
@@ -326,8 +338,13 @@ impl Db {
         .bind(now_us)
         .bind(job.as_str())
         .bind(worker)
-        .execute(self.pool())
+        .execute(&mut *tx)
         .await?;
+        if ended.rows_affected() == 1 {
+            // The key that it was lent goes in the same step.
+            sqlx::query("DELETE FROM job_keys WHERE job_id = $1").bind(job.as_str()).execute(&mut *tx).await?;
+        }
+        tx.commit().await?;
         Ok(ended.rows_affected() == 1)
     }
 
@@ -353,7 +370,7 @@ impl Db {
     /// # Errors
     /// As any query.
     pub(crate) async fn take_over(&self, now_us: i64) -> Result<u64> {
-        sqlx::query(
+        let given_up = sqlx::query(
             "UPDATE jobs SET state = 'failed', ended_us = $1, lease_until_us = NULL, \
              error = 'Every worker that began it was gone before it ended' \
              WHERE state = 'running' AND lease_until_us < $1 AND attempts >= $2",
@@ -362,6 +379,9 @@ impl Db {
         .bind(MOST_ATTEMPTS)
         .execute(self.pool())
         .await?;
+        if given_up.rows_affected() > 0 {
+            self.forget_lent_keys().await?;
+        }
         let back = sqlx::query(
             "UPDATE jobs SET state = 'queued', worker = NULL, lease_until_us = NULL \
              WHERE state = 'running' AND lease_until_us < $1",
@@ -390,6 +410,7 @@ impl Db {
             .bind(account.as_str())
             .execute(self.pool())
             .await?;
+        self.forget_lent_keys().await?;
         if ended.rows_affected() + asked.rows_affected() == 0 {
             let job = self.job(account, job).await?;
             return Err(Error::invalid(format!("The job has ended already: {}", job.state.word())));
@@ -439,7 +460,7 @@ impl Db {
     }
 }
 
-async fn insert(
+pub(super) async fn insert(
     tx: &mut sqlx::Transaction<'static, sqlx::Any>,
     new: &NewJob<'_>,
     state: JobState,

@@ -8,6 +8,7 @@ mod jobs;
 mod migrate;
 mod protected;
 mod repositories;
+mod restores;
 mod runs;
 mod sets;
 mod settings;
@@ -28,9 +29,10 @@ pub(crate) use clients::{ClientRow, ClientToBe, Handed};
 pub(crate) use jobs::{Job, JobKind, JobState, NewJob};
 pub(crate) use protected::Protected;
 pub(crate) use repositories::{DestinationRow, NewDestination, NewRepository, RepositoryRow};
+pub(crate) use restores::{Asking, NewRestore, Part, RestoreRow};
 pub(crate) use runs::{Day, NewRun, RunRow};
 pub(crate) use sets::{Due, ScheduleRow, SetRow, SetToBe};
-pub(crate) use tenants::{SignInWay, Tenant, TenantDefinition};
+pub(crate) use tenants::{RestoreApp, SignInWay, Tenant, TenantDefinition};
 
 /// Connections of one process.
 const MOST_CONNECTIONS: u32 = 16;

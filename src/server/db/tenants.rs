@@ -34,6 +34,23 @@ pub(crate) struct TenantDefinition {
     /// The sign-in service's address, likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) login_url: Option<String>,
+    /// An app registration of its own for restores, so that the one that backs up need not be allowed to write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) restore: Option<RestoreApp>,
+}
+
+/// An app registration that restores.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RestoreApp {
+    /// The app registration's (client) id.
+    #[schema(min_length = 1, max_length = 200)]
+    pub(crate) client_id: String,
+    /// How it signs in.
+    pub(crate) sign_in: SignInWay,
+    /// The app's certificate (PEM), where it signs in by one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) certificate: Option<String>,
 }
 
 fn global() -> String {
@@ -68,6 +85,7 @@ pub(crate) struct Tenant {
     /// When that was.
     pub(crate) checked_us: Option<i64>,
     secret: Option<String>,
+    restore_secret: Option<String>,
 }
 
 impl Tenant {
@@ -81,6 +99,22 @@ impl Tenant {
         })?;
         vault.open_sealed(&secret_place(&self.id), sealed)
     }
+
+    /// The secret or private key of the app that restores.
+    ///
+    /// # Errors
+    /// As [`Self::secret`].
+    pub(crate) fn restore_secret(&self, vault: &Vault) -> Result<zeroize::Zeroizing<String>> {
+        let sealed = self.restore_secret.as_deref().ok_or_else(|| {
+            Error::not_found(format!("There is no secret for the app that restores to tenant '{}'", self.name))
+                .with_hint("Enter it anew")
+        })?;
+        vault.open_sealed(&restore_secret_place(&self.id), sealed)
+    }
+}
+
+fn restore_secret_place(tenant: &Id) -> String {
+    format!("tenants/{tenant}/restore_secret")
 }
 
 fn secret_place(tenant: &Id) -> String {
@@ -89,7 +123,10 @@ fn secret_place(tenant: &Id) -> String {
 
 macro_rules! select {
     ($rest:literal) => {
-        concat!("SELECT id, account_id, name, definition, secret, created_us, state, checked_us FROM tenants ", $rest)
+        concat!(
+            "SELECT id, account_id, name, definition, secret, restore_secret, created_us, state, checked_us FROM tenants ",
+            $rest
+        )
     };
 }
 
@@ -103,6 +140,7 @@ fn read(row: &AnyRow) -> Result<Tenant> {
         state: row.maybe_text("state")?,
         checked_us: row.maybe_number("checked_us")?,
         secret: row.maybe_text("secret")?,
+        restore_secret: row.maybe_text("restore_secret")?,
     })
 }
 
@@ -161,6 +199,19 @@ impl Db {
         .execute(self.pool())
         .await
         .map_err(|e| super::taken(e, "tenant", &name))?;
+        Ok(())
+    }
+
+    /// Keeps the secret of the app that restores; nothing: takes it away.
+    ///
+    /// # Errors
+    /// As any query.
+    pub(crate) async fn keep_restore_secret(&self, vault: &Vault, tenant: &Id, secret: Option<&str>) -> Result<()> {
+        sqlx::query("UPDATE tenants SET restore_secret = $1 WHERE id = $2")
+            .bind(secret.map(|secret| vault.seal(&restore_secret_place(tenant), secret)))
+            .bind(tenant.as_str())
+            .execute(self.pool())
+            .await?;
         Ok(())
     }
 

@@ -9,7 +9,8 @@ use serde_json::json;
 
 use super::note;
 use crate::error::{Error, Result};
-use crate::ops::browse::{Browser, Node};
+use crate::format::record::ItemKind;
+use crate::ops::browse::{self, Browser, Node, Origin};
 use crate::server::auth::{Actor, Password};
 use crate::server::db::RepositoryRow;
 use crate::server::id::Id;
@@ -21,6 +22,11 @@ pub(crate) const PAGE: usize = 200;
 const STEP: usize = 1 << 20;
 /// The longest path.
 const LONGEST: usize = 4_096;
+/// Entries of a calendar that are looked at for a month.
+const MOST_EVENTS: u64 = 20_000;
+/// Sets, and owners of each kind, that are looked through for a name.
+const MOST_SETS: usize = 50;
+const MOST_OWNERS: usize = 100_000;
 
 /// Opens a repository for whoever asks.
 ///
@@ -54,6 +60,10 @@ pub(crate) struct Listed {
     pub(crate) size_bytes: Option<u64>,
     /// When it was changed last: microseconds since 1970 UTC.
     pub(crate) modified_us: i64,
+    /// What kind of item it is, if it is one.
+    pub(crate) kind: Option<ItemKind>,
+    /// Who sent, organised or made it.
+    pub(crate) from: Option<String>,
 }
 
 /// A page of a folder, and what comes after it.
@@ -77,22 +87,144 @@ pub(crate) async fn find(server: &Server, actor: &Actor, row: &RepositoryRow, pa
     Ok((browser, node))
 }
 
+/// Where what a path names comes from: what a restore and an archive take.
+///
+/// # Errors
+/// `InvalidInput` above the snapshots; as [`find`].
+pub(crate) async fn origin(server: &Server, actor: &Actor, row: &RepositoryRow, path: &str) -> Result<Origin> {
+    let (browser, node) = find(server, actor, row, path).await?;
+    browser.origin(&node).await?.ok_or_else(|| {
+        Error::invalid("This is above the snapshots").with_hint("Open a snapshot, and pick what is in it")
+    })
+}
+
+/// An event, as a month shows it.
+pub(crate) struct Dated {
+    /// The file's name.
+    pub(crate) name: String,
+    /// What the event is called.
+    pub(crate) title: String,
+    /// When it begins: microseconds since 1970 UTC.
+    pub(crate) begins_us: i64,
+}
+
+/// Events of a folder that begin between two times; a series counts where it begins first. Says too whether the folder has
+/// more entries than are looked at.
+///
+/// # Errors
+/// As [`list`].
+pub(crate) async fn events(browser: &Browser, node: &Node, (from_us, to_us): (i64, i64)) -> Result<(Vec<Dated>, bool)> {
+    const STRIDE: usize = 1_000;
+    let (mut found, mut at) = (Vec::new(), 0u64);
+    while at < MOST_EVENTS {
+        let listed = stretch(browser, node, at, STRIDE).await?;
+        let is_last = listed.len() < STRIDE;
+        for entry in listed {
+            let Some(record) = browser.record(&entry.node).await? else { continue };
+            let Some(begins_us) =
+                record.sort_us.filter(|us| record.kind == ItemKind::Event && (from_us..to_us).contains(us))
+            else {
+                continue;
+            };
+            found.push(Dated { name: entry.name.to_string(), title: record.name.clone(), begins_us });
+        }
+        if is_last {
+            found.sort_by_key(|event| event.begins_us);
+            return Ok((found, false));
+        }
+        at += STRIDE as u64;
+    }
+    found.sort_by_key(|event| event.begins_us);
+    Ok((found, true))
+}
+
+/// Somebody or something of whom a set has data.
+pub(crate) struct Owner {
+    /// The folder of the set below `sets`.
+    pub(crate) set: String,
+    /// `users`, `sites`, `teams`, …
+    pub(crate) word: String,
+    /// The name.
+    pub(crate) name: String,
+}
+
+/// Whose data the latest snapshots hold: those with a text in their name, at most so many. Says too whether there are more.
+///
+/// # Errors
+/// As [`list`].
+pub(crate) async fn owners(browser: &Browser, text: &str, most: usize) -> Result<(Vec<Owner>, bool)> {
+    let text = text.to_lowercase();
+    let mut found = Vec::new();
+    let Some(sets) = browser.find(&browser.root(), "sets").await? else { return Ok((found, false)) };
+    for set in browser.list(&sets, 0, MOST_SETS).await? {
+        let Some(latest) = browser.find(&set.node, "latest").await? else { continue };
+        for word in browser.list(&latest, 0, PAGE).await? {
+            for owner in browser.list(&word.node, 0, MOST_OWNERS).await? {
+                if !owner.name.to_lowercase().contains(&text) {
+                    continue;
+                }
+                if found.len() == most {
+                    return Ok((found, true));
+                }
+                let (set, word, name) = (set.name.to_string(), word.name.to_string(), owner.name.to_string());
+                found.push(Owner { set, word, name });
+            }
+        }
+    }
+    Ok((found, false))
+}
+
+/// The snapshots of a set, as folders, the newest first, each with its time.
+///
+/// # Errors
+/// `NotFound`; as [`list`].
+pub(crate) async fn times(browser: &Browser, set: &str) -> Result<Vec<(String, i64)>> {
+    let node = browser.resolve(&format!("sets/{set}")).await?;
+    let listed = browser.list(&node, 0, usize::MAX).await?;
+    let is_time = |name: &str| name != "latest";
+    Ok(listed
+        .into_iter()
+        .filter(|l| is_time(&l.name))
+        .rev()
+        .map(|l| (l.name.to_string(), l.node.modified_us()))
+        .collect())
+}
+
+/// Entries of a folder from a number on: as many as are asked for, if there are as many. A browser gives what it has at hand,
+/// which may be less.
+async fn stretch(browser: &Browser, node: &Node, from: u64, most: usize) -> Result<Vec<browse::Listed>> {
+    let mut found = Vec::new();
+    while found.len() < most {
+        let more = browser.list(node, from + found.len() as u64, most - found.len()).await?;
+        if more.is_empty() {
+            break;
+        }
+        found.extend(more);
+    }
+    Ok(found)
+}
+
 /// Lists a page of a folder.
 ///
 /// # Errors
 /// `InvalidInput` for a file; as [`find`].
 pub(crate) async fn list(browser: &Browser, node: &Node, from: u64) -> Result<Listing> {
-    let found = browser.list(node, from, PAGE).await?;
+    let found = stretch(browser, node, from, PAGE).await?;
     let next = (found.len() == PAGE).then(|| from + PAGE as u64);
-    let entries = found
-        .into_iter()
-        .map(|listed| Listed {
+    let mut entries = Vec::with_capacity(found.len());
+    for listed in found {
+        // What was just listed is known still, nearly always.
+        let record = if listed.node.is_folder() { None } else { browser.record(&listed.node).await? };
+        let from = record.as_ref().and_then(|record| record.fact("from").or_else(|| record.fact("organizer")));
+        entries.push(Listed {
             name: listed.name.to_string(),
             is_folder: listed.node.is_folder(),
             size_bytes: browser.known_size(&listed.node).filter(|_| !listed.node.is_folder()),
             modified_us: listed.node.modified_us(),
-        })
-        .collect();
+            kind: record.as_ref().map(|record| record.kind),
+            from: from.map(str::to_owned),
+        });
+    }
     Ok(Listing { entries, next })
 }
 

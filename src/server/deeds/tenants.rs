@@ -26,11 +26,29 @@ pub(crate) struct TenantToBe {
     /// The app's client secret, or its private key (PEM). Left out: the one that is there stays.
     #[serde(default)]
     pub(crate) secret: Option<Password>,
+    /// The same of the app that restores, where the definition names one.
+    #[serde(default)]
+    pub(crate) restore_secret: Option<Password>,
 }
 
 impl fmt::Debug for TenantToBe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "TenantToBe({:?})", self.name)
+    }
+}
+
+/// The secret of the app that restores, if one is given. `stays`: there is one already.
+fn check_restoring(wanted: &TenantToBe, stays: bool) -> Result<Option<&str>> {
+    let secret = wanted.restore_secret.as_ref().map(|secret| secret.expose().trim());
+    match (&wanted.definition.restore, secret) {
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(Error::invalid("There is a secret of an app that restores, and no such app")),
+        (Some(_), None) if stays => Ok(None),
+        (Some(_), None) => Err(Error::invalid("The secret or private key of the app that restores is missing")),
+        (Some(_), Some(secret)) if secret.is_empty() || secret.len() > 20_000 => {
+            Err(Error::invalid("The secret of the app that restores is empty, or too long"))
+        }
+        (Some(_), Some(secret)) => Ok(Some(secret)),
     }
 }
 
@@ -42,8 +60,12 @@ pub(crate) async fn add(server: &Server, actor: &Actor, account: &Id, wanted: &T
     let secret = wanted.secret.as_ref().ok_or_else(|| Error::invalid("The app's secret or private key is missing"))?;
     connect::check(server, &wanted.definition, Some(secret.expose())).await?;
     let (name, definition) = (&wanted.name, &wanted.definition);
+    let restoring = check_restoring(wanted, false)?;
     let tenant =
         server.db.add_tenant(&server.vault, account, name, definition, secret.expose().trim(), server.now_us()).await?;
+    if restoring.is_some() {
+        server.db.keep_restore_secret(&server.vault, &tenant.id, restoring).await?;
+    }
     note(server, actor, account, "tenant.add", &tenant.name, json!({"tenant_id": definition.tenant_id})).await?;
     Ok(tenant)
 }
@@ -63,7 +85,13 @@ pub(crate) async fn change(
     let secret = wanted.secret.as_ref().map(Password::expose);
     connect::check(server, &wanted.definition, secret).await?;
     let secret = secret.map(str::trim);
+    let had = tenant.definition.restore.as_ref().map(|app| &app.client_id);
+    let stays = had.is_some() && had == wanted.definition.restore.as_ref().map(|app| &app.client_id);
+    let restoring = check_restoring(wanted, stays)?;
     server.db.change_tenant(&server.vault, &tenant, &wanted.name, &wanted.definition, secret).await?;
+    if restoring.is_some() || wanted.definition.restore.is_none() {
+        server.db.keep_restore_secret(&server.vault, id, restoring).await?;
+    }
     server.forget_budget(id);
     let detail = json!({"tenant_id": wanted.definition.tenant_id, "new_secret": secret.is_some()});
     note(server, actor, account, "tenant.change", &wanted.name, detail).await?;

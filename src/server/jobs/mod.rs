@@ -6,6 +6,7 @@
 pub(crate) mod backup;
 pub(crate) mod facts;
 pub(crate) mod progress;
+mod restore;
 mod scheduler;
 mod upkeep;
 pub(crate) mod worker;
@@ -52,4 +53,13 @@ fn of_set<'a>(set: &'a SetRow, kind: JobKind, asked_by: &'a str, run_after_us: i
         asked_by,
         run_after_us,
     }
+}
+
+/// Does a job that was taken, without a worker: for tests, which let it die on the way.
+#[cfg(test)]
+pub(crate) async fn do_now(
+    server: &Arc<Server>,
+    job: super::db::Job,
+) -> Result<(super::db::JobState, serde_json::Value)> {
+    worker::do_now(server, job).await
 }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::progress::Progress;
-use super::{backup, upkeep};
+use super::{backup, restore, upkeep};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::backup::Stop;
 use crate::server::db::{Job, JobKind, JobState};
@@ -164,5 +164,16 @@ async fn dispatch(server: &Arc<Server>, task: &Task) -> Result<Ended> {
         JobKind::Prune => upkeep::prune(server, task).await,
         JobKind::Check => upkeep::check(server, task).await,
         JobKind::Mirror => upkeep::mirror(server, task).await,
+        JobKind::Plan => restore::plan(server, task).await,
+        JobKind::Restore => restore::run(server, task).await,
+        JobKind::Undo => restore::undo(server, task).await,
     }
+}
+
+/// Does a job as a worker would, and gives no word: for tests, which let such a worker die.
+#[cfg(test)]
+pub(super) async fn do_now(server: &Arc<Server>, job: Job) -> Result<(JobState, Value)> {
+    let task = Task { job, progress: Arc::default(), stop: Stop::new() };
+    let ended = dispatch(server, &task).await?;
+    Ok((ended.state, ended.outcome))
 }

@@ -23,6 +23,9 @@ pub(super) fn title(kind: JobKind) -> &'static str {
         JobKind::Prune => "Giving back space",
         JobKind::Check => "Check",
         JobKind::Mirror => "Replicas",
+        JobKind::Plan => "Plan of a restore",
+        JobKind::Restore => "Restore",
+        JobKind::Undo => "Taking a restore back",
     }
 }
 
@@ -103,7 +106,10 @@ pub(super) async fn show(
                 button.danger type="submit" { "Stop" } " " span.quiet { "What it has is kept; the next run goes on from there." }
             }
         }
-        @if let Some(outcome) = &job.outcome { h2 { "What came of it" } (facts(outcome)) }
+        @if is_of_restore(job.kind) && let Ok(restore) = server.db.restore_of_job(&job.id).await {
+            p { a.button.plain href={ "/a/" (account.id) "/restores/" (restore.id) } { "The whole restore" } }
+        }
+        @if let Some(outcome) = job.outcome.as_ref().filter(|_| !is_of_restore(job.kind)) { h2 { "What came of it" } (facts(outcome)) }
         @if job.kind == JobKind::Backup {
             @let found = server.db.runs(&account.id, job.set.as_ref(), i64::MAX, 100).await?;
             @if let Some(run) = found.iter().find(|run| run.job.as_ref() == Some(&job.id)) { (gaps(run)) }
@@ -113,7 +119,7 @@ pub(super) async fn show(
 }
 
 /// How far it is; the script keeps it up to date.
-fn progress(job: &Job) -> Markup {
+pub(super) fn progress(job: &Job) -> Markup {
     let count = |name: &str| {
         job.progress
             .as_ref()
@@ -126,19 +132,49 @@ fn progress(job: &Job) -> Markup {
     html! {
         @if !job.state.has_ended() {
             p #phase aria-live="polite" { (word("phase")) }
-            @let (done, all) = (count("collections"), count("collections_total"));
-            progress #bar aria-label="Collections read" max=(all.max(1)) value=(done) {}
+            @let (done, all) = if count("collections_total") > 0 { (count("collections"), count("collections_total")) } else { (count("items"), count("items_total")) };
+            progress #bar aria-label="How far it is" max=(all.max(1)) value=(done) {}
             p #waiting.hint { @if !word("waiting").is_empty() { "Waits: " (word("waiting")) } }
             dl.facts {
-                @for (name, label) in [("items", "Items"), ("collections", "Collections read"), ("collections_total", "Collections in all"), ("requests", "Requests"), ("throttled", "Requests told to wait"), ("gaps", "Gaps")] {
+                @for (name, label) in counters(job.kind) {
                     div { dt { (label) } dd data-count=(name) { (words::number(count(name))) } }
                 }
-                @for (name, label) in [("bytes_read", "Read"), ("bytes_stored", "Stored")] {
+                @for (name, label) in bytes(job.kind) {
                     div { dt { (label) } dd data-bytes=(name) { (words::size(u64::try_from(count(name)).unwrap_or(0))) } }
                 }
             }
         }
     }
+}
+
+/// Says whether a job is about a restore.
+fn is_of_restore(kind: JobKind) -> bool {
+    matches!(kind, JobKind::Plan | JobKind::Restore | JobKind::Undo)
+}
+
+/// What is counted of a job.
+fn counters(kind: JobKind) -> &'static [(&'static str, &'static str)] {
+    if is_of_restore(kind) {
+        &[
+            ("items", "Done"),
+            ("items_total", "In all"),
+            ("requests", "Requests"),
+            ("throttled", "Requests told to wait"),
+        ]
+    } else {
+        &[
+            ("items", "Items"),
+            ("collections", "Collections read"),
+            ("collections_total", "Collections in all"),
+            ("requests", "Requests"),
+            ("throttled", "Requests told to wait"),
+            ("gaps", "Gaps"),
+        ]
+    }
+}
+
+fn bytes(kind: JobKind) -> &'static [(&'static str, &'static str)] {
+    if is_of_restore(kind) { &[("bytes_read", "Sent")] } else { &[("bytes_read", "Read"), ("bytes_stored", "Stored")] }
 }
 
 /// Facts as a list.

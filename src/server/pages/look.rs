@@ -1,45 +1,49 @@
-//! Looking into snapshots: a file manager, and a reader of mails.
+//! Looking into snapshots: the way in, and a file manager.
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
-use axum::http::header;
-use axum::response::IntoResponse;
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Form};
-use mail_parser::{Message, MessageParser};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::{Answer, Chrome, Page, Place, encode, go, page, words};
+use super::{Answer, Chrome, Page, Place, basket, encode, go, page, shown, who, words};
 use crate::error::{Error, ErrorKind};
-use crate::ops::present::safe_html;
+use crate::format::record::ItemKind;
+use crate::ops::browse::{Browser, Node};
 use crate::server::auth::{Actor, Password};
 use crate::server::db::{Account, RepositoryRow};
 use crate::server::deeds::look::{self, Listing};
 use crate::server::id::Id;
 use crate::server::state::Server;
-
-/// The largest mail that is shown.
-const MOST_MAIL: u64 = 32 << 20;
-/// The longest text of a mail that is shown as such.
-const MOST_TEXT: usize = 1 << 20;
+use crate::server::web::{OfAccount, OfRepository};
 
 /// Where to look.
 #[derive(Debug, Deserialize)]
 pub(super) struct Where {
-    #[serde(default)]
-    path: String,
+    path: Option<String>,
     #[serde(default)]
     from: u64,
+    #[serde(default)]
+    q: String,
+    /// A month of a calendar, as `2026-11`.
+    #[serde(default)]
+    month: String,
+}
+
+impl Where {
+    fn path(&self) -> &str {
+        self.path.as_deref().unwrap_or_default().trim_matches('/')
+    }
 }
 
 /// The page: which repository.
 pub(super) async fn list(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path(account): Path<String>,
+    OfAccount(account): OfAccount,
 ) -> Answer {
-    let account = server.db.account(&Id::parse(&account)?).await?;
     let all = server.db.repositories(&account.id).await?;
     if let [only] = all.as_slice() {
         return Ok(go(&format!("/a/{}/look/{}", account.id, only.id)));
@@ -49,57 +53,102 @@ pub(super) async fn list(
         h1 { "Find and restore" }
         @if all.is_empty() { p.empty { "There is no repository yet, so there is nothing to look at." } }
         ul { @for row in &all { li { a href={ "/a/" (account.id) "/look/" (row.id) } { (row.name) } } } }
+        p { a href={ "/a/" (account.id) "/restores" } { "Restores so far" } }
     };
     Ok(Page(page("Find and restore", chrome, &body)).into_response())
 }
 
-/// The page of a folder or a file; a question for the key where it is locked.
+/// What is open; else the page that asks for the key, and leads back.
+pub(super) async fn opened(
+    server: &Server,
+    chrome: Chrome<'_>,
+    row: &RepositoryRow,
+    back: &str,
+) -> crate::Result<std::result::Result<Browser, Box<Response>>> {
+    match server.unlocked.browser(server, chrome.actor, row).await {
+        Err(e) if e.kind() == ErrorKind::WrongKey => {
+            let body = locked(&row.account, row, back, None);
+            Ok(Err(Box::new(Page(page("Unlock", chrome, &body)).into_response())))
+        }
+        browser => browser.map(Ok),
+    }
+}
+
+/// A repository that is open, for what makes pages of it.
+pub(super) struct Found<'a> {
+    pub(super) browser: &'a Browser,
+    pub(super) row: &'a RepositoryRow,
+    /// The address of its pages.
+    pub(super) here: String,
+}
+
+/// What stands above the pages of a repository: what was picked, the search, what was restored.
+pub(super) fn bar(server: &Server, actor: &Actor, account: &Account, row: &RepositoryRow) -> Markup {
+    let here = format!("/a/{}/look/{}", account.id, row.id);
+    let many = server.baskets.of(actor, &row.id).len();
+    html! {
+        nav.tabs aria-label="Find and restore" { ul {
+            li { a href=(here) { "Whose" } }
+            li { a href={ (here) "/search" } { "Search" } }
+            li { a href={ (here) "/basket" } { "Basket" @if many > 0 { " (" (many) ")" } } }
+            li { a href={ "/a/" (account.id) "/restores" } { "Restores" } }
+        } }
+    }
+}
+
+/// The page of a folder or a file, or, without a path, the beginning of the way; a question for the key where it is locked.
 pub(super) async fn show(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, repository)): Path<(String, String)>,
+    OfRepository { account, row }: OfRepository,
     Query(at): Query<Where>,
 ) -> Answer {
-    let account = server.db.account(&Id::parse(&account)?).await?;
-    let row = server.db.repository(&account.id, &Id::parse(&repository)?).await?;
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Look };
-    let path = at.path.trim_matches('/');
-    let (browser, node) = match look::find(&server, &actor, &row, path).await {
-        Err(e) if e.kind() == ErrorKind::WrongKey => {
-            let body = locked(&account, &row, None);
-            return Ok(Page(page("Unlock", chrome, &body)).into_response());
-        }
-        found => found?,
+    let (path, here) = (at.path(), format!("/a/{}/look/{}", account.id, row.id));
+    let back = if path.is_empty() { here.clone() } else { format!("{here}?path={}", encode(path)) };
+    let browser = match opened(&server, chrome, &row, &back).await? {
+        Ok(browser) => browser,
+        Err(locked) => return Ok(*locked),
     };
-    let here = format!("/a/{}/look/{}", account.id, row.id);
-    let body = if node.is_folder() {
-        let listing = look::list(&browser, &node, at.from).await?;
-        html! { (crumbs(&here, &row, path)) (folder(&here, path, at.from, &listing)) }
+    let found = Found { browser: &browser, row: &row, here: here.clone() };
+    let contents = if at.path.is_none() {
+        who::whose(&found, &at.q).await?
     } else {
-        let meta = browser.meta(&node).await?;
-        html! {
-            (crumbs(&here, &row, path))
-            p { (words::size(meta.size_bytes)) ", " (words::time(meta.modified_us)) }
-            p { a.button href={ (here) "/file?path=" (encode(path)) } { "Download" } }
-            @if path.ends_with(".eml") && meta.size_bytes <= MOST_MAIL {
-                (mail(&here, path, &look::whole(&browser, &node, MOST_MAIL).await?))
-            }
-        }
+        let (_, node) = look::find(&server, &actor, &row, path).await?;
+        if node.is_folder() { folder_page(&found, &node, &at).await? } else { shown::file(&found, &node, path).await? }
     };
     let open = server.unlocked.is_open(&actor, &row.id, server.now_us());
     let body = html! {
-        (body)
+        (bar(&server, &actor, &account, &row))
+        (contents)
         @if open { form method="post" action={ (here) "/lock" } { button.plain type="submit" { "Lock again" } } }
     };
     Ok(Page(page("Find and restore", chrome, &body)).into_response())
 }
 
-fn locked(account: &Account, row: &RepositoryRow, wrong: Option<&Error>) -> Markup {
+async fn folder_page(found: &Found<'_>, node: &Node, at: &Where) -> crate::Result<Markup> {
+    let (path, here) = (at.path(), &found.here);
+    if !at.month.is_empty() {
+        return shown::month(found, node, path, &at.month).await;
+    }
+    let listing = look::list(found.browser, node, at.from).await?;
+    Ok(html! {
+        (crumbs(here, found.row, path))
+        @if listing.entries.iter().any(|entry| entry.kind == Some(ItemKind::Event)) {
+            p { a.button.plain href={ (here) "?path=" (encode(path)) "&month=newest" } { "As a month" } }
+        }
+        (folder(here, path, at.from, &listing, node.is_in_snapshot()))
+    })
+}
+
+fn locked(account: &Id, row: &RepositoryRow, back: &str, wrong: Option<&Error>) -> Markup {
     html! {
         h1 { "Unlock '" (row.name) "'" }
         p { "The server cannot read what is in the snapshots. Your key opens them for this sign-in, in memory, until half an hour after the last look. That it was used stands in the activity log." }
+        p { "A restore that you ask for is lent the key until it ends, sealed, so that it can go on when a worker of the server stops." }
         @if let Some(e) = wrong { p.notice.bad role="alert" { (e) "." } }
-        form.card method="post" action={ "/a/" (account.id) "/look/" (row.id) "/unlock" } {
+        form.card method="post" action={ "/a/" (account) "/look/" (row.id) "/unlock" } {
+            @if !back.is_empty() { input type="hidden" name="back" value=(back); }
             label for="key" { "Key, or passphrase" }
             input #key name="key" type="password" autocomplete="off" required autofocus;
             button type="submit" { "Unlock" }
@@ -107,12 +156,12 @@ fn locked(account: &Account, row: &RepositoryRow, wrong: Option<&Error>) -> Mark
     }
 }
 
-fn crumbs(here: &str, row: &RepositoryRow, path: &str) -> Markup {
+pub(super) fn crumbs(here: &str, row: &RepositoryRow, path: &str) -> Markup {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     let to = |many: usize| format!("{here}?path={}", encode(&parts.get(..many).unwrap_or_default().join("/")));
     html! {
         nav.crumbs aria-label="Path" { ol {
-            li { a href=(here) { (row.name) } }
+            li { a href={ (here) "?path=" } { (row.name) } }
             @for (number, part) in parts.iter().enumerate() {
                 li { @if number + 1 == parts.len() { span aria-current="page" { (part) } } @else { a href=(to(number + 1)) { (part) } } }
             }
@@ -121,20 +170,45 @@ fn crumbs(here: &str, row: &RepositoryRow, path: &str) -> Markup {
     }
 }
 
-fn folder(here: &str, path: &str, from: u64, listing: &Listing) -> Markup {
-    let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
+/// The buttons that pick all of what a page shows.
+pub(super) fn whole(here: &str, path: &str, what: &str) -> Markup {
     html! {
+        form.actions method="post" action={ (here) "/basket" } {
+            input type="hidden" name="path" value=(path);
+            input type="hidden" name="whole" value="1";
+            button.plain type="submit" { "Put this " (what) " into the basket" }
+            button type="submit" name="then" value="restore" { "Restore this " (what) "…" }
+        }
+    }
+}
+
+fn folder(here: &str, path: &str, from: u64, listing: &Listing, can_pick: bool) -> Markup {
+    let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
+    let has_from = listing.entries.iter().any(|entry| entry.from.is_some());
+    html! {
+        @if can_pick { (whole(here, path, "folder")) }
         @if listing.entries.is_empty() { p.empty { "Nothing is here." } } @else {
-            div.scroll tabindex="0" { table {
-                thead { tr { th scope="col" { "Name" } th.number scope="col" { "Size" } th scope="col" { "Time" } } }
-                tbody { @for entry in &listing.entries { tr {
-                    th scope="row" {
-                        a href={ (here) "?path=" (encode(&below(&entry.name))) } { (entry.name) @if entry.is_folder { "/" } }
-                    }
-                    td.number { @if let Some(bytes) = entry.size_bytes { (words::size(bytes)) } }
-                    td { @if entry.modified_us != 0 { (words::time(entry.modified_us)) } }
-                } } }
-            } }
+            form method="post" action={ (here) "/basket" } {
+                input type="hidden" name="path" value=(path);
+                input type="hidden" name="back" value={ (here) "?path=" (encode(path)) "&from=" (from) };
+                div.scroll tabindex="0" { table {
+                    thead { tr {
+                        @if can_pick { th scope="col" { span.unseen { "Pick" } } }
+                        th scope="col" { "Name" } @if has_from { th scope="col" { "From" } }
+                        th.number scope="col" { "Size" } th scope="col" { "Time" }
+                    } }
+                    tbody { @for entry in &listing.entries { tr {
+                        @if can_pick { td { input type="checkbox" name="pick" value=(entry.name) aria-label={ "Pick " (entry.name) }; } }
+                        th scope="row" {
+                            a href={ (here) "?path=" (encode(&below(&entry.name))) } { (entry.name) @if entry.is_folder { "/" } }
+                        }
+                        @if has_from { td { (entry.from.as_deref().unwrap_or_default()) } }
+                        td.number { @if let Some(bytes) = entry.size_bytes { @if !entry.is_folder { (words::size(bytes)) } } }
+                        td { @if entry.modified_us != 0 { (words::time(entry.modified_us)) } }
+                    } } }
+                } }
+                @if can_pick { div.actions { button type="submit" { "Put what is ticked into the basket" } } }
+            }
         }
         div.actions {
             @if from > 0 { a.button.plain href={ (here) "?path=" (encode(path)) "&from=" (from.saturating_sub(look::PAGE as u64)) } { "Before" } }
@@ -143,101 +217,43 @@ fn folder(here: &str, path: &str, from: u64, listing: &Listing) -> Markup {
     }
 }
 
-/// A mail: who wrote it, to whom, when; its text in a frame of its own, in which nothing runs and nothing is fetched.
-fn mail(here: &str, path: &str, bytes: &[u8]) -> Markup {
-    let Some(message) = MessageParser::default().parse(bytes) else {
-        return html! { p.notice.warn { "This mail cannot be taken apart; download it." } };
-    };
-    let people = |list: Option<&mail_parser::Address<'_>>| {
-        let all = list.into_iter().flat_map(|list| list.clone().into_list());
-        let text = |a: mail_parser::Addr<'_>| match (a.name(), a.address()) {
-            (Some(name), Some(address)) => format!("{name} <{address}>"),
-            (Some(one), None) | (None, Some(one)) => one.to_owned(),
-            (None, None) => String::new(),
-        };
-        all.map(text).collect::<Vec<_>>().join(", ")
-    };
-    html! {
-        section.card {
-            h2 { (message.subject().unwrap_or("(no subject)")) }
-            dl.facts {
-                div { dt { "From" } dd { (people(message.from())) } }
-                div { dt { "To" } dd { (people(message.to())) } }
-                @if message.cc().is_some() { div { dt { "Cc" } dd { (people(message.cc())) } } }
-                @if let Some(date) = message.date() { div { dt { "Date" } dd { (date.to_rfc3339()) } } }
-                @let attached: Vec<&str> = message.attachments().filter_map(|part| mail_parser::MimeHeaders::attachment_name(part)).collect();
-                @if !attached.is_empty() { div { dt { "Attachments" } dd { (attached.join(", ")) } } }
-            }
-            iframe.mail sandbox="" title="Text of the mail" src={ (here) "/mail?path=" (encode(path)) } {}
-        }
-    }
-}
-
-/// The text of a mail, for its frame: made safe, and told to the browser to be.
-pub(super) async fn text(
-    State(server): State<Arc<Server>>,
-    Extension(actor): Extension<Actor>,
-    Path((account, repository)): Path<(String, String)>,
-    Query(at): Query<Where>,
-) -> Answer {
-    let row = server.db.repository(&Id::parse(&account)?, &Id::parse(&repository)?).await?;
-    let (browser, node) = look::find(&server, &actor, &row, at.path.trim_matches('/')).await?;
-    let bytes = look::whole(&browser, &node, MOST_MAIL).await?;
-    let message = MessageParser::default().parse(&bytes).ok_or_else(|| Error::invalid("This is no mail"))?;
-    let headers = [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox; frame-ancestors 'self'",
-        ),
-    ];
-    Ok((headers, framed(&message)).into_response())
-}
-
-fn framed(message: &Message<'_>) -> String {
-    let of_html = message.html_body.first().and_then(|_| message.body_html(0));
-    let inner = match of_html {
-        Some(text) => safe_html(cut(&text)),
-        None => {
-            let text = message.body_text(0).unwrap_or_default();
-            html! { pre { (cut(&text)) } }.into_string()
-        }
-    };
-    format!(
-        "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Mail</title><style>body{{font:1rem/1.5 \
-         system-ui,sans-serif;margin:1rem;background:#fff;color:#111;overflow-wrap:anywhere}}pre{{white-space:pre-wrap}}\
-         img{{max-width:100%}}</style></head><body>{inner}</body></html>"
-    )
-}
-
-fn cut(text: &str) -> &str {
-    let mut end = text.len().min(MOST_TEXT);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.get(..end).unwrap_or_default()
-}
-
 /// What the form sends.
 #[derive(Debug, Deserialize)]
 pub(super) struct Typed {
     key: Password,
+    #[serde(default)]
+    back: String,
+}
+
+/// Where to go once it is unlocked.
+#[derive(Debug, Deserialize)]
+pub(super) struct Back {
+    #[serde(default)]
+    back: String,
+}
+
+/// The page that asks for the key.
+pub(super) async fn ask_key(
+    Extension(actor): Extension<Actor>,
+    OfRepository { account, row }: OfRepository,
+    Query(to): Query<Back>,
+) -> Answer {
+    let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Look };
+    Ok(Page(page("Unlock", chrome, &locked(&account.id, &row, &to.back, None))).into_response())
 }
 
 /// Unlocks.
 pub(super) async fn unlock(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, repository)): Path<(String, String)>,
+    OfRepository { account, row }: OfRepository,
     Form(typed): Form<Typed>,
 ) -> Answer {
-    let account = server.db.account(&Id::parse(&account)?).await?;
-    let row = server.db.repository(&account.id, &Id::parse(&repository)?).await?;
     match look::unlock(&server, &actor, &account.id, &row.id, &typed.key).await {
-        Ok(()) => Ok(go(&format!("/a/{}/look/{}", account.id, row.id))),
+        Ok(()) => Ok(go(&basket::back(&account.id, &typed.back, format!("/a/{}/look/{}", account.id, row.id)))),
         Err(e) if e.kind() == ErrorKind::WrongKey || e.kind() == ErrorKind::InvalidInput => {
             let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Look };
-            let body = locked(&account, &row, Some(&e));
+            let body = locked(&account.id, &row, &typed.back, Some(&e));
             Ok((axum::http::StatusCode::FORBIDDEN, Page(page("Unlock", chrome, &body))).into_response())
         }
         Err(e) => Err(e.into()),
@@ -248,37 +264,18 @@ pub(super) async fn unlock(
 pub(super) async fn lock(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, repository)): Path<(String, String)>,
+    OfRepository { account, row }: OfRepository,
 ) -> Answer {
-    let account = Id::parse(&account)?;
-    look::lock(&server, &actor, &account, &Id::parse(&repository)?).await?;
-    Ok(go(&format!("/a/{account}")))
+    look::lock(&server, &actor, &account.id, &row.id).await?;
+    Ok(go(&format!("/a/{}", account.id)))
 }
 
 /// Sends a file.
 pub(super) async fn file(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, repository)): Path<(String, String)>,
+    OfRepository { account, row }: OfRepository,
     Query(at): Query<Where>,
 ) -> Answer {
-    let (account, repository) = (Id::parse(&account)?, Id::parse(&repository)?);
-    Ok(look::download(&server, &actor, &account, &repository, at.path.trim_matches('/')).await?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_of_a_mail_runs_or_fetches() {
-        let mail = "From: a@b.c\r\nSubject: x\r\nContent-Type: text/html\r\n\r\n<p onclick=\"x()\">Hello <script>evil()</script>\
-                    <img src=\"https://track.example/1.png\"><a href=\"javascript:x()\">y</a><iframe src=\"https://evil.example\"></iframe></p>";
-        let message = MessageParser::default().parse(mail.as_bytes()).expect("a mail");
-        let text = framed(&message);
-        assert!(text.contains("Hello"), "{text}");
-        for bad in ["<script", "onclick", "track.example", "javascript:", "<iframe"] {
-            assert!(!text.contains(bad), "{bad}: {text}");
-        }
-    }
+    Ok(look::download(&server, &actor, &account.id, &row.id, at.path()).await?)
 }

@@ -6,6 +6,7 @@
 mod account;
 mod activity;
 mod assets;
+mod basket;
 mod charts;
 mod clients;
 mod coverage;
@@ -15,11 +16,15 @@ mod layout;
 mod look;
 mod me;
 mod people;
+mod restore;
+mod search;
 mod sets;
+mod shown;
 mod sign_in;
 mod storage;
 mod tenants;
 mod welcome;
+mod who;
 mod words;
 
 use axum::http::{StatusCode, header};
@@ -80,6 +85,7 @@ pub(crate) fn add(routes: Routes) -> Routes {
         .form("/a/{account}/tenants", Needs(Right::Change), tenants::add)
         .page("/a/{account}/tenants/{tenant}", Needs(Right::See), tenants::show)
         .form("/a/{account}/tenants/{tenant}/test", Needs(Right::Run), tenants::test)
+        .form("/a/{account}/tenants/{tenant}/restore-app", Needs(Right::Change), tenants::set_restore_app)
         .form("/a/{account}/tenants/{tenant}/removal", Needs(Right::Change), tenants::remove)
         .page("/a/{account}/storage", Needs(Right::See), storage::list)
         .form("/a/{account}/storage", Needs(Right::Keys), storage::make)
@@ -97,12 +103,14 @@ pub(crate) fn add(routes: Routes) -> Routes {
         .form("/a/{account}/sets/{set}/removal", Needs(Right::Change), sets::remove)
         .page("/a/{account}/jobs/{job}", Needs(Right::See), job::show)
         .form("/a/{account}/jobs/{job}/stop", Needs(Right::Run), job::stop);
-    routes
+    restores(routes)
         .page("/a/{account}/coverage", Needs(Right::See), coverage::show)
         .page("/a/{account}/look", Needs(Right::Restore), look::list)
         .page("/a/{account}/look/{repository}", Needs(Right::Restore), look::show)
         .page("/a/{account}/look/{repository}/file", Needs(Right::Restore), look::file)
-        .page("/a/{account}/look/{repository}/mail", Needs(Right::Restore), look::text)
+        .page("/a/{account}/look/{repository}/mail", Needs(Right::Restore), shown::text)
+        .page("/a/{account}/look/{repository}/frame", Needs(Right::Restore), shown::frame)
+        .page("/a/{account}/look/{repository}/unlock", Needs(Right::Restore), look::ask_key)
         .form("/a/{account}/look/{repository}/unlock", Needs(Right::Restore), look::unlock)
         .form("/a/{account}/look/{repository}/lock", Needs(Right::Restore), look::lock)
         .page("/a/{account}/clients", Needs(Right::See), clients::list)
@@ -120,6 +128,26 @@ pub(crate) fn add(routes: Routes) -> Routes {
         .form("/me/sessions/{session}/end", Needs(Right::SignedIn), me::end_session)
         .form("/me/tokens", Needs(Right::SignedIn), me::add_token)
         .form("/me/tokens/{token}/removal", Needs(Right::SignedIn), me::remove_token)
+}
+
+fn restores(routes: Routes) -> Routes {
+    use Access::Needs;
+    routes
+        .page("/a/{account}/look/{repository}/when", Needs(Right::Restore), who::when)
+        .page("/a/{account}/look/{repository}/search", Needs(Right::Restore), search::show)
+        .page("/a/{account}/look/{repository}/item", Needs(Right::Restore), search::item)
+        .page("/a/{account}/look/{repository}/basket", Needs(Right::Restore), basket::show)
+        .form("/a/{account}/look/{repository}/basket", Needs(Right::Restore), basket::add)
+        .form("/a/{account}/look/{repository}/basket/removal", Needs(Right::Restore), basket::remove)
+        .form("/a/{account}/look/{repository}/basket/emptying", Needs(Right::Restore), basket::empty)
+        .form("/a/{account}/look/{repository}/basket/zip", Needs(Right::Restore), basket::zip)
+        .page("/a/{account}/look/{repository}/restore", Needs(Right::Restore), restore::ask)
+        .form("/a/{account}/look/{repository}/restore", Needs(Right::Restore), restore::make)
+        .page("/a/{account}/restores", Needs(Right::See), restore::list)
+        .page("/a/{account}/restores/{restore}", Needs(Right::See), restore::show)
+        .form("/a/{account}/restores/{restore}/run", Needs(Right::Restore), restore::run)
+        .form("/a/{account}/restores/{restore}/undo", Needs(Right::Restore), restore::undo)
+        .form("/a/{account}/restores/{restore}/stop", Needs(Right::Restore), restore::stop)
 }
 
 /// The page of an error.

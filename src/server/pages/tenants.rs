@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{Answer, Chrome, Page, Place, go, page, words};
 use crate::server::auth::{Actor, Password, Right};
-use crate::server::db::{Account, SignInWay, Tenant, TenantDefinition};
+use crate::server::db::{Account, RestoreApp, SignInWay, Tenant, TenantDefinition};
 use crate::server::deeds::tenants::{self, TenantToBe};
 use crate::server::id::Id;
 use crate::server::state::Server;
@@ -30,6 +30,10 @@ pub(super) struct Typed {
     cloud: String,
     #[serde(default)]
     address: String,
+    #[serde(default)]
+    restore_client_id: String,
+    #[serde(default)]
+    restore_secret: String,
 }
 
 fn given(text: &str) -> Option<String> {
@@ -104,6 +108,13 @@ fn form(account: &Account) -> Markup {
                 option value="global" { "Worldwide" } option value="usgov" { "US Government (GCC High)" }
                 option value="usgov-dod" { "US Government (DoD)" } option value="china" { "China (21Vianet)" }
             }
+            details { summary { "Another app for restores" }
+                p.quiet { "The app that backs up needs no right to write, and is safer without. With a second app registration, which may write, people can restore from here." }
+                label for="restore_client_id" { "Application (client) id" }
+                input #restore_client_id name="restore_client_id" maxlength="200" spellcheck="false";
+                label for="restore_secret" { "Client secret" }
+                input #restore_secret name="restore_secret" type="password" autocomplete="off";
+            }
             details { summary { "A simulated tenant" }
                 label for="address" { "Its address" }
                 input #address name="address" type="url" placeholder="http://127.0.0.1:8080";
@@ -132,8 +143,14 @@ pub(super) async fn add(
             cloud: given(&typed.cloud).unwrap_or_else(|| "global".to_owned()),
             graph_url: address.clone(),
             login_url: address,
+            restore: given(&typed.restore_client_id).map(|client_id| RestoreApp {
+                client_id,
+                sign_in: SignInWay::Secret,
+                certificate: None,
+            }),
         },
         secret: Some(typed.secret),
+        restore_secret: given(&typed.restore_secret).map(Password::new),
     };
     let tenant = tenants::add(&server, &actor, &account, &wanted).await?;
     // What the test finds stands on the tenant's page; that it cannot sign in, too.
@@ -157,11 +174,14 @@ pub(super) async fn show(
     let here = format!("/a/{}/tenants/{}", account.id, tenant.id);
     let body = html! {
         h1 { (tenant.name) }
-        p { "Directory " code { (tenant.definition.tenant_id) } ", app " code { (tenant.definition.client_id) } }
+        p { "Directory " code { (tenant.definition.tenant_id) } ", app " code { (tenant.definition.client_id) }
+            @if let Some(app) = &tenant.definition.restore { ", restores by app " code { (app.client_id) } }
+        }
         @match &state {
             None => { p.empty { "It was not tested yet." } }
             Some(state) => { (tested(state)) }
         }
+        @if actor.may(Right::Change, Some(&account.id)) { (restore_app(&here, &tenant)) }
         div.actions {
             @if actor.may(Right::Run, Some(&account.id)) {
                 form method="post" action={ (here) "/test" } { button type="submit" { "Test now" } }
@@ -190,20 +210,85 @@ fn tested(state: &Value) -> Markup {
         @if let Some(days) = state.get("secret_days").and_then(Value::as_i64) {
             p { "The secret is good for " (days) " more days." }
         }
-        @if !permissions.is_empty() {
-            div.scroll tabindex="0" { table {
-                thead { tr { th scope="col" { "Permission" } th scope="col" { "State" } th scope="col" { "What for" } } }
-                tbody { @for permission in permissions {
-                    @let word = text(permission, "state");
-                    tr {
-                        th scope="row" { code { (text(permission, "name")) } }
-                        td { span class={ "state " (match word.as_str() { "granted" => "good", "unknown" => "calm", _ => "bad" }) } { (word) } }
-                        td { (text(permission, "message")) }
-                    }
-                } }
+        @if !permissions.is_empty() { (table_of(permissions, "bad")) }
+        @let restore = state.get("restore").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        @if !restore.is_empty() {
+            h2 { "To restore" }
+            p.quiet { "Nothing of this is needed to back up." }
+            (table_of(restore, "warn"))
+        }
+        @if let Some(error) = state.get("restore_error").and_then(Value::as_str) { p.notice.warn { "The app that restores cannot sign in: " (error) } }
+    }
+}
+
+/// Permissions, each with its state; `lacks` is the mark of one that is missing.
+fn table_of(permissions: &[Value], lacks: &str) -> Markup {
+    let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    html! {
+        div.scroll tabindex="0" { table {
+            thead { tr { th scope="col" { "Permission" } th scope="col" { "State" } th scope="col" { "What for" } } }
+            tbody { @for permission in permissions {
+                @let word = text(permission, "state");
+                tr {
+                    th scope="row" { code { (text(permission, "name")) } }
+                    td { span class={ "state " (match word.as_str() { "granted" => "good", "unknown" => "calm", _ => lacks }) } { (word) } }
+                    td { (text(permission, "message")) }
+                }
             } }
+        } }
+    }
+}
+
+/// The form of the app that restores.
+fn restore_app(here: &str, tenant: &Tenant) -> Markup {
+    let app = tenant.definition.restore.as_ref();
+    html! {
+        details { summary { "Another app for restores" }
+            form.card method="post" action={ (here) "/restore-app" } {
+                p.quiet { "The app that backs up needs no right to write, and is safer without. A second app registration, which may write, restores. Left empty: the app that backs up does both." }
+                label for="restore_client_id" { "Application (client) id" }
+                input #restore_client_id name="restore_client_id" maxlength="200" spellcheck="false" value=[app.map(|app| &app.client_id)];
+                label for="restore_secret" { "Client secret" }
+                input #restore_secret name="restore_secret" type="password" autocomplete="off";
+                button type="submit" { "Save and test" }
+            }
         }
     }
+}
+
+/// What that form sends.
+#[derive(Debug, Deserialize)]
+pub(super) struct TypedApp {
+    #[serde(default)]
+    restore_client_id: String,
+    #[serde(default)]
+    restore_secret: Option<Password>,
+}
+
+/// Takes it.
+pub(super) async fn set_restore_app(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Path((account, tenant)): Path<(String, String)>,
+    Form(typed): Form<TypedApp>,
+) -> Answer {
+    let (account, id) = (Id::parse(&account)?, Id::parse(&tenant)?);
+    let tenant = server.db.tenant(&account, &id).await?;
+    let app = |client_id| RestoreApp { client_id, sign_in: SignInWay::Secret, certificate: None };
+    let restore = given(&typed.restore_client_id).map(app);
+    let secret = typed.restore_secret.filter(|secret| restore.is_some() && !secret.expose().trim().is_empty());
+    let wanted = TenantToBe {
+        name: tenant.name.clone(),
+        definition: TenantDefinition { restore, ..tenant.definition.clone() },
+        secret: None,
+        restore_secret: secret,
+    };
+    tenants::change(&server, &actor, &account, &id, &wanted).await?;
+    if let Err(e) = tenants::test(&server, &actor, &account, &id).await {
+        let state = serde_json::json!({"error": e.chain(), "hint": e.hint()});
+        server.db.keep_tenant_state(&id, &state.to_string(), server.now_us()).await?;
+    }
+    Ok(go(&format!("/a/{account}/tenants/{id}")))
 }
 
 /// Tests it.

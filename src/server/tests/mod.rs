@@ -5,6 +5,7 @@ mod browsers;
 mod clients;
 mod lifecycle;
 mod queue;
+mod restoring;
 mod scheduling;
 
 use reqwest::{Client, Method, StatusCode, header};
@@ -176,8 +177,10 @@ async fn set_up(
                 "definition": {
                     "tenant_id": sim.tenant_id(), "client_id": sim.client_id(), "sign_in": "secret",
                     "graph_url": sim.graph_url(), "login_url": sim.login_url(),
+                    "restore": {"client_id": sim.restore_client_id(), "sign_in": "secret"},
                 },
                 "secret": sim.client_secret(),
+                "restore_secret": sim.restore_client_secret(),
             })),
         )
         .await;

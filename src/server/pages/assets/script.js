@@ -11,7 +11,7 @@ for (const element of document.querySelectorAll("time[datetime]")) {
 }
 
 // A form is sent once, however often its button is pressed.
-for (const form of document.querySelectorAll("form[method=post]")) {
+for (const form of document.querySelectorAll("form[method=post]:not([data-again])")) {
   form.addEventListener("submit", () => {
     for (const button of form.querySelectorAll("button[type=submit]")) {
       setTimeout(() => { button.disabled = true; }, 0);
@@ -45,7 +45,11 @@ if (job) {
       element.textContent = size(progress.counts[element.dataset.bytes] || 0);
     }
     const bar = document.getElementById("bar");
-    if (bar) { bar.max = Math.max(1, progress.counts.collections_total || 0); bar.value = progress.counts.collections || 0; }
+    if (bar) {
+      const [done, all] = progress.counts.collections_total > 0 ? ["collections", "collections_total"] : ["items", "items_total"];
+      bar.max = Math.max(1, progress.counts[all] || 0);
+      bar.value = progress.counts[done] || 0;
+    }
   });
   source.addEventListener("end", () => { source.close(); location.reload(); });
 }

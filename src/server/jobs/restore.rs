@@ -1,0 +1,242 @@
+//! Restores: planning, running, taking back.
+//!
+//! The plan and the journal lie in the database, so that any worker goes on where another stopped. What is written to the
+//! journal is written only as long as the job is this worker's: one whose lease ran out begins nothing any more.
+//!
+//! Contents need an owner's key. The job was lent one by whoever asked, sealed, until it ends; or the account lets the
+//! server hold it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use super::worker::{Ended, Task};
+use crate::crypto::Passphrase;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ops::restore::{self, Around, Asked, Book, Kept, Plan, RestoreReport, State};
+use crate::ops::view::View;
+use crate::repo::Repository;
+use crate::server::connect;
+use crate::server::db::{JobState, RestoreRow};
+use crate::server::id::Id;
+use crate::server::state::Server;
+use crate::server::{plans, store};
+use crate::snapshot::store as snapshots;
+
+/// What is kept of each list of a report; all of it stands in the steps.
+const MOST_TOLD: usize = 200;
+/// How often a journal is tried when the database is away, and how long between.
+const TRIES: u32 = 10;
+const BETWEEN: Duration = Duration::from_secs(3);
+
+/// The repository of a restore, with the key that reads contents; nothing: nobody lent one.
+async fn open(server: &Server, task: &Task, restore: &RestoreRow) -> Result<Option<Arc<Repository>>> {
+    let row = server.db.repository(&restore.account, &restore.repository).await?;
+    let key = match row.owner_key(&server.vault)? {
+        Some(key) => Some(key),
+        None => server.db.lent_key(&server.vault, &task.job.id).await?,
+    };
+    match key {
+        Some(key) => store::open_with(server, &row, &Passphrase::new(key.as_str())?).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn view(server: &Server, task: &Task, restore: &RestoreRow) -> Result<View> {
+    let repo = open(server, task, restore).await?.ok_or_else(|| {
+        Error::new(ErrorKind::WrongKey, "The restore was lent no key that reads contents")
+            .with_hint("Unlock the repository, and ask for it again")
+    })?;
+    let listing = snapshots::list(&repo).await?;
+    let snapshot = snapshots::find(&listing.snapshots, &restore.snapshot)?;
+    Ok(View::new(repo, snapshot.file.clone()))
+}
+
+fn around(server: &Arc<Server>, task: &Task, restore: &RestoreRow) -> Around {
+    let (clock, of) = (server.clone(), Arc::new(InDatabase::new(server, task, restore)));
+    Around {
+        monitor: task.progress.clone(),
+        now_us: Arc::new(move || clock.now_us()),
+        stop: task.stop.clone(),
+        runs: Arc::new(move |_| of.clone()),
+    }
+}
+
+/// Looks what a restore would do, and keeps that.
+pub(super) async fn plan(server: &Arc<Server>, task: &Task) -> Result<Ended> {
+    let restore = server.db.restore_of_job(&task.job.id).await?;
+    let asking = restore.asking(&server.vault)?;
+    let tenant = server.db.tenant(&restore.account, &restore.tenant).await?;
+    let view = view(server, task, &restore).await?;
+    let client = connect::restore_client(server, &tenant, task.progress.clone())?;
+    let app = if tenant.definition.restore.is_some() { "the app that restores" } else { "the app" };
+    let asked = Asked {
+        view: &view,
+        snapshot: restore.snapshot.clone(),
+        paths: asking.paths,
+        to: asking.to.parse()?,
+        tenant: tenant.name.clone(),
+        tenant_id: tenant.definition.tenant_id.clone(),
+        options: asking.options,
+        grantee: format!(
+            "{app} of tenant '{}' and consent to it; or name another app for restores among the tenant's settings",
+            tenant.name
+        ),
+    };
+    let made = restore::make(asked, &client, &around(server, task, &restore)).await.map_err(reworded)?;
+    plans::keep(server, &restore.id, &made).await?;
+    Ok(Ended::done(json!({"counts": made.counts(), "seconds": made.seconds})))
+}
+
+/// Hints of the command line, in the words of the pages.
+fn reworded(e: Error) -> Error {
+    let Some(hint) = e.hint() else { return e };
+    let words = [
+        ("Use it with --to original", "Restore it to whom it came from"),
+        ("Name another one with --to USER", "Restore it to somebody else"),
+        ("Leave --in-place away", "Restore it into a folder"),
+        ("Restore it in place, with --in-place", "Restore it where it was"),
+        ("ls shows what is there", "Look at what is there, and pick it again"),
+    ];
+    match words.iter().find(|(known, _)| *known == hint) {
+        Some((_, better)) => e.with_hint(*better),
+        None => e,
+    }
+}
+
+/// Runs a restore by its plan, or goes on with it.
+pub(super) async fn run(server: &Arc<Server>, task: &Task) -> Result<Ended> {
+    let restore = server.db.restore_of_job(&task.job.id).await?;
+    let tenant = server.db.tenant(&restore.account, &restore.tenant).await?;
+    let plan = plans::read(server, &restore).await?;
+    let view = view(server, task, &restore).await?;
+    is_same_tenant(&plan, &tenant.definition.tenant_id)?;
+    let client = connect::restore_client(server, &tenant, task.progress.clone())?;
+    let report = restore::run(&plan, &view, &client, &around(server, task, &restore)).await?;
+    let state = match &report {
+        report if report.interrupted => JobState::Cancelled,
+        report if report.problems.is_empty() && report.stopped.is_empty() && plan.refused.is_empty() => JobState::Done,
+        _ => JobState::Gaps,
+    };
+    Ok(Ended { state, outcome: outcome(&report) })
+}
+
+/// A tenant may have been connected anew, as another one.
+fn is_same_tenant(plan: &Plan, now: &str) -> Result<()> {
+    if plan.tenant_id.eq_ignore_ascii_case(now) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("The plan is of tenant {}, and '{}' is now another one", plan.tenant_id, plan.tenant))
+        .with_hint("Make a new plan"))
+}
+
+fn outcome(report: &RestoreReport) -> Value {
+    json!({
+        "created": report.created,
+        "overwritten": report.overwritten,
+        "skipped": report.skipped,
+        "bytes": report.bytes,
+        "not_restored": report.problems.len(),
+        "problems": told(&report.problems),
+        "came_back_otherwise": report.notes.len(),
+        "notes": told(&report.notes),
+        "stopped": told(&report.stopped),
+    })
+}
+
+fn told(all: &[(String, String)]) -> Vec<Value> {
+    all.iter().take(MOST_TOLD).map(|(path, text)| json!({"path": path, "message": text})).collect()
+}
+
+/// Takes back what a restore made.
+pub(super) async fn undo(server: &Arc<Server>, task: &Task) -> Result<Ended> {
+    let restore = server.db.restore_of_job(&task.job.id).await?;
+    let tenant = server.db.tenant(&restore.account, &restore.tenant).await?;
+    let plan = plans::read(server, &restore).await?;
+    is_same_tenant(&plan, &tenant.definition.tenant_id)?;
+    // What was begun and has no result can be looked for with the snapshot alone; all else needs no key.
+    let state = State::of(server.db.journal(&restore.id).await?.0.as_bytes());
+    let view = if state.has_doubt() { Some(view(server, task, &restore).await?) } else { None };
+    let client = connect::restore_client(server, &tenant, task.progress.clone())?;
+    let report = restore::undo(&plan.run, view.as_ref(), &client, &around(server, task, &restore)).await?;
+    let state = match &report {
+        report if report.interrupted => JobState::Cancelled,
+        report if report.left.is_empty() => JobState::Done,
+        _ => JobState::Gaps,
+    };
+    let outcome = json!({"undone": report.undone, "not_taken_back": report.left.len(), "left": told(&report.left)});
+    Ok(Ended { state, outcome })
+}
+
+/// The plan and the journal of a restore, in the database.
+struct InDatabase {
+    server: Arc<Server>,
+    restore: RestoreRow,
+    job: Id,
+    worker: String,
+    attempts: i64,
+}
+
+impl InDatabase {
+    fn new(server: &Arc<Server>, task: &Task, restore: &RestoreRow) -> Self {
+        let job = &task.job;
+        Self {
+            server: server.clone(),
+            restore: restore.clone(),
+            job: job.id.clone(),
+            worker: job.worker.clone().unwrap_or_default(),
+            attempts: job.attempts,
+        }
+    }
+}
+
+#[async_trait]
+impl Kept for InDatabase {
+    async fn save(&self, plan: &Plan) -> Result<()> {
+        plans::keep(&self.server, &self.restore.id, plan).await
+    }
+
+    async fn plan(&self) -> Result<Option<Plan>> {
+        plans::read(&self.server, &self.restore).await.map(Some)
+    }
+
+    async fn open(&self) -> Result<(Box<dyn Book>, Vec<u8>)> {
+        let (text, next) = self.server.db.journal(&self.restore.id).await?;
+        let book = DatabaseBook {
+            server: self.server.clone(),
+            restore: self.restore.id.clone(),
+            holder: (self.job.clone(), self.worker.clone(), self.attempts),
+            next,
+        };
+        Ok((Box::new(book), text.into_bytes()))
+    }
+}
+
+/// The journal, open for going on.
+struct DatabaseBook {
+    server: Arc<Server>,
+    restore: Id,
+    holder: (Id, String, i64),
+    next: i64,
+}
+
+#[async_trait]
+impl Book for DatabaseBook {
+    async fn append(&mut self, lines: Vec<u8>) -> Result<()> {
+        let text = String::from_utf8(lines).map_err(|_| Error::internal("A line of a journal is no text"))?;
+        let (job, worker, attempts) = (&self.holder.0, self.holder.1.as_str(), self.holder.2);
+        let mut tries = 0;
+        loop {
+            match self.server.db.add_to_journal(&self.restore, self.next, &text, (job, worker, attempts)).await {
+                Ok(()) => break,
+                Err(e) if e.kind() == ErrorKind::Unavailable && tries < TRIES => tries += 1,
+                Err(e) => return Err(e),
+            }
+            tokio::time::sleep(BETWEEN).await;
+        }
+        self.next += 1;
+        Ok(())
+    }
+}
