@@ -16,6 +16,7 @@ mod demo;
 mod error;
 mod id;
 mod jobs;
+mod notices;
 mod options;
 mod pages;
 mod run;

@@ -86,6 +86,7 @@ pub(crate) async fn start_at(options: ServerOptions, clock: Option<Clock>) -> Re
         serve(&server, listener, &handle, &tasks).await?;
     }
     super::jobs::start(&server, &tasks, &stop);
+    super::notices::start(&server, &tasks, &stop);
     let token = setup::first_administrator(&server).await?;
     let first_link = token.map(|token| server.link(&format!("/welcome/{token}")));
     Ok(Running { server, address, handle, tasks, stop, first_link })

@@ -7,6 +7,7 @@ pub(crate) mod jobs;
 mod look;
 mod me;
 mod people;
+mod receivers;
 mod repositories;
 mod sets;
 mod snapshots;
@@ -59,6 +60,9 @@ impl<T: utoipa::ToSchema> List<T> {
         jobs::list, jobs::get, jobs::cancel, jobs::events, jobs::runs,
         snapshots::list, snapshots::covered,
         look::unlock, look::lock, look::contents, look::file,
+        receivers::list, receivers::add, receivers::get, receivers::change, receivers::remove, receivers::test,
+        receivers::deliveries, receivers::delivery,
+        receivers::mail, receivers::keep_mail, receivers::remove_mail, receivers::test_mail,
         audit::of_account, audit::all, audit::verify,
     ),
 )]
@@ -99,7 +103,7 @@ pub(crate) fn add(routes: Routes) -> Routes {
         .api(Method::POST, v1!("/accounts/{account}/people/{person}/invitation"), Needs(Right::People), people::invite)
         .api(Method::GET, v1!("/administrators"), Needs(Right::Server), people::list_administrators)
         .api(Method::POST, v1!("/administrators"), Needs(Right::Server), people::add_administrator);
-    of_sets(of_repositories(of_tenants(routes)))
+    of_notices(of_sets(of_repositories(of_tenants(routes))))
         .api(Method::GET, v1!("/accounts/{account}/audit"), Needs(Right::Audit), audit::of_account)
         .api(Method::GET, v1!("/audit"), Needs(Right::Server), audit::all)
         .api(Method::GET, v1!("/audit/verification"), Needs(Right::Server), audit::verify)
@@ -167,4 +171,22 @@ fn of_sets(routes: Routes) -> Routes {
         .api(Method::DELETE, v1!("/accounts/{account}/jobs/{job}"), Needs(Right::Run), jobs::cancel)
         .api(Method::GET, v1!("/accounts/{account}/jobs/{job}/events"), Needs(Right::See), jobs::events)
         .api(Method::GET, v1!("/accounts/{account}/runs"), Needs(Right::See), jobs::runs)
+}
+
+fn of_notices(routes: Routes) -> Routes {
+    use Access::Needs;
+    use receivers as r;
+    routes
+        .api(Method::GET, v1!("/accounts/{account}/receivers"), Needs(Right::See), r::list)
+        .api(Method::POST, v1!("/accounts/{account}/receivers"), Needs(Right::Change), r::add)
+        .api(Method::GET, v1!("/accounts/{account}/receivers/{receiver}"), Needs(Right::See), r::get)
+        .api(Method::PUT, v1!("/accounts/{account}/receivers/{receiver}"), Needs(Right::Change), r::change)
+        .api(Method::DELETE, v1!("/accounts/{account}/receivers/{receiver}"), Needs(Right::Change), r::remove)
+        .api(Method::POST, v1!("/accounts/{account}/receivers/{receiver}/test"), Needs(Right::Change), r::test)
+        .api(Method::GET, v1!("/accounts/{account}/deliveries"), Needs(Right::See), r::deliveries)
+        .api(Method::GET, v1!("/accounts/{account}/deliveries/{delivery}"), Needs(Right::See), r::delivery)
+        .api(Method::GET, v1!("/settings/mail"), Needs(Right::Server), r::mail)
+        .api(Method::PUT, v1!("/settings/mail"), Needs(Right::Server), r::keep_mail)
+        .api(Method::DELETE, v1!("/settings/mail"), Needs(Right::Server), r::remove_mail)
+        .api(Method::POST, v1!("/settings/mail/test"), Needs(Right::Server), r::test_mail)
 }

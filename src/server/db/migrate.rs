@@ -6,7 +6,7 @@ use super::{Columns as _, Db, Engine};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What was added to the tables, in order. What stands here is never changed: a later change is a new line.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001-begin.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001-begin.sql"), include_str!("migrations/0004-notices.sql")];
 
 /// The number of PostgreSQL's lock under which one process at a time brings the tables up to date.
 const LOCK: i64 = 0x7461_626c;

@@ -5,11 +5,14 @@
 mod accounts;
 mod jobs;
 mod migrate;
+mod outbox;
 mod protected;
+mod receivers;
 mod repositories;
 mod runs;
 mod sets;
 mod settings;
+mod stored;
 mod tenants;
 
 use std::path::Path;
@@ -24,7 +27,11 @@ use crate::server::id::Id;
 
 pub(crate) use accounts::{Account, Entitlements};
 pub(crate) use jobs::{Job, JobKind, JobState, NewJob};
+pub(crate) use outbox::{Delivery, DeliveryState, EndedJob, NewDelivery};
 pub(crate) use protected::Protected;
+pub(crate) use receivers::{
+    DigestTime, NewReceiver, Receiver, ReceiverDefinition, ReceiverKind, ReceiverSecret, RunsTold,
+};
 pub(crate) use repositories::{DestinationRow, NewDestination, NewRepository, RepositoryRow};
 pub(crate) use runs::{Day, NewRun, RunRow};
 pub(crate) use sets::{Due, ScheduleRow, SetRow, SetToBe};

@@ -1,6 +1,7 @@
 //! What people do, for pages and API alike: checks what was entered, does it, notes it in the audit log.
 
 pub(crate) mod look;
+pub(crate) mod receivers;
 pub(crate) mod repositories;
 pub(crate) mod sets;
 pub(crate) mod tenants;

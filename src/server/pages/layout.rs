@@ -24,8 +24,12 @@ pub(crate) enum Place {
     People,
     /// The audit log.
     Activity,
+    /// Who is told of what.
+    Notices,
     /// All accounts.
     Accounts,
+    /// Settings of the server.
+    Settings,
     /// The person who looks.
     Me,
 }
@@ -41,13 +45,15 @@ impl Place {
             Self::Storage => "Storage and keys",
             Self::People => "People",
             Self::Activity => "Activity",
+            Self::Notices => "Reports and notices",
             Self::Accounts => "Accounts",
+            Self::Settings => "Settings",
             Self::Me => "Your sign-in",
         }
     }
 
     /// Those of an account: where they are, and the right that they need.
-    const OF_ACCOUNT: [(Self, &'static str, Right); 8] = [
+    const OF_ACCOUNT: &[(Self, &'static str, Right)] = &[
         (Self::Home, "", Right::See),
         (Self::Sets, "/sets", Right::See),
         (Self::Coverage, "/coverage", Right::See),
@@ -55,6 +61,7 @@ impl Place {
         (Self::Tenants, "/tenants", Right::See),
         (Self::Storage, "/storage", Right::See),
         (Self::People, "/people", Right::See),
+        (Self::Notices, "/notices", Right::See),
         (Self::Activity, "/activity", Right::Audit),
     ];
 }
@@ -126,11 +133,11 @@ pub(crate) fn page(title: &str, chrome: Chrome<'_>, body: &Markup) -> Markup {
                 nav aria-label="Main" {
                     ul {
                         @if let Some(account) = account {
-                            @for (to, path, right) in Place::OF_ACCOUNT {
+                            @for &(to, path, right) in Place::OF_ACCOUNT {
                                 @if actor.may(right, Some(&account.id)) { (link(to, format!("/a/{}{path}", account.id))) }
                             }
                         }
-                        @if actor.may(Right::Server, None) { (link(Place::Accounts, "/accounts".into())) }
+                        @if actor.may(Right::Server, None) { (link(Place::Accounts, "/accounts".into())) (link(Place::Settings, "/settings".into())) }
                         (link(Place::Me, "/me".into()))
                     }
                 }

@@ -13,13 +13,15 @@ mod job;
 mod layout;
 mod look;
 mod me;
+mod notices;
 mod people;
 mod sets;
+mod settings;
 mod sign_in;
 mod storage;
 mod tenants;
 mod welcome;
-mod words;
+pub(crate) mod words;
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -108,6 +110,15 @@ pub(crate) fn add(routes: Routes) -> Routes {
         .form("/a/{account}/people", Needs(Right::People), people::add)
         .form("/a/{account}/people/{person}", Needs(Right::People), people::change)
         .page("/a/{account}/activity", Needs(Right::Audit), activity::show)
+        .page("/a/{account}/notices", Needs(Right::See), notices::list)
+        .form("/a/{account}/notices", Needs(Right::Change), notices::add)
+        .page("/a/{account}/notices/{receiver}", Needs(Right::See), notices::show)
+        .form("/a/{account}/notices/{receiver}", Needs(Right::Change), notices::change)
+        .form("/a/{account}/notices/{receiver}/test", Needs(Right::Change), notices::test)
+        .form("/a/{account}/notices/{receiver}/removal", Needs(Right::Change), notices::remove)
+        .page("/settings", Needs(Right::Server), settings::show)
+        .form("/settings/mail", Needs(Right::Server), settings::keep_mail)
+        .form("/settings/mail/test", Needs(Right::Server), settings::test_mail)
         .page("/me", Needs(Right::SignedIn), me::show)
         .form("/me/password", Needs(Right::SignedIn), me::password)
         .form("/me/factor", Needs(Right::SignedIn), me::begin_factor)
