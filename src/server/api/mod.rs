@@ -2,6 +2,7 @@
 //! holds the two lists against each other.
 
 mod accounts;
+mod adopt;
 mod audit;
 pub(crate) mod jobs;
 mod look;
@@ -56,6 +57,7 @@ impl<T: utoipa::ToSchema> List<T> {
         repositories::list, repositories::make, repositories::get, repositories::remove, repositories::confirm,
         repositories::keys, repositories::add_key, repositories::remove_key, repositories::hold_key,
         repositories::let_go_of_key, repositories::add_place, repositories::remove_place, repositories::upkeep,
+        adopt::add,
         sets::list, sets::add, sets::get, sets::change, sets::remove, sets::run,
         jobs::list, jobs::get, jobs::cancel, jobs::events, jobs::runs,
         snapshots::list, snapshots::covered,
@@ -133,6 +135,7 @@ fn of_repositories(routes: Routes) -> Routes {
     routes
         .api(Method::GET, v1!("/accounts/{account}/repositories"), Needs(Right::See), r::list)
         .api(Method::POST, v1!("/accounts/{account}/repositories"), Needs(Right::Keys), r::make)
+        .api(Method::POST, v1!("/accounts/{account}/adoptions"), Needs(Right::Keys), adopt::add)
         .api(Method::GET, repository!(""), Needs(Right::See), r::get)
         .api(Method::DELETE, repository!(""), Needs(Right::Change), r::remove)
         .api(Method::POST, repository!("/confirmation"), Needs(Right::Keys), r::confirm)

@@ -1,5 +1,6 @@
 //! What people do, for pages and API alike: checks what was entered, does it, notes it in the audit log.
 
+pub(crate) mod adopt;
 pub(crate) mod look;
 pub(crate) mod receivers;
 pub(crate) mod repositories;

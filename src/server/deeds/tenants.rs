@@ -41,9 +41,8 @@ impl fmt::Debug for TenantToBe {
 pub(crate) async fn add(server: &Server, actor: &Actor, account: &Id, wanted: &TenantToBe) -> Result<Tenant> {
     let secret = wanted.secret.as_ref().ok_or_else(|| Error::invalid("The app's secret or private key is missing"))?;
     connect::check(server, &wanted.definition, Some(secret.expose())).await?;
-    let (name, definition) = (&wanted.name, &wanted.definition);
-    let tenant =
-        server.db.add_tenant(&server.vault, account, name, definition, secret.expose().trim(), server.now_us()).await?;
+    let (name, definition, secret) = (&wanted.name, &wanted.definition, Some(secret.expose().trim()));
+    let tenant = server.db.add_tenant(&server.vault, account, name, definition, secret, server.now_us()).await?;
     note(server, actor, account, "tenant.add", &tenant.name, json!({"tenant_id": definition.tenant_id})).await?;
     Ok(tenant)
 }

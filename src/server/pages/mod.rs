@@ -5,6 +5,7 @@
 
 mod account;
 mod activity;
+mod adopt;
 mod assets;
 mod charts;
 mod coverage;
@@ -81,10 +82,12 @@ pub(crate) fn add(routes: Routes) -> Routes {
         .form("/a/{account}/tenants", Needs(Right::Change), tenants::add)
         .page("/a/{account}/tenants/{tenant}", Needs(Right::See), tenants::show)
         .form("/a/{account}/tenants/{tenant}/test", Needs(Right::Run), tenants::test)
+        .form("/a/{account}/tenants/{tenant}/secret", Needs(Right::Change), tenants::secret)
         .form("/a/{account}/tenants/{tenant}/removal", Needs(Right::Change), tenants::remove)
         .page("/a/{account}/storage", Needs(Right::See), storage::list)
         .form("/a/{account}/storage", Needs(Right::Keys), storage::make)
         .form("/a/{account}/storage/{repository}/confirmation", Needs(Right::Keys), storage::confirm)
+        .form("/a/{account}/adoption", Needs(Right::Keys), adopt::add)
         .page("/a/{account}/storage/{repository}", Needs(Right::See), storage::show)
         .form("/a/{account}/storage/{repository}/upkeep", Needs(Right::Run), storage::upkeep);
     let routes = routes

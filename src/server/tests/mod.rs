@@ -1,9 +1,13 @@
 //! A server on a port of loopback, asked as programs and browsers ask it.
 
 mod access;
+mod adopt;
 mod browsers;
+mod hostile;
 mod lifecycle;
+mod notices;
 mod queue;
+mod scale;
 mod scheduling;
 
 use reqwest::{Client, Method, StatusCode, header};

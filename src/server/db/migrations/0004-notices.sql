@@ -49,3 +49,6 @@ CREATE TABLE stored_days (
     stored_bytes BIGINT NOT NULL,
     PRIMARY KEY (account_id, day)
 );
+
+-- What waits or runs is looked for among all that ever ran.
+CREATE INDEX jobs_open ON jobs (account_id) WHERE state IN ('queued', 'running');
