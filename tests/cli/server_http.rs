@@ -35,7 +35,11 @@ impl Http {
             runtime().block_on(request.send()).expect("an answer")
         };
         let path = first_link.rfind("/welcome").map(|at| &first_link[at..]).expect("a path");
-        assert!(!form(format!("{url}{path}"), "password=three+plain+words").status().is_client_error());
+        assert!(
+            !form(format!("{url}{path}"), "password=three+plain+words&again=three+plain+words")
+                .status()
+                .is_client_error()
+        );
         let answer = form(format!("{url}/sign-in"), "login=admin&password=three+plain+words&code=");
         let cookie = answer.headers()[header::SET_COOKIE].to_str().expect("text");
         let cookie = cookie.split(';').next().unwrap_or_default().to_owned();

@@ -44,8 +44,7 @@ pub(super) async fn pass(server: &Server) -> Result<()> {
 
 /// The pause after so many tries: a minute, two, four, …
 fn pause_us(attempts: i64) -> i64 {
-    let doubled = u32::try_from(attempts - 1).unwrap_or(0).min(10);
-    (MINUTE_US << doubled).min(LONGEST_PAUSE_US)
+    (MINUTE_US << attempts.saturating_sub(1).clamp(0, 10)).min(LONGEST_PAUSE_US)
 }
 
 /// Tries once, and notes what came of it.

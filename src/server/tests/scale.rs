@@ -23,7 +23,10 @@ async fn fill(bench: &Bench, account: &Id) {
     };
     let (set, run, job) = (hex("i % 1000", "a"), hex("i", "b"), hex("i", "c"));
     let count = |many: usize| {
-        format!("WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {}) ", many - 1)
+        format!(
+            "WITH RECURSIVE n(i) AS (SELECT CAST(0 AS BIGINT) UNION ALL SELECT i + 1 FROM n WHERE i < {}) ",
+            many - 1
+        )
     };
     let (tenant, repository) = ("d".repeat(32), "e".repeat(32));
     let mut statements = vec![
