@@ -24,6 +24,8 @@ use crate::snapshot::store;
 const MOST: usize = 100;
 /// With more sets than this one is chosen: each is read from its snapshot.
 const MOST_SETS: usize = 3;
+/// Sets that are offered to choose from; others are typed.
+const MOST_OFFERED: usize = 300;
 
 /// Which set.
 #[derive(Debug, Deserialize)]
@@ -42,7 +44,7 @@ pub(super) async fn show(
     let account = server.db.account(&Id::parse(&account)?).await?;
     let sets = server.db.sets(&account.id).await?;
     let mut parts = Vec::new();
-    let chosen = |set: &&SetRow| sets.len() <= MOST_SETS || set.id.as_str() == which.set;
+    let chosen = |set: &&SetRow| sets.len() <= MOST_SETS || set.name == which.set.trim();
     for set in sets.iter().filter(chosen) {
         parts.push((set, of(&server, set).await));
     }
@@ -53,8 +55,9 @@ pub(super) async fn show(
         @if sets.is_empty() { p.empty { "There is no backup set yet." } }
         @if sets.len() > MOST_SETS {
             form method="get" {
-                label for="set" { "Backup set" }
-                select #set name="set" { @for set in sets.iter().take(1_000) { option value=(set.id) selected[set.id.as_str() == which.set] { (set.name) } } }
+                label for="set" { "Backup set, by its name" }
+                input #set name="set" list="sets" required maxlength="100" spellcheck="false" value=(which.set);
+                datalist #sets { @for set in sets.iter().take(MOST_OFFERED) { option value=(set.name) {} } }
                 button.plain type="submit" { "Show" }
             }
         }

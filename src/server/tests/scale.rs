@@ -80,7 +80,6 @@ async fn pages_stay_small_with_a_thousand_sets_and_a_hundred_thousand_runs() {
         &format!("/sets/{set}/change"),
         "/sets/new",
         "/coverage",
-        "/look",
         "/tenants",
         "/storage",
         "/people",
