@@ -107,7 +107,8 @@ impl Contacts {
     async fn contacts(&self, walk: &mut Walk<'_>, folder: &str) -> Result<()> {
         let of_folder = format!("contactFolders/{}/contacts", segment(folder));
         let start = self.get(&format!("{of_folder}/delta")).prefer(PAGE);
-        let mut rows = Rows::delta(walk, &self.client, &format!("{IN_FOLDER}{folder}"), start).resumable(walk);
+        let mut rows =
+            Rows::delta(walk, &self.client, &format!("{IN_FOLDER}{folder}"), start).resumable(walk, folder).await?;
         loop {
             match rows.next(walk).await {
                 Ok(Some(Row::There(row))) => {

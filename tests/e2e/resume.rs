@@ -199,6 +199,41 @@ async fn pages_of_a_list_that_were_read_are_not_asked_for_again() {
         .await;
 }
 
+/// Places to stop at, in the middle of what there is of a workload.
+async fn stops(workload: Workload, options: &SimOptions) -> Vec<u64> {
+    let mut setting = Setting::new(options.clone()).await;
+    setting.options.set.selection = Selection::of_users(vec!["*".parse().unwrap()], vec![], &[workload]);
+    let items = setting.backup().await.unwrap().totals.items;
+    [20, 30, 60].iter().map(|percent| items * percent / 100).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happens_to_lists_and_contacts_between_several_parts_of_a_first_run_is_not_missed() {
+    let few = || SimOptions { messages: 20, drive_items: 20, ..options() };
+    let of_lists = SimOptions { list_items: 60, largest_page: 4, ..few() };
+    let of_contacts = SimOptions { contacts: 900, list_items: 3, ..few() };
+    for (workload, options) in [(Workload::Sites, of_lists), (Workload::Contacts, of_contacts)] {
+        let mut in_the_middle = 0;
+        for step in stops(workload, &options).await {
+            let mut setting = Setting::new(options.clone()).await;
+            let everything = setting.options.set.selection.clone();
+            setting.options.set.selection = Selection::of_users(vec!["*".parse().unwrap()], vec![], &[workload]);
+            let mut parts = 0;
+            while !backup_until(&setting, step).await.complete && parts < 3 {
+                in_the_middle += kept_pages(&setting).await.len();
+                setting.next_day();
+                parts += 1;
+            }
+            assert!(parts > 0, "it was never broken off");
+            assert!(setting.backup().await.unwrap().complete);
+            setting.options.set.selection = everything;
+            assert!(setting.backup().await.unwrap().complete);
+            is_the_tenant(&setting).await;
+        }
+        assert!(in_the_middle > 0, "no list of {workload:?} was broken off in the middle");
+    }
+}
+
 /// Hears what is waited for.
 #[derive(Default)]
 struct Listener(std::sync::Mutex<std::collections::BTreeSet<String>>);

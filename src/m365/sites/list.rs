@@ -167,7 +167,8 @@ impl SiteList {
 
     async fn items(&self, walk: &mut Walk<'_>, fields: &Fields, cursor: &str) -> Result<()> {
         let start = self.get(&format!("items/delta?$expand={}", fields.first())).units(2);
-        let mut rows = Rows::delta(walk, &self.client, cursor, start).starting_anew_itself().resumable(walk);
+        let mut rows =
+            Rows::delta(walk, &self.client, cursor, start).starting_anew_itself().resumable(walk, &self.id).await?;
         let (mut batch, mut rounds) = (Vec::new(), 0);
         loop {
             let row = rows.next(walk).await?;

@@ -209,6 +209,12 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
+    /// Says whether nothing is known directly below a parent but what is tried again anyway.
+    pub(super) async fn doubts_all_below(&self, parent: &str) -> Result<bool> {
+        let known = self.known_below(parent).await?;
+        Ok(known.iter().all(|id| self.must_list.contains(id)))
+    }
+
     /// Says that a reading that is broken off may go on with the list of this name at a page. All lists of which others
     /// depend are read from the beginning then.
     pub(super) async fn checkpoint(&mut self, name: &str, page: String) -> Result<()> {

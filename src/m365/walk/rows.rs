@@ -97,15 +97,21 @@ impl Rows {
         }
     }
 
-    /// Goes on with an enumeration that an earlier reading was broken off in, and lets later ones do so. Only for lists of
-    /// which no other list's reading depends: what is not told again is not listed anew.
-    pub(in crate::m365) fn resumable(mut self, walk: &Walk<'_>) -> Self {
-        self.resumable = true;
+    /// Goes on with an enumeration of what lies below `parent` that an earlier reading was broken off in, and lets later ones do
+    /// so. Only for lists of which no other list's reading depends: what is not told again is not listed anew.
+    ///
+    /// One that begins anew can be gone on with only where nothing is known that an earlier enumeration told: of what vanished
+    /// since, no page of this one says so. Its fields may have changed, and its cursor's name with them.
+    ///
+    /// # Errors
+    /// As reading what is known.
+    pub(in crate::m365) async fn resumable(mut self, walk: &Walk<'_>, parent: &str) -> Result<Self> {
         if let Some(page) = walk.before.get(&self.name).and_then(|link| link.strip_prefix(PAGE)) {
             self.pages = Pages::Delta(Box::new(self.client.delta(self.start.clone(), Some(page))));
             (self.resumed, self.incremental) = (true, true);
         }
-        self
+        self.resumable = self.incremental || walk.is_first() || walk.doubts_all_below(parent).await?;
+        Ok(self)
     }
 
     /// Says whether only what changed is told.

@@ -18,6 +18,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
 use tower_http::timeout::TimeoutLayer;
 
 use super::state::Server;
@@ -39,12 +40,19 @@ pub(crate) fn routes(server: &Arc<Server>) -> Routes {
     super::pages::add(routes)
 }
 
+/// Files go out as they are, with their sizes; most are packed in themselves.
+fn worth_packing() -> impl Predicate {
+    DefaultPredicate::new()
+        .and(NotForContentType::const_new("application/octet-stream"))
+        .and(NotForContentType::const_new("application/zip"))
+}
+
 /// The whole service.
 pub(crate) fn service(server: &Arc<Server>) -> Router {
     routes(server)
         .into_router()
         .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
-        .layer(CompressionLayer::new())
+        .layer(CompressionLayer::new().compress_when(worth_packing()))
         .layer(axum::middleware::from_fn_with_state(server.clone(), headers::add))
         .layer(TimeoutLayer::with_status_code(axum::http::StatusCode::SERVICE_UNAVAILABLE, SLOWEST))
         .layer(CatchPanicLayer::new())
