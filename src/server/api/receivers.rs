@@ -177,7 +177,7 @@ pub(crate) struct TestAsked {
 #[utoipa::path(post, path = "/api/v1/accounts/{account}/receivers/{receiver}/test", tag = "notices",
     params(("account" = Id, Path), ("receiver" = Id, Path)), responses(
     (status = 202, body = TestAsked), (status = 401, body = Problem), (status = 403, body = Problem),
-    (status = 404, body = Problem), (status = 503, body = Problem)))]
+    (status = 404, body = Problem), (status = 409, body = Problem)))]
 pub(crate) async fn test(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
@@ -285,15 +285,24 @@ pub(crate) struct TestTo {
     to: String,
 }
 
+/// What came of a test.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct MailTested {
+    /// The mail server took it.
+    sent: bool,
+    /// Why not.
+    error: Option<String>,
+}
+
 /// Send a mail by the server's settings
 #[utoipa::path(post, path = "/api/v1/settings/mail/test", tag = "settings", request_body = TestTo, responses(
-    (status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 413, body = Problem),
-    (status = 422, body = Problem), (status = 503, body = Problem)))]
+    (status = 200, body = MailTested), (status = 401, body = Problem), (status = 403, body = Problem),
+    (status = 413, body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn test_mail(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
     Wanted(wanted): Wanted<TestTo>,
-) -> Answer<StatusCode> {
-    receivers::test_mail(&server, &actor, &wanted.to).await?;
-    Ok(StatusCode::NO_CONTENT)
+) -> Answer<Json<MailTested>> {
+    let error = receivers::test_mail(&server, &actor, &wanted.to).await?;
+    Ok(Json(MailTested { sent: error.is_none(), error }))
 }

@@ -204,7 +204,7 @@ pub(crate) async fn remove(server: &Server, actor: &Actor, account: &Id, id: &Id
 /// Sends a test, by the same way as all else. Gives the delivery.
 ///
 /// # Errors
-/// `NotFound`; `Unavailable` for more than one a minute.
+/// `NotFound`; `AlreadyExists` for more than one a minute.
 pub(crate) async fn test(server: &Server, actor: &Actor, account: &Id, id: &Id) -> Result<Id> {
     let receiver = server.db.receiver(account, id).await?;
     let now = server.now_us();
@@ -215,7 +215,7 @@ pub(crate) async fn test(server: &Server, actor: &Actor, account: &Id, id: &Id) 
     let event = format!("test {}", now.div_euclid(60_000_000));
     let new = NewDelivery { account, receiver: id, event: &event, notice: &text };
     let delivery = server.db.post(&new, now).await?.ok_or_else(|| {
-        Error::new(ErrorKind::Unavailable, "A test was asked for within this minute").with_hint("Wait a minute")
+        Error::new(ErrorKind::AlreadyExists, "A test was asked for within this minute").with_hint("Wait a minute")
     })?;
     note(server, actor, account, "receiver.test", &receiver.name, json!({"delivery": delivery})).await?;
     Ok(delivery)
@@ -237,12 +237,16 @@ pub(crate) async fn keep_mail(
     server.db.note(actor, deed, server.now_us()).await
 }
 
-/// Sends a mail by the server's settings, at once.
+/// Sends a mail by the server's settings, at once. Gives why the mail server does not take it, if it does not.
 ///
 /// # Errors
-/// `InvalidInput`; `Unavailable` when there are no settings, or the mail server does not take it.
-pub(crate) async fn test_mail(server: &Server, actor: &Actor, to: &str) -> Result<()> {
+/// `InvalidInput` for what is no address, or when there are no settings.
+pub(crate) async fn test_mail(server: &Server, actor: &Actor, to: &str) -> Result<Option<String>> {
     let deed = Deed { account: None, action: "settings.mail.test", object: "mail", detail: json!({}) };
     server.db.note(actor, deed, server.now_us()).await?;
-    notices::test_mail(server, to).await
+    match notices::test_mail(server, to).await {
+        Ok(()) => Ok(None),
+        Err(e) if e.kind() == ErrorKind::Unavailable => Ok(Some(e.chain())),
+        Err(e) => Err(e),
+    }
 }

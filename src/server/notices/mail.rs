@@ -232,9 +232,12 @@ pub(super) async fn send(server: &Server, to: &[String], notice: &Notice, delive
 /// Sends a mail to see whether the settings are right.
 ///
 /// # Errors
-/// As [`send`].
+/// `InvalidInput` for what is no address, or without settings; as [`send`].
 pub(crate) async fn test(server: &Server, to: &str) -> Result<()> {
     address(to)?;
+    if settings(server).await?.is_none() {
+        return Err(Error::invalid("The server has no mail settings").with_hint("Enter them first"));
+    }
     let notice = Notice::new(
         "test",
         server.now_us(),

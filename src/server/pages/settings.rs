@@ -104,7 +104,8 @@ pub(super) async fn test_mail(
     Form(typed): Form<TestTo>,
 ) -> Answer {
     let said = match receivers::test_mail(&server, &actor, &typed.to).await {
-        Ok(()) => ("good", format!("A test is on its way to {}.", typed.to)),
+        Ok(None) => ("good", format!("A test is on its way to {}.", typed.to)),
+        Ok(Some(why)) => ("bad", why),
         Err(e) => {
             let (_, problem) = problem(&e);
             ("bad", format!("{}. {}", problem.message, problem.hint.unwrap_or_default()))
