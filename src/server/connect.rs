@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::db::{SignInWay, Tenant, TenantDefinition};
 use super::state::Server;
 use super::targets;
-use crate::error::{Error, ErrorKind, Result};
+use super::vault::Vault;
+use crate::error::{Error, Result};
 use crate::graph::{Budget, Client, ClientOptions, Cloud, Credential, SpeedLimit, certificate_end};
 use crate::monitor::{Monitor, Silent};
 use crate::ops::access::{self, SecretEnd, State};
@@ -147,7 +147,8 @@ pub(crate) async fn test(server: &Server, tenant: &Tenant) -> Result<Value> {
     let consent = cloud(&tenant.definition)?
         .admin_consent_url(&tenant.definition.tenant_id, &tenant.definition.client_id)?
         .to_string();
-    let days = proof_days(server, tenant, &client).await?;
+    let end_us = proof_end_us(tenant, &client, &server.vault).await?;
+    let days = end_us.map(|end| (end - server.now_us()).div_euclid(86_400_000_000));
     let restoring = match restore_client(server, tenant, Arc::new(Silent)) {
         Ok(client) => restore_permissions(&client).await,
         Err(e) => Err(e),
@@ -163,6 +164,7 @@ pub(crate) async fn test(server: &Server, tenant: &Tenant) -> Result<Value> {
         "missing": missing,
         "consent": consent,
         "secret_days": days,
+        "secret_end_us": end_us,
         "plans": access::plans(&client).await?,
     });
     server.db.keep_tenant_state(&tenant.id, &state.to_string(), server.now_us()).await?;
@@ -187,11 +189,11 @@ async fn restore_permissions(client: &Client) -> Result<Vec<Value>> {
     Ok(found.into_iter().map(told).collect())
 }
 
-/// For how many days the app's proof is good still, if that is known.
-async fn proof_days(server: &Server, tenant: &Tenant, client: &Client) -> Result<Option<i64>> {
+/// When the app's proof ends, if that is known: microseconds since 1970 UTC.
+async fn proof_end_us(tenant: &Tenant, client: &Client, vault: &Vault) -> Result<Option<i64>> {
     let end = match tenant.definition.sign_in {
         SignInWay::Secret => {
-            let secret = tenant.secret(&server.vault)?;
+            let secret = tenant.secret(vault)?;
             // The registration tells secrets apart by their first three characters.
             let begins: String = secret.chars().take(3).collect();
             access::secret_end(client, &tenant.definition.client_id, &begins).await?
@@ -201,12 +203,7 @@ async fn proof_days(server: &Server, tenant: &Tenant, client: &Client) -> Result
         }
     };
     Ok(match end {
-        SecretEnd::At(end) => Some(end.as_second().saturating_sub(now(server)?.as_second()).div_euclid(86_400)),
+        SecretEnd::At(end) => Some(end.as_microsecond()),
         SecretEnd::Unknown(_) => None,
     })
-}
-
-fn now(server: &Server) -> Result<Timestamp> {
-    Timestamp::from_microsecond(server.now_us())
-        .map_err(|e| Error::new(ErrorKind::Internal, "The clock is out of range").with_source(e))
 }

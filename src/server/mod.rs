@@ -19,6 +19,7 @@ mod endpoint;
 mod error;
 mod id;
 mod jobs;
+mod notices;
 mod options;
 mod pages;
 mod plans;

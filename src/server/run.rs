@@ -97,7 +97,12 @@ pub(crate) async fn start_at(options: ServerOptions, clock: Option<Clock>) -> Re
         serve(&server, listener, &handle, &tasks).await?;
     }
     super::jobs::start(&server, &tasks, &stop);
-    let token = setup::first_administrator(&server).await?;
+    super::notices::start(&server, &tasks, &stop);
+    // Each link ends the one before: a worker that starts must not end the one that somebody was shown.
+    let token = match server.options.role.serves() {
+        true => setup::first_administrator(&server).await?,
+        false => None,
+    };
     let first_link = token.map(|token| server.link(&format!("/welcome/{token}")));
     Ok(Running { server, address, handle, tasks, stop, first_link })
 }

@@ -124,6 +124,40 @@ pub(crate) async fn make(
     Ok(Made { row, key })
 }
 
+/// Takes over a repository that is there, with a key of its owner's: the server makes a write-only key of its own, and does not
+/// keep the owner's. Gives it open with the owner's key.
+///
+/// # Errors
+/// `WrongKey` for a key that is none of an owner's; `AlreadyExists` when it is on the account's list; as opening.
+pub(crate) async fn adopt(
+    server: &Server,
+    account: &Id,
+    name: &str,
+    at: &Where<'_>,
+    key: &Passphrase,
+) -> Result<(RepositoryRow, Arc<Repository>)> {
+    let (id, now) = (Id::random(), server.now_us());
+    let credentials = credentials_json(at)?;
+    let credentials = credentials.as_ref().map(|text| text.as_str());
+    let storage = storage_of(server, account, &id, at.url, credentials)?;
+    let repo = Repository::open(storage, key, Some(server.cache_folder())).await?;
+    if repo.right() != KeyRight::Owner {
+        return Err(Error::new(ErrorKind::WrongKey, "This is a write-only key").with_hint("Bring an owner's key"));
+    }
+    let repository = repo.config().id.to_string();
+    if let Some(known) = server.db.repositories(account).await?.iter().find(|row| row.repository == repository) {
+        return Err(Error::new(ErrorKind::AlreadyExists, format!("This repository is on the list: '{}'", known.name)));
+    }
+    let write_key = Passphrase::generate();
+    repo.add_slot(&write_key, KeyRight::WriteOnly, "backup server", now).await?;
+    let destination = NewDestination { name: at.name, url: at.url, credentials };
+    let new = NewRepository { id, name, repository, write_key: write_key.expose_text(), destination };
+    let row = server.db.add_repository(&server.vault, account, &new, now).await?;
+    // Who brought the key has it.
+    server.db.confirm_repository(&row.id).await?;
+    Ok((server.db.repository(account, &row.id).await?, repo))
+}
+
 /// Says whether the end of a key was typed back, and notes it.
 ///
 /// # Errors

@@ -79,6 +79,15 @@ fn folder(server: &Server, administrator: bool, path: &str) -> Result<()> {
 /// `InvalidInput` when it is none; `Permission` when it leads into a private network and that is not allowed;
 /// `Unavailable` when its name is not known.
 pub(crate) async fn reach(server: &Server, address: &str) -> Result<()> {
+    resolve(server, address).await.map(drop)
+}
+
+/// As [`reach`]; gives what the name stands for, where that was looked at: who connects to these, and to nothing else, is
+/// not led elsewhere by a name that changes in between.
+///
+/// # Errors
+/// As [`reach`].
+pub(crate) async fn resolve(server: &Server, address: &str) -> Result<Vec<std::net::SocketAddr>> {
     let url = Url::parse(address)
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some())
@@ -86,7 +95,7 @@ pub(crate) async fn reach(server: &Server, address: &str) -> Result<()> {
         Error::invalid("This is not a web address").with_hint("Write it like https://example.com/path")
     })?;
     if server.options.allow_private_targets {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let refused = || {
         Error::new(ErrorKind::Permission, "The address leads into a private network, or to this machine")
@@ -94,14 +103,14 @@ pub(crate) async fn reach(server: &Server, address: &str) -> Result<()> {
     };
     let port = url.port_or_known_default().unwrap_or(443);
     match url.host() {
-        Some(Host::Ipv4(ip)) if is_public(ip.into()) => Ok(()),
-        Some(Host::Ipv6(ip)) if is_public(ip.into()) => Ok(()),
+        Some(Host::Ipv4(ip)) if is_public(ip.into()) => Ok(Vec::new()),
+        Some(Host::Ipv6(ip)) if is_public(ip.into()) => Ok(Vec::new()),
         Some(Host::Domain(name)) => {
             let found = tokio::net::lookup_host((name, port))
                 .await
                 .map_err(|e| Error::new(ErrorKind::Unavailable, "The address's name is not known").with_source(e))?;
             let all: Vec<_> = found.collect();
-            if all.is_empty() || all.iter().any(|found| !is_public(found.ip())) { Err(refused()) } else { Ok(()) }
+            if all.is_empty() || all.iter().any(|found| !is_public(found.ip())) { Err(refused()) } else { Ok(all) }
         }
         _ => Err(refused()),
     }

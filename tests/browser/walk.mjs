@@ -73,7 +73,7 @@ try {
   await signIn(page, base, "owner@contoso.com", status.password);
   const root = page.url();
   await look(page, "home");
-  for (const name of ["sets", "sets/new", "coverage", "tenants", "storage", "people", "activity"]) {
+  for (const name of ["sets", "sets/new", "coverage", "tenants", "storage", "people", "notices", "activity"]) {
     await page.goto(`${root}/${name}`);
     await look(page, name.replace("/", "-"));
   }
@@ -227,7 +227,7 @@ try {
   await look(page, "not-found");
 
   await page.setViewportSize({ width: 360, height: 740 });
-  for (const name of ["", "sets", "sets/new", "coverage", "storage", "people", "activity"]) {
+  for (const name of ["", "sets", "sets/new", "coverage", "storage", "people", "notices", "activity"]) {
     await page.goto(name ? `${root}/${name}` : root);
     await look(page, `phone-${name.replace("/", "-") || "home"}`);
   }

@@ -13,11 +13,11 @@ use tenantvault::sim::SimOptions;
 use crate::support::{Place, collect};
 
 /// A file system in memory, in a folder of a place.
-struct Disk(PathBuf);
+pub struct Disk(PathBuf);
 
 impl Disk {
     /// Mounts it; nothing where that is not allowed.
-    fn mount(place: &Place, name: &str, size: &str) -> Option<Self> {
+    pub fn mount(place: &Place, name: &str, size: &str) -> Option<Self> {
         let folder = place.path(name);
         std::fs::create_dir_all(&folder).expect("a folder");
         let options = format!("size={size},mode=700");
@@ -36,13 +36,13 @@ impl Disk {
     }
 
     /// Takes all space that is left.
-    fn fill(&self) {
+    pub fn fill(&self) {
         let mut file = std::fs::File::create(self.0.join("filler")).expect("a file");
         let e = std::io::copy(&mut std::io::repeat(0), &mut file).expect_err("it has an end");
         assert_eq!(e.kind(), std::io::ErrorKind::StorageFull);
     }
 
-    fn make_room(&self) {
+    pub fn make_room(&self) {
         std::fs::remove_file(self.0.join("filler")).expect("it goes");
     }
 }

@@ -25,5 +25,8 @@ mod restore;
 mod rollback;
 mod secrets;
 mod server;
+mod server_disk;
+mod server_http;
+mod server_postgres;
 mod store;
 mod support;

@@ -8,21 +8,26 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use crate::support::Place;
 
 /// A server that runs; it is killed if the test ends without it.
-struct Server {
+pub struct Server {
     child: Child,
     lines: std::io::Lines<BufReader<ChildStdout>>,
 }
 
 impl Server {
-    fn start(place: &Place, arguments: &[&str]) -> Self {
-        let mut child =
-            place.process(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
+    pub fn start(place: &Place, arguments: &[&str]) -> Self {
+        Self::start_with(place, arguments, &[])
+    }
+
+    pub fn start_with(place: &Place, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut process = place.process(arguments);
+        process.envs(variables.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = process.spawn().expect("it starts");
         let lines = BufReader::new(child.stdout.take().expect("stdout")).lines();
         Self { child, lines }
     }
 
     /// The next line of its status.
-    fn status(&mut self) -> serde_json::Value {
+    pub fn status(&mut self) -> serde_json::Value {
         for line in self.lines.by_ref() {
             let line: serde_json::Value = serde_json::from_str(&line.expect("a line")).expect("JSON");
             if line["message_type"] == "status" {
@@ -32,7 +37,13 @@ impl Server {
         panic!("it ended before it said where it is");
     }
 
-    fn interrupt(mut self) -> Option<i32> {
+    /// Ends it without a word, as the kernel does.
+    pub fn kill(mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("it ends");
+    }
+
+    pub fn interrupt(mut self) -> Option<i32> {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-INT", &id]).status().expect("kill runs").success());
         self.child.wait().expect("it ends").code()
@@ -47,7 +58,7 @@ impl Drop for Server {
 }
 
 /// What a server answers to a GET.
-fn get(url: &str, path: &str) -> String {
+pub fn get(url: &str, path: &str) -> String {
     let host = url.strip_prefix("http://").expect("an address");
     let mut stream = TcpStream::connect(host).expect("it listens");
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").expect("sent");

@@ -22,7 +22,7 @@ Examples:
 At the first start it prints a link by which the first administrator chooses a
 password. Without TLS it is for this machine, or behind a proxy on it.
 Every option can stand in the environment: TENANTVAULT_SERVER_DIR, …_LISTEN,
-…_DATABASE_URL, …_PUBLIC_URL, …_ROLE.";
+…_DATABASE_URL, …_DATABASE_URL_FILE (a file that holds it), …_PUBLIC_URL, …_ROLE.";
 
 /// Run the backup server: accounts, schedules, pages
 #[derive(clap::Args, Clone)]
@@ -141,7 +141,20 @@ fn options(args: &Args, app: &App) -> Result<ServerOptions> {
         (None, None) => SocketAddr::from(([127, 0, 0, 1], 8484)),
     };
     options.public_url = args.public_url.clone().or_else(|| variable("PUBLIC_URL"));
-    options.database_url = variable("DATABASE_URL");
+    options.database_url = match (variable("DATABASE_URL"), variable("DATABASE_URL_FILE")) {
+        (Some(_), Some(_)) => {
+            return Err(Error::invalid("The database's address is given twice")
+                .with_hint("Keep TENANTVAULT_SERVER_DATABASE_URL_FILE: a password is safer in a file"));
+        }
+        (None, Some(file)) => {
+            let file = absolute(&app.environment.working_folder, &PathBuf::from(file));
+            let text = std::fs::read_to_string(&file).map_err(|e| {
+                Error::io(format!("The file {} with the database's address cannot be read", file.display()), e)
+            })?;
+            Some(text.trim().to_owned())
+        }
+        (url, None) => url,
+    };
     options.role = match args.role.clone().or_else(|| variable("ROLE")).as_deref() {
         None | Some("all") => ProcessRole::All,
         Some("web") => ProcessRole::Web,

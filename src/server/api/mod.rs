@@ -2,6 +2,7 @@
 //! holds the two lists against each other.
 
 mod accounts;
+mod adopt;
 mod agent;
 mod audit;
 mod basket;
@@ -10,6 +11,7 @@ pub(crate) mod jobs;
 mod look;
 mod me;
 mod people;
+mod receivers;
 mod repositories;
 pub(crate) mod restores;
 mod sets;
@@ -59,6 +61,7 @@ impl<T: utoipa::ToSchema> List<T> {
         repositories::list, repositories::make, repositories::get, repositories::remove, repositories::confirm,
         repositories::keys, repositories::add_key, repositories::remove_key, repositories::hold_key,
         repositories::let_go_of_key, repositories::add_place, repositories::remove_place, repositories::upkeep,
+        adopt::add,
         sets::list, sets::add, sets::get, sets::change, sets::remove, sets::run,
         jobs::list, jobs::get, jobs::cancel, jobs::events, jobs::runs,
         snapshots::list, snapshots::covered,
@@ -67,6 +70,9 @@ impl<T: utoipa::ToSchema> List<T> {
         look::unlock, look::lock, look::contents, look::origin, look::file,
         basket::list, basket::add, basket::empty, basket::download, basket::find,
         restores::ask, restores::list, restores::get, restores::steps, restores::run, restores::undo, restores::stop,
+        receivers::list, receivers::add, receivers::get, receivers::change, receivers::remove, receivers::test,
+        receivers::deliveries, receivers::delivery,
+        receivers::mail, receivers::keep_mail, receivers::remove_mail, receivers::test_mail,
         audit::of_account, audit::all, audit::verify,
     ),
 )]
@@ -107,7 +113,7 @@ pub(crate) fn add(routes: Routes) -> Routes {
         .api(Method::POST, v1!("/accounts/{account}/people/{person}/invitation"), Needs(Right::People), people::invite)
         .api(Method::GET, v1!("/administrators"), Needs(Right::Server), people::list_administrators)
         .api(Method::POST, v1!("/administrators"), Needs(Right::Server), people::add_administrator);
-    of_restores(of_clients(of_sets(of_repositories(of_tenants(routes)))))
+    of_notices(of_restores(of_clients(of_sets(of_repositories(of_tenants(routes))))))
         .api(Method::GET, v1!("/accounts/{account}/audit"), Needs(Right::Audit), audit::of_account)
         .api(Method::GET, v1!("/audit"), Needs(Right::Server), audit::all)
         .api(Method::GET, v1!("/audit/verification"), Needs(Right::Server), audit::verify)
@@ -137,6 +143,7 @@ fn of_repositories(routes: Routes) -> Routes {
     routes
         .api(Method::GET, v1!("/accounts/{account}/repositories"), Needs(Right::See), r::list)
         .api(Method::POST, v1!("/accounts/{account}/repositories"), Needs(Right::Keys), r::make)
+        .api(Method::POST, v1!("/accounts/{account}/adoptions"), Needs(Right::Keys), adopt::add)
         .api(Method::GET, repository!(""), Needs(Right::See), r::get)
         .api(Method::DELETE, repository!(""), Needs(Right::Change), r::remove)
         .api(Method::POST, repository!("/confirmation"), Needs(Right::Keys), r::confirm)
@@ -210,4 +217,22 @@ fn of_clients(routes: Routes) -> Routes {
         .api(Method::POST, v1!("/agent/jobs"), Client, agent::take)
         .api(Method::POST, v1!("/agent/jobs/{job}/progress"), Client, agent::progress)
         .api(Method::POST, v1!("/agent/jobs/{job}/end"), Client, agent::end)
+}
+
+fn of_notices(routes: Routes) -> Routes {
+    use Access::Needs;
+    use receivers as r;
+    routes
+        .api(Method::GET, v1!("/accounts/{account}/receivers"), Needs(Right::See), r::list)
+        .api(Method::POST, v1!("/accounts/{account}/receivers"), Needs(Right::Change), r::add)
+        .api(Method::GET, v1!("/accounts/{account}/receivers/{receiver}"), Needs(Right::See), r::get)
+        .api(Method::PUT, v1!("/accounts/{account}/receivers/{receiver}"), Needs(Right::Change), r::change)
+        .api(Method::DELETE, v1!("/accounts/{account}/receivers/{receiver}"), Needs(Right::Change), r::remove)
+        .api(Method::POST, v1!("/accounts/{account}/receivers/{receiver}/test"), Needs(Right::Change), r::test)
+        .api(Method::GET, v1!("/accounts/{account}/deliveries"), Needs(Right::See), r::deliveries)
+        .api(Method::GET, v1!("/accounts/{account}/deliveries/{delivery}"), Needs(Right::See), r::delivery)
+        .api(Method::GET, v1!("/settings/mail"), Needs(Right::Server), r::mail)
+        .api(Method::PUT, v1!("/settings/mail"), Needs(Right::Server), r::keep_mail)
+        .api(Method::DELETE, v1!("/settings/mail"), Needs(Right::Server), r::remove_mail)
+        .api(Method::POST, v1!("/settings/mail/test"), Needs(Right::Server), r::test_mail)
 }

@@ -62,7 +62,7 @@ impl From<DestinationRow> for DestinationView {
     }
 }
 
-async fn view(server: &Server, row: RepositoryRow) -> crate::Result<RepositoryView> {
+pub(super) async fn view(server: &Server, row: RepositoryRow) -> crate::Result<RepositoryView> {
     let destinations = server.db.destinations(&row.id).await?.into_iter().map(DestinationView::from).collect();
     Ok(RepositoryView {
         id: row.id,

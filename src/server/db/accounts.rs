@@ -162,6 +162,10 @@ impl Db {
                 sqlx::query(sqlx::AssertSqlSafe(sql)).bind(person.id.as_str()).execute(&mut *tx).await?;
             }
         }
+        for table in ["outbox", "receivers", "stored_days"] {
+            let sql = format!("DELETE FROM {table} WHERE account_id = $1");
+            sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id.as_str()).execute(&mut *tx).await?;
+        }
         sqlx::query("DELETE FROM people WHERE account_id = $1").bind(id.as_str()).execute(&mut *tx).await?;
         sqlx::query("DELETE FROM accounts WHERE id = $1").bind(id.as_str()).execute(&mut *tx).await.map_err(|e| {
             match Error::from(e) {

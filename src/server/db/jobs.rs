@@ -13,6 +13,8 @@ use crate::server::id::Id;
 
 /// The number of PostgreSQL's lock under which one worker at a time takes a job: limits on what runs at once are counted.
 const LOCK: i64 = 0x6a6f_6273;
+/// A lease that ends later than this from now was given by a clock that was ahead; who still works has renewed it since.
+const TOO_LATE_US: i64 = 3_600_000_000;
 /// How often a job is begun before it is given up.
 const MOST_ATTEMPTS: i64 = 5;
 
@@ -202,23 +204,7 @@ impl Db {
     /// As any query.
     pub(crate) async fn ask_for(&self, new: &NewJob<'_>, now_us: i64) -> Result<Id> {
         let mut tx = self.write().await?;
-        if let Some(set) = new.set {
-            let waiting = sqlx::query("SELECT id FROM jobs WHERE set_id = $1 AND kind = $2 AND state = 'queued'")
-                .bind(set.as_str())
-                .bind(new.kind.word())
-                .fetch_optional(&mut *tx)
-                .await?;
-            if let Some(row) = waiting {
-                sqlx::query("UPDATE jobs SET run_after_us = $1 WHERE id = $2 AND run_after_us > $1")
-                    .bind(new.run_after_us)
-                    .bind(row.text("id")?)
-                    .execute(&mut *tx)
-                    .await?;
-                tx.commit().await?;
-                return row.id("id");
-            }
-        }
-        let id = insert(&mut tx, new, JobState::Queued, now_us).await?;
+        let id = ask_in(&mut tx, new, now_us).await?;
         tx.commit().await?;
         Ok(id)
     }
@@ -227,6 +213,7 @@ impl Db {
     ///
     /// # Errors
     /// As any query.
+    #[cfg(test)]
     pub(crate) async fn note_missed(&self, new: &NewJob<'_>, now_us: i64) -> Result<Id> {
         let mut tx = self.write().await?;
         let id = insert(&mut tx, new, JobState::Missed, now_us).await?;
@@ -373,10 +360,11 @@ impl Db {
         let given_up = sqlx::query(
             "UPDATE jobs SET state = 'failed', ended_us = $1, lease_until_us = NULL, \
              error = 'Every worker that began it was gone before it ended' \
-             WHERE state = 'running' AND lease_until_us < $1 AND attempts >= $2",
+             WHERE state = 'running' AND (lease_until_us < $1 OR lease_until_us > $3) AND attempts >= $2",
         )
         .bind(now_us)
         .bind(MOST_ATTEMPTS)
+        .bind(now_us + TOO_LATE_US)
         .execute(self.pool())
         .await?;
         if given_up.rows_affected() > 0 {
@@ -384,9 +372,10 @@ impl Db {
         }
         let back = sqlx::query(
             "UPDATE jobs SET state = 'queued', worker = NULL, lease_until_us = NULL \
-             WHERE state = 'running' AND lease_until_us < $1",
+             WHERE state = 'running' AND (lease_until_us < $1 OR lease_until_us > $2)",
         )
         .bind(now_us)
+        .bind(now_us + TOO_LATE_US)
         .execute(self.pool())
         .await?;
         Ok(back.rows_affected())
@@ -458,6 +447,30 @@ impl Db {
         .await?;
         rows.iter().map(read).collect()
     }
+}
+
+/// Puts a job into the queue, unless one waits already for the same set and kind, which is given instead.
+pub(super) async fn ask_in(
+    tx: &mut sqlx::Transaction<'static, sqlx::Any>,
+    new: &NewJob<'_>,
+    now_us: i64,
+) -> Result<Id> {
+    if let Some(set) = new.set {
+        let waiting = sqlx::query("SELECT id FROM jobs WHERE set_id = $1 AND kind = $2 AND state = 'queued'")
+            .bind(set.as_str())
+            .bind(new.kind.word())
+            .fetch_optional(&mut **tx)
+            .await?;
+        if let Some(row) = waiting {
+            sqlx::query("UPDATE jobs SET run_after_us = $1 WHERE id = $2 AND run_after_us > $1")
+                .bind(new.run_after_us)
+                .bind(row.text("id")?)
+                .execute(&mut **tx)
+                .await?;
+            return row.id("id");
+        }
+    }
+    insert(tx, new, JobState::Queued, now_us).await
 }
 
 pub(super) async fn insert(

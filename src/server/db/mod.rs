@@ -3,15 +3,20 @@
 //! Each file holds the queries of one thing. A query about something of an account names the account too.
 
 mod accounts;
+mod adopt;
 mod clients;
+mod due;
 mod jobs;
 mod migrate;
+mod outbox;
 mod protected;
+mod receivers;
 mod repositories;
 mod restores;
 mod runs;
 mod sets;
 mod settings;
+mod stored;
 mod tenants;
 
 use std::path::Path;
@@ -26,8 +31,13 @@ use crate::server::id::Id;
 
 pub(crate) use accounts::{Account, Entitlements};
 pub(crate) use clients::{ClientRow, ClientToBe, Handed};
+pub(crate) use due::Start;
 pub(crate) use jobs::{Job, JobKind, JobState, NewJob};
+pub(crate) use outbox::{Delivery, DeliveryState, EndedJob, NewDelivery};
 pub(crate) use protected::Protected;
+pub(crate) use receivers::{
+    DigestTime, NewReceiver, Receiver, ReceiverDefinition, ReceiverKind, ReceiverSecret, RunsTold,
+};
 pub(crate) use repositories::{DestinationRow, NewDestination, NewRepository, RepositoryRow};
 pub(crate) use restores::{Asking, NewRestore, Part, RestoreRow};
 pub(crate) use runs::{Day, NewRun, RunRow};
@@ -238,9 +248,7 @@ impl From<sqlx::Error> for Error {
             // 57P of the server going away, 08 of connections.
             Sql::Database(inner) => match inner.code().as_deref() {
                 Some("13" | "53100") => Self::new(ErrorKind::StorageFull, "The database's disk is full"),
-                Some(code) if ["5", "6", "10", "261", "517"].contains(&code) || is_passing(code) => {
-                    unavailable("The database cannot do this now")
-                }
+                Some(code) if is_passing(code) => unavailable("The database cannot do this now"),
                 _ => Self::internal("The database refuses a query"),
             },
             Sql::Io(_) | Sql::PoolTimedOut | Sql::PoolClosed | Sql::WorkerCrashed | Sql::Tls(_) | Sql::Protocol(_) => {
@@ -253,5 +261,9 @@ impl From<sqlx::Error> for Error {
 }
 
 fn is_passing(code: &str) -> bool {
+    // SQLite's codes say more than their kind, which stands in the lowest eight bits: 778 is an I/O error, in writing.
+    if let Some(code) = code.parse::<u32>().ok().filter(|_| code.len() < 5) {
+        return matches!(code & 0xff, 5 | 6 | 10);
+    }
     ["53", "57P", "08", "40"].iter().any(|class| code.len() == 5 && code.starts_with(class))
 }

@@ -214,6 +214,22 @@ impl Db {
         rows.iter().map(read).collect()
     }
 
+    /// The last run that a job made.
+    ///
+    /// # Errors
+    /// As any query.
+    pub(crate) async fn run_of_job(&self, account: &Id, set: &Id, job: &Id) -> Result<Option<RunRow>> {
+        let row = sqlx::query(select!(
+            "WHERE set_id = $1 AND account_id = $2 AND job_id = $3 ORDER BY started_us DESC LIMIT 1"
+        ))
+        .bind(set.as_str())
+        .bind(account.as_str())
+        .bind(job.as_str())
+        .fetch_optional(self.pool())
+        .await?;
+        row.as_ref().map(read).transpose()
+    }
+
     /// What the days since a time came to, by UTC days.
     ///
     /// # Errors

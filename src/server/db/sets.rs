@@ -257,7 +257,7 @@ impl Db {
         let rows = sqlx::query(select!(
             ", c.id AS schedule_id, c.cron AS cron, c.zone AS zone, c.jitter_s AS jitter_s, c.catch_up AS catch_up, \
              c.next_us AS next_us FROM schedules c JOIN sets s ON s.id = c.set_id \
-             WHERE c.next_us <= $1 ORDER BY c.next_us LIMIT $2"
+             WHERE c.next_us <= $1 ORDER BY c.next_us, c.id LIMIT $2"
         ))
         .bind(now_us)
         .bind(most)
@@ -274,18 +274,40 @@ impl Db {
         rows.iter().map(read_due).collect()
     }
 
-    /// Moves a schedule on, unless another scheduler did. Says whether this one did.
+    /// Schedules whose time is yet to come, after one by its id.
     ///
     /// # Errors
     /// As any query.
-    pub(crate) async fn move_schedule(&self, due: &Due, next_us: Option<i64>) -> Result<bool> {
-        let moved = sqlx::query("UPDATE schedules SET next_us = $1 WHERE id = $2 AND next_us = $3")
-            .bind(next_us)
-            .bind(due.schedule.as_str())
-            .bind(due.due_us)
+    pub(crate) async fn waiting_schedules(
+        &self,
+        after: &str,
+        now_us: i64,
+        most: i64,
+    ) -> Result<Vec<(Id, Timing, i64)>> {
+        let rows = sqlx::query(
+            "SELECT id, cron, zone, jitter_s, catch_up, next_us FROM schedules WHERE id > $1 AND next_us > $2 \
+             ORDER BY id LIMIT $3",
+        )
+        .bind(after)
+        .bind(now_us)
+        .bind(most)
+        .fetch_all(self.pool())
+        .await?;
+        rows.iter().map(|row| Ok((row.id("id")?, read_timing(row)?, row.number("next_us")?))).collect()
+    }
+
+    /// Moves a schedule to an earlier time, unless it was moved meanwhile.
+    ///
+    /// # Errors
+    /// As any query.
+    pub(crate) async fn put_schedule_right(&self, id: &Id, from_us: i64, to_us: i64) -> Result<()> {
+        sqlx::query("UPDATE schedules SET next_us = $1 WHERE id = $2 AND next_us = $3")
+            .bind(to_us)
+            .bind(id.as_str())
+            .bind(from_us)
             .execute(self.pool())
             .await?;
-        Ok(moved.rows_affected() == 1)
+        Ok(())
     }
 }
 

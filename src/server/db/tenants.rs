@@ -89,6 +89,11 @@ pub(crate) struct Tenant {
 }
 
 impl Tenant {
+    /// Says whether there is a secret.
+    pub(crate) fn has_secret(&self) -> bool {
+        self.secret.is_some()
+    }
+
     /// The app's secret or private key.
     ///
     /// # Errors
@@ -145,7 +150,7 @@ fn read(row: &AnyRow) -> Result<Tenant> {
 }
 
 impl Db {
-    /// Adds a tenant.
+    /// Adds a tenant; without a secret it cannot be reached until one is entered.
     ///
     /// # Errors
     /// `AlreadyExists`, `InvalidInput`.
@@ -155,7 +160,7 @@ impl Db {
         account: &Id,
         name: &str,
         definition: &TenantDefinition,
-        secret: &str,
+        secret: Option<&str>,
         now_us: i64,
     ) -> Result<Tenant> {
         let (id, name) = (Id::random(), check_title("a tenant", name)?);
@@ -166,7 +171,7 @@ impl Db {
         .bind(account.as_str())
         .bind(&name)
         .bind(super::to_json(definition)?)
-        .bind(vault.seal(&secret_place(&id), secret))
+        .bind(secret.map(|secret| vault.seal(&secret_place(&id), secret)))
         .bind(now_us)
         .execute(self.pool())
         .await

@@ -1,8 +1,10 @@
 //! What people do, for pages and API alike: checks what was entered, does it, notes it in the audit log.
 
+pub(crate) mod adopt;
 pub(crate) mod archive;
 pub(crate) mod clients;
 pub(crate) mod look;
+pub(crate) mod receivers;
 pub(crate) mod repositories;
 pub(crate) mod restore;
 pub(crate) mod search;

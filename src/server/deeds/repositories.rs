@@ -93,7 +93,7 @@ fn chosen(password: &Password) -> Result<Passphrase> {
     Passphrase::new(password.expose())
 }
 
-fn check_credentials(credentials: &BTreeMap<String, String>) -> Result<()> {
+pub(super) fn check_credentials(credentials: &BTreeMap<String, String>) -> Result<()> {
     const KNOWN: [&str; 10] = [
         "access_key_id",
         "account_key",

@@ -59,10 +59,9 @@ fn check_restoring(wanted: &TenantToBe, stays: bool) -> Result<Option<&str>> {
 pub(crate) async fn add(server: &Server, actor: &Actor, account: &Id, wanted: &TenantToBe) -> Result<Tenant> {
     let secret = wanted.secret.as_ref().ok_or_else(|| Error::invalid("The app's secret or private key is missing"))?;
     connect::check(server, &wanted.definition, Some(secret.expose())).await?;
-    let (name, definition) = (&wanted.name, &wanted.definition);
+    let (name, definition, secret) = (&wanted.name, &wanted.definition, Some(secret.expose().trim()));
     let restoring = check_restoring(wanted, false)?;
-    let tenant =
-        server.db.add_tenant(&server.vault, account, name, definition, secret.expose().trim(), server.now_us()).await?;
+    let tenant = server.db.add_tenant(&server.vault, account, name, definition, secret, server.now_us()).await?;
     if restoring.is_some() {
         server.db.keep_restore_secret(&server.vault, &tenant.id, restoring).await?;
     }

@@ -7,6 +7,7 @@ use axum::Extension;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use maud::{Markup, html};
+use serde::Deserialize;
 
 use super::{Answer, Chrome, Page, Place, page, words};
 use crate::error::Result;
@@ -16,21 +17,35 @@ use crate::server::auth::Actor;
 use crate::server::db::SetRow;
 use crate::server::id::Id;
 use crate::server::state::Server;
+use crate::server::web::Asked;
 use crate::snapshot::store;
 
-/// Owners on a page.
-const MOST: usize = 500;
+/// Owners of a set on a page.
+const MOST: usize = 100;
+/// With more sets than this one is chosen: each is read from its snapshot.
+const MOST_SETS: usize = 3;
+/// Sets that are offered to choose from; others are typed.
+const MOST_OFFERED: usize = 300;
+
+/// Which set.
+#[derive(Debug, Deserialize)]
+pub(super) struct Which {
+    #[serde(default)]
+    set: String,
+}
 
 /// The page.
 pub(super) async fn show(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
     Path(account): Path<String>,
+    Asked(which): Asked<Which>,
 ) -> Answer {
     let account = server.db.account(&Id::parse(&account)?).await?;
     let sets = server.db.sets(&account.id).await?;
     let mut parts = Vec::new();
-    for set in &sets {
+    let chosen = |set: &&SetRow| sets.len() <= MOST_SETS || set.name == which.set.trim();
+    for set in sets.iter().filter(chosen) {
         parts.push((set, of(&server, set).await));
     }
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Coverage };
@@ -38,6 +53,14 @@ pub(super) async fn show(
         h1 { "Coverage" }
         p.quiet { "How every user, group, site and team stands in the newest snapshot of each backup set." }
         @if sets.is_empty() { p.empty { "There is no backup set yet." } }
+        @if sets.len() > MOST_SETS {
+            form method="get" {
+                label for="set" { "Backup set, by its name" }
+                input #set name="set" list="sets" required maxlength="100" spellcheck="false" value=(which.set);
+                datalist #sets { @for set in sets.iter().take(MOST_OFFERED) { option value=(set.name) {} } }
+                button.plain type="submit" { "Show" }
+            }
+        }
         @for (set, found) in &parts {
             h2 { (set.name) }
             @match found {

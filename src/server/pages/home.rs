@@ -16,6 +16,8 @@ use crate::server::state::Server;
 
 const DAY_US: i64 = 86_400_000_000;
 const WEEKS: i64 = 26;
+/// Things that need attention, as far as they are named.
+const MOST_ATTENTION: usize = 50;
 /// A set without a good run for this long needs attention.
 const OLD_US: i64 = 2 * DAY_US;
 /// A secret that ends within so many days needs attention.
@@ -136,7 +138,8 @@ fn sentence(facts: &Facts) -> Markup {
         @if !attention.is_empty() {
             section.notice.warn aria-labelledby="attention" {
                 h2 #attention { (attention.len()) @if attention.len() == 1 { " thing needs" } @else { " things need" } " attention" }
-                ul { @for (text, href) in &attention { li { a href=(href) { (text) } } } }
+                ul { @for (text, href) in attention.iter().take(MOST_ATTENTION) { li { a href=(href) { (text) } } } }
+                @if attention.len() > MOST_ATTENTION { p { "and " (attention.len() - MOST_ATTENTION) " more" } }
             }
         } @else if facts.sets.is_empty() {
             p.empty { "Nothing is protected yet." }

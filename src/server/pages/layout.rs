@@ -26,8 +26,12 @@ pub(crate) enum Place {
     People,
     /// The audit log.
     Activity,
+    /// Who is told of what.
+    Notices,
     /// All accounts.
     Accounts,
+    /// Settings of the server.
+    Settings,
     /// The person who looks.
     Me,
 }
@@ -44,13 +48,15 @@ impl Place {
             Self::Clients => "Clients",
             Self::People => "People",
             Self::Activity => "Activity",
+            Self::Notices => "Reports and notices",
             Self::Accounts => "Accounts",
+            Self::Settings => "Settings",
             Self::Me => "Your sign-in",
         }
     }
 
     /// Those of an account: where they are, and the right that they need.
-    const OF_ACCOUNT: [(Self, &'static str, Right); 9] = [
+    const OF_ACCOUNT: &[(Self, &'static str, Right)] = &[
         (Self::Home, "", Right::See),
         (Self::Sets, "/sets", Right::See),
         (Self::Coverage, "/coverage", Right::See),
@@ -59,6 +65,7 @@ impl Place {
         (Self::Storage, "/storage", Right::See),
         (Self::Clients, "/clients", Right::See),
         (Self::People, "/people", Right::See),
+        (Self::Notices, "/notices", Right::See),
         (Self::Activity, "/activity", Right::Audit),
     ];
 }
@@ -130,11 +137,11 @@ pub(crate) fn page(title: &str, chrome: Chrome<'_>, body: &Markup) -> Markup {
                 nav aria-label="Main" {
                     ul {
                         @if let Some(account) = account {
-                            @for (to, path, right) in Place::OF_ACCOUNT {
+                            @for &(to, path, right) in Place::OF_ACCOUNT {
                                 @if actor.may(right, Some(&account.id)) { (link(to, format!("/a/{}{path}", account.id))) }
                             }
                         }
-                        @if actor.may(Right::Server, None) { (link(Place::Accounts, "/accounts".into())) }
+                        @if actor.may(Right::Server, None) { (link(Place::Accounts, "/accounts".into())) (link(Place::Settings, "/settings".into())) }
                         (link(Place::Me, "/me".into()))
                     }
                 }

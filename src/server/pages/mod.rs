@@ -5,6 +5,7 @@
 
 mod account;
 mod activity;
+mod adopt;
 mod assets;
 mod basket;
 mod charts;
@@ -15,17 +16,19 @@ mod job;
 mod layout;
 mod look;
 mod me;
+mod notices;
 mod people;
 mod restore;
 mod search;
 mod sets;
+mod settings;
 mod shown;
 mod sign_in;
 mod storage;
 mod tenants;
 mod welcome;
 mod who;
-mod words;
+pub(crate) mod words;
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -86,10 +89,12 @@ pub(crate) fn add(routes: Routes) -> Routes {
         .page("/a/{account}/tenants/{tenant}", Needs(Right::See), tenants::show)
         .form("/a/{account}/tenants/{tenant}/test", Needs(Right::Run), tenants::test)
         .form("/a/{account}/tenants/{tenant}/restore-app", Needs(Right::Change), tenants::set_restore_app)
+        .form("/a/{account}/tenants/{tenant}/secret", Needs(Right::Change), tenants::secret)
         .form("/a/{account}/tenants/{tenant}/removal", Needs(Right::Change), tenants::remove)
         .page("/a/{account}/storage", Needs(Right::See), storage::list)
         .form("/a/{account}/storage", Needs(Right::Keys), storage::make)
         .form("/a/{account}/storage/{repository}/confirmation", Needs(Right::Keys), storage::confirm)
+        .form("/a/{account}/adoption", Needs(Right::Keys), adopt::add)
         .page("/a/{account}/storage/{repository}", Needs(Right::See), storage::show)
         .form("/a/{account}/storage/{repository}/upkeep", Needs(Right::Run), storage::upkeep);
     let routes = routes
@@ -120,6 +125,15 @@ pub(crate) fn add(routes: Routes) -> Routes {
         .form("/a/{account}/people", Needs(Right::People), people::add)
         .form("/a/{account}/people/{person}", Needs(Right::People), people::change)
         .page("/a/{account}/activity", Needs(Right::Audit), activity::show)
+        .page("/a/{account}/notices", Needs(Right::See), notices::list)
+        .form("/a/{account}/notices", Needs(Right::Change), notices::add)
+        .page("/a/{account}/notices/{receiver}", Needs(Right::See), notices::show)
+        .form("/a/{account}/notices/{receiver}", Needs(Right::Change), notices::change)
+        .form("/a/{account}/notices/{receiver}/test", Needs(Right::Change), notices::test)
+        .form("/a/{account}/notices/{receiver}/removal", Needs(Right::Change), notices::remove)
+        .page("/settings", Needs(Right::Server), settings::show)
+        .form("/settings/mail", Needs(Right::Server), settings::keep_mail)
+        .form("/settings/mail/test", Needs(Right::Server), settings::test_mail)
         .page("/me", Needs(Right::SignedIn), me::show)
         .form("/me/password", Needs(Right::SignedIn), me::password)
         .form("/me/factor", Needs(Right::SignedIn), me::begin_factor)

@@ -8,7 +8,7 @@ use axum::{Extension, Form};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::{Answer, Chrome, Page, Place, go, job, page, words};
+use super::{Answer, Chrome, Page, Place, encode, go, job, page, words};
 use crate::error::{Error, Result};
 use crate::server::auth::{Actor, Right};
 use crate::server::choices::Choices;
@@ -17,6 +17,7 @@ use crate::server::deeds::sets::{self, SetWanted};
 use crate::server::id::Id;
 use crate::server::schedule::{self, Timing};
 use crate::server::state::Server;
+use crate::server::web::Asked;
 use crate::snapshot::policy::Count;
 use crate::snapshot::set::Workload;
 
@@ -105,24 +106,43 @@ impl Typed {
     }
 }
 
+/// Sets on a page.
+const MOST: usize = 100;
+
+/// Which part of the list, and which names.
+#[derive(Debug, Deserialize)]
+pub(super) struct Part {
+    #[serde(default)]
+    from: usize,
+    #[serde(default)]
+    q: String,
+}
+
 /// The page.
 pub(super) async fn list(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
     Path(account): Path<String>,
+    Asked(part): Asked<Part>,
 ) -> Answer {
     let account = server.db.account(&Id::parse(&account)?).await?;
     let (all, tenants) = (server.db.sets(&account.id).await?, server.db.tenants(&account.id).await?);
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Sets };
     let may_change = actor.may(Right::Change, Some(&account.id));
+    let wanted = part.q.trim().to_lowercase();
+    let found: Vec<&SetRow> = all.iter().filter(|set| set.name.to_lowercase().contains(&wanted)).collect();
     let body = html! {
         h1 { "Backup sets" }
         @if all.is_empty() {
             p.empty { "There is no backup set yet. It says what of a tenant is protected, when it is read, and how long snapshots are kept." }
         } @else {
+            @if all.len() > MOST {
+                form method="get" { label for="q" { "Part of the name" } input #q name="q" value=(part.q); button.plain type="submit" { "Find" } }
+                p.quiet { (words::count(found.len(), "backup set")) }
+            }
             div.scroll tabindex="0" { table {
                 thead { tr { th scope="col" { "Backup set" } th scope="col" { "Tenant" } th scope="col" { "Last run" } th scope="col" { "Last good run" } th scope="col" { "Runs by" } } }
-                tbody { @for set in &all { tr {
+                tbody { @for set in found.iter().skip(part.from).take(MOST) { tr {
                     th scope="row" { a href={ "/a/" (account.id) "/sets/" (set.id) } { (set.name) } }
                     td { @if let Some(tenant) = tenants.iter().find(|tenant| tenant.id == set.tenant) { (tenant.name) } }
                     td { (last(set)) }
@@ -130,6 +150,11 @@ pub(super) async fn list(
                     td { @if set.enabled { "schedule" } @else { span.state.calm { "hand only" } } }
                 } } }
             } }
+            @if found.is_empty() { p.empty { "No backup set has such a name." } }
+            div.actions {
+                @if part.from > 0 { a.button.plain href={ "?q=" (encode(&part.q)) "&from=" (part.from.saturating_sub(MOST)) } { "Before" } }
+                @if found.len() > part.from.saturating_add(MOST) { a.button.plain href={ "?q=" (encode(&part.q)) "&from=" (part.from + MOST) } { "More" } }
+            }
         }
         @if may_change { p { a.button href={ "/a/" (account.id) "/sets/new" } { "New backup set" } } }
     };

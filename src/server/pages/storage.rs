@@ -57,7 +57,7 @@ pub(super) async fn list(
                 } } }
             } }
         }
-        @if actor.may(Right::Keys, Some(&account.id)) { (form(&account)) }
+        @if actor.may(Right::Keys, Some(&account.id)) { (form(&account)) (super::adopt::form(&account)) }
     };
     Ok(Page(page("Storage and keys", chrome, &body)).into_response())
 }
@@ -114,7 +114,7 @@ pub(super) async fn make(
     Ok(Page(page("Your key", chrome, &body)).into_response())
 }
 
-fn pairs(text: &str) -> BTreeMap<String, String> {
+pub(super) fn pairs(text: &str) -> BTreeMap<String, String> {
     let pair = |line: &str| line.split_once('=').map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()));
     text.lines().filter_map(pair).filter(|(name, value)| !name.is_empty() && !value.is_empty()).collect()
 }

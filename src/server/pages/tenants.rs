@@ -177,11 +177,30 @@ pub(super) async fn show(
         p { "Directory " code { (tenant.definition.tenant_id) } ", app " code { (tenant.definition.client_id) }
             @if let Some(app) = &tenant.definition.restore { ", restores by app " code { (app.client_id) } }
         }
+        @if !tenant.has_secret() {
+            p.notice.warn { "Its app and the secret have to be entered: they lie in no repository." }
+        }
         @match &state {
             None => { p.empty { "It was not tested yet." } }
             Some(state) => { (tested(state)) }
         }
         @if actor.may(Right::Change, Some(&account.id)) { (restore_app(&here, &tenant)) }
+        @if actor.may(Right::Change, Some(&account.id)) {
+            details open[!tenant.has_secret()] {
+                summary { "Enter a new secret" }
+                form.card method="post" action={ (here) "/secret" } {
+                    label for="client_id" { "Application (client) id" }
+                    input #client_id name="client_id" required maxlength="200" spellcheck="false" value=(tenant.definition.client_id);
+                    label for="secret" { "Client secret, " span.quiet { "or the private key (PEM) of its certificate" } }
+                    textarea #secret name="secret" required spellcheck="false" autocomplete="off" {}
+                    label for="certificate" { "Certificate (PEM), " span.quiet { "if it signs in by one" } }
+                    textarea #certificate name="certificate" spellcheck="false" { (tenant.definition.certificate.as_deref().unwrap_or_default()) }
+                    label for="address" { "Address, " span.quiet { "of a simulated tenant alone" } }
+                    input #address name="address" type="url" value=[tenant.definition.graph_url.as_deref()];
+                    button type="submit" { "Save and test" }
+                }
+            }
+        }
         div.actions {
             @if actor.may(Right::Run, Some(&account.id)) {
                 form method="post" action={ (here) "/test" } { button type="submit" { "Test now" } }
@@ -304,6 +323,44 @@ pub(super) async fn test(
         server.db.keep_tenant_state(&tenant, &state.to_string(), server.now_us()).await?;
     }
     Ok(go(&format!("/a/{account}/tenants/{tenant}")))
+}
+
+/// What the form of a new secret sends.
+#[derive(Debug, Deserialize)]
+pub(super) struct NewSecret {
+    client_id: String,
+    secret: Password,
+    #[serde(default)]
+    certificate: String,
+    #[serde(default)]
+    address: String,
+}
+
+/// Takes a new secret, and tests it.
+pub(super) async fn secret(
+    state: State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Path((account, tenant)): Path<(String, String)>,
+    Form(typed): Form<NewSecret>,
+) -> Answer {
+    let (owner, id) = (Id::parse(&account)?, Id::parse(&tenant)?);
+    let before = state.db.tenant(&owner, &id).await?;
+    let (certificate, address) = (given(&typed.certificate), given(&typed.address));
+    let wanted = TenantToBe {
+        name: before.name,
+        definition: TenantDefinition {
+            client_id: typed.client_id.trim().to_owned(),
+            sign_in: if certificate.is_some() { SignInWay::Certificate } else { SignInWay::Secret },
+            certificate,
+            graph_url: address.clone(),
+            login_url: if before.definition.graph_url == address { before.definition.login_url } else { address },
+            ..before.definition
+        },
+        secret: Some(typed.secret),
+        restore_secret: None,
+    };
+    tenants::change(&state, &actor, &owner, &id, &wanted).await?;
+    test(state, Extension(actor), Path((account, tenant))).await
 }
 
 /// Removes it.

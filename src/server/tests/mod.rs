@@ -1,11 +1,15 @@
 //! A server on a port of loopback, asked as programs and browsers ask it.
 
 mod access;
+mod adopt;
 mod browsers;
 mod clients;
+mod hostile;
 mod lifecycle;
+mod notices;
 mod queue;
 mod restoring;
+mod scale;
 mod scheduling;
 
 use reqwest::{Client, Method, StatusCode, header};

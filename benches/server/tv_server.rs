@@ -1,0 +1,241 @@
+//! Measures the backup server at size: `tv-server schedule DIR SETS` and `tv-server pages DIR PEOPLE SECONDS`.
+//!
+//! `schedule`: so many sets are due in one instant; how long until each is in the queue, and how much of a core the server takes
+//! afterwards, with all of them waiting for their next time. `pages`: an account of 1,000 sets and 100,000 runs; how long the first
+//! byte of each page takes and how large it is; then so many people at once, who look at a page, read for one to five
+//! seconds, and go on to the next. Server and people are one process on the same cores. DIR is made and removed. A line of JSON each.
+
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use futures::StreamExt as _;
+use reqwest::{Client, header, redirect};
+use serde_json::json;
+use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, Row as _};
+use tenantvault::server::{ProcessRole, ServerOptions, start};
+
+#[path = "../common/process.rs"]
+mod process;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+const ACCOUNT: &str = "0123456789abcdef0123456789abcdef";
+const PASSWORD: &str = "three+plain+words";
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().collect();
+    let number = |place: usize| -> Result<u64> { Ok(arguments.get(place).ok_or("a number is missing")?.parse()?) };
+    let folder = Path::new(arguments.get(2).ok_or("which folder?")?).to_owned();
+    std::fs::create_dir_all(&folder)?;
+    match arguments.get(1).map(String::as_str) {
+        Some("schedule") => schedule(&folder, number(3)?).await?,
+        Some("pages") => pages(&folder, number(3)?, number(4)?).await?,
+        _ => return Err("tv-server schedule DIR SETS | tv-server pages DIR PEOPLE SECONDS".into()),
+    }
+    std::fs::remove_dir_all(&folder)?;
+    Ok(())
+}
+
+fn options(folder: &Path, role: ProcessRole) -> ServerOptions {
+    let mut options = ServerOptions::in_folder(folder.to_owned());
+    options.role = role;
+    options
+}
+
+fn now_us() -> Result<i64> {
+    Ok(i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros())?)
+}
+
+async fn database(folder: &Path) -> Result<AnyConnection> {
+    let mut connection = AnyConnection::connect(&format!("sqlite://{}/server.db", folder.display())).await?;
+    sqlx::query("PRAGMA busy_timeout = 10000").execute(&mut connection).await?;
+    Ok(connection)
+}
+
+/// Rows by the number: ids are its digits after a letter.
+async fn fill(db: &mut AnyConnection, sets: u64, runs: u64, due_us: Option<i64>) -> Result<()> {
+    let now = now_us()?;
+    let hex = |column: &str, mark: &str| {
+        format!(
+            "substr('{mark}0000000000000000000000000000000', 1, 32 - length(CAST({column} AS TEXT))) || CAST({column} AS TEXT)"
+        )
+    };
+    let from = |many: u64| {
+        format!(
+            "WITH RECURSIVE n(i) AS (SELECT CAST(0 AS BIGINT) UNION ALL SELECT i + 1 FROM n WHERE i < {}) ",
+            many - 1
+        )
+    };
+    let (set, run, job) = (hex("i", "a"), hex("i", "b"), hex("i", "c"));
+    let of_run = hex(&format!("i % {sets}"), "a");
+    let (tenant, repository) = ("d".repeat(32), "e".repeat(32));
+    let mut statements = vec![
+        format!("INSERT INTO accounts (id, name, created_us) VALUES ('{ACCOUNT}', 'Contoso', {now})"),
+        format!(
+            "INSERT INTO tenants (id, account_id, name, definition, created_us) VALUES ('{tenant}', '{ACCOUNT}', 'T', \
+             '{{\"tenant_id\": \"t\", \"client_id\": \"c\", \"sign_in\": \"secret\"}}', 0)"
+        ),
+        format!(
+            "INSERT INTO repositories (id, account_id, name, repository, write_key, created_us, confirmed) \
+             VALUES ('{repository}', '{ACCOUNT}', 'R', 'x', 'x', 0, 1)"
+        ),
+        format!(
+            "{} INSERT INTO sets (id, account_id, tenant_id, repository_id, name, definition, created_us, last_state, last_us, \
+             last_good_us) SELECT {set}, '{ACCOUNT}', '{tenant}', '{repository}', 'backup-set-' || CAST(i AS TEXT), '{{}}', {now}, \
+             'complete', {now}, {now} FROM n",
+            from(sets)
+        ),
+    ];
+    if let Some(due) = due_us {
+        statements.push(format!(
+            "{} INSERT INTO schedules (id, account_id, set_id, cron, zone, jitter_s, catch_up, next_us) \
+             SELECT {set}, '{ACCOUNT}', {set}, '0 0 1 1 *', 'Europe/Berlin', 0, 1, {due} FROM n",
+            from(sets)
+        ));
+    }
+    if runs > 0 {
+        statements.push(format!(
+            "{} INSERT INTO jobs (id, account_id, kind, set_id, tenant_id, repository_id, arguments, state, asked_by, created_us, \
+             run_after_us, started_us, ended_us, noticed) SELECT {job}, '{ACCOUNT}', 'backup', {of_run}, '{tenant}', '{repository}', \
+             '{{}}', 'done', 'schedule', {now} - i * 100000000, {now}, {now}, {now} - i * 100000000, 1 FROM n",
+            from(runs)
+        ));
+        statements.push(format!(
+            "{} INSERT INTO runs (id, account_id, set_id, job_id, started_us, ended_us, outcome, items, items_added, items_changed, \
+             items_removed, collections, gaps, bytes_logical, bytes_read, bytes_new, bytes_stored, requests, throttled, waits, \
+             gap_list) SELECT {run}, '{ACCOUNT}', {of_run}, {job}, {now} - i * 100000000, {now} - i * 100000000, 'complete', 1000000, \
+             1, 1, 1, 1, 0, 0, 1, 1, 1, 1, 1, '{{}}', '[]' FROM n",
+            from(runs)
+        ));
+    }
+    for statement in statements {
+        sqlx::query(AssertSqlSafe(statement)).execute(&mut *db).await?;
+    }
+    sqlx::query("ANALYZE").execute(&mut *db).await?;
+    Ok(())
+}
+
+async fn schedule(folder: &Path, sets: u64) -> Result<()> {
+    start(options(folder, ProcessRole::Web)).await?.stop().await;
+    let mut db = database(folder).await?;
+    let due = now_us()? + 60_000_000;
+    fill(&mut db, sets, 0, Some(due)).await?;
+    let running = start(options(folder, ProcessRole::Scheduler)).await?;
+    let mut first = None;
+    let last = loop {
+        let queued: i64 = sqlx::query("SELECT COUNT(*) FROM jobs").fetch_one(&mut db).await?.try_get(0)?;
+        if queued > 0 && first.is_none() {
+            first = Some(now_us()?);
+        }
+        if queued >= i64::try_from(sets)? {
+            break now_us()?;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let seconds = |at: i64| (at - due) as f64 / 1e6;
+    // Let it come to rest.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let (before, began) = (process::cpu_s(), Instant::now());
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let idle = (process::cpu_s() - before) / began.elapsed().as_secs_f64();
+    let line = json!({
+        "sets": sets, "first_late_s": first.map(seconds), "last_late_s": seconds(last), "idle_core_percent": idle * 100.0,
+    });
+    println!("{line}");
+    running.stop().await;
+    Ok(())
+}
+
+async fn sign_in(url: &str, link: &str) -> Result<(Client, String)> {
+    let client = Client::builder().no_proxy().redirect(redirect::Policy::none()).build()?;
+    let form = |address: String, body: String| {
+        let request = client.post(address).header("sec-fetch-site", "same-origin");
+        request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(body).send()
+    };
+    form(link.to_owned(), format!("password={PASSWORD}&again={PASSWORD}")).await?;
+    let answer = form(format!("{url}/sign-in"), format!("login=admin&password={PASSWORD}&code=")).await?;
+    let cookie = answer.headers().get(header::SET_COOKIE).ok_or("nobody is signed in")?.to_str()?;
+    Ok((client.clone(), cookie.split(';').next().unwrap_or_default().to_owned()))
+}
+
+/// Looks at a page; gives the time to the first byte, and how long it is.
+async fn look(client: &Client, url: &str, cookie: &str) -> Result<(Duration, usize)> {
+    let began = Instant::now();
+    let answer = client.get(url).header(header::COOKIE, cookie).send().await?;
+    let first = began.elapsed();
+    let status = answer.status();
+    let bytes = answer.bytes().await?.len();
+    if !status.is_success() {
+        return Err(format!("{url}: {status}").into());
+    }
+    Ok((first, bytes))
+}
+
+fn milliseconds(times: &mut [Duration], share: f64) -> f64 {
+    times.sort_unstable();
+    let place = ((times.len() as f64 * share) as usize).min(times.len().saturating_sub(1));
+    times.get(place).map_or(0.0, |time| time.as_secs_f64() * 1e3)
+}
+
+async fn pages(folder: &Path, people: u64, seconds: u64) -> Result<()> {
+    let options = options(folder, ProcessRole::Web);
+    start(options.clone()).await?.stop().await;
+    let mut db = database(folder).await?;
+    fill(&mut db, 1_000, 100_000, None).await?;
+    drop(db);
+    println!("{}", json!({"database_mib": process::stored_bytes(folder) >> 20}));
+    let running = start(options).await?;
+    let (url, link) = (running.url(), running.first_link().ok_or("no link")?.to_owned());
+    let (client, cookie) = sign_in(&url, &link).await?;
+    let set = format!("a{}", "0".repeat(31));
+    let job = format!("c{}", "0".repeat(31));
+    let base = format!("{url}/a/{ACCOUNT}");
+    let paths = [
+        String::new(),
+        "/sets".to_owned(),
+        format!("/sets/{set}"),
+        format!("/jobs/{job}"),
+        "/tenants".to_owned(),
+        "/storage".to_owned(),
+        "/people".to_owned(),
+        "/activity".to_owned(),
+        "/notices".to_owned(),
+    ];
+    for path in &paths {
+        let (mut times, mut bytes) = (Vec::new(), 0);
+        for _ in 0..20 {
+            let (first, long) = look(&client, &format!("{base}{path}"), &cookie).await?;
+            times.push(first);
+            bytes = long;
+        }
+        let (middle, worst) = (milliseconds(&mut times, 0.5), milliseconds(&mut times, 1.0));
+        println!("{}", json!({"page": path, "first_byte_ms": middle, "worst_ms": worst, "bytes": bytes}));
+    }
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let before = process::cpu_s();
+    let looking = (0..people).map(|person| {
+        let (client, base, cookie, paths) = (&client, &base, &cookie, &paths);
+        async move {
+            let (mut times, mut turn) = (Vec::new(), person);
+            while Instant::now() < end {
+                turn = turn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                tokio::time::sleep(Duration::from_millis(1_000 + (turn >> 33) % 4_000)).await;
+                let path = &paths[(turn >> 40) as usize % paths.len()];
+                times.push(look(client, &format!("{base}{path}"), cookie).await?.0);
+            }
+            Ok(times)
+        }
+    });
+    let looked: Vec<Result<Vec<Duration>>> =
+        futures::stream::iter(looking).buffer_unordered(people as usize).collect().await;
+    let mut times: Vec<Duration> = looked.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+    let line = json!({
+        "people": people, "pages": times.len(), "p50_ms": milliseconds(&mut times, 0.5), "p99_ms": milliseconds(&mut times, 0.99),
+        "worst_ms": milliseconds(&mut times, 1.0), "cores": (process::cpu_s() - before) / seconds as f64,
+        "memory_mib": process::memory_mib("VmRSS"),
+    });
+    println!("{line}");
+    running.stop().await;
+    Ok(())
+}

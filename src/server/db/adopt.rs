@@ -1,0 +1,59 @@
+//! What is taken over from a repository that another server wrote: its history.
+
+use super::Db;
+use crate::error::Result;
+use crate::format::snapshot::RunFile;
+use crate::server::id::Id;
+
+impl Db {
+    /// Notes the runs of a set as its repository tells them, the oldest first, and how the set stands since.
+    ///
+    /// # Errors
+    /// As any query.
+    pub(crate) async fn take_over_runs(&self, account: &Id, set: &Id, runs: &[&RunFile]) -> Result<()> {
+        let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let mut tx = self.write().await?;
+        for run in runs {
+            let t = &run.totals;
+            sqlx::query(
+                "INSERT INTO runs (id, account_id, set_id, started_us, ended_us, outcome, error, snapshot, items, \
+                 items_added, items_changed, items_removed, collections, gaps, bytes_logical, bytes_read, bytes_new, \
+                 bytes_stored, requests, throttled, waits, gap_list) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, \
+                 $11, $12, $13, $14, 0, $15, $16, $17, $18, $19, '{}', '[]')",
+            )
+            .bind(Id::random().as_str().to_owned())
+            .bind(account.as_str())
+            .bind(set.as_str())
+            .bind(run.started_us)
+            .bind(run.ended_us)
+            .bind(&run.outcome)
+            .bind(Some(run.error.as_str()).filter(|text| !text.is_empty()))
+            .bind(run.snapshot.map(|snapshot| snapshot.to_string()))
+            .bind(count(t.items))
+            .bind(count(t.items_added))
+            .bind(count(t.items_changed))
+            .bind(count(t.items_removed))
+            .bind(count(t.collections))
+            .bind(count(t.gaps))
+            .bind(count(t.bytes_read))
+            .bind(count(t.bytes_new))
+            .bind(count(t.bytes_stored))
+            .bind(count(t.requests))
+            .bind(count(t.throttled))
+            .execute(&mut *tx)
+            .await?;
+        }
+        let good = |run: &&&RunFile| matches!(run.outcome.as_str(), "complete" | "gaps");
+        if let Some(last) = runs.last() {
+            sqlx::query("UPDATE sets SET last_state = $1, last_us = $2, last_good_us = $3 WHERE id = $4")
+                .bind(&last.outcome)
+                .bind(last.ended_us)
+                .bind(runs.iter().rev().find(good).map(|run| run.ended_us))
+                .bind(set.as_str())
+                .execute(&mut *tx)
+                .await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+}

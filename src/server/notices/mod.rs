@@ -1,0 +1,88 @@
+//! Reports and notices: what an account's receivers are told of, by mail, webhook or ping.
+//!
+//! What is to be told is put into the outbox of the database, under the name of its event, so that no receiver is told of one
+//! event twice; sending is a thing of its own, tried again until it works or a day has passed. No run waits for any of it.
+
+mod due;
+mod events;
+mod mail;
+mod notice;
+mod send;
+mod warnings;
+mod webhook;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::state::Server;
+use crate::error::Result;
+
+pub(crate) use due::first as first_due;
+pub(crate) use mail::{MailSecurity, MailSettings, address, keep_settings, settings, test as test_mail};
+pub(crate) use notice::Notice;
+
+/// How often is looked.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// How long a pass may take to end when the server stops.
+const LAST_PASS: Duration = Duration::from_secs(10);
+
+/// Starts what this process does of it, until `stop`.
+pub(crate) fn start(server: &Arc<Server>, tasks: &TaskTracker, stop: &CancellationToken) {
+    if !server.options.role.schedules() {
+        return;
+    }
+    tasks.spawn(again(server.clone(), stop.clone(), "Notices cannot be gathered", |server| async move {
+        gather(&server).await
+    }));
+    tasks.spawn(again(server.clone(), stop.clone(), "Notices cannot be sent", |server| async move {
+        send::pass(&server).await
+    }));
+    tasks.spawn(again(server.clone(), stop.clone(), "Warnings cannot be gathered", |server| async move {
+        warnings::pass(&server).await
+    }));
+}
+
+/// Puts what happened, and what is due, into the outbox.
+pub(crate) async fn gather(server: &Server) -> Result<()> {
+    events::pass(server).await?;
+    due::pass(server).await
+}
+
+async fn again<F: Future<Output = Result<()>>>(
+    server: Arc<Server>,
+    stop: CancellationToken,
+    trouble: &str,
+    pass: impl Fn(Arc<Server>) -> F,
+) {
+    let mut waits = LOOK_EVERY;
+    while stop.run_until_cancelled(tokio::time::sleep(waits)).await.is_some() {
+        // What is being sent may come to its end: begun anew, it would come twice.
+        let last = async {
+            stop.cancelled().await;
+            tokio::time::sleep(LAST_PASS).await;
+        };
+        let passed = tokio::select! {
+            passed = pass(server.clone()) => passed,
+            () = last => Ok(()),
+        };
+        match passed {
+            Ok(()) => waits = LOOK_EVERY,
+            Err(e) => {
+                tracing::error!("{trouble}: {}", e.chain());
+                waits = (waits * 2).min(Duration::from_secs(60));
+            }
+        }
+    }
+}
+
+/// For tests: one pass of everything that is due.
+#[cfg(test)]
+pub(crate) async fn pass(server: &Server) -> Result<()> {
+    gather(server).await?;
+    warnings::pass(server).await?;
+    send::pass(server).await
+}

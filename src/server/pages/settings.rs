@@ -1,0 +1,115 @@
+//! Settings of the server, for administrators: the mail server.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Form};
+use maud::html;
+use serde::Deserialize;
+
+use super::{Answer, Chrome, Page, Place, go, page};
+use crate::error::Result;
+use crate::server::auth::{Actor, Password};
+use crate::server::deeds::receivers;
+use crate::server::error::problem;
+use crate::server::notices::{self, MailSecurity, MailSettings};
+use crate::server::state::Server;
+
+/// What the form sends.
+#[derive(Debug, Deserialize)]
+pub(super) struct Typed {
+    host: String,
+    port: u16,
+    security: MailSecurity,
+    #[serde(default)]
+    login: String,
+    password: Password,
+    from: String,
+}
+
+async fn render(server: &Server, actor: &Actor, said: Option<(&str, String)>) -> Result<Response> {
+    let settings = notices::settings(server).await?;
+    let known = settings.as_ref();
+    let security = known.map_or(MailSecurity::Starttls, |s| s.security);
+    let chrome = Chrome { actor, account: None, place: Place::Settings };
+    let body = html! {
+        h1 { "Settings" }
+        h2 { "Mail" }
+        @if let Some((kind, text)) = &said { p class={ "notice " (kind) } role="status" { (text) } }
+        @if known.is_none() { p.empty { "No mail server is known yet: reports and notices by mail wait until one is." } }
+        form.card method="post" action="/settings/mail" {
+            label for="host" { "Mail server" }
+            input #host name="host" required maxlength="253" spellcheck="false" placeholder="smtp.example.com" value=[known.map(|s| s.host.as_str())];
+            label for="port" { "Port" }
+            input #port name="port" type="number" required min="1" max="65535" value=(known.map_or(587, |s| s.port));
+            label for="security" { "Encryption" }
+            select #security name="security" {
+                option value="starttls" selected[security == MailSecurity::Starttls] { "STARTTLS (mostly port 587)" }
+                option value="tls" selected[security == MailSecurity::Tls] { "TLS (mostly port 465)" }
+                option value="none" selected[security == MailSecurity::None] { "None (a mail server on this machine)" }
+            }
+            label for="login" { "Login, " span.quiet { "if it needs one" } }
+            input #login name="login" maxlength="320" autocomplete="off" spellcheck="false" value=[known.and_then(|s| s.login.as_deref())];
+            label for="password" { "Password, " span.quiet { "empty: the one that is there stays" } }
+            input #password name="password" type="password" autocomplete="new-password";
+            label for="from" { "Mails come from" }
+            input #from name="from" required maxlength="320" spellcheck="false" placeholder="backup@example.com" value=[known.map(|s| s.from.as_str())];
+            button type="submit" { "Save" }
+        }
+        @if known.is_some() {
+            form.card method="post" action="/settings/mail/test" {
+                label for="to_test" { "Send a test to" }
+                input #to_test name="to" type="email" required maxlength="320" placeholder="you@example.com";
+                button type="submit" { "Send a test" }
+            }
+        }
+    };
+    Ok(Page(page("Settings", chrome, &body)).into_response())
+}
+
+/// The page.
+pub(super) async fn show(State(server): State<Arc<Server>>, Extension(actor): Extension<Actor>) -> Answer {
+    Ok(render(&server, &actor, None).await?)
+}
+
+/// Takes the form.
+pub(super) async fn keep_mail(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Form(typed): Form<Typed>,
+) -> Answer {
+    let wanted = MailSettings {
+        host: typed.host.trim().to_owned(),
+        port: typed.port,
+        security: typed.security,
+        login: Some(typed.login.trim().to_owned()).filter(|login| !login.is_empty()),
+        from: typed.from.trim().to_owned(),
+    };
+    let password = Some(typed.password).filter(|password| !password.expose().is_empty());
+    receivers::keep_mail(&server, &actor, Some(&wanted), password.as_ref()).await?;
+    Ok(go("/settings"))
+}
+
+/// What the form sends.
+#[derive(Debug, Deserialize)]
+pub(super) struct TestTo {
+    to: String,
+}
+
+/// Sends a test; says what came of it.
+pub(super) async fn test_mail(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Form(typed): Form<TestTo>,
+) -> Answer {
+    let said = match receivers::test_mail(&server, &actor, &typed.to).await {
+        Ok(None) => ("good", format!("A test is on its way to {}.", typed.to)),
+        Ok(Some(why)) => ("bad", why),
+        Err(e) => {
+            let (_, problem) = problem(&e);
+            ("bad", format!("{}. {}", problem.message, problem.hint.unwrap_or_default()))
+        }
+    };
+    Ok(render(&server, &actor, Some(said)).await?)
+}

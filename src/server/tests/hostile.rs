@@ -1,0 +1,110 @@
+//! What comes in crowds, and clocks that jump.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt as _;
+use reqwest::{Method, StatusCode, header};
+use serde_json::json;
+
+use super::{Bench, PASSWORD, set_up};
+use crate::server::auth::Role;
+use crate::server::db::Columns as _;
+use crate::sim::{SimOptions, SimTenant};
+
+const MINUTE_US: i64 = 60_000_000;
+const DAY_US: i64 = 24 * 60 * MINUTE_US;
+/// 2026-11-26 00:00 UTC.
+const BEGIN_US: i64 = 1_795_651_200_000_000;
+
+/// Tries to sign in; gives the status.
+async fn attempt(bench: &Bench, login: &str, password: &str, from: &str) -> StatusCode {
+    let body = format!("login={login}&password={}&code=", password.replace(' ', "+"));
+    let request = bench
+        .client
+        .post(bench.url("/sign-in"))
+        .header("sec-fetch-site", "same-origin")
+        .header("x-forwarded-for", from)
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(body);
+    request.send().await.expect("an answer").status()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_sign_in_attempts_cost_little_and_lock_nobody_else_out() {
+    let bench = Bench::quiet().await;
+    let account = bench.account("Contoso").await;
+    for login in ["attacked@contoso.com", "other@contoso.com"] {
+        bench.person(Some(&account), Role::Owner, login).await;
+    }
+    let began = Instant::now();
+    // One address tries many logins; then many addresses try one.
+    let attempts = (0..10_000_u32).map(|number| {
+        let bench = &bench;
+        async move {
+            if number < 5_000 {
+                attempt(bench, &format!("user{number}@contoso.com"), "guess guess guess", "198.51.100.1").await
+            } else {
+                let from = format!("10.{}.{}.1", number / 256, number % 256);
+                attempt(bench, "attacked@contoso.com", "guess guess guess", &from).await
+            }
+        }
+    });
+    let answers: Vec<StatusCode> = futures::stream::iter(attempts).buffer_unordered(32).collect().await;
+    let looked_at = answers.iter().filter(|status| **status != StatusCode::TOO_MANY_REQUESTS).count();
+    assert_eq!(answers.len(), 10_000);
+    assert!(answers.iter().all(StatusCode::is_client_error));
+    // Each password that is looked at costs 19 MiB and a core: those of the first few, and of who came beside them.
+    assert!(looked_at < 150, "{looked_at}");
+    println!("10,000 attempts: {looked_at} passwords looked at, {:?}", began.elapsed());
+    let row = sqlx::query("SELECT COUNT(*) AS many FROM throttle").fetch_one(bench.server().db.pool()).await;
+    let rows = row.expect("counted").number("many").expect("a number");
+    assert!(rows < 200, "what is kept of it is bounded: {rows}");
+    assert_eq!(attempt(&bench, "other@contoso.com", PASSWORD, "203.0.113.5").await, StatusCode::SEE_OTHER);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_jumps_ahead_and_back_neither_floods_nor_stops_the_runs() {
+    let now = Arc::new(AtomicI64::new(BEGIN_US));
+    let clock = {
+        let now = now.clone();
+        Arc::new(move || now.load(Ordering::Relaxed))
+    };
+    let bench = Bench::with(|_| {}, Some(clock)).await;
+    let account = bench.account("Contoso").await;
+    let token = bench.person(Some(&account), Role::Owner, "owner@contoso.com").await;
+    let sim = SimTenant::start(SimOptions::tiny()).await.expect("a tenant");
+    let rule = json!([{"cron": "0 * * * *", "zone": "UTC", "catch_up": true}]);
+    let (_, set, _) = set_up(&bench, &token, &account, &sim, rule).await;
+    let backups = async || {
+        let jobs = bench.good(&token, Method::GET, &format!("/accounts/{account}/jobs?most=1000"), None).await;
+        let all = jobs["items"].as_array().expect("a list").clone();
+        all.into_iter().filter(|job| job["kind"] == "backup").collect::<Vec<_>>()
+    };
+    let wait = async |many: usize| {
+        let began = Instant::now();
+        loop {
+            let all = backups().await;
+            let ended = all.iter().filter(|job| !matches!(job["state"].as_str(), Some("queued" | "running"))).count();
+            if ended >= many {
+                return all;
+            }
+            assert!(began.elapsed() < Duration::from_secs(60), "{all:?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    // A battery that is empty: a year ahead. One run, not 8,760.
+    now.fetch_add(365 * DAY_US, Ordering::Relaxed);
+    wait(1).await;
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert_eq!(backups().await.len(), 1);
+    // Put right again: the next hour has its run, not only the one in a year.
+    now.store(BEGIN_US + 10 * MINUTE_US, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    let set_now = bench.good(&token, Method::GET, &format!("/accounts/{account}/sets/{set}"), None).await;
+    assert_eq!(set_now["schedules"][0]["next_us"], BEGIN_US + 60 * MINUTE_US, "{set_now}");
+    now.store(BEGIN_US + 61 * MINUTE_US, Ordering::Relaxed);
+    wait(2).await;
+    bench.running.stop().await;
+}

@@ -1,0 +1,131 @@
+//! A thousand sets and a hundred thousand runs: pages stay small, and queries find their way by indexes. How fast it is,
+//! `docs/performance.md` tells; here is counted, not timed.
+
+use reqwest::StatusCode;
+use sqlx::AssertSqlSafe;
+
+use super::{Bench, PASSWORD};
+use crate::server::auth::Role;
+use crate::server::db::{Columns as _, Engine};
+use crate::server::id::Id;
+
+const SETS: usize = 1_000;
+const RUNS: usize = 100_000;
+const MOST_BYTES: usize = 100 * 1000;
+
+/// An account with much history.
+async fn fill(bench: &Bench, account: &Id) {
+    let (db, now) = (&bench.server().db, bench.server().now_us());
+    let hex = |column: &str, mark: &str| {
+        format!(
+            "substr('{mark}0000000000000000000000000000000', 1, 32 - length(CAST({column} AS TEXT))) || CAST({column} AS TEXT)"
+        )
+    };
+    let (set, run, job) = (hex("i % 1000", "a"), hex("i", "b"), hex("i", "c"));
+    let count = |many: usize| {
+        format!(
+            "WITH RECURSIVE n(i) AS (SELECT CAST(0 AS BIGINT) UNION ALL SELECT i + 1 FROM n WHERE i < {}) ",
+            many - 1
+        )
+    };
+    let (tenant, repository) = ("d".repeat(32), "e".repeat(32));
+    let mut statements = vec![
+        format!(
+            "INSERT INTO tenants (id, account_id, name, definition, created_us) VALUES ('{tenant}', '{account}', 'T', '{{\"tenant_id\": \"t\", \"client_id\": \"c\", \"sign_in\": \"secret\"}}', 0)"
+        ),
+        format!(
+            "INSERT INTO repositories (id, account_id, name, repository, write_key, created_us, confirmed) VALUES ('{repository}', '{account}', 'R', 'x', 'x', 0, 1)"
+        ),
+    ];
+    statements.push(format!(
+        "{} INSERT INTO sets (id, account_id, tenant_id, repository_id, name, definition, created_us, last_state, last_us, last_good_us) \
+         SELECT {set}, '{account}', '{tenant}', '{repository}', 'a set with a name of some length ' || CAST(i AS TEXT), '{{}}', {now}, 'failed', {now}, {now} FROM n",
+        count(SETS)
+    ));
+    statements.push(format!(
+        "{} INSERT INTO jobs (id, account_id, kind, set_id, tenant_id, repository_id, arguments, state, asked_by, created_us, run_after_us, started_us, ended_us, noticed) \
+         SELECT {job}, '{account}', 'backup', {set}, '{tenant}', '{repository}', '{{}}', 'done', 'schedule', {now} - i * 1000000, {now} - i * 1000000, {now} - i * 1000000, {now} - i * 1000000, 1 FROM n",
+        count(RUNS)
+    ));
+    statements.push(format!(
+        "{} INSERT INTO runs (id, account_id, set_id, job_id, started_us, ended_us, outcome, items, items_added, items_changed, items_removed, \
+         collections, gaps, bytes_logical, bytes_read, bytes_new, bytes_stored, requests, throttled, waits, gap_list) \
+         SELECT {run}, '{account}', {set}, {job}, {now} - i * 1000000, {now} - i * 1000000, 'gaps', 1000000, 1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, '{{}}', '[]' FROM n",
+        count(RUNS)
+    ));
+    for statement in statements {
+        sqlx::query(AssertSqlSafe(statement)).execute(db.pool()).await.expect("filled");
+    }
+    sqlx::query("ANALYZE").execute(db.pool()).await.expect("counted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_stay_small_with_a_thousand_sets_and_a_hundred_thousand_runs() {
+    let bench = Bench::quiet().await;
+    let account = bench.account("Contoso").await;
+    bench.person(Some(&account), Role::Owner, "owner@contoso.com").await;
+    let receiver = serde_json::json!({"name": "x", "definition": {"kind": "mail", "to": ["a@b.c"], "runs": "all", "warnings": true}});
+    let token = bench.person(Some(&account), Role::Owner, "second@contoso.com").await;
+    bench.good(&token, reqwest::Method::POST, &format!("/accounts/{account}/receivers"), Some(receiver)).await;
+    fill(&bench, &account).await;
+    let cookie = bench.sign_in("owner@contoso.com", PASSWORD).await.expect("signed in");
+    let set = format!("a{}", "0".repeat(31));
+    let job = format!("c{}", "0".repeat(31));
+    for path in [
+        "",
+        "/sets",
+        "/sets?from=900",
+        "/sets?q=99",
+        &format!("/sets/{set}"),
+        &format!("/sets/{set}/change"),
+        "/sets/new",
+        "/coverage",
+        "/tenants",
+        "/storage",
+        "/people",
+        "/activity",
+        "/notices",
+        &format!("/jobs/{job}"),
+    ] {
+        let began = std::time::Instant::now();
+        let (status, page) = bench.page(&cookie, &format!("/a/{account}{path}")).await;
+        println!("{path:40} {:6} bytes {:?}", page.len(), began.elapsed());
+        assert_eq!(status, StatusCode::OK, "{path}: {page}");
+        assert!(page.len() < MOST_BYTES, "{path}: {} bytes", page.len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_pages_and_queues_ask_for_is_found_by_indexes() {
+    let bench = Bench::quiet().await;
+    let db = &bench.server().db;
+    if db.engine() != Engine::Sqlite {
+        println!("skipped: PostgreSQL plans by what is in the tables");
+        return;
+    }
+    let account = bench.account("Contoso").await;
+    fill(&bench, &account).await;
+    // The conditions of the queries in `db`.
+    for query in [
+        "SELECT * FROM runs WHERE set_id = 'x' AND account_id = 'x' AND started_us < 5 ORDER BY started_us DESC LIMIT 10",
+        "SELECT * FROM runs WHERE account_id = 'x' AND started_us < 5 ORDER BY started_us DESC LIMIT 10",
+        "SELECT * FROM runs WHERE set_id = 'x' AND account_id = 'x' AND job_id = 'x' ORDER BY started_us DESC LIMIT 1",
+        "SELECT * FROM jobs WHERE account_id = 'x' AND created_us < 5 ORDER BY created_us DESC LIMIT 10",
+        "SELECT * FROM jobs WHERE account_id = 'x' AND state IN ('queued', 'running') ORDER BY state DESC, run_after_us LIMIT 200",
+        "SELECT * FROM jobs WHERE noticed = 0 AND ended_us IS NOT NULL ORDER BY ended_us LIMIT 10",
+        "SELECT id FROM jobs WHERE set_id = 'x' AND kind = 'backup' AND state = 'queued'",
+        "UPDATE jobs SET state = 'queued' WHERE state = 'running' AND (lease_until_us < 5 OR lease_until_us > 9)",
+        "SELECT * FROM schedules c JOIN sets s ON s.id = c.set_id WHERE c.next_us <= 5 ORDER BY c.next_us, c.id LIMIT 10",
+        "SELECT * FROM receivers WHERE next_us <= 5 ORDER BY next_us LIMIT 10",
+        "SELECT * FROM outbox WHERE state = 'waiting' AND next_us <= 5 ORDER BY next_us LIMIT 10",
+        "SELECT * FROM outbox WHERE account_id = 'x' AND created_us < 5 ORDER BY created_us DESC LIMIT 10",
+        "SELECT * FROM audit WHERE account_id = 'x' AND number < 5 ORDER BY number DESC LIMIT 10",
+    ] {
+        let rows =
+            sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {query}"))).fetch_all(db.pool()).await.expect(query);
+        for row in rows {
+            let step = row.text("detail").expect("text");
+            assert!(!step.starts_with("SCAN") || step.contains("INDEX"), "{query}\n{step}");
+        }
+    }
+}
