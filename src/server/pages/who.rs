@@ -22,13 +22,6 @@ const MOST: usize = 200;
 /// The most times in the list.
 const MOST_TIMES: usize = 60;
 
-/// Whose.
-#[derive(Debug, Deserialize)]
-pub(super) struct Whose {
-    #[serde(default)]
-    pub(super) q: String,
-}
-
 /// What kind of owner a folder's word means.
 fn kind(word: &str) -> &str {
     match word {
