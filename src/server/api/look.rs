@@ -103,7 +103,7 @@ pub(crate) async fn contents(
         is_folder: entry.is_folder,
         size_bytes: entry.size_bytes,
         modified_us: entry.modified_us,
-        kind: entry.kind.map(|kind| kind.word()),
+        kind: entry.kind.map(crate::format::record::ItemKind::word),
         from: entry.from,
     };
     Ok(Json(FolderView { items: listing.entries.into_iter().map(item).collect(), next: listing.next }))

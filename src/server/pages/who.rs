@@ -150,7 +150,7 @@ pub(super) fn weeks(first: Date) -> Vec<[Option<Date>; 7]> {
         }
         at += 1;
         if at == 7 {
-            weeks.push(std::mem::replace(&mut week, [None; 7]));
+            weeks.push(std::mem::take(&mut week));
             at = 0;
         }
         match date.tomorrow() {
