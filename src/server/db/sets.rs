@@ -256,8 +256,8 @@ impl Db {
     pub(crate) async fn due(&self, now_us: i64, most: i64) -> Result<Vec<Due>> {
         let rows = sqlx::query(select!(
             ", c.id AS schedule_id, c.cron AS cron, c.zone AS zone, c.jitter_s AS jitter_s, c.catch_up AS catch_up, \
-             c.next_us AS next_us FROM schedules c JOIN sets s ON s.id = c.set_id \
-             WHERE c.next_us <= $1 ORDER BY c.next_us, c.id LIMIT $2"
+             c.next_us AS next_us FROM schedules c CROSS JOIN sets s WHERE s.id = c.set_id \
+             AND c.next_us <= $1 ORDER BY c.next_us, c.id LIMIT $2"
         ))
         .bind(now_us)
         .bind(most)

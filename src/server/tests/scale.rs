@@ -115,7 +115,7 @@ async fn what_pages_and_queues_ask_for_is_found_by_indexes() {
         "SELECT * FROM jobs WHERE noticed = 0 AND ended_us IS NOT NULL ORDER BY ended_us LIMIT 10",
         "SELECT id FROM jobs WHERE set_id = 'x' AND kind = 'backup' AND state = 'queued'",
         "UPDATE jobs SET state = 'queued' WHERE state = 'running' AND (lease_until_us < 5 OR lease_until_us > 9)",
-        "SELECT * FROM schedules c JOIN sets s ON s.id = c.set_id WHERE c.next_us <= 5 ORDER BY c.next_us, c.id LIMIT 10",
+        "SELECT * FROM schedules c CROSS JOIN sets s WHERE s.id = c.set_id AND c.next_us <= 5 ORDER BY c.next_us, c.id LIMIT 10",
         "SELECT * FROM receivers WHERE next_us <= 5 ORDER BY next_us LIMIT 10",
         "SELECT * FROM outbox WHERE state = 'waiting' AND next_us <= 5 ORDER BY next_us LIMIT 10",
         "SELECT * FROM outbox WHERE account_id = 'x' AND created_us < 5 ORDER BY created_us DESC LIMIT 10",
