@@ -50,7 +50,12 @@ impl Bench {
         options.database_url = postgres().await;
         change(&mut options);
         let running = start_at(options, clock).await.expect("the server starts");
-        let client = Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
+        // The server ends connections on which nothing comes for half a minute.
+        let client = Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .pool_idle_timeout(std::time::Duration::from_secs(5))
+            .build()
+            .expect("a client");
         Self { running, folder, client }
     }
 
