@@ -26,8 +26,10 @@ struct Memory {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Forgotten {
     id: String,
-    /// When: what was listed before that time may still show it.
-    at_us: i64,
+    /// When it was gone for certain: what was listed before that time may still show it. Nothing while it is being
+    /// deleted.
+    #[serde(default, alias = "at_us")]
+    gone_us: Option<i64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,7 +77,7 @@ pub fn compare(repo: &Repository, listing: &Listing) -> Vec<Surprise> {
     for snapshot in &listing.snapshots {
         memory.see(snapshot.file.set.to_string(), seen(snapshot));
     }
-    let long_gone = before.forgotten.iter().filter(|gone| gone.at_us < listing.began_us);
+    let long_gone = before.forgotten.iter().filter(|gone| gone.gone_us.is_some_and(|at| at < listing.began_us));
     let long_gone: BTreeSet<&String> = long_gone.map(|gone| &gone.id).collect();
     let back = listing.snapshots.iter().filter(|s| long_gone.contains(&s.id.to_string()));
     let back = back.map(|s| surprise(&seen(s), "was forgotten by this machine and is back"));
@@ -115,21 +117,36 @@ pub fn accept(repo: &Repository, listing: &Listing) {
     save(repo, &memory);
 }
 
-/// Remembers that this machine forgets a snapshot. To be noted before it is deleted: who looks in between sees it.
+/// Remembers that this machine forgets a snapshot. To be noted before it is deleted: who looks in between misses it.
+pub(super) fn note_forgetting(repo: &Repository, id: SnapshotId) {
+    change_forgotten(repo, |forgotten| {
+        if !forgotten.iter().any(|gone| gone.id == id.to_string()) {
+            forgotten.push(Forgotten { id: id.to_string(), gone_us: None });
+        }
+        let surplus = forgotten.len().saturating_sub(FORGOTTEN);
+        forgotten.drain(..surplus);
+    });
+}
+
+/// Remembers that it is deleted: who sees it in what is listed from now on sees what came back.
 pub(super) fn note_forgotten(repo: &Repository, id: SnapshotId) {
-    let _alone = repo.lock_notes();
-    let mut memory = load(repo);
-    memory.forgotten.push(Forgotten { id: id.to_string(), at_us: now_us() });
-    let surplus = memory.forgotten.len().saturating_sub(FORGOTTEN);
-    memory.forgotten.drain(..surplus);
-    save(repo, &memory);
+    change_forgotten(repo, |forgotten| {
+        let of_it = forgotten.iter_mut().filter(|gone| gone.id == id.to_string());
+        of_it.for_each(|gone| gone.gone_us = Some(now_us()));
+    });
 }
 
 /// Takes that back: it could not be deleted.
 pub(super) fn note_kept(repo: &Repository, id: SnapshotId) {
+    change_forgotten(repo, |forgotten| {
+        forgotten.retain(|gone| gone.id != id.to_string() || gone.gone_us.is_some());
+    });
+}
+
+fn change_forgotten(repo: &Repository, change: impl FnOnce(&mut Vec<Forgotten>)) {
     let _alone = repo.lock_notes();
     let mut memory = load(repo);
-    memory.forgotten.retain(|gone| gone.id != id.to_string());
+    change(&mut memory.forgotten);
     save(repo, &memory);
 }
 

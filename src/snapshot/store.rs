@@ -116,10 +116,11 @@ pub async fn delete(repo: &Repository, snapshots: &[&Snapshot]) -> Result<()> {
 }
 
 async fn delete_named(repo: &Repository, id: SnapshotId, name: &DocumentName) -> Result<()> {
-    memory::note_forgotten(repo, id);
+    memory::note_forgetting(repo, id);
     let deleted = repo.delete_document(DocumentKind::Snapshot, name).await;
-    if deleted.is_err() {
-        memory::note_kept(repo, id);
+    match &deleted {
+        Ok(()) => memory::note_forgotten(repo, id),
+        Err(_) => memory::note_kept(repo, id),
     }
     deleted
 }

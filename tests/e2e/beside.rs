@@ -1,13 +1,14 @@
 //! Prune and check, while others forget what they look at and give back what it needed.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tenantvault::format::id::SnapshotId;
 use tenantvault::monitor::Silent;
 use tenantvault::ops::{check, prune};
 use tenantvault::repo::{Clock, PruneOptions, ReadData, Repository};
 use tenantvault::sim::SimOptions;
-use tenantvault::snapshot::store;
+use tenantvault::snapshot::memory::{self, Surprise};
+use tenantvault::snapshot::store::{self, Listing};
 use tenantvault::storage::Storage;
 
 use crate::between::Between;
@@ -70,4 +71,34 @@ async fn what_a_forgotten_snapshot_needed_is_not_missed_by_prune_or_check() {
         }
     }
     assert!(done >= 9, "others came between in {done} of 12 runs only");
+}
+
+/// Another process of this machine lists the snapshots while one of them is being deleted, and holds that against what
+/// the machine remembers when it is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_is_being_forgotten_is_not_back() {
+    let (setting, ids) = two_days().await;
+    let strange = |listing: &Listing| memory::compare(&setting.repo, listing);
+    assert_eq!(strange(&store::list(&setting.repo).await.unwrap()), []);
+    let first = store::list(&setting.repo).await.unwrap().snapshots.remove(0);
+    let path = format!("snapshots/{}/{}", first.file.set, first.id);
+    let bytes = setting.storage.get(&path, u64::MAX).await.unwrap();
+
+    let seen: Arc<Mutex<Option<Listing>>> = Arc::default();
+    let (looks, told) = (reopen(&setting.storage).await, seen.clone());
+    let between = Between::before_delete(&setting.storage, "snapshots", move || async move {
+        let listing = store::list(&looks).await.unwrap();
+        *told.lock().unwrap() = Some(listing);
+    });
+    let cache = Some(setting.cache.path().to_owned());
+    let forgets = Repository::open(between.clone() as Arc<dyn Storage>, &passphrase(), cache).await.unwrap();
+    store::delete(&forgets, &[&first]).await.unwrap();
+    let listing = seen.lock().unwrap().take().expect("it was listed while it was deleted");
+    assert_eq!(listing.snapshots.iter().map(|s| s.id).collect::<Vec<_>>(), ids);
+    assert_eq!(strange(&listing), []);
+    assert_eq!(strange(&store::list(&setting.repo).await.unwrap()), []);
+
+    setting.storage.put(&path, vec![bytes]).await.unwrap();
+    let back: Vec<Surprise> = strange(&store::list(&setting.repo).await.unwrap());
+    assert!(back.len() == 1 && back[0].text.contains("is back"), "{back:?}");
 }

@@ -1,4 +1,5 @@
-//! A storage between whose calls others come: once a folder was listed for the n-th time, something is done to it.
+//! A storage between whose calls others come: once a folder was listed for the n-th time, or before something in it is
+//! deleted, something is done to it.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -16,6 +17,7 @@ type Deed = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
 pub struct Between {
     inner: Arc<dyn Storage>,
     folder: &'static str,
+    /// Listings till then; 0: it is for a deletion.
     left: AtomicUsize,
     deed: Mutex<Option<Deed>>,
 }
@@ -33,6 +35,26 @@ impl Between {
     {
         let deed: Deed = Box::new(move || Box::pin(deed()));
         Arc::new(Self { inner: inner.clone(), folder, left: AtomicUsize::new(nth), deed: Mutex::new(Some(deed)) })
+    }
+
+    #[allow(dead_code)] // Not every test program comes at that time.
+    /// Does `deed` before anything below `folder` is deleted for the first time.
+    pub fn before_delete<F>(
+        inner: &Arc<dyn Storage>,
+        folder: &'static str,
+        deed: impl FnOnce() -> F + Send + 'static,
+    ) -> Arc<Self>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self::after_list(inner, folder, 0, deed)
+    }
+
+    async fn do_it(&self) {
+        let deed = self.deed.lock().unwrap().take();
+        if let Some(deed) = deed {
+            deed().await;
+        }
     }
 
     /// Whether the deed was done.
@@ -63,11 +85,8 @@ impl Storage for Between {
 
     async fn list(&self, folder: &str) -> Result<Vec<Entry>> {
         let found = self.inner.list(folder).await;
-        if folder == self.folder && self.left.fetch_sub(1, SeqCst) == 1 {
-            let deed = self.deed.lock().unwrap().take();
-            if let Some(deed) = deed {
-                deed().await;
-            }
+        if folder == self.folder && self.left.load(SeqCst) > 0 && self.left.fetch_sub(1, SeqCst) == 1 {
+            self.do_it().await;
         }
         found
     }
@@ -77,6 +96,9 @@ impl Storage for Between {
     }
 
     async fn delete(&self, path: &str) -> Result<()> {
+        if path.starts_with(self.folder) && self.left.load(SeqCst) == 0 {
+            self.do_it().await;
+        }
         self.inner.delete(path).await
     }
 
