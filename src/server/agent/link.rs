@@ -9,7 +9,7 @@ use serde_json::Value;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::wire::{Asking, Ending, Enrolled, Enrolling, Handout, Reply, Word};
+use super::wire::{Asking, Ending, Enrolled, Enrolling, Offer, Reply, Word};
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::id::Id;
 
@@ -75,8 +75,9 @@ impl Link {
     }
 
     /// Asks for work.
-    pub(super) async fn take(&self, version: &str) -> Result<Option<Handout>> {
-        self.post("jobs", &Asking { version: version.to_owned() }).await
+    pub(super) async fn take(&self, version: &str) -> Result<Offer> {
+        let offer = self.post("jobs", &Asking { version: version.to_owned() }).await?;
+        offer.ok_or_else(|| unreadable("nothing"))
     }
 
     /// Gives word of a job; nothing: it is not ours any more.

@@ -18,11 +18,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ops::backup::Stop;
 use kept::Enrolment;
 use link::Link;
-use wire::Enrolling;
+use wire::{Enrolling, Offer};
 use work::Done;
 
 /// How often a client without work asks for some.
 const ASK_EVERY: Duration = Duration::from_secs(10);
+/// How often one asks whose work waits for what the server does.
+const ASK_SOON: Duration = Duration::from_secs(1);
 /// The longest pause when the server does not answer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -85,7 +87,7 @@ pub async fn work(options: &AgentOptions, once: bool, stop: &Stop, tell: &(dyn F
     while !stop.is_stopped() {
         let asked = link.take(VERSION).await;
         match asked {
-            Ok(Some(handout)) => {
+            Ok(Offer { handout: Some(handout), .. }) => {
                 pause = ASK_EVERY;
                 let set = handout.set.clone();
                 tell(&format!("Backing up '{set}'"));
@@ -99,8 +101,9 @@ pub async fn work(options: &AgentOptions, once: bool, stop: &Stop, tell: &(dyn F
                 }
                 continue;
             }
-            Ok(None) if once => break,
-            Ok(None) => pause = ASK_EVERY,
+            Ok(Offer { waits: true, .. }) => pause = ASK_SOON,
+            Ok(_) if once => break,
+            Ok(_) => pause = ASK_EVERY,
             Err(e) if once || e.kind() == ErrorKind::Permission => return Err(e),
             Err(e) => {
                 tell(&format!("No work can be had: {}", e.chain()));

@@ -54,6 +54,15 @@ pub(crate) struct Asking {
     pub(crate) version: String,
 }
 
+/// What there is to do for a client.
+#[derive(Serialize, Deserialize, ToSchema)]
+pub(crate) struct Offer {
+    /// The next job; left out: there is none that may begin.
+    pub(crate) handout: Option<Handout>,
+    /// A job is due all the same, and waits for what else is done to its set, its repository or its tenant: ask again soon.
+    pub(crate) waits: bool,
+}
+
 /// A job with all that it takes: secrets too, for as long as it lasts.
 #[derive(Serialize, Deserialize, ToSchema)]
 pub(crate) struct Handout {

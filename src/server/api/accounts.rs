@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use crate::server::db::{Account, Entitlements};
 use crate::server::error::{ApiError, Problem};
 use crate::server::id::Id;
 use crate::server::state::Server;
-use crate::server::web::Wanted;
+use crate::server::web::{At, Wanted};
 
 type Answer<T> = Result<T, ApiError>;
 
@@ -79,8 +79,8 @@ pub(crate) async fn add(
 /// An account
 #[utoipa::path(get, path = "/api/v1/accounts/{account}", tag = "accounts", params(("account" = Id, Path)), responses(
     (status = 200, body = AccountView), (status = 401, body = Problem), (status = 404, body = Problem)))]
-pub(crate) async fn get(State(server): State<Arc<Server>>, Path(account): Path<String>) -> Answer<Json<AccountView>> {
-    Ok(Json(server.db.account(&Id::parse(&account)?).await?.into()))
+pub(crate) async fn get(State(server): State<Arc<Server>>, At(account): At<Id>) -> Answer<Json<AccountView>> {
+    Ok(Json(server.db.account(&account).await?.into()))
 }
 
 /// Change an account's name and limits
@@ -91,10 +91,10 @@ pub(crate) async fn get(State(server): State<Arc<Server>>, Path(account): Path<S
 pub(crate) async fn change(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path(account): Path<String>,
+    At(account): At<Id>,
     Wanted(wanted): Wanted<AccountToBe>,
 ) -> Answer<Json<AccountView>> {
-    let id = Id::parse(&account)?;
+    let id = account;
     server.db.change_account(&id, &wanted.name, wanted.limits).await?;
     let account = server.db.account(&id).await?;
     note(&server, &actor, &account, "account.change").await?;
@@ -108,9 +108,9 @@ pub(crate) async fn change(
 pub(crate) async fn remove(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path(account): Path<String>,
+    At(account): At<Id>,
 ) -> Answer<StatusCode> {
-    let account = server.db.account(&Id::parse(&account)?).await?;
+    let account = server.db.account(&account).await?;
     server.db.remove_account(&account.id).await?;
     note(&server, &actor, &account, "account.remove").await?;
     Ok(StatusCode::NO_CONTENT)

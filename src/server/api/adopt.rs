@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use serde::Serialize;
@@ -14,7 +14,7 @@ use crate::server::deeds::adopt::{self, AdoptedSet, AdoptedTenant, RepositoryToA
 use crate::server::error::{ApiError, Problem};
 use crate::server::id::Id;
 use crate::server::state::Server;
-use crate::server::web::Wanted;
+use crate::server::web::{At, Wanted};
 
 /// What was taken over from a repository.
 #[derive(Serialize, ToSchema)]
@@ -40,10 +40,10 @@ pub(crate) struct AdoptedView {
 pub(crate) async fn add(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path(account): Path<String>,
+    At(account): At<Id>,
     Wanted(wanted): Wanted<RepositoryToAdopt>,
 ) -> Result<(StatusCode, Json<AdoptedView>), ApiError> {
-    let adopted = adopt::adopt(&server, &actor, &Id::parse(&account)?, &wanted).await?;
+    let adopted = adopt::adopt(&server, &actor, &account, &wanted).await?;
     let (sets, tenants) = (adopted.sets, adopted.tenants);
     let (snapshots, remarks) = (adopted.snapshots, adopted.remarks);
     let repository = view(&server, adopted.row).await?;

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 
 use crate::error::Error;
-use crate::server::agent::wire::{Asking, Ending, Enrolled, Enrolling, Handout, Known, Reply, Word};
+use crate::server::agent::wire::{Asking, Ending, Enrolled, Enrolling, Known, Offer, Reply, Word};
 use crate::server::db::ClientRow;
 use crate::server::deeds::{clients, work};
 use crate::server::error::{ApiError, Problem};
 use crate::server::id::Id;
 use crate::server::state::Server;
-use crate::server::web::{Peer, Wanted};
+use crate::server::web::{At, Peer, Wanted};
 
 type Answer<T> = Result<T, ApiError>;
 
@@ -43,23 +43,21 @@ pub(crate) async fn who(Extension(client): Extension<ClientRow>) -> Json<Known> 
 
 /// Take a job, with all that it takes
 #[utoipa::path(post, path = "/api/v1/agent/jobs", tag = "agent", request_body = Asking, responses(
-    (status = 200, body = Handout), (status = 204, description = "There is nothing to do"), (status = 401, body = Problem),
+    (status = 200, body = Offer), (status = 401, body = Problem),
     (status = 403, body = Problem), (status = 404, body = Problem), (status = 413, body = Problem),
     (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn take(
     State(server): State<Arc<Server>>,
     Extension(client): Extension<ClientRow>,
     Wanted(asking): Wanted<Asking>,
-) -> Answer<axum::response::Response> {
-    use axum::response::IntoResponse as _;
+) -> Answer<Json<Offer>> {
     let said = version(&asking.version);
     if client.version.as_deref() != Some(said.as_str()) {
         server.db.note_version(&client.id, &said).await?;
     }
-    Ok(match work::take(&server, &client).await? {
-        Some(handout) => Json(handout).into_response(),
-        None => StatusCode::NO_CONTENT.into_response(),
-    })
+    let handout = work::take(&server, &client).await?;
+    let waits = handout.is_none() && server.db.has_due(&client.id, server.now_us()).await?;
+    Ok(Json(Offer { handout, waits }))
 }
 
 /// Give word of a job, and hear whether it is to stop
@@ -69,10 +67,10 @@ pub(crate) async fn take(
 pub(crate) async fn progress(
     State(server): State<Arc<Server>>,
     Extension(client): Extension<ClientRow>,
-    Path(job): Path<String>,
+    At(job): At<Id>,
     Wanted(word): Wanted<Word>,
 ) -> Answer<Json<Reply>> {
-    let cancel = work::renew(&server, &client, &Id::parse(&job)?, &word).await?;
+    let cancel = work::renew(&server, &client, &job, &word).await?;
     Ok(Json(Reply { cancel: cancel.ok_or_else(gone)? }))
 }
 
@@ -83,10 +81,10 @@ pub(crate) async fn progress(
 pub(crate) async fn end(
     State(server): State<Arc<Server>>,
     Extension(client): Extension<ClientRow>,
-    Path(job): Path<String>,
+    At(job): At<Id>,
     Wanted(ending): Wanted<Ending>,
 ) -> Answer<StatusCode> {
-    if !work::end(&server, &client, &Id::parse(&job)?, ending).await? {
+    if !work::end(&server, &client, &job, ending).await? {
         return Err(gone().into());
     }
     Ok(StatusCode::NO_CONTENT)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -13,7 +13,7 @@ use crate::server::audit::{Entry, Verified};
 use crate::server::error::{ApiError, Problem};
 use crate::server::id::Id;
 use crate::server::state::Server;
-use crate::server::web::Asked;
+use crate::server::web::{Asked, At};
 
 type Answer<T> = Result<T, ApiError>;
 
@@ -76,11 +76,11 @@ impl Which {
     (status = 404, body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn of_account(
     State(server): State<Arc<Server>>,
-    Path(account): Path<String>,
+    At(account): At<Id>,
     Asked(which): Asked<Which>,
 ) -> Answer<Json<List<EntryView>>> {
     let (before, most) = which.limits();
-    let all = server.db.audit(Some(&Id::parse(&account)?), before, most).await?;
+    let all = server.db.audit(Some(&account), before, most).await?;
     Ok(List::of(all.into_iter().map(EntryView::from)))
 }
 

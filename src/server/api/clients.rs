@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use serde::Serialize;
@@ -15,7 +15,7 @@ use crate::server::deeds::clients::{self, NewCode};
 use crate::server::error::{ApiError, Problem};
 use crate::server::id::Id;
 use crate::server::state::Server;
-use crate::server::web::Wanted;
+use crate::server::web::{At, Wanted};
 
 type Answer<T> = Result<T, ApiError>;
 
@@ -78,11 +78,8 @@ pub(crate) struct ClientAdded {
 /// Clients of an account
 #[utoipa::path(get, path = "/api/v1/accounts/{account}/clients", tag = "clients", params(("account" = Id, Path)),
     responses((status = 200, body = List<ClientView>), (status = 401, body = Problem), (status = 404, body = Problem)))]
-pub(crate) async fn list(
-    State(server): State<Arc<Server>>,
-    Path(account): Path<String>,
-) -> Answer<Json<List<ClientView>>> {
-    let all = server.db.clients(&Id::parse(&account)?).await?;
+pub(crate) async fn list(State(server): State<Arc<Server>>, At(account): At<Id>) -> Answer<Json<List<ClientView>>> {
+    let all = server.db.clients(&account).await?;
     Ok(List::of(all.into_iter().map(ClientView::from)))
 }
 
@@ -94,10 +91,10 @@ pub(crate) async fn list(
 pub(crate) async fn add(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path(account): Path<String>,
+    At(account): At<Id>,
     Wanted(wanted): Wanted<ClientToBe>,
 ) -> Answer<(StatusCode, Json<ClientAdded>)> {
-    let (client, code) = clients::add(&server, &actor, &Id::parse(&account)?, &wanted).await?;
+    let (client, code) = clients::add(&server, &actor, &account, &wanted).await?;
     Ok((StatusCode::CREATED, Json(ClientAdded { client: client.into(), enrolment: code.into() })))
 }
 
@@ -107,9 +104,9 @@ pub(crate) async fn add(
     (status = 200, body = ClientView), (status = 401, body = Problem), (status = 404, body = Problem)))]
 pub(crate) async fn get(
     State(server): State<Arc<Server>>,
-    Path((account, client)): Path<(String, String)>,
+    At((account, client)): At<(Id, Id)>,
 ) -> Answer<Json<ClientView>> {
-    Ok(Json(server.db.client(&Id::parse(&account)?, &Id::parse(&client)?).await?.into()))
+    Ok(Json(server.db.client(&account, &client).await?.into()))
 }
 
 /// Change a client's name and limit
@@ -120,10 +117,9 @@ pub(crate) async fn get(
 pub(crate) async fn change(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, client)): Path<(String, String)>,
+    At((account, client)): At<(Id, Id)>,
     Wanted(wanted): Wanted<ClientToBe>,
 ) -> Answer<Json<ClientView>> {
-    let (account, client) = (Id::parse(&account)?, Id::parse(&client)?);
     Ok(Json(clients::change(&server, &actor, &account, &client, &wanted).await?.into()))
 }
 
@@ -135,9 +131,9 @@ pub(crate) async fn change(
 pub(crate) async fn remove(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, client)): Path<(String, String)>,
+    At((account, client)): At<(Id, Id)>,
 ) -> Answer<StatusCode> {
-    clients::remove(&server, &actor, &Id::parse(&account)?, &Id::parse(&client)?).await?;
+    clients::remove(&server, &actor, &account, &client).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -149,8 +145,8 @@ pub(crate) async fn remove(
 pub(crate) async fn give_code(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, client)): Path<(String, String)>,
+    At((account, client)): At<(Id, Id)>,
 ) -> Answer<(StatusCode, Json<CodeView>)> {
-    let code = clients::give_code(&server, &actor, &Id::parse(&account)?, &Id::parse(&client)?).await?;
+    let code = clients::give_code(&server, &actor, &account, &client).await?;
     Ok((StatusCode::CREATED, Json(code.into())))
 }

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
@@ -21,7 +21,7 @@ use crate::server::db::{Job, JobKind, JobState, RunRow};
 use crate::server::error::{ApiError, Problem};
 use crate::server::id::Id;
 use crate::server::state::Server;
-use crate::server::web::Asked;
+use crate::server::web::{Asked, At};
 
 type Answer<T> = Result<T, ApiError>;
 
@@ -112,11 +112,11 @@ impl Before {
     (status = 422, body = Problem)))]
 pub(crate) async fn list(
     State(server): State<Arc<Server>>,
-    Path(account): Path<String>,
+    At(account): At<Id>,
     Asked(page): Asked<Before>,
 ) -> Answer<Json<List<JobView>>> {
     let (before, most) = page.limits();
-    let all = server.db.jobs(&Id::parse(&account)?, before, most).await?;
+    let all = server.db.jobs(&account, before, most).await?;
     Ok(List::of(all.into_iter().map(JobView::from)))
 }
 
@@ -124,11 +124,8 @@ pub(crate) async fn list(
 #[utoipa::path(get, path = "/api/v1/accounts/{account}/jobs/{job}", tag = "jobs",
     params(("account" = Id, Path), ("job" = Id, Path)), responses(
     (status = 200, body = JobView), (status = 401, body = Problem), (status = 404, body = Problem)))]
-pub(crate) async fn get(
-    State(server): State<Arc<Server>>,
-    Path((account, job)): Path<(String, String)>,
-) -> Answer<Json<JobView>> {
-    Ok(Json(server.db.job(&Id::parse(&account)?, &Id::parse(&job)?).await?.into()))
+pub(crate) async fn get(State(server): State<Arc<Server>>, At((account, job)): At<(Id, Id)>) -> Answer<Json<JobView>> {
+    Ok(Json(server.db.job(&account, &job).await?.into()))
 }
 
 /// Stop a job; what it has is kept
@@ -139,9 +136,8 @@ pub(crate) async fn get(
 pub(crate) async fn cancel(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, job)): Path<(String, String)>,
+    At((account, job)): At<(Id, Id)>,
 ) -> Answer<StatusCode> {
-    let (account, job) = (Id::parse(&account)?, Id::parse(&job)?);
     stop(&server, &actor, &account, &job).await?;
     Ok(StatusCode::ACCEPTED)
 }
@@ -163,9 +159,8 @@ pub(crate) async fn stop(server: &Server, actor: &Actor, account: &Id, job: &Id)
     (status = 404, body = Problem)))]
 pub(crate) async fn events(
     State(server): State<Arc<Server>>,
-    Path((account, job)): Path<(String, String)>,
+    At((account, id)): At<(Id, Id)>,
 ) -> Answer<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
-    let (account, id) = (Id::parse(&account)?, Id::parse(&job)?);
     let first = server.db.job(&account, &id).await?;
     let steps = futures::stream::unfold(Some((server, account, first)), |state| async move {
         let (server, account, job) = state?;
@@ -204,11 +199,11 @@ pub(crate) struct WhichRuns {
     (status = 422, body = Problem)))]
 pub(crate) async fn runs(
     State(server): State<Arc<Server>>,
-    Path(account): Path<String>,
+    At(account): At<Id>,
     Asked(which): Asked<WhichRuns>,
 ) -> Answer<Json<List<RunRow>>> {
     let page = Before { before_us: which.before_us, most: which.most };
     let (before, most) = page.limits();
     let set = which.set.as_deref().map(Id::parse).transpose()?;
-    Ok(List::of(server.db.runs(&Id::parse(&account)?, set.as_ref(), before, most).await?))
+    Ok(List::of(server.db.runs(&account, set.as_ref(), before, most).await?))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::{Extension, Json};
@@ -16,7 +16,7 @@ use crate::server::deeds::look;
 use crate::server::error::{ApiError, Problem};
 use crate::server::id::Id;
 use crate::server::state::Server;
-use crate::server::web::{Asked, OfRepository, Wanted};
+use crate::server::web::{Asked, At, OfRepository, Wanted};
 
 type Answer<T> = Result<T, ApiError>;
 
@@ -28,10 +28,10 @@ type Answer<T> = Result<T, ApiError>;
 pub(crate) async fn unlock(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, repository)): Path<(String, String)>,
+    At((account, repository)): At<(Id, Id)>,
     Wanted(proof): Wanted<OwnersKey>,
 ) -> Answer<StatusCode> {
-    look::unlock(&server, &actor, &Id::parse(&account)?, &Id::parse(&repository)?, &proof.key).await?;
+    look::unlock(&server, &actor, &account, &repository, &proof.key).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -42,9 +42,9 @@ pub(crate) async fn unlock(
 pub(crate) async fn lock(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, repository)): Path<(String, String)>,
+    At((account, repository)): At<(Id, Id)>,
 ) -> Answer<StatusCode> {
-    look::lock(&server, &actor, &Id::parse(&account)?, &Id::parse(&repository)?).await?;
+    look::lock(&server, &actor, &account, &repository).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -92,10 +92,10 @@ pub(crate) struct ItemView {
 pub(crate) async fn contents(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, repository)): Path<(String, String)>,
+    At((account, repository)): At<(Id, Id)>,
     Asked(at): Asked<Where>,
 ) -> Answer<Json<FolderView>> {
-    let row = server.db.repository(&Id::parse(&account)?, &Id::parse(&repository)?).await?;
+    let row = server.db.repository(&account, &repository).await?;
     let (browser, node) = look::find(&server, &actor, &row, &at.path).await?;
     let listing = look::list(&browser, &node, at.from).await?;
     let item = |entry: look::Listed| ItemView {
@@ -132,8 +132,8 @@ pub(crate) async fn origin(
 pub(crate) async fn file(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, repository)): Path<(String, String)>,
+    At((account, repository)): At<(Id, Id)>,
     Asked(at): Asked<Where>,
 ) -> Answer<Response> {
-    Ok(look::download(&server, &actor, &Id::parse(&account)?, &Id::parse(&repository)?, &at.path).await?)
+    Ok(look::download(&server, &actor, &account, &repository, &at.path).await?)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use crate::server::auth::{Actor, Role};
 use crate::server::error::{ApiError, Problem};
 use crate::server::id::Id;
 use crate::server::state::Server;
-use crate::server::web::Wanted;
+use crate::server::web::{At, Wanted};
 
 type Answer<T> = Result<T, ApiError>;
 
@@ -76,9 +76,8 @@ pub(crate) async fn sessions(
 pub(crate) async fn end_session(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path(session): Path<String>,
+    At(session): At<Id>,
 ) -> Answer<StatusCode> {
-    let session = Id::parse(&session)?;
     server.db.end_session(&actor.person, &session).await?;
     let deed =
         Deed { account: actor.account.as_ref(), action: "session.end", object: session.as_str(), detail: json!({}) };
@@ -158,9 +157,8 @@ pub(crate) async fn add_token(
 pub(crate) async fn remove_token(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path(token): Path<String>,
+    At(token): At<Id>,
 ) -> Answer<StatusCode> {
-    let token = Id::parse(&token)?;
     server.db.remove_token(&actor.person, &token).await?;
     let deed =
         Deed { account: actor.account.as_ref(), action: "token.remove", object: token.as_str(), detail: json!({}) };

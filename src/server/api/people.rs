@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use crate::server::auth::{Actor, Invitation, NewPerson, Person, Role};
 use crate::server::error::{ApiError, Problem};
 use crate::server::id::Id;
 use crate::server::state::Server;
-use crate::server::web::Wanted;
+use crate::server::web::{At, Wanted};
 
 type Answer<T> = Result<T, ApiError>;
 
@@ -92,11 +92,8 @@ pub(crate) struct PersonAdded {
 /// People of an account
 #[utoipa::path(get, path = "/api/v1/accounts/{account}/people", tag = "people", params(("account" = Id, Path)), responses(
     (status = 200, body = List<PersonView>), (status = 401, body = Problem), (status = 404, body = Problem)))]
-pub(crate) async fn list(
-    State(server): State<Arc<Server>>,
-    Path(account): Path<String>,
-) -> Answer<Json<List<PersonView>>> {
-    let people = server.db.people(Some(&Id::parse(&account)?)).await?;
+pub(crate) async fn list(State(server): State<Arc<Server>>, At(account): At<Id>) -> Answer<Json<List<PersonView>>> {
+    let people = server.db.people(Some(&account)).await?;
     Ok(List::of(people.into_iter().map(PersonView::from)))
 }
 
@@ -108,10 +105,9 @@ pub(crate) async fn list(
 pub(crate) async fn add(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path(account): Path<String>,
+    At(account): At<Id>,
     Wanted(wanted): Wanted<PersonToAdd>,
 ) -> Answer<(StatusCode, Json<PersonAdded>)> {
-    let account = Id::parse(&account)?;
     add_to(&server, &actor, Some(&account), &wanted).await
 }
 
@@ -135,7 +131,7 @@ async fn add_to(
 pub(crate) async fn change(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, person)): Path<(String, String)>,
+    At((account, person)): At<(Id, Id)>,
     Wanted(wanted): Wanted<PersonToBe>,
 ) -> Answer<Json<PersonView>> {
     let person = of_account(&server, &account, &person).await?;
@@ -152,7 +148,7 @@ pub(crate) async fn change(
 pub(crate) async fn remove(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, person)): Path<(String, String)>,
+    At((account, person)): At<(Id, Id)>,
 ) -> Answer<StatusCode> {
     let person = of_account(&server, &account, &person).await?;
     server.db.remove_person(&person.id).await?;
@@ -168,7 +164,7 @@ pub(crate) async fn remove(
 pub(crate) async fn invite(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, person)): Path<(String, String)>,
+    At((account, person)): At<(Id, Id)>,
 ) -> Answer<(StatusCode, Json<InvitationView>)> {
     let person = of_account(&server, &account, &person).await?;
     let invitation = server.db.invite(&server.vault, &person.id, server.now_us()).await?;
@@ -196,10 +192,9 @@ pub(crate) async fn add_administrator(
 }
 
 /// Somebody of the account that the path names.
-async fn of_account(server: &Server, account: &str, person: &str) -> crate::Result<Person> {
-    let (account, person) = (Id::parse(account)?, Id::parse(person)?);
-    let found = server.db.person(&person).await?;
-    if found.account.as_ref() != Some(&account) {
+async fn of_account(server: &Server, account: &Id, person: &Id) -> crate::Result<Person> {
+    let found = server.db.person(person).await?;
+    if found.account.as_ref() != Some(account) {
         return Err(Error::not_found("There is no such person"));
     }
     Ok(found)

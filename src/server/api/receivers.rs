@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use crate::server::error::{ApiError, Problem};
 use crate::server::id::Id;
 use crate::server::notices::{self, MailSettings, Notice};
 use crate::server::state::Server;
-use crate::server::web::{Asked, Wanted};
+use crate::server::web::{Asked, At, Wanted};
 
 type Answer<T> = Result<T, ApiError>;
 
@@ -98,11 +98,8 @@ impl From<Delivery> for DeliveryView {
 #[utoipa::path(get, path = "/api/v1/accounts/{account}/receivers", tag = "notices", params(("account" = Id, Path)),
     responses((status = 200, body = List<ReceiverView>), (status = 401, body = Problem), (status = 403, body = Problem),
     (status = 404, body = Problem)))]
-pub(crate) async fn list(
-    State(server): State<Arc<Server>>,
-    Path(account): Path<String>,
-) -> Answer<Json<List<ReceiverView>>> {
-    let all = server.db.receivers(&Id::parse(&account)?).await?;
+pub(crate) async fn list(State(server): State<Arc<Server>>, At(account): At<Id>) -> Answer<Json<List<ReceiverView>>> {
+    let all = server.db.receivers(&account).await?;
     let views: crate::Result<Vec<_>> = all.into_iter().map(|receiver| view(&server, receiver)).collect();
     Ok(List::of(views?))
 }
@@ -116,10 +113,10 @@ pub(crate) async fn list(
 pub(crate) async fn add(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path(account): Path<String>,
+    At(account): At<Id>,
     Wanted(wanted): Wanted<ReceiverToBe>,
 ) -> Answer<(StatusCode, Json<ReceiverMade>)> {
-    let (receiver, key) = receivers::add(&server, &actor, &Id::parse(&account)?, &wanted).await?;
+    let (receiver, key) = receivers::add(&server, &actor, &account, &wanted).await?;
     Ok((StatusCode::CREATED, Json(ReceiverMade { receiver: view(&server, receiver)?, key })))
 }
 
@@ -130,9 +127,9 @@ pub(crate) async fn add(
     (status = 404, body = Problem)))]
 pub(crate) async fn get(
     State(server): State<Arc<Server>>,
-    Path((account, receiver)): Path<(String, String)>,
+    At((account, receiver)): At<(Id, Id)>,
 ) -> Answer<Json<ReceiverView>> {
-    let receiver = server.db.receiver(&Id::parse(&account)?, &Id::parse(&receiver)?).await?;
+    let receiver = server.db.receiver(&account, &receiver).await?;
     Ok(Json(view(&server, receiver)?))
 }
 
@@ -145,10 +142,9 @@ pub(crate) async fn get(
 pub(crate) async fn change(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, receiver)): Path<(String, String)>,
+    At((account, receiver)): At<(Id, Id)>,
     Wanted(wanted): Wanted<ReceiverToBe>,
 ) -> Answer<Json<ReceiverMade>> {
-    let (account, receiver) = (Id::parse(&account)?, Id::parse(&receiver)?);
     let (receiver, key) = receivers::change(&server, &actor, &account, &receiver, &wanted).await?;
     Ok(Json(ReceiverMade { receiver: view(&server, receiver)?, key }))
 }
@@ -160,9 +156,9 @@ pub(crate) async fn change(
 pub(crate) async fn remove(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, receiver)): Path<(String, String)>,
+    At((account, receiver)): At<(Id, Id)>,
 ) -> Answer<StatusCode> {
-    receivers::remove(&server, &actor, &Id::parse(&account)?, &Id::parse(&receiver)?).await?;
+    receivers::remove(&server, &actor, &account, &receiver).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -181,9 +177,9 @@ pub(crate) struct TestAsked {
 pub(crate) async fn test(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, receiver)): Path<(String, String)>,
+    At((account, receiver)): At<(Id, Id)>,
 ) -> Answer<(StatusCode, Json<TestAsked>)> {
-    let delivery = receivers::test(&server, &actor, &Id::parse(&account)?, &Id::parse(&receiver)?).await?;
+    let delivery = receivers::test(&server, &actor, &account, &receiver).await?;
     Ok((StatusCode::ACCEPTED, Json(TestAsked { delivery })))
 }
 
@@ -207,11 +203,11 @@ pub(crate) struct Which {
     (status = 404, body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn deliveries(
     State(server): State<Arc<Server>>,
-    Path(account): Path<String>,
+    At(account): At<Id>,
     Asked(which): Asked<Which>,
 ) -> Answer<Json<List<DeliveryView>>> {
     let most = i64::from(which.most.unwrap_or(100).clamp(1, 1_000));
-    let all = server.db.deliveries(&Id::parse(&account)?, which.before_us.unwrap_or(i64::MAX), most).await?;
+    let all = server.db.deliveries(&account, which.before_us.unwrap_or(i64::MAX), most).await?;
     Ok(List::of(all.into_iter().map(DeliveryView::from)))
 }
 
@@ -222,9 +218,9 @@ pub(crate) async fn deliveries(
     (status = 404, body = Problem)))]
 pub(crate) async fn delivery(
     State(server): State<Arc<Server>>,
-    Path((account, delivery)): Path<(String, String)>,
+    At((account, delivery)): At<(Id, Id)>,
 ) -> Answer<Json<DeliveryView>> {
-    Ok(Json(server.db.delivery(&Id::parse(&account)?, &Id::parse(&delivery)?).await?.into()))
+    Ok(Json(server.db.delivery(&account, &delivery).await?.into()))
 }
 
 /// The server's mail settings as they are to be.

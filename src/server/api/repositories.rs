@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use crate::server::deeds::repositories::{self, KeySlot, PlaceToBe, RepositoryToM
 use crate::server::error::{ApiError, Problem};
 use crate::server::id::Id;
 use crate::server::state::Server;
-use crate::server::web::Wanted;
+use crate::server::web::{At, Wanted};
 
 type Answer<T> = Result<T, ApiError>;
 
@@ -88,12 +88,9 @@ pub(crate) struct RepositoryMade {
 #[utoipa::path(get, path = "/api/v1/accounts/{account}/repositories", tag = "repositories",
     params(("account" = Id, Path)), responses(
     (status = 200, body = List<RepositoryView>), (status = 401, body = Problem), (status = 404, body = Problem)))]
-pub(crate) async fn list(
-    State(server): State<Arc<Server>>,
-    Path(account): Path<String>,
-) -> Answer<Json<List<RepositoryView>>> {
+pub(crate) async fn list(State(server): State<Arc<Server>>, At(account): At<Id>) -> Answer<Json<List<RepositoryView>>> {
     let mut all = Vec::new();
-    for row in server.db.repositories(&Id::parse(&account)?).await? {
+    for row in server.db.repositories(&account).await? {
         all.push(view(&server, row).await?);
     }
     Ok(List::of(all))
@@ -108,10 +105,10 @@ pub(crate) async fn list(
 pub(crate) async fn make(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path(account): Path<String>,
+    At(account): At<Id>,
     Wanted(wanted): Wanted<RepositoryToMake>,
 ) -> Answer<(StatusCode, Json<RepositoryMade>)> {
-    let made = repositories::make(&server, &actor, &Id::parse(&account)?, &wanted).await?;
+    let made = repositories::make(&server, &actor, &account, &wanted).await?;
     let key = wanted.passphrase.is_none().then(|| made.key.expose_text().to_owned());
     Ok((StatusCode::CREATED, Json(RepositoryMade { repository: view(&server, made.row).await?, key })))
 }
@@ -122,9 +119,9 @@ pub(crate) async fn make(
     (status = 200, body = RepositoryView), (status = 401, body = Problem), (status = 404, body = Problem)))]
 pub(crate) async fn get(
     State(server): State<Arc<Server>>,
-    Path((account, repository)): Path<(String, String)>,
+    At((account, repository)): At<(Id, Id)>,
 ) -> Answer<Json<RepositoryView>> {
-    let row = server.db.repository(&Id::parse(&account)?, &Id::parse(&repository)?).await?;
+    let row = server.db.repository(&account, &repository).await?;
     Ok(Json(view(&server, row).await?))
 }
 
@@ -136,9 +133,9 @@ pub(crate) async fn get(
 pub(crate) async fn remove(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, repository)): Path<(String, String)>,
+    At((account, repository)): At<(Id, Id)>,
 ) -> Answer<StatusCode> {
-    repositories::remove(&server, &actor, &Id::parse(&account)?, &Id::parse(&repository)?).await?;
+    repositories::remove(&server, &actor, &account, &repository).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -161,10 +158,9 @@ pub(crate) struct Proof {
 pub(crate) async fn confirm(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, repository)): Path<(String, String)>,
+    At((account, repository)): At<(Id, Id)>,
     Wanted(proof): Wanted<Proof>,
 ) -> Answer<StatusCode> {
-    let (account, repository) = (Id::parse(&account)?, Id::parse(&repository)?);
     repositories::confirm(&server, &actor, &account, &repository, &proof.key, &proof.last_four).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -176,9 +172,9 @@ pub(crate) async fn confirm(
     (status = 503, body = Problem)))]
 pub(crate) async fn keys(
     State(server): State<Arc<Server>>,
-    Path((account, repository)): Path<(String, String)>,
+    At((account, repository)): At<(Id, Id)>,
 ) -> Answer<Json<List<KeySlot>>> {
-    let row = server.db.repository(&Id::parse(&account)?, &Id::parse(&repository)?).await?;
+    let row = server.db.repository(&account, &repository).await?;
     Ok(List::of(repositories::slots(&server, &row).await?))
 }
 
@@ -207,10 +203,9 @@ pub(crate) struct KeyMade {
 pub(crate) async fn add_key(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, repository)): Path<(String, String)>,
+    At((account, repository)): At<(Id, Id)>,
     Wanted(wanted): Wanted<KeyToAdd>,
 ) -> Answer<(StatusCode, Json<KeyMade>)> {
-    let (account, repository) = (Id::parse(&account)?, Id::parse(&repository)?);
     let key = repositories::add_key(&server, &actor, &account, &repository, &wanted.key, &wanted.label).await?;
     Ok((StatusCode::CREATED, Json(KeyMade { key: key.expose_text().to_owned() })))
 }
@@ -232,10 +227,9 @@ pub(crate) struct OwnersKey {
 pub(crate) async fn remove_key(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, repository, slot)): Path<(String, String, String)>,
+    At((account, repository, slot)): At<(Id, Id, String)>,
     Wanted(proof): Wanted<OwnersKey>,
 ) -> Answer<StatusCode> {
-    let (account, repository) = (Id::parse(&account)?, Id::parse(&repository)?);
     repositories::remove_key(&server, &actor, &account, &repository, &proof.key, &slot).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -248,10 +242,9 @@ pub(crate) async fn remove_key(
 pub(crate) async fn hold_key(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, repository)): Path<(String, String)>,
+    At((account, repository)): At<(Id, Id)>,
     Wanted(proof): Wanted<OwnersKey>,
 ) -> Answer<StatusCode> {
-    let (account, repository) = (Id::parse(&account)?, Id::parse(&repository)?);
     repositories::hold_key(&server, &actor, &account, &repository, Some(&proof.key)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -263,9 +256,9 @@ pub(crate) async fn hold_key(
 pub(crate) async fn let_go_of_key(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, repository)): Path<(String, String)>,
+    At((account, repository)): At<(Id, Id)>,
 ) -> Answer<StatusCode> {
-    repositories::hold_key(&server, &actor, &Id::parse(&account)?, &Id::parse(&repository)?, None).await?;
+    repositories::hold_key(&server, &actor, &account, &repository, None).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -278,10 +271,9 @@ pub(crate) async fn let_go_of_key(
 pub(crate) async fn add_place(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, repository)): Path<(String, String)>,
+    At((account, repository)): At<(Id, Id)>,
     Wanted(place): Wanted<PlaceToBe>,
 ) -> Answer<(StatusCode, Json<DestinationView>)> {
-    let (account, repository) = (Id::parse(&account)?, Id::parse(&repository)?);
     let added = repositories::add_place(&server, &actor, &account, &repository, &place).await?;
     Ok((StatusCode::CREATED, Json(added.into())))
 }
@@ -294,9 +286,9 @@ pub(crate) async fn add_place(
 pub(crate) async fn remove_place(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, destination)): Path<(String, String)>,
+    At((account, destination)): At<(Id, Id)>,
 ) -> Answer<StatusCode> {
-    repositories::remove_place(&server, &actor, &Id::parse(&account)?, &Id::parse(&destination)?).await?;
+    repositories::remove_place(&server, &actor, &account, &destination).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -333,10 +325,10 @@ pub(crate) struct JobAsked {
 pub(crate) async fn upkeep(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, repository)): Path<(String, String)>,
+    At((account, repository)): At<(Id, Id)>,
     Wanted(wanted): Wanted<UpkeepWanted>,
 ) -> Answer<(StatusCode, Json<JobAsked>)> {
-    let row = server.db.repository(&Id::parse(&account)?, &Id::parse(&repository)?).await?;
+    let row = server.db.repository(&account, &repository).await?;
     let kind = match wanted.kind {
         Upkeep::Prune => JobKind::Prune,
         Upkeep::Check => JobKind::Check,

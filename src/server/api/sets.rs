@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use serde::Serialize;
@@ -18,7 +18,7 @@ use crate::server::error::{ApiError, Problem};
 use crate::server::id::Id;
 use crate::server::schedule;
 use crate::server::state::Server;
-use crate::server::web::Wanted;
+use crate::server::web::{At, Wanted};
 
 type Answer<T> = Result<T, ApiError>;
 
@@ -74,12 +74,9 @@ async fn view(server: &Server, set: SetRow) -> crate::Result<SetView> {
 /// Backup sets of an account
 #[utoipa::path(get, path = "/api/v1/accounts/{account}/sets", tag = "sets", params(("account" = Id, Path)), responses(
     (status = 200, body = List<SetView>), (status = 401, body = Problem), (status = 404, body = Problem)))]
-pub(crate) async fn list(
-    State(server): State<Arc<Server>>,
-    Path(account): Path<String>,
-) -> Answer<Json<List<SetView>>> {
+pub(crate) async fn list(State(server): State<Arc<Server>>, At(account): At<Id>) -> Answer<Json<List<SetView>>> {
     let mut all = Vec::new();
-    for set in server.db.sets(&Id::parse(&account)?).await? {
+    for set in server.db.sets(&account).await? {
         all.push(view(&server, set).await?);
     }
     Ok(List::of(all))
@@ -93,10 +90,10 @@ pub(crate) async fn list(
 pub(crate) async fn add(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path(account): Path<String>,
+    At(account): At<Id>,
     Wanted(wanted): Wanted<SetWanted>,
 ) -> Answer<(StatusCode, Json<SetView>)> {
-    let set = sets::add(&server, &actor, &Id::parse(&account)?, &wanted).await?;
+    let set = sets::add(&server, &actor, &account, &wanted).await?;
     Ok((StatusCode::CREATED, Json(view(&server, set).await?)))
 }
 
@@ -104,11 +101,8 @@ pub(crate) async fn add(
 #[utoipa::path(get, path = "/api/v1/accounts/{account}/sets/{set}", tag = "sets",
     params(("account" = Id, Path), ("set" = Id, Path)), responses(
     (status = 200, body = SetView), (status = 401, body = Problem), (status = 404, body = Problem)))]
-pub(crate) async fn get(
-    State(server): State<Arc<Server>>,
-    Path((account, set)): Path<(String, String)>,
-) -> Answer<Json<SetView>> {
-    let set = server.db.backup_set(&Id::parse(&account)?, &Id::parse(&set)?).await?;
+pub(crate) async fn get(State(server): State<Arc<Server>>, At((account, set)): At<(Id, Id)>) -> Answer<Json<SetView>> {
+    let set = server.db.backup_set(&account, &set).await?;
     Ok(Json(view(&server, set).await?))
 }
 
@@ -120,10 +114,10 @@ pub(crate) async fn get(
 pub(crate) async fn change(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, set)): Path<(String, String)>,
+    At((account, set)): At<(Id, Id)>,
     Wanted(wanted): Wanted<SetWanted>,
 ) -> Answer<Json<SetView>> {
-    let set = sets::change(&server, &actor, &Id::parse(&account)?, &Id::parse(&set)?, &wanted).await?;
+    let set = sets::change(&server, &actor, &account, &set, &wanted).await?;
     Ok(Json(view(&server, set).await?))
 }
 
@@ -135,9 +129,9 @@ pub(crate) async fn change(
 pub(crate) async fn remove(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, set)): Path<(String, String)>,
+    At((account, set)): At<(Id, Id)>,
 ) -> Answer<StatusCode> {
-    sets::remove(&server, &actor, &Id::parse(&account)?, &Id::parse(&set)?).await?;
+    sets::remove(&server, &actor, &account, &set).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -149,8 +143,8 @@ pub(crate) async fn remove(
 pub(crate) async fn run(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, set)): Path<(String, String)>,
+    At((account, set)): At<(Id, Id)>,
 ) -> Answer<(StatusCode, Json<JobAsked>)> {
-    let job = sets::run(&server, &actor, &Id::parse(&account)?, &Id::parse(&set)?).await?;
+    let job = sets::run(&server, &actor, &account, &set).await?;
     Ok((StatusCode::ACCEPTED, Json(JobAsked { job })))
 }

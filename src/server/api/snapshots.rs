@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -14,6 +14,7 @@ use crate::ops::coverage;
 use crate::server::error::{ApiError, Problem};
 use crate::server::id::Id;
 use crate::server::state::Server;
+use crate::server::web::At;
 use crate::snapshot::store;
 
 type Answer<T> = Result<T, ApiError>;
@@ -45,9 +46,9 @@ pub(crate) struct SnapshotView {
     (status = 503, body = Problem)))]
 pub(crate) async fn list(
     State(server): State<Arc<Server>>,
-    Path((account, repository)): Path<(String, String)>,
+    At((account, repository)): At<(Id, Id)>,
 ) -> Answer<Json<List<SnapshotView>>> {
-    let row = server.db.repository(&Id::parse(&account)?, &Id::parse(&repository)?).await?;
+    let row = server.db.repository(&account, &repository).await?;
     let repo = server.stores.open(&server, &row).await?;
     let listing = store::list(&repo).await?;
     Ok(List::of(listing.snapshots.into_iter().rev().map(|snapshot| SnapshotView {
@@ -100,9 +101,9 @@ impl From<CoverageEntry> for CoverageView {
     (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn covered(
     State(server): State<Arc<Server>>,
-    Path((account, repository, snapshot)): Path<(String, String, String)>,
+    At((account, repository, snapshot)): At<(Id, Id, String)>,
 ) -> Answer<Json<List<CoverageView>>> {
-    let row = server.db.repository(&Id::parse(&account)?, &Id::parse(&repository)?).await?;
+    let row = server.db.repository(&account, &repository).await?;
     let repo = server.stores.open(&server, &row).await?;
     let listing = store::list(&repo).await?;
     let found = store::find(&listing.snapshots, &snapshot)?;

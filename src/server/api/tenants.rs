@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use serde::Serialize;
@@ -16,7 +16,7 @@ use crate::server::deeds::tenants::{self, TenantToBe};
 use crate::server::error::{ApiError, Problem};
 use crate::server::id::Id;
 use crate::server::state::Server;
-use crate::server::web::Wanted;
+use crate::server::web::{At, Wanted};
 
 type Answer<T> = Result<T, ApiError>;
 
@@ -50,11 +50,8 @@ impl From<Tenant> for TenantView {
 /// Tenants of an account
 #[utoipa::path(get, path = "/api/v1/accounts/{account}/tenants", tag = "tenants", params(("account" = Id, Path)),
     responses((status = 200, body = List<TenantView>), (status = 401, body = Problem), (status = 404, body = Problem)))]
-pub(crate) async fn list(
-    State(server): State<Arc<Server>>,
-    Path(account): Path<String>,
-) -> Answer<Json<List<TenantView>>> {
-    let all = server.db.tenants(&Id::parse(&account)?).await?;
+pub(crate) async fn list(State(server): State<Arc<Server>>, At(account): At<Id>) -> Answer<Json<List<TenantView>>> {
+    let all = server.db.tenants(&account).await?;
     Ok(List::of(all.into_iter().map(TenantView::from)))
 }
 
@@ -66,10 +63,10 @@ pub(crate) async fn list(
 pub(crate) async fn add(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path(account): Path<String>,
+    At(account): At<Id>,
     Wanted(wanted): Wanted<TenantToBe>,
 ) -> Answer<(StatusCode, Json<TenantView>)> {
-    let tenant = tenants::add(&server, &actor, &Id::parse(&account)?, &wanted).await?;
+    let tenant = tenants::add(&server, &actor, &account, &wanted).await?;
     Ok((StatusCode::CREATED, Json(tenant.into())))
 }
 
@@ -79,9 +76,9 @@ pub(crate) async fn add(
     (status = 200, body = TenantView), (status = 401, body = Problem), (status = 404, body = Problem)))]
 pub(crate) async fn get(
     State(server): State<Arc<Server>>,
-    Path((account, tenant)): Path<(String, String)>,
+    At((account, tenant)): At<(Id, Id)>,
 ) -> Answer<Json<TenantView>> {
-    Ok(Json(server.db.tenant(&Id::parse(&account)?, &Id::parse(&tenant)?).await?.into()))
+    Ok(Json(server.db.tenant(&account, &tenant).await?.into()))
 }
 
 /// Change a tenant
@@ -92,10 +89,9 @@ pub(crate) async fn get(
 pub(crate) async fn change(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, tenant)): Path<(String, String)>,
+    At((account, tenant)): At<(Id, Id)>,
     Wanted(wanted): Wanted<TenantToBe>,
 ) -> Answer<Json<TenantView>> {
-    let (account, tenant) = (Id::parse(&account)?, Id::parse(&tenant)?);
     Ok(Json(tenants::change(&server, &actor, &account, &tenant, &wanted).await?.into()))
 }
 
@@ -107,9 +103,9 @@ pub(crate) async fn change(
 pub(crate) async fn remove(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, tenant)): Path<(String, String)>,
+    At((account, tenant)): At<(Id, Id)>,
 ) -> Answer<StatusCode> {
-    tenants::remove(&server, &actor, &Id::parse(&account)?, &Id::parse(&tenant)?).await?;
+    tenants::remove(&server, &actor, &account, &tenant).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -121,7 +117,7 @@ pub(crate) async fn remove(
 pub(crate) async fn test(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, tenant)): Path<(String, String)>,
+    At((account, tenant)): At<(Id, Id)>,
 ) -> Answer<Json<Value>> {
-    Ok(Json(tenants::test(&server, &actor, &Id::parse(&account)?, &Id::parse(&tenant)?).await?))
+    Ok(Json(tenants::test(&server, &actor, &account, &tenant).await?))
 }

@@ -379,6 +379,20 @@ impl Db {
         row.map(read).transpose()
     }
 
+    /// Says whether a job of a client is due and was not taken yet.
+    ///
+    /// # Errors
+    /// As any query.
+    pub(crate) async fn has_due(&self, client: &Id, now_us: i64) -> Result<bool> {
+        let row =
+            sqlx::query("SELECT id FROM jobs WHERE client_id = $1 AND state = 'queued' AND run_after_us <= $2 LIMIT 1")
+                .bind(client.as_str())
+                .bind(now_us)
+                .fetch_optional(self.pool())
+                .await?;
+        Ok(row.is_some())
+    }
+
     /// How much the repositories hold that a client's sets are written to.
     ///
     /// # Errors

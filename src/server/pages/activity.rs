@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::response::IntoResponse;
 use maud::html;
 use serde::Deserialize;
@@ -12,6 +12,7 @@ use super::{Answer, Chrome, Page, Place, page, words};
 use crate::server::auth::Actor;
 use crate::server::id::Id;
 use crate::server::state::Server;
+use crate::server::web::At;
 
 const MOST: i64 = 100;
 
@@ -25,10 +26,10 @@ pub(super) struct Which {
 pub(super) async fn show(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path(account): Path<String>,
+    At(account): At<Id>,
     Query(which): Query<Which>,
 ) -> Answer {
-    let account = server.db.account(&Id::parse(&account)?).await?;
+    let account = server.db.account(&account).await?;
     let all = server.db.audit(Some(&account.id), which.before.unwrap_or(i64::MAX), MOST).await?;
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Activity };
     let body = html! {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::{Extension, Form};
 use maud::{Markup, html};
@@ -16,6 +16,7 @@ use crate::server::deeds::adopt::{self, RepositoryToAdopt};
 use crate::server::deeds::repositories::PlaceToBe;
 use crate::server::id::Id;
 use crate::server::state::Server;
+use crate::server::web::At;
 
 /// What the form sends.
 #[derive(Debug, Deserialize)]
@@ -52,10 +53,10 @@ pub(super) fn form(account: &Account) -> Markup {
 pub(super) async fn add(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path(account): Path<String>,
+    At(account): At<Id>,
     Form(typed): Form<Typed>,
 ) -> Answer {
-    let account = server.db.account(&Id::parse(&account)?).await?;
+    let account = server.db.account(&account).await?;
     let wanted = RepositoryToAdopt {
         destination: PlaceToBe {
             name: format!("{} (first)", typed.name.trim()),

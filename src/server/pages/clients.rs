@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::{Extension, Form};
 use maud::{Markup, html};
@@ -15,6 +15,7 @@ use crate::server::db::{Account, ClientRow, ClientToBe, SetRow};
 use crate::server::deeds::clients::{self, NewCode};
 use crate::server::id::Id;
 use crate::server::state::Server;
+use crate::server::web::At;
 
 const GIB: i64 = 1 << 30;
 
@@ -45,9 +46,9 @@ impl Typed {
 pub(super) async fn list(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path(account): Path<String>,
+    At(account): At<Id>,
 ) -> Answer {
-    let account = server.db.account(&Id::parse(&account)?).await?;
+    let account = server.db.account(&account).await?;
     Ok(Page(show(&server, &actor, &account, None).await?).into_response())
 }
 
@@ -129,10 +130,10 @@ fn row(server: &Server, account: &Account, client: &ClientRow, sets: &[SetRow], 
 pub(super) async fn add(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path(account): Path<String>,
+    At(account): At<Id>,
     Form(typed): Form<Typed>,
 ) -> Answer {
-    let account = server.db.account(&Id::parse(&account)?).await?;
+    let account = server.db.account(&account).await?;
     let (client, code) = clients::add(&server, &actor, &account.id, &typed.wanted()?).await?;
     Ok(Page(show(&server, &actor, &account, Some((&client.name, &code))).await?).into_response())
 }
@@ -160,11 +161,11 @@ pub(super) struct Change {
 pub(super) async fn change(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, client)): Path<(String, String)>,
+    At((account, client)): At<(Id, Id)>,
     Form(change): Form<Change>,
 ) -> Answer {
-    let account = server.db.account(&Id::parse(&account)?).await?;
-    let id = Id::parse(&client)?;
+    let account = server.db.account(&account).await?;
+    let id = client;
     match change.what {
         What::Save => {
             let wanted = Typed { name: change.name, most_gib: change.most_gib }.wanted()?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -17,7 +17,7 @@ use crate::server::auth::Actor;
 use crate::server::db::SetRow;
 use crate::server::id::Id;
 use crate::server::state::Server;
-use crate::server::web::Asked;
+use crate::server::web::{Asked, At};
 use crate::snapshot::store;
 
 /// Owners of a set on a page.
@@ -38,10 +38,10 @@ pub(super) struct Which {
 pub(super) async fn show(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path(account): Path<String>,
+    At(account): At<Id>,
     Asked(which): Asked<Which>,
 ) -> Answer {
-    let account = server.db.account(&Id::parse(&account)?).await?;
+    let account = server.db.account(&account).await?;
     let sets = server.db.sets(&account.id).await?;
     let mut parts = Vec::new();
     let chosen = |set: &&SetRow| sets.len() <= MOST_SETS || set.name == which.set.trim();

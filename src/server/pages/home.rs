@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
 use maud::{Markup, html};
 
@@ -13,6 +13,7 @@ use crate::server::auth::{Actor, Right};
 use crate::server::db::{Account, Day, Job, RepositoryRow, RunRow, SetRow, Tenant};
 use crate::server::id::Id;
 use crate::server::state::Server;
+use crate::server::web::At;
 
 const DAY_US: i64 = 86_400_000_000;
 const WEEKS: i64 = 26;
@@ -114,9 +115,9 @@ impl Facts {
 pub(super) async fn show(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path(account): Path<String>,
+    At(account): At<Id>,
 ) -> Answer {
-    let facts = Facts::gather(&server, &Id::parse(&account)?).await?;
+    let facts = Facts::gather(&server, &account).await?;
     let chrome = Chrome { actor: &actor, account: Some(&facts.account), place: Place::Home };
     let body = html! {
         h1 { (facts.account.name) }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
 use maud::{Markup, html};
 use serde_json::Value;
@@ -14,6 +14,7 @@ use crate::server::auth::{Actor, Right};
 use crate::server::db::{Job, JobKind, JobState, RunRow, SetRow};
 use crate::server::id::Id;
 use crate::server::state::Server;
+use crate::server::web::At;
 
 /// What a job does, in words.
 pub(super) fn title(kind: JobKind) -> &'static str {
@@ -81,10 +82,10 @@ pub(super) fn runs(account: &Id, runs: &[RunRow], sets: &[SetRow]) -> Markup {
 pub(super) async fn show(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, job)): Path<(String, String)>,
+    At((account, job)): At<(Id, Id)>,
 ) -> Answer {
-    let account = server.db.account(&Id::parse(&account)?).await?;
-    let job = server.db.job(&account.id, &Id::parse(&job)?).await?;
+    let account = server.db.account(&account).await?;
+    let job = server.db.job(&account.id, &job).await?;
     let set = match &job.set {
         Some(set) => server.db.backup_set(&account.id, set).await.ok(),
         None => None,
@@ -226,9 +227,8 @@ fn gaps(run: &RunRow) -> Markup {
 pub(super) async fn stop(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, job)): Path<(String, String)>,
+    At((account, job)): At<(Id, Id)>,
 ) -> Answer {
-    let (account, job) = (Id::parse(&account)?, Id::parse(&job)?);
     jobs::stop(&server, &actor, &account, &job).await?;
     Ok(go(&format!("/a/{account}/jobs/{job}")))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Form};
 use maud::{Markup, PreEscaped, html};
@@ -15,6 +15,7 @@ use crate::server::audit::Deed;
 use crate::server::auth::{Actor, Password, new_secret, to_scan};
 use crate::server::id::Id;
 use crate::server::state::Server;
+use crate::server::web::At;
 
 async fn render(server: &Server, actor: &Actor, before: Option<Markup>) -> Result<Response> {
     let now = server.now_us();
@@ -175,9 +176,9 @@ pub(super) async fn end_factor(
 pub(super) async fn end_session(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path(session): Path<String>,
+    At(session): At<Id>,
 ) -> Answer {
-    server.db.end_session(&actor.person, &Id::parse(&session)?).await?;
+    server.db.end_session(&actor.person, &session).await?;
     note(&server, &actor, "session.end", json!({"session": session})).await?;
     Ok(go("/me"))
 }
@@ -216,9 +217,9 @@ pub(super) async fn add_token(
 pub(super) async fn remove_token(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path(token): Path<String>,
+    At(token): At<Id>,
 ) -> Answer {
-    server.db.remove_token(&actor.person, &Id::parse(&token)?).await?;
+    server.db.remove_token(&actor.person, &token).await?;
     note(&server, &actor, "token.remove", json!({"token": token})).await?;
     Ok(go("/me"))
 }

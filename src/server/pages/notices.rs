@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::{Extension, Form};
 use maud::{Markup, html};
@@ -18,6 +18,7 @@ use crate::server::deeds::receivers::{self, ReceiverToBe};
 use crate::server::id::Id;
 use crate::server::notices::{Notice, settings};
 use crate::server::state::Server;
+use crate::server::web::At;
 
 /// Deliveries on the page.
 const MOST: i64 = 30;
@@ -88,9 +89,9 @@ impl Typed {
 pub(super) async fn list(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path(account): Path<String>,
+    At(account): At<Id>,
 ) -> Answer {
-    let account = server.db.account(&Id::parse(&account)?).await?;
+    let account = server.db.account(&account).await?;
     let all = server.db.receivers(&account.id).await?;
     let sent = server.db.deliveries(&account.id, i64::MAX, MOST).await?;
     let sets = server.db.sets(&account.id).await?;
@@ -237,9 +238,9 @@ fn form(account: &Account, sets: &[SetRow], of: Option<&Receiver>, action: &str)
 pub(super) async fn show(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, receiver)): Path<(String, String)>,
+    At((account, receiver)): At<(Id, Id)>,
 ) -> Answer {
-    Ok(one(&server, &actor, &Id::parse(&account)?, &Id::parse(&receiver)?, None).await?)
+    Ok(one(&server, &actor, &account, &receiver, None).await?)
 }
 
 async fn one(
@@ -283,10 +284,9 @@ async fn one(
 pub(super) async fn add(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path(account): Path<String>,
+    At(account): At<Id>,
     Form(typed): Form<Typed>,
 ) -> Answer {
-    let account = Id::parse(&account)?;
     let (receiver, key) = receivers::add(&server, &actor, &account, &typed.wanted()?).await?;
     if key.is_some() {
         return Ok(one(&server, &actor, &account, &receiver.id, key).await?);
@@ -298,10 +298,9 @@ pub(super) async fn add(
 pub(super) async fn change(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, receiver)): Path<(String, String)>,
+    At((account, receiver)): At<(Id, Id)>,
     Form(typed): Form<Typed>,
 ) -> Answer {
-    let (account, receiver) = (Id::parse(&account)?, Id::parse(&receiver)?);
     let (receiver, key) = receivers::change(&server, &actor, &account, &receiver, &typed.wanted()?).await?;
     if key.is_some() {
         return Ok(one(&server, &actor, &account, &receiver.id, key).await?);
@@ -313,9 +312,8 @@ pub(super) async fn change(
 pub(super) async fn test(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, receiver)): Path<(String, String)>,
+    At((account, receiver)): At<(Id, Id)>,
 ) -> Answer {
-    let (account, receiver) = (Id::parse(&account)?, Id::parse(&receiver)?);
     receivers::test(&server, &actor, &account, &receiver).await?;
     Ok(go(&format!("/a/{account}/notices/{receiver}")))
 }
@@ -324,9 +322,8 @@ pub(super) async fn test(
 pub(super) async fn remove(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, receiver)): Path<(String, String)>,
+    At((account, receiver)): At<(Id, Id)>,
 ) -> Answer {
-    let account = Id::parse(&account)?;
-    receivers::remove(&server, &actor, &account, &Id::parse(&receiver)?).await?;
+    receivers::remove(&server, &actor, &account, &receiver).await?;
     Ok(go(&format!("/a/{account}/notices")))
 }

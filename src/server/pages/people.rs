@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::{Extension, Form};
 use maud::{Markup, html};
@@ -16,6 +16,7 @@ use crate::server::auth::{Actor, NewPerson, Person, Right, Role};
 use crate::server::db::Account;
 use crate::server::id::Id;
 use crate::server::state::Server;
+use crate::server::web::At;
 
 /// What the form sends.
 #[derive(Debug, Deserialize)]
@@ -28,9 +29,9 @@ pub(super) struct Typed {
 pub(super) async fn list(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path(account): Path<String>,
+    At(account): At<Id>,
 ) -> Answer {
-    let account = server.db.account(&Id::parse(&account)?).await?;
+    let account = server.db.account(&account).await?;
     Ok(Page(people(&server, &actor, &account, None).await?).into_response())
 }
 
@@ -95,10 +96,10 @@ fn row(account: &Account, person: &Person, may: bool) -> Markup {
 pub(super) async fn add(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path(account): Path<String>,
+    At(account): At<Id>,
     Form(typed): Form<Typed>,
 ) -> Answer {
-    let account = server.db.account(&Id::parse(&account)?).await?;
+    let account = server.db.account(&account).await?;
     let new = NewPerson { account: Some(&account.id), login: &typed.login, role: typed.role };
     let (person, invitation) = server.db.add_person(&server.vault, &new, server.now_us()).await?;
     note(&server, &actor, &person, "person.add").await?;
@@ -126,11 +127,11 @@ pub(super) struct Change {
 pub(super) async fn change(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, person)): Path<(String, String)>,
+    At((account, person)): At<(Id, Id)>,
     Form(change): Form<Change>,
 ) -> Answer {
-    let account = server.db.account(&Id::parse(&account)?).await?;
-    let person = server.db.person(&Id::parse(&person)?).await?;
+    let account = server.db.account(&account).await?;
+    let person = server.db.person(&person).await?;
     if person.account.as_ref() != Some(&account.id) {
         return Err(Error::not_found("There is no such person").into());
     }

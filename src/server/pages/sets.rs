@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::{Extension, Form};
 use maud::{Markup, html};
@@ -17,7 +17,7 @@ use crate::server::deeds::sets::{self, SetWanted};
 use crate::server::id::Id;
 use crate::server::schedule::{self, Timing};
 use crate::server::state::Server;
-use crate::server::web::Asked;
+use crate::server::web::{Asked, At};
 use crate::snapshot::policy::Count;
 use crate::snapshot::set::Workload;
 
@@ -122,10 +122,10 @@ pub(super) struct Part {
 pub(super) async fn list(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path(account): Path<String>,
+    At(account): At<Id>,
     Asked(part): Asked<Part>,
 ) -> Answer {
-    let account = server.db.account(&Id::parse(&account)?).await?;
+    let account = server.db.account(&account).await?;
     let (all, tenants) = (server.db.sets(&account.id).await?, server.db.tenants(&account.id).await?);
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Sets };
     let may_change = actor.may(Right::Change, Some(&account.id));
@@ -184,9 +184,9 @@ struct Filled<'a> {
 pub(super) async fn new(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path(account): Path<String>,
+    At(account): At<Id>,
 ) -> Answer {
-    let account = server.db.account(&Id::parse(&account)?).await?;
+    let account = server.db.account(&account).await?;
     let (tenants, repositories) = (server.db.tenants(&account.id).await?, server.db.repositories(&account.id).await?);
     let clients = server.db.clients(&account.id).await?;
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Sets };
@@ -287,10 +287,9 @@ fn shown(count: Count) -> String {
 pub(super) async fn add(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path(account): Path<String>,
+    At(account): At<Id>,
     Form(typed): Form<Typed>,
 ) -> Answer {
-    let account = Id::parse(&account)?;
     let set = sets::add(&server, &actor, &account, &typed.wanted(&Choices::default())?).await?;
     Ok(go(&format!("/a/{account}/sets/{}", set.id)))
 }
@@ -299,10 +298,10 @@ pub(super) async fn add(
 pub(super) async fn show(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, set)): Path<(String, String)>,
+    At((account, set)): At<(Id, Id)>,
 ) -> Answer {
-    let account = server.db.account(&Id::parse(&account)?).await?;
-    let set = server.db.backup_set(&account.id, &Id::parse(&set)?).await?;
+    let account = server.db.account(&account).await?;
+    let set = server.db.backup_set(&account.id, &set).await?;
     let schedules = server.db.schedules(&set.id).await?;
     let runs = server.db.runs(&account.id, Some(&set.id), i64::MAX, 30).await?;
     let tenant = server.db.tenant(&account.id, &set.tenant).await?;
@@ -358,10 +357,10 @@ pub(super) async fn show(
 pub(super) async fn edit(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, set)): Path<(String, String)>,
+    At((account, set)): At<(Id, Id)>,
 ) -> Answer {
-    let account = server.db.account(&Id::parse(&account)?).await?;
-    let set = server.db.backup_set(&account.id, &Id::parse(&set)?).await?;
+    let account = server.db.account(&account).await?;
+    let set = server.db.backup_set(&account.id, &set).await?;
     let schedules = server.db.schedules(&set.id).await?;
     let tenants = [server.db.tenant(&account.id, &set.tenant).await?];
     let repositories = [server.db.repository(&account.id, &set.repository).await?];
@@ -383,10 +382,9 @@ pub(super) async fn edit(
 pub(super) async fn change(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, set)): Path<(String, String)>,
+    At((account, id)): At<(Id, Id)>,
     Form(typed): Form<Typed>,
 ) -> Answer {
-    let (account, id) = (Id::parse(&account)?, Id::parse(&set)?);
     let before = server.db.backup_set(&account, &id).await?;
     sets::change(&server, &actor, &account, &id, &typed.wanted(&before.choices)?).await?;
     Ok(go(&format!("/a/{account}/sets/{id}")))
@@ -396,10 +394,9 @@ pub(super) async fn change(
 pub(super) async fn run(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, set)): Path<(String, String)>,
+    At((account, set)): At<(Id, Id)>,
 ) -> Answer {
-    let account = Id::parse(&account)?;
-    let job = sets::run(&server, &actor, &account, &Id::parse(&set)?).await?;
+    let job = sets::run(&server, &actor, &account, &set).await?;
     Ok(go(&format!("/a/{account}/jobs/{job}")))
 }
 
@@ -407,9 +404,8 @@ pub(super) async fn run(
 pub(super) async fn remove(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, set)): Path<(String, String)>,
+    At((account, set)): At<(Id, Id)>,
 ) -> Answer {
-    let account = Id::parse(&account)?;
-    sets::remove(&server, &actor, &account, &Id::parse(&set)?).await?;
+    sets::remove(&server, &actor, &account, &set).await?;
     Ok(go(&format!("/a/{account}/sets")))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::{Extension, Form};
 use maud::{Markup, html};
@@ -18,6 +18,7 @@ use crate::server::id::Id;
 use crate::server::state::Server;
 use crate::server::store::TYPED_BACK;
 use crate::server::targets::OWN;
+use crate::server::web::At;
 use crate::snapshot::store as snapshots;
 
 /// Snapshots on a page.
@@ -39,9 +40,9 @@ pub(super) struct Typed {
 pub(super) async fn list(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path(account): Path<String>,
+    At(account): At<Id>,
 ) -> Answer {
-    let account = server.db.account(&Id::parse(&account)?).await?;
+    let account = server.db.account(&account).await?;
     let all = server.db.repositories(&account.id).await?;
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Storage };
     let body = html! {
@@ -94,10 +95,10 @@ fn form(account: &Account) -> Markup {
 pub(super) async fn make(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path(account): Path<String>,
+    At(account): At<Id>,
     Form(typed): Form<Typed>,
 ) -> Answer {
-    let account = server.db.account(&Id::parse(&account)?).await?;
+    let account = server.db.account(&account).await?;
     let url = if typed.url.trim().is_empty() { OWN } else { typed.url.trim() };
     let wanted = RepositoryToMake {
         name: typed.name.clone(),
@@ -159,11 +160,11 @@ pub(super) struct Proof {
 pub(super) async fn confirm(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, repository)): Path<(String, String)>,
+    At((account, repository)): At<(Id, Id)>,
     Form(proof): Form<Proof>,
 ) -> Answer {
-    let account = server.db.account(&Id::parse(&account)?).await?;
-    let id = Id::parse(&repository)?;
+    let account = server.db.account(&account).await?;
+    let id = repository;
     let row = server.db.repository(&account.id, &id).await?;
     if let Err(e) = repositories::confirm(&server, &actor, &account.id, &id, &proof.key, &proof.last_four).await {
         let (status, problem) = problem(&e);
@@ -178,10 +179,10 @@ pub(super) async fn confirm(
 pub(super) async fn show(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, repository)): Path<(String, String)>,
+    At((account, repository)): At<(Id, Id)>,
 ) -> Answer {
-    let account = server.db.account(&Id::parse(&account)?).await?;
-    let row = server.db.repository(&account.id, &Id::parse(&repository)?).await?;
+    let account = server.db.account(&account).await?;
+    let row = server.db.repository(&account.id, &repository).await?;
     let places = server.db.destinations(&row.id).await?;
     let looked = look(&server, &row).await;
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Storage };
@@ -252,11 +253,10 @@ pub(super) struct Upkeep {
 pub(super) async fn upkeep(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, repository)): Path<(String, String)>,
+    At((account, repository)): At<(Id, Id)>,
     Form(wanted): Form<Upkeep>,
 ) -> Answer {
-    let account = Id::parse(&account)?;
-    let row = server.db.repository(&account, &Id::parse(&repository)?).await?;
+    let row = server.db.repository(&account, &repository).await?;
     if matches!(wanted.kind, JobKind::Backup | JobKind::Retention) {
         return Err(crate::Error::invalid("That is done by backup sets").into());
     }

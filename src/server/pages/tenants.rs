@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::{Extension, Form};
 use maud::{Markup, html};
@@ -15,6 +15,7 @@ use crate::server::db::{Account, RestoreApp, SignInWay, Tenant, TenantDefinition
 use crate::server::deeds::tenants::{self, TenantToBe};
 use crate::server::id::Id;
 use crate::server::state::Server;
+use crate::server::web::At;
 
 /// What the form sends.
 #[derive(Debug, Deserialize)]
@@ -44,9 +45,9 @@ fn given(text: &str) -> Option<String> {
 pub(super) async fn list(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path(account): Path<String>,
+    At(account): At<Id>,
 ) -> Answer {
-    let account = server.db.account(&Id::parse(&account)?).await?;
+    let account = server.db.account(&account).await?;
     let all = server.db.tenants(&account.id).await?;
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Tenants };
     let body = html! {
@@ -128,10 +129,9 @@ fn form(account: &Account) -> Markup {
 pub(super) async fn add(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path(account): Path<String>,
+    At(account): At<Id>,
     Form(typed): Form<Typed>,
 ) -> Answer {
-    let account = Id::parse(&account)?;
     let address = given(&typed.address);
     let wanted = TenantToBe {
         name: typed.name,
@@ -165,10 +165,10 @@ pub(super) async fn add(
 pub(super) async fn show(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, tenant)): Path<(String, String)>,
+    At((account, tenant)): At<(Id, Id)>,
 ) -> Answer {
-    let account = server.db.account(&Id::parse(&account)?).await?;
-    let tenant = server.db.tenant(&account.id, &Id::parse(&tenant)?).await?;
+    let account = server.db.account(&account).await?;
+    let tenant = server.db.tenant(&account.id, &tenant).await?;
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Tenants };
     let state: Option<Value> = tenant.state.as_deref().and_then(|text| serde_json::from_str(text).ok());
     let here = format!("/a/{}/tenants/{}", account.id, tenant.id);
@@ -288,10 +288,9 @@ pub(super) struct TypedApp {
 pub(super) async fn set_restore_app(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, tenant)): Path<(String, String)>,
+    At((account, id)): At<(Id, Id)>,
     Form(typed): Form<TypedApp>,
 ) -> Answer {
-    let (account, id) = (Id::parse(&account)?, Id::parse(&tenant)?);
     let tenant = server.db.tenant(&account, &id).await?;
     let app = |client_id| RestoreApp { client_id, sign_in: SignInWay::Secret, certificate: None };
     let restore = given(&typed.restore_client_id).map(app);
@@ -314,9 +313,8 @@ pub(super) async fn set_restore_app(
 pub(super) async fn test(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, tenant)): Path<(String, String)>,
+    At((account, tenant)): At<(Id, Id)>,
 ) -> Answer {
-    let (account, tenant) = (Id::parse(&account)?, Id::parse(&tenant)?);
     if let Err(e) = tenants::test(&server, &actor, &account, &tenant).await {
         let state = serde_json::json!({"error": e.chain(), "hint": e.hint()});
         server.db.tenant(&account, &tenant).await?;
@@ -340,11 +338,10 @@ pub(super) struct NewSecret {
 pub(super) async fn secret(
     state: State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, tenant)): Path<(String, String)>,
+    At((account, tenant)): At<(Id, Id)>,
     Form(typed): Form<NewSecret>,
 ) -> Answer {
-    let (owner, id) = (Id::parse(&account)?, Id::parse(&tenant)?);
-    let before = state.db.tenant(&owner, &id).await?;
+    let before = state.db.tenant(&account, &tenant).await?;
     let (certificate, address) = (given(&typed.certificate), given(&typed.address));
     let wanted = TenantToBe {
         name: before.name,
@@ -359,17 +356,16 @@ pub(super) async fn secret(
         secret: Some(typed.secret),
         restore_secret: None,
     };
-    tenants::change(&state, &actor, &owner, &id, &wanted).await?;
-    test(state, Extension(actor), Path((account, tenant))).await
+    tenants::change(&state, &actor, &account, &tenant, &wanted).await?;
+    test(state, Extension(actor), At((account, tenant))).await
 }
 
 /// Removes it.
 pub(super) async fn remove(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Path((account, tenant)): Path<(String, String)>,
+    At((account, tenant)): At<(Id, Id)>,
 ) -> Answer {
-    let account = Id::parse(&account)?;
-    tenants::remove(&server, &actor, &account, &Id::parse(&tenant)?).await?;
+    tenants::remove(&server, &actor, &account, &tenant).await?;
     Ok(go(&format!("/a/{account}/tenants")))
 }

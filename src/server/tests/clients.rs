@@ -93,15 +93,7 @@ impl Yard {
     async fn back_up(&self, on_client: bool) -> Value {
         let job = self.ask().await;
         if on_client {
-            // While the server keeps the set's repository in order after the last run, the next one waits.
-            let mut ran = self.work().await.expect("it works");
-            for _ in 0..200 {
-                if ran != Ran::default() {
-                    break;
-                }
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-                ran = self.work().await.expect("it works");
-            }
+            let ran = self.work().await.expect("it works");
             assert_eq!(ran.complete + ran.gaps, 1, "{ran:?}");
         }
         let ended = self.bench.ended(&self.owner, &self.account, &job).await;
@@ -183,16 +175,15 @@ impl Thief<'_> {
 
 /// Takes the client's job as the machine would; gives the handout.
 async fn take(yard: &Yard, token: &str) -> Value {
-    // While the server keeps the set's repository in order after the last run, the next one waits.
-    for _ in 0..200 {
-        let (status, handout) = yard.bench.ask(token, Method::POST, "/agent/jobs", Some(json!({}))).await;
-        if status == StatusCode::OK {
-            return handout;
+    loop {
+        let (status, mut offer) = yard.bench.ask(token, Method::POST, "/agent/jobs", Some(json!({}))).await;
+        assert_eq!(status, StatusCode::OK, "{offer}");
+        if offer["handout"].is_object() {
+            return offer["handout"].take();
         }
-        assert_eq!(status, StatusCode::NO_CONTENT, "{handout}");
+        assert_eq!(offer["waits"], true, "the server keeps the repository in order after the last run: {offer}");
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
-    panic!("the client is handed no job");
 }
 
 /// Opens the repository through the endpoint, as the machine would.

@@ -27,7 +27,7 @@ pub(crate) use guard::{cookie, cookie_name};
 pub(crate) use peer::Peer;
 pub(crate) use routes::{Access, Door, Routes};
 pub(crate) use take::{Asked, Wanted};
-pub(crate) use within::{OfAccount, OfRepository, OfRestore};
+pub(crate) use within::{At, OfAccount, OfRepository, OfRestore};
 
 /// The longest body of a request, but for files that clients store.
 const MOST_BODY_BYTES: usize = 1024 * 1024;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, RawPathParams};
+use axum::extract::{FromRequestParts, Path, RawPathParams};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 
@@ -12,6 +12,22 @@ use crate::server::error::ApiError;
 use crate::server::id::Id;
 use crate::server::pages;
 use crate::server::state::Server;
+
+/// What stands in a path, one thing or several in a tuple. What is no id leads nowhere.
+pub(crate) struct At<T>(pub(crate) T);
+
+impl<T: serde::de::DeserializeOwned + Send> FromRequestParts<Arc<Server>> for At<T> {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, server: &Arc<Server>) -> std::result::Result<Self, Response> {
+        let found = Path::<T>::from_request_parts(parts, server).await;
+        found.map(|Path(found)| Self(found)).map_err(|_| refused(parts, nowhere()))
+    }
+}
+
+fn nowhere() -> Error {
+    Error::not_found("There is nothing at this address")
+}
 
 /// The account of a path.
 pub(crate) struct OfAccount(pub(crate) Account);
@@ -34,10 +50,9 @@ pub(crate) struct OfRestore {
 
 /// An id that stands in the path under a name.
 async fn named(parts: &mut Parts, server: &Arc<Server>, name: &str) -> Result<Id> {
-    let missing = || Error::not_found("There is nothing at this address");
-    let params = RawPathParams::from_request_parts(parts, server).await.map_err(|_| missing())?;
+    let params = RawPathParams::from_request_parts(parts, server).await.map_err(|_| nowhere())?;
     let found = params.iter().find(|(known, _)| *known == name).map(|(_, value)| value.to_owned());
-    Id::parse(&found.ok_or_else(missing)?)
+    Id::parse(&found.ok_or_else(nowhere)?)
 }
 
 async fn account(parts: &mut Parts, server: &Arc<Server>) -> Result<Account> {
