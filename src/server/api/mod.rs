@@ -56,7 +56,8 @@ impl<T: utoipa::ToSchema> List<T> {
         me::who, me::sessions, me::end_session, me::tokens, me::add_token, me::remove_token,
         accounts::list, accounts::add, accounts::get, accounts::change, accounts::remove,
         people::list, people::add, people::change, people::remove, people::invite,
-        people::list_administrators, people::add_administrator,
+        people::list_administrators, people::add_administrator, people::change_administrator,
+        people::remove_administrator, people::invite_administrator,
         tenants::list, tenants::add, tenants::get, tenants::change, tenants::remove, tenants::test,
         repositories::list, repositories::make, repositories::get, repositories::remove, repositories::confirm,
         repositories::keys, repositories::add_key, repositories::remove_key, repositories::hold_key,
@@ -112,7 +113,15 @@ pub(crate) fn add(routes: Routes) -> Routes {
         .api(Method::DELETE, v1!("/accounts/{account}/people/{person}"), Needs(Right::People), people::remove)
         .api(Method::POST, v1!("/accounts/{account}/people/{person}/invitation"), Needs(Right::People), people::invite)
         .api(Method::GET, v1!("/administrators"), Needs(Right::Server), people::list_administrators)
-        .api(Method::POST, v1!("/administrators"), Needs(Right::Server), people::add_administrator);
+        .api(Method::POST, v1!("/administrators"), Needs(Right::Server), people::add_administrator)
+        .api(Method::PUT, v1!("/administrators/{person}"), Needs(Right::Server), people::change_administrator)
+        .api(Method::DELETE, v1!("/administrators/{person}"), Needs(Right::Server), people::remove_administrator)
+        .api(
+            Method::POST,
+            v1!("/administrators/{person}/invitation"),
+            Needs(Right::Server),
+            people::invite_administrator,
+        );
     of_notices(of_restores(of_clients(of_sets(of_repositories(of_tenants(routes))))))
         .api(Method::GET, v1!("/accounts/{account}/audit"), Needs(Right::Audit), audit::of_account)
         .api(Method::GET, v1!("/audit"), Needs(Right::Server), audit::all)

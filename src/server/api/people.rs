@@ -6,13 +6,11 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use utoipa::ToSchema;
 
 use super::List;
-use crate::error::Error;
-use crate::server::audit::Deed;
 use crate::server::auth::{Actor, Invitation, NewPerson, Person, Role};
+use crate::server::deeds::people as deeds;
 use crate::server::error::{ApiError, Problem};
 use crate::server::id::Id;
 use crate::server::state::Server;
@@ -118,8 +116,7 @@ async fn add_to(
     wanted: &PersonToAdd,
 ) -> Answer<(StatusCode, Json<PersonAdded>)> {
     let new = NewPerson { account, login: &wanted.login, role: wanted.role };
-    let (person, invitation) = server.db.add_person(&server.vault, &new, server.now_us()).await?;
-    note(server, actor, &person, "person.add").await?;
+    let (person, invitation) = deeds::add(server, actor, &new).await?;
     Ok((StatusCode::CREATED, Json(PersonAdded { person: person.into(), invitation: invitation.into() })))
 }
 
@@ -134,25 +131,23 @@ pub(crate) async fn change(
     At((account, person)): At<(Id, Id)>,
     Wanted(wanted): Wanted<PersonToBe>,
 ) -> Answer<Json<PersonView>> {
-    let person = of_account(&server, &account, &person).await?;
-    server.db.change_person(&person, wanted.role, wanted.disabled).await?;
-    let person = server.db.person(&person.id).await?;
-    note(&server, &actor, &person, "person.change").await?;
+    let person = deeds::find(&server, Some(&account), &person).await?;
+    let person = deeds::change(&server, &actor, &person, wanted.role, wanted.disabled).await?;
     Ok(Json(person.into()))
 }
 
 /// Remove somebody
 #[utoipa::path(delete, path = "/api/v1/accounts/{account}/people/{person}", tag = "people",
     params(("account" = Id, Path), ("person" = Id, Path)), responses(
-    (status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem)))]
+    (status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
+    (status = 422, body = Problem)))]
 pub(crate) async fn remove(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
     At((account, person)): At<(Id, Id)>,
 ) -> Answer<StatusCode> {
-    let person = of_account(&server, &account, &person).await?;
-    server.db.remove_person(&person.id).await?;
-    note(&server, &actor, &person, "person.remove").await?;
+    let person = deeds::find(&server, Some(&account), &person).await?;
+    deeds::remove(&server, &actor, &person).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -166,9 +161,8 @@ pub(crate) async fn invite(
     Extension(actor): Extension<Actor>,
     At((account, person)): At<(Id, Id)>,
 ) -> Answer<(StatusCode, Json<InvitationView>)> {
-    let person = of_account(&server, &account, &person).await?;
-    let invitation = server.db.invite(&server.vault, &person.id, server.now_us()).await?;
-    note(&server, &actor, &person, "person.invite").await?;
+    let person = deeds::find(&server, Some(&account), &person).await?;
+    let invitation = deeds::invite(&server, &actor, &person).await?;
     Ok((StatusCode::CREATED, Json(invitation.into())))
 }
 
@@ -191,17 +185,45 @@ pub(crate) async fn add_administrator(
     add_to(&server, &actor, None, &wanted).await
 }
 
-/// Somebody of the account that the path names.
-async fn of_account(server: &Server, account: &Id, person: &Id) -> crate::Result<Person> {
-    let found = server.db.person(person).await?;
-    if found.account.as_ref() != Some(account) {
-        return Err(Error::not_found("There is no such person"));
-    }
-    Ok(found)
+/// Change an administrator
+#[utoipa::path(put, path = "/api/v1/administrators/{person}", tag = "people", params(("person" = Id, Path)),
+    request_body = PersonToBe, responses(
+    (status = 200, body = PersonView), (status = 401, body = Problem), (status = 403, body = Problem),
+    (status = 404, body = Problem), (status = 422, body = Problem)))]
+pub(crate) async fn change_administrator(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    At(person): At<Id>,
+    Wanted(wanted): Wanted<PersonToBe>,
+) -> Answer<Json<PersonView>> {
+    let person = deeds::find(&server, None, &person).await?;
+    Ok(Json(deeds::change(&server, &actor, &person, wanted.role, wanted.disabled).await?.into()))
 }
 
-async fn note(server: &Server, actor: &Actor, person: &Person, action: &'static str) -> crate::Result<()> {
-    let detail = json!({"role": person.role, "disabled": person.disabled});
-    let deed = Deed { account: person.account.as_ref(), action, object: &person.login, detail };
-    server.db.note(actor, deed, server.now_us()).await
+/// Remove an administrator
+#[utoipa::path(delete, path = "/api/v1/administrators/{person}", tag = "people", params(("person" = Id, Path)),
+    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem),
+    (status = 404, body = Problem), (status = 422, body = Problem)))]
+pub(crate) async fn remove_administrator(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    At(person): At<Id>,
+) -> Answer<StatusCode> {
+    let person = deeds::find(&server, None, &person).await?;
+    deeds::remove(&server, &actor, &person).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Make a new link by which an administrator chooses a password
+#[utoipa::path(post, path = "/api/v1/administrators/{person}/invitation", tag = "people", params(("person" = Id, Path)),
+    responses((status = 201, body = InvitationView), (status = 401, body = Problem), (status = 403, body = Problem),
+    (status = 404, body = Problem)))]
+pub(crate) async fn invite_administrator(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    At(person): At<Id>,
+) -> Answer<(StatusCode, Json<InvitationView>)> {
+    let person = deeds::find(&server, None, &person).await?;
+    let invitation = deeds::invite(&server, &actor, &person).await?;
+    Ok((StatusCode::CREATED, Json(invitation.into())))
 }

@@ -6,6 +6,7 @@ mod accounts;
 mod adopt;
 mod clients;
 mod due;
+mod history;
 mod jobs;
 mod migrate;
 mod outbox;

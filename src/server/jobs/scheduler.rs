@@ -1,7 +1,7 @@
 //! Puts what is due into the queue. Several schedulers may run on one database: each schedule is moved on by one of them.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -21,9 +21,13 @@ const PAGE: i64 = 500;
 /// A run later than this was missed, not merely a little late.
 const LATE_US: i64 = 10 * 60_000_000;
 
+/// How often is looked whether history is to be removed.
+const TIDY_EVERY: Duration = Duration::from_secs(600);
+
 /// Runs until `stop`.
 pub(super) async fn run(server: Arc<Server>, stop: CancellationToken) {
     let mut waits = LOOK_EVERY;
+    let mut tidied: Option<Instant> = None;
     let mut last = i64::MAX;
     while stop.run_until_cancelled(tokio::time::sleep(waits)).await.is_some() {
         let now = server.now_us();
@@ -35,6 +39,14 @@ pub(super) async fn run(server: Arc<Server>, stop: CancellationToken) {
         };
         if passed.is_ok() {
             last = now;
+        }
+        if tidied.is_none_or(|at| at.elapsed() > TIDY_EVERY) {
+            tidied = Some(Instant::now());
+            match server.db.forget_history(now).await {
+                Ok(0) => {}
+                Ok(gone) => tracing::info!(gone, "Old history was removed"),
+                Err(e) => tracing::error!("Old history cannot be removed: {}", e.chain()),
+            }
         }
         match passed.and(pass(&server).await) {
             Ok(()) => waits = LOOK_EVERY,

@@ -30,6 +30,8 @@ pub(crate) enum Place {
     Notices,
     /// All accounts.
     Accounts,
+    /// People who look after the server.
+    Administrators,
     /// Settings of the server.
     Settings,
     /// The person who looks.
@@ -50,6 +52,7 @@ impl Place {
             Self::Activity => "Activity",
             Self::Notices => "Reports and notices",
             Self::Accounts => "Accounts",
+            Self::Administrators => "Administrators",
             Self::Settings => "Settings",
             Self::Me => "Your sign-in",
         }
@@ -141,7 +144,7 @@ pub(crate) fn page(title: &str, chrome: Chrome<'_>, body: &Markup) -> Markup {
                                 @if actor.may(right, Some(&account.id)) { (link(to, format!("/a/{}{path}", account.id))) }
                             }
                         }
-                        @if actor.may(Right::Server, None) { (link(Place::Accounts, "/accounts".into())) (link(Place::Settings, "/settings".into())) }
+                        @if actor.may(Right::Server, None) { (link(Place::Accounts, "/accounts".into())) (link(Place::Administrators, "/administrators".into())) (link(Place::Settings, "/settings".into())) }
                         (link(Place::Me, "/me".into()))
                     }
                 }

@@ -1,4 +1,4 @@
-//! People of an account.
+//! People of an account, and the server's administrators.
 
 use std::sync::Arc;
 
@@ -7,13 +7,11 @@ use axum::response::IntoResponse;
 use axum::{Extension, Form};
 use maud::{Markup, html};
 use serde::Deserialize;
-use serde_json::json;
 
 use super::{Answer, Chrome, Page, Place, go, page, words};
-use crate::error::{Error, ErrorKind};
-use crate::server::audit::Deed;
 use crate::server::auth::{Actor, NewPerson, Person, Right, Role};
 use crate::server::db::Account;
+use crate::server::deeds::people as deeds;
 use crate::server::id::Id;
 use crate::server::state::Server;
 use crate::server::web::At;
@@ -25,27 +23,55 @@ pub(super) struct Typed {
     role: Role,
 }
 
-/// The page.
+/// What the form of administrators sends.
+#[derive(Debug, Deserialize)]
+pub(super) struct TypedLogin {
+    login: String,
+}
+
+/// Whose people: an account's, or those who look after the server.
+#[derive(Clone, Copy)]
+struct Whose<'a>(Option<&'a Account>);
+
+impl Whose<'_> {
+    fn path(self) -> String {
+        self.0.map_or_else(|| "/administrators".to_owned(), |account| format!("/a/{}/people", account.id))
+    }
+
+    fn id(&self) -> Option<&Id> {
+        self.0.map(|account| &account.id)
+    }
+
+    fn title(self) -> &'static str {
+        if self.0.is_some() { "People" } else { "Administrators" }
+    }
+}
+
+/// The page of an account.
 pub(super) async fn list(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
     At(account): At<Id>,
 ) -> Answer {
     let account = server.db.account(&account).await?;
-    Ok(Page(people(&server, &actor, &account, None).await?).into_response())
+    Ok(Page(people(&server, &actor, Whose(Some(&account)), None).await?).into_response())
 }
 
-async fn people(
-    server: &Server,
-    actor: &Actor,
-    account: &Account,
-    link: Option<(&str, &str)>,
-) -> crate::Result<Markup> {
-    let all = server.db.people(Some(&account.id)).await?;
-    let may = actor.may(Right::People, Some(&account.id));
-    let roles = Role::ALL.iter().filter(|role| **role != Role::Administrator);
+/// The page of the server's administrators.
+pub(super) async fn list_administrators(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+) -> Answer {
+    Ok(Page(people(&server, &actor, Whose(None), None).await?).into_response())
+}
+
+async fn people(server: &Server, actor: &Actor, whose: Whose<'_>, link: Option<(&str, &str)>) -> crate::Result<Markup> {
+    let all = server.db.people(whose.id()).await?;
+    let right = if whose.0.is_some() { Right::People } else { Right::Server };
+    let may = actor.may(right, whose.id());
     let body = html! {
-        h1 { "People" }
+        h1 { (whose.title()) }
+        @if whose.0.is_none() { p { "They see every account and may change everything, but open no repository without its key." } }
         @if let Some((login, link)) = link {
             section.notice.good role="status" {
                 p { "Hand this link to " strong { (login) } ". It is good for seven days and for one use:" }
@@ -55,38 +81,44 @@ async fn people(
         @if all.is_empty() { p.empty { "Nobody has a login to this account yet, but the server's administrators may help in it." } } @else {
             div.scroll tabindex="0" { table {
                 thead { tr { th scope="col" { "Login" } th scope="col" { "Role" } th scope="col" { "Second factor" } th scope="col" { "Since" } th scope="col" { "State" } @if may { th scope="col" { "Change" } } } }
-                tbody { @for person in &all { (row(account, person, may)) } }
+                tbody { @for person in &all { (row(whose, person, may, actor)) } }
             } }
         }
         @if may {
             h2 { "Add somebody" }
-            form.card method="post" action={ "/a/" (account.id) "/people" } {
+            form.card method="post" action=(whose.path()) {
                 label for="login" { "Login, " span.quiet { "best an e-mail address" } }
                 input #login name="login" required maxlength="254" autocapitalize="none" spellcheck="false";
-                fieldset { legend { "Role" } @for (number, role) in roles.enumerate() {
-                    label { input type="radio" name="role" value=(role.word()) checked[number == 0]; " " strong { (role.word()) } ": " (role.sentence()) }
-                } }
+                @if whose.0.is_some() {
+                    @let roles = Role::ALL.iter().filter(|role| **role != Role::Administrator);
+                    fieldset { legend { "Role" } @for (number, role) in roles.enumerate() {
+                        label { input type="radio" name="role" value=(role.word()) checked[number == 0]; " " strong { (role.word()) } ": " (role.sentence()) }
+                    } }
+                }
                 button type="submit" { "Add and make a link" }
             }
         }
     };
-    let chrome = Chrome { actor, account: Some(account), place: Place::People };
-    Ok(page("People", chrome, &body))
+    let place = if whose.0.is_some() { Place::People } else { Place::Administrators };
+    Ok(page(whose.title(), Chrome { actor, account: whose.0, place }, &body))
 }
 
-fn row(account: &Account, person: &Person, may: bool) -> Markup {
+fn row(whose: Whose<'_>, person: &Person, may: bool, actor: &Actor) -> Markup {
+    let oneself = person.id == actor.person;
     html! { tr {
-        th scope="row" { (person.login) }
+        th scope="row" { (person.login) @if oneself { span.quiet { " (you)" } } }
         td { (person.role.word()) }
         td { @if person.second_factor { span.state.good { "on" } } @else { span.state.calm { "off" } } }
         td { (words::time(person.created_us)) }
         td { @if person.disabled { span.state.bad { "disabled" } } @else if person.has_password { "active" } @else { span.state.warn { "invited" } } }
         @if may { td {
-            form.actions method="post" action={ "/a/" (account.id) "/people/" (person.id) } {
+            form.actions method="post" action={ (whose.path()) "/" (person.id) } {
                 button.plain type="submit" name="what" value="invite" { "New link" }
-                @if person.disabled { button.plain type="submit" name="what" value="enable" { "Enable" } }
-                @else { button.plain type="submit" name="what" value="disable" { "Disable" } }
-                button.danger type="submit" name="what" value="remove" { "Remove" }
+                @if !oneself {
+                    @if person.disabled { button.plain type="submit" name="what" value="enable" { "Enable" } }
+                    @else { button.plain type="submit" name="what" value="disable" { "Disable" } }
+                    button.danger type="submit" name="what" value="remove" { "Remove" }
+                }
             }
         } }
     } }
@@ -100,15 +132,26 @@ pub(super) async fn add(
     Form(typed): Form<Typed>,
 ) -> Answer {
     let account = server.db.account(&account).await?;
-    let new = NewPerson { account: Some(&account.id), login: &typed.login, role: typed.role };
-    let (person, invitation) = server.db.add_person(&server.vault, &new, server.now_us()).await?;
-    note(&server, &actor, &person, "person.add").await?;
+    add_to(&server, &actor, Whose(Some(&account)), &typed.login, typed.role).await
+}
+
+/// Takes the form.
+pub(super) async fn add_administrator(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Form(typed): Form<TypedLogin>,
+) -> Answer {
+    add_to(&server, &actor, Whose(None), &typed.login, Role::Administrator).await
+}
+
+async fn add_to(server: &Server, actor: &Actor, whose: Whose<'_>, login: &str, role: Role) -> Answer {
+    let (person, invitation) = deeds::add(server, actor, &NewPerson { account: whose.id(), login, role }).await?;
     let link = server.link(&format!("/welcome/{}", invitation.token));
-    Ok(Page(people(&server, &actor, &account, Some((&person.login, &link))).await?).into_response())
+    Ok(Page(people(server, actor, whose, Some((&person.login, &link))).await?).into_response())
 }
 
 /// What is to be done.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum What {
     Invite,
@@ -123,7 +166,7 @@ pub(super) struct Change {
     what: What,
 }
 
-/// Changes somebody.
+/// Changes somebody of an account.
 pub(super) async fn change(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
@@ -131,31 +174,30 @@ pub(super) async fn change(
     Form(change): Form<Change>,
 ) -> Answer {
     let account = server.db.account(&account).await?;
-    let person = server.db.person(&person).await?;
-    if person.account.as_ref() != Some(&account.id) {
-        return Err(Error::not_found("There is no such person").into());
-    }
-    if person.id == actor.person && !matches!(change.what, What::Invite) {
-        return Err(Error::new(ErrorKind::InvalidInput, "Nobody can disable or remove themselves").into());
-    }
-    match change.what {
-        What::Invite => {
-            let invitation = server.db.invite(&server.vault, &person.id, server.now_us()).await?;
-            note(&server, &actor, &person, "person.invite").await?;
-            let link = server.link(&format!("/welcome/{}", invitation.token));
-            return Ok(Page(people(&server, &actor, &account, Some((&person.login, &link))).await?).into_response());
-        }
-        What::Enable => server.db.change_person(&person, person.role, false).await?,
-        What::Disable => server.db.change_person(&person, person.role, true).await?,
-        What::Remove => server.db.remove_person(&person.id).await?,
-    }
-    let action = if matches!(change.what, What::Remove) { "person.remove" } else { "person.change" };
-    note(&server, &actor, &person, action).await?;
-    Ok(go(&format!("/a/{}/people", account.id)))
+    change_of(&server, &actor, Whose(Some(&account)), &person, change.what).await
 }
 
-async fn note(server: &Server, actor: &Actor, person: &Person, action: &'static str) -> crate::Result<()> {
-    let deed =
-        Deed { account: person.account.as_ref(), action, object: &person.login, detail: json!({"role": person.role}) };
-    server.db.note(actor, deed, server.now_us()).await
+/// Changes an administrator.
+pub(super) async fn change_administrator(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    At(person): At<Id>,
+    Form(change): Form<Change>,
+) -> Answer {
+    change_of(&server, &actor, Whose(None), &person, change.what).await
+}
+
+async fn change_of(server: &Server, actor: &Actor, whose: Whose<'_>, person: &Id, what: What) -> Answer {
+    let person = deeds::find(server, whose.id(), person).await?;
+    match what {
+        What::Invite => {
+            let invitation = deeds::invite(server, actor, &person).await?;
+            let link = server.link(&format!("/welcome/{}", invitation.token));
+            return Ok(Page(people(server, actor, whose, Some((&person.login, &link))).await?).into_response());
+        }
+        What::Enable => drop(deeds::change(server, actor, &person, person.role, false).await?),
+        What::Disable => drop(deeds::change(server, actor, &person, person.role, true).await?),
+        What::Remove => deeds::remove(server, actor, &person).await?,
+    }
+    Ok(go(&whose.path()))
 }

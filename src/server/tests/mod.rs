@@ -4,6 +4,7 @@ mod access;
 mod adopt;
 mod browsers;
 mod clients;
+mod history;
 mod hostile;
 mod lifecycle;
 mod notices;
