@@ -1,5 +1,6 @@
 //! A server on a port of loopback, asked as programs and browsers ask it.
 
+mod abroad;
 mod access;
 mod adopt;
 mod browsers;
@@ -168,6 +169,21 @@ fn id(answer: &Value) -> String {
     answer["id"].as_str().expect("an id").to_owned()
 }
 
+/// Connects a simulated tenant, for backups and restores; gives its id.
+async fn connect(bench: &Bench, token: &str, account: &Id, sim: &crate::sim::SimHandle, name: &str) -> String {
+    let wanted = json!({
+        "name": name,
+        "definition": {
+            "tenant_id": sim.tenant_id(), "client_id": sim.client_id(), "sign_in": "secret",
+            "graph_url": sim.graph_url(), "login_url": sim.login_url(),
+            "restore": {"client_id": sim.restore_client_id(), "sign_in": "secret"},
+        },
+        "secret": sim.client_secret(),
+        "restore_secret": sim.restore_client_secret(),
+    });
+    id(&bench.good(token, Method::POST, &format!("/accounts/{account}/tenants"), Some(wanted)).await)
+}
+
 /// Connects a simulated tenant, makes a repository and a set; gives the ids of repository and set, and the
 /// key.
 async fn set_up(
@@ -177,23 +193,7 @@ async fn set_up(
     sim: &crate::sim::SimHandle,
     schedules: Value,
 ) -> (String, String, String) {
-    let tenant = bench
-        .good(
-            token,
-            Method::POST,
-            &format!("/accounts/{account}/tenants"),
-            Some(json!({
-                "name": "Contoso",
-                "definition": {
-                    "tenant_id": sim.tenant_id(), "client_id": sim.client_id(), "sign_in": "secret",
-                    "graph_url": sim.graph_url(), "login_url": sim.login_url(),
-                    "restore": {"client_id": sim.restore_client_id(), "sign_in": "secret"},
-                },
-                "secret": sim.client_secret(),
-                "restore_secret": sim.restore_client_secret(),
-            })),
-        )
-        .await;
+    let tenant = connect(bench, token, account, sim, "Contoso").await;
     let made = bench
         .good(
             token,
@@ -212,7 +212,7 @@ async fn set_up(
             Method::POST,
             &format!("/accounts/{account}/sets"),
             Some(json!({
-                "name": "everyone", "tenant": id(&tenant), "repository": repository, "schedules": schedules,
+                "name": "everyone", "tenant": tenant, "repository": repository, "schedules": schedules,
                 "choices": {"workloads": ["mail", "onedrive"]},
             })),
         )

@@ -15,26 +15,26 @@ use crate::server::id::Id;
 use crate::server::jobs;
 use crate::sim::{Fault, FaultKind, SimHandle, SimOptions, SimTenant};
 
-const ALICE: &str = "alice@contoso.com";
+pub(super) const ALICE: &str = "alice@contoso.com";
 const LEASE_US: i64 = 30_000_000;
 
 /// An account with a tenant that was backed up once, and somebody who may restore.
-struct Place {
-    bench: Bench,
-    sim: SimHandle,
-    account: Id,
-    owner: String,
-    restorer: String,
+pub(super) struct Place {
+    pub(super) bench: Bench,
+    pub(super) sim: SimHandle,
+    pub(super) account: Id,
+    pub(super) owner: String,
+    pub(super) restorer: String,
     repository: String,
     key: String,
 }
 
 impl Place {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         Self::with(SimOptions::tiny()).await
     }
 
-    async fn with(options: SimOptions) -> Self {
+    pub(super) async fn with(options: SimOptions) -> Self {
         let bench = Bench::new().await;
         let account = bench.account("Contoso").await;
         let owner = bench.person(Some(&account), Role::Owner, "owner@contoso.com").await;
@@ -48,15 +48,15 @@ impl Place {
         place
     }
 
-    fn at(&self, path: &str) -> String {
+    pub(super) fn at(&self, path: &str) -> String {
         format!("/accounts/{}/{path}", self.account)
     }
 
-    fn of_repository(&self, path: &str) -> String {
+    pub(super) fn of_repository(&self, path: &str) -> String {
         self.at(&format!("repositories/{}/{path}", self.repository))
     }
 
-    async fn unlock(&self, token: &str) {
+    pub(super) async fn unlock(&self, token: &str) {
         let path = self.of_repository("unlock");
         self.bench.good(token, Method::POST, &path, Some(json!({"key": self.key}))).await;
     }
@@ -86,7 +86,7 @@ impl Place {
     }
 
     /// Plans a restore; gives it once the plan is there.
-    async fn planned(&self, wanted: Value) -> Value {
+    pub(super) async fn planned(&self, wanted: Value) -> Value {
         let path = self.of_repository("restores");
         let asked = self.bench.good(&self.restorer, Method::POST, &path, Some(wanted)).await;
         let job = asked["plan_job"].as_str().expect("a job").to_owned();
@@ -95,11 +95,11 @@ impl Place {
         self.restore(&id(&asked)).await
     }
 
-    async fn restore(&self, restore: &str) -> Value {
+    pub(super) async fn restore(&self, restore: &str) -> Value {
         self.bench.good(&self.restorer, Method::GET, &self.at(&format!("restores/{restore}")), None).await
     }
 
-    async fn begin(&self, restore: &str, what: &str) -> String {
+    pub(super) async fn begin(&self, restore: &str, what: &str) -> String {
         let path = self.at(&format!("restores/{restore}/{what}"));
         let asked = self.bench.good(&self.restorer, Method::POST, &path, None).await;
         asked["job"].as_str().expect("a job").to_owned()
