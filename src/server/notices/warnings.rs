@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::server::db::{Account, DestinationRow, NewDelivery, Receiver, SetRow, Tenant};
 use crate::server::id::Id;
 use crate::server::pages::words;
+use crate::server::schedule::{self, Timing};
 use crate::server::state::Server;
 use crate::server::store;
 
@@ -16,8 +17,8 @@ const HOUR_US: i64 = 3_600_000_000;
 const DAY_US: i64 = 24 * HOUR_US;
 /// Days before the end at which is warned.
 const BEFORE: [i64; 4] = [30, 14, 7, 1];
-/// A set without a good run for this long is told of.
-const OLD_US: i64 = 2 * DAY_US;
+/// A set that had no good run this long after its time had come is told of.
+const LATE_US: i64 = DAY_US;
 /// Growth is looked at over so many days.
 const GROWTH_DAYS: i64 = 30;
 /// With fewer days nothing is foretold.
@@ -68,7 +69,10 @@ async fn gather(server: &Server, account: &Id) -> Result<Vec<Warning>> {
         all.extend(secret(&account, &tenant, now));
     }
     for set in server.db.sets(&account.id).await? {
-        all.extend(overdue(&account, &set, now));
+        if set.enabled && now - good_since(&set) > LATE_US {
+            let schedules = server.db.schedules(&set.id).await?;
+            all.extend(overdue(&account, &set, schedules.iter().map(|row| &row.timing), now));
+        }
     }
     let days = server.db.stored_since(&account.id, now.div_euclid(DAY_US) - GROWTH_DAYS).await?;
     all.extend(quota(&account, &days, now));
@@ -115,9 +119,20 @@ fn secret(account: &Account, tenant: &Tenant, now_us: i64) -> Option<Warning> {
     Some((format!("secret {} {end} {mark}", tenant.id), notice))
 }
 
-fn overdue(account: &Account, set: &SetRow, now_us: i64) -> Option<Warning> {
-    let since = set.last_good_us.unwrap_or(set.created_us);
-    if !set.enabled || now_us - since <= OLD_US {
+fn good_since(set: &SetRow) -> i64 {
+    set.last_good_us.unwrap_or(set.created_us)
+}
+
+/// A set that runs once a week is late after a week, not before.
+fn overdue<'a>(
+    account: &Account,
+    set: &SetRow,
+    timings: impl Iterator<Item = &'a Timing>,
+    now_us: i64,
+) -> Option<Warning> {
+    let since = good_since(set);
+    let due = timings.filter_map(|timing| schedule::next(timing, since).ok().flatten()).min()?;
+    if now_us - due <= LATE_US {
         return None;
     }
     let title = format!("'{}' has had no good run for {}", set.name, words::duration(now_us - since));

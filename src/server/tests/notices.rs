@@ -440,6 +440,62 @@ async fn what_is_to_come_is_warned_of_once_at_each_mark() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_set_is_late_a_day_after_its_time_and_told_of_once() {
+    let (bench, now) = bench_at("2026-11-26T10:00:00Z").await;
+    let account = bench.account("Contoso").await;
+    let token = bench.person(Some(&account), Role::Owner, "owner@contoso.com").await;
+    let sim = crate::sim::SimTenant::start(crate::sim::SimOptions::tiny()).await.expect("a tenant");
+    // It never runs: nothing of this server works at jobs.
+    super::set_up(
+        &bench,
+        &token,
+        &account,
+        &sim,
+        json!([{"cron": "0 12 * * *", "zone": "UTC", "jitter_s": 0, "catch_up": true}]),
+    )
+    .await;
+    let sets = bench.good(&token, Method::GET, &format!("/accounts/{account}/sets"), None).await;
+    let mut weekly =
+        bench.good(&token, Method::GET, &format!("/accounts/{account}/sets/{}", id(&sets["items"][0])), None).await;
+    let by_hand = json!({"name": "by-hand", "tenant": weekly["tenant"], "repository": weekly["repository"], "choices": weekly["choices"].take(), "schedules": []});
+    let mut once_a_week = by_hand.clone();
+    once_a_week["name"] = json!("weekly");
+    // Fridays.
+    once_a_week["schedules"] = json!([{"cron": "0 12 * * 5", "zone": "UTC", "jitter_s": 0, "catch_up": true}]);
+    for set in [by_hand, once_a_week] {
+        bench.good(&token, Method::POST, &format!("/accounts/{account}/sets"), Some(set)).await;
+    }
+    let hook = Hook::default();
+    let url = hook.start().await;
+    receiver(
+        &bench,
+        &token,
+        &account,
+        json!({"name": "w", "url": url, "definition": {"kind": "webhook", "warnings": true}}),
+    )
+    .await;
+    let mut told = Vec::new();
+    for hour in 0..10 * 24_i64 {
+        pass(&bench).await;
+        while told.len() < hook.many() {
+            let body = hook.body(told.len());
+            told.push((
+                hour,
+                body["event"].as_str().expect("text").to_owned(),
+                body["title"].as_str().expect("text").to_owned(),
+            ));
+        }
+        now.fetch_add(HOUR_US, Ordering::Relaxed);
+    }
+    told.retain(|(_, event, _)| event == "set.overdue");
+    let names: Vec<(i64, bool)> = told.iter().map(|(hour, _, title)| (*hour, title.contains("'everyone'"))).collect();
+    // 2026-11-26 is a Thursday: due at noon, late a day later; Friday's is due at noon, late on Saturday.
+    assert_eq!(names.len(), 2, "{told:?}");
+    assert!(names[0].1 && (26..=28).contains(&names[0].0), "{told:?}");
+    assert!(!names[1].1 && (50..=52).contains(&names[1].0), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn addresses_inside_are_refused_where_strangers_enter_them() {
     let bench = Bench::with(
         |options| {
@@ -499,7 +555,7 @@ async fn what_a_receiver_cannot_be_is_refused_and_the_mail_password_is_nowhere()
         json!({"name": "x", "definition": {"kind": "mail", "to": []}}),
         json!({"name": "x", "definition": {"kind": "mail", "to": ["a@b.c\r\nBcc: d@e.f"]}}),
         json!({"name": "x", "definition": {"kind": "mail", "to": vec!["a@b.c"; 21]}}),
-        json!({"name": "x", "definition": {"kind": "mail", "to": ["a@b.c"], "digest": {"hour": 24, "zone": "UTC"}}}),
+        json!({"name": "x", "definition": {"kind": "mail", "to": ["a@b.c"], "digest": {"hour": 24, "zone": "UTC", "jitter_s": 0, "catch_up": true}}}),
         json!({"name": "x", "definition": {"kind": "mail", "to": ["a@b.c"], "digest": {"hour": 1, "zone": "Moon"}}}),
     ] {
         let (status, answer) =
