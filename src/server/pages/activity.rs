@@ -1,18 +1,20 @@
-//! The audit log of an account.
+//! The audit log: an account's, and for administrators the whole of it, with a look whether it was tampered with.
 
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
-use maud::html;
+use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::{Answer, Chrome, Page, Place, page, words};
+use crate::server::audit::{Entry, Verified};
 use crate::server::auth::Actor;
+use crate::server::db::Account;
 use crate::server::id::Id;
 use crate::server::state::Server;
-use crate::server::web::At;
+use crate::server::web::{Asked, At};
 
 const MOST: i64 = 100;
 
@@ -22,24 +24,83 @@ pub(super) struct Which {
     before: Option<i64>,
 }
 
-/// The page.
+/// The page of an account.
 pub(super) async fn show(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
     At(account): At<Id>,
-    Query(which): Query<Which>,
+    Asked(which): Asked<Which>,
 ) -> Answer {
     let account = server.db.account(&account).await?;
     let all = server.db.audit(Some(&account.id), which.before.unwrap_or(i64::MAX), MOST).await?;
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Activity };
     let body = html! {
         h1 { "Activity" }
-        p.quiet { "Who did what. Each entry is chained to the one before it by its hash, so that a change shows; the API exports the log and verifies it." }
+        p.quiet { "Who did what. Each entry is chained to the one before it by its hash, so that a change shows; the API exports the log, and the server's administrators verify it." }
+        (entries(&all, None))
+        p { a href={ "/api/v1/accounts/" (account.id) "/audit?most=1000" } { "The last thousand as JSON" } }
+    };
+    Ok(Page(page("Activity", chrome, &body)).into_response())
+}
+
+/// The page of the whole log.
+pub(super) async fn show_all(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Asked(which): Asked<Which>,
+) -> Answer {
+    Ok(Page(whole(&server, &actor, which.before, None).await?).into_response())
+}
+
+/// Looks through the whole log; says what it found.
+pub(super) async fn verify(State(server): State<Arc<Server>>, Extension(actor): Extension<Actor>) -> Answer {
+    let found = server.db.verify_audit().await?;
+    Ok(Page(whole(&server, &actor, None, Some(&found)).await?).into_response())
+}
+
+async fn whole(server: &Server, actor: &Actor, before: Option<i64>, found: Option<&Verified>) -> crate::Result<Markup> {
+    let all = server.db.audit(None, before.unwrap_or(i64::MAX), MOST).await?;
+    let accounts = server.db.accounts().await?;
+    let body = html! {
+        h1 { "Activity" }
+        p.quiet { "Who did what, in all accounts and at the server itself. Each entry is chained to the one before it by its hash." }
+        @match found {
+            Some(Verified::Whole { entries, last }) => {
+                section.notice.good role="status" {
+                    p { "The log is whole: " (words::count(usize::try_from(*entries).unwrap_or(usize::MAX), "entry")) ", each chained to the one before. The hash of the last, to be kept elsewhere:" }
+                    p { code.key { (last) } }
+                }
+            }
+            Some(Verified::Broken { number }) => {
+                p.notice.bad role="alert" { "Entry " (number) " is not as it was written, or the one before it is missing: somebody changed the log in the database." }
+            }
+            None => {}
+        }
+        form method="post" action="/activity/verification" { button.plain type="submit" { "Verify the log" } }
+        (entries(&all, Some(&accounts)))
+        p { a href="/api/v1/audit?most=1000" { "The last thousand as JSON" } }
+    };
+    Ok(page("Activity", Chrome { actor, account: None, place: Place::AllActivity }, &body))
+}
+
+/// With the accounts where entries are of several.
+fn entries(all: &[Entry], accounts: Option<&[Account]>) -> Markup {
+    let name = |id: &Option<String>| {
+        let account = accounts?.iter().find(|account| Some(account.id.as_str()) == id.as_deref());
+        account.map(|account| account.name.clone()).or_else(|| id.clone())
+    };
+    html! {
         @if all.is_empty() { p.empty { "Nothing has been done yet." } } @else {
             div.scroll tabindex="0" { table {
-                thead { tr { th.number scope="col" { "No." } th scope="col" { "When" } th scope="col" { "Who" } th scope="col" { "From" } th scope="col" { "What" } th scope="col" { "To what" } } }
-                tbody { @for entry in &all { tr {
-                    td.number { (entry.number) } td { (words::time(entry.at_us)) } td { (entry.actor) } td { (entry.address) }
+                thead { tr {
+                    th.number scope="col" { "No." } th scope="col" { "When" }
+                    @if accounts.is_some() { th scope="col" { "Account" } }
+                    th scope="col" { "Who" } th scope="col" { "From" } th scope="col" { "What" } th scope="col" { "To what" }
+                } }
+                tbody { @for entry in all { tr {
+                    td.number { (entry.number) } td { (words::time(entry.at_us)) }
+                    @if accounts.is_some() { td { @match name(&entry.account) { Some(name) => (name), None => span.quiet { "the server" } } } }
+                    td { (entry.actor) } td { (entry.address) }
                     td { code { (entry.action) } } td { (entry.object) }
                 } } }
             } }
@@ -47,6 +108,5 @@ pub(super) async fn show(
                 p { a.button.plain href={ "?before=" (last.number) } { "Earlier" } }
             }
         }
-    };
-    Ok(Page(page("Activity", chrome, &body)).into_response())
+    }
 }

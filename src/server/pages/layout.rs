@@ -32,6 +32,8 @@ pub(crate) enum Place {
     Accounts,
     /// People who look after the server.
     Administrators,
+    /// The whole audit log.
+    AllActivity,
     /// Settings of the server.
     Settings,
     /// The person who looks.
@@ -50,6 +52,7 @@ impl Place {
             Self::Clients => "Clients",
             Self::People => "People",
             Self::Activity => "Activity",
+            Self::AllActivity => "Activity of all",
             Self::Notices => "Reports and notices",
             Self::Accounts => "Accounts",
             Self::Administrators => "Administrators",
@@ -144,7 +147,7 @@ pub(crate) fn page(title: &str, chrome: Chrome<'_>, body: &Markup) -> Markup {
                                 @if actor.may(right, Some(&account.id)) { (link(to, format!("/a/{}{path}", account.id))) }
                             }
                         }
-                        @if actor.may(Right::Server, None) { (link(Place::Accounts, "/accounts".into())) (link(Place::Administrators, "/administrators".into())) (link(Place::Settings, "/settings".into())) }
+                        @if actor.may(Right::Server, None) { (link(Place::Accounts, "/accounts".into())) (link(Place::Administrators, "/administrators".into())) (link(Place::AllActivity, "/activity".into())) (link(Place::Settings, "/settings".into())) }
                         (link(Place::Me, "/me".into()))
                     }
                 }

@@ -134,6 +134,8 @@ pub(crate) fn add(routes: Routes) -> Routes {
         .page("/administrators", Needs(Right::Server), people::list_administrators)
         .form("/administrators", Needs(Right::Server), people::add_administrator)
         .form("/administrators/{person}", Needs(Right::Server), people::change_administrator)
+        .page("/activity", Needs(Right::Server), activity::show_all)
+        .form("/activity/verification", Needs(Right::Server), activity::verify)
         .page("/settings", Needs(Right::Server), settings::show)
         .form("/settings/mail", Needs(Right::Server), settings::keep_mail)
         .form("/settings/mail/test", Needs(Right::Server), settings::test_mail)

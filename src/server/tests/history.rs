@@ -145,4 +145,15 @@ async fn administrators_come_and_go_and_one_always_stays() {
     let cookie = bench.sign_in("first@example.com", PASSWORD).await.expect("signed in");
     let answer = bench.send_form(&form, Some(&cookie), "what=remove".into()).await;
     assert_eq!(answer.status(), StatusCode::UNPROCESSABLE_ENTITY, "the last one stays");
+
+    // All of it is in the log of the whole server, which only administrators see.
+    let (status, log) = bench.page(&cookie, "/activity").await;
+    assert!(status == StatusCode::OK && log.contains("person.remove") && log.contains("second@example.com"), "{log}");
+    let answer = bench.send_form("/activity/verification", Some(&cookie), String::new()).await;
+    assert!(answer.text().await.expect("text").contains("The log is whole"));
+    write(&bench, "UPDATE audit SET object = 'third@example.com' WHERE action = 'person.remove'".into()).await;
+    let answer = bench.send_form("/activity/verification", Some(&cookie), String::new()).await;
+    assert!(answer.text().await.expect("text").contains("is not as it was written"));
+    let cookie = bench.sign_in("owner@contoso.com", PASSWORD).await.expect("signed in");
+    assert_eq!(bench.page(&cookie, "/activity").await.0, StatusCode::FORBIDDEN);
 }
