@@ -117,7 +117,6 @@ async fn contoso(
                 tenant_id: tenant.tenant_id().to_owned(),
                 client_id: tenant.client_id().to_owned(),
                 sign_in: SignInWay::Secret,
-                certificate: None,
                 cloud: "global".to_owned(),
                 graph_url: Some(tenant.graph_url().to_owned()),
                 login_url: Some(tenant.login_url().to_owned()),
@@ -126,9 +125,11 @@ async fn contoso(
                     sign_in: SignInWay::Secret,
                     certificate: None,
                 }),
+                ..TenantDefinition::default()
             },
             secret: Some(Password::new(tenant.client_secret())),
             restore_secret: Some(Password::new(tenant.restore_client_secret())),
+            consent: None,
         },
     )
     .await?;

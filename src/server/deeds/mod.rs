@@ -9,6 +9,7 @@ pub(crate) mod repositories;
 pub(crate) mod restore;
 pub(crate) mod search;
 pub(crate) mod sets;
+pub(crate) mod sign_in;
 pub(crate) mod tenants;
 pub(crate) mod work;
 

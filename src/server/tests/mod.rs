@@ -4,6 +4,7 @@ mod access;
 mod adopt;
 mod browsers;
 mod clients;
+mod consent;
 mod hostile;
 mod lifecycle;
 mod notices;
@@ -11,6 +12,8 @@ mod queue;
 mod restoring;
 mod scale;
 mod scheduling;
+mod signing_in;
+mod signing_in_attacks;
 
 use reqwest::{Client, Method, StatusCode, header};
 use serde_json::{Value, json};
