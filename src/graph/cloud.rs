@@ -89,8 +89,8 @@ impl Cloud {
 
     /// Whether people sign in at an address that Microsoft is known by, or that is on this machine.
     pub fn signs_in_at_microsoft(&self) -> bool {
-        let known = NAMED.iter().filter_map(|(.., login)| Url::parse(login).ok());
-        known.into_iter().any(|known| known.origin() == self.login.origin()) || is_loopback(&self.login)
+        let mut known = NAMED.iter().filter_map(|(.., login)| Url::parse(login).ok());
+        known.any(|known| known.origin() == self.login.origin()) || is_loopback(&self.login)
     }
 
     /// The name of a delegated permission, or of `.default`, as sign-ins ask for it.

@@ -149,9 +149,8 @@ pub(super) fn admin_consent_v2(app: &App, tenant: &str, request: &Request) -> Re
             let user: String = url::form_urlencoded::byte_serialize(user.as_bytes()).collect();
             format!("<a href=\"{}&amp;sim_user={user}{more}\">{}</a>", escaped(&request.target), escaped(text))
         };
-        let row = |upn: &String| {
-            format!("<li>{} ({})", link(upn, "", upn), link(upn, "&amp;sim_answer=decline", "cancel"))
-        };
+        let row =
+            |upn: &String| format!("<li>{} ({})", link(upn, "", upn), link(upn, "&amp;sim_answer=decline", "cancel"));
         let rows: Vec<String> = people(app).iter().map(row).collect();
         return page(200, &format!("<h1>Permissions requested: accept as</h1><ul>{}</ul>", rows.join("\n")));
     }
@@ -159,7 +158,10 @@ pub(super) fn admin_consent_v2(app: &App, tenant: &str, request: &Request) -> Re
     let mut pairs = back.query_pairs_mut();
     if field("sim_answer") == "decline" {
         pairs.append_pair("error", "access_denied");
-        pairs.append_pair("error_description", "AADSTS65004: The resource owner or authorization server denied the request.");
+        pairs.append_pair(
+            "error_description",
+            "AADSTS65004: The resource owner or authorization server denied the request.",
+        );
     } else if !app.options.admins.iter().any(|admin| admin.eq_ignore_ascii_case(user)) {
         pairs.append_pair("error", "access_denied");
         pairs.append_pair("error_description", "AADSTS90094: An administrator of Contoso has set a policy that prevents you from granting the permissions.");

@@ -42,7 +42,8 @@ impl fmt::Debug for AuthorizationCode {
 /// A sign-in in a browser that another process is to end: to be kept sealed. Does not print.
 #[derive(Serialize, Deserialize)]
 pub struct KeptRequest {
-    address: Url,
+    /// Where the user signs in.
+    pub address: String,
     redirect: String,
     state: Zeroizing<String>,
     verifier: Zeroizing<String>,
@@ -57,14 +58,17 @@ impl fmt::Debug for KeptRequest {
 impl From<CodeRequest> for KeptRequest {
     fn from(request: CodeRequest) -> Self {
         let CodeRequest { address, redirect, state, verifier } = request;
-        Self { address, redirect, state, verifier }
+        Self { address: address.into(), redirect, state, verifier }
     }
 }
 
-impl From<KeptRequest> for CodeRequest {
-    fn from(kept: KeptRequest) -> Self {
+impl TryFrom<KeptRequest> for CodeRequest {
+    type Error = Error;
+
+    fn try_from(kept: KeptRequest) -> Result<Self> {
         let KeptRequest { address, redirect, state, verifier } = kept;
-        Self { address, redirect, state, verifier }
+        let address = Url::parse(&address).map_err(|_| Error::corrupt("A sign-in that was kept cannot be read"))?;
+        Ok(Self { address, redirect, state, verifier })
     }
 }
 
@@ -171,7 +175,9 @@ impl UserSignIn {
             Some(Back::Refused(refused)) => Err(self.declined(*refused)),
             Some(Back::Foreign) => Err(Error::invalid("The browser came back from another sign-in")
                 .with_hint(self.endpoint.asker.begin_anew())),
-            None => Err(Error::invalid("The browser came back without a code").with_hint(self.endpoint.asker.begin_anew())),
+            None => {
+                Err(Error::invalid("The browser came back without a code").with_hint(self.endpoint.asker.begin_anew()))
+            }
         }
     }
 

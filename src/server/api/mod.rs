@@ -130,12 +130,7 @@ fn of_tenants(routes: Routes) -> Routes {
         .api(Method::PUT, v1!("/accounts/{account}/tenants/{tenant}"), Needs(Right::Change), tenants::change)
         .api(Method::DELETE, v1!("/accounts/{account}/tenants/{tenant}"), Needs(Right::Change), tenants::remove)
         .api(Method::POST, v1!("/accounts/{account}/tenants/{tenant}/test"), Needs(Right::Run), tenants::test)
-        .api(
-            Method::POST,
-            v1!("/accounts/{account}/tenants/{tenant}/sign-ins"),
-            Needs(Right::Change),
-            sign_ins::begin,
-        )
+        .api(Method::POST, v1!("/accounts/{account}/tenants/{tenant}/sign-ins"), Needs(Right::Change), sign_ins::begin)
         .api(Method::POST, v1!("/accounts/{account}/consents"), Needs(Right::Change), sign_ins::consent)
         .api(Method::GET, v1!("/accounts/{account}/sign-ins/{sign_in}"), Needs(Right::Change), sign_ins::get)
         .api(Method::POST, v1!("/accounts/{account}/sign-ins/{sign_in}/code"), Needs(Right::Change), sign_ins::code)

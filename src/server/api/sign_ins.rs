@@ -10,7 +10,8 @@ use utoipa::ToSchema;
 
 use crate::server::auth::{Actor, Password};
 use crate::server::db::SignInKind;
-use crate::server::deeds::sign_in::{self, ConsentWanted, SignInView};
+use crate::server::deeds::consent::{self as consents, ConsentWanted};
+use crate::server::deeds::sign_in::{self, SignInView};
 use crate::server::error::{ApiError, Problem};
 use crate::server::id::Id;
 use crate::server::state::Server;
@@ -66,7 +67,7 @@ pub(crate) async fn consent(
     At(account): At<Id>,
     Wanted(wanted): Wanted<ConsentWanted>,
 ) -> Answer<(StatusCode, Json<SignInView>)> {
-    let view = sign_in::begin_consent(&server, &actor, &account, &wanted).await?;
+    let view = consents::begin(&server, &actor, &account, &wanted).await?;
     Ok((StatusCode::CREATED, Json(view)))
 }
 

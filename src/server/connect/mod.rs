@@ -140,9 +140,8 @@ pub(crate) async fn check(server: &Server, definition: &TenantDefinition, secret
         return Err(Error::invalid("The app that restores signs in by itself, with a secret or a certificate"));
     }
     if definition.sign_in == SignInWay::User {
-        return user::check(definition, secret);
-    }
-    if !definition.parts.is_empty() || definition.may_restore {
+        user::check(definition, secret)?;
+    } else if !definition.parts.is_empty() || definition.may_restore {
         return Err(Error::invalid("What is asked for at a sign-in is of tenants that a user signs in to"));
     }
     if secret.is_some_and(|secret| secret.trim().is_empty() || secret.len() > 20_000) {

@@ -27,14 +27,8 @@ use crate::snapshot::set::Workload;
 /// Where Microsoft leads browsers back to.
 pub(crate) const CALLBACK: &str = "/sign-ins/callback";
 /// What is asked for where nobody chose: what a user may consent to alone.
-const USUAL: &[Workload] = &[
-    Workload::Mail,
-    Workload::Calendar,
-    Workload::Contacts,
-    Workload::Tasks,
-    Workload::OneDrive,
-    Workload::Settings,
-];
+const USUAL: &[Workload] =
+    &[Workload::Mail, Workload::Calendar, Workload::Contacts, Workload::Tasks, Workload::OneDrive, Workload::Settings];
 /// How long a sign-in is held without a word, and how often word is given.
 const LEASE_US: i64 = 30_000_000;
 const RENEW_EVERY: Duration = Duration::from_secs(10);
@@ -90,12 +84,15 @@ pub(super) fn check(definition: &TenantDefinition, secret: Option<&str>) -> Resu
 /// `InvalidInput` when this server is reached by none.
 pub(crate) fn redirect(server: &Server) -> Result<String> {
     let address = server.link(CALLBACK);
-    let good = url::Url::parse(&address).is_ok_and(|url| url.scheme() == "https" || crate::graph::cloud::is_loopback(&url));
+    let good =
+        url::Url::parse(&address).is_ok_and(|url| url.scheme() == "https" || crate::graph::cloud::is_loopback(&url));
     if good {
         return Ok(address);
     }
     Err(Error::invalid("Microsoft leads back to addresses with https:// only, and this server is not known by one")
-        .with_hint("Tell the server its address (TENANTVAULT_SERVER_PUBLIC_URL), or sign in by device code or by pasting"))
+        .with_hint(
+            "Tell the server its address (TENANTVAULT_SERVER_PUBLIC_URL), or sign in by device code or by pasting",
+        ))
 }
 
 /// The ways to sign in to a tenant.

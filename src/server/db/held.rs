@@ -101,10 +101,12 @@ impl Db {
                 .await?
             }
             None => {
-                sqlx::query("UPDATE tenants SET refused = NULL, refused_us = NULL WHERE id = $1 AND refused_us IS NOT NULL")
-                    .bind(tenant.as_str())
-                    .execute(self.pool())
-                    .await?
+                sqlx::query(
+                    "UPDATE tenants SET refused = NULL, refused_us = NULL WHERE id = $1 AND refused_us IS NOT NULL",
+                )
+                .bind(tenant.as_str())
+                .execute(self.pool())
+                .await?
             }
         };
         Ok(())
@@ -138,7 +140,9 @@ impl Db {
         .await?;
         match kept.rows_affected() {
             1 => Ok(()),
-            _ => Err(Error::invalid("The tenant was changed while somebody signed in to it").with_hint("Sign in again")),
+            _ => {
+                Err(Error::invalid("The tenant was changed while somebody signed in to it").with_hint("Sign in again"))
+            }
         }
     }
 }

@@ -243,12 +243,14 @@ impl Db {
     /// As any query.
     pub(crate) async fn end_sign_in(&self, id: &Id, done: bool, outcome: &Value) -> Result<()> {
         let state = if done { "done" } else { "failed" };
-        sqlx::query("UPDATE sign_ins SET state = $1, outcome = $2, secret = '' WHERE id = $3 AND state IN ('open', 'taken')")
-            .bind(state)
-            .bind(super::to_json(outcome)?)
-            .bind(id.as_str())
-            .execute(self.pool())
-            .await?;
+        sqlx::query(
+            "UPDATE sign_ins SET state = $1, outcome = $2, secret = '' WHERE id = $3 AND state IN ('open', 'taken')",
+        )
+        .bind(state)
+        .bind(super::to_json(outcome)?)
+        .bind(id.as_str())
+        .execute(self.pool())
+        .await?;
         Ok(())
     }
 }

@@ -154,11 +154,8 @@ async fn tenant(server: &Server, account: &Id, named: &TenantRef, adopted: &mut 
         }
         return Ok(known.id.clone());
     }
-    let definition = TenantDefinition {
-        tenant_id: named.id.clone(),
-        cloud: "global".to_owned(),
-        ..TenantDefinition::default()
-    };
+    let definition =
+        TenantDefinition { tenant_id: named.id.clone(), cloud: "global".to_owned(), ..TenantDefinition::default() };
     let taken = all.iter().any(|tenant| tenant.name == named.name) || named.name.trim().is_empty();
     let name = if taken { format!("{} ({})", named.name, named.id) } else { named.name.clone() };
     let name: String = name.trim().chars().filter(|c| !c.is_control()).take(100).collect();

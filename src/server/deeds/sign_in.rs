@@ -1,4 +1,4 @@
-//! Signing in to a tenant as its user, by any way; and an administrator's consent to an app.
+//! Signing in to a tenant as its user, by any way. An administrator's consent to an app goes the same way: `consent`.
 //!
 //! What leads to Microsoft and back is kept as a row, sealed, for the minutes that it takes. The `state` that comes back names
 //! the row, and carries a mark (MAC) of the row, the account, the session that began it and its end: one that was made up, of
@@ -12,9 +12,11 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
-use super::{note, tenants};
+use super::{consent, note, tenants};
 use crate::error::{Error, ErrorKind, Result};
-use crate::graph::user::{CodeRequest, DeviceAnswer, DeviceCode, Keeper as _, Kept, KeptDeviceCode, KeptRequest, SignedIn};
+use crate::graph::user::{
+    CodeRequest, DeviceAnswer, DeviceCode, Keeper as _, Kept, KeptDeviceCode, KeptRequest, SignedIn,
+};
 use crate::graph::{Account, UserSignIn, cloud::is_safe};
 use crate::server::auth::{Actor, Password, Right};
 use crate::server::connect::user::{self, DbKeeper};
@@ -35,7 +37,7 @@ const MOST_ADDRESS: usize = 500;
 
 /// What it takes to end a sign-in: sealed in its row.
 #[derive(Serialize, Deserialize)]
-enum Begun {
+pub(super) enum Begun {
     Code { definition: String, scopes: Vec<String>, request: KeptRequest },
     Device { definition: String, scopes: Vec<String>, device: KeptDeviceCode },
     Consent { wanted: Box<TenantDefinition>, address: String, state: Zeroizing<String> },
@@ -72,32 +74,8 @@ pub(crate) struct SignInView {
     pub(crate) hint: Option<String>,
 }
 
-/// An app that an administrator is to consent to.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ConsentWanted {
-    /// The app registration's (client) id.
-    #[schema(min_length = 1, max_length = 200)]
-    pub(crate) client_id: String,
-    /// The directory's id or one of its domains; left out: that of the administrator who consents.
-    #[serde(default)]
-    #[schema(max_length = 200)]
-    pub(crate) tenant_id: Option<String>,
-    /// The national cloud.
-    #[serde(default = "global")]
-    pub(crate) cloud: String,
-    /// The sign-in service's and Graph's address, where it is another than the cloud's: for simulated tenants.
-    #[serde(default)]
-    #[schema(max_length = 2000)]
-    pub(crate) address: Option<String>,
-}
-
-fn global() -> String {
-    "global".to_owned()
-}
-
 /// The state that Microsoft is to lead back with.
-fn state_of(server: &Server, row: &SignInRow) -> Zeroizing<String> {
+pub(super) fn state_of(server: &Server, row: &SignInRow) -> Zeroizing<String> {
     let mark = server.vault.mark(&parts(row).iter().map(String::as_str).collect::<Vec<_>>());
     Zeroizing::new(format!("{}.{mark}", row.id))
 }
@@ -108,7 +86,7 @@ fn parts(row: &SignInRow) -> [String; 5] {
     [row.id.to_string(), row.account.to_string(), tenant, row.way.clone(), row.expires_us.to_string()]
 }
 
-fn of_session(actor: &Actor) -> Result<()> {
+pub(super) fn of_session(actor: &Actor) -> Result<()> {
     if actor.session.is_some() {
         return Ok(());
     }
@@ -117,7 +95,7 @@ fn of_session(actor: &Actor) -> Result<()> {
 }
 
 /// A sign-in server that is neither Microsoft's nor on this machine could lead the browser on to Microsoft's, and have the code.
-fn of_microsoft(definition: &TenantDefinition) -> Result<()> {
+pub(super) fn of_microsoft(definition: &TenantDefinition) -> Result<()> {
     if cloud(definition)?.signs_in_at_microsoft() {
         return Ok(());
     }
@@ -129,13 +107,13 @@ fn text_of(definition: &TenantDefinition) -> Result<String> {
     serde_json::to_string(definition).map_err(|e| Error::internal("A definition cannot be kept").with_source(e))
 }
 
-async fn keep(server: &Server, row: &SignInRow, begun: &Begun) -> Result<()> {
+pub(super) async fn keep(server: &Server, row: &SignInRow, begun: &Begun) -> Result<()> {
     let text = serde_json::to_string(begun).map(Zeroizing::new);
     let text = text.map_err(|_| Error::internal("A sign-in cannot be kept"))?;
     server.db.begin_sign_in(&server.vault, row, &text, server.now_us()).await
 }
 
-fn begun(server: &Server, row: &SignInRow) -> Result<Begun> {
+pub(super) fn begun(server: &Server, row: &SignInRow) -> Result<Begun> {
     let text = row.secret(&server.vault)?;
     serde_json::from_str(&text).map_err(|_| Error::corrupt("A sign-in in the database cannot be read"))
 }
@@ -211,75 +189,23 @@ fn checked(device: DeviceCode) -> Result<DeviceCode> {
         .with_hint("Check the cloud; or sign in by another way"))
 }
 
-/// Begins to ask for an administrator's consent to an app.
-///
-/// # Errors
-/// `InvalidInput` for ids that are none, or without a session; `Permission` for addresses that are not reached.
-pub(crate) async fn begin_consent(
-    server: &Server,
-    actor: &Actor,
-    account: &Id,
-    wanted: &ConsentWanted,
-) -> Result<SignInView> {
-    let given = wanted.tenant_id.as_deref().map(str::trim).filter(|id| !id.is_empty());
-    let definition = TenantDefinition {
-        tenant_id: given.unwrap_or("organizations").to_owned(),
-        client_id: wanted.client_id.trim().to_owned(),
-        cloud: wanted.cloud.clone(),
-        graph_url: wanted.address.clone(),
-        login_url: wanted.address.clone(),
-        ..TenantDefinition::default()
-    };
-    ask_consent(server, actor, account, None, definition).await
-}
-
-/// The same, for the app of a tenant that is connected.
-///
-/// # Errors
-/// As [`begin_consent`].
-pub(crate) async fn begin_consent_of(server: &Server, actor: &Actor, account: &Id, tenant: &Id) -> Result<SignInView> {
-    let tenant = server.db.tenant(account, tenant).await?;
-    let definition = TenantDefinition { restore: None, ..tenant.definition };
-    ask_consent(server, actor, account, Some(&tenant.id), definition).await
-}
-
-async fn ask_consent(
-    server: &Server,
-    actor: &Actor,
-    account: &Id,
-    tenant: Option<&Id>,
-    definition: TenantDefinition,
-) -> Result<SignInView> {
-    of_session(actor)?;
-    connect::check(server, &definition, None).await?;
-    of_microsoft(&definition)?;
-    let expires_us = server.now_us() + PATIENCE_US;
-    let row = SignInRow::new(Id::random(), account, tenant, (SignInKind::Consent, &actor.way), expires_us, 0);
-    let state = state_of(server, &row);
-    let back = user::redirect(server)?;
-    let address =
-        cloud(&definition)?.admin_consent_request(&definition.tenant_id, &definition.client_id, &back, &state)?;
-    let client_id = definition.client_id.clone();
-    let begun = Begun::Consent { wanted: Box::new(definition), address: address.to_string(), state };
-    keep(server, &row, &begun).await?;
-    note(server, actor, account, "tenant.consent-asked", &client_id, json!({})).await?;
-    view(server, &own(server, actor, account, &row.id).await?)
-}
-
 /// How a sign-in stands; asks Microsoft, if it is time to, whether the device code was typed.
 ///
 /// # Errors
 /// `NotFound` for one that another session or token began, or of another account.
 pub(crate) async fn look(server: &Server, actor: &Actor, account: &Id, id: &Id) -> Result<SignInView> {
     let row = own(server, actor, account, id).await?;
-    if row.state == SignInState::Open && row.kind == SignInKind::DeviceCode && server.db.may_ask(id, server.now_us()).await? {
+    if row.state == SignInState::Open
+        && row.kind == SignInKind::DeviceCode
+        && server.db.may_ask(id, server.now_us()).await?
+    {
         ask_device(server, actor, &row).await?;
         return view(server, &own(server, actor, account, id).await?);
     }
     view(server, &row)
 }
 
-async fn own(server: &Server, actor: &Actor, account: &Id, id: &Id) -> Result<SignInRow> {
+pub(super) async fn own(server: &Server, actor: &Actor, account: &Id, id: &Id) -> Result<SignInRow> {
     let row = server.db.sign_in_of(id, &actor.way).await?;
     if row.account == *account { Ok(row) } else { Err(Error::not_found("There is no such sign-in")) }
 }
@@ -328,7 +254,13 @@ async fn ready(server: &Server, row: &SignInRow, definition: &str) -> Result<(Te
 ///
 /// # Errors
 /// `InvalidInput` for what is neither: the sign-in stays open. What comes of it otherwise stands in the sign-in.
-pub(crate) async fn paste(server: &Server, actor: &Actor, account: &Id, id: &Id, pasted: &Password) -> Result<SignInView> {
+pub(crate) async fn paste(
+    server: &Server,
+    actor: &Actor,
+    account: &Id,
+    id: &Id,
+    pasted: &Password,
+) -> Result<SignInView> {
     let row = own(server, actor, account, id).await?;
     if row.kind != SignInKind::Paste || !is_good(server, &row) {
         return Err(over());
@@ -345,7 +277,7 @@ fn is_good(server: &Server, row: &SignInRow) -> bool {
     row.state == SignInState::Open && row.expires_us > server.now_us()
 }
 
-fn over() -> Error {
+pub(super) fn over() -> Error {
     Error::new(ErrorKind::Permission, "This does not belong to a sign-in that you began here, or its time is over")
         .with_hint("Begin it again on the tenant's page")
 }
@@ -358,7 +290,7 @@ async fn by_code(
     read: impl FnOnce(&UserSignIn, &CodeRequest) -> Result<crate::graph::user::AuthorizationCode>,
 ) -> Result<()> {
     let Begun::Code { definition, scopes, request } = begun(server, row)? else { return Err(over()) };
-    let request = CodeRequest::from(request);
+    let request = CodeRequest::try_from(request)?;
     let (tenant, sign_in) = ready(server, row, &definition).await?;
     let code = match read(&sign_in, &request) {
         // It is not what was waited for: that may still come.
@@ -413,61 +345,12 @@ pub(crate) async fn come_back(server: &Server, actor: &Actor, query: &str) -> Re
         return Err(refused("without the right"));
     }
     match row.kind {
-        SignInKind::Consent => consented(server, actor, &row, &state, query).await?,
+        SignInKind::Consent => consent::consented(server, actor, &row, &state, query).await?,
         _ => {
             by_code(server, actor, &row, |sign_in, request| sign_in.read_back(request, query)).await?;
         }
     }
     Ok(row)
-}
-
-/// Takes what came back from an administrator's consent. Microsoft signs nothing of it: what counts is what the test finds.
-async fn consented(server: &Server, actor: &Actor, row: &SignInRow, state: &str, query: &str) -> Result<()> {
-    let Begun::Consent { wanted, state: own, .. } = begun(server, row)? else { return Err(over()) };
-    if *own != *state || !server.db.take_sign_in(&row.id, server.now_us()).await? {
-        return Err(over());
-    }
-    let found = |wanted: &str| {
-        let mut pairs = url::form_urlencoded::parse(query.as_bytes());
-        pairs.find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned())
-    };
-    let done = match (found("error"), found("admin_consent"), found("tenant")) {
-        (Some(error), ..) => {
-            let told = found("error_description");
-            let cloud = cloud(&wanted)?;
-            Err(crate::graph::consent_refused(&cloud, &wanted.tenant_id, &wanted.client_id, &error, told.as_deref()))
-        }
-        (None, Some(yes), Some(tenant)) if yes.eq_ignore_ascii_case("true") && is_guid(&tenant) => {
-            if is_guid(&wanted.tenant_id) && !tenant.eq_ignore_ascii_case(&wanted.tenant_id) {
-                Err(Error::invalid(format!("Consent was given in another directory, {tenant}"))
-                    .with_hint("Sign in at Microsoft as an administrator of the directory that is to be backed up"))
-            } else {
-                Ok(json!({"tenant_id": tenant.to_ascii_lowercase(), "client_id": wanted.client_id}))
-            }
-        }
-        _ => Err(Error::invalid("Microsoft says neither that consent was given nor that it was declined")
-            .with_hint("Ask again")),
-    };
-    let Some(tenant) = row.tenant.as_ref().filter(|_| done.is_ok()) else {
-        return end(server, actor, row, &wanted.client_id, done).await;
-    };
-    let tenant = server.db.tenant(&row.account, tenant).await?;
-    if (TenantDefinition { restore: None, ..tenant.definition.clone() }) != *wanted {
-        let changed = Error::invalid("The tenant was changed while consent was asked for").with_hint("Ask again");
-        return end(server, actor, row, &tenant.name, Err(changed)).await;
-    }
-    server.db.keep_consent(&tenant.id, &actor.login, server.now_us()).await?;
-    end(server, actor, row, &tenant.name, done).await?;
-    tenants::test_and_tell(server, actor, &row.account, &tenant.id).await
-}
-
-/// Whether this is a directory's id.
-fn is_guid(text: &str) -> bool {
-    text.len() == 36
-        && text.bytes().enumerate().all(|(at, byte)| match at {
-            8 | 13 | 18 | 23 => byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        })
 }
 
 /// Keeps a sign-in that was done, if it is that of the same account as before.
@@ -483,8 +366,9 @@ async fn complete(
     let account: Account = user::who(&tenant.definition, access).await?;
     if let Some(known) = tenant.user.as_ref().filter(|known| known.id != account.id) {
         let text = format!("{} signed in, but tenant '{}' is the account of {}", account.name, tenant.name, known.name);
-        return Err(Error::new(ErrorKind::Permission, text)
-            .with_hint("Sign in again with that account, or connect the other one as a tenant of its own; nothing was kept"));
+        return Err(Error::new(ErrorKind::Permission, text).with_hint(
+            "Sign in again with that account, or connect the other one as a tenant of its own; nothing was kept",
+        ));
     }
     let now = server.now_us();
     let kept = Kept { account: account.clone(), scopes, refresh, claims: None, signed_in_us: now };
@@ -498,7 +382,13 @@ async fn complete(
 }
 
 /// Notes how it ended.
-async fn end(server: &Server, actor: &Actor, row: &SignInRow, object: &str, done: Result<Value>) -> Result<()> {
+pub(super) async fn end(
+    server: &Server,
+    actor: &Actor,
+    row: &SignInRow,
+    object: &str,
+    done: Result<Value>,
+) -> Result<()> {
     match done {
         Ok(outcome) => {
             if row.kind == SignInKind::Consent {
@@ -507,7 +397,8 @@ async fn end(server: &Server, actor: &Actor, row: &SignInRow, object: &str, done
             server.db.end_sign_in(&row.id, true, &outcome).await
         }
         Err(e) => {
-            let action = if row.kind == SignInKind::Consent { "tenant.consent-refused" } else { "tenant.sign-in-refused" };
+            let action =
+                if row.kind == SignInKind::Consent { "tenant.consent-refused" } else { "tenant.sign-in-refused" };
             note(server, actor, &row.account, action, object, json!({"why": e.to_string()})).await?;
             let outcome = json!({"error": e.chain(), "hint": e.hint()});
             server.db.end_sign_in(&row.id, false, &outcome).await
@@ -515,34 +406,14 @@ async fn end(server: &Server, actor: &Actor, row: &SignInRow, object: &str, done
     }
 }
 
-/// Says whether an administrator consented to an app in a directory, by a consent that this session asked for.
-///
-/// # Errors
-/// `InvalidInput` when not.
-pub(crate) async fn is_consent_to(
-    server: &Server,
-    actor: &Actor,
-    account: &Id,
-    consent: &Id,
-    definition: &TenantDefinition,
-) -> Result<()> {
-    let view = view(server, &own(server, actor, account, consent).await?)?;
-    let same = |found: &Option<String>, wanted: &str| found.as_deref().is_some_and(|id| id.eq_ignore_ascii_case(wanted));
-    let fits = view.kind == SignInKind::Consent
-        && view.state == SignInState::Done
-        && same(&view.tenant_id, &definition.tenant_id)
-        && same(&view.client_id, &definition.client_id);
-    if fits { Ok(()) } else { Err(Error::invalid("The consent was given to another app, or in another directory")) }
-}
-
-fn view(server: &Server, row: &SignInRow) -> Result<SignInView> {
+pub(super) fn view(server: &Server, row: &SignInRow) -> Result<SignInView> {
     let text = |name: &str| row.outcome.as_ref()?.get(name)?.as_str().map(str::to_owned);
     let late = matches!(row.state, SignInState::Open | SignInState::Taken) && row.expires_us <= server.now_us();
     let (mut address, mut user_code) = (None, None);
     // What it takes to end it went with its end.
     if is_good(server, row) {
         match begun(server, row)? {
-            Begun::Code { request, .. } => address = Some(CodeRequest::from(request).address.to_string()),
+            Begun::Code { request, .. } => address = Some(request.address),
             Begun::Device { device, .. } => {
                 let device = DeviceCode::from(device);
                 (address, user_code) = (Some(device.address), Some(device.user_code));

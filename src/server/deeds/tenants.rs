@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::{note, sign_in};
+use super::{consent, note};
 use crate::error::{Error, Result};
 use crate::server::auth::{Actor, Password};
 use crate::server::connect;
@@ -69,7 +69,7 @@ pub(crate) async fn add(server: &Server, actor: &Actor, account: &Id, wanted: &T
     let (name, definition, secret) = (&wanted.name, &wanted.definition, secret.map(str::trim));
     let restoring = check_restoring(wanted, false)?;
     if let Some(consent) = &wanted.consent {
-        sign_in::is_consent_to(server, actor, account, consent, definition).await?;
+        consent::is_to(server, actor, account, consent, definition).await?;
     }
     let tenant = server.db.add_tenant(&server.vault, account, name, definition, secret, server.now_us()).await?;
     if restoring.is_some() {

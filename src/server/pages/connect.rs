@@ -306,12 +306,12 @@ pub(super) async fn add(
 /// A form with boxes to tick: names may come several times.
 pub(super) type Fields = Vec<(String, String)>;
 
-fn field<'a>(fields: &'a Fields, name: &str) -> &'a str {
+fn field<'a>(fields: &'a [(String, String)], name: &str) -> &'a str {
     fields.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.trim())
 }
 
 /// The parts that were ticked.
-fn ticked(fields: &Fields) -> Vec<String> {
+fn ticked(fields: &[(String, String)]) -> Vec<String> {
     fields.iter().filter(|(name, _)| name == "part").map(|(_, value)| value.clone()).collect()
 }
 
@@ -319,7 +319,7 @@ fn ticked(fields: &Fields) -> Vec<String> {
 ///
 /// # Errors
 /// `InvalidInput` for none that there is.
-pub(super) fn way(fields: &Fields) -> Result<SignInKind> {
+pub(super) fn way(fields: &[(String, String)]) -> Result<SignInKind> {
     let way = serde_json::from_value(Value::String(field(fields, "way").to_owned())).ok();
     way.filter(|way| *way != SignInKind::Consent).ok_or_else(|| Error::invalid("Choose a way to sign in"))
 }

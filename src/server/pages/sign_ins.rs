@@ -13,7 +13,8 @@ use super::tenants::given;
 use super::{Answer, Chrome, Page, Place, go, page};
 use crate::server::auth::{Actor, Password};
 use crate::server::db::{SignInKind, SignInState};
-use crate::server::deeds::sign_in::{self, ConsentWanted, SignInView};
+use crate::server::deeds::consent::{self, ConsentWanted};
+use crate::server::deeds::sign_in::{self, SignInView};
 use crate::server::id::Id;
 use crate::server::state::Server;
 use crate::server::web::At;
@@ -54,7 +55,7 @@ pub(super) async fn ask_consent(
         cloud: given(&typed.cloud).unwrap_or_else(|| "global".to_owned()),
         address: given(&typed.address),
     };
-    let begun = sign_in::begin_consent(&server, &actor, &account, &wanted).await?;
+    let begun = consent::begin(&server, &actor, &account, &wanted).await?;
     Ok(go(&format!("/a/{account}/sign-ins/{}", begun.id)))
 }
 
@@ -64,7 +65,7 @@ pub(super) async fn ask_consent_of(
     Extension(actor): Extension<Actor>,
     At((account, tenant)): At<(Id, Id)>,
 ) -> Answer {
-    let begun = sign_in::begin_consent_of(&server, &actor, &account, &tenant).await?;
+    let begun = consent::begin_of(&server, &actor, &account, &tenant).await?;
     Ok(go(&format!("/a/{account}/sign-ins/{}", begun.id)))
 }
 
@@ -80,7 +81,7 @@ pub(super) async fn come_back(
 }
 
 /// What was pasted.
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(super) struct Pasted {
     code: Password,
 }

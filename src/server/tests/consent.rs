@@ -35,14 +35,19 @@ async fn an_administrators_consent_comes_back_with_the_tenant_and_is_recorded() 
     assert!(text.contains("consented") && text.contains(yard.sim.tenant_id()), "{text}");
     let consent = page.rsplit('/').next().expect("an id");
     let (_, form) = yard.bench.page(&yard.cookie, &format!("/a/{}/tenants?consent={consent}", yard.account)).await;
-    let filled = format!("name=\"tenant_id\" required maxlength=\"200\" spellcheck=\"false\" value=\"{}\"", yard.sim.tenant_id());
+    let filled = format!(
+        "name=\"tenant_id\" required maxlength=\"200\" spellcheck=\"false\" value=\"{}\"",
+        yard.sim.tenant_id()
+    );
     assert!(form.contains(&filled), "{form}");
 
     // To another app or directory it does not belong.
     let secret: String = url::form_urlencoded::byte_serialize(yard.sim.client_secret().as_bytes()).collect();
     let body = |client: &str, tenant: &str| {
         let address = yard.sim.login_url();
-        format!("name=Contoso&tenant_id={tenant}&client_id={client}&sign_in=secret&secret={secret}&address={address}&consent={consent}")
+        format!(
+            "name=Contoso&tenant_id={tenant}&client_id={client}&sign_in=secret&secret={secret}&address={address}&consent={consent}"
+        )
     };
     for (client, tenant) in [("another", yard.sim.tenant_id()), (yard.sim.client_id(), "contoso.com")] {
         let path = format!("/a/{}/tenants", yard.account);
@@ -51,7 +56,10 @@ async fn an_administrators_consent_comes_back_with_the_tenant_and_is_recorded() 
     }
     let made = yard.form("tenants", &body(yard.sim.client_id(), yard.sim.tenant_id())).await;
     let (_, text) = yard.bench.page(&yard.cookie, &made).await;
-    assert!(text.contains("An administrator consented") && text.contains("everything that is needed is granted"), "{text}");
+    assert!(
+        text.contains("An administrator consented") && text.contains("everything that is needed is granted"),
+        "{text}"
+    );
     let log = yard.good(Method::GET, "audit", None).await.to_string();
     assert!(log.contains("tenant.consent\"") && log.contains("owner@contoso.com"), "{log}");
 }
@@ -72,7 +80,10 @@ async fn a_consent_that_is_refused_or_of_another_directory_is_told_in_words() {
         let (page, address) = ask(&yard, yard.sim.tenant_id()).await;
         let back = browse(&address, ADMIN, "").await;
         let (name, _) = change.split_once('=').expect("a pair");
-        let from = back.split('&').map(|pair| pair.rsplit('?').next().expect("a pair")).find(|pair| pair.starts_with(&format!("{name}=")));
+        let from = back
+            .split('&')
+            .map(|pair| pair.rsplit('?').next().expect("a pair"))
+            .find(|pair| pair.starts_with(&format!("{name}=")));
         let back = back.replace(from.expect("there"), change);
         yard.come(&yard.cookie, &back).await;
         let (_, text) = yard.bench.page(&yard.cookie, &page).await;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::signing_in::{ALICE, MINUTE_US, Yard, browse, with_state};
 use super::{PASSWORD, id};
 use crate::server::auth::Role;
+use crate::sim::{SimHandle, UserKind};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_back_to_another_session_account_or_time_or_twice_leads_nowhere() {
@@ -59,7 +60,12 @@ async fn what_comes_back_to_another_session_account_or_time_or_twice_leads_nowhe
         let status = yard.come(&yard.cookie, &with_state(&back, |_| state.clone())).await.status();
         assert_eq!(status, StatusCode::FORBIDDEN, "{}", &state[..state.len().min(100)]);
     }
-    for query in ["", "?code=abcdefgh", &format!("?code=abcdefgh&code=x&state={first}"), &format!("?code=abcdefgh&state={first}&state={first}")] {
+    for query in [
+        "",
+        "?code=abcdefgh",
+        &format!("?code=abcdefgh&code=x&state={first}"),
+        &format!("?code=abcdefgh&state={first}&state={first}"),
+    ] {
         let status = yard.come(&yard.cookie, &yard.bench.url(&format!("/sign-ins/callback{query}"))).await.status();
         assert_eq!(status, StatusCode::FORBIDDEN, "{query}");
     }
@@ -78,13 +84,21 @@ async fn what_comes_back_to_another_session_account_or_time_or_twice_leads_nowhe
     assert!(!log.contains(&first), "{log}");
 }
 
+/// Somebody else of the tenant.
+fn other(sim: &SimHandle) -> String {
+    let expected = sim.expected();
+    let other = expected.users.iter().find(|user| user.kind == UserKind::Regular && user.upn != ALICE);
+    other.expect("another user").upn.clone()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_code_or_account_of_somebody_else_is_not_taken() {
     let yard = Yard::quiet().await;
     let tenant = yard.connect("Alice", json!({})).await;
     // A code of another sign-in, put into the way back of this one: the verifier does not fit.
     let (_, address) = yard.begin(&tenant, "redirect").await;
-    let injected = browse(&address, "bob@contoso.com", "").await;
+    let bob = other(&yard.sim);
+    let injected = browse(&address, &bob, "").await;
     let code = url::Url::parse(&injected).expect("an address");
     let code = code.query_pairs().find(|(name, _)| name == "code").expect("a code").1.into_owned();
     let (page, address) = yard.begin(&tenant, "redirect").await;
@@ -113,9 +127,8 @@ async fn a_code_or_account_of_somebody_else_is_not_taken() {
 
     // Once it is Alice's, it stays hers.
     yard.sign_in(&tenant).await;
-    let bob = yard.sim.expected().users.iter().map(|user| user.upn.clone()).find(|upn| upn != ALICE && upn.starts_with('b'));
-    let bob = bob.expect("another user");
-    let begun = yard.good(Method::POST, &format!("tenants/{tenant}/sign-ins"), Some(json!({"way": "device-code"}))).await;
+    let begun =
+        yard.good(Method::POST, &format!("tenants/{tenant}/sign-ins"), Some(json!({"way": "device-code"}))).await;
     assert!(yard.sim.answer_device(begun["user_code"].as_str().expect("a code"), &bob, true));
     let failed = yard.good(Method::GET, &format!("sign-ins/{}", id(&begun)), None).await;
     assert!(failed["hint"].as_str().expect("a hint").contains("nothing was kept"), "{failed}");
@@ -191,7 +204,8 @@ async fn a_sign_in_server_that_lies_shows_nobody_a_trap() {
         tokio::spawn(async move { axum::serve(listener, router).await });
         let tenant = yard.connect(&address, json!({"login_url": address, "graph_url": address})).await;
         let path = yard.at(&format!("tenants/{tenant}/sign-ins"));
-        let (status, problem) = yard.bench.ask(&yard.owner, Method::POST, &path, Some(json!({"way": "device-code"}))).await;
+        let (status, problem) =
+            yard.bench.ask(&yard.owner, Method::POST, &path, Some(json!({"way": "device-code"}))).await;
         assert!(matches!(status.as_u16(), 500 | 503), "{status} {problem}");
         assert!(!problem.to_string().contains("example.com") && problem.to_string().len() < 1_000, "{problem}");
     }
