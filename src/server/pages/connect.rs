@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::tenants::given;
-use super::{Answer, go, words};
+use super::{Answer, go, sign_ins, words};
 use crate::error::{Error, Result};
 use crate::graph::Caller;
 use crate::server::auth::{Actor, Password};
@@ -217,6 +217,7 @@ fn ways(server: &Server) -> Markup {
             label { input type="radio" name="way" value="paste"; " in this browser, and paste the address of the last page here" }
         }
         (told_redirect(server))
+        p.quiet { "To paste, " code { "https://login.microsoftonline.com/common/oauth2/nativeclient" } " must be listed there (in national clouds with their sign-in address)." }
     }
 }
 
@@ -359,8 +360,7 @@ pub(super) async fn add_of_user(
         consent: None,
     };
     let tenant = tenants::add(&server, &actor, &account, &wanted).await?;
-    let begun = sign_in::begin(&server, &actor, &account, &tenant.id, way).await?;
-    Ok(go(&format!("/a/{account}/sign-ins/{}", begun.id)))
+    sign_ins::begun(&server, &actor, &account, &tenant.id, way).await
 }
 
 /// Changes what is asked for at the next sign-in.

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
+use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::{Extension, Form};
 use maud::{Markup, html};
 use serde::Deserialize;
+use serde_json::json;
 
 use super::connect::{self, Fields};
 use super::tenants::given;
 use super::{Answer, Chrome, Page, Place, go, page};
+use crate::error::{Error, ErrorKind, Result};
 use crate::server::auth::{Actor, Password};
 use crate::server::db::{SignInKind, SignInState};
 use crate::server::deeds::consent::{self, ConsentWanted};
@@ -26,8 +29,20 @@ pub(super) async fn begin(
     At((account, tenant)): At<(Id, Id)>,
     Form(fields): Form<Fields>,
 ) -> Answer {
-    let begun = sign_in::begin(&server, &actor, &account, &tenant, connect::way(&fields)?).await?;
-    Ok(go(&format!("/a/{account}/sign-ins/{}", begun.id)))
+    begun(&server, &actor, &account, &tenant, connect::way(&fields)?).await
+}
+
+/// Leads on to a sign-in that begins, or to the tenant's page, which says why it does not.
+pub(super) async fn begun(server: &Server, actor: &Actor, account: &Id, tenant: &Id, way: SignInKind) -> Answer {
+    match sign_in::begin(server, actor, account, tenant, way).await {
+        Ok(begun) => Ok(go(&format!("/a/{account}/sign-ins/{}", begun.id))),
+        Err(e) if matches!(e.kind(), ErrorKind::Permission | ErrorKind::InvalidInput | ErrorKind::Unavailable) => {
+            let state = json!({"error": e.chain(), "hint": e.hint()});
+            server.db.keep_tenant_state(tenant, &state.to_string(), server.now_us()).await?;
+            Ok(go(&format!("/a/{account}/tenants/{tenant}")))
+        }
+        Err(e) => Err(e.into()),
+    }
 }
 
 /// What the form of a consent sends.
@@ -93,8 +108,15 @@ pub(super) async fn paste(
     At((account, id)): At<(Id, Id)>,
     Form(typed): Form<Pasted>,
 ) -> Answer {
-    sign_in::paste(&server, &actor, &account, &id, &typed.code).await?;
-    Ok(go(&format!("/a/{account}/sign-ins/{id}")))
+    match sign_in::paste(&server, &actor, &account, &id, &typed.code).await {
+        // What was pasted is not it: another try may be.
+        Err(e) if e.kind() == ErrorKind::InvalidInput => {
+            let page = shown(&server, &actor, &account, &id, Some(&e)).await?;
+            Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
+        }
+        Err(e) => Err(e.into()),
+        Ok(_) => Ok(go(&format!("/a/{account}/sign-ins/{id}"))),
+    }
 }
 
 /// The page of one.
@@ -103,15 +125,22 @@ pub(super) async fn show(
     Extension(actor): Extension<Actor>,
     At((account, id)): At<(Id, Id)>,
 ) -> Answer {
-    let account = server.db.account(&account).await?;
-    let view = sign_in::look(&server, &actor, &account.id, &id).await?;
-    let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Tenants };
+    Ok(shown(&server, &actor, &account, &id, None).await?.into_response())
+}
+
+async fn shown(server: &Server, actor: &Actor, account: &Id, id: &Id, error: Option<&Error>) -> Result<Page> {
+    let account = server.db.account(account).await?;
+    let view = sign_in::look(server, actor, &account.id, id).await?;
+    let chrome = Chrome { actor, account: Some(&account), place: Place::Tenants };
     let base = format!("/a/{}", account.id);
     let title = if view.kind == SignInKind::Consent { "Consent at Microsoft" } else { "Sign in at Microsoft" };
     let body = html! {
         h1 { (title) }
+        @if let Some(error) = error {
+            section.notice.bad role="alert" { p { (error) "." } @if let Some(hint) = error.hint() { p.hint { (hint) "." } } }
+        }
         @match view.state {
-            SignInState::Open => { (open(&server, &base, &view)) }
+            SignInState::Open => { (open(server, &base, &view)) }
             SignInState::Taken => { p { "It is being ended." } p { a.button href={ (base) "/sign-ins/" (view.id) } { "Look again" } } }
             SignInState::Done => { (done(&base, &view)) }
             SignInState::Failed => {
@@ -123,7 +152,7 @@ pub(super) async fn show(
             }
         }
     };
-    Ok(Page(page(title, chrome, &body)).into_response())
+    Ok(Page(page(title, chrome, &body)))
 }
 
 fn back(base: &str, view: &SignInView) -> String {

@@ -120,8 +120,8 @@ impl Yard {
         assert!(text.contains("alice@contoso.com is signed in"), "{text}");
     }
 
-    /// A set over the tenant, run to its end; gives the job, and whose data is covered.
-    async fn back_up(&self, tenant: &str) -> (Value, Vec<String>) {
+    /// A repository and a set over the tenant; gives their ids, and the key.
+    async fn set_over(&self, tenant: &str) -> (String, String, String) {
         let name = format!("of-{}", &tenant[..8]);
         let wanted = json!({"name": name, "destination": {"name": name, "url": "server:"}});
         let made = self.good(Method::POST, "repositories", Some(wanted)).await;
@@ -131,6 +131,12 @@ impl Yard {
         let choices = json!({"workloads": ["mail", "onedrive"]});
         let wanted = json!({"name": name, "tenant": tenant, "repository": repository, "choices": choices});
         let set = id(&self.good(Method::POST, "sets", Some(wanted)).await);
+        (repository, set, key)
+    }
+
+    /// A set over the tenant, run to its end; gives the job, and whose data is covered.
+    async fn back_up(&self, tenant: &str) -> (Value, Vec<String>) {
+        let (repository, set, _) = self.set_over(tenant).await;
         let job = self.run(&set).await;
         let path = format!("repositories/{repository}/snapshots");
         let snapshots = self.good(Method::GET, &path, None).await;
@@ -312,6 +318,28 @@ async fn a_personal_account_is_signed_in_to_by_pasting_and_is_a_set_of_one() {
     let path = format!("sign-ins/{}/code", id(&begun));
     let done = yard.good(Method::POST, &path, Some(json!({"code": code}))).await;
     assert_eq!((&done["state"], &done["user"]), (&json!("done"), &json!(ALICE)), "{done}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_user_let_be_written_is_restored_as_the_user() {
+    let yard = Yard::new().await;
+    let tenant = yard.connect("Alice", json!({"may_restore": true})).await;
+    yard.sign_in(&tenant).await;
+    let found = yard.tenant(&tenant).await;
+    let restore = found["state"]["restore"].as_array().expect("a list");
+    assert!(restore.iter().any(|p| p["name"] == "Mail.ReadWrite" && p["state"] == "granted"), "{found}");
+    let (repository, set, key) = yard.set_over(&tenant).await;
+    let job = yard.run(&set).await;
+    assert!(matches!(job["state"].as_str(), Some("done" | "gaps")), "{job}");
+    yard.good(Method::POST, &format!("repositories/{repository}/unlock"), Some(json!({"key": key}))).await;
+    let wanted = json!({"snapshot": "latest", "paths": ["users/alice@contoso.com/Mail/Inbox"]});
+    let asked = yard.good(Method::POST, &format!("repositories/{repository}/restores"), Some(wanted)).await;
+    let planned = yard.bench.ended(&yard.owner, &yard.account, asked["plan_job"].as_str().expect("a job")).await;
+    assert_eq!(planned["state"], "done", "{planned}");
+    let run = yard.good(Method::POST, &format!("restores/{}/run", id(&asked)), None).await;
+    let done = yard.bench.ended(&yard.owner, &yard.account, run["job"].as_str().expect("a job")).await;
+    assert_eq!(done["state"], "done", "{done}");
+    assert!(!yard.sim.stats().routes.contains_key("GET /users"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -155,10 +155,9 @@ async fn what_cannot_be_signed_in_to_so_is_refused_in_words() {
     // Another sign-in server than Microsoft's does not lead browsers about.
     let far = json!({"login_url": "https://login.example.com", "graph_url": "https://graph.example.com"});
     let far = yard.connect("Far", far).await;
-    let path = format!("/a/{}/tenants/{far}/sign-ins", yard.account);
-    let answer = yard.bench.send_form(&path, Some(&yard.cookie), "way=redirect".into()).await;
-    assert_eq!(answer.status(), StatusCode::UNPROCESSABLE_ENTITY);
-    assert!(answer.text().await.expect("text").contains("own sign-in only"));
+    let led = yard.form(&format!("tenants/{far}/sign-ins"), "way=redirect").await;
+    assert_eq!(led, format!("/a/{}/tenants/{far}", yard.account), "to the tenant's page, which says why");
+    assert!(yard.bench.page(&yard.cookie, &led).await.1.contains("own sign-in only"));
     for (definition, word) in [
         (json!({"tenant_id": "common"}), "any directory"),
         (json!({"certificate": "x"}), "certificate"),
