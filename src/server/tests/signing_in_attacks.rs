@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use axum::Router;
 use axum::routing::post;
 use reqwest::{Method, StatusCode, header};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::signing_in::{ALICE, MINUTE_US, Yard, browse, with_state};
 use super::{PASSWORD, id};
