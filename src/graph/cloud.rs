@@ -71,6 +71,28 @@ impl Cloud {
         Ok(url)
     }
 
+    /// The same, leading back to `redirect` with `admin_consent` and `tenant`, or with an error; and with `state` either way. The
+    /// tenant may be `organizations`: then that of the administrator who consents.
+    /// Source: Microsoft, "Admin consent on the Microsoft identity platform" (v2.0).
+    ///
+    /// # Errors
+    /// If the tenant makes no address.
+    pub fn admin_consent_request(&self, tenant: &str, client_id: &str, redirect: &str, state: &str) -> Result<Url> {
+        let mut url = self.sign_in_url(tenant, "v2.0/adminconsent")?;
+        url.query_pairs_mut()
+            .append_pair("client_id", client_id.trim())
+            .append_pair("scope", &self.default_scope())
+            .append_pair("redirect_uri", redirect)
+            .append_pair("state", state);
+        Ok(url)
+    }
+
+    /// Whether people sign in at an address that Microsoft is known by, or that is on this machine.
+    pub fn signs_in_at_microsoft(&self) -> bool {
+        let mut known = NAMED.iter().filter_map(|(.., login)| Url::parse(login).ok());
+        known.any(|known| known.origin() == self.login.origin()) || is_loopback(&self.login)
+    }
+
     /// The name of a delegated permission, or of `.default`, as sign-ins ask for it.
     pub fn scope(&self, name: &str) -> String {
         format!("{}{name}", self.graph)

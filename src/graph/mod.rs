@@ -50,6 +50,7 @@ pub use page::{Page, Rows};
 pub use quickxor::QuickXor;
 pub use request::{GraphRequest, IMMUTABLE_IDS, Payload, Scope, TeamsCall};
 pub use retry::RetryOptions;
+pub use signin::consent_refused;
 pub use speed::SpeedLimit;
 pub use stats::GraphStats;
 pub use token::{AccessToken, TokenSource, granted_roles};

@@ -8,6 +8,7 @@ use std::fmt;
 use serde::Deserialize;
 use url::Url;
 
+use super::cloud::Cloud;
 use super::error::tidy;
 use crate::error::{Error, ErrorKind};
 
@@ -20,6 +21,33 @@ pub(crate) struct SignInError {
     pub(crate) error_description: Option<String>,
     #[serde(default)]
     pub(crate) error_codes: Vec<u64>,
+}
+
+impl SignInError {
+    /// Reads what stands in an address that a sign-in page led back to. It is the one place where there is nothing but the
+    /// description.
+    pub(crate) fn of_address(error: String, error_description: Option<String>) -> Self {
+        let number = error_description.as_deref().and_then(|text| text.strip_prefix("AADSTS")).map(|rest| {
+            rest.bytes().take_while(u8::is_ascii_digit).take(9).fold(0, |n, digit| n * 10 + u64::from(digit - b'0'))
+        });
+        Self { error, error_description, error_codes: number.into_iter().collect() }
+    }
+}
+
+/// What it means that an administrator's consent led back with an error.
+pub fn consent_refused(cloud: &Cloud, tenant: &str, client_id: &str, error: &str, description: Option<&str>) -> Error {
+    let refused = SignInError::of_address(error.to_owned(), description.map(str::to_owned));
+    let declined = ["access_denied", "permission_denied", "consent_required"].contains(&error)
+        && refused.error_codes.iter().all(|code| *code == 65004);
+    if declined {
+        return Error::new(ErrorKind::Permission, "The administrator declined to consent at Microsoft")
+            .with_hint("Ask again, or let another administrator consent")
+            .with_source(refused);
+    }
+    match cloud.admin_consent_url(tenant, client_id) {
+        Ok(consent) => refusal(refused, &Asker { tenant: tenant.to_owned(), again: None, consent }),
+        Err(e) => e,
+    }
 }
 
 impl fmt::Display for SignInError {

@@ -17,7 +17,7 @@ use crate::graph::{Caller, Client, Fate, GraphRequest, Scope, TeamsCall, fate};
 use crate::m365::discover::PERSONAL_PARTS;
 use crate::snapshot::set::Workload;
 
-pub use delegated::{DIRECTORY, scope_of, scopes};
+pub use delegated::{DIRECTORY, restore_scopes, scope_of, scopes};
 pub use plans::{Plans, plans};
 pub use restore::{RESTORE_PERMISSIONS, look_restore};
 pub use secret::{SecretEnd, secret_end};

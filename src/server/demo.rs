@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::auth::{Actor, NewPerson, Password, Role};
 use super::choices::Choices;
+use super::connect::user::CALLBACK;
 use super::db::{Account, Entitlements, RestoreApp, SetRow, SignInWay, TenantDefinition};
 use super::deeds::repositories::{self, PlaceToBe, RepositoryToMake};
 use super::deeds::sets::{self, SetWanted};
@@ -59,7 +60,8 @@ pub async fn start_demo(options: ServerOptions, tell: &(dyn Fn(&str) + Sync)) ->
         let back_us = back_us.clone();
         Arc::new(move || Timestamp::now().as_microsecond() - back_us.load(Ordering::Relaxed))
     };
-    let tenant = SimTenant::start(SimOptions::default()).await?;
+    let redirects = vec![format!("http://127.0.0.1{CALLBACK}")];
+    let tenant = SimTenant::start(SimOptions { redirects, ..SimOptions::default() }).await?;
     let running = start_at(options, Some(clock)).await?;
     let server = running.server().clone();
     let mut logins = vec![("admin".to_owned(), "administrator of the server".to_owned())];
@@ -117,7 +119,6 @@ async fn contoso(
                 tenant_id: tenant.tenant_id().to_owned(),
                 client_id: tenant.client_id().to_owned(),
                 sign_in: SignInWay::Secret,
-                certificate: None,
                 cloud: "global".to_owned(),
                 graph_url: Some(tenant.graph_url().to_owned()),
                 login_url: Some(tenant.login_url().to_owned()),
@@ -126,9 +127,11 @@ async fn contoso(
                     sign_in: SignInWay::Secret,
                     certificate: None,
                 }),
+                ..TenantDefinition::default()
             },
             secret: Some(Password::new(tenant.client_secret())),
             restore_secret: Some(Password::new(tenant.restore_client_secret())),
+            consent: None,
         },
     )
     .await?;

@@ -87,6 +87,11 @@ impl Server {
         (self.clock)()
     }
 
+    /// What tells the time.
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock.clone()
+    }
+
     /// Where caches of repositories lie.
     pub(crate) fn cache_folder(&self) -> PathBuf {
         self.options.folder.join("cache")

@@ -22,6 +22,8 @@ const SALT_BYTES: usize = 32;
 const CONTEXT: &str = "tenantvault 2026-11 server vault: key of one sealed value";
 const TOKEN_CONTEXT: &str = "tenantvault 2026-11 server vault: names of tokens";
 
+const STATE_CONTEXT: &str = "tenantvault 2026-11 server vault: key of states that come back from sign-in pages";
+
 /// Seals and opens the server's secrets.
 #[derive(Clone)]
 pub(crate) struct Vault(Secret);
@@ -102,6 +104,28 @@ impl Vault {
         String::from_utf8(plain.to_vec()).map(Zeroizing::new).map_err(|_| wrong())
     }
 
+    /// A mark (MAC) of what is handed to a browser and comes back from elsewhere: nobody makes one without the master key.
+    /// Compare it with [`Self::is_mark`].
+    pub(crate) fn mark(&self, parts: &[&str]) -> String {
+        self.mac(parts).to_hex().to_string()
+    }
+
+    /// Says whether a mark is that of these parts; how long that takes tells nothing.
+    pub(crate) fn is_mark(&self, mark: &str, parts: &[&str]) -> bool {
+        blake3::Hash::from_hex(mark).is_ok_and(|mark| mark == self.mac(parts))
+    }
+
+    fn mac(&self, parts: &[&str]) -> blake3::Hash {
+        let key = self.0.derive(STATE_CONTEXT, b"");
+        let mut hasher = blake3::Hasher::new_keyed(key.expose());
+        for part in parts {
+            // Each with its length, so that no two lists read alike.
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part.as_bytes());
+        }
+        hasher.finalize()
+    }
+
     /// A name for a token that can be looked up, and tells nothing of it to who reads the database.
     pub(crate) fn token_name(&self, token: &str) -> String {
         super::id::hex(self.0.derive(TOKEN_CONTEXT, token.as_bytes()).expose())
@@ -129,6 +153,20 @@ mod tests {
         }
         for bad in ["", "AQ==", "not base64", &sealed[..sealed.len() - 8]] {
             assert_eq!(vault.open_sealed("tenants/1/secret", bad).expect_err(bad).kind(), ErrorKind::WrongKey);
+        }
+    }
+
+    #[test]
+    fn a_mark_is_of_these_parts_under_this_key() {
+        let vault = Vault::random();
+        let mark = vault.mark(&["ab", "c"]);
+        assert!(vault.is_mark(&mark, &["ab", "c"]));
+        for parts in [&["a", "bc"][..], &["abc"], &["ab", "c", ""], &["ab", "d"]] {
+            assert!(!vault.is_mark(&mark, parts), "{parts:?}");
+        }
+        assert!(!Vault::random().is_mark(&mark, &["ab", "c"]));
+        for bad in ["", "00", &"0".repeat(64), "not a mark"] {
+            assert!(!vault.is_mark(bad, &["ab", "c"]), "{bad}");
         }
     }
 

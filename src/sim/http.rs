@@ -92,6 +92,7 @@ async fn other(app: &Arc<App>, request: Request) -> (Reply, Spoil) {
         ("GET", [tenant, "oauth2", "v2.0", "authorize"]) => (login_pages::authorize(app, tenant, &request), Spoil::No),
         ("GET", ["common", "oauth2", "nativeclient"]) => (login_pages::native_client(), Spoil::No),
         ("GET" | "POST", ["devicelogin"]) => (login_pages::device_login(app, &request), Spoil::No),
+        ("GET", [tenant, "v2.0", "adminconsent"]) => (login_pages::admin_consent_v2(app, tenant, &request), Spoil::No),
         ("GET", [tenant, "adminconsent"]) => (login_pages::admin_consent(app, tenant, &request), Spoil::No),
         ("GET", [tenant, "v2.0", ".well-known", "openid-configuration"]) => (app.auth.metadata(tenant), Spoil::No),
         ("GET" | "HEAD", ["_layouts", "15", "download.aspx"]) => download_request(app, &request).await,

@@ -456,8 +456,13 @@ pub(super) fn may(app: &App, route: &Route, access: &mut Access) -> Result<(), R
     if of_user && !mine && route.template != "/users/{id}" {
         return Err(route.forbidden());
     }
-    let further: &[(&str, &str)] =
-        &[("Files.Read", "Files.Read.All"), ("Tasks.Read", "Tasks.Read.All"), ("Chat.Read", "Chat.Read.All")];
+    let further: &[(&str, &str)] = &[
+        ("Files.Read", "Files.Read.All"),
+        ("Files.ReadWrite", "Files.ReadWrite.All"),
+        ("Tasks.Read", "Tasks.Read.All"),
+        ("Tasks.ReadWrite", "Tasks.ReadWrite.All"),
+        ("Chat.Read", "Chat.Read.All"),
+    ];
     let own = further.iter().filter(|(scope, _)| mine && access.roles.iter().any(|have| have == scope));
     let mut roles: Vec<String> = own.map(|(_, role)| (*role).to_owned()).collect();
     if mine && matches!(route.template, "/users/{id}" | "/users/{id}/transitiveMemberOf/directoryRole") {

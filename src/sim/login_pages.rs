@@ -34,18 +34,37 @@ fn shown(refused: &Reply) -> Reply {
     page(refused.status, &format!("<p>{}", escaped(&text)))
 }
 
+/// Whether the app registration lists an address to lead back to.
+fn is_registered(app: &App, redirect: &str) -> bool {
+    let Ok(mut asked) = url::Url::parse(redirect) else { return false };
+    let is_local = asked.scheme() == "http" && asked.host_str() == Some("localhost") && asked.path() == "/";
+    if is_local || redirect == format!("{}/common/oauth2/nativeclient", app.base_url) {
+        return true;
+    }
+    let on_loopback = asked.scheme() == "http" && matches!(asked.host_str(), Some("127.0.0.1" | "localhost"));
+    app.options.redirects.iter().any(|listed| {
+        let Ok(mut listed) = url::Url::parse(listed) else { return false };
+        if on_loopback && asked.set_port(None).and_then(|()| listed.set_port(None)).is_err() {
+            return false;
+        }
+        asked == listed
+    })
+}
+
+fn unregistered() -> Reply {
+    page(
+        400,
+        "<p>AADSTS50011: The redirect URI specified in the request does not match the redirect URIs configured for the application.",
+    )
+}
+
 /// `GET /{tenant}/oauth2/v2.0/authorize`. With `login_hint` that user signs in without a click; `sim_user` and `sim_answer=decline` are what the links of the page add.
 pub(super) fn authorize(app: &App, tenant: &str, request: &Request) -> Reply {
     let query: HashMap<String, String> = request.query().into_iter().collect();
     let field = |name: &str| query.get(name).map_or("", String::as_str);
     let redirect = field("redirect_uri");
-    let is_local = url::Url::parse(redirect)
-        .is_ok_and(|url| url.scheme() == "http" && url.host_str() == Some("localhost") && url.path() == "/");
-    if !is_local && redirect != format!("{}/common/oauth2/nativeclient", app.base_url) {
-        return page(
-            400,
-            "<p>AADSTS50011: The redirect URI specified in the request does not match the redirect URIs configured for the application.",
-        );
+    if !is_registered(app, redirect) {
+        return unregistered();
     }
     if field("response_type") != "code"
         || field("code_challenge_method") != "S256"
@@ -102,4 +121,56 @@ pub(super) fn admin_consent(app: &App, tenant: &str, request: &Request) -> Reply
     }
     app.auth.grant_roles(BACKUP_ROLES);
     page(200, "<p>Consent was granted.")
+}
+
+/// `GET /{tenant}/v2.0/adminconsent`: as above, and leads back. The tenant may be `organizations`. `sim_user` and
+/// `sim_answer=decline` are what the links of the page add; who is no administrator cannot consent (AADSTS90094).
+pub(super) fn admin_consent_v2(app: &App, tenant: &str, request: &Request) -> Reply {
+    let query: HashMap<String, String> = request.query().into_iter().collect();
+    let field = |name: &str| query.get(name).map_or("", String::as_str);
+    let known = match tenant.eq_ignore_ascii_case("organizations") {
+        true => Ok(()),
+        false => app.auth.check_tenant(tenant),
+    };
+    if let Err(refused) = known.and_then(|()| app.auth.check_client(field("client_id"))) {
+        return shown(&refused);
+    }
+    let redirect = field("redirect_uri");
+    if !is_registered(app, redirect) {
+        return unregistered();
+    }
+    let scopes = ["https://graph.microsoft.com/.default".to_owned(), format!("{}/.default", app.base_url)];
+    if !scopes.iter().any(|scope| scope == field("scope")) {
+        return page(400, "<p>AADSTS70011: The provided value for the input parameter 'scope' isn't valid.");
+    }
+    let user = field("sim_user");
+    if user.is_empty() {
+        let link = |user: &str, more: &str, text: &str| {
+            let user: String = url::form_urlencoded::byte_serialize(user.as_bytes()).collect();
+            format!("<a href=\"{}&amp;sim_user={user}{more}\">{}</a>", escaped(&request.target), escaped(text))
+        };
+        let row =
+            |upn: &String| format!("<li>{} ({})", link(upn, "", upn), link(upn, "&amp;sim_answer=decline", "cancel"));
+        let rows: Vec<String> = people(app).iter().map(row).collect();
+        return page(200, &format!("<h1>Permissions requested: accept as</h1><ul>{}</ul>", rows.join("\n")));
+    }
+    let Ok(mut back) = url::Url::parse(redirect) else { return unregistered() };
+    let mut pairs = back.query_pairs_mut();
+    if field("sim_answer") == "decline" {
+        pairs.append_pair("error", "access_denied");
+        pairs.append_pair(
+            "error_description",
+            "AADSTS65004: The resource owner or authorization server denied the request.",
+        );
+    } else if !app.options.admins.iter().any(|admin| admin.eq_ignore_ascii_case(user)) {
+        pairs.append_pair("error", "access_denied");
+        pairs.append_pair("error_description", "AADSTS90094: An administrator of Contoso has set a policy that prevents you from granting the permissions.");
+    } else {
+        app.auth.grant_roles(BACKUP_ROLES);
+        pairs.append_pair("admin_consent", "True").append_pair("tenant", &app.auth.tenant_id);
+        pairs.append_pair("scope", field("scope"));
+    }
+    pairs.append_pair("state", field("state"));
+    drop(pairs);
+    Reply::status(302).header("Location", back.to_string())
 }

@@ -132,6 +132,9 @@ pub struct SimOptions {
     pub admins: Vec<String>,
     /// Whether the app registration allows public client flows.
     pub public_client: bool,
+    /// Addresses beside `http://localhost` that the app registration lists to lead back to. The port of one on loopback does not
+    /// count, as at Microsoft.
+    pub redirects: Vec<String>,
     /// Seconds that a device code's client is to wait between two questions.
     pub device_interval: u64,
     /// For how many days the app's secret is good.
@@ -188,6 +191,7 @@ impl SimOptions {
             scopes: None,
             admins: Vec::new(),
             public_client: true,
+            redirects: Vec::new(),
             device_interval: 5,
             secret_days: 90,
             certificate_pem: None,

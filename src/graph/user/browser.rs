@@ -8,6 +8,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use url::Url;
 use zeroize::Zeroizing;
@@ -27,6 +28,48 @@ pub struct CodeRequest {
     redirect: String,
     state: Zeroizing<String>,
     verifier: Zeroizing<String>,
+}
+
+/// What a sign-in in a browser leads back with. Does not print.
+pub struct AuthorizationCode(pub(super) Zeroizing<String>);
+
+impl fmt::Debug for AuthorizationCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AuthorizationCode(…)")
+    }
+}
+
+/// A sign-in in a browser that another process is to end: to be kept sealed. Does not print.
+#[derive(Serialize, Deserialize)]
+pub struct KeptRequest {
+    /// Where the user signs in.
+    pub address: String,
+    redirect: String,
+    state: Zeroizing<String>,
+    verifier: Zeroizing<String>,
+}
+
+impl fmt::Debug for KeptRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeptRequest(…)")
+    }
+}
+
+impl From<CodeRequest> for KeptRequest {
+    fn from(request: CodeRequest) -> Self {
+        let CodeRequest { address, redirect, state, verifier } = request;
+        Self { address: address.into(), redirect, state, verifier }
+    }
+}
+
+impl TryFrom<KeptRequest> for CodeRequest {
+    type Error = Error;
+
+    fn try_from(kept: KeptRequest) -> Result<Self> {
+        let KeptRequest { address, redirect, state, verifier } = kept;
+        let address = Url::parse(&address).map_err(|_| Error::corrupt("A sign-in that was kept cannot be read"))?;
+        Ok(Self { address, redirect, state, verifier })
+    }
 }
 
 /// What came back from the browser.
@@ -49,7 +92,21 @@ impl UserSignIn {
     /// # Errors
     /// If tenant or client id make no address.
     pub fn begin_code(&self, redirect: &str, user: Option<&str>, claims: Option<&str>) -> Result<CodeRequest> {
-        let (state, verifier) = (random(), random());
+        self.begin_code_with(redirect, random(), user, claims)
+    }
+
+    /// As [`Self::begin_code`], with a state of the caller's: it must be one that nobody can guess, and of this sign-in alone.
+    ///
+    /// # Errors
+    /// As [`Self::begin_code`].
+    pub fn begin_code_with(
+        &self,
+        redirect: &str,
+        state: Zeroizing<String>,
+        user: Option<&str>,
+        claims: Option<&str>,
+    ) -> Result<CodeRequest> {
+        let verifier = random();
         let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.as_bytes()));
         let mut address = self.cloud.sign_in_url(&self.tenant, "oauth2/v2.0/authorize")?;
         let mut query = address.query_pairs_mut();
@@ -82,6 +139,14 @@ impl UserSignIn {
     /// # Errors
     /// [`ErrorKind::InvalidInput`] if it is neither, or belongs to another sign-in; a refusal, explained.
     pub async fn finish_paste(&self, request: &CodeRequest, pasted: &str) -> Result<SignedIn> {
+        self.redeem(request, &self.read_paste(request, pasted)?).await
+    }
+
+    /// Finds the code in what the user pasted: the whole address of the last page, or the code alone. Nothing is sent.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] if it is neither, or belongs to another sign-in; what the address says of a refusal, explained.
+    pub fn read_paste(&self, request: &CodeRequest, pasted: &str) -> Result<AuthorizationCode> {
         let pasted = pasted.trim().trim_matches(['"', '\'', '<', '>']);
         let hint = || self.endpoint.asker.begin_anew();
         let back = match pasted.split_once('?') {
@@ -90,7 +155,7 @@ impl UserSignIn {
             None => None,
         };
         match back {
-            Some(Back::Code(code)) => self.redeem(request, &code).await,
+            Some(Back::Code(code)) => Ok(AuthorizationCode(code)),
             Some(Back::Refused(refused)) => Err(self.declined(*refused)),
             Some(Back::Foreign) => {
                 Err(Error::invalid("The address that was pasted belongs to another sign-in").with_hint(hint()))
@@ -100,11 +165,30 @@ impl UserSignIn {
         }
     }
 
-    /// Redeems a code.
-    pub(super) async fn redeem(&self, request: &CodeRequest, code: &Zeroizing<String>) -> Result<SignedIn> {
+    /// Finds the code in the query with which the browser came back. Nothing is sent.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] if it belongs to another sign-in, or has no code; a refusal, explained.
+    pub fn read_back(&self, request: &CodeRequest, query: &str) -> Result<AuthorizationCode> {
+        match request.read(query) {
+            Some(Back::Code(code)) => Ok(AuthorizationCode(code)),
+            Some(Back::Refused(refused)) => Err(self.declined(*refused)),
+            Some(Back::Foreign) => Err(Error::invalid("The browser came back from another sign-in")
+                .with_hint(self.endpoint.asker.begin_anew())),
+            None => {
+                Err(Error::invalid("The browser came back without a code").with_hint(self.endpoint.asker.begin_anew()))
+            }
+        }
+    }
+
+    /// Redeems a code, which is good once.
+    ///
+    /// # Errors
+    /// A refusal, explained.
+    pub async fn redeem(&self, request: &CodeRequest, code: &AuthorizationCode) -> Result<SignedIn> {
         let fields = || {
             let mut fields = self.fields("authorization_code", &self.scopes, None);
-            fields.push(("code", code.clone()));
+            fields.push(("code", code.0.clone()));
             fields.push(("redirect_uri", Zeroizing::new(request.redirect.clone())));
             fields.push(("code_verifier", request.verifier.clone()));
             Ok(fields)
@@ -138,12 +222,7 @@ impl CodeRequest {
         }
         if let Some(error) = error {
             let text = find("error_description").map(|text| text.to_string());
-            // The one place where there is nothing but the description.
-            let number = text.as_deref().and_then(|text| text.strip_prefix("AADSTS")).map(|rest| {
-                rest.bytes().take_while(u8::is_ascii_digit).take(9).fold(0, |n, digit| n * 10 + u64::from(digit - b'0'))
-            });
-            let error_codes = number.into_iter().collect();
-            let refused = SignInError { error: error.to_string(), error_description: text, error_codes };
+            let refused = SignInError::of_address(error.to_string(), text);
             return Some(Back::Refused(Box::new(refused)));
         }
         code.filter(|code| is_code(code)).map(Back::Code)

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
@@ -30,6 +30,53 @@ pub struct DeviceCode {
     pub lifetime: Duration,
     wait: Duration,
     code: Zeroizing<String>,
+}
+
+/// What a question for a device code gave.
+#[derive(Debug)]
+pub enum DeviceAnswer {
+    /// The user has signed in.
+    SignedIn(Box<SignedIn>),
+    /// Not yet: ask again after this wait.
+    Pending(Duration),
+}
+
+/// A device code that another process is to ask for: to be kept sealed. Does not print.
+#[derive(Serialize, Deserialize)]
+pub struct KeptDeviceCode {
+    user_code: String,
+    address: String,
+    lifetime_s: u64,
+    wait_s: u64,
+    code: Zeroizing<String>,
+}
+
+impl fmt::Debug for KeptDeviceCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeptDeviceCode(…)")
+    }
+}
+
+impl From<DeviceCode> for KeptDeviceCode {
+    fn from(device: DeviceCode) -> Self {
+        let DeviceCode { user_code, address, lifetime, wait, code } = device;
+        Self { user_code, address, lifetime_s: lifetime.as_secs(), wait_s: wait.as_secs(), code }
+    }
+}
+
+impl From<KeptDeviceCode> for DeviceCode {
+    fn from(kept: KeptDeviceCode) -> Self {
+        let KeptDeviceCode { user_code, address, lifetime_s, wait_s, code } = kept;
+        let (lifetime, wait) = (Duration::from_secs(lifetime_s), Duration::from_secs(wait_s));
+        Self { user_code, address, lifetime, wait, code }
+    }
+}
+
+impl DeviceCode {
+    /// How long is to be waited before the first question.
+    pub fn wait(&self) -> Duration {
+        self.wait
+    }
 }
 
 #[derive(Deserialize)]
@@ -93,31 +140,42 @@ impl UserSignIn {
     /// # Errors
     /// [`ErrorKind::Permission`] if the user declined or was too slow, or the server refuses, explained.
     pub async fn finish_device_code(&self, device: &DeviceCode) -> Result<SignedIn> {
-        let fields = || {
-            let text = |text: &str| Zeroizing::new(text.to_owned());
-            Ok(vec![("grant_type", text(GRANT)), ("device_code", device.code.clone())])
-        };
         let ends = Instant::now() + device.lifetime.min(Duration::from_secs(24 * 3600));
         let mut wait = device.wait;
         loop {
             tokio::time::sleep(wait).await;
-            let refused = match self.endpoint.try_grant(fields).await {
-                Ok(granted) => return self.signed_in(granted),
-                Err(Failed::Refused(refused)) => refused,
-                Err(other) => return Err(self.endpoint.explain(other)),
-            };
-            match Next::after(&refused.error, wait) {
-                Next::Ask(longer) => wait = longer,
-                Next::Declined => {
-                    let error = Error::new(ErrorKind::Permission, "The sign-in was declined in the browser");
-                    return Err(error.with_hint(self.endpoint.asker.begin_anew()));
-                }
-                Next::Expired => return Err(self.expired()),
-                Next::Refused => return Err(self.endpoint.explain(Failed::Refused(refused))),
+            match self.ask_device_code(device, wait).await? {
+                DeviceAnswer::SignedIn(signed_in) => return Ok(*signed_in),
+                DeviceAnswer::Pending(longer) => wait = longer,
             }
             if Instant::now() >= ends {
                 return Err(self.expired());
             }
+        }
+    }
+
+    /// Asks once whether the user has signed in. `wait` is what was waited since the last question.
+    ///
+    /// # Errors
+    /// As [`Self::finish_device_code`].
+    pub async fn ask_device_code(&self, device: &DeviceCode, wait: Duration) -> Result<DeviceAnswer> {
+        let fields = || {
+            let text = |text: &str| Zeroizing::new(text.to_owned());
+            Ok(vec![("grant_type", text(GRANT)), ("device_code", device.code.clone())])
+        };
+        let refused = match self.endpoint.try_grant(fields).await {
+            Ok(granted) => return Ok(DeviceAnswer::SignedIn(Box::new(self.signed_in(granted)?))),
+            Err(Failed::Refused(refused)) => refused,
+            Err(other) => return Err(self.endpoint.explain(other)),
+        };
+        match Next::after(&refused.error, wait) {
+            Next::Ask(longer) => Ok(DeviceAnswer::Pending(longer)),
+            Next::Declined => {
+                let error = Error::new(ErrorKind::Permission, "The sign-in was declined in the browser");
+                Err(error.with_hint(self.endpoint.asker.begin_anew()))
+            }
+            Next::Expired => Err(self.expired()),
+            Next::Refused => Err(self.endpoint.explain(Failed::Refused(refused))),
         }
     }
 

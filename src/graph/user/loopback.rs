@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::browser::{Back, CodeRequest};
+use super::browser::{AuthorizationCode, Back, CodeRequest};
 use super::{SignedIn, UserSignIn};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -63,7 +63,7 @@ impl UserSignIn {
         let (back, mut visitor) = waited?;
         let result = match back {
             Back::Refused(refused) => Err(self.declined(*refused)),
-            Back::Code(code) => self.redeem(request, &code).await,
+            Back::Code(code) => self.redeem(request, &AuthorizationCode(code)).await,
             Back::Foreign => Err(Error::internal("A foreign visitor was let in")),
         };
         // The browser may be gone: what counts is known already.

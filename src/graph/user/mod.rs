@@ -24,8 +24,8 @@ use super::retry::RetryOptions;
 use super::token::AccessToken;
 use crate::error::{Error, Result};
 
-pub use browser::CodeRequest;
-pub use device::DeviceCode;
+pub use browser::{AuthorizationCode, CodeRequest, KeptRequest};
+pub use device::{DeviceAnswer, DeviceCode, KeptDeviceCode};
 pub use file::{FileKeeper, KeptIn, Place};
 pub use kept::{Account, Held, Keeper, Kept, KeptSignIn, PasswordSignIn};
 pub use loopback::Loopback;

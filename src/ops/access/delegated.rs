@@ -2,7 +2,7 @@
 //!
 //! Source: Microsoft, "Microsoft Graph permissions reference": most have one name for both.
 
-use super::{PERMISSIONS, can_have};
+use super::{PERMISSIONS, Permission, RESTORE_PERMISSIONS, can_have};
 use crate::graph::Caller;
 use crate::snapshot::set::Workload;
 
@@ -44,6 +44,14 @@ pub fn scopes(workloads: &[Workload], caller: Caller) -> Vec<String> {
     scopes
 }
 
+/// What a user is asked to consent to beside, so that these workloads can be restored.
+pub fn restore_scopes(workloads: &[Workload], caller: Caller) -> Vec<String> {
+    let of_these = |permission: &&Permission| {
+        permission.workload.is_some_and(|workload| workloads.contains(&workload) && can_have(caller, workload))
+    };
+    RESTORE_PERMISSIONS.iter().filter(of_these).map(|permission| scope_of(permission.name).to_owned()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +62,13 @@ mod tests {
         assert_eq!(of(&[Workload::Mail, Workload::OneDrive], Caller::Work), "User.Read Mail.Read Files.Read");
         assert_eq!(of(&[Workload::Contacts], Caller::Personal), "User.Read Contacts.Read");
         assert_eq!(of(&[Workload::Sites, Workload::Teams], Caller::Personal), "User.Read");
+    }
+
+    #[test]
+    fn to_restore_is_asked_of_a_user_only_for_what_the_user_has() {
+        let of = |workloads: &[Workload], caller| restore_scopes(workloads, caller).join(" ");
+        assert_eq!(of(&[Workload::Mail, Workload::OneDrive], Caller::Work), "Mail.ReadWrite Files.ReadWrite");
+        assert_eq!(of(&[Workload::Tasks, Workload::Teams], Caller::Personal), "Tasks.ReadWrite");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The permissions that a restore needs. Nothing is written to try them: what stands in the token counts here.
 
-use super::{Permission, State};
+use super::{Permission, State, can_have, scope_of};
 use crate::error::Result;
-use crate::graph::Client;
+use crate::graph::{Caller, Client};
 use crate::snapshot::set::Workload;
 
 const fn of(
@@ -89,12 +89,15 @@ pub async fn look_restore(client: &Client) -> Result<Vec<(Permission, State)>> {
     let state = |permission: &Permission| match &granted {
         None => State::Unknown,
         Some(granted) => {
-            let has = |name: &str| granted.iter().any(|have| have == name);
+            // A user's have other names.
+            let by_user = client.caller() != Caller::App;
+            let has = |name: &str| granted.iter().any(|have| have == name || (by_user && have == scope_of(name)));
             match has(permission.name) || permission.contained_in.iter().any(|name| has(name)) {
                 true => State::Granted,
                 false => State::Missing,
             }
         }
     };
-    Ok(RESTORE_PERMISSIONS.iter().map(|permission| (*permission, state(permission))).collect())
+    let can = |permission: &&Permission| permission.workload.is_none_or(|workload| can_have(client.caller(), workload));
+    Ok(RESTORE_PERMISSIONS.iter().filter(can).map(|permission| (*permission, state(permission))).collect())
 }

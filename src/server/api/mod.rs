@@ -15,6 +15,7 @@ mod receivers;
 mod repositories;
 pub(crate) mod restores;
 mod sets;
+mod sign_ins;
 mod snapshots;
 mod tenants;
 
@@ -59,6 +60,7 @@ impl<T: utoipa::ToSchema> List<T> {
         people::list_administrators, people::add_administrator, people::change_administrator,
         people::remove_administrator, people::invite_administrator,
         tenants::list, tenants::add, tenants::get, tenants::change, tenants::remove, tenants::test,
+        sign_ins::begin, sign_ins::consent, sign_ins::get, sign_ins::code,
         repositories::list, repositories::make, repositories::get, repositories::remove, repositories::confirm,
         repositories::keys, repositories::add_key, repositories::remove_key, repositories::hold_key,
         repositories::let_go_of_key, repositories::add_place, repositories::remove_place, repositories::upkeep,
@@ -137,6 +139,10 @@ fn of_tenants(routes: Routes) -> Routes {
         .api(Method::PUT, v1!("/accounts/{account}/tenants/{tenant}"), Needs(Right::Change), tenants::change)
         .api(Method::DELETE, v1!("/accounts/{account}/tenants/{tenant}"), Needs(Right::Change), tenants::remove)
         .api(Method::POST, v1!("/accounts/{account}/tenants/{tenant}/test"), Needs(Right::Run), tenants::test)
+        .api(Method::POST, v1!("/accounts/{account}/tenants/{tenant}/sign-ins"), Needs(Right::Change), sign_ins::begin)
+        .api(Method::POST, v1!("/accounts/{account}/consents"), Needs(Right::Change), sign_ins::consent)
+        .api(Method::GET, v1!("/accounts/{account}/sign-ins/{sign_in}"), Needs(Right::Change), sign_ins::get)
+        .api(Method::POST, v1!("/accounts/{account}/sign-ins/{sign_in}/code"), Needs(Right::Change), sign_ins::code)
 }
 
 /// The paths of a repository.

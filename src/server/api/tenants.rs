@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::List;
 use crate::server::auth::Actor;
-use crate::server::db::{Tenant, TenantDefinition};
+use crate::server::db::{Refused, SignedInUser, Tenant, TenantDefinition};
 use crate::server::deeds::tenants::{self, TenantToBe};
 use crate::server::error::{ApiError, Problem};
 use crate::server::id::Id;
@@ -32,6 +32,12 @@ pub(crate) struct TenantView {
     state: Option<Value>,
     /// When that was.
     checked_us: Option<i64>,
+    /// Who signed in, where it is a user's own account.
+    user: Option<SignedInUser>,
+    /// Why that sign-in no longer goes on: the user has to sign in again.
+    refused: Option<Refused>,
+    /// When an administrator consented to the app, as far as that was asked for from here.
+    consented_us: Option<i64>,
 }
 
 impl From<Tenant> for TenantView {
@@ -43,6 +49,9 @@ impl From<Tenant> for TenantView {
             created_us: tenant.created_us,
             state: tenant.state.as_deref().and_then(|text| serde_json::from_str(text).ok()),
             checked_us: tenant.checked_us,
+            user: tenant.user,
+            refused: tenant.refused,
+            consented_us: tenant.consented_us,
         }
     }
 }

@@ -5,13 +5,15 @@ use sqlx::AssertSqlSafe;
 use super::{Columns as _, Db, Engine};
 use crate::error::{Error, ErrorKind, Result};
 
-/// What was added to the tables, in order. What stands here is never changed: a later change is a new line.
-const MIGRATIONS: &[&str] = &[
-    include_str!("migrations/0001-begin.sql"),
-    include_str!("migrations/0002-clients.sql"),
-    include_str!("migrations/0003-restore.sql"),
-    include_str!("migrations/0004-notices.sql"),
-    include_str!("migrations/0007-history.sql"),
+/// What was added to the tables, by number. What stands here is never changed: a later change is a new line. A database that
+/// has a later one and lacks an earlier one gets that one too: two that were made side by side do not build upon each other.
+const MIGRATIONS: &[(i64, &str)] = &[
+    (1, include_str!("migrations/0001-begin.sql")),
+    (2, include_str!("migrations/0002-clients.sql")),
+    (3, include_str!("migrations/0003-restore.sql")),
+    (4, include_str!("migrations/0004-notices.sql")),
+    (6, include_str!("migrations/0006-user-sign-in.sql")),
+    (7, include_str!("migrations/0007-history.sql")),
 ];
 
 /// The number of PostgreSQL's lock under which one process at a time brings the tables up to date.
@@ -20,23 +22,28 @@ const LOCK: i64 = 0x7461_626c;
 impl Db {
     /// Adds what the database lacks, in one transaction.
     pub(super) async fn migrate(&self) -> Result<()> {
+        self.migrate_by(MIGRATIONS).await
+    }
+
+    async fn migrate_by(&self, known: &[(i64, &str)]) -> Result<()> {
         let mut tx = self.write().await?;
         if self.engine == Engine::Postgres {
             sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *tx).await?;
         }
         sqlx::query("CREATE TABLE IF NOT EXISTS migrations (number BIGINT PRIMARY KEY)").execute(&mut *tx).await?;
-        let row = sqlx::query("SELECT COALESCE(MAX(number), 0) AS newest FROM migrations").fetch_one(&mut *tx).await?;
-        let done = usize::try_from(row.number("newest")?).unwrap_or_default();
-        if done > MIGRATIONS.len() {
-            let text = format!("The database is of a newer version ({done}; this program knows {})", MIGRATIONS.len());
+        let rows = sqlx::query("SELECT number FROM migrations ORDER BY number").fetch_all(&mut *tx).await?;
+        let done = rows.iter().map(|row| row.number("number")).collect::<Result<Vec<_>>>()?;
+        if let Some(newer) = done.iter().rev().find(|number| !known.iter().any(|(known, _)| known == *number)) {
+            let newest = known.last().map_or(0, |(number, _)| *number);
+            let text = format!("The database is of a newer version ({newer}; this program knows up to {newest})");
             return Err(Error::new(ErrorKind::UnsupportedVersion, text)
                 .with_hint("Use the version of tenantvault that wrote it, or a newer one"));
         }
-        for (number, text) in (1i64..).zip(MIGRATIONS).skip(done) {
+        for (number, text) in known.iter().filter(|(number, _)| !done.contains(number)) {
             for statement in statements(text) {
                 sqlx::query(AssertSqlSafe(statement)).execute(&mut *tx).await?;
             }
-            sqlx::query("INSERT INTO migrations (number) VALUES ($1)").bind(number).execute(&mut *tx).await?;
+            sqlx::query("INSERT INTO migrations (number) VALUES ($1)").bind(*number).execute(&mut *tx).await?;
         }
         tx.commit().await?;
         Ok(())
@@ -65,5 +72,23 @@ mod tests {
         db.close().await;
         let error = Db::open(None, folder.path()).await.expect_err("newer");
         assert_eq!(error.kind(), ErrorKind::UnsupportedVersion);
+    }
+
+    #[tokio::test]
+    async fn what_was_made_side_by_side_lands_in_either_order() {
+        let (first, second) = ((901, "CREATE TABLE one (a TEXT)"), (902, "CREATE TABLE two (a TEXT)"));
+        for between in [first, second] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let db = Db::open(None, folder.path()).await.expect("made");
+            db.migrate_by(&[MIGRATIONS, &[between]].concat()).await.expect("one of them");
+            db.migrate_by(&[MIGRATIONS, &[first, second]].concat()).await.expect("the other");
+            db.migrate_by(&[MIGRATIONS, &[first, second]].concat()).await.expect("nothing to do");
+            for table in ["one", "two"] {
+                let sql = format!("INSERT INTO {table} (a) VALUES ('x')");
+                sqlx::query(AssertSqlSafe(sql)).execute(db.pool()).await.expect(table);
+            }
+            let error = db.migrate().await.expect_err("newer");
+            assert_eq!(error.kind(), ErrorKind::UnsupportedVersion);
+        }
     }
 }

@@ -6,6 +6,7 @@ mod accounts;
 mod adopt;
 mod clients;
 mod due;
+mod held;
 mod history;
 mod jobs;
 mod migrate;
@@ -17,6 +18,7 @@ mod restores;
 mod runs;
 mod sets;
 mod settings;
+mod sign_ins;
 mod stored;
 mod tenants;
 
@@ -33,6 +35,7 @@ use crate::server::id::Id;
 pub(crate) use accounts::{Account, Entitlements};
 pub(crate) use clients::{ClientRow, ClientToBe, Handed};
 pub(crate) use due::Start;
+pub(crate) use held::changed as sign_in_changed;
 pub(crate) use jobs::{Job, JobKind, JobState, NewJob};
 pub(crate) use outbox::{Delivery, DeliveryState, EndedJob, NewDelivery};
 pub(crate) use protected::Protected;
@@ -43,7 +46,8 @@ pub(crate) use repositories::{DestinationRow, NewDestination, NewRepository, Rep
 pub(crate) use restores::{Asking, NewRestore, Part, RestoreRow};
 pub(crate) use runs::{Day, NewRun, RunRow};
 pub(crate) use sets::{Due, ScheduleRow, SetRow, SetToBe};
-pub(crate) use tenants::{RestoreApp, SignInWay, Tenant, TenantDefinition};
+pub(crate) use sign_ins::{SignInKind, SignInRow, SignInState};
+pub(crate) use tenants::{Refused, RestoreApp, SignInWay, SignedInUser, Tenant, TenantDefinition};
 
 /// Connections of one process.
 const MOST_CONNECTIONS: u32 = 16;

@@ -11,7 +11,7 @@ use crate::server::id::Id;
 use crate::server::vault::Vault;
 
 /// How to reach a tenant. No secret is in it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TenantDefinition {
     /// The directory's id or one of its domains.
@@ -34,6 +34,14 @@ pub(crate) struct TenantDefinition {
     /// The sign-in service's address, likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) login_url: Option<String>,
+    /// Where a user signs in: which parts of the account are asked for, as backup sets call them (`mail`, `onedrive`, …). None:
+    /// those that need no administrator's consent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 20)]
+    pub(crate) parts: Vec<String>,
+    /// Where a user signs in: the right to write them is asked for too, so that they can be restored.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) may_restore: bool,
     /// An app registration of its own for restores, so that the one that backs up need not be allowed to write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) restore: Option<RestoreApp>,
@@ -58,13 +66,16 @@ fn global() -> String {
 }
 
 /// Who signs in to a tenant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum SignInWay {
     /// An app, by a client secret.
+    #[default]
     Secret,
     /// An app, by a certificate.
     Certificate,
+    /// A user: the tenant is that user's own account. Nothing is entered; the user signs in at Microsoft.
+    User,
 }
 
 /// A tenant of an account.
@@ -84,14 +95,49 @@ pub(crate) struct Tenant {
     pub(crate) state: Option<String>,
     /// When that was.
     pub(crate) checked_us: Option<i64>,
-    secret: Option<String>,
+    /// Who signed in, where it is a user's own account.
+    pub(crate) user: Option<SignedInUser>,
+    /// Why the user's sign-in no longer goes on; nothing: it goes on.
+    pub(crate) refused: Option<Refused>,
+    /// When an administrator consented to the app, as far as that was done from here.
+    pub(crate) consented_us: Option<i64>,
+    pub(super) secret: Option<String>,
     restore_secret: Option<String>,
 }
 
+/// Who signed in to a tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct SignedInUser {
+    /// The user's id in the directory.
+    #[serde(skip)]
+    pub(crate) id: String,
+    /// The user principal name, or the address.
+    pub(crate) name: String,
+    /// When.
+    pub(crate) signed_in_us: i64,
+}
+
+/// A sign-in that is no longer honoured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Refused {
+    /// Why.
+    pub(crate) error: String,
+    /// What to do.
+    pub(crate) hint: Option<String>,
+    /// Since when.
+    #[serde(default)]
+    pub(crate) since_us: i64,
+}
+
 impl Tenant {
-    /// Says whether there is a secret.
+    /// Says whether there is a secret, or somebody has signed in.
     pub(crate) fn has_secret(&self) -> bool {
         self.secret.is_some()
+    }
+
+    /// Says whether it is one user's own account.
+    pub(crate) fn is_of_user(&self) -> bool {
+        self.definition.sign_in == SignInWay::User
     }
 
     /// The app's secret or private key.
@@ -129,14 +175,24 @@ fn secret_place(tenant: &Id) -> String {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, account_id, name, definition, secret, restore_secret, created_us, state, checked_us FROM tenants ",
+            "SELECT id, account_id, name, definition, secret, restore_secret, created_us, state, checked_us, user_id, \
+             user_name, signed_in_us, refused, refused_us, consented_us FROM tenants ",
             $rest
         )
     };
 }
 
 fn read(row: &AnyRow) -> Result<Tenant> {
+    let user = match (row.maybe_text("user_id")?, row.maybe_text("user_name")?, row.maybe_number("signed_in_us")?) {
+        (Some(id), Some(name), Some(signed_in_us)) => Some(SignedInUser { id, name, signed_in_us }),
+        _ => None,
+    };
+    let refused = row.maybe_text("refused")?.map(|text| super::from_json::<Refused>(&text)).transpose()?;
+    let since_us = row.maybe_number("refused_us")?.unwrap_or_default();
     Ok(Tenant {
+        user,
+        refused: refused.map(|refused| Refused { since_us, ..refused }),
+        consented_us: row.maybe_number("consented_us")?,
         id: row.id("id")?,
         account: row.id("account_id")?,
         name: row.text("name")?,
@@ -179,7 +235,8 @@ impl Db {
         self.tenant(account, &id).await
     }
 
-    /// Changes a tenant; a secret that is not given stays.
+    /// Changes a tenant; a secret that is not given stays. The sign-in of a user is not a secret that is given: it is let go
+    /// of where it fits no more (`sign_in_stays`).
     ///
     /// # Errors
     /// As [`Self::add_tenant`].
@@ -190,8 +247,20 @@ impl Db {
         name: &str,
         definition: &TenantDefinition,
         secret: Option<&str>,
+        sign_in_stays: bool,
     ) -> Result<()> {
         let name = check_title("a tenant", name)?;
+        if !sign_in_stays {
+            sqlx::query(
+                "UPDATE tenants SET secret = NULL, user_id = NULL, user_name = NULL, signed_in_us = NULL, refused = NULL, \
+                 refused_us = NULL, holder = NULL, held_until_us = 0, consented_us = NULL, consented_by = NULL \
+                 WHERE id = $1 AND account_id = $2",
+            )
+            .bind(tenant.id.as_str())
+            .bind(tenant.account.as_str())
+            .execute(self.pool())
+            .await?;
+        }
         sqlx::query(
             "UPDATE tenants SET name = $1, definition = $2, secret = COALESCE($3, secret), state = NULL, checked_us = NULL \
              WHERE id = $4 AND account_id = $5",
@@ -259,12 +328,31 @@ impl Db {
         Ok(())
     }
 
+    /// Notes that an administrator consented to the app.
+    ///
+    /// # Errors
+    /// As any query.
+    pub(crate) async fn keep_consent(&self, id: &Id, login: &str, now_us: i64) -> Result<()> {
+        sqlx::query("UPDATE tenants SET consented_us = $1, consented_by = $2 WHERE id = $3")
+            .bind(now_us)
+            .bind(login)
+            .bind(id.as_str())
+            .execute(self.pool())
+            .await?;
+        Ok(())
+    }
+
     /// Removes a tenant that no backup set uses.
     ///
     /// # Errors
     /// `AlreadyExists` when one does; `NotFound`.
     pub(crate) async fn remove_tenant(&self, account: &Id, id: &Id) -> Result<()> {
         let mut tx = self.write().await?;
+        sqlx::query("DELETE FROM sign_ins WHERE tenant_id = $1 AND account_id = $2")
+            .bind(id.as_str())
+            .bind(account.as_str())
+            .execute(&mut *tx)
+            .await?;
         // The history of its jobs stays.
         sqlx::query("UPDATE jobs SET tenant_id = NULL WHERE tenant_id = $1 AND account_id = $2 AND set_id IS NULL")
             .bind(id.as_str())

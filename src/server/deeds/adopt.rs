@@ -16,7 +16,7 @@ use crate::format::snapshot::RunFile;
 use crate::repo::Repository;
 use crate::server::auth::{Actor, Password};
 use crate::server::choices::Choices;
-use crate::server::db::{RepositoryRow, SetToBe, SignInWay, TenantDefinition};
+use crate::server::db::{RepositoryRow, SetToBe, TenantDefinition};
 use crate::server::id::Id;
 use crate::server::state::Server;
 use crate::server::{store, targets};
@@ -154,16 +154,8 @@ async fn tenant(server: &Server, account: &Id, named: &TenantRef, adopted: &mut 
         }
         return Ok(known.id.clone());
     }
-    let definition = TenantDefinition {
-        tenant_id: named.id.clone(),
-        client_id: String::new(),
-        sign_in: SignInWay::Secret,
-        certificate: None,
-        cloud: "global".to_owned(),
-        graph_url: None,
-        login_url: None,
-        restore: None,
-    };
+    let definition =
+        TenantDefinition { tenant_id: named.id.clone(), cloud: "global".to_owned(), ..TenantDefinition::default() };
     let taken = all.iter().any(|tenant| tenant.name == named.name) || named.name.trim().is_empty();
     let name = if taken { format!("{} ({})", named.name, named.id) } else { named.name.clone() };
     let name: String = name.trim().chars().filter(|c| !c.is_control()).take(100).collect();

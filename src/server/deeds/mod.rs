@@ -3,6 +3,7 @@
 pub(crate) mod adopt;
 pub(crate) mod archive;
 pub(crate) mod clients;
+pub(crate) mod consent;
 pub(crate) mod look;
 pub(crate) mod people;
 pub(crate) mod receivers;
@@ -10,6 +11,7 @@ pub(crate) mod repositories;
 pub(crate) mod restore;
 pub(crate) mod search;
 pub(crate) mod sets;
+pub(crate) mod sign_in;
 pub(crate) mod tenants;
 pub(crate) mod work;
 

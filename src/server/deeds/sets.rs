@@ -8,6 +8,7 @@ use super::note;
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::auth::Actor;
 use crate::server::choices::Choices;
+use crate::server::connect;
 use crate::server::db::{SetRow, SetToBe};
 use crate::server::id::Id;
 use crate::server::jobs;
@@ -57,11 +58,14 @@ async fn check(server: &Server, account: &Id, wanted: &SetWanted) -> Result<()> 
         schedule::next(timing, server.now_us())?;
     }
     // Both are the account's own.
-    server.db.tenant(account, &wanted.tenant).await?;
+    let tenant = server.db.tenant(account, &wanted.tenant).await?;
     server.db.repository(account, &wanted.repository).await?;
     // And so is the client.
     if let Some(client) = &wanted.client {
         server.db.client(account, client).await?;
+        if tenant.is_of_user() {
+            return Err(connect::of_user_alone());
+        }
     }
     Ok(())
 }

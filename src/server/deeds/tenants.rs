@@ -6,11 +6,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::note;
+use super::{consent, note};
 use crate::error::{Error, Result};
 use crate::server::auth::{Actor, Password};
 use crate::server::connect;
-use crate::server::db::{Tenant, TenantDefinition};
+use crate::server::db::{SignInWay, Tenant, TenantDefinition};
 use crate::server::id::Id;
 use crate::server::state::Server;
 
@@ -23,12 +23,16 @@ pub(crate) struct TenantToBe {
     pub(crate) name: String,
     /// How to reach it.
     pub(crate) definition: TenantDefinition,
-    /// The app's client secret, or its private key (PEM). Left out: the one that is there stays.
+    /// The app's client secret, or its private key (PEM). Left out: the one that is there stays; where a user signs in there
+    /// is none.
     #[serde(default)]
     pub(crate) secret: Option<Password>,
     /// The same of the app that restores, where the definition names one.
     #[serde(default)]
     pub(crate) restore_secret: Option<Password>,
+    /// The administrator's consent that was asked for before, so that it is noted at the tenant.
+    #[serde(default)]
+    pub(crate) consent: Option<Id>,
 }
 
 impl fmt::Debug for TenantToBe {
@@ -57,15 +61,25 @@ fn check_restoring(wanted: &TenantToBe, stays: bool) -> Result<Option<&str>> {
 /// # Errors
 /// `InvalidInput`, `AlreadyExists`, `Permission`.
 pub(crate) async fn add(server: &Server, actor: &Actor, account: &Id, wanted: &TenantToBe) -> Result<Tenant> {
-    let secret = wanted.secret.as_ref().ok_or_else(|| Error::invalid("The app's secret or private key is missing"))?;
-    connect::check(server, &wanted.definition, Some(secret.expose())).await?;
-    let (name, definition, secret) = (&wanted.name, &wanted.definition, Some(secret.expose().trim()));
+    let secret = wanted.secret.as_ref().map(Password::expose);
+    if secret.is_none() && wanted.definition.sign_in != SignInWay::User {
+        return Err(Error::invalid("The app's secret or private key is missing"));
+    }
+    connect::check(server, &wanted.definition, secret).await?;
+    let (name, definition, secret) = (&wanted.name, &wanted.definition, secret.map(str::trim));
     let restoring = check_restoring(wanted, false)?;
+    if let Some(consent) = &wanted.consent {
+        consent::is_to(server, actor, account, consent, definition).await?;
+    }
     let tenant = server.db.add_tenant(&server.vault, account, name, definition, secret, server.now_us()).await?;
     if restoring.is_some() {
         server.db.keep_restore_secret(&server.vault, &tenant.id, restoring).await?;
     }
-    note(server, actor, account, "tenant.add", &tenant.name, json!({"tenant_id": definition.tenant_id})).await?;
+    if wanted.consent.is_some() {
+        server.db.keep_consent(&tenant.id, &actor.login, server.now_us()).await?;
+    }
+    let detail = json!({"tenant_id": definition.tenant_id, "sign_in": definition.sign_in});
+    note(server, actor, account, "tenant.add", &tenant.name, detail).await?;
     Ok(tenant)
 }
 
@@ -87,7 +101,18 @@ pub(crate) async fn change(
     let had = tenant.definition.restore.as_ref().map(|app| &app.client_id);
     let stays = had.is_some() && had == wanted.definition.restore.as_ref().map(|app| &app.client_id);
     let restoring = check_restoring(wanted, stays)?;
-    server.db.change_tenant(&server.vault, &tenant, &wanted.name, &wanted.definition, secret).await?;
+    let sign_in_stays = stays_signed_in(&tenant.definition, &wanted.definition);
+    if !sign_in_stays && secret.is_none() && wanted.definition.sign_in != SignInWay::User {
+        return Err(Error::invalid("The app's secret or private key is missing"));
+    }
+    if wanted.definition.sign_in == SignInWay::User && !tenant.is_of_user() {
+        let sets = server.db.sets(account).await?;
+        if sets.iter().any(|set| set.tenant == *id && set.client.is_some()) {
+            return Err(connect::of_user_alone());
+        }
+    }
+    let (name, definition) = (&wanted.name, &wanted.definition);
+    server.db.change_tenant(&server.vault, &tenant, name, definition, secret, sign_in_stays).await?;
     if restoring.is_some() || wanted.definition.restore.is_none() {
         server.db.keep_restore_secret(&server.vault, id, restoring).await?;
     }
@@ -95,6 +120,30 @@ pub(crate) async fn change(
     let detail = json!({"tenant_id": wanted.definition.tenant_id, "new_secret": secret.is_some()});
     note(server, actor, account, "tenant.change", &wanted.name, detail).await?;
     server.db.tenant(account, id).await
+}
+
+/// Whether what is kept of a sign-in fits the tenant as it is to be: it is good for one app in one directory.
+fn stays_signed_in(was: &TenantDefinition, is: &TenantDefinition) -> bool {
+    let of_user = |definition: &TenantDefinition| definition.sign_in == SignInWay::User;
+    let same = was.tenant_id == is.tenant_id
+        && was.client_id == is.client_id
+        && was.cloud == is.cloud
+        && was.graph_url == is.graph_url
+        && was.login_url == is.login_url;
+    of_user(was) == of_user(is) && (same || !of_user(is))
+}
+
+/// Tests a tenant, and keeps what was found, also that it does not work: it stands on the tenant's page.
+///
+/// # Errors
+/// As any query.
+pub(crate) async fn test_and_tell(server: &Server, actor: &Actor, account: &Id, id: &Id) -> Result<()> {
+    if let Err(e) = test(server, actor, account, id).await {
+        let state = json!({"error": e.chain(), "hint": e.hint()});
+        server.db.tenant(account, id).await?;
+        server.db.keep_tenant_state(id, &state.to_string(), server.now_us()).await?;
+    }
+    Ok(())
 }
 
 /// Signs in to a tenant and finds out what may be read.

@@ -6,6 +6,7 @@ use super::clients;
 use crate::error::{Error, Result};
 use crate::server::agent::wire::{Ending, Handout, RepositoryHandout, TenantHandout, Word};
 use crate::server::auth::random_token;
+use crate::server::connect;
 use crate::server::db::{ClientRow, Job, JobKind, JobState};
 use crate::server::endpoint;
 use crate::server::id::Id;
@@ -60,6 +61,9 @@ async fn handout(server: &Server, client: &ClientRow, job: &Job, lease: String) 
     let set = set.ok_or_else(|| Error::internal("A job for a client that is no backup"))?;
     let set = server.db.backup_set(&job.account, set).await?;
     let tenant = server.db.tenant(&set.account, &set.tenant).await?;
+    if tenant.is_of_user() {
+        return Err(connect::of_user_alone());
+    }
     let row = server.db.repository(&set.account, &set.repository).await?;
     let destinations: Vec<String> =
         server.db.destinations(&row.id).await?.into_iter().map(|place| place.name).collect();

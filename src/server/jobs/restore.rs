@@ -19,7 +19,7 @@ use crate::ops::restore::{self, Around, Asked, Book, Kept, Plan, RestoreReport, 
 use crate::ops::view::View;
 use crate::repo::Repository;
 use crate::server::connect;
-use crate::server::db::{JobState, RestoreRow};
+use crate::server::db::{JobState, RestoreRow, Tenant};
 use crate::server::id::Id;
 use crate::server::state::Server;
 use crate::server::{plans, store};
@@ -71,7 +71,7 @@ pub(super) async fn plan(server: &Arc<Server>, task: &Task) -> Result<Ended> {
     let tenant = server.db.tenant(&restore.account, &restore.tenant).await?;
     let view = view(server, task, &restore).await?;
     let client = connect::restore_client(server, &tenant, task.progress.clone())?;
-    let app = if tenant.definition.restore.is_some() { "the app that restores" } else { "the app" };
+    client.me().await?;
     let asked = Asked {
         view: &view,
         snapshot: restore.snapshot.clone(),
@@ -80,14 +80,24 @@ pub(super) async fn plan(server: &Arc<Server>, task: &Task) -> Result<Ended> {
         tenant: tenant.name.clone(),
         tenant_id: tenant.definition.tenant_id.clone(),
         options: asking.options,
-        grantee: format!(
-            "{app} of tenant '{}' and consent to it; or name another app for restores among the tenant's settings",
-            tenant.name
-        ),
+        grantee: grantee(&tenant),
     };
     let made = restore::make(asked, &client, &around(server, task, &restore)).await.map_err(reworded)?;
     plans::keep(server, &restore.id, &made).await?;
     Ok(Ended::done(json!({"counts": made.counts(), "seconds": made.seconds})))
+}
+
+/// Who is to be given a permission that is missing.
+fn grantee(tenant: &Tenant) -> String {
+    let name = &tenant.name;
+    let app = match &tenant.definition.restore {
+        Some(_) => "the app that restores",
+        None if tenant.is_of_user() => {
+            return format!("tenant '{name}': on its page tick that it may restore, and sign in again");
+        }
+        None => "the app",
+    };
+    format!("{app} of tenant '{name}' and consent to it; or name another app for restores among the tenant's settings")
 }
 
 /// Hints of the command line, in the words of the pages.
@@ -114,6 +124,7 @@ pub(super) async fn run(server: &Arc<Server>, task: &Task) -> Result<Ended> {
     let view = view(server, task, &restore).await?;
     is_same_tenant(&plan, &tenant.definition.tenant_id)?;
     let client = connect::restore_client(server, &tenant, task.progress.clone())?;
+    client.me().await?;
     let report = restore::run(&plan, &view, &client, &around(server, task, &restore)).await?;
     let state = match &report {
         report if report.interrupted => JobState::Cancelled,
@@ -160,6 +171,7 @@ pub(super) async fn undo(server: &Arc<Server>, task: &Task) -> Result<Ended> {
     let state = State::of(server.db.journal(&restore.id).await?.0.as_bytes());
     let view = if state.has_doubt() { Some(view(server, task, &restore).await?) } else { None };
     let client = connect::restore_client(server, &tenant, task.progress.clone())?;
+    client.me().await?;
     let report = restore::undo(&plan.run, view.as_ref(), &client, &around(server, task, &restore)).await?;
     let state = match &report {
         report if report.interrupted => JobState::Cancelled,

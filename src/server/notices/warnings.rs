@@ -67,6 +67,7 @@ async fn gather(server: &Server, account: &Id) -> Result<Vec<Warning>> {
     let mut all = Vec::new();
     for tenant in server.db.tenants(&account.id).await? {
         all.extend(secret(&account, &tenant, now));
+        all.extend(signed_out(&account, &tenant, now));
     }
     for set in server.db.sets(&account.id).await? {
         if set.enabled && now - good_since(&set) > LATE_US {
@@ -117,6 +118,19 @@ fn secret(account: &Account, tenant: &Tenant, now_us: i64) -> Option<Warning> {
         .detail("Make a new one in the app registration, enter it at the tenant, and test it")
         .page(format!("/a/{}/tenants/{}", account.id, tenant.id));
     Some((format!("secret {} {end} {mark}", tenant.id), notice))
+}
+
+/// A user's sign-in that is no longer honoured: told once, for each time that it came to that.
+fn signed_out(account: &Account, tenant: &Tenant, now_us: i64) -> Option<Warning> {
+    let refused = tenant.refused.as_ref()?;
+    let who = tenant.user.as_ref().map_or_else(|| "Somebody".to_owned(), |user| user.name.clone());
+    let title = format!("{who} must sign in to tenant '{}' again: nothing of it can be backed up", tenant.name);
+    let mut notice = Notice::new("sign-in.ended", now_us, &account.name, title).fact("Why", refused.error.clone());
+    if let Some(hint) = &refused.hint {
+        notice = notice.detail(hint.clone());
+    }
+    let notice = notice.page(format!("/a/{}/tenants/{}", account.id, tenant.id));
+    Some((format!("sign-in {} {}", tenant.id, refused.since_us), notice))
 }
 
 fn good_since(set: &SetRow) -> i64 {

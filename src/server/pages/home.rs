@@ -81,10 +81,15 @@ impl Facts {
             all.push((text, format!("{base}/storage/{}", repository.id)));
         }
         for tenant in &self.tenants {
+            let href = format!("{base}/tenants/{}", tenant.id);
+            if tenant.refused.is_some() {
+                all.push((format!("Tenant '{}' asks for a new sign-in", tenant.name), href.clone()));
+            } else if tenant.is_of_user() && !tenant.has_secret() {
+                all.push((format!("Nobody has signed in to tenant '{}' yet", tenant.name), href.clone()));
+            }
             let state: Option<serde_json::Value> =
                 tenant.state.as_deref().and_then(|text| serde_json::from_str(text).ok());
             let Some(state) = state else { continue };
-            let href = format!("{base}/tenants/{}", tenant.id);
             if let Some(days) = state.get("secret_days").and_then(serde_json::Value::as_i64)
                 && days < SECRET_DAYS
             {

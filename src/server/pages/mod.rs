@@ -10,6 +10,7 @@ mod assets;
 mod basket;
 mod charts;
 mod clients;
+mod connect;
 mod coverage;
 mod home;
 mod job;
@@ -24,6 +25,7 @@ mod sets;
 mod settings;
 mod shown;
 mod sign_in;
+mod sign_ins;
 mod storage;
 mod tenants;
 mod welcome;
@@ -35,6 +37,7 @@ use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 
 use super::auth::Right;
+use super::connect::user;
 use super::error::problem;
 use super::web::{Access, Routes};
 use crate::error::{Error, ErrorKind};
@@ -85,7 +88,7 @@ pub(crate) fn add(routes: Routes) -> Routes {
     let routes = routes
         .page("/a/{account}", Needs(Right::See), home::show)
         .page("/a/{account}/tenants", Needs(Right::See), tenants::list)
-        .form("/a/{account}/tenants", Needs(Right::Change), tenants::add)
+        .form("/a/{account}/tenants", Needs(Right::Change), connect::add)
         .page("/a/{account}/tenants/{tenant}", Needs(Right::See), tenants::show)
         .form("/a/{account}/tenants/{tenant}/test", Needs(Right::Run), tenants::test)
         .form("/a/{account}/tenants/{tenant}/restore-app", Needs(Right::Change), tenants::set_restore_app)
@@ -108,7 +111,7 @@ pub(crate) fn add(routes: Routes) -> Routes {
         .form("/a/{account}/sets/{set}/removal", Needs(Right::Change), sets::remove)
         .page("/a/{account}/jobs/{job}", Needs(Right::See), job::show)
         .form("/a/{account}/jobs/{job}/stop", Needs(Right::Run), job::stop);
-    restores(routes)
+    sign_ins(restores(routes))
         .page("/a/{account}/coverage", Needs(Right::See), coverage::show)
         .page("/a/{account}/look", Needs(Right::Restore), look::list)
         .page("/a/{account}/look/{repository}", Needs(Right::Restore), look::show)
@@ -147,6 +150,20 @@ pub(crate) fn add(routes: Routes) -> Routes {
         .form("/me/sessions/{session}/end", Needs(Right::SignedIn), me::end_session)
         .form("/me/tokens", Needs(Right::SignedIn), me::add_token)
         .form("/me/tokens/{token}/removal", Needs(Right::SignedIn), me::remove_token)
+}
+
+fn sign_ins(routes: Routes) -> Routes {
+    use Access::Needs;
+    routes
+        .form("/a/{account}/tenants/of-user", Needs(Right::Change), connect::add_of_user)
+        .form("/a/{account}/tenants/{tenant}/parts", Needs(Right::Change), connect::set_parts)
+        .form("/a/{account}/tenants/{tenant}/sign-ins", Needs(Right::Change), sign_ins::begin)
+        .form("/a/{account}/tenants/{tenant}/consent", Needs(Right::Change), sign_ins::ask_consent_of)
+        .form("/a/{account}/consents", Needs(Right::Change), sign_ins::ask_consent)
+        .page("/a/{account}/sign-ins/{sign_in}", Needs(Right::Change), sign_ins::show)
+        .form("/a/{account}/sign-ins/{sign_in}/code", Needs(Right::Change), sign_ins::paste)
+        // The one address of which Microsoft is told: whose account it is about stands in the state.
+        .page(user::CALLBACK, Needs(Right::SignedIn), sign_ins::come_back)
 }
 
 fn restores(routes: Routes) -> Routes {

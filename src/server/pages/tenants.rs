@@ -1,4 +1,4 @@
-//! Tenants: connecting, testing.
+//! Tenants: what is connected, and how it is tested. How one is connected: `connect`.
 
 use std::sync::Arc;
 
@@ -9,46 +9,29 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, Chrome, Page, Place, go, page, words};
+use super::{Answer, Chrome, Page, Place, connect, go, page, words};
+use crate::graph::Caller;
 use crate::server::auth::{Actor, Password, Right};
+use crate::server::connect::user;
 use crate::server::db::{Account, RestoreApp, SignInWay, Tenant, TenantDefinition};
 use crate::server::deeds::tenants::{self, TenantToBe};
 use crate::server::id::Id;
 use crate::server::state::Server;
-use crate::server::web::At;
-
-/// What the form sends.
-#[derive(Debug, Deserialize)]
-pub(super) struct Typed {
-    name: String,
-    tenant_id: String,
-    client_id: String,
-    sign_in: SignInWay,
-    secret: Password,
-    #[serde(default)]
-    certificate: String,
-    #[serde(default)]
-    cloud: String,
-    #[serde(default)]
-    address: String,
-    #[serde(default)]
-    restore_client_id: String,
-    #[serde(default)]
-    restore_secret: String,
-}
-
-fn given(text: &str) -> Option<String> {
-    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
-}
+use crate::server::web::{Asked, At};
 
 /// The page.
 pub(super) async fn list(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
     At(account): At<Id>,
+    Asked(asked): Asked<connect::Given>,
 ) -> Answer {
     let account = server.db.account(&account).await?;
     let all = server.db.tenants(&account.id).await?;
+    let forms = match actor.may(Right::Change, Some(&account.id)) {
+        true => connect::forms(&server, &actor, &account, &asked).await?,
+        false => html! {},
+    };
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Tenants };
     let body = html! {
         h1 { "Tenants" }
@@ -58,7 +41,7 @@ pub(super) async fn list(
                 tbody { @for tenant in &all { (row(&account, tenant)) } }
             } }
         }
-        @if actor.may(Right::Change, Some(&account.id)) { (form(&account)) }
+        (forms)
     };
     Ok(Page(page("Tenants", chrome, &body)).into_response())
 }
@@ -71,94 +54,19 @@ fn row(account: &Account, tenant: &Tenant) -> Markup {
         th scope="row" { a href={ "/a/" (account.id) "/tenants/" (tenant.id) } { (tenant.name) } }
         td { code { (tenant.definition.tenant_id) } }
         td { @match missing {
+            _ if tenant.refused.is_some() => { span.state.bad { "sign in again" } }
             None => { span.state.calm { "not tested" } }
             Some(0) => { span.state.good { "all granted" } }
             Some(many) => { span.state.warn { (many) " missing" } }
         } }
         td { @match days {
+            None if tenant.is_of_user() => { (tenant.user.as_ref().map_or("nobody signed in", |user| user.name.as_str())) }
             None => { span.quiet { "unknown" } }
             Some(days) if days < 30 => { span.state.warn { (days) " days left" } }
             Some(days) => { (days) " days left" }
         } }
         td { @if let Some(at) = tenant.checked_us { (words::time(at)) } @else { span.quiet { "never" } } }
     } }
-}
-
-fn form(account: &Account) -> Markup {
-    html! {
-        h2 { "Connect a tenant" }
-        form.card method="post" action={ "/a/" (account.id) "/tenants" } {
-            p.quiet { "In the Entra admin center make an app registration for the backup, add the application permissions of Microsoft Graph that the test names, grant admin consent, and make a client secret." }
-            label for="name" { "Name" }
-            input #name name="name" required maxlength="100" placeholder="Contoso";
-            label for="tenant_id" { "Directory (tenant) id, or a domain" }
-            input #tenant_id name="tenant_id" required maxlength="200" spellcheck="false";
-            label for="client_id" { "Application (client) id" }
-            input #client_id name="client_id" required maxlength="200" spellcheck="false";
-            fieldset {
-                legend { "The app signs in by" }
-                label { input type="radio" name="sign_in" value="secret" checked; " a client secret" }
-                label { input type="radio" name="sign_in" value="certificate"; " a certificate" }
-            }
-            label for="secret" { "Client secret, or the private key (PEM)" }
-            input #secret name="secret" type="password" autocomplete="off" required;
-            label for="certificate" { "Certificate (PEM), " span.quiet { "if it signs in by one" } }
-            textarea #certificate name="certificate" spellcheck="false" {}
-            label for="cloud" { "Cloud" }
-            select #cloud name="cloud" {
-                option value="global" { "Worldwide" } option value="usgov" { "US Government (GCC High)" }
-                option value="usgov-dod" { "US Government (DoD)" } option value="china" { "China (21Vianet)" }
-            }
-            details { summary { "Another app for restores" }
-                p.quiet { "The app that backs up needs no right to write, and is safer without. With a second app registration, which may write, people can restore from here." }
-                label for="restore_client_id" { "Application (client) id" }
-                input #restore_client_id name="restore_client_id" maxlength="200" spellcheck="false";
-                label for="restore_secret" { "Client secret" }
-                input #restore_secret name="restore_secret" type="password" autocomplete="off";
-            }
-            details { summary { "A simulated tenant" }
-                label for="address" { "Its address" }
-                input #address name="address" type="url" placeholder="http://127.0.0.1:8080";
-            }
-            button type="submit" { "Connect and test" }
-        }
-    }
-}
-
-/// Takes the form.
-pub(super) async fn add(
-    State(server): State<Arc<Server>>,
-    Extension(actor): Extension<Actor>,
-    At(account): At<Id>,
-    Form(typed): Form<Typed>,
-) -> Answer {
-    let address = given(&typed.address);
-    let wanted = TenantToBe {
-        name: typed.name,
-        definition: TenantDefinition {
-            tenant_id: typed.tenant_id.trim().to_owned(),
-            client_id: typed.client_id.trim().to_owned(),
-            sign_in: typed.sign_in,
-            certificate: given(&typed.certificate).filter(|_| typed.sign_in == SignInWay::Certificate),
-            cloud: given(&typed.cloud).unwrap_or_else(|| "global".to_owned()),
-            graph_url: address.clone(),
-            login_url: address,
-            restore: given(&typed.restore_client_id).map(|client_id| RestoreApp {
-                client_id,
-                sign_in: SignInWay::Secret,
-                certificate: None,
-            }),
-        },
-        secret: Some(typed.secret),
-        restore_secret: given(&typed.restore_secret).map(Password::new),
-    };
-    let tenant = tenants::add(&server, &actor, &account, &wanted).await?;
-    // What the test finds stands on the tenant's page; that it cannot sign in, too.
-    if let Err(e) = tenants::test(&server, &actor, &account, &tenant.id).await {
-        let state = serde_json::json!({"error": e.chain(), "hint": e.hint()});
-        server.db.keep_tenant_state(&tenant.id, &state.to_string(), server.now_us()).await?;
-    }
-    Ok(go(&format!("/a/{account}/tenants/{}", tenant.id)))
 }
 
 /// The page of one.
@@ -172,20 +80,24 @@ pub(super) async fn show(
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Tenants };
     let state: Option<Value> = tenant.state.as_deref().and_then(|text| serde_json::from_str(text).ok());
     let here = format!("/a/{}/tenants/{}", account.id, tenant.id);
+    let may_change = actor.may(Right::Change, Some(&account.id));
     let body = html! {
         h1 { (tenant.name) }
         p { "Directory " code { (tenant.definition.tenant_id) } ", app " code { (tenant.definition.client_id) }
             @if let Some(app) = &tenant.definition.restore { ", restores by app " code { (app.client_id) } }
         }
-        @if !tenant.has_secret() {
+        @if let Some(at) = tenant.consented_us { p { "An administrator consented to the app " (words::time(at)) "." } }
+        @if tenant.is_of_user() { (connect::of_user(&server, &here, &tenant, may_change)) }
+        @else if !tenant.has_secret() {
             p.notice.warn { "Its app and the secret have to be entered: they lie in no repository." }
         }
         @match &state {
             None => { p.empty { "It was not tested yet." } }
-            Some(state) => { (tested(state)) }
+            Some(state) => { (tested(state, &tenant)) }
         }
-        @if actor.may(Right::Change, Some(&account.id)) { (restore_app(&here, &tenant)) }
-        @if actor.may(Right::Change, Some(&account.id)) {
+        @if may_change && !tenant.is_of_user() { (connect::consent(&server, &here, state.as_ref())) }
+        @if may_change && !is_personal(&tenant) { (restore_app(&here, &tenant)) }
+        @if may_change && !tenant.is_of_user() {
             details open[!tenant.has_secret()] {
                 summary { "Enter a new secret" }
                 form.card method="post" action={ (here) "/secret" } {
@@ -205,7 +117,7 @@ pub(super) async fn show(
             @if actor.may(Right::Run, Some(&account.id)) {
                 form method="post" action={ (here) "/test" } { button type="submit" { "Test now" } }
             }
-            @if actor.may(Right::Change, Some(&account.id)) {
+            @if may_change {
                 form method="post" action={ (here) "/removal" } { button.danger type="submit" { "Disconnect" } }
             }
         }
@@ -213,7 +125,11 @@ pub(super) async fn show(
     Ok(Page(page(&tenant.name, chrome, &body)).into_response())
 }
 
-fn tested(state: &Value) -> Markup {
+fn is_personal(tenant: &Tenant) -> bool {
+    tenant.is_of_user() && user::caller(&tenant.definition) == Caller::Personal
+}
+
+fn tested(state: &Value, tenant: &Tenant) -> Markup {
     let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let permissions = state.get("permissions").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let missing = state.get("missing").and_then(Value::as_u64).unwrap_or(0);
@@ -222,8 +138,12 @@ fn tested(state: &Value) -> Markup {
             section.notice.bad role="alert" { p { (error) } @if let Some(hint) = state.get("hint").and_then(Value::as_str) { p.hint { (hint) } } }
         } @else if missing > 0 {
             section.notice.warn {
-                p { (missing) " permissions are missing. Add them to the app registration as application permissions, then let a Global Administrator consent:" }
-                p { a.button href=(text(state, "consent")) rel="noreferrer" target="_blank" { "Grant consent at Microsoft" } }
+                @if tenant.is_of_user() {
+                    p { (missing) " permissions are missing. Add them to the app registration as delegated permissions, then sign in again and consent." }
+                } @else {
+                    p { (missing) " permissions are missing. Add them to the app registration as application permissions, then let a Global Administrator consent:" }
+                    p { a.button href=(text(state, "consent")) rel="noreferrer" target="_blank" { "Grant consent at Microsoft" } }
+                }
             }
         } @else { p.notice.good { "Signed in; everything that is needed is granted." } }
         @if let Some(days) = state.get("secret_days").and_then(Value::as_i64) {
@@ -300,12 +220,10 @@ pub(super) async fn set_restore_app(
         definition: TenantDefinition { restore, ..tenant.definition.clone() },
         secret: None,
         restore_secret: secret,
+        consent: None,
     };
     tenants::change(&server, &actor, &account, &id, &wanted).await?;
-    if let Err(e) = tenants::test(&server, &actor, &account, &id).await {
-        let state = serde_json::json!({"error": e.chain(), "hint": e.hint()});
-        server.db.keep_tenant_state(&id, &state.to_string(), server.now_us()).await?;
-    }
+    tenants::test_and_tell(&server, &actor, &account, &id).await?;
     Ok(go(&format!("/a/{account}/tenants/{id}")))
 }
 
@@ -315,11 +233,7 @@ pub(super) async fn test(
     Extension(actor): Extension<Actor>,
     At((account, tenant)): At<(Id, Id)>,
 ) -> Answer {
-    if let Err(e) = tenants::test(&server, &actor, &account, &tenant).await {
-        let state = serde_json::json!({"error": e.chain(), "hint": e.hint()});
-        server.db.tenant(&account, &tenant).await?;
-        server.db.keep_tenant_state(&tenant, &state.to_string(), server.now_us()).await?;
-    }
+    tenants::test_and_tell(&server, &actor, &account, &tenant).await?;
     Ok(go(&format!("/a/{account}/tenants/{tenant}")))
 }
 
@@ -355,6 +269,7 @@ pub(super) async fn secret(
         },
         secret: Some(typed.secret),
         restore_secret: None,
+        consent: None,
     };
     tenants::change(&state, &actor, &account, &tenant, &wanted).await?;
     test(state, Extension(actor), At((account, tenant))).await

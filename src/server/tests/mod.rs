@@ -5,6 +5,7 @@ mod access;
 mod adopt;
 mod browsers;
 mod clients;
+mod consent;
 mod history;
 mod hostile;
 mod lifecycle;
@@ -13,6 +14,8 @@ mod queue;
 mod restoring;
 mod scale;
 mod scheduling;
+mod signing_in;
+mod signing_in_attacks;
 
 use reqwest::{Client, Method, StatusCode, header};
 use serde_json::{Value, json};

@@ -53,3 +53,20 @@ if (job) {
   });
   source.addEventListener("end", () => { source.close(); location.reload(); });
 }
+
+// Whether a code was typed at Microsoft.
+const signIn = document.querySelector("#sign-in[data-poll]");
+if (signIn) {
+  const again = () => { setTimeout(ask, Math.max(1, Number(signIn.dataset.wait) || 5) * 1000); };
+  const ask = async () => {
+    try {
+      const answer = await fetch(signIn.dataset.poll, { headers: { accept: "application/json" } });
+      if (answer.status >= 500 || (answer.ok && (await answer.json()).state === "open")) { again(); return; }
+    } catch {
+      again();
+      return;
+    }
+    location.reload();
+  };
+  again();
+}

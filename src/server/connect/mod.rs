@@ -1,5 +1,7 @@
 //! From a tenant of the database to a Graph client.
 
+pub(crate) mod user;
+
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -24,8 +26,11 @@ pub(crate) fn client(
     speed: Option<u64>,
     monitor: Arc<dyn Monitor>,
 ) -> Result<Client> {
-    let secret = tenant.secret(&server.vault)?;
-    let client = signed_in(&tenant.definition, &secret, server.budget(&tenant.id), speed, monitor)?;
+    let budget = server.budget(&tenant.id);
+    let client = match tenant.is_of_user() {
+        true => user::client(server, tenant, client_options(&tenant.definition, budget, speed, monitor)?)?,
+        false => signed_in(&tenant.definition, &tenant.secret(&server.vault)?, budget, speed, monitor)?,
+    };
     server.keep_budget(&tenant.id, client.budget());
     Ok(client)
 }
@@ -41,17 +46,37 @@ pub(crate) fn signed_in(
     speed: Option<u64>,
     monitor: Arc<dyn Monitor>,
 ) -> Result<Client> {
+    let options = client_options(definition, budget, speed, monitor)?;
+    let credential = credential(definition.sign_in, definition.certificate.as_deref(), secret)?;
+    Client::new(options, &definition.tenant_id, &definition.client_id, credential)
+}
+
+fn client_options(
+    definition: &TenantDefinition,
+    budget: Option<Arc<Budget>>,
+    speed: Option<u64>,
+    monitor: Arc<dyn Monitor>,
+) -> Result<ClientOptions> {
     let mut options = ClientOptions::new(cloud(definition)?);
     options.budget = budget;
     options.monitor = monitor;
     options.speed = speed.map(SpeedLimit::new).map(Arc::new).into_iter().collect();
-    let credential = match definition.sign_in {
+    Ok(options)
+}
+
+/// What proves an app.
+fn credential(way: SignInWay, certificate: Option<&str>, secret: &str) -> Result<Credential> {
+    Ok(match way {
         SignInWay::Secret => Credential::secret(secret),
-        SignInWay::Certificate => {
-            Credential::certificate(definition.certificate.clone().unwrap_or_default(), secret.to_owned())
-        }
-    };
-    Client::new(options, &definition.tenant_id, &definition.client_id, credential)
+        SignInWay::Certificate => Credential::certificate(certificate.unwrap_or_default(), secret.to_owned()),
+        SignInWay::User => return Err(of_user_alone()),
+    })
+}
+
+/// Why a machine elsewhere does not get a user's sign-in: each renewal changes it, and the server must have the newest.
+pub(crate) fn of_user_alone() -> Error {
+    Error::invalid("The tenant is one user's own account: its backup sets run on the server, not on a client")
+        .with_hint("Let the server run the set, or connect the tenant by an app of its own")
 }
 
 /// Makes the client that restores to a tenant: by the app that was made for it, else by the one that backs up. An app has
@@ -65,16 +90,12 @@ pub(crate) fn restore_client(server: &Server, tenant: &Tenant, monitor: Arc<dyn 
     let mut options = ClientOptions::new(cloud(definition)?);
     options.monitor = monitor;
     let secret = tenant.restore_secret(&server.vault)?;
-    let credential = match app.sign_in {
-        SignInWay::Secret => Credential::secret(secret.as_str()),
-        SignInWay::Certificate => {
-            Credential::certificate(app.certificate.clone().unwrap_or_default(), secret.as_str().to_owned())
-        }
-    };
+    let credential = credential(app.sign_in, app.certificate.as_deref(), &secret)?;
     Client::new(options, &definition.tenant_id, &app.client_id, credential)
 }
 
-fn cloud(definition: &TenantDefinition) -> Result<Cloud> {
+/// The cloud of a tenant.
+pub(crate) fn cloud(definition: &TenantDefinition) -> Result<Cloud> {
     let named = Cloud::named(&definition.cloud)?;
     match (&definition.graph_url, &definition.login_url) {
         (None, None) => Ok(named),
@@ -83,6 +104,17 @@ fn cloud(definition: &TenantDefinition) -> Result<Cloud> {
             login.as_deref().unwrap_or(named.login_root().as_str()),
         ),
     }
+}
+
+/// Looks at the addresses of a tenant: this server must be allowed to reach them.
+///
+/// # Errors
+/// `InvalidInput`; `Permission` for addresses that this server does not reach out to.
+pub(crate) async fn reach(server: &Server, definition: &TenantDefinition) -> Result<()> {
+    for address in [&definition.graph_url, &definition.login_url].into_iter().flatten() {
+        targets::reach(server, address).await?;
+    }
+    cloud(definition).map(drop)
 }
 
 /// Looks at what somebody entered about a tenant.
@@ -103,10 +135,15 @@ pub(crate) async fn check(server: &Server, definition: &TenantDefinition, secret
                 .with_hint("It stands in the app registration's overview"));
         }
     }
-    for address in [&definition.graph_url, &definition.login_url].into_iter().flatten() {
-        targets::reach(server, address).await?;
+    reach(server, definition).await?;
+    if restoring.is_some_and(|app| app.sign_in == SignInWay::User) {
+        return Err(Error::invalid("The app that restores signs in by itself, with a secret or a certificate"));
     }
-    cloud(definition)?;
+    if definition.sign_in == SignInWay::User {
+        user::check(definition, secret)?;
+    } else if !definition.parts.is_empty() || definition.may_restore {
+        return Err(Error::invalid("What is asked for at a sign-in is of tenants that a user signs in to"));
+    }
     if secret.is_some_and(|secret| secret.trim().is_empty() || secret.len() > 20_000) {
         return Err(Error::invalid("The secret is empty, or too long"));
     }
@@ -123,13 +160,14 @@ pub(crate) async fn check(server: &Server, definition: &TenantDefinition, secret
     Ok(())
 }
 
-/// Signs in to a tenant and finds out what the app may read; keeps what it found.
+/// Signs in to a tenant and finds out what the app, or its user, may read; keeps what it found.
 ///
 /// # Errors
 /// When signing in does not work.
 pub(crate) async fn test(server: &Server, tenant: &Tenant) -> Result<Value> {
     let client = client(server, tenant, None, Arc::new(Silent))?;
-    let found = access::look(&client, Workload::ALL).await?;
+    let parts = if tenant.is_of_user() { user::parts(&tenant.definition)? } else { Workload::ALL.to_vec() };
+    let found = access::look(&client, &parts).await?;
     let mut permissions = Vec::new();
     for (permission, state) in &found {
         let (word, text) = match state {
@@ -150,7 +188,7 @@ pub(crate) async fn test(server: &Server, tenant: &Tenant) -> Result<Value> {
     let end_us = proof_end_us(tenant, &client, &server.vault).await?;
     let days = end_us.map(|end| (end - server.now_us()).div_euclid(86_400_000_000));
     let restoring = match restore_client(server, tenant, Arc::new(Silent)) {
-        Ok(client) => restore_permissions(&client).await,
+        Ok(client) => restore_permissions(&client, &parts).await,
         Err(e) => Err(e),
     };
     let (restore, restore_error) = match restoring {
@@ -172,8 +210,9 @@ pub(crate) async fn test(server: &Server, tenant: &Tenant) -> Result<Value> {
 }
 
 /// What the app that restores may write. Without any of it, all is backed up all the same.
-async fn restore_permissions(client: &Client) -> Result<Vec<Value>> {
-    let found = access::look_restore(client).await?;
+async fn restore_permissions(client: &Client, parts: &[Workload]) -> Result<Vec<Value>> {
+    let mut found = access::look_restore(client).await?;
+    found.retain(|(permission, _)| permission.workload.is_none_or(|part| parts.contains(&part)));
     let told = |(permission, state): (access::Permission, State)| {
         let word = match state {
             State::Granted => "granted",
@@ -201,6 +240,7 @@ async fn proof_end_us(tenant: &Tenant, client: &Client, vault: &Vault) -> Result
         SignInWay::Certificate => {
             SecretEnd::At(certificate_end(tenant.definition.certificate.as_deref().unwrap_or_default())?)
         }
+        SignInWay::User => return Ok(None),
     };
     Ok(match end {
         SecretEnd::At(end) => Some(end.as_microsecond()),
