@@ -19,6 +19,10 @@ use crate::server::id::Id;
 use crate::server::state::Server;
 use crate::server::web::{Asked, At};
 
+pub(super) fn given(text: &str) -> Option<String> {
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
 /// The page.
 pub(super) async fn list(
     State(server): State<Arc<Server>>,
