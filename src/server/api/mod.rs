@@ -7,6 +7,7 @@ mod agent;
 mod audit;
 mod basket;
 mod clients;
+mod contents;
 pub(crate) mod jobs;
 mod look;
 mod me;
@@ -58,6 +59,7 @@ impl<T: utoipa::ToSchema> List<T> {
         people::list, people::add, people::change, people::remove, people::invite,
         people::list_administrators, people::add_administrator,
         tenants::list, tenants::add, tenants::get, tenants::change, tenants::remove, tenants::test,
+        contents::list, contents::count, contents::tick,
         repositories::list, repositories::make, repositories::get, repositories::remove, repositories::confirm,
         repositories::keys, repositories::add_key, repositories::remove_key, repositories::hold_key,
         repositories::let_go_of_key, repositories::add_place, repositories::remove_place, repositories::upkeep,
@@ -128,6 +130,9 @@ fn of_tenants(routes: Routes) -> Routes {
         .api(Method::PUT, v1!("/accounts/{account}/tenants/{tenant}"), Needs(Right::Change), tenants::change)
         .api(Method::DELETE, v1!("/accounts/{account}/tenants/{tenant}"), Needs(Right::Change), tenants::remove)
         .api(Method::POST, v1!("/accounts/{account}/tenants/{tenant}/test"), Needs(Right::Run), tenants::test)
+        .api(Method::GET, v1!("/accounts/{account}/tenants/{tenant}/contents"), Needs(Right::Change), contents::list)
+        .api(Method::POST, v1!("/accounts/{account}/tenants/{tenant}/choice/count"), Needs(Right::Change), contents::count)
+        .api(Method::POST, v1!("/accounts/{account}/tenants/{tenant}/choice/tick"), Needs(Right::Change), contents::tick)
 }
 
 /// The paths of a repository.

@@ -11,6 +11,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002-clients.sql"),
     include_str!("migrations/0003-restore.sql"),
     include_str!("migrations/0004-notices.sql"),
+    include_str!("migrations/0005-drafts.sql"),
 ];
 
 /// The number of PostgreSQL's lock under which one process at a time brings the tables up to date.

@@ -3,6 +3,7 @@
 pub(crate) mod adopt;
 pub(crate) mod archive;
 pub(crate) mod clients;
+pub(crate) mod contents;
 pub(crate) mod look;
 pub(crate) mod receivers;
 pub(crate) mod repositories;
