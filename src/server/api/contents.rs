@@ -21,6 +21,7 @@ const MOST: usize = 200;
 
 /// Which part of a tenant.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Which {
     /// What of it.
     kind: Kind,

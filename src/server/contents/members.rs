@@ -70,58 +70,69 @@ impl Members {
 
     /// Finds who is in the groups that rules name.
     pub(crate) async fn named(&self, contents: &Contents, client: &Client, read: &Read) -> Named {
-        let subjects: Vec<_> = read.groups().collect();
         let mut named = Named::default();
-        if subjects.is_empty() {
-            return named;
-        }
-        let facts = Named::default();
-        // The group as such, also one that owns nothing.
-        let groups: Vec<(&str, Vec<&str>)> = contents
-            .items(Kind::Groups)
-            .filter(|item| {
-                let facts = item.facts(&facts);
-                subjects.iter().any(|subject| subject.applies_to(&facts))
-            })
-            .map(|item| (item.id(), item.group_names()))
-            .collect();
+        let groups = groups(contents, read);
         if groups.len() > MOST_GROUPS {
             named.notes.push(format!(
                 "Rules name {} groups: the members of the first {MOST_GROUPS} alone are counted here, and a run takes all",
                 groups.len()
             ));
         }
-        let ids: HashMap<&str, usize> =
-            contents.items(Kind::Users).filter_map(|item| Some((item.id(), item.place?))).collect();
-        let mut asked = futures::stream::iter(groups.into_iter().take(MOST_GROUPS))
-            .map(|(id, names)| {
-                let ids = &ids;
-                async move {
-                    if let Some(known) = self.known(id) {
-                        return (names, Ok(known));
-                    }
-                    let found = tokio::time::timeout(PATIENCE, members_of(client, id)).await;
-                    let found = found.map_err(|_| "Microsoft did not answer in time".to_owned());
-                    let found = found.and_then(|found| found.map_err(|e| e.to_string()));
-                    let places = found.map(|all| {
-                        Places::new(all.iter().filter_map(|id| ids.get(id.as_str()).copied()).collect())
-                    });
-                    if let Ok(places) = &places {
-                        self.keep(id, places);
-                    }
-                    (names, places)
-                }
-            })
-            .buffer_unordered(AT_ONCE);
+        if groups.is_empty() {
+            return named;
+        }
+        let users = contents.items(Kind::Users).filter_map(|item| Some((item.id(), item.place?)));
+        let ids: HashMap<&str, usize> = users.collect();
+        let mut asks = Vec::new();
+        for (id, names) in groups.into_iter().take(MOST_GROUPS) {
+            asks.push(self.ask(client, &ids, id, names));
+        }
+        let mut asked = futures::stream::iter(asks).buffer_unordered(AT_ONCE);
         while let Some((names, places)) = asked.next().await {
             match places {
-                Ok(places) => named.groups.push((names.into_iter().map(str::to_owned).collect(), places)),
-                Err(why) => named.notes.push(format!(
-                    "The members of group '{}' are not counted: {why}",
-                    names.first().copied().unwrap_or_default()
-                )),
+                Ok(places) => named.groups.push((names, places)),
+                Err(why) => {
+                    let name = names.first().map_or("", String::as_str);
+                    named.notes.push(format!("The members of group '{name}' are not counted: {why}"));
+                }
             }
         }
         named
     }
+
+    /// Who is in one group.
+    async fn ask(
+        &self,
+        client: &Client,
+        ids: &HashMap<&str, usize>,
+        id: String,
+        names: Vec<String>,
+    ) -> (Vec<String>, Result<Places, String>) {
+        if let Some(known) = self.known(&id) {
+            return (names, Ok(known));
+        }
+        let all = match tokio::time::timeout(PATIENCE, members_of(client, &id)).await {
+            Ok(Ok(all)) => all,
+            Ok(Err(e)) => return (names, Err(e.to_string())),
+            Err(_) => return (names, Err("Microsoft did not answer in time".to_owned())),
+        };
+        let places = Places::new(all.iter().filter_map(|id| ids.get(id.as_str()).copied()).collect());
+        self.keep(&id, &places);
+        (names, Ok(places))
+    }
+}
+
+/// The ids and names of the groups that rules name, also of those that own nothing.
+fn groups(contents: &Contents, read: &Read) -> Vec<(String, Vec<String>)> {
+    let subjects: Vec<_> = read.groups().collect();
+    if subjects.is_empty() {
+        return Vec::new();
+    }
+    let nobody = Named::default();
+    let is_named = |item: &super::Item<'_>| {
+        let facts = item.facts(&nobody);
+        subjects.iter().any(|subject| subject.applies_to(&facts))
+    };
+    let found = contents.items(Kind::Groups).filter(is_named);
+    found.map(|item| (item.id().to_owned(), item.group_names().into_iter().map(str::to_owned).collect())).collect()
 }

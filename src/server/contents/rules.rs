@@ -155,7 +155,7 @@ fn kind_of(subject: &Subject) -> Option<Kind> {
         Subject::Site(_) => Some(Kind::Sites),
         Subject::Team(_) => Some(Kind::Teams),
         Subject::Licence(_) => Some(Kind::Licences),
-        _ => None,
+        Subject::Everything => None,
     }
 }
 
@@ -166,7 +166,7 @@ fn pattern(subject: &Subject) -> Option<&str> {
         | Subject::Site(glob)
         | Subject::Team(glob)
         | Subject::Licence(glob) => Some(glob.as_str()),
-        _ => None,
+        Subject::Everything => None,
     }
 }
 

@@ -11,6 +11,7 @@ mod queue;
 mod restoring;
 mod scale;
 mod scheduling;
+mod sets;
 
 use reqwest::{Client, Method, StatusCode, header};
 use serde_json::{Value, json};

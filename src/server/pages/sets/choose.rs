@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::desk::{Desk, Done, PATIENCE};
 use super::tree::{self, PAGE};
 use crate::error::{Error, Result};
-use crate::server::contents::{Contents, Kind, Looked, Named};
+use crate::server::contents::{Contents, Kind, Looked};
 use crate::server::db::Tenant;
 use crate::server::deeds::contents as deeds;
 use crate::snapshot::set::Workload;
@@ -26,7 +26,6 @@ fn named(part: Workload) -> &'static str {
         Workload::Sites => "Sites: libraries, lists, pages",
         Workload::Teams => "Teams: channels and what they are made of",
         Workload::Chats => "Chats",
-        other => other.word(),
     }
 }
 
@@ -160,7 +159,7 @@ async fn tick(desk: &mut Desk) -> Result<()> {
     };
     let mut rules = desk.fields.rules();
     deeds::within(&rules)?;
-    let named = deeds::named(&desk.server, &tenant, &contents, &rules.read()).await.unwrap_or_else(|_| Named::default());
+    let named = deeds::named(&desk.server, &tenant, &contents, &rules.read()).await.unwrap_or_default();
     let mut refused = None;
     for (rule, chosen) in changed {
         let Some(item) = contents.by_rule(&rule) else { continue };

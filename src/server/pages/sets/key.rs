@@ -45,8 +45,8 @@ pub(super) async fn part(desk: &Desk) -> Result<Markup> {
         return Ok(html! { p.empty { "First " a href={ (desk.base()) "/where" } { "choose where the snapshots lie" } "." } });
     };
     let sent = desk.sent("key").to_owned();
-    if !row.confirmed && !sent.is_empty() && desk.sent("do") == "confirm" && !desk.sent("last_four").is_empty() {
-        // Typed back wrongly: it is still at hand.
+    if !row.confirmed && !sent.is_empty() && desk.all_sent("last_four").next().is_some() {
+        // Typed back wrongly: it is still at hand, and must not be lost for that.
         return Ok(fresh(desk, &row, &sent, false));
     }
     let told = if desk.set.is_some() { html! {} } else { summary(desk, &row).await? };

@@ -16,11 +16,14 @@ use crate::server::targets::OWN;
 /// What stands for a repository that is yet to be made.
 const NEW: &str = "new";
 
+/// What an address looks like.
+const EXAMPLE: &str = "s3://bucket/folder?endpoint=https://…&region=…";
+
 /// Kinds of places: the word, the schemes of its addresses, what it is called, what an address looks like, and its secrets.
 const PLACES: [(&str, &[&str], &str, &str, &str); 7] = [
     ("server", &["server"], "This server's own storage", "", ""),
     ("folder", &["fs", "file"], "A folder of the server's machine", "/srv/backup", ""),
-    ("s3", &["s3"], "S3, or what speaks like it", "s3://bucket/folder?endpoint=https://…&region=…", "access_key_id, secret_access_key"),
+    ("s3", &["s3"], "S3, or what speaks like it", EXAMPLE, "access_key_id, secret_access_key"),
     ("azblob", &["azblob"], "Azure Blob Storage", "azblob://container/folder?account_name=…", "account_key or sas_token"),
     ("gcs", &["gcs"], "Google Cloud Storage", "gcs://bucket/folder", "credential"),
     ("webdav", &["webdav", "webdav+http"], "WebDAV", "webdav://host/folder", "username, password"),
@@ -120,7 +123,7 @@ fn reached(desk: &Desk, prefix: &str, kind: &str) -> Markup {
             input type="hidden" name=(url) value=(desk.fields.get(&url));
         } @else {
             label for=(url) { "Where it lies" }
-            input id=(url) name=(url) maxlength="2000" spellcheck="false" autocomplete="off" value=(desk.fields.get(&url)) placeholder=(known.map_or("s3://bucket/folder?endpoint=https://…", |place| place.3));
+            input id=(url) name=(url) maxlength="2000" spellcheck="false" autocomplete="off" value=(desk.fields.get(&url)) placeholder=(known.map_or(EXAMPLE, |place| place.3));
             label for=(secrets) { "The storage's secrets, " span.quiet { "one a line: name = secret" @if let Some(place) = known.filter(|place| !place.4.is_empty()) { " (" (place.4) ")" } } }
             textarea id=(secrets) name=(secrets) spellcheck="false" autocomplete="off" { (desk.sent(&secrets)) }
         }
@@ -189,7 +192,7 @@ async fn add_place(desk: &mut Desk) -> Result<Done> {
         credentials: pairs(desk.sent("copy_credentials")),
     };
     if place.url.is_empty() {
-        return Err(Error::invalid("The address is missing").with_hint(format!("Write it like {}", PLACES[2].3)));
+        return Err(Error::invalid("The address is missing").with_hint(format!("Write it like {EXAMPLE}")));
     }
     let added = repositories::add_place(&desk.server, &desk.actor, &desk.account.id, &row.id, &place).await?;
     desk.told = Some(format!("'{}' is added, and is being filled.", added.name));

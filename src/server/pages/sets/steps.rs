@@ -132,11 +132,12 @@ pub(super) fn wrong(error: &Error) -> Markup {
     }
 }
 
-/// The form of a step: what is typed, and the buttons. Enter presses the first button, which changes nothing.
-pub(super) fn form(action: &str, inner: &Markup, buttons: &Markup) -> Markup {
+/// The form of a step: what is typed, and the buttons. Enter presses the first button, which changes nothing; beside the key it
+/// is the one that confirms it.
+pub(super) fn form(step: Step, base: &str, inner: &Markup, buttons: &Markup) -> Markup {
     html! {
-        form.card.wide.step method="post" action=(action) novalidate data-again data-step {
-            button.unseen #stay type="submit" name="do" value="stay" tabindex="-1" aria-hidden="true" data-inplace { "Look again" }
+        form.card.wide.step method="post" action={ (base) "/" (step.word()) } novalidate data-again data-step {
+            @if step != Step::Key { button.unseen #stay type="submit" name="do" value="stay" tabindex="-1" aria-hidden="true" data-inplace { "Look again" } }
             (inner)
             div.actions { (buttons) }
         }

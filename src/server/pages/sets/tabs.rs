@@ -108,7 +108,7 @@ async fn shown(desk: &Desk, step: Step, wrong: Option<&Error>) -> Result<Respons
             h2 { (step.label()) }
             @if let Some(e) = wrong { (steps::wrong(e)) }
             @if let Some(told) = &desk.told { p.notice.good role="status" { (told) } }
-            (steps::form(&format!("{}/{}", desk.base(), step.word()), &inner, &buttons))
+            (steps::form(step, &desk.base(), &inner, &buttons))
         }
     };
     let chrome = Chrome { actor: &desk.actor, account: Some(&desk.account), place: Place::Sets };

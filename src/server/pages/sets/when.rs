@@ -80,8 +80,7 @@ fn told(desk: &Desk, time: &Time) -> Markup {
         @match next {
             Ok((Some(at), timing)) => { (schedule::sentence(&timing)) "; next " (words::time(at)) "." }
             Ok((None, _)) => { "It never comes to this time." }
-            Err(e) if time.kind == "cron" && time.cron.trim().is_empty() => {
-                @let _ = e;
+            Err(_) if time.kind == "cron" && time.cron.trim().is_empty() => {
                 "Write minute, hour, day of the month, month, day of the week: " code { "0 22 * * *" } " is every day at 22:00."
             }
             Err(e) => { (e.to_string()) }
