@@ -162,7 +162,11 @@ fn group(row: &Value) -> Option<Listed> {
         name: name.to_owned(),
         title: text(row, &["mail"]).unwrap_or_default().to_owned(),
         // A group with an address is not known by its nickname.
-        also: text(row, &["mailNickname"]).filter(|_| text(row, &["mail"]).is_none()).map(str::to_owned).into_iter().collect(),
+        also: text(row, &["mailNickname"])
+            .filter(|_| text(row, &["mail"]).is_none())
+            .map(str::to_owned)
+            .into_iter()
+            .collect(),
         ..Listed::default()
     })
 }
@@ -199,7 +203,10 @@ mod tests {
         let row = json!({"id": "1", "userType": "Guest", "accountEnabled": false, "assignedLicenses": [{"skuId": "s"}, {"skuId": "t"}, 7]});
         let guest = user(&row, &names).unwrap();
         assert_eq!((guest.kind.as_str(), guest.name.as_str(), guest.blocked), ("guest", "1", true));
-        assert_eq!((guest.licences.len(), guest.facts(OwnerKind::User, vec![]).licences), (2, vec!["SPE_E3", "t", "s"]));
+        assert_eq!(
+            (guest.licences.len(), guest.facts(OwnerKind::User, vec![]).licences),
+            (2, vec!["SPE_E3", "t", "s"])
+        );
         assert!(user(&json!({"userPrincipalName": "x"}), &names).is_none() && site(&json!({})).is_none());
         assert_eq!(site(&json!({"id": "1", "isPersonalSite": true, "webUrl": "u"})).unwrap().kind, "personal-site");
     }

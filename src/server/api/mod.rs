@@ -131,8 +131,18 @@ fn of_tenants(routes: Routes) -> Routes {
         .api(Method::DELETE, v1!("/accounts/{account}/tenants/{tenant}"), Needs(Right::Change), tenants::remove)
         .api(Method::POST, v1!("/accounts/{account}/tenants/{tenant}/test"), Needs(Right::Run), tenants::test)
         .api(Method::GET, v1!("/accounts/{account}/tenants/{tenant}/contents"), Needs(Right::Change), contents::list)
-        .api(Method::POST, v1!("/accounts/{account}/tenants/{tenant}/choice/count"), Needs(Right::Change), contents::count)
-        .api(Method::POST, v1!("/accounts/{account}/tenants/{tenant}/choice/tick"), Needs(Right::Change), contents::tick)
+        .api(
+            Method::POST,
+            v1!("/accounts/{account}/tenants/{tenant}/choice/count"),
+            Needs(Right::Change),
+            contents::count,
+        )
+        .api(
+            Method::POST,
+            v1!("/accounts/{account}/tenants/{tenant}/choice/tick"),
+            Needs(Right::Change),
+            contents::tick,
+        )
 }
 
 /// The paths of a repository.

@@ -107,8 +107,15 @@ fn sentence(kinds: &[Tally]) -> String {
     }
     let parts: Vec<String> =
         there.iter().map(|tally| format!("{} of {} {}", tally.chosen, tally.all, noun(tally))).collect();
-    let new: Vec<String> = kinds.iter().filter(|tally| tally.new_ones).map(|tally| tally.kind.word().to_owned()).collect();
-    let verb = if let [only] = there.as_slice() && only.chosen == 1 { "is" } else { "are" };
+    let new: Vec<String> =
+        kinds.iter().filter(|tally| tally.new_ones).map(|tally| tally.kind.word().to_owned()).collect();
+    let verb = if let [only] = there.as_slice()
+        && only.chosen == 1
+    {
+        "is"
+    } else {
+        "are"
+    };
     match new.is_empty() {
         true => format!("{} {verb} chosen. Nothing new comes in by itself.", joined(&parts)),
         false => format!("{} {verb} chosen. New {} come in by themselves.", joined(&parts), joined(&new)),
@@ -176,7 +183,10 @@ mod tests {
         assert_eq!(counts.kinds.iter().map(|tally| tally.chosen).collect::<Vec<_>>(), [0, 0, 2, 0]);
         let counts = counted(&["licence:F1", "nonsense:x"], &[], &[], &named);
         assert_eq!((counts.of(Kind::Users).map(|t| (t.chosen, t.new_ones)), counts.notes.len()), (Some((1, true)), 1));
-        assert_eq!(count(&Contents::default(), &Read::default(), &named).sentence, "There is nothing in the tenant that could be chosen.");
+        assert_eq!(
+            count(&Contents::default(), &Read::default(), &named).sentence,
+            "There is nothing in the tenant that could be chosen."
+        );
     }
 
     #[test]

@@ -353,7 +353,10 @@ pub(crate) mod tests {
         let rules = |kind| found.items(kind).map(|item| item.rule(&found)).collect::<Vec<_>>();
         assert_eq!(rules(Kind::Users), ["ann@x", "id-1"], "no guests, and no pattern by accident");
         assert_eq!(rules(Kind::Groups), ["group:Sales, EMEA", "group:one@x", "group:id-5"]);
-        assert_eq!((rules(Kind::Teams), rules(Kind::Sites)), (vec!["team:Sales, EMEA".into()], vec!["site:https://x/sites/a".into()]));
+        assert_eq!(
+            (rules(Kind::Teams), rules(Kind::Sites)),
+            (vec!["team:Sales, EMEA".into()], vec!["site:https://x/sites/a".into()])
+        );
         assert_eq!(rules(Kind::Licences), ["licence:E3"]);
         assert_eq!(found.by_rule("group:one@x").map(|item| item.name()), Some("Twins"));
         assert!(found.by_rule("group:none").is_none());
@@ -368,7 +371,12 @@ pub(crate) mod tests {
 
     #[test]
     fn what_is_too_much_to_keep_is_cut_and_said() {
-        let owners = (0..1_000).map(|n| Listed { kind: "user".into(), id: n.to_string(), name: format!("u{n}@x"), ..Listed::default() });
+        let owners = (0..1_000).map(|n| Listed {
+            kind: "user".into(),
+            id: n.to_string(),
+            name: format!("u{n}@x"),
+            ..Listed::default()
+        });
         let found = Contents::arrange(Tenant { owners: owners.collect(), unlisted: Vec::new() }, 0, 100_000);
         assert!(found.bytes() <= 100_000 && found.many(Kind::Users) > 100);
         assert_eq!(found.many(Kind::Users) + found.cut, 1_000);

@@ -131,7 +131,8 @@ impl Rules {
     /// Takes in all of a kind, and what is yet to come of it, or nothing of it.
     pub(crate) fn tick_all(&mut self, kind: Kind, chosen: bool) {
         let everything = |text: &String| text.trim() == "*";
-        let of_kind = |text: &String| text.trim().parse::<Subject>().is_ok_and(|subject| kind_of(&subject) == Some(kind));
+        let of_kind =
+            |text: &String| text.trim().parse::<Subject>().is_ok_and(|subject| kind_of(&subject) == Some(kind));
         let is_wide = |text: &String| text.trim().parse::<Subject>().is_ok_and(|subject| is_wide(kind, &subject));
         if chosen {
             self.exclude.retain(|text| !is_wide(text));

@@ -14,12 +14,7 @@ fn form(fields: &[(&str, &str)]) -> String {
 }
 
 /// Sends a step's form; gives the status, where it leads, and the page.
-async fn step(
-    bench: &Bench,
-    cookie: &str,
-    path: &str,
-    fields: &[(&str, &str)],
-) -> (StatusCode, String, String) {
+async fn step(bench: &Bench, cookie: &str, path: &str, fields: &[(&str, &str)]) -> (StatusCode, String, String) {
     let answer = bench.send_form(path, Some(cookie), form(fields)).await;
     let status = answer.status();
     let to = answer.headers().get(header::LOCATION).and_then(|to| to.to_str().ok()).unwrap_or_default().to_owned();
@@ -95,7 +90,16 @@ async fn five_steps_lead_from_nothing_to_a_set_and_its_run() {
     let page = told(&bench, &cookie, &at("choose")).await;
     assert!(page.contains("are chosen. New users, groups, sites and teams come in"), "{page}");
     assert!(page.contains("Public folders") && page.contains("Exchange Web Services"), "{page}");
-    let rules = |do_: &'static str| vec![("include", "*"), ("exclude", ""), ("parts", "all"), ("versions", "current"), ("leavers", "keep"), ("do", do_)];
+    let rules = |do_: &'static str| {
+        vec![
+            ("include", "*"),
+            ("exclude", ""),
+            ("parts", "all"),
+            ("versions", "current"),
+            ("leavers", "keep"),
+            ("do", do_),
+        ]
+    };
     let (_, _, page) = step(&bench, &cookie, &at("choose"), &rules("open:users")).await;
     let user = between(&page, "name=\"shown\" value=\"1", "\"").to_owned();
     assert!(user.contains('@'), "{user}");
@@ -106,16 +110,36 @@ async fn five_steps_lead_from_nothing_to_a_set_and_its_run() {
     assert_eq!(status, StatusCode::OK, "{page}");
     assert!(between(&page, "name=\"exclude\"", "</textarea>").ends_with(&user), "{page}");
     // What was chosen last counts: only mail, and everybody again.
-    let fields = [("include", "*"), ("exclude", ""), ("parts", "some"), ("part", "mail"), ("part", "onedrive"), ("versions", "current"), ("leavers", "keep"), ("do", "next")];
-    let (status, _, page) = step(&bench, &cookie, &at("choose"), &[fields.as_slice(), &[("include", "plan:x")]].concat()).await;
+    let fields = [
+        ("include", "*"),
+        ("exclude", ""),
+        ("parts", "some"),
+        ("part", "mail"),
+        ("part", "onedrive"),
+        ("versions", "current"),
+        ("leavers", "keep"),
+        ("do", "next"),
+    ];
+    let (status, _, page) =
+        step(&bench, &cookie, &at("choose"), &[fields.as_slice(), &[("include", "plan:x")]].concat()).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(page.contains("plan:x") && page.contains("cannot be selected by"), "{page}");
     let (status, to, page) = step(&bench, &cookie, &at("choose"), &fields).await;
     assert_eq!((status, to.as_str()), (StatusCode::SEE_OTHER, at("when").as_str()), "{page}");
 
     // 3. When: two schedules; a wrong zone is told here, and what was typed stays.
-    let mut fields = vec![("when_kind", "weekdays"), ("when_time", "06:30"), ("when_cron", ""), ("zone", "Mars/Olympus"), ("jitter", "5"), ("enabled", "on"), ("keep_last", "3"), ("keep_daily", "7")];
-    let (status, _, page) = step(&bench, &cookie, &at("when"), &[fields.as_slice(), &[("do", "add-time")]].concat()).await;
+    let mut fields = vec![
+        ("when_kind", "weekdays"),
+        ("when_time", "06:30"),
+        ("when_cron", ""),
+        ("zone", "Mars/Olympus"),
+        ("jitter", "5"),
+        ("enabled", "on"),
+        ("keep_last", "3"),
+        ("keep_daily", "7"),
+    ];
+    let (status, _, page) =
+        step(&bench, &cookie, &at("when"), &[fields.as_slice(), &[("do", "add-time")]].concat()).await;
     assert!(status == StatusCode::OK && page.contains("Schedule 2"), "{page}");
     fields.extend([("when_kind", "cron"), ("when_time", ""), ("when_cron", "0 0 1 * *"), ("do", "next")]);
     let (status, _, page) = step(&bench, &cookie, &at("when"), &fields).await;
@@ -127,14 +151,25 @@ async fn five_steps_lead_from_nothing_to_a_set_and_its_run() {
     let (_, to, _) = step(&bench, &cookie, &at("when"), &fields).await;
     assert_eq!(to, at("choose"));
     let (_, page) = bench.page(&cookie, &at("when")).await;
-    assert!(page.contains("value=\"Europe/Berlin\"") && page.contains("value=\"06:30\"") && page.contains("Schedule 2"), "{page}");
+    assert!(
+        page.contains("value=\"Europe/Berlin\"") && page.contains("value=\"06:30\"") && page.contains("Schedule 2"),
+        "{page}"
+    );
     assert!(page.contains("the last 3, and one of each of the last 7 days"), "{page}");
     *fields.last_mut().expect("the button") = ("do", "next");
     let (_, to, page) = step(&bench, &cookie, &at("when"), &fields).await;
     assert_eq!(to, at("where"), "{page}");
 
     // 4. Where: a new repository; an address that is none is told here.
-    let mut fields = vec![("repository", "new"), ("client", ""), ("new_name", "Main"), ("new_kind", "s3"), ("new_url", ""), ("new_credentials", "secret_access_key = hush"), ("do", "next")];
+    let mut fields = vec![
+        ("repository", "new"),
+        ("client", ""),
+        ("new_name", "Main"),
+        ("new_kind", "s3"),
+        ("new_url", ""),
+        ("new_credentials", "secret_access_key = hush"),
+        ("do", "next"),
+    ];
     let (status, _, page) = step(&bench, &cookie, &at("where"), &fields).await;
     assert!(status == StatusCode::UNPROCESSABLE_ENTITY && page.contains("The address is missing"), "{page}");
     assert!(page.contains("hush"), "what was typed stays on the page");
@@ -150,10 +185,12 @@ async fn five_steps_lead_from_nothing_to_a_set_and_its_run() {
     let (status, _, page) = step(&bench, &cookie, &at("key"), &[("do", "make")]).await;
     assert!(status == StatusCode::FORBIDDEN && page.contains("typed back the key"), "{page}");
     assert!(!page.contains(&key), "not again");
-    let (status, _, page) = step(&bench, &cookie, &at("key"), &[("key", &key), ("last_four", "0000"), ("do", "confirm")]).await;
+    let (status, _, page) =
+        step(&bench, &cookie, &at("key"), &[("key", &key), ("last_four", "0000"), ("do", "confirm")]).await;
     assert!(status == StatusCode::FORBIDDEN && page.contains("not the last four characters"), "{page}");
     let last = &key[key.len() - 4..];
-    let (status, _, page) = step(&bench, &cookie, &at("key"), &[("key", &key), ("last_four", last), ("do", "confirm")]).await;
+    let (status, _, page) =
+        step(&bench, &cookie, &at("key"), &[("key", &key), ("last_four", last), ("do", "confirm")]).await;
     assert!(status == StatusCode::OK && page.contains("Make it and back up now") && page.contains("whole"), "{page}");
     let (status, to, page) = step(&bench, &cookie, &at("key"), &[("do", "make-run")]).await;
     assert_eq!(status, StatusCode::SEE_OTHER, "{page}");
@@ -165,9 +202,13 @@ async fn five_steps_lead_from_nothing_to_a_set_and_its_run() {
     let set = &sets["items"][0];
     assert_eq!(set["name"], "whole");
     assert_eq!(set["choices"]["workloads"], json!(["mail", "onedrive"]));
-    let rules: Vec<&str> = set["schedules"].as_array().expect("a list").iter().filter_map(|s| s["cron"].as_str()).collect();
+    let rules: Vec<&str> =
+        set["schedules"].as_array().expect("a list").iter().filter_map(|s| s["cron"].as_str()).collect();
     assert!(rules.len() == 2 && rules.contains(&"30 6 * * 1-5") && rules.contains(&"0 0 1 * *"), "{set}");
-    assert_eq!((&set["schedules"][0]["zone"], &set["schedules"][0]["jitter_s"], &set["schedules"][0]["catch_up"]), (&json!("Europe/Berlin"), &json!(300), &json!(false)));
+    assert_eq!(
+        (&set["schedules"][0]["zone"], &set["schedules"][0]["jitter_s"], &set["schedules"][0]["catch_up"]),
+        (&json!("Europe/Berlin"), &json!(300), &json!(false))
+    );
     assert!(bench.server().db.draft(&account, &owner(&bench).await).await.expect("read").is_none(), "done");
     bench.running.stop().await;
 }
@@ -180,17 +221,22 @@ async fn owner(bench: &Bench) -> Id {
 async fn a_draft_is_one_persons_in_one_account_and_goes_when_nobody_wants_it() {
     let bench = Bench::quiet().await;
     let (one, two) = (bench.account("One").await, bench.account("Two").await);
-    for (account, login) in [(Some(&one), "owner@contoso.com"), (Some(&one), "other@contoso.com"), (None, "admin@example.com")] {
+    for (account, login) in
+        [(Some(&one), "owner@contoso.com"), (Some(&one), "other@contoso.com"), (None, "admin@example.com")]
+    {
         let role = if account.is_some() { Role::Owner } else { Role::Administrator };
         bench.person(account, role, login).await;
     }
     let cookie = async |login: &str| bench.sign_in(login, PASSWORD).await.expect("signed in");
-    let (own, other, admin) = (cookie("owner@contoso.com").await, cookie("other@contoso.com").await, cookie("admin@example.com").await);
+    let (own, other, admin) =
+        (cookie("owner@contoso.com").await, cookie("other@contoso.com").await, cookie("admin@example.com").await);
     let at = |account: &Id| format!("/a/{account}/sets/new/connect");
     for (cookie, name) in [(&own, "mine"), (&admin, "theirs")] {
         step(&bench, cookie, &at(&one), &[("name", name), ("do", "stay")]).await;
     }
-    for (cookie, account, name) in [(&own, &one, "mine"), (&admin, &one, "theirs"), (&other, &one, "everyone"), (&admin, &two, "everyone")] {
+    for (cookie, account, name) in
+        [(&own, &one, "mine"), (&admin, &one, "theirs"), (&other, &one, "everyone"), (&admin, &two, "everyone")]
+    {
         let (status, page) = bench.page(cookie, &at(account)).await;
         assert!(status.is_success() && page.contains(&format!("value=\"{name}\"")), "{name}: {page}");
     }
@@ -250,7 +296,22 @@ async fn a_tab_saves_its_part_and_nothing_else() {
     let page = told(&bench, &cookie, &format!("{}?open=users", tab("choose"))).await;
     let user = between(&page, "name=\"shown\" value=\"1", "\"").to_owned();
     let shown = format!("1{user}");
-    let choice = [("include", "*"), ("exclude", ""), ("parts", "some"), ("part", "mail"), ("part", "onedrive"), ("versions", "all"), ("leavers", "freeze"), ("open", "users"), ("shown", &shown), ("name", "other"), ("tenant", "x"), ("zone", "UTC"), ("keep_last", "1"), ("do", "save")];
+    let choice = [
+        ("include", "*"),
+        ("exclude", ""),
+        ("parts", "some"),
+        ("part", "mail"),
+        ("part", "onedrive"),
+        ("versions", "all"),
+        ("leavers", "freeze"),
+        ("open", "users"),
+        ("shown", &shown),
+        ("name", "other"),
+        ("tenant", "x"),
+        ("zone", "UTC"),
+        ("keep_last", "1"),
+        ("do", "save"),
+    ];
     let (status, to, page) = step(&bench, &cookie, &tab("choose"), &choice).await;
     assert_eq!((status, to), (StatusCode::SEE_OTHER, format!("{}?saved=1", tab("choose"))), "{page}");
     let after = now().await;
@@ -260,23 +321,64 @@ async fn a_tab_saves_its_part_and_nothing_else() {
     expected["choices"]["leavers"] = json!("freeze");
     assert_eq!(after, expected);
 
-    let when = [("when_kind", "hourly"), ("when_time", "00:15"), ("when_cron", ""), ("zone", "Europe/Berlin"), ("jitter", "2"), ("catch_up", "on"), ("keep_last", "9"), ("include", "nobody@x"), ("do", "save")];
+    let when = [
+        ("when_kind", "hourly"),
+        ("when_time", "00:15"),
+        ("when_cron", ""),
+        ("zone", "Europe/Berlin"),
+        ("jitter", "2"),
+        ("catch_up", "on"),
+        ("keep_last", "9"),
+        ("include", "nobody@x"),
+        ("do", "save"),
+    ];
     let (status, _, page) = step(&bench, &cookie, &tab("when"), &when).await;
     assert_eq!(status, StatusCode::SEE_OTHER, "{page}");
     let after = now().await;
-    assert_eq!((&after["schedules"][0]["cron"], &after["schedules"][0]["jitter_s"]), (&json!("15 * * * *"), &json!(120)));
-    assert_eq!((&after["enabled"], &after["choices"]["include"], &after["choices"]["exclude"]), (&json!(false), &json!(["*"]), &json!([user])));
-    assert_eq!((&after["choices"]["retention"]["keep-last"], &after["choices"]["time_zone"]), (&json!(9), &json!("Europe/Berlin")));
+    assert_eq!(
+        (&after["schedules"][0]["cron"], &after["schedules"][0]["jitter_s"]),
+        (&json!("15 * * * *"), &json!(120))
+    );
+    assert_eq!(
+        (&after["enabled"], &after["choices"]["include"], &after["choices"]["exclude"]),
+        (&json!(false), &json!(["*"]), &json!([user]))
+    );
+    assert_eq!(
+        (&after["choices"]["retention"]["keep-last"], &after["choices"]["time_zone"]),
+        (&json!(9), &json!("Europe/Berlin"))
+    );
 
     // Where: a further destination is added and let go of; the repository stays what it is.
     let place = tempfile::tempdir().expect("a folder");
-    let copy = [("client", ""), ("repository", "new"), ("copy_name", "Copy"), ("copy_url", place.path().to_str().expect("text")), ("do", "add-place")];
+    let copy = [
+        ("client", ""),
+        ("repository", "new"),
+        ("copy_name", "Copy"),
+        ("copy_url", place.path().to_str().expect("text")),
+        ("do", "add-place"),
+    ];
     let (status, _, page) = step(&bench, &cookie, &tab("where"), &copy).await;
-    assert!(status == StatusCode::FORBIDDEN && page.contains("Only an administrator") && page.contains("value=\"Copy\""), "{page}");
-    let (status, _, page) = step(&bench, &cookie, &tab("where"), &[("client", ""), ("copy_name", "Copy"), ("copy_url", "webdav://127.0.0.1:9/x"), ("copy_credentials", "password = hush"), ("do", "add-place")]).await;
+    assert!(
+        status == StatusCode::FORBIDDEN && page.contains("Only an administrator") && page.contains("value=\"Copy\""),
+        "{page}"
+    );
+    let (status, _, page) = step(
+        &bench,
+        &cookie,
+        &tab("where"),
+        &[
+            ("client", ""),
+            ("copy_name", "Copy"),
+            ("copy_url", "webdav://127.0.0.1:9/x"),
+            ("copy_credentials", "password = hush"),
+            ("do", "add-place"),
+        ],
+    )
+    .await;
     assert!(status.is_success() && page.contains("is added") && !page.contains("hush"), "{page}");
     let letting = between(&page, "value=\"remove-place:", "\"").to_owned();
-    let (_, _, page) = step(&bench, &cookie, &tab("where"), &[("client", ""), ("do", &format!("remove-place:{letting}"))]).await;
+    let (_, _, page) =
+        step(&bench, &cookie, &tab("where"), &[("client", ""), ("do", &format!("remove-place:{letting}"))]).await;
     assert!(page.contains("What lies there stays") && !page.contains("remove-place:"), "{page}");
     assert_eq!(now().await["repository"], json!(repository));
 }
@@ -312,16 +414,32 @@ async fn what_a_tenant_has_is_told_counted_and_ticked_for_programs_too() {
     assert_eq!(sim.stats().requests, asked);
 
     let rule = users["items"][3]["rule"].as_str().expect("a rule").to_owned();
-    let counted = bench.good(&token, Method::POST, &format!("{tenant}/choice/count"), Some(json!({"include": ["*"], "exclude": [rule]}))).await;
-    assert_eq!((&counted["kinds"][0]["all"], &counted["kinds"][0]["chosen"], &counted["kinds"][0]["new_ones"]), (&json!(all), &json!(all - 1), &json!(true)), "{counted}");
+    let counted = bench
+        .good(
+            &token,
+            Method::POST,
+            &format!("{tenant}/choice/count"),
+            Some(json!({"include": ["*"], "exclude": [rule]})),
+        )
+        .await;
+    assert_eq!(
+        (&counted["kinds"][0]["all"], &counted["kinds"][0]["chosen"], &counted["kinds"][0]["new_ones"]),
+        (&json!(all), &json!(all - 1), &json!(true)),
+        "{counted}"
+    );
     let tick = json!({"rules": {"include": ["*"], "exclude": [rule]}, "rule": rule, "chosen": true});
     let ticked = bench.good(&token, Method::POST, &format!("{tenant}/choice/tick"), Some(tick)).await;
-    assert_eq!((&ticked["rules"]["exclude"], &ticked["counts"]["kinds"][0]["chosen"]), (&json!([]), &json!(all)), "{ticked}");
+    assert_eq!(
+        (&ticked["rules"]["exclude"], &ticked["counts"]["kinds"][0]["chosen"]),
+        (&json!([]), &json!(all)),
+        "{ticked}"
+    );
 
     // A group takes in who is in it: as many as a backup finds.
     let groups = bench.good(&token, Method::GET, &format!("{tenant}/contents?kind=groups"), None).await;
     let group = groups["items"][0]["rule"].as_str().expect("a rule");
-    let counted = bench.good(&token, Method::POST, &format!("{tenant}/choice/count"), Some(json!({"include": [group]}))).await;
+    let counted =
+        bench.good(&token, Method::POST, &format!("{tenant}/choice/count"), Some(json!({"include": [group]}))).await;
     let members = counted["kinds"][0]["chosen"].as_u64().expect("a number");
     assert!(members > 0 && members < all as u64, "{counted}");
 
@@ -346,7 +464,14 @@ async fn what_microsoft_does_not_tell_is_said_and_rules_can_be_written() {
     let tab = format!("/a/{account}/sets/{set}/change/choose");
     let page = told(&bench, &cookie, &tab).await;
     assert!(page.contains("cannot be shown now") && page.contains("name=\"include\""), "{page}");
-    let fields = [("include", "alice@contoso.com"), ("exclude", ""), ("parts", "all"), ("versions", "current"), ("leavers", "keep"), ("do", "save")];
+    let fields = [
+        ("include", "alice@contoso.com"),
+        ("exclude", ""),
+        ("parts", "all"),
+        ("versions", "current"),
+        ("leavers", "keep"),
+        ("do", "save"),
+    ];
     let (status, _, page) = step(&bench, &cookie, &tab, &fields).await;
     assert_eq!(status, StatusCode::SEE_OTHER, "{page}");
     let tenants = bench.good(&token, Method::GET, &format!("/accounts/{account}/tenants"), None).await;

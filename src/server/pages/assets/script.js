@@ -72,7 +72,7 @@ if (step && step.querySelector("form[data-step]")) {
   const typing = (element) => element && step.contains(element) && element.matches("textarea, input:not([type=checkbox], [type=radio], [type=hidden])");
   const show = (page) => {
     const fresh = page.getElementById("step");
-    if (!fresh) { location.reload(); return; }
+    if (!fresh) { step.querySelector("form[data-step]").removeAttribute("aria-busy"); return; }
     const before = document.activeElement;
     const id = before && step.contains(before) ? before.id : "";
     const open = [...step.querySelectorAll("details")].map((details) => details.open);

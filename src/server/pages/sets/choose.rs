@@ -154,8 +154,10 @@ async fn tick(desk: &mut Desk) -> Result<()> {
     }
     let Some(tenant) = tenant(desk).await else { return Ok(()) };
     let Looked::Have(contents) = desk.server.contents.look(&desk.server, &tenant, false, PATIENCE).await else {
-        return Err(Error::invalid("What was ticked could not be taken over: Microsoft does not say what the tenant has")
-            .with_hint("Write it as rules, or try again"));
+        return Err(Error::invalid(
+            "What was ticked could not be taken over: Microsoft does not say what the tenant has",
+        )
+        .with_hint("Write it as rules, or try again"));
     };
     let mut rules = desk.fields.rules();
     deeds::within(&rules)?;

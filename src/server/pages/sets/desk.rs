@@ -115,7 +115,9 @@ impl Desk {
         self.fields.take(step, &sent);
         if let Some(set) = &self.set {
             // By these its snapshots are found; no form changes them.
-            for (name, value) in [("name", &set.name), ("tenant", &set.tenant.to_string()), ("repository", &set.repository.to_string())] {
+            for (name, value) in
+                [("name", &set.name), ("tenant", &set.tenant.to_string()), ("repository", &set.repository.to_string())]
+            {
                 self.fields.set(name, value);
             }
         }
@@ -170,8 +172,13 @@ impl Desk {
             return Ok(());
         }
         let known = |name: &str| name == "reached" || Step::ALL.iter().any(|step| step.fields().contains(&name));
-        let fields: BTreeMap<String, String> =
-            self.fields.0.iter().filter(|(name, _)| known(name)).map(|(name, text)| (name.clone(), text.clone())).collect();
+        let fields: BTreeMap<String, String> = self
+            .fields
+            .0
+            .iter()
+            .filter(|(name, _)| known(name))
+            .map(|(name, text)| (name.clone(), text.clone()))
+            .collect();
         self.server.db.keep_draft(&self.account.id, &self.actor.person, &fields, self.server.now_us()).await
     }
 
@@ -227,8 +234,9 @@ impl Desk {
                 self.fields.put_kept(&mut choices)?;
                 choices.zone()?;
                 if choices.retention.is_empty() {
-                    return Err(Error::invalid("The retention keeps nothing")
-                        .with_hint("Keep at least the last snapshots"));
+                    return Err(
+                        Error::invalid("The retention keeps nothing").with_hint("Keep at least the last snapshots")
+                    );
                 }
                 let timings = self.fields.timings()?;
                 for timing in &timings {

@@ -146,14 +146,8 @@ impl Fields {
         self.set("leavers", &choices.leavers);
         self.set("zone", &choices.time_zone);
         let kept = &choices.retention;
-        let counts = [
-            kept.keep_last,
-            kept.keep_hourly,
-            kept.keep_daily,
-            kept.keep_weekly,
-            kept.keep_monthly,
-            kept.keep_yearly,
-        ];
+        let counts =
+            [kept.keep_last, kept.keep_hourly, kept.keep_daily, kept.keep_weekly, kept.keep_monthly, kept.keep_yearly];
         for ((name, ..), count) in KEPT.iter().zip(counts) {
             self.set(name, &count.to_string());
         }
@@ -337,7 +331,10 @@ mod tests {
         fields.set("repository", &"b".repeat(32));
         let wanted = fields.wanted(&Choices::default()).expect("good");
         assert_eq!(wanted.choices, Choices::default());
-        assert_eq!((wanted.schedules.len(), wanted.schedules[0].cron.as_str(), wanted.enabled), (1, "0 22 * * *", true));
+        assert_eq!(
+            (wanted.schedules.len(), wanted.schedules[0].cron.as_str(), wanted.enabled),
+            (1, "0 22 * * *", true)
+        );
         let sent = |pairs: &[(&str, &str)]| {
             pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<Vec<_>>()
         };
@@ -360,7 +357,17 @@ mod tests {
         assert_eq!((wanted.name.as_str(), wanted.choices.include.join(",").as_str()), ("everyone", "*"));
         fields.take(Step::Choose, &sent(&[("include", "a@x\r\nb@x"), ("parts", "some")]));
         fields.wanted(&Choices::default()).expect_err("no part");
-        fields.take(Step::Choose, &sent(&[("include", "a@x\r\nb@x"), ("parts", "some"), ("part", "mail"), ("part", "chats"), ("versions", "all"), ("leavers", "keep")]));
+        fields.take(
+            Step::Choose,
+            &sent(&[
+                ("include", "a@x\r\nb@x"),
+                ("parts", "some"),
+                ("part", "mail"),
+                ("part", "chats"),
+                ("versions", "all"),
+                ("leavers", "keep"),
+            ]),
+        );
         let wanted = fields.wanted(&Choices::default()).expect("good");
         assert_eq!((wanted.choices.include.len(), wanted.choices.workloads.join(",").as_str()), (2, "mail,chats"));
     }

@@ -23,8 +23,11 @@ pub(super) async fn check(desk: &Desk) -> Result<()> {
     let row = repository(desk).await?;
     match row.confirmed {
         true => Ok(()),
-        false => Err(Error::new(ErrorKind::Permission, format!("Nobody has typed back the key of repository '{}'", row.name))
-            .with_hint("Without the key nothing could ever be restored: confirm it first")),
+        false => Err(Error::new(
+            ErrorKind::Permission,
+            format!("Nobody has typed back the key of repository '{}'", row.name),
+        )
+        .with_hint("Without the key nothing could ever be restored: confirm it first")),
     }
 }
 
@@ -42,14 +45,20 @@ pub(super) fn fresh(desk: &Desk, row: &RepositoryRow, key: &str, own: bool) -> M
 /// What is shown.
 pub(super) async fn part(desk: &Desk) -> Result<Markup> {
     let Ok(row) = repository(desk).await else {
-        return Ok(html! { p.empty { "First " a href={ (desk.base()) "/where" } { "choose where the snapshots lie" } "." } });
+        return Ok(
+            html! { p.empty { "First " a href={ (desk.base()) "/where" } { "choose where the snapshots lie" } "." } },
+        );
     };
     let sent = desk.sent("key").to_owned();
     if !row.confirmed && !sent.is_empty() && desk.all_sent("last_four").next().is_some() {
         // Typed back wrongly: it is still at hand, and must not be lost for that.
         return Ok(fresh(desk, &row, &sent, false));
     }
-    let told = if desk.set.is_some() { html! {} } else { summary(desk, &row).await? };
+    let told = if desk.set.is_some() {
+        html! {}
+    } else {
+        summary(desk, &row).await?
+    };
     Ok(html! {
         p { "Repository " a href={ "/a/" (desk.account.id) "/storage/" (row.id) } { (row.name) } " " (key_mark(&row)) }
         @if row.confirmed {
@@ -123,7 +132,8 @@ pub(super) async fn press(desk: &mut Desk, button: &str) -> Result<Done> {
     }
     let account = desk.account.id.clone();
     if !desk.actor.may(Right::Keys, Some(&account)) {
-        return Err(Error::new(ErrorKind::Permission, "Your role may not confirm keys").with_hint("Ask an owner of the account"));
+        return Err(Error::new(ErrorKind::Permission, "Your role may not confirm keys")
+            .with_hint("Ask an owner of the account"));
     }
     let row = repository(desk).await?;
     let key = Password::new(desk.sent("key").trim());
@@ -134,7 +144,8 @@ pub(super) async fn press(desk: &mut Desk, button: &str) -> Result<Done> {
         last.into_iter().collect()
     };
     let shown = desk.all_sent("last_four").next().map(str::to_owned);
-    repositories::confirm(&desk.server, &desk.actor, &account, &row.id, &key, shown.as_deref().unwrap_or(&last)).await?;
+    repositories::confirm(&desk.server, &desk.actor, &account, &row.id, &key, shown.as_deref().unwrap_or(&last))
+        .await?;
     desk.forget_sent("key");
     desk.told = Some("The key is confirmed.".to_owned());
     Ok(Done::Stay)

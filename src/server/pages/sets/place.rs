@@ -24,7 +24,13 @@ const PLACES: [(&str, &[&str], &str, &str, &str); 7] = [
     ("server", &["server"], "This server's own storage", "", ""),
     ("folder", &["fs", "file"], "A folder of the server's machine", "/srv/backup", ""),
     ("s3", &["s3"], "S3, or what speaks like it", EXAMPLE, "access_key_id, secret_access_key"),
-    ("azblob", &["azblob"], "Azure Blob Storage", "azblob://container/folder?account_name=…", "account_key or sas_token"),
+    (
+        "azblob",
+        &["azblob"],
+        "Azure Blob Storage",
+        "azblob://container/folder?account_name=…",
+        "account_key or sas_token",
+    ),
     ("gcs", &["gcs"], "Google Cloud Storage", "gcs://bucket/folder", "credential"),
     ("webdav", &["webdav", "webdav+http"], "WebDAV", "webdav://host/folder", "username, password"),
     ("sftp", &["sftp"], "SFTP", "sftp://user@host/folder", ""),
@@ -209,7 +215,9 @@ async fn make(desk: &mut Desk) -> Result<Done> {
         return Ok(Done::Stay);
     }
     if !desk.actor.may(Right::Keys, Some(&desk.account.id)) {
-        return Err(Error::new(ErrorKind::Permission, "Your role may not make keys").with_hint("Ask an owner of the account"));
+        return Err(
+            Error::new(ErrorKind::Permission, "Your role may not make keys").with_hint("Ask an owner of the account")
+        );
     }
     let (name, kind) = (desk.fields.get("new_name").trim().to_owned(), desk.fields.get("new_kind").to_owned());
     let url = address(&kind, desk.fields.get("new_url"))?;

@@ -11,13 +11,19 @@ use crate::server::schedule::{self, Timing};
 use crate::snapshot::policy::{Count, Policy};
 
 /// The presets: the word, and what it is called.
-const PRESETS: [(&str, &str); 4] =
-    [("daily", "every day"), ("weekdays", "Monday to Friday"), ("hourly", "every hour"), ("cron", "by a rule of my own")];
+const PRESETS: [(&str, &str); 4] = [
+    ("daily", "every day"),
+    ("weekdays", "Monday to Friday"),
+    ("hourly", "every hour"),
+    ("cron", "by a rule of my own"),
+];
 
 /// The zones that are offered.
 fn zones() -> Vec<String> {
     let named = |name: &String| {
-        name == "UTC" || (name.contains('/') && !["Etc/", "posix/", "right/", "SystemV/"].iter().any(|skip| name.starts_with(skip)))
+        name == "UTC"
+            || (name.contains('/')
+                && !["Etc/", "posix/", "right/", "SystemV/"].iter().any(|skip| name.starts_with(skip)))
     };
     let mut all: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).filter(named).collect();
     all.sort();
@@ -129,7 +135,9 @@ pub(super) fn kept(policy: &Policy) -> String {
     match parts.as_slice() {
         [] => "Nothing would be kept.".to_owned(),
         [one] => format!("After each run is kept: {one}. The rest is taken out."),
-        [first @ .., last] => format!("After each run are kept: {}, and {last}. The rest is taken out.", first.join(", ")),
+        [first @ .., last] => {
+            format!("After each run are kept: {}, and {last}. The rest is taken out.", first.join(", "))
+        }
     }
 }
 
@@ -176,14 +184,21 @@ mod tests {
              one of each of the last 24 months, and one of each of the last 10 years. The rest is taken out."
         );
         assert_eq!(kept(&Policy::default()), "Nothing would be kept.");
-        assert_eq!(kept(&Policy { keep_last: Count::UNLIMITED, ..Policy::default() }), "Every snapshot is kept, for ever.");
-        assert!(kept(&Policy { keep_daily: Count::UNLIMITED, ..Policy::default() }).contains("one of every day, for ever"));
+        assert_eq!(
+            kept(&Policy { keep_last: Count::UNLIMITED, ..Policy::default() }),
+            "Every snapshot is kept, for ever."
+        );
+        assert!(
+            kept(&Policy { keep_daily: Count::UNLIMITED, ..Policy::default() }).contains("one of every day, for ever")
+        );
     }
 
     #[test]
     fn there_are_zones_to_choose_from() {
         let all = zones();
-        assert!(all.len() > 300 && all.iter().any(|zone| zone == "Europe/Berlin") && all.iter().any(|zone| zone == "UTC"));
+        assert!(
+            all.len() > 300 && all.iter().any(|zone| zone == "Europe/Berlin") && all.iter().any(|zone| zone == "UTC")
+        );
         assert!(all.iter().map(|zone| zone.len() + 30).sum::<usize>() < 60_000);
     }
 }
