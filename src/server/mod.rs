@@ -12,6 +12,7 @@ mod auth;
 mod basket;
 mod choices;
 mod connect;
+mod contents;
 mod db;
 mod deeds;
 mod demo;

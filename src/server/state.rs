@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::auth::SignIn;
 use super::basket::Baskets;
+use super::contents::Asked;
 use super::db::Db;
 use super::endpoint::Endpoint;
 use super::id::Id;
@@ -40,6 +41,8 @@ pub(crate) struct Server {
     pub(crate) endpoint: Endpoint,
     /// What people have picked.
     pub(crate) baskets: Baskets,
+    /// What tenants have, of those that somebody looked at.
+    pub(crate) contents: Asked,
     /// Where this process listens, once it does.
     pub(crate) address: std::sync::OnceLock<std::net::SocketAddr>,
     clock: Clock,
@@ -76,6 +79,7 @@ impl Server {
             unlocked: Unlocked::default(),
             endpoint: Endpoint::default(),
             baskets: Baskets::default(),
+            contents: Asked::default(),
             address: std::sync::OnceLock::new(),
             budgets: Mutex::default(),
             options,

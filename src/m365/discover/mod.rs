@@ -26,8 +26,8 @@ use crate::graph::{Caller, Client, Fate, GraphRequest, Scope, fate};
 use crate::snapshot::set::{Facts, OwnerKind, Selection as Rules, Subject, Workload as Part};
 pub(in crate::m365) use onedrive::site_of;
 pub use signed_in::{GLOBAL_ADMINISTRATOR, PERSONAL_PARTS, directory_roles};
-pub use tenant::{Listed, Tenant, list as list_tenant};
-pub use users::{User, all_users};
+pub use tenant::{Listed, Tenant, list as list_tenant, list_names};
+pub use users::{User, all_users, members_of};
 
 /// How many users are asked at once. Each has a mailbox lane of its own.
 const USERS_AT_ONCE: usize = 20;

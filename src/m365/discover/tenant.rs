@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::graph::links::segment;
 use crate::graph::{Client, Fate, GraphRequest, Scope, fate};
 use crate::m365::facts::{at, flag, text};
+use crate::snapshot::set::{Facts, OwnerKind};
 
 /// Something that owns data.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -28,6 +29,24 @@ pub struct Listed {
     pub licences: Vec<String>,
     /// The user may not sign in.
     pub blocked: bool,
+    /// What rules know it by beside these: ids of a user's licences, the nickname of a group without an address, the short
+    /// name of a site.
+    pub also: Vec<String>,
+}
+
+impl Listed {
+    /// What rules are held against, of an owner of this kind; `groups`: names, addresses and ids of the groups that a user is
+    /// in. They are the facts that a backup's discovery holds rules against.
+    pub fn facts<'a>(&'a self, kind: OwnerKind, groups: Vec<&'a str>) -> Facts<'a> {
+        let also = self.also.iter().map(String::as_str);
+        let mut facts = Facts { kind, names: vec![&self.name, &self.id], groups, licences: Vec::new() };
+        if kind == OwnerKind::User {
+            facts.licences = self.licences.iter().map(String::as_str).chain(also).collect();
+        } else {
+            facts.names.extend(also.chain([self.title.as_str()]).filter(|name| !name.is_empty()));
+        }
+        facts
+    }
 }
 
 /// What a tenant has.
@@ -39,11 +58,26 @@ pub struct Tenant {
     pub unlisted: Vec<(&'static str, String)>,
 }
 
-/// Lists what a tenant has, as far as permissions allow.
+/// Lists what a tenant has, as far as permissions allow, and asks what each mailbox without a licence is for.
 ///
 /// # Errors
 /// When the users cannot be listed.
 pub async fn list(client: &Client) -> Result<Tenant> {
+    let mut tenant = list_names(client).await?;
+    tenant.owners = futures::stream::iter(tenant.owners)
+        .map(|owner| async move { with_purpose(client, owner).await })
+        .buffered(USERS_AT_ONCE)
+        .collect()
+        .await;
+    Ok(tenant)
+}
+
+/// As [`list`], in a request for a thousand of a kind: shared mailboxes, rooms and equipment are `user`, as everybody without a
+/// licence is.
+///
+/// # Errors
+/// As [`list`].
+pub async fn list_names(client: &Client) -> Result<Tenant> {
     let mut tenant = Tenant::default();
     let url = "users?$select=id,userPrincipalName,displayName,userType,accountEnabled,assignedLicenses&$top=999";
     let users = client.get_all(GraphRequest::get(Scope::Directory, url)).await;
@@ -51,13 +85,8 @@ pub async fn list(client: &Client) -> Result<Tenant> {
     let names = tenant.rows(client, "licences", "subscribedSkus?$select=skuId,skuPartNumber", Scope::Directory).await?;
     let names: HashMap<&str, &str> =
         names.iter().filter_map(|row| Some((text(row, &["skuId"])?, text(row, &["skuPartNumber"])?))).collect();
-    let users = users.iter().filter_map(|row| user(row, &names));
-    tenant.owners = futures::stream::iter(users)
-        .map(|user| async move { with_purpose(client, user).await })
-        .buffered(USERS_AT_ONCE)
-        .collect()
-        .await;
-    let url = "groups?$select=id,displayName,mail,groupTypes,resourceProvisioningOptions&$top=999";
+    tenant.owners = users.iter().filter_map(|row| user(row, &names)).collect();
+    let url = "groups?$select=id,displayName,mail,mailNickname,groupTypes,resourceProvisioningOptions&$top=999";
     let groups = tenant.rows(client, "groups and teams", url, Scope::Directory).await?;
     tenant.owners.extend(groups.iter().filter_map(group));
     let url = super::sites::listing(client, "id,name,displayName,webUrl,isPersonalSite");
@@ -88,14 +117,15 @@ fn user(row: &Value, names: &HashMap<&str, &str>) -> Option<Listed> {
     let id = text(row, &["id"])?;
     let is_guest = text(row, &["userType"]).is_some_and(|kind| kind.eq_ignore_ascii_case("guest"));
     let licences = at(row, &["assignedLicenses"]).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let licences = licences.iter().filter_map(|licence| text(licence, &["skuId"]));
+    let licences: Vec<&str> = licences.iter().filter_map(|licence| text(licence, &["skuId"])).collect();
     Some(Listed {
         kind: if is_guest { "guest" } else { "user" }.to_owned(),
         id: id.to_owned(),
         name: text(row, &["userPrincipalName"]).unwrap_or(id).to_owned(),
         title: text(row, &["displayName"]).unwrap_or_default().to_owned(),
-        licences: licences.map(|id| names.get(id).copied().unwrap_or(id).to_owned()).collect(),
+        licences: licences.iter().map(|id| names.get(id).copied().unwrap_or(id).to_owned()).collect(),
         blocked: flag(row, &["accountEnabled"]) == Some(false),
+        also: licences.iter().filter(|id| names.contains_key(*id)).map(ToString::to_string).collect(),
     })
 }
 
@@ -131,6 +161,12 @@ fn group(row: &Value) -> Option<Listed> {
         id: id.to_owned(),
         name: name.to_owned(),
         title: text(row, &["mail"]).unwrap_or_default().to_owned(),
+        // A group with an address is not known by its nickname.
+        also: text(row, &["mailNickname"])
+            .filter(|_| text(row, &["mail"]).is_none())
+            .map(str::to_owned)
+            .into_iter()
+            .collect(),
         ..Listed::default()
     })
 }
@@ -143,6 +179,7 @@ fn site(row: &Value) -> Option<Listed> {
         id: id.to_owned(),
         name: text(row, &["webUrl"]).unwrap_or(id).to_owned(),
         title: text(row, &["displayName"]).or_else(|| text(row, &["name"])).unwrap_or_default().to_owned(),
+        also: text(row, &["name"]).map(str::to_owned).into_iter().collect(),
         ..Listed::default()
     })
 }
@@ -166,7 +203,10 @@ mod tests {
         let row = json!({"id": "1", "userType": "Guest", "accountEnabled": false, "assignedLicenses": [{"skuId": "s"}, {"skuId": "t"}, 7]});
         let guest = user(&row, &names).unwrap();
         assert_eq!((guest.kind.as_str(), guest.name.as_str(), guest.blocked), ("guest", "1", true));
-        assert_eq!(guest.licences, ["SPE_E3", "t"]);
+        assert_eq!(
+            (guest.licences.len(), guest.facts(OwnerKind::User, vec![]).licences),
+            (2, vec!["SPE_E3", "t", "s"])
+        );
         assert!(user(&json!({"userPrincipalName": "x"}), &names).is_none() && site(&json!({})).is_none());
         assert_eq!(site(&json!({"id": "1", "isPersonalSite": true, "webUrl": "u"})).unwrap().kind, "personal-site");
     }

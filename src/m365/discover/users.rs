@@ -132,16 +132,23 @@ async fn add_groups(client: &Client, rules: &Rules, users: &mut [User]) -> Resul
         if !is_named {
             continue;
         }
-        // Members of groups that are members count too.
-        let url = format!("groups/{}/transitiveMembers?$select=id&$top=999", segment(id));
-        let members = client.get_all(GraphRequest::get(Scope::Directory, url).units(4)).await;
-        let members = members.map_err(|error| error.context(format!("Listing the members of group {id} failed")))?;
-        let members: HashSet<&str> = members.iter().filter_map(|member| text(member, &["id"])).collect();
-        for user in users.iter_mut().filter(|user| members.contains(user.id.as_str())) {
+        let members: HashSet<String> = members_of(client, id).await?.into_iter().collect();
+        for user in users.iter_mut().filter(|user| members.contains(&user.id)) {
             user.groups.extend(names.iter().map(ToString::to_string));
         }
     }
     Ok(())
+}
+
+/// The ids of all that are in a group; members of groups that are members count too.
+///
+/// # Errors
+/// Graph's.
+pub async fn members_of(client: &Client, group: &str) -> Result<Vec<String>> {
+    let url = format!("groups/{}/transitiveMembers?$select=id&$top=999", segment(group));
+    let members = client.get_all(GraphRequest::get(Scope::Directory, url).units(4)).await;
+    let members = members.map_err(|error| error.context(format!("Listing the members of group {group} failed")))?;
+    Ok(members.iter().filter_map(|member| text(member, &["id"])).map(str::to_owned).collect())
 }
 
 /// Adds the part number of each licence to its id.

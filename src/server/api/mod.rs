@@ -7,6 +7,7 @@ mod agent;
 mod audit;
 mod basket;
 mod clients;
+mod contents;
 pub(crate) mod jobs;
 mod look;
 mod me;
@@ -61,6 +62,7 @@ impl<T: utoipa::ToSchema> List<T> {
         people::remove_administrator, people::invite_administrator,
         tenants::list, tenants::add, tenants::get, tenants::change, tenants::remove, tenants::test,
         sign_ins::begin, sign_ins::consent, sign_ins::get, sign_ins::code,
+        contents::list, contents::count, contents::tick,
         repositories::list, repositories::make, repositories::get, repositories::remove, repositories::confirm,
         repositories::keys, repositories::add_key, repositories::remove_key, repositories::hold_key,
         repositories::let_go_of_key, repositories::add_place, repositories::remove_place, repositories::upkeep,
@@ -143,6 +145,19 @@ fn of_tenants(routes: Routes) -> Routes {
         .api(Method::POST, v1!("/accounts/{account}/consents"), Needs(Right::Change), sign_ins::consent)
         .api(Method::GET, v1!("/accounts/{account}/sign-ins/{sign_in}"), Needs(Right::Change), sign_ins::get)
         .api(Method::POST, v1!("/accounts/{account}/sign-ins/{sign_in}/code"), Needs(Right::Change), sign_ins::code)
+        .api(Method::GET, v1!("/accounts/{account}/tenants/{tenant}/contents"), Needs(Right::Change), contents::list)
+        .api(
+            Method::POST,
+            v1!("/accounts/{account}/tenants/{tenant}/choice/count"),
+            Needs(Right::Change),
+            contents::count,
+        )
+        .api(
+            Method::POST,
+            v1!("/accounts/{account}/tenants/{tenant}/choice/tick"),
+            Needs(Right::Change),
+            contents::tick,
+        )
 }
 
 /// The paths of a repository.

@@ -280,6 +280,7 @@ impl Db {
         let mut tx = self.write().await?;
         end_everything(&mut tx, person).await?;
         sqlx::query("DELETE FROM invitations WHERE person_id = $1").bind(person.as_str()).execute(&mut *tx).await?;
+        sqlx::query("DELETE FROM drafts WHERE person_id = $1").bind(person.as_str()).execute(&mut *tx).await?;
         sqlx::query("DELETE FROM people WHERE id = $1").bind(person.as_str()).execute(&mut *tx).await?;
         need_administrator(&mut tx).await?;
         tx.commit().await?;

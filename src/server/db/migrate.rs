@@ -12,6 +12,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (2, include_str!("migrations/0002-clients.sql")),
     (3, include_str!("migrations/0003-restore.sql")),
     (4, include_str!("migrations/0004-notices.sql")),
+    (5, include_str!("migrations/0005-drafts.sql")),
     (6, include_str!("migrations/0006-user-sign-in.sql")),
     (7, include_str!("migrations/0007-history.sql")),
 ];

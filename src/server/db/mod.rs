@@ -5,6 +5,7 @@
 mod accounts;
 mod adopt;
 mod clients;
+mod drafts;
 mod due;
 mod held;
 mod history;

@@ -4,6 +4,7 @@ pub(crate) mod adopt;
 pub(crate) mod archive;
 pub(crate) mod clients;
 pub(crate) mod consent;
+pub(crate) mod contents;
 pub(crate) mod look;
 pub(crate) mod people;
 pub(crate) mod receivers;

@@ -117,6 +117,7 @@ pub(crate) async fn change(
         server.db.keep_restore_secret(&server.vault, id, restoring).await?;
     }
     server.forget_budget(id);
+    server.contents.forget(id);
     let detail = json!({"tenant_id": wanted.definition.tenant_id, "new_secret": secret.is_some()});
     note(server, actor, account, "tenant.change", &wanted.name, detail).await?;
     server.db.tenant(account, id).await
@@ -164,5 +165,6 @@ pub(crate) async fn test(server: &Server, actor: &Actor, account: &Id, id: &Id) 
 pub(crate) async fn remove(server: &Server, actor: &Actor, account: &Id, id: &Id) -> Result<()> {
     let tenant = server.db.tenant(account, id).await?;
     server.db.remove_tenant(account, id).await?;
+    server.contents.forget(id);
     note(server, actor, account, "tenant.remove", &tenant.name, json!({})).await
 }

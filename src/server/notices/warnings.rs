@@ -29,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const AT_ONCE: usize = 8;
 /// How long is remembered what was told.
 const REMEMBERED_US: i64 = 60 * DAY_US;
+/// How long a backup set that somebody began to describe waits to be finished.
+const UNFINISHED_US: i64 = 14 * DAY_US;
 
 /// A warning: the name of its event, and what is told.
 type Warning = (String, Notice);
@@ -41,6 +43,7 @@ pub(super) async fn pass(server: &Server) -> Result<()> {
     }
     server.db.keep_stored_of_day(now.div_euclid(DAY_US)).await?;
     server.db.forget_deliveries(now - REMEMBERED_US).await?;
+    server.db.forget_drafts(now - UNFINISHED_US).await?;
     for account in server.db.accounts_with_receivers().await? {
         let receivers = server.db.receivers(&account).await?;
         let wanting: Vec<&Receiver> =

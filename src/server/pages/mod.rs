@@ -102,11 +102,13 @@ pub(crate) fn add(routes: Routes) -> Routes {
         .form("/a/{account}/storage/{repository}/upkeep", Needs(Right::Run), storage::upkeep);
     let routes = routes
         .page("/a/{account}/sets", Needs(Right::See), sets::list)
-        .page("/a/{account}/sets/new", Needs(Right::Change), sets::new)
-        .form("/a/{account}/sets", Needs(Right::Change), sets::add)
+        .page("/a/{account}/sets/new", Needs(Right::Change), sets::wizard::first)
+        .page("/a/{account}/sets/new/{step}", Needs(Right::Change), sets::wizard::show)
+        .form("/a/{account}/sets/new/{step}", Needs(Right::Change), sets::wizard::take)
         .page("/a/{account}/sets/{set}", Needs(Right::See), sets::show)
-        .page("/a/{account}/sets/{set}/change", Needs(Right::Change), sets::edit)
-        .form("/a/{account}/sets/{set}", Needs(Right::Change), sets::change)
+        .page("/a/{account}/sets/{set}/change", Needs(Right::Change), sets::tabs::first)
+        .page("/a/{account}/sets/{set}/change/{step}", Needs(Right::Change), sets::tabs::show)
+        .form("/a/{account}/sets/{set}/change/{step}", Needs(Right::Change), sets::tabs::take)
         .form("/a/{account}/sets/{set}/runs", Needs(Right::Run), sets::run)
         .form("/a/{account}/sets/{set}/removal", Needs(Right::Change), sets::remove)
         .page("/a/{account}/jobs/{job}", Needs(Right::See), job::show)

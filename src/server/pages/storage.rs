@@ -47,6 +47,7 @@ pub(super) async fn list(
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Storage };
     let body = html! {
         h1 { "Storage and keys" }
+        (super::sets::way_back(&server, &actor, &account.id).await?)
         @if all.is_empty() { p.empty { "There is no repository yet: the encrypted place that snapshots are kept in." } } @else {
             div.scroll tabindex="0" { table {
                 thead { tr { th scope="col" { "Repository" } th.number scope="col" { "Stored" } th scope="col" { "Key" } th scope="col" { "Since" } } }
@@ -63,7 +64,7 @@ pub(super) async fn list(
     Ok(Page(page("Storage and keys", chrome, &body)).into_response())
 }
 
-fn key_mark(row: &RepositoryRow) -> Markup {
+pub(super) fn key_mark(row: &RepositoryRow) -> Markup {
     html! {
         @if row.holds_owner_key { span.state.warn { "the server can read contents" } }
         @else if row.confirmed { span.state.good { "only you can read contents" } }
@@ -122,9 +123,31 @@ pub(super) fn pairs(text: &str) -> BTreeMap<String, String> {
 
 /// The key with all that it takes to restore without this server, to be printed; and the question for its end.
 fn kit(account: &Account, row: &RepositoryRow, key: &str, own: bool, wrong: Option<&str>) -> Markup {
-    let check = blake3::hash(key.as_bytes()).to_hex();
     html! {
         h1 { "The key of '" (row.name) "'" }
+        (kit_facts(account, row, key, own))
+        h2 { "Do you have it?" }
+        @if let Some(wrong) = wrong { p.notice.bad role="alert" { (wrong) } }
+        form.card method="post" action={ "/a/" (account.id) "/storage/" (row.id) "/confirmation" } {
+            (typed_back(key))
+            button type="submit" { "I have kept it" }
+        }
+    }
+}
+
+/// The fields that ask for the key's end.
+pub(super) fn typed_back(key: &str) -> Markup {
+    html! {
+        input type="hidden" name="key" value=(key);
+        label for="last_four" { "Type its last " (TYPED_BACK) " characters" }
+        input #last_four name="last_four" required minlength=(TYPED_BACK) maxlength=(TYPED_BACK) autocomplete="off" autocapitalize="none" spellcheck="false";
+    }
+}
+
+/// The key itself, with what belongs beside it on paper.
+pub(super) fn kit_facts(account: &Account, row: &RepositoryRow, key: &str, own: bool) -> Markup {
+    let check = blake3::hash(key.as_bytes()).to_hex();
+    html! {
         p.notice.warn { "This is shown once. Without it nobody can ever read what will be stored: not you, not whoever runs this server." }
         @if own { p { "It is the passphrase that you chose." } } @else { p.key { code #key { (key) } } }
         section.card {
@@ -137,14 +160,6 @@ fn kit(account: &Account, row: &RepositoryRow, key: &str, own: bool, wrong: Opti
             }
             p { "To restore without this server: install tenantvault, put the key into a file, and " code { "tenantvault -r WHERE-IT-LIES -p FILE snapshots" } "; " code { "export" } " and " code { "restore" } " take it from there." }
             p.quiet { "Print this page, or keep it in a password manager." }
-        }
-        h2 { "Do you have it?" }
-        @if let Some(wrong) = wrong { p.notice.bad role="alert" { (wrong) } }
-        form.card method="post" action={ "/a/" (account.id) "/storage/" (row.id) "/confirmation" } {
-            input type="hidden" name="key" value=(key);
-            label for="last_four" { "Type its last " (TYPED_BACK) " characters" }
-            input #last_four name="last_four" required minlength=(TYPED_BACK) maxlength=(TYPED_BACK) autocomplete="off" autocapitalize="none" spellcheck="false";
-            button type="submit" { "I have kept it" }
         }
     }
 }

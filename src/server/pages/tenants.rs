@@ -39,6 +39,7 @@ pub(super) async fn list(
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Tenants };
     let body = html! {
         h1 { "Tenants" }
+        (super::sets::way_back(&server, &actor, &account.id).await?)
         @if all.is_empty() { p.empty { "No tenant is connected yet. Below is what it takes." } } @else {
             div.scroll tabindex="0" { table {
                 thead { tr { th scope="col" { "Tenant" } th scope="col" { "Directory" } th scope="col" { "Permissions" } th scope="col" { "Secret" } th scope="col" { "Tested" } } }
@@ -87,6 +88,7 @@ pub(super) async fn show(
     let may_change = actor.may(Right::Change, Some(&account.id));
     let body = html! {
         h1 { (tenant.name) }
+        (super::sets::way_back(&server, &actor, &account.id).await?)
         p { "Directory " code { (tenant.definition.tenant_id) } ", app " code { (tenant.definition.client_id) }
             @if let Some(app) = &tenant.definition.restore { ", restores by app " code { (app.client_id) } }
         }
@@ -133,7 +135,7 @@ fn is_personal(tenant: &Tenant) -> bool {
     tenant.is_of_user() && user::caller(&tenant.definition) == Caller::Personal
 }
 
-fn tested(state: &Value, tenant: &Tenant) -> Markup {
+pub(super) fn tested(state: &Value, tenant: &Tenant) -> Markup {
     let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let permissions = state.get("permissions").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let missing = state.get("missing").and_then(Value::as_u64).unwrap_or(0);

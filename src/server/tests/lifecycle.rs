@@ -62,7 +62,7 @@ async fn a_set_made_by_the_api_runs_and_its_snapshots_can_be_seen() {
         (String::new(), "All is well"),
         ("/sets".to_owned(), "everyone"),
         (format!("/sets/{set}"), "Back up now"),
-        (format!("/sets/{set}/change"), "Save"),
+        (format!("/sets/{set}/change/when"), "Save"),
         (format!("/jobs/{job}"), "What came of it"),
         ("/coverage".to_owned(), "mail"),
         ("/tenants".to_owned(), "all granted"),

@@ -14,6 +14,7 @@ mod queue;
 mod restoring;
 mod scale;
 mod scheduling;
+mod sets;
 mod signing_in;
 mod signing_in_attacks;
 

@@ -148,7 +148,8 @@ impl Subject {
         }
     }
 
-    fn applies_to(&self, owner: &Facts<'_>) -> bool {
+    /// Says whether it names an owner.
+    pub fn applies_to(&self, owner: &Facts<'_>) -> bool {
         let named =
             |kind: OwnerKind, glob: &Glob| owner.kind == kind && owner.names.iter().any(|name| glob.matches(name));
         match self {
@@ -166,6 +167,8 @@ impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Everything => f.write_str("*"),
+            // Alone, the star would be everything.
+            Self::User(glob) if glob.as_str() == "*" => f.write_str("user:*"),
             Self::User(glob) | Self::Group(glob) | Self::Site(glob) | Self::Team(glob) | Self::Licence(glob) => {
                 write!(f, "{}{glob}", self.prefix())
             }
@@ -317,6 +320,10 @@ impl Glob {
 
     /// Says whether the whole name fits. Takes at most time in proportion to pattern times name.
     pub fn matches(&self, name: &str) -> bool {
+        if !self.is_pattern() {
+            let folded = name.chars().flat_map(char::to_lowercase);
+            return self.0.chars().flat_map(char::to_lowercase).eq(folded);
+        }
         let fold = |text: &str| text.chars().flat_map(char::to_lowercase).collect::<Vec<_>>();
         let (pattern, name) = (fold(&self.0), fold(name));
         let (mut p, mut n) = (0, 0);
@@ -444,7 +451,7 @@ mod tests {
         let licensed = Facts { licences: vec!["SPE_E5"], ..user("c@x", &[]) };
         assert!(selects(&licensed) && !selects(&user("c@x", &[])));
         assert!(selection.asks_for_groups() && selection.asks_for_licences() && selection.only_named_users().is_none());
-        for text in ["*", "ann@x", "group:Sales*", "site:https://x/*", "team:a b", "licence:SPE_E3"] {
+        for text in ["*", "user:*", "ann@x", "group:Sales*", "site:https://x/*", "team:a b", "licence:SPE_E3"] {
             assert_eq!(subject(text).to_string(), text);
         }
         assert_eq!(subject("user:ann@x").to_string(), "ann@x");

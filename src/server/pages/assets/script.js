@@ -2,13 +2,16 @@
 "use strict";
 
 // Times in the reader's own zone.
-for (const element of document.querySelectorAll("time[datetime]")) {
-  const time = new Date(element.dateTime);
-  if (!Number.isNaN(time.getTime())) {
-    element.title = element.textContent;
-    element.textContent = time.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+const ownTimes = (within) => {
+  for (const element of within.querySelectorAll("time[datetime]")) {
+    const time = new Date(element.dateTime);
+    if (!Number.isNaN(time.getTime())) {
+      element.title = element.textContent;
+      element.textContent = time.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+    }
   }
-}
+};
+ownTimes(document);
 
 // A form is sent once, however often its button is pressed.
 for (const form of document.querySelectorAll("form[method=post]:not([data-again])")) {
@@ -69,4 +72,76 @@ if (signIn) {
     location.reload();
   };
   again();
+}
+
+// A step of a backup set: what is ticked, opened or typed is taken over where it stands. The server makes the same page as without a
+// script; of that, this takes what stands in #step.
+const step = document.getElementById("step");
+if (step && step.querySelector("form[data-step]")) {
+  let running = null;
+  let waiting = null;
+  // A zone that nobody chose yet is the reader's own.
+  const zone = step.querySelector("input[data-zone]");
+  if (zone && zone.value === "UTC") {
+    const own = Intl.DateTimeFormat().resolvedOptions().timeZone;
+    if (own && [...step.querySelectorAll("#zones option")].some((option) => option.value === own)) { zone.value = own; }
+  }
+  const typing = (element) => element && step.contains(element) && element.matches("textarea, input:not([type=checkbox], [type=radio], [type=hidden])");
+  const show = (page) => {
+    const fresh = page.getElementById("step");
+    if (!fresh) { step.querySelector("form[data-step]").removeAttribute("aria-busy"); return; }
+    const before = document.activeElement;
+    const id = before && step.contains(before) ? before.id : "";
+    const open = [...step.querySelectorAll("details")].map((details) => details.open);
+    // Whoever types goes on typing.
+    const typed = id && typing(before) ? { value: before.value, from: before.selectionStart, to: before.selectionEnd } : null;
+    step.replaceChildren(...fresh.childNodes);
+    const details = step.querySelectorAll("details");
+    if (details.length === open.length) { details.forEach((element, n) => { element.open = element.open || open[n]; }); }
+    ownTimes(step);
+    const after = id ? document.getElementById(id) : null;
+    if (after) {
+      after.focus({ preventScroll: true });
+      if (typed && typing(after)) {
+        after.value = typed.value;
+        if (typed.from !== null && after.setSelectionRange) { after.setSelectionRange(typed.from, typed.to); }
+      }
+    }
+    wait();
+  };
+  const send = async (button) => {
+    clearTimeout(waiting);
+    if (running) { running.abort(); }
+    const turn = new AbortController();
+    running = turn;
+    const form = step.querySelector("form[data-step]");
+    const body = new URLSearchParams(new FormData(form));
+    body.append("do", button ? button.value : "stay");
+    form.setAttribute("aria-busy", "true");
+    try {
+      const answer = await fetch(form.action, { method: "POST", body, signal: turn.signal, headers: { Accept: "text/html" } });
+      if (answer.redirected) { location.href = answer.url; return; }
+      const text = await answer.text();
+      if (running === turn) { show(new DOMParser().parseFromString(text, "text/html")); }
+    } catch (error) {
+      // The buttons still work by themselves.
+      if (error.name !== "AbortError") { form.removeAttribute("aria-busy"); }
+    }
+  };
+  const soon = (milliseconds) => { clearTimeout(waiting); waiting = setTimeout(() => send(null), milliseconds); };
+  // Microsoft is being asked: look again.
+  const wait = () => { if (step.querySelector("[data-asking]")) { soon(2000); } };
+  step.addEventListener("submit", (event) => {
+    const button = event.submitter;
+    clearTimeout(waiting);
+    if (button && button.hasAttribute("data-inplace")) {
+      event.preventDefault();
+      send(button);
+    } else if (running) {
+      running.abort();
+    }
+  });
+  step.addEventListener("change", (event) => { if (event.target.hasAttribute("data-stay")) { send(null); } });
+  step.addEventListener("input", (event) => { if (event.target.hasAttribute("data-typed")) { soon(700); } });
+  wait();
 }
