@@ -33,6 +33,7 @@ const NO_STATE = {
   "/a/{account}/sets/{set}/change": { empty: "it is always filled with what the set has" },
   "/a/{account}/jobs/{job}": { empty: "a job that runs has nothing to tell yet; see there" },
   "/a/{account}/look/{repository}/unlock": { empty: "it is always the same form" },
+  "/a/{account}/look/{repository}/when": { empty: "it is offered for those alone of whom a snapshot has something" },
   "/a/{account}/restores/{restore}": { empty: "a restore begins with a plan" },
   "/a/{account}/activity": { empty: "that the account was made is its first entry" },
 };
@@ -44,6 +45,12 @@ const pictures = [];
 let failures = 0;
 const complain = (text) => { failures += 1; console.log(`FAILED ${text}`); };
 
+// Somebody's browser, the same each time.
+function newContext(browser) {
+  const userAgent = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36";
+  return browser.newContext({ timezoneId: "UTC", locale: "en-GB", bypassCSP: true, userAgent });
+}
+
 // A part of the walk; when it fails, the others go on.
 async function part(name, walk) {
   try { await walk(); } catch (error) { complain(`${name}: ${error.message.split("\n").slice(0, 6).join(" / ")}`); }
@@ -51,20 +58,22 @@ async function part(name, walk) {
 
 async function take(page, name, width, tallest) {
   await page.setViewportSize({ width, height: width < 500 ? 740 : 800 });
-  // What a page loads in frames, and what a script puts right.
-  await page.waitForLoadState("networkidle", { timeout: 3_000 }).catch(() => {});
   const height = await page.evaluate(() => Math.max(document.documentElement.scrollHeight, window.innerHeight));
   const beyond = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
   if (beyond > 0) { complain(`${name}: ${beyond} pixels wider than the window`); }
+  // Frames show what is in the window alone.
+  await page.setViewportSize({ width, height: Math.min(height, tallest) });
+  await page.waitForTimeout(80);
   const session = await page.context().newCDPSession(page);
-  const clip = { x: 0, y: 0, width, height: Math.min(height, tallest), scale: 1 };
-  const { data } = await session.send("Page.captureScreenshot", { format: "webp", quality: 60, clip, captureBeyondViewport: true });
+  const { data } = await session.send("Page.captureScreenshot", { format: "webp", quality: 50 });
   await session.detach();
   fs.writeFileSync(path.join(folder, `${name}.webp`), Buffer.from(data, "base64"));
 }
 
 // Pictures of what a page shows now. `route` as the router has it, `state` one of STATES, `what` in words.
 async function picture(page, route, state, name, what, { phone = state === "full" } = {}) {
+  // What a page loads in frames.
+  await page.waitForLoadState("load");
   await page.evaluate(() => { window.scrollTo(0, 0); document.activeElement?.blur(); });
   await take(page, name, 1280, TALLEST.desktop);
   await page.emulateMedia({ colorScheme: "dark" });
@@ -121,7 +130,7 @@ const LOOK = `${A}/look/{repository}`;
 
 // ---- a server with nothing in it ----
 async function empty(browser, base, link) {
-  const context = await browser.newContext({ timezoneId: "UTC", locale: "en-GB", bypassCSP: true });
+  const context = await newContext(browser);
   const page = await context.newPage();
   const password = "a password of the pictures";
   await page.goto(link);
@@ -172,7 +181,7 @@ async function empty(browser, base, link) {
 
 // ---- the demonstration ----
 async function demonstration(browser, base, status, data) {
-  const context = await browser.newContext({ timezoneId: "UTC", locale: "en-GB", bypassCSP: true });
+  const context = await newContext(browser);
   const page = await context.newPage();
   await page.goto(`${base}/sign-in`);
   await picture(page, "/sign-in", "full", "sign-in", "signing in");
@@ -240,7 +249,7 @@ async function full(at) {
     ]) });
     const { job, id } = await api(page, "POST", `${account}/sets/${set.id}/runs`);
     await page.goto(`${home}/jobs/${job ?? id}`);
-    await page.waitForTimeout(700);
+    await page.waitForFunction(() => /[1-9]/u.test(document.querySelector('[data-count="collections"]')?.textContent ?? ""));
     await picture(page, `${A}/jobs/{job}`, "full", "job-running", "a run under way", { phone: false });
     await fetch(`${sim}/sim/faults`, { method: "DELETE" });
     await fetch(`${sim}/sim/faults`, { method: "POST", body: JSON.stringify([{ kind: { type: "corrupt" }, probability: 0.05 }]) });
@@ -249,7 +258,7 @@ async function full(at) {
     await fetch(`${sim}/sim/faults`, { method: "DELETE" });
     const done = await run(page, account, set.id);
     await page.goto(`${home}/jobs/${done.id}`);
-    await picture(page, `${A}/jobs/{job}`, "full", "job-whole", "a run without a gap", { phone: false });
+    await picture(page, `${A}/jobs/{job}`, "full", "job-next", "the next run: what cannot be read is tried again", { phone: false });
   });
 
   await part("a tenant that was not tested", async () => {
@@ -328,7 +337,7 @@ async function settled(page, state = "sent") {
     await page.waitForTimeout(500);
     await page.goto(page.url().replace(/\/test$/u, ""));
   }
-  throw new Error("nothing came of what was sent");
+  throw new Error(`nothing came of what was sent: ${await page.locator("main").innerText()}`);
 }
 
 async function looking(at) {
@@ -390,9 +399,7 @@ async function looking(at) {
   await page.goto(when);
   await picture(page, `${LOOK}/when`, "full", "when", "of when");
   await page.goto(`${here}/when?set=nothing&owner=users`);
-  await picture(page, `${LOOK}/when`, "empty", "when-empty", "a set without a snapshot");
-  await page.goto(`${here}/when?set=`);
-  await picture(page, `${LOOK}/when`, "failing", "when-failing", "no set is named");
+  await picture(page, `${LOOK}/when`, "failing", "when-failing", "a set that is none");
 
   await page.goto(`${here}/search`);
   await page.fill("#query", "kind:message in:alice@contoso.com -in:Recoverable");
@@ -483,7 +490,7 @@ async function person(at) {
 }
 
 async function administrator(browser, at) {
-  const context = await browser.newContext({ timezoneId: "UTC", locale: "en-GB", bypassCSP: true });
+  const context = await newContext(browser);
   const page = await context.newPage();
   await signIn(page, at.base, "admin", at.status.password);
   await picture(page, "/accounts", "full", "accounts", "all accounts");
@@ -501,7 +508,7 @@ async function administrator(browser, at) {
 // Each sees what its role may, and no more.
 async function roles(browser, at) {
   for (const role of ["operator", "restore", "auditor"]) {
-    const context = await browser.newContext({ timezoneId: "UTC", locale: "en-GB", bypassCSP: true });
+    const context = await newContext(browser);
     const page = await context.newPage();
     await signIn(page, at.base, `${role}@contoso.com`, at.status.password);
     await picture(page, A, "full", `home-${role}`, `as ${role}`, { phone: false });
@@ -567,10 +574,12 @@ async function failing(at) {
   await page.locator('input[name="pick"]').first().check();
   await page.click("text=Put what is ticked into the basket");
   await page.goto(`${home}/look/${at.main.id}/restore`);
+  await fetch(`${sim}/sim/faults`, { method: "POST", body: JSON.stringify([{ kind: { type: "status", status: 403 } }]) });
   await page.click("text=Make the plan");
   await page.waitForURL(/restores\//u);
   for (let turn = 0; turn < 60 && !await page.locator(".notice.bad").count(); turn += 1) { await page.waitForTimeout(500); await page.reload(); }
   await picture(page, `${A}/restores/{restore}`, "failing", "restore-no-plan", "no plan: the tenant cannot be asked");
+  await fetch(`${sim}/sim/faults`, { method: "DELETE" });
   await page.goto(`${home}/restores`);
   await picture(page, `${A}/restores`, "failing", "restores-failing", "a restore that came to nothing");
 }
@@ -579,12 +588,15 @@ async function failing(at) {
 async function away(at) {
   const { page, home, own, main, data } = at;
   const storage = path.join(data, "storage");
+  const inbox = `${home}/look/${main.id}?path=${encodeURIComponent("sets/everyone/latest/users/alice@contoso.com/Mail/Inbox")}`;
+  await page.goto(inbox);
+  const unread = await page.locator('tbody a:has-text(".eml")').nth(3).getAttribute("href");
   fs.renameSync(storage, `${storage}.away`);
   try {
     for (const [route, place, name] of [
       ["storage/{repository}", `storage/${main.id}`, "repository-failing"],
       ["coverage", "coverage", "coverage-failing"],
-      ["look/{repository}", `look/${main.id}?path=sets/everyone/latest/users`, "look-failing"],
+      ["look/{repository}", unread.split("/").slice(3).join("/"), "look-failing"],
     ]) {
       await part(name, async () => {
         await page.goto(`${home}/${place}`);

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Form};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::{Answer, Chrome, Page, Place, basket, encode, go, page, shown, who, words};
+use super::{Answer, Chrome, Form, Page, Place, basket, encode, go, page, shown, who, words};
 use crate::error::{Error, ErrorKind};
 use crate::format::record::ItemKind;
 use crate::ops::browse::{Browser, Node};
@@ -51,8 +51,11 @@ pub(super) async fn list(
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Look };
     let body = html! {
         h1 { "Find and restore" }
-        @if all.is_empty() { p.empty { "There is no repository yet, so there is nothing to look at." } }
-        ul { @for row in &all { li { a href={ "/a/" (account.id) "/look/" (row.id) } { (row.name) } } } }
+        @if all.is_empty() { p.empty { "There is no " a href={ "/a/" (account.id) "/storage" } { "repository" } " yet, so there is nothing to look at." } }
+        @else {
+            h2 { "In which repository?" }
+            ul { @for row in &all { li { a href={ "/a/" (account.id) "/look/" (row.id) } { (row.name) } } } }
+        }
         p { a href={ "/a/" (account.id) "/restores" } { "Restores so far" } }
     };
     Ok(Page(page("Find and restore", chrome, &body)).into_response())

@@ -10,6 +10,9 @@ for (const element of document.querySelectorAll("time[datetime]")) {
   }
 }
 
+// On a phone the navigation is a line: where one is should be in sight.
+document.querySelector("nav a[aria-current=page]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
 // A form is sent once, however often its button is pressed.
 for (const form of document.querySelectorAll("form[method=post]:not([data-again])")) {
   form.addEventListener("submit", () => {
