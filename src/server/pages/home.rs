@@ -99,8 +99,9 @@ impl Facts {
 
     /// The newest run of each set that made a snapshot; one that failed made none, and what was there before still is.
     fn newest_runs(&self) -> impl Iterator<Item = &RunRow> {
-        let of = |set: &SetRow| self.runs.iter().find(|run| run.set == set.id && run.outcome != "failed");
-        self.sets.iter().filter_map(of)
+        self.sets
+            .iter()
+            .filter_map(move |set| self.runs.iter().find(|run| run.set == set.id && run.outcome != "failed"))
     }
 
     /// The next step of who has just begun.

@@ -176,7 +176,7 @@ fn deliveries(all: &[Receiver], sent: &[Delivery]) -> Markup {
                     td { (notice.map(|notice| notice.title).unwrap_or_default()) }
                     td { (badge(delivery.state)) }
                     td.long { @if let Some(error) = &delivery.error { (error)
-                        @if delivery.state == DeliveryState::Waiting { ". Tried " (delivery.attempts) " times; again at " (words::time(delivery.next_us)) }
+                        @if delivery.state == DeliveryState::Waiting { ". Tried " (words::count(usize::try_from(delivery.attempts).unwrap_or(0), "time")) "; again at " (words::time(delivery.next_us)) }
                     } }
                 }
             } }
