@@ -61,6 +61,8 @@ async function take(page, name, width, tallest) {
   const height = await page.evaluate(() => Math.max(document.documentElement.scrollHeight, window.innerHeight));
   const beyond = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
   if (beyond > 0) { complain(`${name}: ${beyond} pixels wider than the window`); }
+  // The page's script does so when a page is loaded on a phone.
+  await page.evaluate(() => document.querySelector("nav a[aria-current=page]")?.scrollIntoView({ block: "nearest", inline: "center" }));
   // Frames show what is in the window alone.
   await page.setViewportSize({ width, height: Math.min(height, tallest) });
   await page.waitForTimeout(80);
@@ -587,23 +589,24 @@ async function failing(at) {
 
 // The folder of the storage is gone.
 async function away(at) {
-  const { page, home, own, main, data } = at;
+  const { page, home, own, main, status, data } = at;
   const storage = path.join(data, "storage");
-  const inbox = `${home}/look/${main.id}?path=${encodeURIComponent("sets/everyone/latest/users/alice@contoso.com/Mail/Inbox")}`;
-  await page.goto(inbox);
-  const unread = await page.locator('tbody a:has-text(".eml")').nth(3).getAttribute("href");
+  await page.goto(home);
+  await send(page, `${own}/look/${main.id}/lock`);
   fs.renameSync(storage, `${storage}.away`);
   try {
     for (const [route, place, name] of [
       ["storage/{repository}", `storage/${main.id}`, "repository-failing"],
       ["coverage", "coverage", "coverage-failing"],
-      ["look/{repository}", unread.split("/").slice(3).join("/"), "look-failing"],
     ]) {
       await part(name, async () => {
         await page.goto(`${home}/${place}`);
         await picture(page, `${A}/${route}`, "failing", name, "the storage is away");
       });
     }
+    await page.goto(home);
+    await send(page, `${own}/look/${main.id}/unlock`, { key: status.key });
+    await picture(page, LOOK, "failing", "look-failing", "the storage is away");
     await page.goto(home);
     await send(page, `${own}/storage/${main.id}/upkeep`, { kind: "check" });
     await page.waitForSelector(".notice.bad", { timeout: 60_000 });
