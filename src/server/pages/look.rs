@@ -205,7 +205,7 @@ fn folder(here: &str, path: &str, from: u64, listing: &Listing, can_pick: bool) 
                         th scope="row" {
                             a href={ (here) "?path=" (encode(&below(&entry.name))) } { (entry.name) @if entry.is_folder { "/" } }
                         }
-                        @if has_from { td { (entry.from.as_deref().unwrap_or_default()) } }
+                        @if has_from { td.long { (entry.from.as_deref().unwrap_or_default()) } }
                         td.number { @if let Some(bytes) = entry.size_bytes { @if !entry.is_folder { (words::size(bytes)) } } }
                         td { @if entry.modified_us != 0 { (words::time(entry.modified_us)) } }
                     } } }
