@@ -414,6 +414,22 @@ fn the_tests_that_the_table_of_bad_input_names_are_there() {
     }
 }
 
+#[test]
+fn every_page_of_the_server_has_its_pictures() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let router = std::fs::read_to_string(root.join("src/server/pages/mod.rs")).unwrap();
+    let index = std::fs::read_to_string(root.join("docs/screenshots/README.md")).unwrap();
+    let routes: Vec<&str> = router.split(".page(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(routes.len() > 30, "{routes:?}");
+    let lacks: Vec<_> = routes.iter().filter(|route| !index.contains(&format!("\n## `{route}`\n"))).collect();
+    assert!(lacks.is_empty(), "no pictures of {lacks:?}: run tests/browser/pictures.mjs, and look at them");
+    let named: BTreeSet<&str> = index.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let there = std::fs::read_dir(root.join("docs/screenshots")).unwrap();
+    let there: BTreeSet<String> = there.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let pictures: BTreeSet<&str> = there.iter().map(String::as_str).filter(|name| *name != "README.md").collect();
+    assert_eq!(named, pictures, "the index names other pictures than there are");
+}
+
 /// The tests that a cell names and that are not there. It reads `` `repo/faults` a_run, init; `src/x.rs` other ``: files
 /// below `tests`, or with their whole path, and functions in them.
 fn not_there(root: &Path, cell: &str) -> Vec<String> {

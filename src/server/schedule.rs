@@ -51,7 +51,11 @@ fn read(timing: &Timing) -> Result<Cron> {
     if text.len() > 100 {
         return Err(bad("it is too long".to_owned()));
     }
-    CronParser::builder().seconds(Seconds::Disallowed).build().parse(text).map_err(|e| bad(e.to_string()))
+    CronParser::builder()
+        .seconds(Seconds::Disallowed)
+        .build()
+        .parse(text)
+        .map_err(|_| bad("it does not have the five fields, or one of them is out of range".to_owned()))
 }
 
 /// When a rule is due next after a time: microseconds since 1970 UTC; never, if the calendar never comes to it.
@@ -67,7 +71,8 @@ pub(crate) fn next(timing: &Timing, after_us: i64) -> Result<Option<i64>> {
 
 /// The rule in words: "At 22:00, every day".
 pub(crate) fn sentence(timing: &Timing) -> String {
-    Cron::from_str(&timing.cron).map_or_else(|_| timing.cron.clone(), |cron| cron.describe())
+    Cron::from_str(&timing.cron)
+        .map_or_else(|_| timing.cron.clone(), |cron| cron.describe().trim_end_matches('.').to_owned())
 }
 
 #[cfg(test)]

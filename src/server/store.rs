@@ -217,7 +217,17 @@ pub(crate) async fn open_with(server: &Server, row: &RepositoryRow, key: &Passph
     let places = server.db.destinations(&row.id).await?;
     let first = places.first().ok_or_else(|| Error::internal("A repository without a place"))?;
     let storage = storage_of_row(server, &row.account, first)?;
-    let repo = Repository::open(storage, key, Some(server.cache_folder())).await?;
+    let opened = Repository::open(storage, key, Some(server.cache_folder())).await;
+    let repo = match opened {
+        // Where the server's own storage lies on its machine is nothing that an account's people need to know.
+        Err(e) if first.url == OWN && e.kind() == ErrorKind::NoRepository => {
+            tracing::error!("The server's own storage lacks a repository: {}", e.chain());
+            let text = format!("Nothing of '{}' is on this server's own storage", row.name);
+            return Err(Error::new(ErrorKind::NoRepository, text)
+                .with_hint("Whoever runs the server looks whether its storage is there; its log names the folder"));
+        }
+        opened => opened?,
+    };
     if repo.config().id.to_string() != row.repository {
         return Err(Error::new(ErrorKind::Corrupt, format!("Another repository lies at the place of '{}'", row.name))
             .with_hint("Bring back the one that was there, or take this one off the list"));

@@ -1,13 +1,12 @@
 // Walks the pages of the backup server as a person does, in Debian's Chromium: `node walk.mjs PROGRAM MODULES [PICTURES]`. PROGRAM is
 // tenantvault, MODULES a folder with playwright-core and axe-core, PICTURES a folder for a picture of each page.
 // It starts `server --demo`, and fails where a page breaks WCAG 2.2 AA, says something on the console, or is wider than its window.
-import { spawn } from "node:child_process";
 import fs from "node:fs";
-import { createRequire } from "node:module";
 import path from "node:path";
+import { ITEMS, launchBrowser, modulesIn, signIn, startServer, toItems } from "./common.mjs";
 
 const [program, modules, pictures] = process.argv.slice(2);
-const need = createRequire(path.join(path.resolve(modules), "x.js"));
+const need = modulesIn(modules);
 const { chromium } = need("playwright-core");
 const axe = fs.readFileSync(need.resolve("axe-core/axe.min.js"), "utf8");
 if (pictures) { fs.mkdirSync(pictures, { recursive: true }); }
@@ -15,36 +14,6 @@ if (pictures) { fs.mkdirSync(pictures, { recursive: true }); }
 let failures = 0;
 let looked = 0;
 const complain = (text) => { failures += 1; console.log(`FAILED ${text}`); };
-
-// Events and contacts in a list.
-const ITEMS = 'tbody a:has-text(".ics"), tbody a:has-text(".vcf")';
-
-// Goes down from a folder to the first in which there are any; some calendars are empty.
-async function toItems(page) {
-  for (let depth = 0; depth < 4; depth += 1) {
-    if (await page.locator(ITEMS).count() > 0) { return true; }
-    const inside = await page.$$eval("tbody a", (all) => all.filter((a) => a.textContent.endsWith("/")).map((a) => a.href));
-    let found = false;
-    for (const href of inside) {
-      await page.goto(href);
-      found = await page.locator("tbody a").count() > 0;
-      if (found) { break; }
-    }
-    if (!found) { return false; }
-  }
-  return false;
-}
-
-async function start() {
-  const server = spawn(program, ["server", "--demo", "--listen", "127.0.0.1:0", "--json"], { stdio: ["ignore", "pipe", "inherit"] });
-  let text = "";
-  for await (const piece of server.stdout) {
-    text += piece;
-    const line = text.split("\n").find((found) => found.includes('"status"') && found.endsWith("}"));
-    if (line) { return { server, status: JSON.parse(line) }; }
-  }
-  throw new Error(`the server ended: ${text}`);
-}
 
 async function look(page, name) {
   looked += 1;
@@ -59,22 +28,8 @@ async function look(page, name) {
   if (beyond > 0) { complain(`${name}: ${beyond} pixels wider than the window`); }
 }
 
-async function signIn(page, base, login, password) {
-  await page.goto(`${base}/sign-in`);
-  await page.fill("#login", login);
-  await page.fill("#password", password);
-  await page.click("button[type=submit]");
-  await page.waitForURL((url) => !url.pathname.startsWith("/sign-in"));
-}
-
-const { server, status } = await start();
-const browser = await chromium.launch({
-  executablePath: "/usr/bin/chromium",
-  args: [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-  ],
-});
+const { server, status } = await startServer(program, ["--demo"]);
+const browser = await launchBrowser(chromium);
 try {
   const base = status.url;
   // The pages' own policy refuses axe's script, which comes from here.

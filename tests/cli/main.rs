@@ -20,6 +20,7 @@ mod keys;
 mod kill;
 mod kill_loop;
 mod login;
+mod packaging;
 mod processes;
 mod restore;
 mod rollback;

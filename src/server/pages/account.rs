@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use axum::{Extension, Form};
 use maud::html;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Answer, Chrome, Page, Place, go, page, words};
+use super::{Answer, Chrome, Form, Page, Place, go, page, words};
 use crate::server::audit::Deed;
 use crate::server::auth::Actor;
 use crate::server::db::Entitlements;
@@ -30,7 +30,7 @@ pub(super) async fn list(State(server): State<Arc<Server>>, Extension(actor): Ex
         @if accounts.is_empty() {
             p.empty { "There is no account yet. Add the first one: whose tenants and backup sets are to be kept apart from others'." }
         } @else {
-            table {
+            div.scroll tabindex="0" { table {
                 thead { tr { th scope="col" { "Account" } th scope="col" { "Since" } } }
                 tbody {
                     @for account in &accounts {
@@ -40,7 +40,7 @@ pub(super) async fn list(State(server): State<Arc<Server>>, Extension(actor): Ex
                         }
                     }
                 }
-            }
+            } }
         }
         h2 { "Add an account" }
         form.card method="post" action="/accounts" {

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use axum::{Extension, Form};
 use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::storage::pairs;
-use super::{Answer, Chrome, Page, Place, page, words};
+use super::{Answer, Chrome, Form, Page, Place, page, words};
 use crate::server::auth::{Actor, Password};
 use crate::server::db::Account;
 use crate::server::deeds::adopt::{self, RepositoryToAdopt};

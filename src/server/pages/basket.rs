@@ -7,7 +7,7 @@ use axum::extract::{RawForm, State};
 use axum::response::IntoResponse;
 use maud::html;
 
-use super::look::opened;
+use super::look::{bar, opened};
 use super::{Answer, Chrome, Page, Place, encode, go, page, words};
 use crate::error::{Error, Result};
 use crate::format::id::SnapshotId;
@@ -89,6 +89,7 @@ pub(super) async fn show(
     let items = server.baskets.of(&actor, &row.id);
     let time = |id: &SnapshotId| times.iter().find(|(known, ..)| known == id).map(|(_, set, us)| (set.clone(), *us));
     let body = html! {
+        (bar(&server, &actor, &account, &row))
         h1 { "Basket" }
         p.quiet { "For this sign-in, from the snapshots in '" (row.name) "'." }
         @if items.is_empty() {

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use axum::{Extension, Form};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::{Answer, Chrome, Page, Place, go, page, words};
+use super::{Answer, Chrome, Form, Page, Place, go, page, words};
 use crate::error::{Error, Result};
 use crate::server::auth::{Actor, Right};
 use crate::server::db::{Account, ClientRow, ClientToBe, SetRow};

@@ -52,7 +52,7 @@ pub(super) async fn show(
     let body = html! {
         h1 { "Coverage" }
         p.quiet { "How every user, group, site and team stands in the newest snapshot of each backup set." }
-        @if sets.is_empty() { p.empty { "There is no backup set yet." } }
+        @if sets.is_empty() { p.empty { "There is no " a href={ "/a/" (account.id) "/sets" } { "backup set" } " yet, so nothing is covered." } }
         @if sets.len() > MOST_SETS {
             form method="get" {
                 label for="set" { "Backup set, by its name" }
@@ -66,7 +66,7 @@ pub(super) async fn show(
             @match found {
                 Ok(Some((time, entries))) => { p.quiet { "Snapshot of " (words::time(*time)) } (grid(entries)) }
                 Ok(None) => { p.empty { "No snapshot yet." } }
-                Err(e) => { p.notice.bad { "It cannot be looked at now: " (e.to_string()) } }
+                Err(e) => { p.notice.bad role="alert" { "It cannot be looked at now: " (e.to_string()) "." @if let Some(hint) = e.hint() { " " (words::sentence(hint)) } } }
             }
         }
     };

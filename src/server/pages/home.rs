@@ -102,6 +102,13 @@ impl Facts {
         all
     }
 
+    /// The newest run of each set that made a snapshot; one that failed made none, and what was there before still is.
+    fn newest_runs(&self) -> impl Iterator<Item = &RunRow> {
+        self.sets
+            .iter()
+            .filter_map(move |set| self.runs.iter().find(|run| run.set == set.id && run.outcome != "failed"))
+    }
+
     /// The next step of who has just begun.
     fn next_step(&self) -> Option<(&'static str, &'static str)> {
         if self.tenants.is_empty() {
@@ -137,9 +144,31 @@ pub(super) async fn show(
     Ok(Page(page("Home", chrome, &body)).into_response())
 }
 
+/// That nothing needs attention, and what is to be known all the same.
+fn well(facts: &Facts) -> String {
+    let (protected, all) = (facts.sets.iter().filter(|set| set.last_good_us.is_some()).count(), facts.sets.len());
+    let gaps: i64 = facts.newest_runs().map(|run| run.gaps).sum();
+    let mut text = match (protected, all) {
+        (0, _) => "Nothing needs attention; no backup set has run yet.".to_owned(),
+        (1, 1) => "All is well: the backup set has a snapshot.".to_owned(),
+        _ if protected == all => format!("All is well: each of {} has a snapshot.", words::count(all, "backup set")),
+        _ => format!(
+            "All is well so far: {protected} of {} have a snapshot, the others have not run yet.",
+            words::count(all, "backup set")
+        ),
+    };
+    if gaps > 0 {
+        let (of, verb) =
+            (words::count(usize::try_from(gaps).unwrap_or(usize::MAX), "item"), if gaps == 1 { "is" } else { "are" });
+        text.push_str(&format!(
+            " {of} {verb} missing from the newest snapshots, for they could not be read: the last runs say which."
+        ));
+    }
+    text
+}
+
 fn sentence(facts: &Facts) -> Markup {
     let attention = facts.attention();
-    let protected = facts.sets.iter().filter(|set| set.last_good_us.is_some()).count();
     html! {
         @if !attention.is_empty() {
             section.notice.warn aria-labelledby="attention" {
@@ -150,7 +179,7 @@ fn sentence(facts: &Facts) -> Markup {
         } @else if facts.sets.is_empty() {
             p.empty { "Nothing is protected yet." }
         } @else {
-            p.notice.good { "All is well: " (protected) " of " (words::count(facts.sets.len(), "backup set")) " have a snapshot, none needs attention." }
+            p.notice.good { (well(facts)) }
         }
     }
 }
@@ -173,8 +202,7 @@ fn open(facts: &Facts) -> Markup {
 }
 
 fn figures(facts: &Facts) -> Markup {
-    let items: i64 =
-        facts.sets.iter().filter_map(|set| facts.runs.iter().find(|run| run.set == set.id)).map(|run| run.items).sum();
+    let items: i64 = facts.newest_runs().map(|run| run.items).sum();
     let stored: i64 = facts.repositories.iter().map(|repository| repository.stored_bytes).sum();
     let (read, written) =
         facts.runs.iter().fold((0, 0), |(read, written), run| (read + run.bytes_read, written + run.bytes_stored));

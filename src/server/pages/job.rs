@@ -30,6 +30,15 @@ pub(super) fn title(kind: JobKind) -> &'static str {
     }
 }
 
+/// Where in the navigation a job is.
+fn place(kind: JobKind) -> Place {
+    match kind {
+        JobKind::Backup | JobKind::Retention => Place::Sets,
+        JobKind::Prune | JobKind::Check | JobKind::Mirror => Place::Storage,
+        JobKind::Plan | JobKind::Restore | JobKind::Undo => Place::Look,
+    }
+}
+
 /// How a job stands, as a mark.
 pub(super) fn badge(state: JobState) -> Markup {
     let (class, word) = match state {
@@ -46,10 +55,11 @@ pub(super) fn badge(state: JobState) -> Markup {
 
 /// How a run ended, as a mark.
 pub(super) fn outcome(word: &str) -> Markup {
-    let class = match word {
-        "complete" => "good",
-        "failed" => "bad",
-        _ => "warn",
+    let (class, word) = match word {
+        "complete" => ("good", "whole"),
+        "gaps" => ("warn", "with gaps"),
+        "failed" => ("bad", "failed"),
+        other => ("warn", other),
     };
     html! { span class={ "state " (class) } { (word) } }
 }
@@ -90,7 +100,7 @@ pub(super) async fn show(
         Some(set) => server.db.backup_set(&account.id, set).await.ok(),
         None => None,
     };
-    let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Sets };
+    let chrome = Chrome { actor: &actor, account: Some(&account), place: place(job.kind) };
     let events = (!job.state.has_ended()).then(|| format!("/api/v1/accounts/{}/jobs/{}/events", account.id, job.id));
     let body = html! {
         h1 { (title(job.kind)) @if let Some(set) = &set { " of " a href={ "/a/" (account.id) "/sets/" (set.id) } { (set.name) } } }
@@ -110,7 +120,13 @@ pub(super) async fn show(
         @if is_of_restore(job.kind) && let Ok(restore) = server.db.restore_of_job(&job.id).await {
             p { a.button.plain href={ "/a/" (account.id) "/restores/" (restore.id) } { "The whole restore" } }
         }
-        @if let Some(outcome) = job.outcome.as_ref().filter(|_| !is_of_restore(job.kind)) { h2 { "What came of it" } (facts(outcome)) }
+        @if let Some(outcome) = job.outcome.as_ref().filter(|_| !is_of_restore(job.kind)) {
+            @match outcome.get("progress") {
+                // It failed: how far it was.
+                Some(progress) => { (reached(progress)) }
+                None => { h2 { "What came of it" } (facts(outcome)) }
+            }
+        }
         @if job.kind == JobKind::Backup {
             @let found = server.db.runs(&account.id, job.set.as_ref(), i64::MAX, 100).await?;
             @if let Some(run) = found.iter().find(|run| run.job.as_ref() == Some(&job.id)) { (gaps(run)) }
@@ -178,6 +194,18 @@ fn bytes(kind: JobKind) -> &'static [(&'static str, &'static str)] {
     if is_of_restore(kind) { &[("bytes_read", "Sent")] } else { &[("bytes_read", "Read"), ("bytes_stored", "Stored")] }
 }
 
+/// What a job was at, and had counted, when it failed.
+fn reached(progress: &Value) -> Markup {
+    let phase = progress.get("phase").and_then(Value::as_str).unwrap_or_default();
+    let counts = progress.get("counts").and_then(Value::as_object);
+    let counted: Vec<_> = counts.into_iter().flatten().filter(|(_, value)| value.as_i64().unwrap_or(0) > 0).collect();
+    html! { @if !phase.is_empty() || !counted.is_empty() {
+        h2 { "How far it was" }
+        @if !phase.is_empty() { p { (phase) } }
+        dl.facts { @for (name, value) in counted { div { dt { (label(name)) } dd { (plain(name, value)) } } } }
+    } }
+}
+
 /// Facts as a list.
 fn facts(outcome: &Value) -> Markup {
     html! {
@@ -194,6 +222,9 @@ fn facts(outcome: &Value) -> Markup {
 }
 
 fn label(name: &str) -> String {
+    if name == "throttled" {
+        return "Requests told to wait".to_owned();
+    }
     let mut words = name.replace('_', " ");
     if let Some(first) = words.get_mut(..1) {
         first.make_ascii_uppercase();
@@ -205,6 +236,13 @@ fn plain(name: &str, value: &Value) -> String {
     match value {
         Value::Number(number) if name.contains("bytes") => words::size(number.as_u64().unwrap_or(0)),
         Value::Number(number) => number.as_i64().map_or_else(|| number.to_string(), words::number),
+        // The beginning of an id is enough to find it by.
+        Value::String(text) if name == "snapshot" => text.chars().take(8).collect(),
+        Value::String(text) if name == "outcome" => match text.as_str() {
+            "complete" => "whole".to_owned(),
+            "gaps" => "with gaps".to_owned(),
+            other => other.to_owned(),
+        },
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }

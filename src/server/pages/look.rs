@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Form};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::{Answer, Chrome, Page, Place, basket, encode, go, page, shown, who, words};
+use super::{Answer, Chrome, Form, Page, Place, basket, encode, go, page, shown, who, words};
 use crate::error::{Error, ErrorKind};
 use crate::format::record::ItemKind;
 use crate::ops::browse::{Browser, Node};
@@ -51,8 +51,11 @@ pub(super) async fn list(
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Look };
     let body = html! {
         h1 { "Find and restore" }
-        @if all.is_empty() { p.empty { "There is no repository yet, so there is nothing to look at." } }
-        ul { @for row in &all { li { a href={ "/a/" (account.id) "/look/" (row.id) } { (row.name) } } } }
+        @if all.is_empty() { p.empty { "There is no " a href={ "/a/" (account.id) "/storage" } { "repository" } " yet, so there is nothing to look at." } }
+        @else {
+            h2 { "In which repository?" }
+            ul { @for row in &all { li { a href={ "/a/" (account.id) "/look/" (row.id) } { (row.name) } } } }
+        }
         p { a href={ "/a/" (account.id) "/restores" } { "Restores so far" } }
     };
     Ok(Page(page("Find and restore", chrome, &body)).into_response())
@@ -202,7 +205,7 @@ fn folder(here: &str, path: &str, from: u64, listing: &Listing, can_pick: bool) 
                         th scope="row" {
                             a href={ (here) "?path=" (encode(&below(&entry.name))) } { (entry.name) @if entry.is_folder { "/" } }
                         }
-                        @if has_from { td { (entry.from.as_deref().unwrap_or_default()) } }
+                        @if has_from { td.long { (entry.from.as_deref().unwrap_or_default()) } }
                         td.number { @if let Some(bytes) = entry.size_bytes { @if !entry.is_folder { (words::size(bytes)) } } }
                         td { @if entry.modified_us != 0 { (words::time(entry.modified_us)) } }
                     } } }

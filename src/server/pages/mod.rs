@@ -12,6 +12,7 @@ mod charts;
 mod clients;
 mod connect;
 mod coverage;
+mod form;
 mod home;
 mod job;
 mod layout;
@@ -42,6 +43,7 @@ use super::error::problem;
 use super::web::{Access, Routes};
 use crate::error::{Error, ErrorKind};
 
+pub(crate) use form::Form;
 pub(crate) use layout::{Chrome, Place, page};
 
 /// A page on its way to a browser.
@@ -201,7 +203,8 @@ pub(crate) fn refusal(error: &Error) -> Response {
         section.notice.bad role="alert" {
             h1 { (title) }
             p { (problem.message) "." }
-            @if let Some(hint) = &problem.hint { p.hint { (hint) "." } }
+            @if let Some(hint) = &problem.hint { p.hint { (words::sentence(hint)) } }
+            @if status == StatusCode::UNPROCESSABLE_ENTITY { p.hint { "Go back in the browser: what you entered is still there." } }
             p.quiet { "Number for the server's log: " code { (problem.request) } }
             p { a.button href="/" { "To the beginning" } }
         }

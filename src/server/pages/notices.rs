@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use axum::{Extension, Form};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::{Answer, Chrome, Page, Place, go, page, words};
+use super::{Answer, Chrome, Form, Page, Place, go, page, words};
 use crate::error::{Error, Result};
 use crate::server::auth::{Actor, Password, Right};
 use crate::server::db::{
@@ -175,8 +175,8 @@ fn deliveries(all: &[Receiver], sent: &[Delivery]) -> Markup {
                     td { (all.iter().find(|r| r.id == delivery.receiver).map_or("", |r| r.name.as_str())) }
                     td { (notice.map(|notice| notice.title).unwrap_or_default()) }
                     td { (badge(delivery.state)) }
-                    td { @if let Some(error) = &delivery.error { (error)
-                        @if delivery.state == DeliveryState::Waiting { ". Tried " (delivery.attempts) " times; again at " (words::time(delivery.next_us)) }
+                    td.long { @if let Some(error) = &delivery.error { (error)
+                        @if delivery.state == DeliveryState::Waiting { ". Tried " (words::count(usize::try_from(delivery.attempts).unwrap_or(0), "time")) "; again at " (words::time(delivery.next_us)) }
                     } }
                 }
             } }

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use axum::{Extension, Form};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::{Answer, Chrome, Page, Place, go, page, words};
+use super::{Answer, Chrome, Form, Page, Place, go, page, words};
 use crate::server::auth::{Actor, NewPerson, Person, Right, Role};
 use crate::server::db::Account;
 use crate::server::deeds::people as deeds;

@@ -382,7 +382,7 @@ fn step(told: &StepTold) -> Markup {
     html! { tr {
         th scope="row" { (told.step.path) }
         td { (means) @if let Some(why) = why { ": " (why) } }
-        td { @match &told.known {
+        td.long { @match &told.known {
             None => {}
             Some(Known::Begun) => { span.state.calm { "begun" } }
             Some(Known::Done { notes, .. }) => { span.state.good { "done" } @for note in notes { " " (note) } }

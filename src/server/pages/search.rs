@@ -120,7 +120,7 @@ fn one(here: &str, found: &Found) -> Markup {
             a href={ (here) "/item?snapshot=" (snapshot) "&path=" (encode(&found.path)) } { (named) }
             div.quiet { (record.kind.word().replace('_', " ")) " in " (folder) }
         }
-        td { (record.fact("from").or_else(|| record.fact("organizer")).unwrap_or_default()) }
+        td.long { (record.fact("from").or_else(|| record.fact("organizer")).unwrap_or_default()) }
         td { @if let Some(us) = time { (words::time(us)) } }
         td.number { @if let Some(bytes) = present::size_bytes(record, Face::Item, Mode::Presented) { (words::size(bytes)) } }
         td {

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Form};
 use maud::html;
 use serde::Deserialize;
 
-use super::{Answer, Chrome, Page, Place, go, page};
+use super::{Answer, Chrome, Form, Page, Place, go, page};
 use crate::error::Result;
 use crate::server::auth::{Actor, Password};
 use crate::server::deeds::receivers;

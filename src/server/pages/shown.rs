@@ -137,7 +137,12 @@ pub(super) async fn month(found: &Found<'_>, node: &Node, path: &str, wanted: &s
         let listing = look::list(found.browser, node, 0).await?;
         let newest =
             listing.entries.iter().filter(|entry| entry.kind == Some(ItemKind::Event)).map(|e| e.modified_us).max();
-        Ok::<_, Error>(who::day(newest.unwrap_or(node.modified_us())).first_of_month())
+        // Events stand in other months than they were made in: the last one that has begun by then, else the next.
+        let at = newest.unwrap_or(node.modified_us());
+        let (events, _) = look::events(found.browser, node, (i64::MIN, i64::MAX)).await?;
+        let begins = || events.iter().map(|event| event.begins_us);
+        let shown = begins().filter(|us| *us <= at).max().or_else(|| begins().min());
+        Ok::<_, Error>(who::day(shown.unwrap_or(at)).first_of_month())
     };
     let first = match who::first_of_month(wanted) {
         Some(first) => first,
@@ -208,7 +213,7 @@ fn mail(here: &str, path: &str, bytes: &[u8]) -> Markup {
                 div { dt { "From" } dd { (people(message.from())) } }
                 div { dt { "To" } dd { (people(message.to())) } }
                 @if message.cc().is_some() { div { dt { "Cc" } dd { (people(message.cc())) } } }
-                @if let Some(date) = message.date() { div { dt { "Date" } dd { (date.to_rfc3339()) } } }
+                @if let Some(date) = message.date() { div { dt { "Date" } dd { (words::time(date.to_timestamp().saturating_mul(1_000_000))) } } }
                 @let attached: Vec<&str> = message.attachments().filter_map(|part| mail_parser::MimeHeaders::attachment_name(part)).collect();
                 @if !attached.is_empty() { div { dt { "Attachments" } dd { (attached.join(", ")) } } }
             }

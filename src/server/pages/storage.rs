@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use axum::{Extension, Form};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::{Answer, Chrome, Page, Place, go, page, words};
+use super::{Answer, Chrome, Form, Page, Place, go, page, words};
 use crate::server::auth::{Actor, Password, Right};
 use crate::server::db::{Account, JobKind, RepositoryRow};
 use crate::server::deeds::repositories::{self, PlaceToBe, RepositoryToMake};
@@ -76,7 +76,7 @@ fn form(account: &Account) -> Markup {
     html! {
         h2 { "Make a repository" }
         form.card method="post" action={ "/a/" (account.id) "/storage" } {
-            p.quiet { "A key is made for it and shown once. The server keeps a key of its own with which it adds snapshots and can not read what is in them: without your key nobody can restore, not even who runs this server." }
+            p.quiet { "A key is made for it and shown once. The server keeps a key of its own with which it adds snapshots and cannot read what is in them: without your key nobody can restore, not even who runs this server." }
             label for="name" { "Name" }
             input #name name="name" required maxlength="100" placeholder="Main";
             label for="url" { "Where it lies, " span.quiet { "empty: this server's own storage" } }
@@ -212,7 +212,7 @@ pub(super) async fn show(
         } } }
         @match &looked {
             Ok(markup) => { (markup) }
-            Err(e) => { p.notice.bad role="alert" { "It cannot be opened now: " (e.to_string()) @if let Some(hint) = e.hint() { ". " (hint) } } }
+            Err(e) => { p.notice.bad role="alert" { "It cannot be opened now: " (e.to_string()) "." @if let Some(hint) = e.hint() { " " (words::sentence(hint)) } } }
         }
         @if actor.may(Right::Run, Some(&account.id)) {
             h2 { "Upkeep" }
@@ -242,7 +242,7 @@ async fn look(server: &Server, row: &RepositoryRow) -> crate::Result<Markup> {
                 td { (words::time(slot.created_us)) }
             } } }
         } }
-        h2 { (words::count(many, "snapshot")) }
+        h2 { @if many == 0 { "Snapshots" } @else { (words::count(many, "snapshot")) } }
         @if many == 0 { p.empty { "The first run of a backup set makes the first one." } } @else {
             div.scroll tabindex="0" { table {
                 thead { tr { th scope="col" { "Snapshot" } th scope="col" { "Backup set" } th scope="col" { "Time" } th.number scope="col" { "Items" } th scope="col" { "State" } } }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Form;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
@@ -10,7 +9,7 @@ use maud::html;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Answer, Page, go, layout};
+use super::{Answer, Form, Page, go, layout};
 use crate::error::{Error, ErrorKind};
 use crate::server::audit::Deed;
 use crate::server::auth::Password;

@@ -27,7 +27,8 @@ fn kind(word: &str) -> &str {
     match word {
         "users" => "People",
         "sites" => "Sites",
-        "teams" => "Teams and groups",
+        "groups" => "Groups",
+        "teams" => "Teams",
         "tenant" => "The tenant",
         other => other,
     }

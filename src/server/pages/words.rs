@@ -47,6 +47,13 @@ pub(crate) fn count(many: usize, one: &str) -> String {
     }
 }
 
+/// A hint as a sentence: it begins large, and ends with a full stop.
+pub(crate) fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    let first: String = chars.next().into_iter().flat_map(char::to_uppercase).collect();
+    format!("{first}{}.", chars.as_str().trim_end_matches('.'))
+}
+
 /// A stretch of time: "3 min 20 s".
 pub(crate) fn duration(us: i64) -> String {
     let seconds = us.max(0) / 1_000_000;
@@ -65,6 +72,7 @@ mod tests {
     fn numbers_read_well() {
         assert_eq!([number(0), number(999), number(1_000), number(-1_234_567)], ["0", "999", "1,000", "-1,234,567"]);
         assert_eq!([size(0), size(1023), size(1536), size(200 << 30)], ["0 B", "1023 B", "1.5 KiB", "200 GiB"]);
+        assert_eq!(["check the place", "Über", ""].map(sentence), ["Check the place.", "Über.", "."]);
         assert_eq!([duration(0), duration(200_000_000), duration(7_300_000_000)], ["0 s", "3 min 20 s", "2 h 1 min"]);
     }
 }

@@ -13,6 +13,9 @@ const ownTimes = (within) => {
 };
 ownTimes(document);
 
+// On a phone the navigation is a line: where one is should be in sight.
+document.querySelector("nav a[aria-current=page]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
 // A form is sent once, however often its button is pressed.
 for (const form of document.querySelectorAll("form[method=post]:not([data-again])")) {
   form.addEventListener("submit", () => {
