@@ -84,7 +84,7 @@ fn tally(
 ) -> Option<Tally> {
     let mut tally = Tally { kind, all: 0, chosen: 0, new_ones: false };
     for item in contents.items(kind).filter(super::Item::owns) {
-        if tally.all % BETWEEN == 0 && began.elapsed() > PATIENCE {
+        if tally.all.is_multiple_of(BETWEEN) && began.elapsed() > PATIENCE {
             return None;
         }
         let chosen = part.is_some_and(|part| selection.selects(&item.facts(named), part));

@@ -25,7 +25,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(4);
 
 /// What of the tenant is shown beside the rules.
 #[derive(Debug, Clone, Default, Deserialize)]
-pub(super) struct View {
+pub(in crate::server::pages) struct View {
     /// Which kind is open.
     #[serde(default)]
     pub(super) open: String,
