@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
-use axum::{Extension, Form};
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::tenants::given;
-use super::{Answer, go, sign_ins, words};
+use super::{Answer, Form, go, sign_ins, words};
 use crate::error::{Error, Result};
 use crate::graph::Caller;
 use crate::server::auth::{Actor, Password};

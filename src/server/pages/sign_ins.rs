@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use axum::{Extension, Form};
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::connect::{self, Fields};
 use super::tenants::given;
-use super::{Answer, Chrome, Page, Place, go, page};
+use super::{Answer, Chrome, Form, Page, Place, go, page};
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::auth::{Actor, Password};
 use crate::server::db::{SignInKind, SignInState};

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use axum::{Extension, Form};
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, Chrome, Page, Place, connect, go, page, words};
+use super::{Answer, Chrome, Form, Page, Place, connect, go, page, words};
 use crate::graph::Caller;
 use crate::server::auth::{Actor, Password, Right};
 use crate::server::connect::user;

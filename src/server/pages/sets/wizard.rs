@@ -6,10 +6,10 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Form};
 use maud::{Markup, html};
 
 use super::desk::{Desk, Done, View};
@@ -19,6 +19,7 @@ use crate::server::auth::Actor;
 use crate::server::deeds::sets;
 use crate::server::error::problem;
 use crate::server::id::Id;
+use crate::server::pages::Form;
 use crate::server::pages::{Answer, Chrome, Page, Place, go, page};
 use crate::server::state::Server;
 use crate::server::web::{Asked, At};
