@@ -210,6 +210,7 @@ fn choices(definition: &SetDefinition, remarks: &mut Vec<String>) -> Choices {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::snapshot::policy::{Count, Policy};
     use crate::snapshot::set::{Rule, Subject};
 
     #[test]
@@ -226,6 +227,7 @@ mod tests {
             retention_labels: true,
             recoverable_items: true,
             leavers: "drop after 30 days".into(),
+            retention: Policy { keep_last: Count(3), keep_yearly: Count(2), ..Policy::default() },
             time_zone: "Europe/Berlin".into(),
             ..Choices::default()
         };

@@ -119,3 +119,16 @@ pub(super) fn one_line(text: &str) -> String {
         .take(LONGEST)
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_in_a_mail_is_of_one_line_each() {
+        let notice = Notice::new("x", 0, "Con\r\nBcc: a@b.c", "no\nX: y\u{2028}z".to_owned()).fact("a\nb", "c\rd");
+        assert_eq!(notice.subject(), "Con  Bcc: a@b.c: no X: y z");
+        let text = notice.text("");
+        assert!(text.contains("a b: c d\n") && !text.contains('\r') && !text.contains("\nX"), "{text:?}");
+    }
+}

@@ -14,14 +14,15 @@ use crate::error::ErrorKind;
 use crate::format::header::{FileKind, seal_document};
 use crate::format::id::PackId;
 use crate::format::index::{IndexFile, Mark};
-use crate::format::snapshot::{SnapshotFile, Totals};
+use crate::format::snapshot::{RunFile, SnapshotFile, Totals};
 use crate::ops::backup::Stop;
 use crate::repo::{Repository, Writer, WriterOptions};
 use crate::server::agent::{AgentOptions, Ran, enroll, work};
 use crate::server::auth::Role;
+use crate::server::choices::Choices;
 use crate::server::id::Id;
 use crate::sim::{SimHandle, SimOptions, SimTenant};
-use crate::snapshot::set::set_id;
+use crate::snapshot::set::{TenantRef, set_id};
 use crate::storage::{self, Credentials, StorageOptions};
 
 /// A server with an account, a tenant, a set, and a client that runs it.
@@ -349,6 +350,24 @@ async fn forge(yard: &Yard, thief: &Thief<'_>, handout: &Value) {
         assert_eq!(thief.put(&folder, &bytes).await, StatusCode::UNPROCESSABLE_ENTITY, "{folder} {file:?}");
     }
     assert_eq!(thief.put(&folder, b"no snapshot").await, StatusCode::UNPROCESSABLE_ENTITY);
+    // Runs and definitions of other sets, by which a history and a retention would be others.
+    let run = RunFile {
+        set: other,
+        started_us: now,
+        ended_us: now,
+        outcome: "complete".into(),
+        error: String::new(),
+        snapshot: None,
+        totals: Totals::default(),
+        waits: vec![],
+    };
+    let other_set = Choices::default().definition("other", TenantRef { name: "x".into(), id: "x".into() }, vec![]);
+    for (folder, bytes) in [
+        (format!("runs/{own}"), seal_document(keys, FileKind::Run, &run)),
+        ("sets".to_owned(), seal_document(keys, FileKind::Set, &other_set.expect("a definition").encode())),
+    ] {
+        assert_eq!(thief.put(&folder, &bytes).await, StatusCode::UNPROCESSABLE_ENTITY, "{folder}");
+    }
     // Index files that mark packs, stand in for others, tell of packs that are not there, or claim what others hold.
     let index = repo.index();
     let there: Vec<PackId> = index.packs().map(|pack| pack.id).collect();
@@ -522,7 +541,8 @@ async fn paths_lead_nowhere_and_bodies_are_bounded() {
 async fn who_sends_no_end_of_a_request_is_let_go() {
     let bench = Bench::quiet().await;
     let address = bench.running.address().expect("it listens");
-    for head in ["", "GET / HTTP/1.1\r\nHost: x\r\nX-Slow: "] {
+    let second = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\nX-Slow: ";
+    for head in ["", "GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ", second] {
         let mut stream = tokio::net::TcpStream::connect(address).await.expect("connected");
         stream.write_all(head.as_bytes()).await.expect("sent");
         let mut rest = Vec::new();
@@ -552,6 +572,12 @@ async fn over_a_limit_no_pack_is_added_and_what_is_there_stays_readable() {
     let limit = |most: Option<u32>| Some(json!({"name": "backup-pc", "most_bytes": most}));
     yard.good(Method::PUT, &path, limit(Some(100))).await;
     assert_eq!(try_to_add("over the client's").await, Err(ErrorKind::StorageFull));
+    // What came in since the client gave word last counts too.
+    let row = yard.bench.server().db.repositories(&yard.account).await.expect("read").remove(0);
+    let nearly = u32::try_from(row.stored_bytes).expect("little") + 2_000;
+    yard.good(Method::PUT, &path, limit(Some(nearly))).await;
+    let mut tries = 0..100;
+    while try_to_add(&format!("a little {}", tries.next().expect("an end of it"))).await.is_ok() {}
     assert_eq!(thief.send("GET", "config", Vec::new()).await.0, StatusCode::OK);
     yard.good(Method::PUT, &path, limit(None)).await;
     let account = |bytes: Option<u32>| Some(json!({"name": "Contoso", "limits": {"bytes": bytes}}));

@@ -56,10 +56,10 @@ impl Bench {
         options.database_url = postgres().await;
         change(&mut options);
         let running = start_at(options, clock).await.expect("the server starts");
-        // The server ends connections on which nothing comes for half a minute.
+        // The server ends connections on which nothing comes for a while: under test, for five seconds.
         let client = Client::builder()
             .redirect(reqwest::redirect::Policy::none())
-            .pool_idle_timeout(std::time::Duration::from_secs(5))
+            .pool_idle_timeout(std::time::Duration::from_secs(2))
             .build()
             .expect("a client");
         Self { running, folder, client }

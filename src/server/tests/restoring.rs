@@ -150,6 +150,14 @@ async fn a_deleted_mail_is_found_restored_and_taken_back() {
     assert_eq!(planned["counts"]["counts"]["create"], 1, "{planned}");
     assert!(planned["counts"]["counts"]["requests"].as_u64() > Some(0), "{planned}");
     assert_eq!(place.subjects().len(), before.len() - 1, "a plan writes nothing");
+    // Nor does one for a folder of its own make that.
+    let folders = || {
+        let expected = place.sim.expected();
+        expected.user(ALICE).and_then(|user| user.mailbox.as_ref()).map(|mailbox| mailbox.folders.len())
+    };
+    let there = folders();
+    place.planned(json!({"snapshot": item["snapshot"], "paths": [item["path"]], "folder": "Back"})).await;
+    assert_eq!(folders(), there, "a plan makes no folder");
     let restore = id(&planned);
     let ended = place.bench.ended(&place.restorer, &place.account, &place.begin(&restore, "run").await).await;
     assert_eq!(ended["state"], "done", "{ended}");
