@@ -209,6 +209,19 @@ impl Db {
         Ok(())
     }
 
+    /// Tries again now what waits longer than it ever does: the clock was ahead when that was written.
+    ///
+    /// # Errors
+    /// As any query.
+    pub(crate) async fn put_deliveries_right(&self, now_us: i64, longest_us: i64) -> Result<()> {
+        sqlx::query("UPDATE outbox SET next_us = $1 WHERE state = 'waiting' AND next_us > $2")
+            .bind(now_us)
+            .bind(now_us + longest_us)
+            .execute(self.pool())
+            .await?;
+        Ok(())
+    }
+
     /// Takes what is due to be sent: nobody else takes it for `hold_us`.
     ///
     /// # Errors

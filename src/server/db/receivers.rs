@@ -291,6 +291,38 @@ impl Db {
         rows.iter().map(read).collect()
     }
 
+    /// Receivers whose digest or ping is yet to come, in the order of their ids.
+    ///
+    /// # Errors
+    /// As any query.
+    pub(crate) async fn waiting_receivers(&self, after: &str, now_us: i64, most: i64) -> Result<Vec<Receiver>> {
+        let rows = sqlx::query(select!("WHERE id > $1 AND next_us > $2 ORDER BY id LIMIT $3"))
+            .bind(after)
+            .bind(now_us)
+            .bind(most)
+            .fetch_all(self.pool())
+            .await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// Moves a digest or ping from a time that is too late; what it told of last was not later than now either.
+    ///
+    /// # Errors
+    /// As any query.
+    pub(crate) async fn put_receiver_right(&self, id: &Id, from_us: i64, to_us: i64, now_us: i64) -> Result<()> {
+        sqlx::query(
+            "UPDATE receivers SET next_us = $1, told_us = CASE WHEN told_us > $2 THEN $2 ELSE told_us END \
+             WHERE id = $3 AND next_us = $4",
+        )
+        .bind(to_us)
+        .bind(now_us)
+        .bind(id.as_str())
+        .bind(from_us)
+        .execute(self.pool())
+        .await?;
+        Ok(())
+    }
+
     /// Removes a receiver, with what still waits for it.
     ///
     /// # Errors

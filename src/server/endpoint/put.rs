@@ -27,6 +27,8 @@ use crate::snapshot::set::SetDefinition;
 const PACK_SLACK: u64 = 64 << 20;
 const INDEX_LIMIT: u64 = 64 << 20;
 const DOCUMENT_LIMIT: u64 = 4 << 20;
+/// So many bytes of index files and documents a job stores whatever the limits, for what it has is worth nothing without them.
+const MOST_BESIDE: i64 = if cfg!(test) { 1 << 20 } else { 128 << 20 };
 /// The longest pause in a body.
 const LONGEST_PAUSE: Duration = Duration::from_secs(if cfg!(test) { 5 } else { 30 });
 /// The slowest that a body may come, in bytes a second, beyond the first minute.
@@ -78,7 +80,15 @@ impl Put<'_> {
             let text = format!("The file is longer than any of its kind: {length} bytes");
             return Ok(refuse(StatusCode::PAYLOAD_TOO_LARGE, &text, "Files of a backup are smaller"));
         }
-        if self.kind == Kind::Pack && !self.has_quota(length).await? {
+        let beside = match self.kind {
+            Kind::Pack => None,
+            kind => match self.visit.let_in(kind, length) {
+                None => return Err(wrong("This job has stored as many files of this kind as a run does")),
+                entry => entry,
+            },
+        };
+        // What a run needs to keep what it has is small, and let in over the limit too.
+        if (beside.is_none() || self.visit.beside() > MOST_BESIDE) && !self.has_quota(length).await? {
             return Ok(refuse(
                 StatusCode::INSUFFICIENT_STORAGE,
                 "There is stored as much as may be, for this client or its account",
@@ -98,7 +108,10 @@ impl Put<'_> {
         }
         self.vet(&data).await?;
         self.visit.storage().put(self.path, data).await?;
-        self.visit.count(usize::try_from(length).unwrap_or_default());
+        match beside {
+            Some(entry) => entry.stored(),
+            None => self.visit.count(usize::try_from(length).unwrap_or_default()),
+        }
         Ok(StatusCode::CREATED.into_response())
     }
 
@@ -110,7 +123,7 @@ impl Put<'_> {
         }
     }
 
-    /// Says whether there is room for more packs. What a run needs to keep what it has is small, and always let in.
+    /// Says whether there is room for more.
     async fn has_quota(&self, length: u64) -> Result<bool> {
         let (db, new) = (&self.server.db, i64::try_from(length).unwrap_or(i64::MAX));
         let more = self.visit.uncounted().saturating_add(new);

@@ -1,11 +1,12 @@
 //! What a client may see of a repository: as long as it has a job in hand there, its own part.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Semaphore;
 
+use super::names::Kind;
 use crate::error::{Error, ErrorKind, Result};
 use crate::repo::{Index, Repository};
 use crate::server::db::{ClientRow, Handed};
@@ -17,6 +18,8 @@ use crate::storage::Storage;
 /// Memory for files under way, in KiB: of all clients together, and of one.
 const ROOM_KIB: usize = 256 << 10;
 const ROOM_OF_ONE_KIB: usize = 128 << 10;
+/// Snapshots, runs and definitions that a job stores, of each: one, and one more for an answer that was lost.
+const MOST_DOCUMENTS: u32 = 2;
 
 /// The endpoint's state.
 #[derive(Debug)]
@@ -59,6 +62,38 @@ pub(super) struct Visit {
     pub(super) room: Arc<Semaphore>,
     /// Bytes stored that are not in the database's count yet.
     uncounted: AtomicI64,
+    /// Bytes of what is no pack that this job stored or stores.
+    beside: AtomicI64,
+    /// Snapshots, runs and definitions that this job stored or stores.
+    documents: [AtomicU32; 3],
+}
+
+/// What a job was let in with: goes back if it is not stored after all.
+pub(super) struct Entry<'a> {
+    bytes: i64,
+    visit: &'a Visit,
+    document: Option<&'a AtomicU32>,
+    is_stored: bool,
+}
+
+impl Entry<'_> {
+    /// It is stored: it counts.
+    pub(super) fn stored(mut self) {
+        self.is_stored = true;
+        self.visit.uncounted.fetch_add(self.bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        if self.is_stored {
+            return;
+        }
+        self.visit.beside.fetch_sub(self.bytes, Ordering::Relaxed);
+        if let Some(document) = self.document {
+            document.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Visit {
@@ -67,9 +102,30 @@ impl Visit {
         self.repo.storage()
     }
 
-    /// Counts bytes that were stored.
+    /// Counts bytes of a pack that were stored.
     pub(super) fn count(&self, bytes: usize) {
         self.uncounted.fetch_add(i64::try_from(bytes).unwrap_or_default(), Ordering::Relaxed);
+    }
+
+    /// Lets in what is no pack; nothing: the job has stored as many documents of this kind as a run does.
+    pub(super) fn let_in(&self, kind: Kind, length: u64) -> Option<Entry<'_>> {
+        let document = match kind {
+            Kind::Snapshot => self.documents.first(),
+            Kind::Run => self.documents.get(1),
+            Kind::Set => self.documents.get(2),
+            Kind::Key | Kind::Index | Kind::Pack => None,
+        };
+        let bytes = i64::try_from(length).unwrap_or(i64::MAX);
+        self.beside.fetch_add(bytes, Ordering::Relaxed);
+        let many = document.map_or(0, |document| document.fetch_add(1, Ordering::Relaxed));
+        // What goes back if it is one too many.
+        let entry = Entry { bytes, visit: self, document, is_stored: false };
+        (many < MOST_DOCUMENTS).then_some(entry)
+    }
+
+    /// Bytes of what is no pack that this job stored or stores.
+    pub(super) fn beside(&self) -> i64 {
+        self.beside.load(Ordering::Relaxed)
     }
 
     /// Bytes stored that are not in the database's count yet.
@@ -118,7 +174,11 @@ impl Endpoint {
             repo,
             room: Arc::new(Semaphore::new(ROOM_OF_ONE_KIB)),
             uncounted: AtomicI64::new(0),
+            beside: AtomicI64::new(0),
+            documents: Default::default(),
         });
+        // A job that begins anew: what its visit before stored counts too.
+        self.settle(server, &handed.job).await?;
         self.visits().insert(handed.job, visit.clone());
         Ok(visit)
     }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::notice::Notice;
+use super::send;
 use crate::error::{Error, Result};
 use crate::server::choices::zone;
 use crate::server::db::{DigestTime, NewDelivery, Receiver, ReceiverDefinition, ReceiverKind};
@@ -36,6 +37,30 @@ fn timing(at: &DigestTime) -> Result<Timing> {
     }
     zone(&at.zone)?;
     Ok(Timing { cron: format!("0 {} * * *", at.hour), zone: at.zone.clone(), jitter_s: 0, catch_up: true })
+}
+
+/// Moves back what waits for a time too late: the clock was ahead when it was moved on, and it would wait until it is so late
+/// again.
+pub(super) async fn put_right(server: &Server) -> Result<()> {
+    let now = server.now_us();
+    server.db.put_deliveries_right(now, send::LONGEST_PAUSE_US).await?;
+    let mut after = String::new();
+    loop {
+        let waiting = server.db.waiting_receivers(&after, now, PAGE).await?;
+        for receiver in &waiting {
+            let expected = first(&receiver.definition, now).unwrap_or_default();
+            if let (Some(expected), Some(next_us)) = (expected, receiver.next_us)
+                && expected < next_us
+            {
+                tracing::warn!(receiver = receiver.id.as_str(), "A digest or ping waited for a time that is too late");
+                server.db.put_receiver_right(&receiver.id, next_us, expected, now).await?;
+            }
+        }
+        match waiting.last() {
+            Some(last) if waiting.len() == PAGE as usize => after = last.id.to_string(),
+            _ => return Ok(()),
+        }
+    }
 }
 
 /// Puts what is due into the outbox.

@@ -12,6 +12,7 @@ mod warnings;
 mod webhook;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -27,6 +28,9 @@ pub(crate) use notice::Notice;
 /// How often is looked.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
+/// A clock that goes back by more than this was set.
+const JUMP_US: i64 = 60_000_000;
+
 /// How long a pass may take to end when the server stops.
 const LAST_PASS: Duration = Duration::from_secs(10);
 
@@ -35,8 +39,15 @@ pub(crate) fn start(server: &Arc<Server>, tasks: &TaskTracker, stop: &Cancellati
     if !server.options.role.schedules() {
         return;
     }
-    tasks.spawn(again(server.clone(), stop.clone(), "Notices cannot be gathered", |server| async move {
-        gather(&server).await
+    let clock = Arc::new(LastSeen::default());
+    tasks.spawn(again(server.clone(), stop.clone(), "Notices cannot be gathered", move |server| {
+        let clock = clock.clone();
+        async move {
+            if clock.went_back(server.now_us()) {
+                due::put_right(&server).await.inspect_err(|_| clock.forget())?;
+            }
+            gather(&server).await
+        }
     }));
     tasks.spawn(again(server.clone(), stop.clone(), "Notices cannot be sent", |server| async move {
         send::pass(&server).await
@@ -44,6 +55,26 @@ pub(crate) fn start(server: &Arc<Server>, tasks: &TaskTracker, stop: &Cancellati
     tasks.spawn(again(server.clone(), stop.clone(), "Warnings cannot be gathered", |server| async move {
         warnings::pass(&server).await
     }));
+}
+
+/// What the clock said last.
+struct LastSeen(AtomicI64);
+
+impl Default for LastSeen {
+    fn default() -> Self {
+        Self(AtomicI64::new(i64::MAX))
+    }
+}
+
+impl LastSeen {
+    /// Says whether it was set back; at the start nobody knows, and it may have been.
+    fn went_back(&self, now_us: i64) -> bool {
+        now_us < self.0.swap(now_us, Ordering::Relaxed).saturating_sub(JUMP_US)
+    }
+
+    fn forget(&self) {
+        self.0.store(i64::MAX, Ordering::Relaxed);
+    }
 }
 
 /// Puts what happened, and what is due, into the outbox.
@@ -82,6 +113,7 @@ async fn again<F: Future<Output = Result<()>>>(
 /// For tests: one pass of everything that is due.
 #[cfg(test)]
 pub(crate) async fn pass(server: &Server) -> Result<()> {
+    due::put_right(server).await?;
     gather(server).await?;
     warnings::pass(server).await?;
     send::pass(server).await

@@ -16,7 +16,7 @@ const HOLD_US: i64 = 5 * MINUTE_US;
 /// And how long this one waits for it.
 const LONGEST_TRY: Duration = Duration::from_secs(120);
 /// The longest pause between two tries.
-const LONGEST_PAUSE_US: i64 = 120 * MINUTE_US;
+pub(super) const LONGEST_PAUSE_US: i64 = 120 * MINUTE_US;
 /// After this long it is given up.
 const MOST_WAIT_US: i64 = 24 * 60 * MINUTE_US;
 /// A ping that comes this late would say what is no longer so.

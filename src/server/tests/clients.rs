@@ -26,20 +26,20 @@ use crate::snapshot::set::{TenantRef, set_id};
 use crate::storage::{self, Credentials, StorageOptions};
 
 /// A server with an account, a tenant, a set, and a client that runs it.
-struct Yard {
-    bench: Bench,
+pub(super) struct Yard {
+    pub(super) bench: Bench,
     sim: SimHandle,
-    account: Id,
+    pub(super) account: Id,
     owner: String,
     repository: String,
     set: String,
     key: String,
-    client: String,
+    pub(super) client: String,
     agent: AgentOptions,
 }
 
 impl Yard {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let bench = Bench::new().await;
         let account = bench.account("Contoso").await;
         let owner = bench.person(Some(&account), Role::Owner, "owner@contoso.com").await;
@@ -64,7 +64,7 @@ impl Yard {
         yard
     }
 
-    async fn good(&self, method: Method, path: &str, body: Option<Value>) -> Value {
+    pub(super) async fn good(&self, method: Method, path: &str, body: Option<Value>) -> Value {
         self.bench.good(&self.owner, method, &format!("/accounts/{}{path}", self.account), body).await
     }
 
@@ -81,7 +81,7 @@ impl Yard {
     }
 
     /// Asks for a run of the set; gives the job.
-    async fn ask(&self) -> String {
+    pub(super) async fn ask(&self) -> String {
         let asked = self.good(Method::POST, &format!("/sets/{}/runs", self.set), None).await;
         asked["job"].as_str().expect("a job").to_owned()
     }
@@ -91,7 +91,7 @@ impl Yard {
     }
 
     /// A run from asking to its row.
-    async fn back_up(&self, on_client: bool) -> Value {
+    pub(super) async fn back_up(&self, on_client: bool) -> Value {
         let job = self.ask().await;
         if on_client {
             let ran = self.work().await.expect("it works");
@@ -106,7 +106,7 @@ impl Yard {
     }
 
     /// What a thief of the machine has: its token.
-    fn stolen_token(&self) -> String {
+    pub(super) fn stolen_token(&self) -> String {
         let file = std::fs::read_to_string(self.agent.folder.join("agent.json")).expect("the enrolment");
         let kept: Value = serde_json::from_str(&file).expect("JSON");
         kept["token"].as_str().expect("a token").to_owned()
@@ -137,10 +137,10 @@ impl Yard {
 }
 
 /// A thief at work: with a token, in a repository.
-struct Thief<'a> {
-    yard: &'a Yard,
-    token: String,
-    root: String,
+pub(super) struct Thief<'a> {
+    pub(super) yard: &'a Yard,
+    pub(super) token: String,
+    pub(super) root: String,
 }
 
 impl Thief<'_> {
@@ -152,7 +152,7 @@ impl Thief<'_> {
         (answer.status(), answer.bytes().await.expect("bytes"))
     }
 
-    async fn put(&self, folder: &str, bytes: &[u8]) -> StatusCode {
+    pub(super) async fn put(&self, folder: &str, bytes: &[u8]) -> StatusCode {
         let id = blake3::hash(bytes).to_hex();
         let path = if folder == "packs" { format!("packs/{}/{id}", &id[..2]) } else { format!("{folder}/{id}") };
         self.send("PUT", &path, bytes.to_vec()).await.0
@@ -175,7 +175,7 @@ impl Thief<'_> {
 }
 
 /// Takes the client's job as the machine would; gives the handout.
-async fn take(yard: &Yard, token: &str) -> Value {
+pub(super) async fn take(yard: &Yard, token: &str) -> Value {
     loop {
         let (status, mut offer) = yard.bench.ask(token, Method::POST, "/agent/jobs", Some(json!({}))).await;
         assert_eq!(status, StatusCode::OK, "{offer}");
@@ -188,7 +188,7 @@ async fn take(yard: &Yard, token: &str) -> Value {
 }
 
 /// Opens the repository through the endpoint, as the machine would.
-async fn opened(yard: &Yard, token: &str, handout: &Value) -> Arc<Repository> {
+pub(super) async fn opened(yard: &Yard, token: &str, handout: &Value) -> Arc<Repository> {
     let text = |value: &Value| value.as_str().expect("text").to_owned();
     let place = yard.bench.url(&text(&handout["repository"]["path"])).replacen("http://", "webdav+http://", 1);
     let credentials = Credentials::new().with("token", token);

@@ -6,6 +6,7 @@ mod adopt;
 mod browsers;
 mod clients;
 mod consent;
+mod flood;
 mod history;
 mod hostile;
 mod lifecycle;

@@ -24,7 +24,7 @@ const HOUR_US: i64 = 60 * MINUTE_US;
 const DAY_US: i64 = 24 * HOUR_US;
 
 /// A server whose clock the test sets, and that does nothing by itself.
-async fn bench_at(time: &str) -> (Bench, Arc<AtomicI64>) {
+pub(super) async fn bench_at(time: &str) -> (Bench, Arc<AtomicI64>) {
     let now = Arc::new(AtomicI64::new(us(time)));
     let clock = {
         let now = now.clone();
@@ -37,7 +37,7 @@ fn us(text: &str) -> i64 {
     text.parse::<jiff::Timestamp>().expect(text).as_microsecond()
 }
 
-async fn pass(bench: &Bench) {
+pub(super) async fn pass(bench: &Bench) {
     notices::pass(bench.server()).await.expect("a pass");
 }
 
@@ -88,7 +88,7 @@ async fn mail_server() -> (u16, Arc<Mutex<Vec<String>>>) {
 type Posts = Arc<Mutex<Vec<(HeaderMap, String)>>>;
 
 #[derive(Clone, Default)]
-struct Hook {
+pub(super) struct Hook {
     posts: Posts,
     /// What is answered first; then 200.
     answers: Arc<Mutex<VecDeque<u16>>>,
@@ -96,7 +96,7 @@ struct Hook {
 
 impl Hook {
     /// Listens; gives the address.
-    async fn start(&self) -> String {
+    pub(super) async fn start(&self) -> String {
         async fn take(State(hook): State<Hook>, headers: HeaderMap, body: String) -> (Status, HeaderMap) {
             hook.posts.lock().expect("free").push((headers, body));
             let status = hook.answers.lock().expect("free").pop_front().unwrap_or(200);
@@ -113,11 +113,11 @@ impl Hook {
         format!("http://{address}/hook/s3cret-path")
     }
 
-    fn many(&self) -> usize {
+    pub(super) fn many(&self) -> usize {
         self.posts.lock().expect("free").len()
     }
 
-    fn body(&self, number: usize) -> Value {
+    pub(super) fn body(&self, number: usize) -> Value {
         serde_json::from_str(&self.posts.lock().expect("free")[number].1).expect("JSON")
     }
 }
@@ -142,7 +142,7 @@ async fn ended(bench: &Bench, account: &Id, state: JobState, error: Option<&str>
     id
 }
 
-async fn receiver(bench: &Bench, token: &str, account: &Id, wanted: Value) -> Value {
+pub(super) async fn receiver(bench: &Bench, token: &str, account: &Id, wanted: Value) -> Value {
     bench.good(token, Method::POST, &format!("/accounts/{account}/receivers"), Some(wanted)).await
 }
 
