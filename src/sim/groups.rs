@@ -238,7 +238,7 @@ pub(super) fn group(app: &App, request: &Request, index: usize) -> Answer {
     Ok(row_lists::single(app, "groups/$entity", row))
 }
 
-/// `GET /groups/{id}/members` and `…/owners`
+/// `GET /groups/{id}/members`, `…/transitiveMembers` and `…/owners`
 pub(super) fn people(app: &App, request: &Request, index: usize, owners: bool) -> Answer {
     request.allow(&["$select", "$top", "$count", "$skiptoken"])?;
     let world = app.read();

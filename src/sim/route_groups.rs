@@ -88,6 +88,7 @@ pub(super) fn resolve(app: &App, all: &[&str], names: &[&str], request: &Request
     match names[2..] {
         [] => directory("/groups/{id}", 1),
         ["members"] => directory("/groups/{id}/members", 3 - selected),
+        ["transitivemembers"] => directory("/groups/{id}/transitiveMembers", 5 - selected),
         ["owners"] => directory("/groups/{id}/owners", 2 - selected),
         ["drives"] => made("/groups/{id}/drives", Charge::Files(2), FILES, group, &[]),
         ["planner", "plans"] => made("/groups/{id}/planner/plans", Charge::Nothing, TASKS, group, &[]),
@@ -212,7 +213,8 @@ pub(super) fn run(app: &App, request: &Request, route: &Route) -> Answer {
     match route.template {
         "/groups" => groups::groups(app, request),
         "/groups/{id}" => groups::group(app, request, group),
-        "/groups/{id}/members" => groups::people(app, request, group, false),
+        // No group of this tenant is in another.
+        "/groups/{id}/members" | "/groups/{id}/transitiveMembers" => groups::people(app, request, group, false),
         "/groups/{id}/owners" => groups::people(app, request, group, true),
         EVENTS => calendar_http::of_group(app, request, group),
         "/groups/{id}/threads" => conversations::threads(app, request, group),

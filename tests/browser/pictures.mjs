@@ -20,6 +20,8 @@ const folder = path.resolve(wanted ?? path.join(root, "docs/screenshots"));
 
 // Pages that are none: what they give, or where their picture is.
 const NO_PAGE = {
+  "/a/{account}/sets/new": "leads on to the first step",
+  "/a/{account}/sets/{set}/change": "leads on to the first tab",
   "/": "leads on to the account, or to the accounts",
   "/a/{account}/look/{repository}/file": "sends a file",
   "/a/{account}/look/{repository}/mail": "the text of a mail, in the frame of the mail's picture",
@@ -28,9 +30,13 @@ const NO_PAGE = {
 };
 // States that a page has not.
 const NO_STATE = {
+  "/administrators": { empty: "an administrator always is there" },
+  "/activity": { empty: "that the server was set up is its first entry", failing: "a changed database alone makes it so; a test sees that" },
+  "/a/{account}/sign-ins/{sign_in}": { empty: "it always has a code or an address" },
+  "/a/{account}/sets/new/{step}": { empty: "see what comes before a backup set" },
+  "/a/{account}/sets/{set}/change/{step}": { empty: "it is always filled with what the set has" },
   "/sign-in": { empty: "it is always the same form" },
   "/welcome/{token}": { empty: "it is always the same form" },
-  "/a/{account}/sets/{set}/change": { empty: "it is always filled with what the set has" },
   "/a/{account}/jobs/{job}": { empty: "a job that runs has nothing to tell yet; see there" },
   "/a/{account}/look/{repository}/unlock": { empty: "it is always the same form" },
   "/a/{account}/look/{repository}/when": { empty: "it is offered for those alone of whom a snapshot has something" },
@@ -161,7 +167,6 @@ async function empty(browser, base, link) {
     ["tenants", "tenants-empty", "how a tenant is connected"],
     ["storage", "storage-empty", "making the first repository"],
     ["sets", "sets-empty", "no backup set yet"],
-    ["sets/new", "sets-new-empty", "what comes before a backup set"],
     ["coverage", "coverage-empty", "nothing is covered yet"],
     ["look", "look-empty", "nothing to look at yet"],
     ["restores", "restores-empty", "nothing was restored yet"],
@@ -220,9 +225,7 @@ async function full(at) {
     ["tenants", "tenants", "connected tenants, and how one is connected"],
     [`tenants/${tenant.id}`, "tenant", "a tenant with its permissions"],
     ["sets", "sets", "backup sets"],
-    ["sets/new", "sets-new", "a new backup set"],
     [`sets/${set.id}`, "set", "a backup set and its runs"],
-    [`sets/${set.id}/change`, "set-change", "changing it"],
     ["coverage", "coverage", "who is protected how"],
     ["storage", "storage", "repositories and keys"],
     [`storage/${main.id}`, "repository", "a repository"],
@@ -236,6 +239,35 @@ async function full(at) {
       await picture(page, route, "full", name, what);
     });
   }
+
+  // Five steps, and the same five as tabs.
+  for (const step of ["connect", "choose", "when", "where", "key"]) {
+    await part(`the step ${step}`, async () => {
+      await page.goto(`${home}/sets/${set.id}/change/${step}`);
+      await picture(page, `${A}/sets/{set}/change/{step}`, "full", `set-${step}`, `changing a set: ${step}`, { phone: step === "choose" });
+    });
+  }
+  await part("a step that goes wrong", async () => {
+    await send(page, `${own}/sets/${set.id}/change/when`, { do: "save", zone: "Mars/Olympus" });
+    await picture(page, `${A}/sets/{set}/change/{step}`, "failing", "set-when-failing", "a time zone that is none");
+  });
+  await part("the steps of a new set", async () => {
+    await page.goto(`${home}/sets/new/connect`);
+    await picture(page, `${A}/sets/new/{step}`, "full", "set-new", "a new set: the first step");
+    await send(page, `${own}/sets/new/connect`, { do: "next", name: "", tenant: "" });
+    await picture(page, `${A}/sets/new/{step}`, "failing", "set-new-failing", "it has no name yet");
+  });
+  await part("a sign-in at Microsoft", async () => {
+    const made = await api(page, "POST", `${account}/tenants`, { name: "One person", definition: {
+      tenant_id: tenant.definition?.tenant_id ?? "contoso.com", client_id: tenant.definition?.client_id, sign_in: "user", graph_url: sim, login_url: sim } });
+    await page.goto(`${home}/tenants/${made.id}`);
+    await picture(page, `${A}/tenants/{tenant}`, "full", "tenant-user", "one user's own account", { phone: false });
+    const begun = await api(page, "POST", `${account}/tenants/${made.id}/sign-ins`, { way: "device-code" });
+    await page.goto(`${home}/sign-ins/${begun.id}`);
+    await picture(page, `${A}/sign-ins/{sign_in}`, "full", "sign-in-code", "a code to type at Microsoft");
+    await page.goto(`${home}/sign-ins/${"0".repeat(32)}`);
+    await picture(page, `${A}/sign-ins/{sign_in}`, "failing", "sign-in-none", "there is no such sign-in");
+  });
 
   await part("a set that has not run", async () => {
     const [second] = [await api(page, "POST", `${account}/sets`, { name: "sales", tenant: tenant.id, repository: main.id, choices: { include: ["group:Sales*"] } })];
@@ -499,6 +531,14 @@ async function administrator(browser, at) {
   await picture(page, "/accounts", "full", "accounts", "all accounts");
   await send(page, "/accounts", { name: "" });
   await picture(page, "/accounts", "failing", "accounts-failing", "an account without a name");
+  await page.goto(`${at.base}/administrators`);
+  await picture(page, "/administrators", "full", "administrators", "who looks after the server");
+  await send(page, "/administrators", { login: "owner@contoso.com" });
+  await picture(page, "/administrators", "failing", "administrators-failing", "a login that is taken");
+  await page.goto(`${at.base}/activity`);
+  await picture(page, "/activity", "full", "all-activity", "the whole audit log");
+  await send(page, "/activity/verification");
+  await picture(page, "/activity", "full", "all-activity-whole", "the log is whole", { phone: false });
   await page.goto(`${at.base}/settings`);
   await send(page, "/settings/mail", { host: "smtp.example.com", port: "587", security: "starttls", login: "backup", password: "secret", from: "backup@example.com" });
   await picture(page, "/settings", "full", "settings", "the mail server");
@@ -531,20 +571,12 @@ async function forms(at) {
   await page.goto(home);
   await page.goto(`${base}/nothing`);
   await picture(page, "/sign-in", "failing", "not-found", "an address that is none");
-  const definition = {
-    name: "sales 2", tenant: tenant.id, repository: main.id, include: "*", exclude: "", workloads: "", skip_folders: "", skip_files: "",
-    versions: "current", leavers: "keep", schedules: "every evening", zone: "UTC", jitter_minutes: "0", enabled: "on",
-    keep_last: "7", keep_daily: "30", keep_weekly: "12", keep_monthly: "12", keep_yearly: "7", client: "",
-  };
   for (const [route, place, fields, name, what] of [
-    ["sets/new", "sets", definition, "sets-new-failing", "a schedule that is none"],
-    ["sets/{set}/change", `sets/${set.id}`, { ...definition, schedules: "0 22 * * *", zone: "Mars/Olympus" }, "set-change-failing", "a time zone that is none"],
     ["storage", "storage", { name: "Third", url: "ftp://backup.example.com/x" }, "storage-failing", "a kind of storage that there is not"],
     ["storage", "adoption", { name: "Old", url: "s3://bucket/folder?endpoint=http://127.0.0.1:1&region=x", credentials: "access_key_id = x\nsecret_access_key = y", key: "no key" }, "adoption-failing", "a repository that cannot be taken over"],
     ["clients", "clients", { name: "branch", most_gib: "much" }, "clients-failing", "a limit that is no number"],
     ["people", "people", { login: "owner@contoso.com", role: "operator" }, "people-failing", "a login that is taken"],
     ["notices", "notices", { name: "Chat", kind: "webhook", url: "chat.example.com", runs: "all", zone: "UTC", enabled: "yes" }, "notices-form-failing", "a web address that is none"],
-    ["sets", "sets", { name: "x" }, "sets-form-failing", "a form that lacks fields"],
   ]) {
     await part(name, async () => {
       await page.goto(home);

@@ -113,7 +113,7 @@ impl Members {
         }
         let all = match tokio::time::timeout(PATIENCE, members_of(client, &id)).await {
             Ok(Ok(all)) => all,
-            Ok(Err(e)) => return (names, Err(e.to_string())),
+            Ok(Err(e)) => return (names, Err(e.chain())),
             Err(_) => return (names, Err("Microsoft did not answer in time".to_owned())),
         };
         let places = Places::new(all.iter().filter_map(|id| ids.get(id.as_str()).copied()).collect());

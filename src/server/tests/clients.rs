@@ -245,7 +245,7 @@ async fn seen_and_removed(yard: &Yard) {
     for (path, word) in [
         ("/clients".to_owned(), "backup-pc"),
         (format!("/sets/{}", yard.set), "client "),
-        (format!("/sets/{}/change", yard.set), "It runs on"),
+        (format!("/sets/{}/change/where", yard.set), "It runs on"),
     ] {
         let (status, page) = yard.bench.page(&cookie, &format!("{base}{path}")).await;
         assert!(status.is_success() && page.contains(word), "{path}: {status}\n{page}");
