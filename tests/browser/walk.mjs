@@ -140,6 +140,10 @@ try {
   if (await page.inputValue("#name") !== "mail only") { complain("what was typed is gone"); }
   await look(page, "wizard-wrong");
   await page.fill("#name", "mail-only");
+  // What was connected last is one user's own account.
+  await page.selectOption("#tenant", await page.$eval("#tenant", (select) => [...select.options].find((one) => !one.text.startsWith("Alice")).value));
+  await page.waitForFunction(() => !document.querySelector("section.found h3").textContent.includes("Alice"));
+  if (await page.inputValue("#name") !== "mail-only") { complain("what was typed is gone when another tenant is picked"); }
   await page.click("text=Test it now");
   await page.waitForSelector("text=It signs in");
   await look(page, "wizard-connect");
