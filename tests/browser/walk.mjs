@@ -370,6 +370,14 @@ try {
     if (!shown.includes(sees) || shown.includes(not)) { complain(`${login} sees ${shown}`); }
     await other.close();
   }
+} catch (error) {
+  // What stood there, and not only what was waited for.
+  for (const context of browser.contexts()) {
+    for (const page of context.pages()) {
+      console.error(`${page.url()}\n${await page.locator("main").first().innerText({ timeout: 2000 }).catch(() => "")}`.slice(0, 3000));
+    }
+  }
+  throw error;
 } finally {
   await browser.close();
   server.kill("SIGINT");

@@ -1,9 +1,7 @@
 //! `login`: a user signs in to a tenant, once, so that everything else can go on by itself.
 
 use std::io::{BufRead as _, Write as _};
-use std::sync::{Arc, Mutex, PoisonError};
 
-use async_trait::async_trait;
 use serde_json::json;
 use zeroize::Zeroizing;
 
@@ -13,8 +11,8 @@ use crate::cli::environment::now_us;
 use crate::cli::exit::Outcome;
 use crate::cli::{browser, output, tenant};
 use crate::error::{Error, ErrorKind, Result};
-use crate::graph::user::{Keeper as _, Kept, KeptIn, Loopback, SignedIn};
-use crate::graph::{AccessToken, Account, Client, ClientOptions, TokenSource, UserSignIn};
+use crate::graph::user::{self, Keeper as _, Kept, KeptIn, Loopback, SignedIn};
+use crate::graph::{ClientOptions, UserSignIn};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -80,7 +78,9 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     let claims = before.as_ref().and_then(|kept| kept.claims.as_deref());
     let signed_in = interactive(app, &sign_in, &how, user.as_deref(), claims).await?;
     let SignedIn { access, refresh } = signed_in;
-    let account = who(config, name, access).await?;
+    let tenant = config.tenant(name)?;
+    let options = ClientOptions::new(tenant::cloud(tenant)?);
+    let account = user::who(options, tenant::caller(tenant), access).await?;
     if let Some(wanted) = user.as_deref().filter(|wanted| !wanted.eq_ignore_ascii_case(&account.name)) {
         let text = format!("{} signed in, but the configuration says that tenant '{name}' is {wanted}'s", account.name);
         return Err(Error::new(ErrorKind::Permission, text)
@@ -166,26 +166,4 @@ fn ask(app: &App, text: &str, facts: &serde_json::Value) -> Result<()> {
     // There is nobody to tell if stderr is gone.
     let _ = writeln!(std::io::stderr(), "{text}");
     Ok(())
-}
-
-/// Asks Graph who signed in.
-async fn who(config: &Config, name: &str, access: AccessToken) -> Result<Account> {
-    let tenant = config.tenant(name)?;
-    let tokens = Arc::new(Once(Mutex::new(Some(access))));
-    let client = Client::for_user(ClientOptions::new(tenant::cloud(tenant)?), tokens, tenant::caller(tenant))?;
-    client.me().await?.ok_or_else(|| Error::internal("A user is no app"))
-}
-
-/// The token that was just given.
-struct Once(Mutex<Option<AccessToken>>);
-
-#[async_trait]
-impl TokenSource for Once {
-    async fn fetch(&self, _: Option<&str>) -> Result<AccessToken> {
-        let token = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        token.ok_or_else(|| {
-            Error::new(ErrorKind::Permission, "Graph refuses the sign-in that was just made")
-                .with_hint("Check the Graph address and the cloud, and try again")
-        })
-    }
 }

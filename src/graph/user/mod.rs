@@ -12,6 +12,7 @@ mod file;
 mod kept;
 mod loopback;
 mod system;
+mod who;
 
 use std::fmt;
 
@@ -29,6 +30,7 @@ pub use device::{DeviceAnswer, DeviceCode, KeptDeviceCode};
 pub use file::{FileKeeper, KeptIn, Place};
 pub use kept::{Account, Held, Keeper, Kept, KeptSignIn, PasswordSignIn};
 pub use loopback::Loopback;
+pub use who::who;
 
 /// The tenant of personal accounts.
 pub const PERSONAL: &str = "consumers";

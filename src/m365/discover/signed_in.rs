@@ -54,9 +54,7 @@ pub(super) struct Narrowed {
 /// Narrows a selection down to what the caller can see, and tells in the coverage what it cannot.
 pub(super) async fn narrow(client: &Client, wanted: &Selection, coverage: &mut Vec<Coverage>) -> Result<Narrowed> {
     let mut selection = wanted.clone();
-    let Some(me) = client.me().await.map_err(|error| error.context("Asking who is signed in failed"))? else {
-        return Ok(Narrowed { selection, users: None });
-    };
+    let Some(me) = alone(client).await? else { return Ok(Narrowed { selection, users: None }) };
     let owner = Owner::User(me.id.clone());
     if client.caller() == Caller::Personal {
         let lacking = |workload: &&Workload| wanted.reads(**workload) && !PERSONAL_PARTS.contains(&workload.part());
@@ -68,8 +66,6 @@ pub(super) async fn narrow(client: &Client, wanted: &Selection, coverage: &mut V
         if !workloads.is_empty() {
             selection.rules.rules.push(Rule { effect: Effect::Exclude, subject: Subject::Everything, workloads });
         }
-    } else if sees_others(client).await? {
-        return Ok(Narrowed { selection, users: None });
     }
     tell_of_others(&wanted.rules, &me, client.caller(), coverage);
     let user = User { id: me.id, name: me.name, ..User::default() };
@@ -81,6 +77,15 @@ pub(super) async fn narrow(client: &Client, wanted: &Selection, coverage: &mut V
         }
     };
     Ok(Narrowed { selection, users: Some(users) })
+}
+
+/// The user who is signed in and sees nothing of others; nobody: an app, or somebody with a role that opens more.
+pub(super) async fn alone(client: &Client) -> Result<Option<Account>> {
+    let me = client.me().await.map_err(|error| error.context("Asking who is signed in failed"))?;
+    match me {
+        Some(_) if client.caller() != Caller::Personal && sees_others(client).await? => Ok(None),
+        me => Ok(me),
+    }
 }
 
 /// Says whether the signed-in user may list the others and has a role that opens something of theirs.

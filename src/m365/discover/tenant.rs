@@ -8,9 +8,10 @@ use futures::StreamExt;
 use serde_json::Value;
 
 use super::USERS_AT_ONCE;
+use super::signed_in::alone;
 use crate::error::Result;
 use crate::graph::links::segment;
-use crate::graph::{Client, Fate, GraphRequest, Scope, fate};
+use crate::graph::{Caller, Client, Fate, GraphRequest, Scope, fate};
 use crate::m365::facts::{at, flag, text};
 use crate::snapshot::set::{Facts, OwnerKind};
 
@@ -79,13 +80,15 @@ pub async fn list(client: &Client) -> Result<Tenant> {
 /// As [`list`].
 pub async fn list_names(client: &Client) -> Result<Tenant> {
     let mut tenant = Tenant::default();
-    let url = "users?$select=id,userPrincipalName,displayName,userType,accountEnabled,assignedLicenses&$top=999";
-    let users = client.get_all(GraphRequest::get(Scope::Directory, url)).await;
-    let users = users.map_err(|error| error.context("Listing the users of the tenant failed"))?;
-    let names = tenant.rows(client, "licences", "subscribedSkus?$select=skuId,skuPartNumber", Scope::Directory).await?;
-    let names: HashMap<&str, &str> =
-        names.iter().filter_map(|row| Some((text(row, &["skuId"])?, text(row, &["skuPartNumber"])?))).collect();
-    tenant.owners = users.iter().filter_map(|row| user(row, &names)).collect();
+    if let Some(me) = alone(client).await? {
+        tenant.owners.push(Listed { kind: "user".to_owned(), id: me.id, name: me.name, ..Listed::default() });
+    } else {
+        tenant.owners = users(client, &mut tenant).await?;
+    }
+    // A personal account has neither sites nor groups, and Graph refuses the questions.
+    if client.caller() == Caller::Personal {
+        return Ok(tenant);
+    }
     let url = "groups?$select=id,displayName,mail,mailNickname,groupTypes,resourceProvisioningOptions&$top=999";
     let groups = tenant.rows(client, "groups and teams", url, Scope::Directory).await?;
     tenant.owners.extend(groups.iter().filter_map(group));
@@ -93,6 +96,17 @@ pub async fn list_names(client: &Client) -> Result<Tenant> {
     let sites = tenant.rows(client, "sites", &url, Scope::Files).await?;
     tenant.owners.extend(sites.iter().filter_map(site));
     Ok(tenant)
+}
+
+/// All users, with the names of their licences.
+async fn users(client: &Client, tenant: &mut Tenant) -> Result<Vec<Listed>> {
+    let url = "users?$select=id,userPrincipalName,displayName,userType,accountEnabled,assignedLicenses&$top=999";
+    let users = client.get_all(GraphRequest::get(Scope::Directory, url)).await;
+    let users = users.map_err(|error| error.context("Listing the users of the tenant failed"))?;
+    let names = tenant.rows(client, "licences", "subscribedSkus?$select=skuId,skuPartNumber", Scope::Directory).await?;
+    let names: HashMap<&str, &str> =
+        names.iter().filter_map(|row| Some((text(row, &["skuId"])?, text(row, &["skuPartNumber"])?))).collect();
+    Ok(users.iter().filter_map(|row| user(row, &names)).collect())
 }
 
 impl Tenant {

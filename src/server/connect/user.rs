@@ -3,7 +3,7 @@
 //! The refresh token lies in the database, sealed as an app's secret is, and changes with each renewal. Whoever renews it
 //! holds the tenant's row meanwhile (`db/held.rs`), so that several workers, and those after a restart, go on with the newest.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -142,24 +142,8 @@ pub(super) fn client(server: &Server, tenant: &Tenant, options: ClientOptions) -
 /// # Errors
 /// When Graph refuses it, or does not answer.
 pub(crate) async fn who(definition: &TenantDefinition, access: AccessToken) -> Result<Account> {
-    let tokens = Arc::new(Once(Mutex::new(Some(access))));
     let options = ClientOptions { retry: in_a_hurry(), ..ClientOptions::new(cloud(definition)?) };
-    let client = Client::for_user(options, tokens, caller(definition))?;
-    client.me().await?.ok_or_else(|| Error::internal("A user is no app"))
-}
-
-/// The token that was just given.
-struct Once(Mutex<Option<AccessToken>>);
-
-#[async_trait]
-impl TokenSource for Once {
-    async fn fetch(&self, _: Option<&str>) -> Result<AccessToken> {
-        let token = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        token.ok_or_else(|| {
-            Error::new(ErrorKind::Permission, "Graph refuses the sign-in that was just made")
-                .with_hint("Check the cloud, and sign in again")
-        })
-    }
+    crate::graph::user::who(options, caller(definition), access).await
 }
 
 /// Notes at the tenant when its sign-in is refused, and when it goes on again.

@@ -292,8 +292,13 @@ async fn tenant_for(server: &Server, account: &Id, snapshot: &Snapshot, wanted: 
     let all = server.db.tenants(account).await?;
     let sets = server.db.sets(account).await?;
     let of_set = sets.iter().find(|set| set.name == snapshot.file.set_name).map(|set| &set.tenant);
-    let found =
-        all.iter().find(|tenant| is_of(tenant)).or_else(|| all.iter().find(|tenant| Some(&tenant.id) == of_set));
+    let reads = |tenant: &&Tenant| Some(&tenant.id) == of_set;
+    // One directory may be connected more than once: by the way by which it is read; else by an app, which may more than a user.
+    let found = all
+        .iter()
+        .filter(|tenant| is_of(tenant))
+        .min_by_key(|tenant| (!reads(tenant), tenant.is_of_user()))
+        .or_else(|| all.iter().find(reads));
     found.cloned().ok_or_else(|| {
         Error::not_found("The tenant that the snapshot is of is not connected")
             .with_hint("Connect it, or name another one")

@@ -42,6 +42,15 @@ async fn a_mailbox_moves_into_another_tenant_and_back_out() {
     let theirs = connect(here, &stranger, &other, &abroad, "Theirs").await;
     place.unlock(&place.restorer).await;
     let wanted = |tenant: &str| json!({"snapshot": "latest", "paths": [format!("users/{ALICE}/Mail")], "tenant": tenant, "to": ALICE, "folder": FOLDER});
+    // The directory is connected a second time, by a user who may not restore, and comes first in every list.
+    let user = json!({"name": "A user", "definition": {
+        "tenant_id": place.sim.tenant_id(), "client_id": place.sim.client_id(), "sign_in": "user",
+        "graph_url": place.sim.graph_url(), "login_url": place.sim.login_url()}});
+    here.good(&place.owner, Method::POST, &place.at("tenants"), Some(user)).await;
+    let mut at_home = wanted("");
+    at_home.as_object_mut().expect("an object").remove("tenant");
+    assert_eq!(place.planned(at_home).await["can_run"], true, "by the connection that the set is read by");
+
     let path = place.of_repository("restores");
     let (status, problem) = here.ask(&place.restorer, Method::POST, &path, Some(wanted(&theirs))).await;
     assert_eq!(status, StatusCode::NOT_FOUND, "{problem}");

@@ -12,7 +12,7 @@ use super::{Bench, PASSWORD, id, set_up};
 use crate::crypto::{BlobKind, KeyRight, Passphrase};
 use crate::error::ErrorKind;
 use crate::format::header::{FileKind, seal_document};
-use crate::format::id::PackId;
+use crate::format::id::{PackId, SetId};
 use crate::format::index::{IndexFile, Mark};
 use crate::format::snapshot::{RunFile, SnapshotFile, Totals};
 use crate::ops::backup::Stop;
@@ -314,13 +314,9 @@ async fn a_stolen_client_destroys_nothing() {
     assert_eq!(yard.files(), before, "not a byte is other than it was");
 }
 
-/// Writes documents as who holds the key can, which would make others forget or delete.
-async fn forge(yard: &Yard, thief: &Thief<'_>, handout: &Value) {
-    let repo = opened(yard, &thief.token, handout).await;
-    let keys = repo.keys();
-    let own = set_id(&repo.config().id, "everyone");
-    let now = yard.bench.server().now_us();
-    let snapshot = |set, set_name: &str, time_us| SnapshotFile {
+/// A snapshot of nothing.
+pub(super) fn snapshot(set: SetId, set_name: &str, time_us: i64) -> SnapshotFile {
+    SnapshotFile {
         set,
         set_name: set_name.to_owned(),
         tenant: "x".into(),
@@ -334,7 +330,15 @@ async fn forge(yard: &Yard, thief: &Thief<'_>, handout: &Value) {
         catalog: None,
         gaps: None,
         totals: Totals::default(),
-    };
+    }
+}
+
+/// Writes documents as who holds the key can, which would make others forget or delete.
+async fn forge(yard: &Yard, thief: &Thief<'_>, handout: &Value) {
+    let repo = opened(yard, &thief.token, handout).await;
+    let keys = repo.keys();
+    let own = set_id(&repo.config().id, "everyone");
+    let now = yard.bench.server().now_us();
     // Snapshots of other times, for which retention would let good ones go; of other sets; under another set's name.
     let day = 86_400_000_000;
     let folder = format!("snapshots/{own}");

@@ -5,11 +5,10 @@ use std::sync::atomic::Ordering;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use super::clients::{Thief, Yard, opened, take};
+use super::clients::{Thief, Yard, opened, snapshot, take};
 use super::notices::{Hook, bench_at, pass, receiver};
 use crate::crypto::random_bytes;
 use crate::format::header::{FileKind, seal_document};
-use crate::format::snapshot::{SnapshotFile, Totals};
 use crate::server::auth::Role;
 use crate::server::choices::Choices;
 use crate::snapshot::set::{TenantRef, set_id};
@@ -31,21 +30,7 @@ async fn a_job_stores_the_documents_of_one_run_and_no_more_than_its_limit_beside
     let mut told = Vec::new();
     for n in 0..5 {
         let now = yard.bench.server().now_us();
-        let file = SnapshotFile {
-            set: own,
-            set_name: "everyone".into(),
-            tenant: "x".into(),
-            time_us: now,
-            ended_us: now,
-            host: format!("{n}"),
-            program: "x".into(),
-            tags: vec![],
-            parent: None,
-            complete: true,
-            catalog: None,
-            gaps: None,
-            totals: Totals::default(),
-        };
+        let file = snapshot(own, "everyone", now + n);
         let bytes = seal_document(repo.keys(), FileKind::Snapshot, &file);
         told.push(thief.put(&format!("snapshots/{own}"), &bytes).await.as_u16());
     }

@@ -228,6 +228,9 @@ async fn a_user_signs_in_by_redirect_and_a_set_protects_that_account_alone() {
     let found = yard.tenant(&tenant).await;
     assert_eq!((&found["user"]["name"], &found["state"]["missing"]), (&json!(ALICE), &json!(0)), "{found}");
     yard.is_backed_up(&tenant).await;
+    // There is nobody else to choose.
+    let users = yard.good(Method::GET, &format!("tenants/{tenant}/contents?kind=users"), None).await;
+    assert_eq!((&users["all"], &users["items"][0]["rule"]), (&json!(1), &json!(ALICE)), "{users}");
     let (_, text) = yard.bench.page(&yard.cookie, &format!("/a/{}/tenants/{tenant}", yard.account)).await;
     assert!(text.contains("The account of") && text.contains(ALICE), "{text}");
 
