@@ -366,7 +366,7 @@ try {
     const theirs = await other.newPage();
     await signIn(theirs, base, login, status.password);
     await look(theirs, `as-${login.split("@")[0]}`);
-    const shown = await theirs.textContent("nav");
+    const shown = await theirs.locator("nav a").allInnerTexts();
     if (!shown.includes(sees) || shown.includes(not)) { complain(`${login} sees ${shown}`); }
     await other.close();
   }
