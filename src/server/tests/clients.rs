@@ -8,13 +8,14 @@ use reqwest::{Method, StatusCode, header};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use super::flood::snapshot;
 use super::{Bench, PASSWORD, id, set_up};
 use crate::crypto::{BlobKind, KeyRight, Passphrase};
 use crate::error::ErrorKind;
 use crate::format::header::{FileKind, seal_document};
-use crate::format::id::{PackId, SetId};
+use crate::format::id::PackId;
 use crate::format::index::{IndexFile, Mark};
-use crate::format::snapshot::{RunFile, SnapshotFile, Totals};
+use crate::format::snapshot::{RunFile, Totals};
 use crate::ops::backup::Stop;
 use crate::repo::{Repository, Writer, WriterOptions};
 use crate::server::agent::{AgentOptions, Ran, enroll, work};
@@ -312,25 +313,6 @@ async fn a_stolen_client_destroys_nothing() {
     assert_eq!(thief.put("keys", b"a key").await, StatusCode::FORBIDDEN);
     forge(&yard, &thief, &handout).await;
     assert_eq!(yard.files(), before, "not a byte is other than it was");
-}
-
-/// A snapshot of nothing.
-pub(super) fn snapshot(set: SetId, set_name: &str, time_us: i64) -> SnapshotFile {
-    SnapshotFile {
-        set,
-        set_name: set_name.to_owned(),
-        tenant: "x".into(),
-        time_us,
-        ended_us: time_us,
-        host: "x".into(),
-        program: "x".into(),
-        tags: vec![],
-        parent: None,
-        complete: true,
-        catalog: None,
-        gaps: None,
-        totals: Totals::default(),
-    }
 }
 
 /// Writes documents as who holds the key can, which would make others forget or delete.

@@ -5,15 +5,36 @@ use std::sync::atomic::Ordering;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use super::clients::{Thief, Yard, opened, snapshot, take};
+use super::clients::{Thief, Yard, opened, take};
 use super::notices::{Hook, bench_at, pass, receiver};
 use crate::crypto::random_bytes;
 use crate::format::header::{FileKind, seal_document};
+use crate::format::id::SetId;
+use crate::format::snapshot::{SnapshotFile, Totals};
 use crate::server::auth::Role;
 use crate::server::choices::Choices;
 use crate::snapshot::set::{TenantRef, set_id};
 
 const MINUTE_US: i64 = 60_000_000;
+
+/// A snapshot of nothing.
+pub(super) fn snapshot(set: SetId, set_name: &str, time_us: i64) -> SnapshotFile {
+    SnapshotFile {
+        set,
+        set_name: set_name.to_owned(),
+        tenant: "x".into(),
+        time_us,
+        ended_us: time_us,
+        host: "x".into(),
+        program: "x".into(),
+        tags: vec![],
+        parent: None,
+        complete: true,
+        catalog: None,
+        gaps: None,
+        totals: Totals::default(),
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_stores_the_documents_of_one_run_and_no_more_than_its_limit_beside_packs() {
