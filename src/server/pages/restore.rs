@@ -322,6 +322,8 @@ fn report(standing: &Standing, may: bool) -> Markup {
     let outcome = standing.run.as_ref().and_then(|run| run.outcome.as_ref());
     let undone = standing.undo.as_ref().and_then(|undo| undo.outcome.as_ref());
     let number = |of: Option<&Value>, name: &str| of.and_then(|of| of.get(name)).and_then(Value::as_i64).unwrap_or(0);
+    let planned = ["create", "overwrite"].map(|name| count(standing.row.counts.as_ref(), name)).iter().sum::<i64>();
+    let tried = ["created", "overwritten", "not_restored"].map(|name| number(outcome, name)).iter().sum::<i64>();
     html! {
         @if let Some(of) = outcome {
             h2 { "What came back" }
@@ -329,6 +331,7 @@ fn report(standing: &Standing, may: bool) -> Markup {
                 @for (name, label) in [("created", "Made"), ("overwritten", "Overwritten"), ("skipped", "Left as it is"), ("not_restored", "Not restored"), ("came_back_otherwise", "Came back in another form")] {
                     div { dt { (label) } dd { (words::number(number(outcome, name))) } }
                 }
+                @if planned > tried { div { dt { "Still to come" } dd { (words::number(planned - tried)) } } }
                 div { dt { "Sent" } dd { (words::size(u64::try_from(number(outcome, "bytes")).unwrap_or(0))) } }
             }
             @if may {

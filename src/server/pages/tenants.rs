@@ -54,12 +54,14 @@ pub(super) async fn list(
 fn row(account: &Account, tenant: &Tenant) -> Markup {
     let state: Option<Value> = tenant.state.as_deref().and_then(|text| serde_json::from_str(text).ok());
     let missing = state.as_ref().and_then(|state| state.get("missing")).and_then(Value::as_u64);
+    let failed = state.as_ref().is_some_and(|state| state.get("error").is_some());
     let days = state.as_ref().and_then(|state| state.get("secret_days")).and_then(Value::as_i64);
     html! { tr {
         th scope="row" { a href={ "/a/" (account.id) "/tenants/" (tenant.id) } { (tenant.name) } }
         td { code { (tenant.definition.tenant_id) } }
         td { @match missing {
             _ if tenant.refused.is_some() => { span.state.bad { "sign in again" } }
+            None if failed => { span.state.bad { "no sign-in" } }
             None => { span.state.calm { "not tested" } }
             Some(0) => { span.state.good { "all granted" } }
             Some(many) => { span.state.warn { (many) " missing" } }
