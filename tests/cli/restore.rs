@@ -71,8 +71,12 @@ fn a_plan_is_run_and_taken_back() {
     place.run(&["restore", "undo", "latest"]).fails(2, &[&again, "another one"]);
     place.run(&["restore", "run", &again]).fails(2, &[&again, "another one"]);
     place.write("tenantvault.toml", &config);
-    let (code, back) = place.json(&["restore", "undo", "latest"]);
-    assert_eq!((code, summary(&back)["run"].as_str()), (0, Some(&*again)), "{}", summary(&back));
+    let (_, done) = place.json(&["restore", INBOX, "--to", "original", "--folder", "Last"]);
+    let last = summary(&done)["run"].as_str().expect("a name").to_owned();
+    for run in [last, again] {
+        let (code, back) = place.json(&["restore", "undo", "latest"]);
+        assert_eq!((code, summary(&back)["run"].as_str()), (0, Some(&*run)), "{}", summary(&back));
+    }
 }
 
 #[test]

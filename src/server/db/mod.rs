@@ -266,10 +266,31 @@ impl From<sqlx::Error> for Error {
     }
 }
 
+/// Whether it failed because the database did not answer, and not because storage or Microsoft did not.
+pub(crate) fn is_away(error: &Error) -> bool {
+    use std::error::Error as _;
+    error.kind() == ErrorKind::Unavailable
+        && std::iter::successors(error.source(), |cause| cause.source()).any(|cause| cause.is::<sqlx::Error>())
+}
+
 fn is_passing(code: &str) -> bool {
     // SQLite's codes say more than their kind, which stands in the lowest eight bits: 778 is an I/O error, in writing.
     if let Some(code) = code.parse::<u32>().ok().filter(|_| code.len() < 5) {
         return matches!(code & 0xff, 5 | 6 | 10);
     }
     ["53", "57P", "08", "40"].iter().any(|class| code.len() == 5 && code.starts_with(class))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_database_that_does_not_answer_is_away() {
+        let away = Error::from(sqlx::Error::PoolTimedOut);
+        assert!(is_away(&away));
+        assert!(is_away(&Error::new(ErrorKind::Unavailable, "A run cannot be noted").with_source(away)));
+        assert!(!is_away(&Error::from(sqlx::Error::RowNotFound)));
+        assert!(!is_away(&Error::new(ErrorKind::Unavailable, "The storage does not answer")));
+    }
 }

@@ -12,7 +12,7 @@ use super::progress::Progress;
 use super::{backup, restore, upkeep};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::backup::Stop;
-use crate::server::db::{Job, JobKind, JobState};
+use crate::server::db::{Job, JobKind, JobState, is_away};
 use crate::server::id::Id;
 use crate::server::state::Server;
 
@@ -22,6 +22,8 @@ const LEASE_US: i64 = 30_000_000;
 const RENEW_EVERY: Duration = Duration::from_secs(2);
 /// How often an idle worker looks for work.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How often a job is begun anew because the database was away: for ten minutes.
+const TRIES: u32 = 300;
 /// Backups of one tenant at once, over all workers: they share its limits.
 pub(crate) const BACKUPS_OF_TENANT: i64 = 2;
 
@@ -157,7 +159,22 @@ async fn end(
     Ok(())
 }
 
+/// Does a job. Any of them can be begun anew, and is while the database is away: what it had stored, it finds.
 async fn dispatch(server: &Arc<Server>, task: &Task) -> Result<Ended> {
+    let mut tries = 0;
+    loop {
+        match begin(server, task).await {
+            Err(e) if is_away(&e) && tries < TRIES && !task.stop.is_stopped() => {
+                tries += 1;
+                tracing::warn!(job = task.job.id.as_str(), "A job waits for the database: {}", e.chain());
+                tokio::time::sleep(RENEW_EVERY).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+async fn begin(server: &Arc<Server>, task: &Task) -> Result<Ended> {
     match task.job.kind {
         JobKind::Backup => backup::run(server, task).await,
         JobKind::Retention => upkeep::retention(server, task).await,

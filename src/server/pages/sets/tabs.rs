@@ -16,8 +16,7 @@ use crate::server::db::SetRow;
 use crate::server::deeds::sets::{self, SetWanted};
 use crate::server::error::problem;
 use crate::server::id::Id;
-use crate::server::pages::Form;
-use crate::server::pages::{Answer, Chrome, Page, Place, go, page};
+use crate::server::pages::{Answer, Chrome, Form, Page, Place, go, page};
 use crate::server::state::Server;
 use crate::server::web::{Asked, At};
 
