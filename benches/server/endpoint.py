@@ -16,6 +16,7 @@ import shutil
 import statistics
 import subprocess
 import tempfile
+import threading
 import time
 import urllib.parse
 
@@ -80,11 +81,18 @@ def set_up(server, number):
     enrolled = server.ask("POST", "/agent/enrolment", {"code": added["enrolment"]["code"]})
     wanted = {"name": "bench", "tenant": tenant, "repository": repository, "client": added["client"]["id"]}
     job = server.ask("POST", f"{account}/sets/{server.ask('POST', account + '/sets', wanted)['id']}/runs")["job"]
-    handout = server.ask("POST", "/agent/jobs", {}, enrolled["token"])
+    handout = server.ask("POST", "/agent/jobs", {}, enrolled["token"])["handout"]
     assert handout["job"] == job
     url = f"webdav+http://{server.host}{handout['repository']['path']}?append_only=true"
-    word = lambda: server.ask("POST", f"/agent/jobs/{job}/progress", {"lease": handout["lease"], "progress": {}}, enrolled["token"])
-    return url, handout["repository"]["key"], enrolled["token"], word
+    done = threading.Event()
+
+    def give_word():
+        while not done.wait(5):
+            said = {"lease": handout["lease"], "progress": {}}
+            server.ask("POST", f"/agent/jobs/{job}/progress", said, enrolled["token"])
+
+    threading.Thread(target=give_word, daemon=True).start()
+    return url, handout["repository"]["key"], enrolled["token"], done.set
 
 
 def bench(tool, arguments, cache, extra=None):
@@ -111,10 +119,10 @@ def main():
             bench(tool, ["init", place], cache)
             times["folder"].append(bench(tool, ["backup", place, arguments.data], cache))
             shutil.rmtree(place)
-            url, key, token, word = set_up(server, number)
+            url, key, token, done = set_up(server, number)
             extra = {"TV_KEY": key, "TV_TOKEN": token}
             times["endpoint"].append(bench(tool, ["backup", url, arguments.data], cache + "-served", extra))
-            word()
+            done()
             print(f"round {number + 1}: folder {times['folder'][-1]:.2f} s, endpoint {times['endpoint'][-1]:.2f} s", flush=True)
             # The server keeps what it has: its own copy goes with the folder at the end, the next round needs the room.
             for account in os.listdir(os.path.join(folder, "server/storage")):

@@ -270,7 +270,7 @@ impl From<sqlx::Error> for Error {
 pub(crate) fn is_away(error: &Error) -> bool {
     use std::error::Error as _;
     error.kind() == ErrorKind::Unavailable
-        && std::iter::successors(error.source(), |cause| cause.source()).any(|cause| cause.is::<sqlx::Error>())
+        && std::iter::successors(error.source(), |&cause| cause.source()).any(|cause| cause.is::<sqlx::Error>())
 }
 
 fn is_passing(code: &str) -> bool {
