@@ -15,6 +15,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (5, include_str!("migrations/0005-drafts.sql")),
     (6, include_str!("migrations/0006-user-sign-in.sql")),
     (7, include_str!("migrations/0007-history.sql")),
+    (8, include_str!("migrations/0008-days.sql")),
 ];
 
 /// The number of PostgreSQL's lock under which one process at a time brings the tables up to date.

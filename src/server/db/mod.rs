@@ -45,7 +45,7 @@ pub(crate) use receivers::{
 };
 pub(crate) use repositories::{DestinationRow, NewDestination, NewRepository, RepositoryRow};
 pub(crate) use restores::{Asking, NewRestore, Part, RestoreRow};
-pub(crate) use runs::{Day, NewRun, RunRow};
+pub(crate) use runs::{Day, NewRun, Newest, RunRow};
 pub(crate) use sets::{Due, ScheduleRow, SetRow, SetToBe};
 pub(crate) use sign_ins::{SignInKind, SignInRow, SignInState};
 pub(crate) use tenants::{Refused, RestoreApp, SignInWay, SignedInUser, Tenant, TenantDefinition};

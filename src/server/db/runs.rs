@@ -71,6 +71,15 @@ pub(crate) struct Day {
     pub(crate) stored: i64,
 }
 
+/// What the newest snapshots of all sets come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Newest {
+    /// Items in them.
+    pub(crate) items: i64,
+    /// Items that could not be read.
+    pub(crate) gaps: i64,
+}
+
 /// A run to note.
 #[derive(Debug)]
 pub(crate) struct NewRun<'a> {
@@ -228,6 +237,23 @@ impl Db {
         .fetch_optional(self.pool())
         .await?;
         row.as_ref().map(read).transpose()
+    }
+
+    /// How many items are in the newest snapshots of an account's sets, and how many are missing from them. A run that failed
+    /// made none: the one before still stands.
+    ///
+    /// # Errors
+    /// As any query.
+    pub(crate) async fn newest(&self, account: &Id) -> Result<Newest> {
+        let row = sqlx::query(
+            "SELECT CAST(COALESCE(SUM(r.items), 0) AS BIGINT) AS items, CAST(COALESCE(SUM(r.gaps), 0) AS BIGINT) AS gaps \
+             FROM sets s CROSS JOIN runs r WHERE s.account_id = $1 AND r.id = (SELECT n.id FROM runs n \
+             WHERE n.set_id = s.id AND n.outcome <> 'failed' ORDER BY n.started_us DESC LIMIT 1)",
+        )
+        .bind(account.as_str())
+        .fetch_one(self.pool())
+        .await?;
+        Ok(Newest { items: row.number("items")?, gaps: row.number("gaps")? })
     }
 
     /// What the days since a time came to, by UTC days.

@@ -10,7 +10,7 @@ use maud::{Markup, html};
 use super::{Answer, Chrome, Page, Place, charts, go, job, page, words};
 use crate::error::Result;
 use crate::server::auth::{Actor, Right};
-use crate::server::db::{Account, Day, Job, RepositoryRow, RunRow, SetRow, Tenant};
+use crate::server::db::{Account, Day, Job, Newest, RepositoryRow, RunRow, SetRow, Tenant};
 use crate::server::id::Id;
 use crate::server::state::Server;
 use crate::server::web::At;
@@ -40,6 +40,7 @@ struct Facts {
     repositories: Vec<RepositoryRow>,
     open: Vec<Job>,
     runs: Vec<RunRow>,
+    newest: Newest,
     days: Vec<Day>,
     now_us: i64,
 }
@@ -54,6 +55,7 @@ impl Facts {
             repositories: db.repositories(account).await?,
             open: db.open_jobs(account).await?,
             runs: db.runs(account, None, i64::MAX, 10).await?,
+            newest: db.newest(account).await?,
             days: db.days(account, now_us - WEEKS * 7 * DAY_US).await?,
             now_us,
         })
@@ -102,13 +104,6 @@ impl Facts {
         all
     }
 
-    /// The newest run of each set that made a snapshot; one that failed made none, and what was there before still is.
-    fn newest_runs(&self) -> impl Iterator<Item = &RunRow> {
-        self.sets
-            .iter()
-            .filter_map(move |set| self.runs.iter().find(|run| run.set == set.id && run.outcome != "failed"))
-    }
-
     /// The next step of who has just begun.
     fn next_step(&self) -> Option<(&'static str, &'static str)> {
         if self.tenants.is_empty() {
@@ -147,7 +142,7 @@ pub(super) async fn show(
 /// That nothing needs attention, and what is to be known all the same.
 fn well(facts: &Facts) -> String {
     let (protected, all) = (facts.sets.iter().filter(|set| set.last_good_us.is_some()).count(), facts.sets.len());
-    let gaps: i64 = facts.newest_runs().map(|run| run.gaps).sum();
+    let gaps = facts.newest.gaps;
     let mut text = match (protected, all) {
         (0, _) => "Nothing needs attention; no backup set has run yet.".to_owned(),
         (1, 1) => "All is well: the backup set has a snapshot.".to_owned(),
@@ -202,7 +197,7 @@ fn open(facts: &Facts) -> Markup {
 }
 
 fn figures(facts: &Facts) -> Markup {
-    let items: i64 = facts.newest_runs().map(|run| run.items).sum();
+    let items = facts.newest.items;
     let stored: i64 = facts.repositories.iter().map(|repository| repository.stored_bytes).sum();
     let (read, written) =
         facts.runs.iter().fold((0, 0), |(read, written), run| (read + run.bytes_read, written + run.bytes_stored));

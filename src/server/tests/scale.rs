@@ -6,7 +6,7 @@ use sqlx::AssertSqlSafe;
 
 use super::{Bench, PASSWORD};
 use crate::server::auth::Role;
-use crate::server::db::{Columns as _, Engine};
+use crate::server::db::{Columns as _, Db, Engine};
 use crate::server::id::Id;
 
 const SETS: usize = 1_000;
@@ -94,6 +94,9 @@ async fn pages_stay_small_with_a_thousand_sets_and_a_hundred_thousand_runs() {
         println!("{path:40} {:6} bytes {:?}", page.len(), began.elapsed());
         assert_eq!(status, StatusCode::OK, "{path}: {page}");
         assert!(page.len() < MOST_BYTES, "{path}: {} bytes", page.len());
+        if path.is_empty() {
+            assert!(page.contains("1,000,000,000"), "the newest runs of all sets count, not only the last ones");
+        }
     }
 }
 
@@ -108,9 +111,26 @@ async fn what_pages_and_queues_ask_for_is_found_by_indexes() {
     let account = bench.account("Contoso").await;
     fill(&bench, &account).await;
     // The conditions of the queries in `db`.
+    for (query, index) in [
+        (
+            "SELECT * FROM runs WHERE account_id = 'x' AND started_us < 5 ORDER BY started_us DESC LIMIT 10",
+            "INDEX runs_of_account",
+        ),
+        (
+            "SELECT started_us / 86400000000 AS day, SUM(CASE WHEN outcome = 'failed' THEN 1 ELSE 0 END), SUM(bytes_stored) \
+             FROM runs WHERE account_id = 'x' AND started_us >= 5 GROUP BY 1 ORDER BY 1",
+            "COVERING INDEX runs_of_account",
+        ),
+        (
+            "SELECT n.id FROM runs n WHERE n.set_id = 'x' AND n.outcome <> 'failed' ORDER BY n.started_us DESC LIMIT 1",
+            "INDEX runs_of_set",
+        ),
+    ] {
+        let steps = plan(db, query).await;
+        assert!(steps.iter().any(|step| step.starts_with("SEARCH") && step.contains(index)), "{query}\n{steps:?}");
+    }
     for query in [
         "SELECT * FROM runs WHERE set_id = 'x' AND account_id = 'x' AND started_us < 5 ORDER BY started_us DESC LIMIT 10",
-        "SELECT * FROM runs WHERE account_id = 'x' AND started_us < 5 ORDER BY started_us DESC LIMIT 10",
         "SELECT * FROM runs WHERE set_id = 'x' AND account_id = 'x' AND job_id = 'x' ORDER BY started_us DESC LIMIT 1",
         "SELECT * FROM jobs WHERE account_id = 'x' AND created_us < 5 ORDER BY created_us DESC LIMIT 10",
         "SELECT * FROM jobs WHERE account_id = 'x' AND state IN ('queued', 'running') ORDER BY state DESC, run_after_us LIMIT 200",
@@ -123,11 +143,14 @@ async fn what_pages_and_queues_ask_for_is_found_by_indexes() {
         "SELECT * FROM outbox WHERE account_id = 'x' AND created_us < 5 ORDER BY created_us DESC LIMIT 10",
         "SELECT * FROM audit WHERE account_id = 'x' AND number < 5 ORDER BY number DESC LIMIT 10",
     ] {
-        let rows =
-            sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {query}"))).fetch_all(db.pool()).await.expect(query);
-        for row in rows {
-            let step = row.text("detail").expect("text");
+        for step in plan(db, query).await {
             assert!(!step.starts_with("SCAN") || step.contains("INDEX"), "{query}\n{step}");
         }
     }
+}
+
+async fn plan(db: &Db, query: &str) -> Vec<String> {
+    let rows =
+        sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {query}"))).fetch_all(db.pool()).await.expect(query);
+    rows.iter().map(|row| row.text("detail").expect("text")).collect()
 }
