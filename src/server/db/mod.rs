@@ -268,9 +268,11 @@ impl From<sqlx::Error> for Error {
 
 /// Whether it failed because the database did not answer, and not because storage or Microsoft did not.
 pub(crate) fn is_away(error: &Error) -> bool {
-    use std::error::Error as _;
-    error.kind() == ErrorKind::Unavailable
-        && std::iter::successors(error.source(), |&cause| cause.source()).any(|cause| cause.is::<sqlx::Error>())
+    let mut cause = std::error::Error::source(error);
+    while let Some(of) = cause.filter(|cause| !cause.is::<sqlx::Error>()) {
+        cause = of.source();
+    }
+    error.kind() == ErrorKind::Unavailable && cause.is_some()
 }
 
 fn is_passing(code: &str) -> bool {
