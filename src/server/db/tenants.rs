@@ -250,6 +250,7 @@ impl Db {
         sign_in_stays: bool,
     ) -> Result<()> {
         let name = check_title("a tenant", name)?;
+        let mut tx = self.write().await?;
         if !sign_in_stays {
             sqlx::query(
                 "UPDATE tenants SET secret = NULL, user_id = NULL, user_name = NULL, signed_in_us = NULL, refused = NULL, \
@@ -258,7 +259,7 @@ impl Db {
             )
             .bind(tenant.id.as_str())
             .bind(tenant.account.as_str())
-            .execute(self.pool())
+            .execute(&mut *tx)
             .await?;
         }
         sqlx::query(
@@ -270,9 +271,10 @@ impl Db {
         .bind(secret.map(|secret| vault.seal(&secret_place(&tenant.id), secret)))
         .bind(tenant.id.as_str())
         .bind(tenant.account.as_str())
-        .execute(self.pool())
+        .execute(&mut *tx)
         .await
         .map_err(|e| super::taken(e, "tenant", &name))?;
+        tx.commit().await?;
         Ok(())
     }
 

@@ -131,7 +131,7 @@ fn stays_signed_in(was: &TenantDefinition, is: &TenantDefinition) -> bool {
         && was.cloud == is.cloud
         && was.graph_url == is.graph_url
         && was.login_url == is.login_url;
-    of_user(was) == of_user(is) && (same || !of_user(is))
+    of_user(was) == of_user(is) && same
 }
 
 /// Tests a tenant, and keeps what was found, also that it does not work: it stands on the tenant's page.

@@ -54,6 +54,10 @@ async fn a_mailbox_moves_into_another_tenant_and_back_out() {
     let path = place.of_repository("restores");
     let (status, problem) = here.ask(&place.restorer, Method::POST, &path, Some(wanted(&theirs))).await;
     assert_eq!(status, StatusCode::NOT_FOUND, "{problem}");
+    let mut to_nobody = wanted(&tenant);
+    to_nobody["to"] = json!("original");
+    let (status, problem) = here.ask(&place.restorer, Method::POST, &path, Some(to_nobody)).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "nobody is the original abroad: {problem}");
 
     let before = (mails(&place.sim), mails(&abroad));
     let planned = place.planned(wanted(&tenant)).await;

@@ -101,7 +101,7 @@ async fn a_connected_tenant_gets_its_consent_and_is_tested_anew() {
     let wanted = json!({"name": "Contoso", "secret": yard.sim.client_secret(), "definition": {
         "tenant_id": yard.sim.tenant_id(), "client_id": yard.sim.client_id(), "sign_in": "secret",
         "graph_url": yard.sim.graph_url(), "login_url": yard.sim.login_url()}});
-    let tenant = super::id(&yard.good(Method::POST, "tenants", Some(wanted)).await);
+    let tenant = super::id(&yard.good(Method::POST, "tenants", Some(wanted.clone())).await);
     let tested = yard.good(Method::POST, &format!("tenants/{tenant}/test"), None).await;
     assert!(tested["missing"].as_u64() > Some(0), "{tested}");
     let page = yard.form(&format!("tenants/{tenant}/consent"), "").await;
@@ -110,4 +110,18 @@ async fn a_connected_tenant_gets_its_consent_and_is_tested_anew() {
     yard.come(&yard.cookie, &back).await;
     let found = yard.good(Method::GET, &format!("tenants/{tenant}"), None).await;
     assert!(found["consented_us"].is_i64(), "{found}");
+
+    // Consent to an app that is the tenant's no more, when the browser comes back, is none.
+    let page = yard.form(&format!("tenants/{tenant}/consent"), "").await;
+    let (_, text) = yard.bench.page(&yard.cookie, &page).await;
+    let mut another = wanted;
+    another["definition"]["client_id"] = json!("another");
+    let changed = yard.good(Method::PUT, &format!("tenants/{tenant}"), Some(another)).await;
+    assert!(changed["consented_us"].is_null(), "{changed}");
+    let back = browse(&microsoft(&yard.sim, &text), ADMIN, "").await;
+    yard.come(&yard.cookie, &back).await;
+    let (_, text) = yard.bench.page(&yard.cookie, &page).await;
+    assert!(text.contains("was changed while consent was asked for"), "{text}");
+    let found = yard.good(Method::GET, &format!("tenants/{tenant}"), None).await;
+    assert!(found["consented_us"].is_null(), "{found}");
 }
