@@ -13,7 +13,7 @@ use std::process::Output;
 use assert_cmd::Command;
 use sim::Sim;
 
-/// The commands that build the program; `cargo test` cannot run itself, so CI runs them.
+/// The commands that build the program. `cargo test` cannot run itself: CI does, and runs `demo` of the program that came of it.
 const FRESH_MACHINE: [&str; 2] = ["cargo run -- demo", "cargo test"];
 
 fn read(path: &str) -> String {
@@ -120,7 +120,7 @@ fn files_below(folder: &Path) -> Vec<std::path::PathBuf> {
 }
 
 #[test]
-fn ci_runs_the_two_commands_for_a_fresh_machine() {
+fn ci_does_what_the_two_commands_for_a_fresh_machine_do() {
     let ci = read(".ci/run");
     for command in [FRESH_MACHINE[1], "\"$program\" demo"] {
         assert!(ci.lines().any(|line| line.starts_with(command)), ".ci/run lacks '{command}'");

@@ -56,6 +56,8 @@ pub(crate) struct RunRow {
     pub(crate) gap_list: Value,
 }
 
+const DAY_US: i64 = 86_400_000_000;
+
 /// What a day's runs came to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Day {
@@ -151,6 +153,16 @@ impl Db {
         let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         let t = &run.totals;
         let mut tx = self.write().await?;
+        // Told twice when the answer to the first telling was lost.
+        let noted = sqlx::query("SELECT id FROM runs WHERE job_id = $1 AND set_id = $2 AND started_us = $3")
+            .bind(run.job.as_str())
+            .bind(run.set.as_str())
+            .bind(run.started_us)
+            .fetch_optional(&mut *tx)
+            .await?;
+        if let Some(row) = noted {
+            return row.id("id");
+        }
         sqlx::query(
             "INSERT INTO runs (id, account_id, set_id, job_id, started_us, ended_us, outcome, error, snapshot, items, \
              items_added, items_changed, items_removed, collections, gaps, bytes_logical, bytes_read, bytes_new, \
@@ -256,32 +268,34 @@ impl Db {
         Ok(Newest { items: row.number("items")?, gaps: row.number("gaps")? })
     }
 
-    /// What the days since a time came to, by UTC days.
+    /// What the days since that of a time came to, by UTC days.
     ///
     /// # Errors
     /// As any query.
     pub(crate) async fn days(&self, account: &Id, since_us: i64) -> Result<Vec<Day>> {
         let rows = sqlx::query(
-            "SELECT started_us / 86400000000 AS day, \
-             CAST(SUM(CASE WHEN outcome = 'complete' THEN 1 ELSE 0 END) AS BIGINT) AS complete, \
-             CAST(SUM(CASE WHEN outcome IN ('gaps', 'interrupted') THEN 1 ELSE 0 END) AS BIGINT) AS partly, \
-             CAST(SUM(CASE WHEN outcome = 'failed' THEN 1 ELSE 0 END) AS BIGINT) AS failed, \
-             CAST(SUM(bytes_stored) AS BIGINT) AS stored \
-             FROM runs WHERE account_id = $1 AND started_us >= $2 GROUP BY 1 ORDER BY 1",
+            "SELECT started_us / 86400000000 AS day, outcome, COUNT(*) AS many, CAST(SUM(bytes_stored) AS BIGINT) AS stored \
+             FROM runs WHERE account_id = $1 AND started_us / 86400000000 >= $2 \
+             GROUP BY started_us / 86400000000, outcome ORDER BY 1, 2",
         )
         .bind(account.as_str())
-        .bind(since_us)
+        .bind(since_us / DAY_US)
         .fetch_all(self.pool())
         .await?;
-        let read = |row: &AnyRow| {
-            Ok(Day {
-                day: row.number("day")?,
-                complete: row.number("complete")?,
-                partly: row.number("partly")?,
-                failed: row.number("failed")?,
-                stored: row.number("stored")?,
-            })
-        };
-        rows.iter().map(read).collect()
+        let mut days: Vec<Day> = Vec::new();
+        for row in &rows {
+            let (day, many) = (row.number("day")?, row.number("many")?);
+            if days.last().is_none_or(|last| last.day != day) {
+                days.push(Day { day, complete: 0, partly: 0, failed: 0, stored: 0 });
+            }
+            let Some(last) = days.last_mut() else { continue };
+            match row.text("outcome")?.as_str() {
+                "complete" => last.complete += many,
+                "failed" => last.failed += many,
+                _ => last.partly += many,
+            }
+            last.stored += row.number("stored")?;
+        }
+        Ok(days)
     }
 }

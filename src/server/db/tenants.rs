@@ -235,8 +235,8 @@ impl Db {
         self.tenant(account, &id).await
     }
 
-    /// Changes a tenant; a secret that is not given stays. The sign-in of a user is not a secret that is given: it is let go
-    /// of where it fits no more (`sign_in_stays`).
+    /// Changes a tenant. Of the secrets, of its app and of the one that restores, what is not given stays: the first where it
+    /// still fits (`sign_in_stays`; a user's sign-in too), the second for as long as there is such an app.
     ///
     /// # Errors
     /// As [`Self::add_tenant`].
@@ -246,7 +246,7 @@ impl Db {
         tenant: &Tenant,
         name: &str,
         definition: &TenantDefinition,
-        secret: Option<&str>,
+        (secret, restore_secret): (Option<&str>, Option<&str>),
         sign_in_stays: bool,
     ) -> Result<()> {
         let name = check_title("a tenant", name)?;
@@ -263,12 +263,14 @@ impl Db {
             .await?;
         }
         sqlx::query(
-            "UPDATE tenants SET name = $1, definition = $2, secret = COALESCE($3, secret), state = NULL, checked_us = NULL \
-             WHERE id = $4 AND account_id = $5",
+            "UPDATE tenants SET name = $1, definition = $2, secret = COALESCE($3, secret), state = NULL, checked_us = NULL, \
+             restore_secret = COALESCE($4, CASE WHEN $5 = 1 THEN restore_secret END) WHERE id = $6 AND account_id = $7",
         )
         .bind(&name)
         .bind(super::to_json(definition)?)
         .bind(secret.map(|secret| vault.seal(&secret_place(&tenant.id), secret)))
+        .bind(restore_secret.map(|secret| vault.seal(&restore_secret_place(&tenant.id), secret)))
+        .bind(i64::from(definition.restore.is_some()))
         .bind(tenant.id.as_str())
         .bind(tenant.account.as_str())
         .execute(&mut *tx)
@@ -278,13 +280,13 @@ impl Db {
         Ok(())
     }
 
-    /// Keeps the secret of the app that restores; nothing: takes it away.
+    /// Keeps the secret of the app that restores.
     ///
     /// # Errors
     /// As any query.
-    pub(crate) async fn keep_restore_secret(&self, vault: &Vault, tenant: &Id, secret: Option<&str>) -> Result<()> {
+    pub(crate) async fn keep_restore_secret(&self, vault: &Vault, tenant: &Id, secret: &str) -> Result<()> {
         sqlx::query("UPDATE tenants SET restore_secret = $1 WHERE id = $2")
-            .bind(secret.map(|secret| vault.seal(&restore_secret_place(tenant), secret)))
+            .bind(vault.seal(&restore_secret_place(tenant), secret))
             .bind(tenant.as_str())
             .execute(self.pool())
             .await?;

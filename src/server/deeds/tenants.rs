@@ -72,8 +72,8 @@ pub(crate) async fn add(server: &Server, actor: &Actor, account: &Id, wanted: &T
         consent::is_to(server, actor, account, consent, definition).await?;
     }
     let tenant = server.db.add_tenant(&server.vault, account, name, definition, secret, server.now_us()).await?;
-    if restoring.is_some() {
-        server.db.keep_restore_secret(&server.vault, &tenant.id, restoring).await?;
+    if let Some(secret) = restoring {
+        server.db.keep_restore_secret(&server.vault, &tenant.id, secret).await?;
     }
     if wanted.consent.is_some() {
         server.db.keep_consent(&tenant.id, &actor.login, server.now_us()).await?;
@@ -100,7 +100,7 @@ pub(crate) async fn change(
     let secret = secret.map(str::trim);
     let had = tenant.definition.restore.as_ref().map(|app| &app.client_id);
     let stays = had.is_some() && had == wanted.definition.restore.as_ref().map(|app| &app.client_id);
-    let restoring = check_restoring(wanted, stays)?;
+    let restoring = check_restoring(wanted, stays && same_place(&tenant.definition, &wanted.definition))?;
     let sign_in_stays = stays_signed_in(&tenant.definition, &wanted.definition);
     if !sign_in_stays && secret.is_none() && wanted.definition.sign_in != SignInWay::User {
         return Err(Error::invalid("The app's secret or private key is missing"));
@@ -112,10 +112,7 @@ pub(crate) async fn change(
         }
     }
     let (name, definition) = (&wanted.name, &wanted.definition);
-    server.db.change_tenant(&server.vault, &tenant, name, definition, secret, sign_in_stays).await?;
-    if restoring.is_some() || wanted.definition.restore.is_none() {
-        server.db.keep_restore_secret(&server.vault, id, restoring).await?;
-    }
+    server.db.change_tenant(&server.vault, &tenant, name, definition, (secret, restoring), sign_in_stays).await?;
     server.forget_budget(id);
     server.contents.forget(id);
     let detail = json!({"tenant_id": wanted.definition.tenant_id, "new_secret": secret.is_some()});
@@ -123,15 +120,18 @@ pub(crate) async fn change(
     server.db.tenant(account, id).await
 }
 
+/// Whether it is the same directory, asked at the same addresses: a secret is shown nowhere else.
+fn same_place(was: &TenantDefinition, is: &TenantDefinition) -> bool {
+    was.tenant_id == is.tenant_id
+        && was.cloud == is.cloud
+        && was.graph_url == is.graph_url
+        && was.login_url == is.login_url
+}
+
 /// Whether what is kept of a sign-in fits the tenant as it is to be: it is good for one app in one directory.
 fn stays_signed_in(was: &TenantDefinition, is: &TenantDefinition) -> bool {
     let of_user = |definition: &TenantDefinition| definition.sign_in == SignInWay::User;
-    let same = was.tenant_id == is.tenant_id
-        && was.client_id == is.client_id
-        && was.cloud == is.cloud
-        && was.graph_url == is.graph_url
-        && was.login_url == is.login_url;
-    of_user(was) == of_user(is) && same
+    of_user(was) == of_user(is) && was.client_id == is.client_id && same_place(was, is)
 }
 
 /// Tests a tenant, and keeps what was found, also that it does not work: it stands on the tenant's page.

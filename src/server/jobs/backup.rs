@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::facts::{self, Facts};
-use super::worker::{Ended, Task};
+use super::worker::{Ended, Task, patiently};
 use crate::error::{Error, Result};
 use crate::graph::Client;
 use crate::ops::backup::{BackupOptions, BackupReport, Stop, Surroundings, backup};
@@ -19,10 +19,11 @@ use super::progress::Progress;
 pub(super) async fn run(server: &Arc<Server>, task: &Task) -> Result<Ended> {
     let job = &task.job;
     let set = job.set.as_ref().ok_or_else(|| Error::internal("A backup without a set"))?;
-    let set = server.db.backup_set(&job.account, set).await?;
+    let set = patiently(&task.stop, || server.db.backup_set(&job.account, set)).await?;
     let started_us = server.now_us();
-    let result = read(server, task, &set).await;
-    let ended = facts::note(server, &set, &job.id, started_us, &Facts::of(&result)).await?;
+    let result = patiently(&task.stop, || read(server, task, &set)).await;
+    let facts = Facts::of(&result);
+    let ended = patiently(&task.stop, || facts::note(server, &set, &job.id, started_us, &facts)).await?;
     result.map(|_| ended)
 }
 

@@ -7,14 +7,14 @@
 //! server hold it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::worker::{Ended, Task};
+use super::worker::{Ended, Task, patiently};
 use crate::crypto::Passphrase;
 use crate::error::{Error, ErrorKind, Result};
+use crate::ops::backup::Stop;
 use crate::ops::restore::{self, Around, Asked, Book, Kept, Plan, RestoreReport, State};
 use crate::ops::view::View;
 use crate::repo::Repository;
@@ -27,9 +27,6 @@ use crate::snapshot::store as snapshots;
 
 /// What is kept of each list of a report; all of it stands in the steps.
 const MOST_TOLD: usize = 200;
-/// How often a journal is tried when the database is away, and how long between.
-const TRIES: u32 = 10;
-const BETWEEN: Duration = Duration::from_secs(3);
 
 /// The repository of a restore, with the key that reads contents; nothing: nobody lent one.
 async fn open(server: &Server, task: &Task, restore: &RestoreRow) -> Result<Option<Arc<Repository>>> {
@@ -189,6 +186,7 @@ struct InDatabase {
     job: Id,
     worker: String,
     attempts: i64,
+    stop: Stop,
 }
 
 impl InDatabase {
@@ -200,6 +198,7 @@ impl InDatabase {
             job: job.id.clone(),
             worker: job.worker.clone().unwrap_or_default(),
             attempts: job.attempts,
+            stop: task.stop.clone(),
         }
     }
 }
@@ -221,6 +220,7 @@ impl Kept for InDatabase {
             restore: self.restore.id.clone(),
             holder: (self.job.clone(), self.worker.clone(), self.attempts),
             next,
+            stop: self.stop.clone(),
         };
         Ok((Box::new(book), text.into_bytes()))
     }
@@ -232,6 +232,7 @@ struct DatabaseBook {
     restore: Id,
     holder: (Id, String, i64),
     next: i64,
+    stop: Stop,
 }
 
 #[async_trait]
@@ -239,15 +240,9 @@ impl Book for DatabaseBook {
     async fn append(&mut self, lines: Vec<u8>) -> Result<()> {
         let text = String::from_utf8(lines).map_err(|_| Error::internal("A line of a journal is no text"))?;
         let (job, worker, attempts) = (&self.holder.0, self.holder.1.as_str(), self.holder.2);
-        let mut tries = 0;
-        loop {
-            match self.server.db.add_to_journal(&self.restore, self.next, &text, (job, worker, attempts)).await {
-                Ok(()) => break,
-                Err(e) if e.kind() == ErrorKind::Unavailable && tries < TRIES => tries += 1,
-                Err(e) => return Err(e),
-            }
-            tokio::time::sleep(BETWEEN).await;
-        }
+        let (server, restore, next) = (&self.server, &self.restore, self.next);
+        let add = || server.db.add_to_journal(restore, next, &text, (job, worker, attempts));
+        patiently(&self.stop, add).await?;
         self.next += 1;
         Ok(())
     }

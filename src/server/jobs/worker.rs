@@ -22,8 +22,9 @@ const LEASE_US: i64 = 30_000_000;
 const RENEW_EVERY: Duration = Duration::from_secs(2);
 /// How often an idle worker looks for work.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// How often a job is begun anew because the database was away: for ten minutes.
+/// How often something is done anew because the database is away, and how long it waits in between: for ten minutes.
 const TRIES: u32 = 300;
+const BETWEEN: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 2_000 });
 /// Backups of one tenant at once, over all workers: they share its limits.
 pub(crate) const BACKUPS_OF_TENANT: i64 = 2;
 
@@ -159,31 +160,40 @@ async fn end(
     Ok(())
 }
 
-/// Does a job. Any of them can be begun anew, and is while the database is away: what it had stored, it finds.
-async fn dispatch(server: &Arc<Server>, task: &Task) -> Result<Ended> {
+/// Does something anew for as long as the database is away, unless it is to come to an end.
+///
+/// # Errors
+/// Any other, at once.
+pub(super) async fn patiently<T, F>(stop: &Stop, what: impl Fn() -> F) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
     let mut tries = 0;
     loop {
-        match begin(server, task).await {
-            Err(e) if is_away(&e) && tries < TRIES && !task.stop.is_stopped() => {
+        match what().await {
+            Err(e) if is_away(&e) && tries < TRIES && !stop.is_stopped() => {
                 tries += 1;
-                tracing::warn!(job = task.job.id.as_str(), "A job waits for the database: {}", e.chain());
-                tokio::time::sleep(RENEW_EVERY).await;
+                tracing::warn!("A job waits for the database: {}", e.chain());
+                tokio::time::sleep(BETWEEN).await;
             }
             result => return result,
         }
     }
 }
 
-async fn begin(server: &Arc<Server>, task: &Task) -> Result<Ended> {
+/// Does a job. Any of them can be begun anew: it finds what it had stored, and decides everything else afresh.
+async fn dispatch(server: &Arc<Server>, task: &Task) -> Result<Ended> {
+    let stop = &task.stop;
     match task.job.kind {
+        // That is patient about its parts: what was read and stored is not read again for want of a note.
         JobKind::Backup => backup::run(server, task).await,
-        JobKind::Retention => upkeep::retention(server, task).await,
-        JobKind::Prune => upkeep::prune(server, task).await,
-        JobKind::Check => upkeep::check(server, task).await,
-        JobKind::Mirror => upkeep::mirror(server, task).await,
-        JobKind::Plan => restore::plan(server, task).await,
-        JobKind::Restore => restore::run(server, task).await,
-        JobKind::Undo => restore::undo(server, task).await,
+        JobKind::Retention => patiently(stop, || upkeep::retention(server, task)).await,
+        JobKind::Prune => patiently(stop, || upkeep::prune(server, task)).await,
+        JobKind::Check => patiently(stop, || upkeep::check(server, task)).await,
+        JobKind::Mirror => patiently(stop, || upkeep::mirror(server, task)).await,
+        JobKind::Plan => patiently(stop, || restore::plan(server, task)).await,
+        JobKind::Restore => patiently(stop, || restore::run(server, task)).await,
+        JobKind::Undo => patiently(stop, || restore::undo(server, task)).await,
     }
 }
 
@@ -193,4 +203,37 @@ pub(super) async fn do_now(server: &Arc<Server>, job: Job) -> Result<(JobState, 
     let task = Task { job, progress: Arc::default(), stop: Stop::new() };
     let ended = dispatch(server, &task).await?;
     Ok((ended.state, ended.outcome))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    /// How often something is done that finds the database away for so many times, and what it gives.
+    async fn done(stop: &Stop, away: u32, then: fn() -> Result<()>) -> (u32, Result<()>) {
+        let tries = AtomicU32::new(0);
+        let given = patiently(stop, || {
+            std::future::ready(match tries.fetch_add(1, Ordering::SeqCst) {
+                n if n < away => Err(Error::from(sqlx::Error::PoolTimedOut).context("A run cannot be noted")),
+                _ => then(),
+            })
+        });
+        let given = given.await;
+        (tries.into_inner(), given)
+    }
+
+    #[tokio::test]
+    async fn a_job_waits_for_its_database_and_for_nothing_else() {
+        let stop = Stop::new();
+        let refused = || Err(Error::new(ErrorKind::Unavailable, "The storage does not answer"));
+        assert!(matches!(done(&stop, 3, || Ok(())).await, (4, Ok(()))));
+        assert!(matches!(done(&stop, 0, refused).await, (1, Err(_))));
+        assert!(matches!(done(&stop, 2, refused).await, (3, Err(_))));
+        let (tries, given) = done(&stop, u32::MAX, || Ok(())).await;
+        assert!(tries == TRIES + 1 && given.is_err_and(|e| is_away(&e)), "not for ever: {tries}");
+        stop.stop();
+        assert!(matches!(done(&stop, 3, || Ok(())).await, (1, Err(_))), "who is to come to an end waits for nothing");
+    }
 }

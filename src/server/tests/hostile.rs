@@ -8,7 +8,7 @@ use futures::StreamExt as _;
 use reqwest::{Method, StatusCode, header};
 use serde_json::json;
 
-use super::{Bench, PASSWORD, set_up};
+use super::{Bench, PASSWORD, connect, set_up};
 use crate::server::auth::Role;
 use crate::server::db::Columns as _;
 use crate::sim::{SimOptions, SimTenant};
@@ -29,6 +29,45 @@ async fn attempt(bench: &Bench, login: &str, password: &str, from: &str) -> Stat
         .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
         .body(body);
     request.send().await.expect("an answer").status()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_is_shown_at_no_other_address_than_it_was_given_for() {
+    let bench = Bench::quiet().await;
+    let account = bench.account("Contoso").await;
+    let owner = bench.person(Some(&account), Role::Owner, "owner@contoso.com").await;
+    let sim = SimTenant::start(SimOptions::tiny()).await.expect("a tenant");
+    let tenant = connect(&bench, &owner, &account, &sim, "Contoso").await;
+    let path = format!("/accounts/{account}/tenants/{tenant}");
+    let definition = bench.good(&owner, Method::GET, &path, None).await["definition"].clone();
+    let change = async |name: &str, field: &str, value: &str, secret: Option<&str>| {
+        let mut wanted = json!({"name": name, "definition": definition, "secret": secret});
+        wanted["definition"][field] = json!(value);
+        bench.ask(&owner, Method::PUT, &path, Some(wanted)).await
+    };
+    let elsewhere = format!("{}/elsewhere", sim.login_url());
+    for (field, value) in [("login_url", &*elsewhere), ("graph_url", &elsewhere), ("tenant_id", "another")] {
+        // Neither the one that reads nor, where that is given anew, the one that restores.
+        for (secret, whose) in [(None, "The app's secret"), (Some("new"), "the app that restores")] {
+            let (status, problem) = change("Contoso", field, value, secret).await;
+            let words = problem["message"].as_str().expect("a message");
+            assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{field}: {problem}");
+            assert!(words.contains("is missing"), "{field}: {words}");
+            assert!(secret.is_none() || words.contains(whose), "{field}: {words}");
+        }
+    }
+    let (status, problem) = change("Contoso", "client_id", "another", None).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{problem}");
+    // A name of its own loses nothing, also where it is taken.
+    let (status, problem) = change("Contoso Ltd", "tenant_id", sim.tenant_id(), None).await;
+    assert_eq!(status, StatusCode::OK, "{problem}");
+    connect(&bench, &owner, &account, &sim, "Taken").await;
+    let wanted = json!({"name": "Taken", "secret": "new", "restore_secret": "new", "definition": {
+        "tenant_id": "another", "client_id": "another", "sign_in": "secret", "graph_url": sim.graph_url(),
+        "login_url": sim.login_url(), "restore": {"client_id": "another", "sign_in": "secret"}}});
+    assert_eq!(bench.ask(&owner, Method::PUT, &path, Some(wanted)).await.0, StatusCode::CONFLICT);
+    let tested = bench.good(&owner, Method::POST, &format!("{path}/test"), None).await;
+    assert_eq!(tested["missing"], 0, "{tested}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

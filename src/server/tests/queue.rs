@@ -2,9 +2,13 @@
 
 use serde_json::json;
 
-use super::Bench;
+use super::{Bench, set_up};
+use crate::error::{Error, ErrorKind};
+use crate::server::auth::Role;
 use crate::server::db::{JobKind, JobState, NewJob};
 use crate::server::id::Id;
+use crate::server::jobs::facts::{self, Facts};
+use crate::sim::{SimOptions, SimTenant};
 
 const LEASE_US: i64 = 30_000_000;
 
@@ -97,4 +101,24 @@ async fn what_is_stopped_before_it_began_never_begins() {
     db.cancel_job(&other, &running, 3).await.expect_err("another account's");
     db.cancel_job(&account, &running, 3).await.expect("asked to stop");
     assert_eq!(db.renew(&running, "one", &json!({}), LEASE_US, 4).await.expect("renewed"), Some(true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_noted_twice_is_one() {
+    let bench = Bench::quiet().await;
+    let account = bench.account("Contoso").await;
+    let owner = bench.person(Some(&account), Role::Owner, "owner@contoso.com").await;
+    let sim = SimTenant::start(SimOptions::tiny()).await.expect("a tenant");
+    let (_, set, _) = set_up(&bench, &owner, &account, &sim, json!([])).await;
+    let db = &bench.server().db;
+    let set = db.backup_set(&account, &Id::parse(&set).expect("an id")).await.expect("a set");
+    let wanted = NewJob { set: Some(&set.id), ..job(&account, JobKind::Backup, i64::MAX) };
+    let asked = db.ask_for(&wanted, 0).await.expect("asked");
+    let facts = Facts::of(&Err(Error::new(ErrorKind::Unavailable, "Microsoft does not answer")));
+    // The answer to the first was lost with the database's connection; the next try is another run.
+    for (started_us, runs) in [(5, 1), (5, 1), (6, 2)] {
+        facts::note(bench.server(), &set, &asked, started_us, &facts).await.expect("noted");
+        let noted = db.runs(&account, Some(&set.id), i64::MAX, 10).await.expect("read");
+        assert_eq!(noted.len(), runs, "{noted:?}");
+    }
 }

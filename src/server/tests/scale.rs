@@ -117,9 +117,9 @@ async fn what_pages_and_queues_ask_for_is_found_by_indexes() {
             "INDEX runs_of_account",
         ),
         (
-            "SELECT started_us / 86400000000 AS day, SUM(CASE WHEN outcome = 'failed' THEN 1 ELSE 0 END), SUM(bytes_stored) \
-             FROM runs WHERE account_id = 'x' AND started_us >= 5 GROUP BY 1 ORDER BY 1",
-            "COVERING INDEX runs_of_account",
+            "SELECT started_us / 86400000000 AS day, outcome, COUNT(*), SUM(bytes_stored) FROM runs \
+             WHERE account_id = 'x' AND started_us / 86400000000 >= 5 GROUP BY started_us / 86400000000, outcome ORDER BY 1, 2",
+            "INDEX runs_of_day",
         ),
         (
             "SELECT n.id FROM runs n WHERE n.set_id = 'x' AND n.outcome <> 'failed' ORDER BY n.started_us DESC LIMIT 1",
@@ -127,7 +127,8 @@ async fn what_pages_and_queues_ask_for_is_found_by_indexes() {
         ),
     ] {
         let steps = plan(db, query).await;
-        assert!(steps.iter().any(|step| step.starts_with("SEARCH") && step.contains(index)), "{query}\n{steps:?}");
+        // In the order of the index: nothing is sorted.
+        assert!(steps.len() == 1 && steps[0].starts_with("SEARCH") && steps[0].contains(index), "{query}\n{steps:?}");
     }
     for query in [
         "SELECT * FROM runs WHERE set_id = 'x' AND account_id = 'x' AND started_us < 5 ORDER BY started_us DESC LIMIT 10",

@@ -1,3 +1,2 @@
--- What the runs of each day came to is told by the index alone.
-DROP INDEX runs_of_account;
-CREATE INDEX runs_of_account ON runs (account_id, started_us, outcome, bytes_stored);
+-- What the runs of each day came to is read off an index, day by day, and neither sorted nor looked up row by row.
+CREATE INDEX runs_of_day ON runs (account_id, (started_us / 86400000000), outcome, bytes_stored);
