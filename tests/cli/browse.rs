@@ -365,7 +365,7 @@ fn webdav_shows_other_peoples_clients_what_an_export_writes() {
     let serving = Serving::start(place, &["serve", "webdav"]);
     let url = format!("{}sets/everyone/latest", serving.status["url"].as_str().expect("a URL"));
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/webdav_clients.py");
-    let mut clients = Command::new("webdav-clients")
+    let mut clients = Command::new("servers-python")
         .arg(script)
         .arg(url)
         .arg(place.path("beside-webdav"))

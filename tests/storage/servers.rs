@@ -57,7 +57,8 @@ pub fn s3() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
     SERVER.get_or_init(|| {
         let server = Server::start(|_, port| {
-            let mut command = Command::new(program("moto_server"));
+            let mut command = Command::new(program("servers-python"));
+            command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/storage/moto_in_turn.py"));
             command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
             command
         });

@@ -11,17 +11,17 @@ use tokio::sync::Mutex;
 use super::{Place, flaky, servers, throttled};
 
 crate::contract!(
-    #[ignore = "needs moto_server, which .ci/servers installs"]
+    #[ignore = "needs moto, which .ci/servers installs"]
     s3,
     s3()
 );
 crate::contract!(
-    #[ignore = "needs moto_server, which .ci/servers installs"]
+    #[ignore = "needs moto, which .ci/servers installs"]
     s3_throttled,
     at_s3(servers::s3().port, throttled())
 );
 crate::contract!(
-    #[ignore = "needs moto_server, which .ci/servers installs"]
+    #[ignore = "needs moto, which .ci/servers installs"]
     s3_with_lost_requests_and_answers,
     flaky_s3().await
 );
@@ -36,7 +36,7 @@ crate::contract!(
     webdav()
 );
 crate::contract!(
-    #[ignore = "needs moto_server, which .ci/servers installs"]
+    #[ignore = "needs moto, which .ci/servers installs"]
     s3_behind_the_fault_wrapper,
     behind_faults(s3())
 );
@@ -53,8 +53,7 @@ pub fn s3() -> Place {
 fn at_s3(port: u16, options: StorageOptions) -> Place {
     let keys = [("access_key_id", servers::S3_KEY), ("secret_access_key", servers::S3_KEY)];
     let options = StorageOptions { credentials: keys.into_iter().collect(), ..options };
-    // S3 looks and writes in one step; moto looks, and then writes.
-    Place { refuses_races: false, ..at("s3://bucket", &format!("endpoint=http://127.0.0.1:{port}"), &options) }
+    at("s3://bucket", &format!("endpoint=http://127.0.0.1:{port}"), &options)
 }
 
 /// Of every 40 requests one never arrives, and the answer to another is lost.

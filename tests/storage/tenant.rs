@@ -16,7 +16,7 @@ use super::tenant_support::Setting;
 use super::{Place, services};
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs moto_server, which .ci/servers installs"]
+#[ignore = "needs moto, which .ci/servers installs"]
 async fn a_repository_lives_in_s3() {
     lives(services::s3()).await;
 }

@@ -26,11 +26,11 @@ use crate::snapshot::store::{self, Snapshot};
 const EXAMPLES: &str = "\
 Examples:
   tenantvault restore latest:users/alice@contoso.com/Mail/Inbox --to original --plan
-  tenantvault restore run 20261126-101500-1f2e3d
+  tenantvault restore run 20261126-101500-1f2e3a07c
   tenantvault restore latest:users/alice@contoso.com --to bob@contoso.com
   tenantvault restore everyone@2026-11-20:users/alice@contoso.com/OneDrive \\
       --to original --in-place --only deleted
-  tenantvault restore undo 20261126-101500-1f2e3d
+  tenantvault restore undo 20261126-101500-1f2e3a07c
 Without --in-place all goes into a folder of its own, which can be deleted as a
 whole. A run that was interrupted goes on with 'restore run', and makes nothing
 twice. Nobody is sent a mail.";

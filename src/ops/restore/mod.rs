@@ -266,9 +266,24 @@ pub fn need_contents(repo: &Repository) -> Result<()> {
         .with_hint("Give the passphrase of an owner's key; key list shows which there are"))
 }
 
-/// Makes a name for a run: the time, and a few letters that tell it from others of the same second.
+/// Makes a name for a run: the second, its microsecond as five hexadecimal digits, and four that tell it from others of the
+/// same microsecond. Names sort by time.
 pub fn run_name(now_us: i64) -> String {
     let time = jiff::Timestamp::from_microsecond(now_us).unwrap_or_default();
-    let chance: u32 = rand::random();
-    format!("{}-{:06x}", time.strftime("%Y%m%d-%H%M%S"), chance & 0xff_ffff)
+    let (second, chance) = (time.strftime("%Y%m%d-%H%M%S"), rand::random::<u16>());
+    format!("{second}-{:05x}{chance:04x}", now_us.rem_euclid(1_000_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::run_name;
+
+    #[test]
+    fn names_of_runs_sort_by_time() {
+        let start = 1_795_000_000_000_000;
+        let times = [0, 1, 15, 16, 255, 4_096, 65_536, 999_999, 1_000_000, 1_000_001, 86_400_000_000];
+        let names: Vec<String> = times.iter().map(|after| run_name(start + after)).collect();
+        assert!(names.is_sorted() && names.iter().all(|name| name.len() == names[0].len()), "{names:?}");
+        assert_ne!(run_name(start), run_name(start));
+    }
 }
