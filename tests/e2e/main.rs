@@ -13,6 +13,7 @@ mod find;
 mod gaps;
 mod history;
 mod lifecycle;
+mod occasions;
 mod order;
 mod repair;
 mod restore;

@@ -7,8 +7,9 @@ use super::node::{Node, What};
 use super::{Browser, locked};
 use crate::error::{Error, Result};
 use crate::format::id::SnapshotId;
-use crate::format::record::Record;
+use crate::format::record::{ItemKind, Record};
 use crate::ops::names::safe_name;
+use crate::ops::present::{self, Occasion};
 use crate::ops::view::View;
 
 /// Where something lies: a snapshot, and a path in it as [`View::resolve`] takes it (empty: all of it).
@@ -60,6 +61,18 @@ impl Browser {
             }
             _ => Ok(None),
         }
+    }
+
+    /// When the event of a file begins, from one time to before another, as [`present::occasions`] tells it; none: it is no event.
+    ///
+    /// # Errors
+    /// `Corrupt`; the storage's.
+    pub async fn occasions(&self, node: &Node, between: (i64, i64)) -> Result<Vec<Occasion>> {
+        let (What::File(file), Some(record)) = (node.what(), self.record(node).await?) else { return Ok(Vec::new()) };
+        if record.kind != ItemKind::Event {
+            return Ok(Vec::new());
+        }
+        present::occasions(&file.shot.view, &file.state, &record, between).await
     }
 
     /// The snapshots, the oldest first: the id, the set's name and the time of each.

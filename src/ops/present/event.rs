@@ -8,9 +8,11 @@ use jiff::civil::{Date, DateTime};
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::Value;
 
+use super::Occasion;
 use super::calendar::{self, When};
 use super::lines::{Lines, mailto};
 use super::out::Out;
+use super::repeat::Repeat;
 use super::rule::{self, Until};
 use super::stored::{Attached, Stored, is, list, texts, word};
 use super::zone::Zone;
@@ -53,6 +55,35 @@ pub(super) async fn write(stored: &Stored, record: &Record, out: &mut Out) -> Re
     Ok(())
 }
 
+/// When an event begins, from one time to before another.
+pub(super) async fn occasions(stored: &Stored, record: &Record, (from_us, to_us): (i64, i64)) -> Result<Vec<Occasion>> {
+    let occasion = |record: &Record, begins_us| {
+        let is_within = (from_us..to_us).contains(&begins_us);
+        let all_day = record.fact("all_day").is_some();
+        is_within.then(|| Occasion { title: record.name.clone(), begins_us, all_day })
+    };
+    let alone = |record: &Record| record.sort_us.and_then(|begins_us| occasion(record, begins_us));
+    let series = match super::comes_again(record) {
+        true => Series::stored(stored, record, (from_us, to_us)).await?,
+        false => None,
+    };
+    let Some((series, mut planned)) = series else { return Ok(alone(record).into_iter().collect()) };
+    let mut found = Vec::new();
+    let mut below = stored.below(&record.id);
+    while let Some(part) = if record.has_parts() { below.next().await? } else { None } {
+        if part.kind == ItemKind::Event {
+            match stored.json(&part).await {
+                Ok(json) => planned.retain(|(day, _)| Some(*day) != series.original_day(&json)),
+                Err(e) if e.is_loss() => {}
+                Err(e) => return Err(e),
+            }
+            found.extend(alone(&part));
+        }
+    }
+    found.extend(planned.into_iter().filter_map(|(_, begins_us)| occasion(record, begins_us)));
+    Ok(found)
+}
+
 /// What the events of a series have in common.
 #[derive(Debug)]
 struct Series {
@@ -80,6 +111,42 @@ impl Series {
         let last = calendar::recurrence(json).and_then(rule::last_day).map(|day| day.at(0, 0, 0, 0));
         let to = starts.into_iter().chain([last]).flatten().max().unwrap_or(from);
         self.zone.write(lines, from, to);
+    }
+
+    /// Reads one, and on which days it comes again about between two times, with the begin of each; `None`: what says so is
+    /// lost, or does not read.
+    async fn stored(stored: &Stored, record: &Record, between: (i64, i64)) -> Result<Option<(Self, Vec<(Date, i64)>)>> {
+        let json = match stored.json(record).await {
+            Ok(json) => json,
+            Err(e) if e.is_loss() => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        let series = Self::of(&json, &record.id);
+        Ok(series.planned(&json, between).map(|planned| (series, planned)))
+    }
+
+    /// The days on which it comes again, with the begin of each, about between two times; none that was cancelled.
+    fn planned(&self, json: &Value, (from_us, to_us): (i64, i64)) -> Option<Vec<(Date, i64)>> {
+        let day = |us| self.day(Timestamp::from_microsecond(us).unwrap_or_default());
+        let days = Repeat::read(calendar::recurrence(json)?)?.days_between(day(from_us), day(to_us));
+        let cancelled: Vec<Date> = texts(json, "cancelledOccurrences").into_iter().filter_map(day_of).collect();
+        let begin = |day: Date| match self.occurrence(day)? {
+            When::Day(day) => Zone::utc().instant(day.at(0, 0, 0, 0)),
+            When::At(at) => Some(at),
+        };
+        let left = days.into_iter().filter(|day| !cancelled.contains(day));
+        Some(left.filter_map(|day| Some((day, begin(day)?.as_microsecond()))).collect())
+    }
+
+    /// The day of an instant, as the series counts.
+    fn day(&self, at: Timestamp) -> Date {
+        if self.all_day { calendar::day_of(at) } else { self.zone.local(at).date() }
+    }
+
+    /// The day that an exception was planned for.
+    fn original_day(&self, json: &Value) -> Option<Date> {
+        let told = text(json, &["occurrenceId"]).and_then(day_of);
+        told.or_else(|| calendar::stamp(json, "originalStart").map(|at| self.day(at)))
     }
 
     /// When an occurrence of this day begins.
@@ -248,6 +315,13 @@ fn people(lines: &mut Lines, json: &Value) {
         let params = [("CN", shown), ("CUTYPE", kind), ("ROLE", role), ("PARTSTAT", answer), ("RSVP", rsvp)];
         lines.raw("ATTENDEE", &params, &address);
     }
+}
+
+#[cfg(test)]
+pub(super) fn planned(json: &Value, between: (Timestamp, Timestamp)) -> Vec<Timestamp> {
+    let between = (between.0.as_microsecond(), between.1.as_microsecond());
+    let planned = Series::of(json, "id").planned(json, between).unwrap_or_default();
+    planned.into_iter().filter_map(|(_, us)| Timestamp::from_microsecond(us).ok()).collect()
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod html;
 mod lines;
 mod out;
 mod page;
+mod repeat;
 mod rule;
 mod stored;
 mod table;
@@ -198,6 +199,36 @@ fn make_bytes(view: &View, state: &CollectionState, record: &Record, make: Make)
             }
         })
     })
+}
+
+/// When an event is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Occasion {
+    /// What it is called then.
+    pub title: String,
+    /// When it begins: microseconds since 1970 UTC.
+    pub begins_us: i64,
+    /// It takes whole days; the first begins with UTC's.
+    pub all_day: bool,
+}
+
+/// Says whether an event may be there more often than its record says.
+pub fn comes_again(record: &Record) -> bool {
+    record.kind == ItemKind::Event && record.fact("type") == Some("seriesMaster")
+}
+
+/// When an event begins, from one time to before another, in microseconds since 1970 UTC: once, or as often as its series
+/// comes again. What was cancelled of a series is left out, what was changed stands where it was put.
+///
+/// # Errors
+/// The repository's.
+pub async fn occasions(
+    view: &View,
+    state: &CollectionState,
+    record: &Record,
+    between: (i64, i64),
+) -> Result<Vec<Occasion>> {
+    event::occasions(&Stored { view: view.clone(), state: state.clone() }, record, between).await
 }
 
 /// Counts the bytes of an entry; makes them, if they are made.

@@ -3,14 +3,14 @@
 //! Where a month is too short for the day of a pattern, Exchange takes its last day and a rule would leave the month out: so a
 //! day after the 28th is written as the last of those from the 28th to it.
 
-use jiff::civil::Date;
+use jiff::civil::{Date, Weekday};
 use serde_json::Value;
 
-use super::zone::Zone;
+use super::zone::{self, Zone};
 use crate::m365::facts::{at, number, text};
 
 /// The longest interval and count that are believed.
-const MOST: u64 = 100_000;
+pub(super) const MOST: u64 = 100_000;
 
 /// How `UNTIL` is written: as the start is (RFC 5545: "the value of the UNTIL rule part MUST have the same value type as
 /// DTSTART", and UTC where that has a zone).
@@ -31,17 +31,16 @@ pub(super) fn last_day(recurrence: &Value) -> Option<Date> {
 /// Writes the rule; `None`: there is none, or none that reads.
 pub(super) fn rrule(recurrence: &Value, until: Until<'_>) -> Option<String> {
     let pattern = at(recurrence, &["pattern"])?;
-    let count = |key: &str, most: u64| number(pattern, &[key]).filter(|n| (1..=most).contains(n));
-    let interval = count("interval", MOST).unwrap_or(1);
-    let (month, day) = (count("month", 12), count("dayOfMonth", 31));
+    let interval = counted(pattern, "interval", MOST).unwrap_or(1);
+    let (month, day) = (counted(pattern, "month", 12), counted(pattern, "dayOfMonth", 31));
     let by_month = || month.map(|month| format!(";BYMONTH={month}"));
     let kind = text(pattern, &["type"])?;
     let (frequency, parts) = match kind {
         "daily" => ("DAILY", String::new()),
         "weekly" => {
-            let first = text(pattern, &["firstDayOfWeek"]).and_then(day_code);
-            let first = first.map_or(String::new(), |day| format!(";WKST={day}"));
-            let days = days(pattern);
+            let first = text(pattern, &["firstDayOfWeek"]).and_then(weekday);
+            let first = first.map_or(String::new(), |day| format!(";WKST={}", zone::weekday(day)));
+            let days = codes(pattern);
             let days = if days.is_empty() { String::new() } else { format!(";BYDAY={}", days.join(",")) };
             ("WEEKLY", days + &first)
         }
@@ -91,17 +90,27 @@ fn day_of_week(pattern: &Value) -> Option<String> {
         "last" => -1,
         _ => return None,
     };
-    match days(pattern).as_slice() {
+    match codes(pattern).as_slice() {
         [] => None,
         [day] => Some(format!(";BYDAY={nth}{day}")),
         days => Some(format!(";BYDAY={};BYSETPOS={nth}", days.join(","))),
     }
 }
 
-fn days(pattern: &Value) -> Vec<&'static str> {
+fn codes(pattern: &Value) -> Vec<&'static str> {
+    weekdays(pattern).into_iter().map(zone::weekday).collect()
+}
+
+/// A number of a pattern from 1 up to the most that there can be.
+pub(super) fn counted(pattern: &Value, key: &str, most: u64) -> Option<u64> {
+    number(pattern, &[key]).filter(|n| (1..=most).contains(n))
+}
+
+/// The days of the week of a pattern, each once.
+pub(super) fn weekdays(pattern: &Value) -> Vec<Weekday> {
     let told = at(pattern, &["daysOfWeek"]).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let mut days = Vec::new();
-    for day in told.iter().filter_map(Value::as_str).filter_map(day_code) {
+    for day in told.iter().filter_map(Value::as_str).filter_map(weekday) {
         if !days.contains(&day) {
             days.push(day);
         }
@@ -109,17 +118,11 @@ fn days(pattern: &Value) -> Vec<&'static str> {
     days
 }
 
-fn day_code(name: &str) -> Option<&'static str> {
-    const DAYS: [(&str, &str); 7] = [
-        ("monday", "MO"),
-        ("tuesday", "TU"),
-        ("wednesday", "WE"),
-        ("thursday", "TH"),
-        ("friday", "FR"),
-        ("saturday", "SA"),
-        ("sunday", "SU"),
-    ];
-    DAYS.iter().find(|(day, _)| name.eq_ignore_ascii_case(day)).map(|(_, code)| *code)
+/// A day of the week by Graph's name.
+pub(super) fn weekday(name: &str) -> Option<Weekday> {
+    const DAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
+    let number = DAYS.iter().position(|day| name.eq_ignore_ascii_case(day))?;
+    Weekday::from_monday_zero_offset(i8::try_from(number).ok()?).ok()
 }
 
 #[cfg(test)]

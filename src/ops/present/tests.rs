@@ -39,6 +39,19 @@ fn series() -> Value {
 }
 
 #[test]
+fn a_series_is_on_its_days_by_the_clock_of_its_zone() {
+    let between = ("2026-10-12T00:00:00Z".parse().unwrap(), "2026-11-20T00:00:00Z".parse().unwrap());
+    let of = |json: &Value| event::planned(json, between).iter().map(ToString::to_string).collect::<Vec<_>>();
+    // Half past nine before and after the clock was changed; the second of November is cancelled.
+    let days = ["2026-10-19T07:30:00Z", "2026-10-26T08:30:00Z", "2026-11-09T08:30:00Z", "2026-11-16T08:30:00Z"];
+    assert_eq!(of(&series()), days);
+    let mut whole_days = series();
+    whole_days["isAllDay"] = json!(true);
+    let days = ["2026-10-19T00:00:00Z", "2026-10-26T00:00:00Z", "2026-11-09T00:00:00Z", "2026-11-16T00:00:00Z"];
+    assert_eq!(of(&whole_days), days);
+}
+
+#[test]
 fn a_series_repeats_by_the_clock_of_its_zone() {
     let exception = json!({
         "type": "exception", "subject": "Stand-up, later", "originalStart": "2026-11-09T08:30:00Z", "iCalUId": "another",

@@ -11,6 +11,7 @@ use super::note;
 use crate::error::{Error, Result};
 use crate::format::record::ItemKind;
 use crate::ops::browse::{self, Browser, Node, Origin};
+use crate::ops::present::{Occasion, comes_again};
 use crate::server::auth::{Actor, Password};
 use crate::server::db::RepositoryRow;
 use crate::server::id::Id;
@@ -24,6 +25,9 @@ const STEP: usize = 1 << 20;
 const LONGEST: usize = 4_096;
 /// Entries of a calendar that are looked at for a month.
 const MOST_EVENTS: u64 = 20_000;
+/// Series of it that are read, and how many at once.
+const MOST_SERIES: usize = 2_000;
+const SERIES_AT_ONCE: usize = 16;
 /// Sets, and owners of each kind, that are looked through for a name.
 const MOST_SETS: usize = 50;
 const MOST_OWNERS: usize = 100_000;
@@ -98,44 +102,70 @@ pub(crate) async fn origin(server: &Server, actor: &Actor, row: &RepositoryRow, 
     })
 }
 
-/// An event, as a month shows it.
+/// An event at one of its times.
 pub(crate) struct Dated {
     /// The file's name.
     pub(crate) name: String,
-    /// What the event is called.
-    pub(crate) title: String,
-    /// When it begins: microseconds since 1970 UTC.
-    pub(crate) begins_us: i64,
+    /// When it is, and what it is called then.
+    pub(crate) occasion: Occasion,
 }
 
-/// Events of a folder that begin between two times; a series counts where it begins first. Says too whether the folder has
-/// more entries than are looked at.
+/// Events of a folder that begin between two times, a series as often as it comes again there. Says too whether the folder
+/// has more than is looked at.
 ///
 /// # Errors
 /// As [`list`].
-pub(crate) async fn events(browser: &Browser, node: &Node, (from_us, to_us): (i64, i64)) -> Result<(Vec<Dated>, bool)> {
+pub(crate) async fn events(browser: &Browser, node: &Node, between: (i64, i64)) -> Result<(Vec<Dated>, bool)> {
     const STRIDE: usize = 1_000;
-    let (mut found, mut at) = (Vec::new(), 0u64);
-    while at < MOST_EVENTS {
+    let (mut found, mut series, mut at) = (Vec::new(), Vec::new(), 0u64);
+    let more = loop {
         let listed = stretch(browser, node, at, STRIDE).await?;
         let is_last = listed.len() < STRIDE;
-        for entry in listed {
-            let Some(record) = browser.record(&entry.node).await? else { continue };
-            let Some(begins_us) =
-                record.sort_us.filter(|us| record.kind == ItemKind::Event && (from_us..to_us).contains(us))
-            else {
+        // What hangs below an event is a folder of the same item.
+        for entry in listed.into_iter().filter(|entry| !entry.node.is_folder()) {
+            let Some(record) = browser.record(&entry.node).await?.filter(|r| r.kind == ItemKind::Event) else {
                 continue;
             };
-            found.push(Dated { name: entry.name.to_string(), title: record.name.clone(), begins_us });
-        }
-        if is_last {
-            found.sort_by_key(|event| event.begins_us);
-            return Ok((found, false));
+            if comes_again(&record) {
+                series.push(entry);
+            } else {
+                let told = browser.occasions(&entry.node, between).await?;
+                found.extend(told.into_iter().map(|occasion| Dated { name: entry.name.to_string(), occasion }));
+            }
         }
         at += STRIDE as u64;
+        if is_last || at >= MOST_EVENTS {
+            break !is_last;
+        }
+    };
+    let too_many = series.len() > MOST_SERIES;
+    series.truncate(MOST_SERIES);
+    let asked = series.into_iter().map(|entry| {
+        let browser = browser.clone();
+        async move {
+            let told = browser.occasions(&entry.node, between).await?;
+            Ok::<_, Error>(told.into_iter().map(move |occasion| Dated { name: entry.name.to_string(), occasion }))
+        }
+    });
+    let mut asked = stream::iter(asked).buffered(SERIES_AT_ONCE);
+    while let Some(told) = asked.next().await {
+        found.extend(told?);
     }
-    found.sort_by_key(|event| event.begins_us);
-    Ok((found, true))
+    found.sort_by_key(|event| event.occasion.begins_us);
+    Ok((found, more || too_many))
+}
+
+/// When the events of a folder begin first, in no order, as far as [`events`] looks.
+///
+/// # Errors
+/// As [`list`].
+pub(crate) async fn begins(browser: &Browser, node: &Node) -> Result<Vec<i64>> {
+    let mut begins = Vec::new();
+    for entry in stretch(browser, node, 0, usize::try_from(MOST_EVENTS).unwrap_or(usize::MAX)).await? {
+        let record = browser.record(&entry.node).await?.filter(|record| record.kind == ItemKind::Event);
+        begins.extend(record.and_then(|record| record.sort_us));
+    }
+    Ok(begins)
 }
 
 /// Somebody or something of whom a set has data.

@@ -38,6 +38,8 @@ pub(crate) enum Place {
     Settings,
     /// The person who looks.
     Me,
+    /// Nowhere: what was asked for could not be shown.
+    Nowhere,
 }
 
 impl Place {
@@ -58,6 +60,7 @@ impl Place {
             Self::Administrators => "Administrators",
             Self::Settings => "Settings",
             Self::Me => "Your sign-in",
+            Self::Nowhere => "",
         }
     }
 
@@ -101,7 +104,7 @@ fn head(title: &str) -> Markup {
     }
 }
 
-/// A page without navigation: signing in, errors.
+/// A page without navigation: signing in, and errors where nobody knows who looks.
 pub(crate) fn bare(title: &str, body: &Markup) -> Markup {
     html! {
         (DOCTYPE)

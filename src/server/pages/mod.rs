@@ -190,6 +190,25 @@ fn restores(routes: Routes) -> Routes {
         .form("/a/{account}/restores/{restore}/stop", Needs(Right::Restore), restore::stop)
 }
 
+/// What the page of an error says, beside it on its way through [`around`].
+#[derive(Clone)]
+struct Refusal {
+    title: &'static str,
+    body: Markup,
+}
+
+/// Puts the navigation around the page of an error; other answers pass as they are.
+pub(crate) fn around(mut answer: Response, chrome: Chrome<'_>) -> Response {
+    let Some(Refusal { title, body }) = answer.extensions_mut().remove() else { return answer };
+    let (parts, _) = answer.into_parts();
+    Response::from_parts(parts, page(title, chrome, &body).into_string().into())
+}
+
+/// Says whether an answer is the page of an error that has nothing around it yet.
+pub(crate) fn is_refusal(answer: &Response) -> bool {
+    answer.extensions().get::<Refusal>().is_some()
+}
+
 /// The page of an error.
 pub(crate) fn refusal(error: &Error) -> Response {
     let (status, problem) = problem(error);
@@ -209,7 +228,8 @@ pub(crate) fn refusal(error: &Error) -> Response {
             p { a.button href="/" { "To the beginning" } }
         }
     };
-    (status, Page(layout::bare(title, &body))).into_response()
+    let page = Page(layout::bare(title, &body));
+    (status, axum::Extension(Refusal { title, body }), page).into_response()
 }
 
 /// The page of an address that is none.

@@ -9,6 +9,7 @@ use axum::Extension;
 use axum::extract::{Query, State};
 use axum::http::header;
 use axum::response::IntoResponse;
+use jiff::civil::Date;
 use mail_parser::{Message, MessageParser};
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -133,23 +134,30 @@ fn table(bytes: &[u8]) -> Markup {
 
 /// A month of a calendar, and its events one after another.
 pub(super) async fn month(found: &Found<'_>, node: &Node, path: &str, wanted: &str) -> Result<Markup> {
+    let of_month = |first: Date| {
+        let end = first.checked_add(jiff::ToSpan::months(1)).unwrap_or(first);
+        look::events(found.browser, node, (who::begin_us(first), who::begin_us(end)))
+    };
     let newest = || async {
         let listing = look::list(found.browser, node, 0).await?;
         let newest =
             listing.entries.iter().filter(|entry| entry.kind == Some(ItemKind::Event)).map(|e| e.modified_us).max();
-        // Events stand in other months than they were made in: the last one that has begun by then, else the next.
+        // Events stand in other months than they were made in: that month if something is in it, else the last one before, or
+        // the next.
         let at = newest.unwrap_or(node.modified_us());
-        let (events, _) = look::events(found.browser, node, (i64::MIN, i64::MAX)).await?;
-        let begins = || events.iter().map(|event| event.begins_us);
-        let shown = begins().filter(|us| *us <= at).max().or_else(|| begins().min());
-        Ok::<_, Error>(who::day(shown.unwrap_or(at)).first_of_month())
+        let first = who::day(at).first_of_month();
+        if !of_month(first).await?.0.is_empty() {
+            return Ok(first);
+        }
+        let begins = look::begins(found.browser, node).await?;
+        let shown = begins.iter().filter(|us| **us <= at).max().or_else(|| begins.iter().min());
+        Ok::<_, Error>(shown.map_or(first, |us| who::day(*us).first_of_month()))
     };
     let first = match who::first_of_month(wanted) {
         Some(first) => first,
         None => newest().await?,
     };
-    let end = first.checked_add(jiff::ToSpan::months(1)).unwrap_or(first);
-    let (events, more) = look::events(found.browser, node, (who::begin_us(first), who::begin_us(end))).await?;
+    let (events, more) = of_month(first).await?;
     let here = &found.here;
     let to = |name: &str| format!("{here}?path={}", encode(&format!("{path}/{name}")));
     let again = format!("{here}?path={}", encode(path));
@@ -158,13 +166,19 @@ pub(super) async fn month(found: &Found<'_>, node: &Node, path: &str, wanted: &s
         p { a.button.plain href=(again) { "As a list" } }
         (who::table(first, &again, &|date| {
             let (from, until) = (who::begin_us(date), who::begin_us(date) + 86_400_000_000);
-            let of_day = events.iter().filter(|event| (from..until).contains(&event.begins_us));
-            html! { @for event in of_day { a href=(to(&event.name)) { (who::clock(event.begins_us, "%H:%M")) " " (event.title) } } }
+            let of_day = events.iter().filter(|event| (from..until).contains(&event.occasion.begins_us));
+            html! { @for event in of_day { a href=(to(&event.name)) {
+                @if !event.occasion.all_day { (who::clock(event.occasion.begins_us, "%H:%M")) " " }
+                (event.occasion.title)
+            } } }
         }))
-        p.quiet { "Times are UTC. What comes again stands at its first day." @if more { " The calendar has more than are looked at: some may be missing here." } }
+        p.quiet { "Times are UTC." @if more { " The calendar has more than are looked at: some may be missing here." } }
         h2 { "One after another" }
         @if events.is_empty() { p.empty { "Nothing begins in this month." } }
-        ul.plain { @for event in &events { li { (words::time(event.begins_us)) " " a href=(to(&event.name)) { (event.title) } } } }
+        ul.plain { @for event in &events { li {
+            @if event.occasion.all_day { (who::clock(event.occasion.begins_us, "%Y-%m-%d")) } @else { (words::time(event.occasion.begins_us)) }
+            " " a href=(to(&event.name)) { (event.occasion.title) }
+        } } }
     })
 }
 

@@ -122,3 +122,34 @@ async fn every_answer_tells_browsers_to_be_careful() {
     let (_, page) = bench.page("", "/sign-in").await;
     assert!(!page.contains("<script>") && !page.contains("style=") && !page.contains(" onclick"), "{page}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_of_an_error_has_the_way_on_for_who_sees_it_and_nobody_elses_account() {
+    let bench = Bench::quiet().await;
+    let (own, other) = (bench.account("Contoso").await, bench.account("Fabrikam").await);
+    for (account, role, login) in
+        [(None, Role::Administrator, "admin@example.com"), (Some(&own), Role::Auditor, "audit@example.com")]
+    {
+        bench.person(account, role, login).await;
+    }
+    let (nav, home) = ("<nav aria-label=\"Main\">", format!("href=\"/a/{own}\""));
+    let nowhere = format!("/a/{own}/sets/{}", "0".repeat(32));
+    for login in ["admin@example.com", "audit@example.com"] {
+        let cookie = bench.sign_in(login, PASSWORD).await.expect("signed in");
+        let (status, page) = bench.page(&cookie, &nowhere).await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
+        assert!(page.contains("Not here") && page.contains(nav) && page.contains(&home), "{login}: {page}");
+        assert!(page.contains("Contoso") && !page.contains("aria-current"), "{login}: {page}");
+        let (status, page) = bench.page(&cookie, &format!("/a/{other}/sets/{}", "0".repeat(32))).await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
+        assert!(page.contains(nav), "{login}: {page}");
+        assert_eq!(page.contains("Fabrikam"), login.starts_with("admin"), "{login}: {page}");
+    }
+    // What the role may not do, and who is not signed in.
+    let cookie = bench.sign_in("audit@example.com", PASSWORD).await.expect("signed in");
+    let (status, page) = bench.page(&cookie, &format!("/a/{own}/sets/new")).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(page.contains("Not allowed") && page.contains(nav) && page.contains(&home), "{page}");
+    let (status, page) = bench.page("", "/welcome/nothing").await;
+    assert!(status.is_client_error() && !page.contains(nav) && !page.contains("Contoso"), "{page}");
+}

@@ -9,11 +9,11 @@ use axum::response::{IntoResponse, Redirect, Response};
 
 use super::{Access, Door, Peer};
 use crate::error::{Error, ErrorKind, Result};
-use crate::server::auth::Actor;
+use crate::server::auth::{Actor, Right};
 use crate::server::db::ClientRow;
 use crate::server::error::ApiError;
 use crate::server::id::Id;
-use crate::server::pages;
+use crate::server::pages::{self, Chrome, Place};
 use crate::server::state::Server;
 
 /// The name of the cookie of a session. Over HTTPS it is bound to this very host (`__Host-`).
@@ -38,12 +38,21 @@ pub(super) async fn hold(
     let account = params.iter().find(|(name, _)| *name == "account").map(|(_, value)| value.to_owned());
     match guard.admit(request.method(), request.headers(), account.as_deref(), &peer).await {
         Ok(admitted) => {
-            match admitted {
-                Admitted::Anybody => {}
-                Admitted::Person(actor) => drop(request.extensions_mut().insert(actor)),
-                Admitted::Client(client) => drop(request.extensions_mut().insert(client)),
-            }
-            next.run(request).await
+            let person = match admitted {
+                Admitted::Anybody => None,
+                Admitted::Person(actor) => {
+                    request.extensions_mut().insert(actor.clone());
+                    Some(actor)
+                }
+                Admitted::Client(client) => {
+                    request.extensions_mut().insert(client);
+                    None
+                }
+            };
+            // What a page shows in a frame has that page around it.
+            let is_inside = request.headers().get("sec-fetch-dest").is_some_and(|to| to == "iframe");
+            let answer = next.run(request).await;
+            if is_inside { answer } else { guard.framed(answer, person.as_ref(), account.as_deref()).await }
         }
         Err(Refused::SignIn) if guard.door == Door::Page => {
             let uri = request.uri();
@@ -61,8 +70,8 @@ pub(super) async fn hold(
             answer.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
             answer
         }
-        Err(Refused::Because(e)) if guard.door == Door::Api => ApiError(e).into_response(),
-        Err(Refused::Because(e)) => pages::refusal(&e),
+        Err(Refused::Because(e, _)) if guard.door == Door::Api => ApiError(e).into_response(),
+        Err(Refused::Because(e, actor)) => guard.framed(pages::refusal(&e), actor.as_deref(), account.as_deref()).await,
     }
 }
 
@@ -76,12 +85,13 @@ enum Admitted {
 enum Refused {
     /// Nobody is signed in.
     SignIn,
-    Because(Error),
+    /// Why not, and who it was, as far as that is known.
+    Because(Error, Option<Box<Actor>>),
 }
 
 impl From<Error> for Refused {
     fn from(e: Error) -> Self {
-        Self::Because(e)
+        Self::Because(e, None)
     }
 }
 
@@ -120,22 +130,45 @@ impl Guard {
             (None, None) => None,
         };
         let actor = actor.ok_or(Refused::SignIn)?;
+        match self.may(&actor, right, account).await {
+            Ok(()) => Ok(Admitted::Person(actor)),
+            Err(e) => Err(Refused::Because(e, Some(Box::new(actor)))),
+        }
+    }
+
+    async fn may(&self, actor: &Actor, right: Right, account: Option<&str>) -> Result<()> {
         let account = account.map(Id::parse).transpose()?;
         if let Some(account) = &account
-            && actor.account.as_ref().is_some_and(|own| own != account)
+            && !is_at_home(actor, account)
         {
             // Another account is not there.
-            return Err(Error::not_found("There is no such account").into());
+            return Err(Error::not_found("There is no such account"));
         }
         if !actor.may(right, account.as_ref()) {
             let text = format!("The role '{}' may not do this", actor.role);
-            return Err(Error::new(ErrorKind::Permission, text).with_hint("Ask an owner of the account").into());
+            return Err(Error::new(ErrorKind::Permission, text).with_hint("Ask an owner of the account"));
         }
         if let Some(account) = &account {
-            server.db.account(account).await?;
+            self.server.db.account(account).await?;
         }
-        Ok(Admitted::Person(actor))
+        Ok(())
     }
+
+    /// Puts around the page of an error what the person who sees it knows from others.
+    async fn framed(&self, answer: Response, actor: Option<&Actor>, account: Option<&str>) -> Response {
+        let (Some(actor), true) = (actor, pages::is_refusal(&answer)) else { return answer };
+        let id = account.and_then(|id| Id::parse(id).ok()).filter(|id| is_at_home(actor, id));
+        let account = match id {
+            Some(id) => self.server.db.account(&id).await.ok(),
+            None => None,
+        };
+        pages::around(answer, Chrome { actor, account: account.as_ref(), place: Place::Nowhere })
+    }
+}
+
+/// An account is a person's own, or the person looks after the server.
+fn is_at_home(actor: &Actor, account: &Id) -> bool {
+    actor.account.as_ref().is_none_or(|own| own == account)
 }
 
 /// The token that a program sends.
