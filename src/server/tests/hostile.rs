@@ -40,26 +40,27 @@ async fn a_secret_is_shown_at_no_other_address_than_it_was_given_for() {
     let tenant = connect(&bench, &owner, &account, &sim, "Contoso").await;
     let path = format!("/accounts/{account}/tenants/{tenant}");
     let definition = bench.good(&owner, Method::GET, &path, None).await["definition"].clone();
-    let change = async |name: &str, field: &str, value: &str, secret: Option<&str>| {
-        let mut wanted = json!({"name": name, "definition": definition, "secret": secret});
+    let change = async |name: &str, field: &str, value: &str, (secret, restoring): (Option<&str>, Option<&str>)| {
+        let mut wanted = json!({"name": name, "definition": definition, "secret": secret, "restore_secret": restoring});
         wanted["definition"][field] = json!(value);
         bench.ask(&owner, Method::PUT, &path, Some(wanted)).await
     };
     let elsewhere = format!("{}/elsewhere", sim.login_url());
     for (field, value) in [("login_url", &*elsewhere), ("graph_url", &elsewhere), ("tenant_id", "another")] {
-        // Neither the one that reads nor, where that is given anew, the one that restores.
-        for (secret, whose) in [(None, "The app's secret"), (Some("new"), "the app that restores")] {
-            let (status, problem) = change("Contoso", field, value, secret).await;
+        // Neither the one that reads nor the one that restores, where the other one is given anew.
+        for (secrets, whose) in
+            [((None, Some("new")), "The app's secret"), ((Some("new"), None), "the app that restores")]
+        {
+            let (status, problem) = change("Contoso", field, value, secrets).await;
             let words = problem["message"].as_str().expect("a message");
             assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{field}: {problem}");
-            assert!(words.contains("is missing"), "{field}: {words}");
-            assert!(secret.is_none() || words.contains(whose), "{field}: {words}");
+            assert!(words.contains("is missing") && words.contains(whose), "{field}: {words}");
         }
     }
-    let (status, problem) = change("Contoso", "client_id", "another", None).await;
+    let (status, problem) = change("Contoso", "client_id", "another", (None, Some("new"))).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{problem}");
     // A name of its own loses nothing, also where it is taken.
-    let (status, problem) = change("Contoso Ltd", "tenant_id", sim.tenant_id(), None).await;
+    let (status, problem) = change("Contoso Ltd", "tenant_id", sim.tenant_id(), (None, None)).await;
     assert_eq!(status, StatusCode::OK, "{problem}");
     connect(&bench, &owner, &account, &sim, "Taken").await;
     let wanted = json!({"name": "Taken", "secret": "new", "restore_secret": "new", "definition": {
