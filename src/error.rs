@@ -88,13 +88,16 @@ impl Error {
         self.hint.as_deref()
     }
 
-    /// The message and its causes in one line.
+    /// The message and its causes in one line; a cause that the one above tells too stands there once.
     pub fn chain(&self) -> String {
         let mut text = self.message.clone();
         let mut cause = std::error::Error::source(self);
         while let Some(e) = cause {
-            text.push_str(": ");
-            text.push_str(&e.to_string());
+            let told = e.to_string();
+            if !text.ends_with(&told) {
+                text.push_str(": ");
+                text.push_str(&told);
+            }
             cause = e.source();
         }
         text
@@ -161,5 +164,30 @@ impl fmt::Debug for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_ref().map(|s| &**s as &(dyn std::error::Error + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_tells_each_cause_once() {
+        #[derive(Debug)]
+        struct Outer(std::io::Error);
+        impl std::fmt::Display for Outer {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "connecting failed: {}", self.0)
+            }
+        }
+        impl std::error::Error for Outer {
+            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+                Some(&self.0)
+            }
+        }
+        let refused = || std::io::Error::other("refused");
+        let error = Error::invalid("No mail").with_source(Outer(refused()));
+        assert_eq!(error.chain(), "No mail: connecting failed: refused");
+        assert_eq!(Error::invalid("No mail").with_source(refused()).chain(), "No mail: refused");
     }
 }

@@ -68,6 +68,8 @@ try {
   await page.goto(set);
   await page.click("text=Back up now");
   await look(page, "job-running");
+  // The mark follows the run without the page being loaded again.
+  await page.waitForFunction(() => !document.querySelector("#state")?.textContent.includes("waiting"));
   await page.waitForSelector("text=What came of it", { timeout: 120_000 });
   await look(page, "job");
   await page.goto(`${root}/tenants`);

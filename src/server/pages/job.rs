@@ -105,7 +105,7 @@ pub(super) async fn show(
     let body = html! {
         h1 { (title(job.kind)) @if let Some(set) = &set { " of " a href={ "/a/" (account.id) "/sets/" (set.id) } { (set.name) } } }
         div #job data-events=[events] {
-            p { (badge(job.state)) " asked for by " (job.asked_by) " " (words::time(job.created_us))
+            p { span #state { (badge(job.state)) } " asked for by " (job.asked_by) " " (words::time(job.created_us))
                 @if let Some(started) = job.started_us { ", began " (words::time(started)) }
                 @if let Some(ended) = job.ended_us { ", ended " (words::time(ended)) }
             }

@@ -36,7 +36,9 @@ if (job) {
   };
   const source = new EventSource(job.dataset.events);
   source.addEventListener("progress", (event) => {
-    const progress = JSON.parse(event.data).progress;
+    const { state, progress } = JSON.parse(event.data);
+    const badge = document.querySelector("#state > *");
+    if (badge && state === "running") { badge.textContent = "running"; }
     if (!progress) { return; }
     const say = (id, text) => {
       const element = document.getElementById(id);

@@ -142,7 +142,7 @@ pub(super) async fn show(
                 div { dt { "Runs" } dd { (schedule::sentence(&row.timing)) " (" (row.timing.zone) ")"
                     @if let Some(next) = row.next_us { ", next " (words::time(next)) } } }
             }
-            div { dt { "Kept" } dd { (when::kept(&set.choices.retention)) } }
+            div.wide { dt { "Kept" } dd { (when::kept(&set.choices.retention)) } }
             @if schedules.is_empty() || !set.enabled { div { dt { "Runs" } dd { "only when somebody asks" } } }
         }
         h2 { "Runs" }
