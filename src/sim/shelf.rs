@@ -1,7 +1,7 @@
 //! A shelf: simulated things of a few kinds in a tree (contacts in folders, events in calendars), as a few numbers each,
 //! with a log of changes below each parent. What they say is made from their seeds when it is read.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::{Deref, DerefMut};
 use std::sync::LazyLock;
 
@@ -100,6 +100,8 @@ pub(super) struct Shelf {
     pub(super) name: String,
     pub(super) things: Vec<Thing>,
     by_id: HashMap<u64, u32>,
+    /// Parents with what is below each, also what is gone.
+    by_parent: BTreeSet<(u32, u32)>,
     /// Numbers of what came, changed or left, below each parent.
     logs: HashMap<u32, Vec<u32>>,
     /// The same below all parents.
@@ -125,6 +127,7 @@ impl Shelf {
             Thing { kind, parent, seed, revision: 0, alive: true, created, changed: created, mark, given, bytes };
         self.things.push(thing);
         self.by_id.insert(hash_text(0, &self.id(number)), number);
+        self.by_parent.insert((parent, number));
         self.note(parent, number);
         number
     }
@@ -157,7 +160,13 @@ impl Shelf {
 
     /// The living things of a kind below a parent, in order.
     pub(super) fn below<'a>(&'a self, kind: &'a Kind, parent: u32) -> impl Iterator<Item = u32> + 'a {
-        self.all(kind).filter(move |number| self.thing(*number).parent == parent)
+        self.living_below(parent, 0).filter(|number| self.thing(*number).kind.name == kind.name)
+    }
+
+    /// The living things of all kinds below a parent, in order, from a number on.
+    fn living_below(&self, parent: u32, from: u32) -> impl Iterator<Item = u32> {
+        let numbers = self.by_parent.range((parent, from)..=(parent, u32::MAX)).map(|(_, number)| *number);
+        numbers.filter(|number| self.thing(*number).alive)
     }
 
     /// The living things of a kind, in order.
@@ -189,14 +198,15 @@ impl Shelf {
     /// Moves a thing below another parent.
     pub(super) fn relocate(&mut self, number: u32, parent: u32, now: i64) {
         let old = std::mem::replace(&mut self.things[number as usize].parent, parent);
+        self.by_parent.remove(&(old, number));
+        self.by_parent.insert((parent, number));
         self.note(old, number);
         self.edit(number, now);
     }
 
     /// Deletes a thing, with all below it.
     pub(super) fn delete(&mut self, number: u32) {
-        let below: Vec<u32> =
-            (0u32..).zip(&self.things).filter(|(_, t)| t.alive && t.parent == number).map(|(n, _)| n).collect();
+        let below: Vec<u32> = self.living_below(number, 0).collect();
         below.into_iter().for_each(|number| self.delete(number));
         self.things[number as usize].alive = false;
         let parent = self.things[number as usize].parent;
@@ -292,8 +302,13 @@ impl Logged for ShelfLog<'_> {
     }
 
     fn walk(&self, next: u64, n: usize) -> (Vec<u32>, Option<u64>) {
-        let all = (next as u32..self.shelf.things.len() as u32).filter(|n| self.admits(*n) && self.has(*n));
-        let rows: Vec<u32> = all.take(n + 1).collect();
+        let next = next as u32;
+        let rows: Vec<u32> = if self.flat {
+            let all = (next..self.shelf.things.len() as u32).filter(|n| self.admits(*n) && self.has(*n));
+            all.take(n + 1).collect()
+        } else {
+            self.shelf.living_below(self.parent, next).filter(|n| self.admits(*n)).take(n + 1).collect()
+        };
         let then = rows.get(n).map(|number| u64::from(*number));
         (rows.into_iter().take(n).collect(), then)
     }
