@@ -37,6 +37,20 @@ struct MessageLog<'a> {
     folder: u32,
     immutable: bool,
     admits: Admits,
+    /// The newest first, in the first walk.
+    newest_first: bool,
+}
+
+impl MessageLog<'_> {
+    fn row(&self, key: u32) -> (u32, u16) {
+        (key, if self.immutable { 0 } else { self.mailbox.messages[key as usize].moves })
+    }
+
+    /// The number of a message in the first walk: in the order of creation, or from the newest on.
+    fn number(&self, key: u32) -> u64 {
+        let age = u32::MAX - self.mailbox.messages[key as usize].received;
+        u64::from(key) | if self.newest_first { u64::from(age) << 32 } else { 0 }
+    }
 }
 
 impl Logged for MessageLog<'_> {
@@ -47,15 +61,35 @@ impl Logged for MessageLog<'_> {
     }
 
     fn walk(&self, next: u64, n: usize) -> (Vec<(u32, u16)>, Option<u64>) {
-        let keys = self.mailbox.folders[self.folder as usize].keys.range(next as u32..);
-        let mut keys = keys.copied().filter(|key| (self.admits)(self.mailbox, *key));
-        let row = |key: u32| (key, if self.immutable { 0 } else { self.mailbox.messages[key as usize].moves });
-        (keys.by_ref().take(n).map(row).collect(), keys.next().map(u64::from))
+        let from = if self.newest_first { 0 } else { next as u32 };
+        let keys = self.mailbox.folders[self.folder as usize].keys.range(from..).copied();
+        let admitted = keys.filter(|key| (self.admits)(self.mailbox, *key)).map(|key| self.number(key));
+        let mut numbers: Vec<u64> = if self.newest_first {
+            admitted.filter(|number| *number >= next).collect()
+        } else {
+            admitted.take(n + 1).collect()
+        };
+        if numbers.len() > n {
+            numbers.select_nth_unstable(n);
+            numbers.truncate(n + 1);
+        }
+        numbers.sort_unstable();
+        let then = numbers.get(n).copied();
+        (numbers.into_iter().take(n).map(|number| self.row(number as u32)).collect(), then)
     }
 
     fn entry(&self, at: u64) -> Option<(u32, u16)> {
         let entry = self.mailbox.folders[self.folder as usize].log.get(at as usize)?;
         Some((entry.key, if self.immutable { 0 } else { entry.moves }))
+    }
+}
+
+/// Says whether the newest message is to come first: the only order there is.
+fn newest_first(orderby: &str) -> Result<bool, Reply> {
+    match orderby.trim() {
+        "" => Ok(false),
+        "receivedDateTime desc" => Ok(true),
+        _ => Err(Reply::fail(400, "ErrorInvalidUrlQuery", "The only order is 'receivedDateTime desc'.")),
     }
 }
 
@@ -131,7 +165,7 @@ pub(super) fn messages_delta(app: &App, request: &Request, index: usize, id: &st
     let number = if mailbox.folders[named as usize].search { 1 } else { named };
     let scope = token::scope(mailbox.seed, &format!("messages {named}"));
     let option = |name| request.option(name).unwrap_or_default();
-    let asked = [option("$select"), option("$expand"), option("$filter")].join("|");
+    let asked = [option("$select"), option("$expand"), option("$filter"), option("$orderby")].join("|");
     let since = mailbox.folders[number as usize].log.len() as u64;
     let (stand, options) = stand(app, request, scope, world.mail_generation, (since, asked))?;
     let parts: Vec<&str> = options.split('|').collect();
@@ -139,7 +173,8 @@ pub(super) fn messages_delta(app: &App, request: &Request, index: usize, id: &st
     let immutable = request.immutable_ids();
     let fields = Fields::parse(part(0), "message", properties::MESSAGE)?;
     let view = expanded(fields, part(1).unwrap_or_default(), immutable)?;
-    let log = MessageLog { mailbox, folder: number, immutable, admits: filter(part(2))? };
+    let newest_first = newest_first(part(3).unwrap_or_default())?;
+    let log = MessageLog { mailbox, folder: number, immutable, admits: filter(part(2))?, newest_first };
     let n = request.page_size(app.options.pages.messages, app.options.largest_page);
     let (rows, stand) = token::page(&log, &stand, n, app.options.quirks);
     let rows = rows.into_iter().map(|(key, moves)| {

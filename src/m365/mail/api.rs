@@ -58,9 +58,12 @@ impl Api {
         self.client.get_all(self.get(&url)).await
     }
 
-    /// All messages of a folder, or what changed of them since `saved`; from `again` on if Graph gave a link to restart.
+    /// All messages of a folder, or what changed of them since `saved`; from `again` on if Graph gave a link to restart. The newest
+    /// come first: they are safe first, and what is of one time lies together in the repository.
     pub(super) fn messages(&self, folder: &str, saved: Option<&str>, again: Option<&str>) -> DeltaPages {
-        let url = format!("mailFolders/{}/messages/delta?{}", segment(folder), Self::message_query());
+        let order = query_value("receivedDateTime desc");
+        let query = Self::message_query();
+        let url = format!("mailFolders/{}/messages/delta?{query}&$orderby={order}", segment(folder));
         let start = self.get(&url).prefer(MESSAGE_PAGE);
         let start = again.map_or_else(|| start.clone(), |link| start.with_url(link));
         self.client.delta(start, saved)

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Tenant, steady, user_of};
 use crate::format::record::{ItemKind, StreamRole};
@@ -282,6 +282,23 @@ async fn a_folder_that_fails_is_a_gap_and_comes_back() {
     state.run(&*mail).await.unwrap();
     assert_eq!(state.gaps, []);
     assert_equal(&state, &truth(&tenant, &*mail), false);
+}
+
+#[tokio::test]
+async fn the_newest_messages_of_a_folder_are_read_first() {
+    let tenant = Tenant::start(SimOptions { messages: 400, quirks: false, ..SimOptions::tiny() }).await;
+    let mail = tenant.collections("/mail").await.remove(0);
+    let mut state = State::default();
+    let run = state.run(&*mail).await.unwrap();
+    let truth = truth(&tenant, &*mail);
+    let inbox = truth.folders.iter().find(|f| f.well_known == Some("inbox")).unwrap();
+    let of_inbox: HashMap<&str, i64> =
+        truth.messages.iter().filter(|m| m.folder_id == inbox.id).map(|m| (m.id.as_str(), m.received)).collect();
+    let read: Vec<i64> = run.fetched.iter().filter_map(|id| of_inbox.get(id.as_str())).copied().collect();
+    assert!(read.len() == of_inbox.len() && read.len() > 40, "{} of {}", read.len(), of_inbox.len());
+    // Some are read at once, so that neighbours may change places.
+    let (first, last) = (&read[..read.len() / 4], &read[read.len() / 4 * 3..]);
+    assert!(first.iter().min() >= last.iter().max(), "{read:?}");
 }
 
 #[tokio::test]

@@ -212,6 +212,24 @@ async fn expired_tokens_are_answered_410_as_documented() {
 }
 
 #[tokio::test]
+async fn messages_come_newest_first_if_asked_for() {
+    let (sim, client) = start(SimOptions { messages: 300, quirks: false, ..SimOptions::tiny() }).await;
+    let user = sim.expected().users[0].clone();
+    let url = format!("users/{}/mailFolders/inbox/messages/delta?$select=receivedDateTime", user.id);
+    let ordered = format!("{url}&$orderby=receivedDateTime%20desc");
+    let times = |rows: &[Value]| rows.iter().map(|row| row["receivedDateTime"].to_string()).collect::<Vec<_>>();
+    let (plain, _) = client.round(&url).await;
+    let (rows, link) = client.round(&ordered).await;
+    let mut wanted = times(&plain);
+    wanted.sort_by(|a, b| b.cmp(a));
+    assert!(rows.len() > 20 && times(&plain) != wanted);
+    assert_eq!(times(&rows), wanted);
+    sim.advance_day();
+    assert!(!client.round(&link).await.0.is_empty());
+    assert_eq!(client.get(&ordered.replace("desc", "asc")).await.status, 400);
+}
+
+#[tokio::test]
 async fn latest_and_a_time_serve_as_drive_tokens() {
     let (sim, client) = start(SimOptions::tiny()).await;
     let drive = sim.expected().users[0].drive.clone().expect("a drive").id;
