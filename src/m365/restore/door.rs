@@ -50,8 +50,8 @@ pub trait Source: Send + Sync {
     /// Another item of the same collection.
     async fn record(&self, id: &str) -> Result<Option<Record>>;
 
-    /// What became of another item of this restore: the id that the item with this id in the snapshot has in the target,
-    /// if it was made or found there. Rules name folders, tasks name buckets.
+    /// What became of a container of this restore: the id that the one with this id in the snapshot has in the target, if it was
+    /// made or found there. Rules name folders, tasks name buckets.
     fn made_as(&self, id: &str) -> Option<String>;
 }
 

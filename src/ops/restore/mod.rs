@@ -10,6 +10,7 @@ mod known;
 mod place;
 mod plan;
 mod run;
+mod siblings;
 mod source;
 mod steps;
 mod time;

@@ -1,10 +1,11 @@
 //! Making a plan: what lies at the places asked for, where each item goes, and what is there already.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::known::{Known, apart, free_name};
 use super::place::{Taker, destination, taker};
+use super::siblings::Siblings;
 use super::source::RepoSource;
 use super::{
     Action, Around, Conflict, Into, Only, PLAN_VERSION, Plan, PlannedTarget, RestoreOptions, Step, Steps, To, run_name,
@@ -18,9 +19,6 @@ use crate::m365::CollectionKey;
 use crate::m365::restore::{self, Cost, Fit, Present, Target};
 use crate::monitor::Counter;
 use crate::ops::view::{Entry, Place, View};
-
-/// Records of a folder read at once.
-const PAGE: usize = 2000;
 
 /// What is asked for.
 pub struct Asked<'a> {
@@ -139,6 +137,21 @@ struct Level {
     there: Option<String>,
     /// What is compared with lies in the same place as what is made.
     same_place: bool,
+}
+
+/// What is known of the place that siblings go to.
+struct Among<'a> {
+    target: &'a dyn Target,
+    known: Known<'a>,
+    /// What each container of this level is called more, where it lies beside others, and what lies there.
+    beside: Option<String>,
+    known_beside: Known<'a>,
+    /// They go into a container of the restore's own.
+    is_apart: bool,
+    /// Containers that one of them goes into already.
+    taken: HashSet<String>,
+    /// What is there, and what copies come beside, by identity.
+    names: HashSet<String>,
 }
 
 impl Planner<'_> {
@@ -354,7 +367,7 @@ impl Planner<'_> {
                 level.there.clone_from(&self.open(number)?.top);
             }
         }
-        self.children(number, &level, vec![record]).await
+        self.siblings(number, &level, &Siblings::one(source.clone(), record)).await
     }
 
     async fn find(&self, number: usize, there: &str, record: &Record) -> Result<Option<String>> {
@@ -365,72 +378,80 @@ impl Planner<'_> {
 
     /// Plans all that is below a level.
     async fn level(&mut self, number: usize, level: Level) -> Result<()> {
-        let source = self.open(number)?.source.clone();
-        let mut after = None;
-        let mut records = Vec::new();
-        loop {
-            let page = source.reader().children(&level.from, after, PAGE).await?;
-            for record in page.records() {
-                records.push(record?);
-            }
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
-        }
-        self.children(number, &level, records).await
+        let siblings = Siblings::of(self.open(number)?.source.clone(), &level.from).await?;
+        self.siblings(number, &level, &siblings).await
     }
 
-    async fn children(&mut self, number: usize, level: &Level, mut records: Vec<Record>) -> Result<()> {
-        self.around.stop.check()?;
-        self.around.monitor.add(Counter::Items, records.len() as i64);
+    /// Plans siblings in the order of their ranks, those of a rank as they are listed.
+    async fn siblings(&mut self, number: usize, level: &Level, siblings: &Siblings) -> Result<()> {
         let target = self.open(number)?.target.clone();
-        records.retain(|record| !target.comes_along(record.kind));
-        records.sort_by_key(|record| target.rank(record.kind));
         let present = match &level.there {
             Some(there) => target.present(there).await?,
             None => Vec::new(),
         };
-        let ids: HashSet<String> = records.iter().map(|record| record.id.clone()).collect();
-        // Items of a list are numbered: in another list, also one made anew, a number is another item's.
-        let in_own = records.first().is_some_and(|record| level.there.as_ref() == Some(&record.parent));
-        let known = Known::new(&present, &ids, in_own);
+        let mut ids = HashSet::new();
+        let mut ranks = BTreeSet::new();
+        let mut pages = siblings.pages();
+        while let Some(page) = pages.next().await? {
+            self.around.monitor.add(Counter::Items, page.len() as i64);
+            ranks.extend(page.iter().map(|record| target.rank(record.kind)));
+            if !present.is_empty() {
+                let comes = page.iter().filter(|record| !target.comes_along(record.kind));
+                ids.extend(comes.map(|record| record.id.clone()));
+            }
+        }
         let beside = self.open(number)?.beside.clone().filter(|_| level.from.is_empty() && level.same_place);
         let present_beside = match &beside {
             Some(_) => target.present("").await?,
             None => Vec::new(),
         };
-        let known_beside = Known::new(&present_beside, &HashSet::new(), true);
-        let is_apart = level.same_place && self.asked.options.into != Into::Place;
-        let mut taken = HashSet::new();
-        let mut names: HashSet<String> = present.iter().map(|present| present.identity.clone()).collect();
-        for record in records {
-            let found = known.find(&*target, &record);
-            if target.is_container(record.kind) {
-                let before = self.steps.len();
-                let Fit::Takes(_) = target.fit(&record) else {
-                    self.item(number, level, &record, &target, found, &mut names);
-                    continue;
-                };
-                let marked = beside.as_ref().map(|folder| apart(&record, format!("{} ({folder})", record.name)));
-                let there = match &marked {
-                    Some(marked) => known_beside.find(&*target, marked).map(|found| found.id.clone()),
-                    None if !is_apart => found.map(|found| found.id.clone()),
-                    None if level.from.is_empty() && target.melts(record.kind) => level.there.clone(),
-                    None => known.find_apart(&*target, &record, &mut taken),
-                };
-                let used = there.as_deref().filter(|_| level.same_place);
-                let name = marked.map_or_else(|| record.name.clone(), |marked| marked.name);
-                self.container(number, level, (&record, &name), used)?;
-                let path = format!("{}/{}", level.path, record.name);
-                let below = Level { from: record.id, path, there, same_place: level.same_place };
-                Box::pin(self.level(number, below)).await?;
-                if self.asked.options.only != Only::All {
-                    self.drop_empty(before);
+        let mut among = Among {
+            target: &*target,
+            // Items of a list are numbered: in another list, also one made anew, a number is another item's.
+            known: Known::new(&present, &ids, level.there.as_ref() == Some(&siblings.parent)),
+            known_beside: Known::new(&present_beside, &HashSet::new(), true),
+            beside,
+            is_apart: level.same_place && self.asked.options.into != Into::Place,
+            taken: HashSet::new(),
+            names: present.iter().map(|present| present.identity.clone()).collect(),
+        };
+        for rank in ranks {
+            let mut pages = siblings.pages();
+            while let Some(page) = pages.next().await? {
+                self.around.stop.check()?;
+                for record in page.iter().filter(|record| target.rank(record.kind) == rank) {
+                    if !target.comes_along(record.kind) {
+                        self.sibling(number, level, record, &mut among).await?;
+                    }
                 }
-            } else {
-                self.item(number, level, &record, &target, found, &mut names);
             }
+        }
+        Ok(())
+    }
+
+    async fn sibling(&mut self, number: usize, level: &Level, record: &Record, among: &mut Among<'_>) -> Result<()> {
+        let target = among.target;
+        let found = among.known.find(target, record);
+        if !target.is_container(record.kind) || !matches!(target.fit(record), Fit::Takes(_)) {
+            self.item(number, level, record, found, among);
+            return Ok(());
+        }
+        let before = self.steps.len();
+        let marked = among.beside.as_ref().map(|folder| apart(record, format!("{} ({folder})", record.name)));
+        let there = match &marked {
+            Some(marked) => among.known_beside.find(target, marked).map(|found| found.id.clone()),
+            None if !among.is_apart => found.map(|found| found.id.clone()),
+            None if level.from.is_empty() && target.melts(record.kind) => level.there.clone(),
+            None => among.known.find_apart(target, record, &mut among.taken),
+        };
+        let used = there.as_deref().filter(|_| level.same_place);
+        let name = marked.map_or_else(|| record.name.clone(), |marked| marked.name);
+        self.container(number, level, (record, &name), used)?;
+        let path = format!("{}/{}", level.path, record.name);
+        let below = Level { from: record.id.clone(), path, there, same_place: level.same_place };
+        Box::pin(self.level(number, below)).await?;
+        if self.asked.options.only != Only::All {
+            self.drop_empty(before);
         }
         Ok(())
     }
@@ -482,15 +503,8 @@ impl Planner<'_> {
         });
     }
 
-    fn item(
-        &mut self,
-        number: usize,
-        level: &Level,
-        record: &Record,
-        target: &Arc<dyn Target>,
-        found: Option<&Present>,
-        names: &mut HashSet<String>,
-    ) {
+    fn item(&mut self, number: usize, level: &Level, record: &Record, found: Option<&Present>, among: &mut Among<'_>) {
+        let target = among.target;
         if matches!((self.asked.options.only, found.is_some()), (Only::Deleted, true) | (Only::Changed, false)) {
             return;
         }
@@ -512,13 +526,15 @@ impl Planner<'_> {
         let mut name = record.name.clone();
         let (action, cost) = match (found, options.conflict) {
             (Some(_), _) if !level.same_place => (Action::Create, cost),
-            (None, _) => {
-                names.insert(target.identity(record));
+            (None, conflict) => {
+                if conflict == Conflict::Copy {
+                    among.names.insert(target.identity(record));
+                }
                 (Action::Create, cost)
             }
             (Some(_), Conflict::Skip) => skip("it is there already"),
             (Some(_), Conflict::Copy) => {
-                name = free_name(record, &**target, names);
+                name = free_name(record, target, &mut among.names);
                 (Action::Copy, cost)
             }
             (Some(_), _) if same => skip("it is there already, the same"),

@@ -10,7 +10,6 @@ use super::place::{Taker, destination};
 use super::source::RepoSource;
 use super::{Action, Around, Plan, PlannedTarget, Step};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::record::Record;
 use crate::graph::{Client, Fate, fate, is_full};
 use crate::m365::restore::{self, Found, Made, Order, Source as _, Target};
 use crate::m365::{CollectionKey, Owner};
@@ -226,9 +225,9 @@ impl Runner {
                 monitor.problem(&step.path, why);
                 report.problems.push((step.path.clone(), why.clone()));
             }
-            (Action::Use(id), _) => self.source.note(&step.item, id),
+            (Action::Use(id), _) => self.note(&step, id),
             (_, Some(Known::Done { id, notes, .. })) => {
-                self.source.note(&step.item, id);
+                self.note(&step, id);
                 report.count(&step, notes.clone());
             }
             _ => return Some(step),
@@ -288,7 +287,7 @@ impl Runner {
         let begun = self.state.get(&number) == Some(&Known::Begun);
         self.journal.write(&Entry::Begin { step: number }).await?;
         let ended = self.make(begun, step, order, target).await;
-        self.tell(number, &record, ended).await
+        self.tell(number, step, ended).await
     }
 
     async fn make(&self, begun: bool, step: &Step, order: Order<'_>, target: &dyn Target) -> Result<Made> {
@@ -319,14 +318,20 @@ impl Runner {
             Ok(None) => target.create_top(&step.name).await,
             Err(e) => Err(e),
         };
-        let record = Record::new(crate::format::record::ItemKind::Folder, "", "", &step.name);
-        self.tell(number, &record, made).await
+        self.tell(number, step, made).await
     }
 
-    async fn tell(&self, number: usize, record: &Record, ended: Result<Made>) -> Result<Ended> {
+    /// Takes note of what a container became; nobody asks for what is in none.
+    fn note(&self, step: &Step, made: &str) {
+        if step.container {
+            self.source.note(&step.item, made);
+        }
+    }
+
+    async fn tell(&self, number: usize, step: &Step, ended: Result<Made>) -> Result<Ended> {
         match ended {
             Ok(made) => {
-                self.source.note(&record.id, &made.id);
+                self.note(step, &made.id);
                 let (id, undo, notes) = (made.id.clone(), made.undo.clone(), made.notes.clone());
                 self.journal.write(&Entry::Done { step: number, id, undo, notes }).await?;
                 Ok(Ended::Done(made))

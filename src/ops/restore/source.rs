@@ -24,7 +24,7 @@ const PROPERTIES_BYTES: u64 = 16 << 20;
 /// Parts of one item that are looked at.
 const PARTS: usize = 10_000;
 
-/// One collection of a snapshot, with what became of its items in the target.
+/// One collection of a snapshot, with what became of its containers in the target.
 pub(super) struct RepoSource {
     repo: Arc<Repository>,
     view: View,
@@ -45,7 +45,7 @@ impl RepoSource {
         CollectionReader::new(&self.nodes, self.roots)
     }
 
-    /// Takes note of what an item became.
+    /// Takes note of what a container became.
     pub(super) fn note(&self, item: &str, made: &str) {
         self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(item.to_owned(), made.to_owned());
     }
