@@ -38,6 +38,8 @@ mod tests;
 mod walk;
 pub(crate) mod zones;
 
+pub(crate) use calendar::is_series;
+
 pub use crate::format::collection::{Cursors, Gap};
 pub use door::{
     Change, ChangesEnd, Collection, CollectionKey, ContentSink, Contents, Fetched, Known, Owner, Previous, Sink,

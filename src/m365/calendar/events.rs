@@ -153,7 +153,7 @@ impl Calendar {
                     waiting.series.entry(master).or_default();
                 }
             }
-            Some("seriesMaster") => {
+            Some(model::MASTER) => {
                 let known = walk.known(&id).await?;
                 let same = known.is_some_and(|known| {
                     known.parent == calendar && known.fact(model::CHANGE_KEY) == text(&row, &["changeKey"])
@@ -303,7 +303,7 @@ async fn home(walk: &Walk<'_>, mut id: String) -> Result<Option<(String, String,
             ItemKind::Attachment => id = known.parent,
             ItemKind::Event if known.fact(model::TYPE) == Some("exception") => id = known.parent,
             ItemKind::Event => {
-                let in_series = known.fact(model::TYPE) == Some("seriesMaster");
+                let in_series = model::is_series(&known);
                 return Ok(Some((id, known.parent, in_series)));
             }
             _ => return Ok(None),

@@ -27,6 +27,8 @@ mod model;
 pub(super) mod restore;
 mod series;
 
+pub(crate) use model::is_series;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 

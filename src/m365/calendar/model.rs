@@ -14,8 +14,15 @@ pub(super) const GROUPS: &str = "groups";
 pub(super) const CHANGE_KEY: &str = "change_key";
 /// The fact that says what an event is, in Graph's words.
 pub(super) const TYPE: &str = "type";
+/// What it is for the master of a series.
+pub(super) const MASTER: &str = "seriesMaster";
 /// How many addresses of attendees are kept for searching.
 const MOST_ATTENDEES: usize = 50;
+
+/// Says whether an event is the master of a series.
+pub(crate) fn is_series(record: &Record) -> bool {
+    record.kind == ItemKind::Event && record.fact(TYPE) == Some(MASTER)
+}
 
 pub(super) fn group(row: Value) -> Option<Told> {
     let id = id_of(&row)?.to_owned();

@@ -144,7 +144,7 @@ impl Target for Calendars {
         if has_attendees(&there) {
             return Err(cannot("it has attendees, who would get mail"));
         }
-        if at(&there, &["recurrence"]).is_some() || order.record.fact(model::TYPE) == Some("seriesMaster") {
+        if at(&there, &["recurrence"]).is_some() || model::is_series(order.record) {
             return Err(cannot("the exceptions of a series cannot be put back"));
         }
         let before = Value::Object(body::whole(&there));

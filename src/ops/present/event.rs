@@ -73,7 +73,7 @@ pub(super) async fn occasions(stored: &Stored, record: &Record, (from_us, to_us)
     while let Some(part) = if record.has_parts() { below.next().await? } else { None } {
         if part.kind == ItemKind::Event {
             match stored.json(&part).await {
-                Ok(json) => planned.retain(|(day, _)| Some(*day) != series.original_day(&json)),
+                Ok(json) => planned.retain(|(day, _)| Some(*day) != series.planned_for(&json).0),
                 Err(e) if e.is_loss() => {}
                 Err(e) => return Err(e),
             }
@@ -143,10 +143,11 @@ impl Series {
         if self.all_day { calendar::day_of(at) } else { self.zone.local(at).date() }
     }
 
-    /// The day that an exception was planned for.
-    fn original_day(&self, json: &Value) -> Option<Date> {
+    /// The day that an exception was planned for, and when on it, if that is told.
+    fn planned_for(&self, json: &Value) -> (Option<Date>, Option<Timestamp>) {
+        let at = calendar::stamp(json, "originalStart");
         let told = text(json, &["occurrenceId"]).and_then(day_of);
-        told.or_else(|| calendar::stamp(json, "originalStart").map(|at| self.day(at)))
+        (told.or_else(|| at.map(|at| self.day(at))), at)
     }
 
     /// When an occurrence of this day begins.
@@ -226,14 +227,11 @@ fn recurrence(lines: &mut Lines, json: &Value, series: &Series) {
 }
 
 fn recurrence_id(lines: &mut Lines, json: &Value, series: &Series) {
-    let day = text(json, &["occurrenceId"]).and_then(day_of);
-    let original = calendar::stamp(json, "originalStart");
-    let when = match (series.all_day, original, day) {
-        (true, _, Some(day)) => Some(When::Day(day)),
-        (true, Some(at), None) => Some(When::Day(calendar::day_of(at))),
-        (false, Some(at), _) => Some(When::At(at)),
-        (false, None, Some(day)) => series.occurrence(day),
-        (_, None, None) => calendar::instant(json, "start").map(When::At),
+    let when = match series.planned_for(json) {
+        (Some(day), _) if series.all_day => Some(When::Day(day)),
+        (_, Some(at)) => Some(When::At(at)),
+        (Some(day), None) => series.occurrence(day),
+        (None, None) => calendar::instant(json, "start").map(When::At),
     };
     if let Some(when) = when {
         calendar::when(lines, "RECURRENCE-ID", when, &series.zone);

@@ -214,7 +214,7 @@ pub struct Occasion {
 
 /// Says whether an event may be there more often than its record says.
 pub fn comes_again(record: &Record) -> bool {
-    record.kind == ItemKind::Event && record.fact("type") == Some("seriesMaster")
+    crate::m365::is_series(record)
 }
 
 /// When an event begins, from one time to before another, in microseconds since 1970 UTC: once, or as often as its series

@@ -88,8 +88,7 @@ impl Repeat {
         let first = if self.count.is_some() { 0 } else { self.step_before(from) };
         let to = self.last.map_or(to, |last| last.min(to));
         for step in first..first + MOST_STEPS {
-            let Some((begin, dates)) = self.at_step(step).filter(|(begin, _)| *begin <= to) else { break };
-            debug_assert!(dates.iter().all(|date| *date >= begin));
+            let Some((_, dates)) = self.at_step(step).filter(|(begin, _)| *begin <= to) else { break };
             for date in dates.into_iter().filter(|date| *date >= self.start) {
                 if left == 0 || date > to {
                     return found;

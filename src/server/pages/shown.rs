@@ -138,26 +138,27 @@ pub(super) async fn month(found: &Found<'_>, node: &Node, path: &str, wanted: &s
         let end = first.checked_add(jiff::ToSpan::months(1)).unwrap_or(first);
         look::events(found.browser, node, (who::begin_us(first), who::begin_us(end)))
     };
-    let newest = || async {
-        let listing = look::list(found.browser, node, 0).await?;
-        let newest =
-            listing.entries.iter().filter(|entry| entry.kind == Some(ItemKind::Event)).map(|e| e.modified_us).max();
-        // Events stand in other months than they were made in: that month if something is in it, else the last one before, or
-        // the next.
-        let at = newest.unwrap_or(node.modified_us());
-        let first = who::day(at).first_of_month();
-        if !of_month(first).await?.0.is_empty() {
-            return Ok(first);
+    let (first, (events, more)) = match who::first_of_month(wanted) {
+        Some(first) => (first, of_month(first).await?),
+        None => {
+            let listing = look::list(found.browser, node, 0).await?;
+            let newest =
+                listing.entries.iter().filter(|entry| entry.kind == Some(ItemKind::Event)).map(|e| e.modified_us).max();
+            // Events stand in other months than they were made in: that month if something is in it, else the last one before,
+            // or the next.
+            let at = newest.unwrap_or(node.modified_us());
+            let first = who::day(at).first_of_month();
+            let shown = of_month(first).await?;
+            let begins = if shown.0.is_empty() { look::begins(found.browser, node).await? } else { Vec::new() };
+            match begins.iter().filter(|us| **us <= at).max().or_else(|| begins.iter().min()) {
+                Some(us) => {
+                    let first = who::day(*us).first_of_month();
+                    (first, of_month(first).await?)
+                }
+                None => (first, shown),
+            }
         }
-        let begins = look::begins(found.browser, node).await?;
-        let shown = begins.iter().filter(|us| **us <= at).max().or_else(|| begins.iter().min());
-        Ok::<_, Error>(shown.map_or(first, |us| who::day(*us).first_of_month()))
     };
-    let first = match who::first_of_month(wanted) {
-        Some(first) => first,
-        None => newest().await?,
-    };
-    let (events, more) = of_month(first).await?;
     let here = &found.here;
     let to = |name: &str| format!("{here}?path={}", encode(&format!("{path}/{name}")));
     let again = format!("{here}?path={}", encode(path));
