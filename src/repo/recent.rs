@@ -50,6 +50,16 @@ impl<K: Copy + Eq + Hash, V: Clone> Recent<K, V> {
             self.order.remove(&old.tick);
             self.weight -= old.weight;
         }
+        self.shed();
+    }
+
+    /// Holds no more than a weight from now on.
+    pub fn limit(&mut self, limit: usize) {
+        self.limit = limit;
+        self.shed();
+    }
+
+    fn shed(&mut self) {
         while self.weight > self.limit {
             let Some((_, oldest)) = self.order.pop_first() else { break };
             if let Some(gone) = self.entries.remove(&oldest) {
@@ -76,6 +86,9 @@ mod tests {
         recent.insert(1, 11, 1);
         recent.insert(5, 50, 4);
         assert_eq!([1, 3, 4, 5].map(|key| recent.get(&key)), [Some(11), Some(30), Some(40), Some(50)]);
+        recent.limit(5);
+        assert_eq!([1, 3, 4, 5].map(|key| recent.get(&key)), [None, None, None, Some(50)]);
+        recent.limit(10);
         recent.insert(6, 60, 11);
         assert_eq!([1, 3, 4, 5, 6].map(|key| recent.get(&key)), [None; 5]);
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, RwLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 
 use bytes::Bytes;
 
@@ -30,6 +30,9 @@ const CONTENT_CACHE_BYTES: usize = 24 << 20;
 /// Tree nodes kept in memory, in bytes: the upper levels of the trees in use, and the leaves around the reader. Little,
 /// so that who walks through a tree uses the same memory again and again.
 const TREE_CACHE_BYTES: usize = 8 << 20;
+/// How much of both is kept for who reads everything once, in bytes.
+const LITTLE_CONTENT_BYTES: usize = 8 << 20;
+const LITTLE_TREE_BYTES: usize = 4 << 20;
 
 /// The path of a pack.
 pub(crate) fn pack_path(id: &PackId) -> String {
@@ -156,6 +159,12 @@ impl Repository {
         });
         repo.reload_index().await?;
         Ok(repo)
+    }
+
+    /// Keeps little of what was read in memory from now on: for who reads everything once, in the order in which it lies.
+    pub fn keep_little(&self) {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner).limit(LITTLE_CONTENT_BYTES);
+        self.tree_nodes.lock().unwrap_or_else(PoisonError::into_inner).limit(LITTLE_TREE_BYTES);
     }
 
     /// The repository's settings.

@@ -307,9 +307,9 @@ pub(super) fn messages(app: &App, request: &Request, group: usize, channel: &str
     let shelf = of_channel(team, channel)?;
     let mut roots: Vec<u32> = shelf.below(&MESSAGE, TOP).collect();
     roots.sort_by_key(|root| std::cmp::Reverse((shelf.thing(*root).created, *root)));
-    let rows = roots.into_iter().map(|root| chain(app, request, shelf, root, expand)).collect();
     let page = (app.options.pages.messages.min(20), 50);
-    row_lists::page(app, request, &List { entity: MESSAGE.name, page, context: "messages", path: "" }, rows)
+    let list = List { entity: MESSAGE.name, page, context: "messages", path: "" };
+    row_lists::page_of(app, request, &list, roots, |root| Ok(chain(app, request, shelf, root, expand)))
 }
 
 fn of_channel<'a>(team: &'a team::Team, id: &str) -> Answer<&'a Shelf> {

@@ -155,7 +155,7 @@ fn chat_json(cast: &Cast, shelf: &Shelf, number: u32) -> Map<String, Value> {
 /// The chats of a user.
 fn of_user(world: &World, user: usize) -> Vec<u32> {
     let shelf = &world.chats;
-    shelf.all(&CHAT).filter(|chat| members(shelf, *chat).contains(&(user as u32))).collect()
+    shelf.below(&CHAT, TOP).filter(|chat| members(shelf, *chat).contains(&(user as u32))).collect()
 }
 
 /// All that a user's chats hold.
@@ -271,9 +271,9 @@ pub(super) fn messages(app: &App, request: &Request, id: &str) -> Answer {
     let shelf = &world.chats;
     let chat = find(&world, id)?;
     let changed = shelf.below(&MESSAGE, chat).filter(|n| shelf.thing(*n).changed > after);
-    let rows = changed.map(|n| channels::told(app, request, shelf, n).into()).collect();
     let page = (app.options.pages.messages.min(20), 50);
-    row_lists::page(app, request, &List { entity: MESSAGE.name, page, context: "messages", path: "" }, rows)
+    let list = List { entity: MESSAGE.name, page, context: "messages", path: "" };
+    row_lists::page_of(app, request, &list, changed.collect(), |n| Ok(channels::told(app, request, shelf, n).into()))
 }
 
 /// `GET /chats/{id}/messages/{id}`
@@ -309,15 +309,12 @@ pub(super) fn all_messages(app: &App, request: &Request, index: usize) -> Answer
     let (after, before) = between(request.option("$filter"))?;
     let world = app.read();
     let shelf = &world.chats;
-    let of = of_user(&world, user(&world, index)?);
-    let admits = |number: &u32| {
-        let thing = shelf.thing(*number);
-        of.contains(&thing.parent) && thing.changed > after && thing.changed < before
-    };
-    let numbers: Vec<u32> = shelf.all(&MESSAGE).filter(admits).collect();
-    let rows = numbers.into_iter().rev().map(|n| channels::told(app, request, shelf, n).into()).collect();
+    let admits = |number: &u32| (after + 1..before).contains(&shelf.thing(*number).changed);
+    let chats = of_user(&world, user(&world, index)?);
+    let mut numbers: Vec<u32> = chats.into_iter().flat_map(|chat| shelf.below(&MESSAGE, chat)).filter(admits).collect();
+    numbers.sort_unstable_by_key(|number| std::cmp::Reverse(*number));
     let path = format!("users('{}')/chats/getallMessages", world.users[index].id);
     let page = (app.options.pages.messages.min(50), 1_000);
     let list = List { entity: MESSAGE.name, page, context: "Collection(chatMessage)", path: &path };
-    row_lists::page(app, request, &list, rows)
+    row_lists::page_of(app, request, &list, numbers, |n| Ok(channels::told(app, request, shelf, n).into()))
 }

@@ -193,11 +193,10 @@ fn find(shelf: &Shelf, kind: &Kind, id: &str, parent: u32) -> Answer<u32> {
 
 fn list(app: &App, request: &Request, shelf: &Shelf, (kind, numbers): (&Kind, Vec<u32>), context: &str) -> Answer {
     request.allow(&["$select", "$top", "$skip", "$skiptoken", "$orderby", "$count", "$expand"])?;
-    let rows =
-        numbers.iter().map(|number| row_lists::selected(request, kind.name, shelf.json(&app.cast, *number), &[]));
-    let rows = rows.collect::<Answer<Vec<Value>>>()?;
     let page = (app.options.pages.messages.min(20), 1_000);
-    row_lists::page(app, request, &List { entity: kind.name, page, context, path: "" }, rows)
+    row_lists::page_of(app, request, &List { entity: kind.name, page, context, path: "" }, numbers, |number| {
+        row_lists::selected(request, kind.name, shelf.json(&app.cast, number), &[])
+    })
 }
 
 /// `GET /groups/{id}/threads`

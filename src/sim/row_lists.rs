@@ -72,6 +72,17 @@ pub(super) fn skipped(
 
 /// A page of rows that are cut already.
 pub(super) fn page(app: &App, request: &Request, list: &List<'_>, rows: Vec<Value>) -> Answer {
+    page_of(app, request, list, rows, Ok)
+}
+
+/// A page of rows of which only those of the page are made.
+pub(super) fn page_of<T>(
+    app: &App,
+    request: &Request,
+    list: &List<'_>,
+    all: Vec<T>,
+    show: impl FnMut(T) -> Answer<Value>,
+) -> Answer {
     let top = request.top()?;
     if top.is_some_and(|n| n == 0 || n > list.page.1) {
         let message = format!("Invalid page size specified for {}: at most {}.", list.entity, list.page.1);
@@ -88,16 +99,17 @@ pub(super) fn page(app: &App, request: &Request, list: &List<'_>, rows: Vec<Valu
     let mut body = Map::new();
     body.insert("@odata.context".into(), format!("{}/v1.0/$metadata#{}", app.base_url, list.context).into());
     if request.option("$count") == Some("true") {
-        body.insert("@odata.count".into(), rows.len().into());
+        body.insert("@odata.count".into(), all.len().into());
     }
-    if rows.len() > skip + n {
+    if all.len() > skip + n {
         let (own, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
         let own = if list.path.is_empty() { own.to_owned() } else { format!("/v1.0/{}", list.path) };
         let kept = query.split('&').filter(|part| !part.is_empty() && !part.to_lowercase().contains("skiptoken="));
         let query: Vec<String> = kept.map(str::to_owned).chain([format!("$skiptoken=skip-{}", skip + n)]).collect();
         body.insert("@odata.nextLink".into(), format!("{}{own}?{}", app.base_url, query.join("&")).into());
     }
-    body.insert("value".into(), rows.into_iter().skip(skip).take(n).collect::<Vec<Value>>().into());
+    let rows = all.into_iter().skip(skip).take(n).map(show);
+    body.insert("value".into(), rows.collect::<Answer<Vec<Value>>>()?.into());
     Ok(Reply::json(body.into()))
 }
 

@@ -110,6 +110,9 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     let place = view.resolve(&args.target.path).await?;
     let view = if args.raw { view.shown(Mode::Raw) } else { view };
     let goal = Goal::of(&args, app)?;
+    if !matches!(goal, Goal::Folder(_)) {
+        view.repository().keep_little();
+    }
     let stop = Stop::new();
     if !app.screen.captured {
         interrupt::watch(&stop, "Stopping: files under way are finished or taken away.");

@@ -18,8 +18,8 @@ use crate::ops::read;
 use crate::ops::view::{Entry, Listing, Place, View};
 use crate::repo::ByteStream;
 
-/// Entries of a folder that are in memory at once. The more, the seldomer a segment is read from again.
-const AT_ONCE: usize = 8192;
+/// Entries of a folder that are in memory at once, at up to 5 KB each. The more, the seldomer a segment is read from again.
+const AT_ONCE: usize = 4096;
 
 /// What is told of items that a file was to hold, and does not.
 pub(super) type Losses = Arc<Mutex<Vec<(String, String)>>>;

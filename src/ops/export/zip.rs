@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use tempfile::SpooledTempFile;
 
 /// So much of the central directory waits in memory.
-const WAITING_BYTES: usize = 8 << 20;
+const WAITING_BYTES: usize = 2 << 20;
 /// From this size on, and where it is unknown, a file has 64-bit sizes; what deflates badly grows a little.
 const LARGE_BYTES: u64 = 3 << 30;
 /// How hard is compressed, from 1 to 9: reading a tenant is never slower than this.
