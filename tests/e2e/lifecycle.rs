@@ -15,7 +15,7 @@ use tenantvault::ops::present::Mode;
 use tenantvault::ops::view::{Place, View};
 use tenantvault::ops::{check, diff, forget, prune};
 use tenantvault::repo::{Clock, PruneOptions, ReadData};
-use tenantvault::sim::{Expected, ExpectedDrive, Fault, FaultKind, ItemKind, SimOptions};
+use tenantvault::sim::{Contents, Expected, ExpectedDrive, Fault, FaultKind, ItemKind, SimOptions};
 use tenantvault::snapshot::policy::{Count, Policy};
 use tenantvault::snapshot::store;
 
@@ -67,7 +67,9 @@ async fn a_stopped_run_does_not_wait_for_its_budget() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn forget_and_prune_leave_the_kept_snapshots_whole_and_give_back_space() {
-    let setting = Setting::new(SimOptions::tiny()).await;
+    // Some files lie in several segments.
+    let contents = Contents { large_file_bytes: 6_000_000, ..Contents::tiny() };
+    let setting = Setting::new(SimOptions { contents, ..SimOptions::tiny() }).await;
     let mut truths = vec![];
     for day in 0..4 {
         if day > 0 {
