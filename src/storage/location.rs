@@ -1,7 +1,7 @@
 //! From a URL to a place: which service, with which of its options. Secrets do not belong in URLs; what a URL holds of
 //! them all the same never reaches a message.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use url::Url;
@@ -250,7 +250,12 @@ fn authority(url: &Url, host: &str) -> String {
 
 fn read_query(remote: &mut Remote, url: &Url, shown: &str) -> Result<()> {
     let service = remote.service;
+    let mut seen = BTreeSet::new();
     for (key, value) in url.query_pairs() {
+        // Who looked at one of them has not looked at the other.
+        if !seen.insert(key.clone()) {
+            return Err(Error::invalid(format!("\"{shown}\" says {key} twice")).with_hint("Say it once"));
+        }
         if service.secrets.iter().any(|(name, _)| *name == key) {
             return Err(Error::invalid(format!("{key} is a secret and does not belong in the URL \"{shown}\""))
                 .with_hint("Give it among the destination's credentials"));
@@ -338,6 +343,11 @@ fn finish_azblob(remote: &mut Remote, container: &str) -> Result<()> {
         let Some(account) = remote.settings.get("account_name") else {
             return Err(Error::invalid(format!("{} needs ?account= or ?endpoint=", remote.place)));
         };
+        // It becomes a part of the host's name.
+        if account.is_empty() || !account.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) {
+            return Err(Error::invalid(format!("The account of {} is none of Azure's", remote.place))
+                .with_hint("Its name has small letters and digits only"));
+        }
         let endpoint = format!("https://{account}.blob.core.windows.net");
         remote.set("endpoint", endpoint);
     }

@@ -121,3 +121,14 @@ fn no_secret_in_a_url_reaches_a_message() {
     let options = StorageOptions { credentials: Credentials::new(), ..StorageOptions::default() };
     assert!(!format!("{options:?}").contains("hunter2"));
 }
+
+#[test]
+fn what_could_lead_elsewhere_than_it_seems_is_refused() {
+    let twice = "s3://bucket/a?endpoint=http://93.184.216.34&endpoint=http://127.0.0.1:9000";
+    assert!(refusal(twice, KEYS).to_string().contains("twice"));
+    for account in ["127.0.0.1:1/%23", "a.b", "a%20b", "A", "%3F"] {
+        let error = refusal(&format!("azblob://c/x?account={account}"), &[("account_key", "a2V5")]);
+        assert!(error.to_string().contains("Azure"), "{account}: {error}");
+    }
+    remote_of("azblob://c/x?account=backup1", &[("account_key", "a2V5")]);
+}

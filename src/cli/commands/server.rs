@@ -12,6 +12,9 @@ use crate::cli::values::absolute;
 use crate::error::{Error, Result};
 use crate::server::{DEMO_PASSWORD, ProcessRole, ServerOptions, Tls, start, start_demo};
 
+/// How many jobs a process may do at once.
+const MOST_JOBS: std::ops::RangeInclusive<i64> = 1..=64;
+
 const EXAMPLES: &str = "\
 Examples:
   tenantvault server --demo                     one to look at, with history
@@ -22,7 +25,8 @@ Examples:
 At the first start it prints a link by which the first administrator chooses a
 password. Without TLS it is for this machine, or behind a proxy on it.
 Every option can stand in the environment: TENANTVAULT_SERVER_DIR, …_LISTEN,
-…_DATABASE_URL, …_DATABASE_URL_FILE (a file that holds it), …_PUBLIC_URL, …_ROLE.";
+…_DATABASE_URL, …_DATABASE_URL_FILE (a file that holds it), …_PUBLIC_URL, …_ROLE,
+…_TLS_CERTIFICATE, …_TLS_KEY, …_JOBS, …_PUBLIC_TARGETS_ONLY (true or false).";
 
 /// Run the backup server: accounts, schedules, pages
 #[derive(clap::Args, Clone)]
@@ -37,23 +41,24 @@ pub(crate) struct Args {
     /// What browsers reach it under, if it is not what it listens to [env: TENANTVAULT_SERVER_PUBLIC_URL]
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
-    /// The certificate (PEM), with those between it and its authority
+    /// The certificate (PEM), with those between it and its authority [env: TENANTVAULT_SERVER_TLS_CERTIFICATE]
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_certificate: Option<PathBuf>,
-    /// The certificate's private key (PEM)
+    /// The certificate's private key (PEM) [env: TENANTVAULT_SERVER_TLS_KEY]
     #[arg(long, value_name = "FILE", requires = "tls_certificate")]
     tls_key: Option<PathBuf>,
     /// What this process does: all, web, scheduler or worker [env: TENANTVAULT_SERVER_ROLE]
     #[arg(long, value_name = "ROLE")]
     role: Option<String>,
-    /// Jobs done at once by this process
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
-    jobs: u16,
+    /// Jobs done at once by this process, 4 unless told [env: TENANTVAULT_SERVER_JOBS]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(MOST_JOBS))]
+    jobs: Option<u16>,
     /// Make one to look at: two accounts, a simulated tenant, some days of history; in a temporary folder, unless --dir
     /// names one
     #[arg(long)]
     demo: bool,
-    /// Refuse destinations and webhooks in private networks and on this machine, for servers that strangers use
+    /// Refuse destinations and webhooks in private networks and on this machine, for servers that strangers use [env:
+    /// TENANTVAULT_SERVER_PUBLIC_TARGETS_ONLY]
     #[arg(long)]
     public_targets_only: bool,
 }
@@ -65,9 +70,11 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     if args.demo {
         return demo(&args, app, signalled).await;
     }
-    let running = start(options(&args, app)?).await?;
+    let options = options(&args, app)?;
+    let is_plain = options.tls.is_none();
+    let running = start(options).await?;
     if let Some(address) = running.address() {
-        if !address.ip().is_loopback() && args.tls_certificate.is_none() {
+        if !address.ip().is_loopback() && is_plain {
             screen.warn(format!(
                 "{address} can be reached from other machines, and nothing is encrypted on the way\n\
                  Hint: give --tls-certificate and --tls-key, or listen to 127.0.0.1 behind a proxy with TLS"
@@ -165,12 +172,36 @@ fn options(args: &Args, app: &App) -> Result<ServerOptions> {
                 .with_hint("There are all, web, scheduler and worker"));
         }
     };
-    options.jobs_at_once = usize::from(args.jobs);
-    options.allow_private_targets = !args.public_targets_only;
-    options.tls = args
-        .tls_certificate
-        .clone()
-        .zip(args.tls_key.clone())
-        .map(|(certificate_file, private_key_file)| Tls { certificate_file, private_key_file });
+    let jobs = match (args.jobs, variable("JOBS")) {
+        (None, Some(text)) => Some(
+            text.parse()
+                .ok()
+                .filter(|jobs| MOST_JOBS.contains(&i64::from(*jobs)))
+                .ok_or_else(|| wrong("JOBS", &text, "a number from 1 to 64"))?,
+        ),
+        (jobs, _) => jobs,
+    };
+    options.jobs_at_once = usize::from(jobs.unwrap_or(4));
+    let public_only = match variable("PUBLIC_TARGETS_ONLY").as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(other) => return Err(wrong("PUBLIC_TARGETS_ONLY", other, "true or false")),
+    };
+    options.allow_private_targets = !(args.public_targets_only || public_only);
+    let file = |given: &Option<PathBuf>, name: &str| given.clone().or_else(|| variable(name).map(PathBuf::from));
+    options.tls = match (file(&args.tls_certificate, "TLS_CERTIFICATE"), file(&args.tls_key, "TLS_KEY")) {
+        (Some(certificate_file), Some(private_key_file)) => Some(Tls { certificate_file, private_key_file }),
+        (None, None) => None,
+        _ => {
+            return Err(Error::invalid("A certificate needs its private key, and a key its certificate")
+                .with_hint("Set both TENANTVAULT_SERVER_TLS_CERTIFICATE and TENANTVAULT_SERVER_TLS_KEY"));
+        }
+    };
     Ok(options)
+}
+
+/// A variable of the environment that does not say what it should.
+fn wrong(name: &str, text: &str, wanted: &str) -> Error {
+    Error::invalid(format!("TENANTVAULT_SERVER_{name} is '{}'", text.escape_debug()))
+        .with_hint(format!("Set it to {wanted}"))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::password::nobody;
 use super::{Password, Person};
@@ -58,7 +58,7 @@ impl SignIn {
     /// missing; `Unavailable` when there were too many attempts.
     pub(crate) async fn sign_in(&self, attempt: &Attempt<'_>, now_us: i64) -> Result<SignedIn> {
         let login = super::person::normal(attempt.login);
-        self.db.may_try(&login, attempt.address, now_us).await?;
+        let _turn = self.turn(&login, attempt.address, now_us).await?;
         let found = self.db.person_by_login(&login).await?;
         let good = self.fits(attempt.password, found.as_ref()).await?;
         let Some(person) = found.filter(|person| good && !person.disabled) else {
@@ -84,7 +84,7 @@ impl SignIn {
     /// # Errors
     /// `Permission` when not; `Unavailable` when there were too many attempts.
     pub(crate) async fn prove(&self, person: &Person, password: &Password, address: &str, now_us: i64) -> Result<()> {
-        self.db.may_try(&person.login, address, now_us).await?;
+        let _turn = self.turn(&person.login, address, now_us).await?;
         if self.fits(password, Some(person)).await? {
             return Ok(());
         }
@@ -92,8 +92,15 @@ impl SignIn {
         Err(Error::new(ErrorKind::Permission, "The password is not right"))
     }
 
+    /// Waits until it is somebody's turn, to be held until the attempt has ended: so each knows what came of those before.
+    async fn turn(&self, login: &str, address: &str, now_us: i64) -> Result<SemaphorePermit<'_>> {
+        self.db.may_try(login, address, now_us).await?;
+        let turn = self.gate.acquire().await.map_err(|e| Error::internal("The gate is closed").with_source(e))?;
+        self.db.may_try(login, address, now_us).await?;
+        Ok(turn)
+    }
+
     async fn fits(&self, password: &Password, person: Option<&Person>) -> Result<bool> {
-        let _turn = self.gate.acquire().await.map_err(|e| Error::internal("The gate is closed").with_source(e))?;
         let (password, kept) = (password.clone(), person.and_then(|person| person.password.clone()));
         tokio::task::spawn_blocking(move || match kept {
             Some(kept) => password.fits(&kept),

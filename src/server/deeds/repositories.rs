@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
 use super::{is_administrator, note};
-use crate::crypto::Passphrase;
+use crate::crypto::{KeyRight, Passphrase};
 use crate::error::{Error, ErrorKind, Result};
+use crate::repo::Repository;
 use crate::server::auth::{Actor, Password};
 use crate::server::db::{DestinationRow, JobKind, NewDestination, NewJob, RepositoryRow};
 use crate::server::id::Id;
@@ -129,6 +131,30 @@ async fn within_bytes(server: &Server, account: &Id) -> Result<()> {
     }
 }
 
+/// Opens a repository by an owner's key. That another one was tried is noted.
+async fn by_owner(
+    server: &Server,
+    actor: &Actor,
+    account: &Id,
+    row: &RepositoryRow,
+    key: &Password,
+) -> Result<Arc<Repository>> {
+    let open = async {
+        let repo = store::open_with(server, row, &Passphrase::new(key.expose())?).await?;
+        match repo.right() {
+            KeyRight::Owner => Ok(repo),
+            KeyRight::WriteOnly => {
+                Err(Error::new(ErrorKind::WrongKey, "This is a write-only key").with_hint("Bring an owner's key"))
+            }
+        }
+    };
+    let opened = open.await;
+    if opened.is_err() {
+        note(server, actor, account, "key.refused", &row.name, json!({})).await?;
+    }
+    opened
+}
+
 /// Notes that the owner has the key: its last four characters were typed back.
 ///
 /// # Errors
@@ -143,7 +169,7 @@ pub(crate) async fn confirm(
 ) -> Result<()> {
     let row = server.db.repository(account, id).await?;
     // The key itself must be the repository's, or the page was tampered with.
-    store::open_with(server, &row, &Passphrase::new(key.expose())?).await?;
+    by_owner(server, actor, account, &row, key).await?;
     store::confirm(server, &row, key.expose(), typed).await?;
     note(server, actor, account, "key.confirm", &row.name, json!({})).await
 }
@@ -161,7 +187,7 @@ pub(crate) async fn slots(server: &Server, row: &RepositoryRow) -> Result<Vec<Ke
         .map(|slot| KeySlot {
             of_server: slot.id == own,
             id: slot.id.to_string(),
-            right: if slot.facts.right == crate::crypto::KeyRight::Owner { "owner" } else { "write-only" }.to_owned(),
+            right: if slot.facts.right == KeyRight::Owner { "owner" } else { "write-only" }.to_owned(),
             label: slot.facts.label,
             created_us: slot.facts.created_us,
         })
@@ -181,10 +207,10 @@ pub(crate) async fn add_key(
     label: &str,
 ) -> Result<Passphrase> {
     let row = server.db.repository(account, id).await?;
-    let repo = store::open_with(server, &row, &Passphrase::new(key.expose())?).await?;
+    let repo = by_owner(server, actor, account, &row, key).await?;
     let new = Passphrase::generate();
     let label: String = label.trim().chars().filter(|c| !c.is_control()).take(100).collect();
-    repo.add_slot(&new, crate::crypto::KeyRight::Owner, &label, server.now_us()).await?;
+    repo.add_slot(&new, KeyRight::Owner, &label, server.now_us()).await?;
     note(server, actor, account, "key.add", &row.name, json!({"label": label})).await?;
     Ok(new)
 }
@@ -203,10 +229,7 @@ pub(crate) async fn remove_key(
 ) -> Result<()> {
     let row = server.db.repository(account, id).await?;
     let own = server.stores.open(server, &row).await?.slot();
-    let repo = store::open_with(server, &row, &Passphrase::new(key.expose())?).await?;
-    if repo.right() != crate::crypto::KeyRight::Owner {
-        return Err(Error::new(ErrorKind::WrongKey, "This key may not remove others").with_hint("Bring an owner's key"));
-    }
+    let repo = by_owner(server, actor, account, &row, key).await?;
     let slots = repo.slots().await?;
     let found = slots.iter().find(|found| found.id.to_string() == slot);
     let found = found.ok_or_else(|| Error::not_found("There is no such key"))?;
@@ -230,10 +253,7 @@ pub(crate) async fn hold_key(
 ) -> Result<()> {
     let row = server.db.repository(account, id).await?;
     if let Some(key) = key {
-        let repo = store::open_with(server, &row, &Passphrase::new(key.expose())?).await?;
-        if repo.right() != crate::crypto::KeyRight::Owner {
-            return Err(Error::new(ErrorKind::WrongKey, "This is a write-only key").with_hint("Bring an owner's key"));
-        }
+        by_owner(server, actor, account, &row, key).await?;
     }
     server.db.hold_owner_key(&server.vault, id, key.map(Password::expose)).await?;
     let action = if key.is_some() { "key.give-to-server" } else { "key.take-from-server" };

@@ -55,7 +55,14 @@ async fn check(server: &Server, account: &Id, wanted: &SetWanted) -> Result<()> 
         return Err(Error::invalid(format!("A backup set has at most {MOST_SCHEDULES} schedules")));
     }
     for timing in &wanted.schedules {
-        schedule::next(timing, server.now_us())?;
+        if schedule::next(timing, server.now_us())?.is_none() {
+            let text = format!("The schedule '{}' never comes: no year has such a day", timing.cron);
+            return Err(Error::invalid(text).with_hint("Correct its day or month"));
+        }
+    }
+    if wanted.choices.skip_larger_than_bytes == Some(0) {
+        return Err(Error::invalid("Everything is larger than 0 bytes: nothing would be backed up")
+            .with_hint("Give a size, or leave it out"));
     }
     // Both are the account's own.
     let tenant = server.db.tenant(account, &wanted.tenant).await?;

@@ -91,12 +91,12 @@ async fn ten_thousand_sign_in_attempts_cost_little_and_lock_nobody_else_out() {
             }
         }
     });
-    let answers: Vec<StatusCode> = futures::stream::iter(attempts).buffer_unordered(32).collect().await;
+    let answers: Vec<StatusCode> = futures::stream::iter(attempts).buffer_unordered(200).collect().await;
     let looked_at = answers.iter().filter(|status| **status != StatusCode::TOO_MANY_REQUESTS).count();
     assert_eq!(answers.len(), 10_000);
     assert!(answers.iter().all(StatusCode::is_client_error));
     // Each password that is looked at costs 19 MiB and a core: those of the first few, and of who came beside them.
-    assert!(looked_at < 150, "{looked_at}");
+    assert!(looked_at < 60, "{looked_at}");
     println!("10,000 attempts: {looked_at} passwords looked at, {:?}", began.elapsed());
     let row = sqlx::query("SELECT COUNT(*) AS many FROM throttle").fetch_one(bench.server().db.pool()).await;
     let rows = row.expect("counted").number("many").expect("a number");

@@ -251,6 +251,9 @@ async fn keys_come_and_go_and_the_servers_own_stays() {
     assert_eq!(bench.good(&token, Method::GET, &base, None).await["holds_owner_key"], true);
     bench.good(&token, Method::DELETE, &format!("{base}/held-key"), None).await;
     assert_eq!(bench.good(&token, Method::GET, &base, None).await["holds_owner_key"], false);
+    // Whoever tries keys is seen: here two that did not fit.
+    let log = bench.good(&token, Method::GET, &format!("/accounts/{account}/audit"), None).await.to_string();
+    assert_eq!(log.matches("key.refused").count(), 2, "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -348,6 +348,21 @@ async fn a_tab_saves_its_part_and_nothing_else() {
         (&json!(9), &json!("Europe/Berlin"))
     );
 
+    // What would never run, or back up nothing, is refused.
+    for (schedules, most, why) in [
+        (json!([{"cron": "0 0 30 2 *", "zone": "UTC"}]), Value::Null, "never comes"),
+        (json!([]), json!(0), "nothing would be backed up"),
+    ] {
+        let mut choices = after["choices"].clone();
+        choices["skip_larger_than_bytes"] = most;
+        let body = json!({
+            "name": after["name"], "tenant": after["tenant"], "repository": after["repository"], "choices": choices,
+            "schedules": schedules,
+        });
+        let (status, answer) = bench.ask(&token, Method::PUT, &path, Some(body)).await;
+        assert!(status == StatusCode::UNPROCESSABLE_ENTITY && answer.to_string().contains(why), "{answer}");
+    }
+
     // Where: a further destination is added and let go of; the repository stays what it is.
     let place = tempfile::tempdir().expect("a folder");
     let copy = [
