@@ -6,7 +6,8 @@
 #
 # Prints, of the fullest folder of mail, in a mount that was just made: when the first entries are there and when all are;
 # `grep` over its first 10,000 messages, in the mount (the first time, and again, out of the kernel's cache) and in their
-# export (out of the page cache and, for root, from the disk); and `cat` of the largest file. Needs FUSE, Python, and twice the messages' room in $TMPDIR.
+# export (out of the page cache and, for root, from the disk); and `cat` of the largest file. Needs FUSE, Python, and twice
+# the messages' room in $TMPDIR.
 set -euo pipefail
 repo=${TV_REPO:?names the repository that tv-tenant left}
 binary=${TV_BINARY:-target/release/tenantvault}
@@ -67,7 +68,7 @@ once=$({ time in_folder "$folder"; } 2>&1)
 again=$({ time in_folder "$folder"; } 2>&1)
 (cd "$folder" && tr '\n' '\0' <"$work/names" | xargs -0 cp -t "$work/export" --)
 exported=$({ time in_folder "$work/export"; } 2>&1)
-# Both read for the first time: neither the kernel nor the program has anything of them.
+# What reading the export for the first time costs.
 cold=
 if sync && { echo 3 >/proc/sys/vm/drop_caches; } 2>/dev/null; then
   cold=", $({ time in_folder "$work/export"; } 2>&1) s from the disk"

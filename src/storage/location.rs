@@ -252,10 +252,6 @@ fn read_query(remote: &mut Remote, url: &Url, shown: &str) -> Result<()> {
     let service = remote.service;
     let mut seen = BTreeSet::new();
     for (key, value) in url.query_pairs() {
-        // Who looked at one of them has not looked at the other.
-        if !seen.insert(key.clone()) {
-            return Err(Error::invalid(format!("\"{shown}\" says {key} twice")).with_hint("Say it once"));
-        }
         if service.secrets.iter().any(|(name, _)| *name == key) {
             return Err(Error::invalid(format!("{key} is a secret and does not belong in the URL \"{shown}\""))
                 .with_hint("Give it among the destination's credentials"));
@@ -263,6 +259,10 @@ fn read_query(remote: &mut Remote, url: &Url, shown: &str) -> Result<()> {
         let Some((_, theirs)) = service.options.iter().find(|(name, _)| *name == key) else {
             return Err(unknown(&format!("\"{shown}\" has an unknown option"), &key, service.options));
         };
+        // Who looked at one of them has not looked at the other.
+        if !seen.insert(key.clone()) {
+            return Err(Error::invalid(format!("\"{shown}\" says {key} twice")).with_hint("Say it once"));
+        }
         let is_switch = SWITCHES.contains(&key.as_ref());
         if is_switch && !matches!(value.as_ref(), "true" | "false") {
             return Err(Error::invalid(format!("Option {key} of \"{shown}\" must be true or false")));

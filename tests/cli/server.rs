@@ -107,3 +107,23 @@ fn a_server_keeps_what_it_has_and_asks_for_its_master_key() {
     place.run(&["server"]).fails(2, &["Which folder?", "--dir"]);
     place.run(&["server", "--dir", "vault", "--role", "king"]).fails(2, &["not a role", "scheduler"]);
 }
+
+#[test]
+fn what_the_environment_says_of_a_server_counts_or_is_refused() {
+    let place = Place::empty();
+    let asked = |variables: &[(&str, &str)]| {
+        let mut process = place.process(&["server", "--dir", "server", "--listen", "127.0.0.1:0"]);
+        let ended = process.envs(variables.iter().copied()).output().expect("it runs");
+        (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned())
+    };
+    for (variables, told) in [
+        (&[("TENANTVAULT_SERVER_JOBS", "zzz")][..], "a number from 1 to 64"),
+        (&[("TENANTVAULT_SERVER_JOBS", "65")], "a number from 1 to 64"),
+        (&[("TENANTVAULT_SERVER_PUBLIC_TARGETS_ONLY", "yes")], "true or false"),
+        (&[("TENANTVAULT_SERVER_TLS_KEY", "a.key")], "TENANTVAULT_SERVER_TLS_CERTIFICATE"),
+        (&[("TENANTVAULT_SERVER_TLS_CERTIFICATE", "a.pem"), ("TENANTVAULT_SERVER_TLS_KEY", "a.key")], "a.pem"),
+    ] {
+        let (code, text) = asked(variables);
+        assert!(code.is_some_and(|code| code != 0) && text.contains(told), "{variables:?}: {code:?} {text}");
+    }
+}

@@ -1,6 +1,6 @@
 //! What a restore of files takes along as a choice: earlier versions, and who may use them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use tenantvault::error::ErrorKind;
@@ -262,4 +262,22 @@ async fn lists_and_pages_of_a_personal_site_come_back() {
         assert!(undo(&plan.run, None, &r.client, &r.around()).await.unwrap().left.is_empty(), "{path}");
     }
     assert!(lists > 5 && pages > 0, "{lists} {pages}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_of_several_pages_is_planned_whole_and_each_item_once() {
+    // A page of a plan has 2,000 records.
+    let r = Restorer::with(SimOptions { users: 1, messages: 6_000, ..SimOptions::tiny() }, 0, |_| ()).await;
+    let mailbox = r.setting.sim.expected().user(ALICE).unwrap().mailbox.clone().unwrap();
+    let inbox = mailbox.folders.iter().find(|folder| folder.well_known == Some("inbox")).unwrap();
+    let wanted: BTreeSet<String> =
+        mailbox.messages.iter().filter(|m| m.folder_id == inbox.id).map(|m| m.id.clone()).collect();
+    assert!(wanted.len() > 2_000, "{}", wanted.len());
+    let plan = r.plan(&format!("users/{ALICE}/Mail/Inbox"), "original", in_folder()).await.unwrap();
+    let planned: Vec<String> = plan.steps.iter().filter(|step| !step.container).map(|step| step.item).collect();
+    assert_eq!(planned.len(), planned.iter().collect::<BTreeSet<_>>().len(), "each once");
+    assert!(wanted.is_subset(&planned.iter().cloned().collect()), "{}", planned.len());
+    // In place all of them are there already.
+    let plan = r.plan(&format!("users/{ALICE}/Mail/Inbox"), "original", in_place(Conflict::Skip)).await.unwrap();
+    assert_eq!((plan.counts().create, plan.counts().skip >= wanted.len() as u64), (0, true), "{:?}", plan.counts());
 }

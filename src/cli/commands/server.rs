@@ -24,7 +24,7 @@ Examples:
       --public-url https://backup.example.com
 At the first start it prints a link by which the first administrator chooses a
 password. Without TLS it is for this machine, or behind a proxy on it.
-Every option can stand in the environment: TENANTVAULT_SERVER_DIR, …_LISTEN,
+All but --demo can stand in the environment: TENANTVAULT_SERVER_DIR, …_LISTEN,
 …_DATABASE_URL, …_DATABASE_URL_FILE (a file that holds it), …_PUBLIC_URL, …_ROLE,
 …_TLS_CERTIFICATE, …_TLS_KEY, …_JOBS, …_PUBLIC_TARGETS_ONLY (true or false).";
 

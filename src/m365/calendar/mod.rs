@@ -27,8 +27,6 @@ mod model;
 pub(super) mod restore;
 mod series;
 
-pub(crate) use model::is_series;
-
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -42,6 +40,7 @@ use crate::error::Result;
 use crate::format::record::{ItemKind, Record};
 use crate::graph::{Client, GraphRequest};
 use api::Api;
+pub(crate) use model::is_series;
 
 /// The cursor that counts readings.
 const TURN: &str = "turn";

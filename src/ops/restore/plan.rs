@@ -393,6 +393,7 @@ impl Planner<'_> {
         let mut ranks = BTreeSet::new();
         let mut pages = siblings.pages();
         while let Some(page) = pages.next().await? {
+            self.around.stop.check()?;
             self.around.monitor.add(Counter::Items, page.len() as i64);
             ranks.extend(page.iter().map(|record| target.rank(record.kind)));
             if !present.is_empty() {

@@ -149,7 +149,7 @@ async fn by_owner(
         }
     };
     let opened = open.await;
-    if opened.is_err() {
+    if opened.as_ref().is_err_and(|e| e.kind() == ErrorKind::WrongKey) {
         note(server, actor, account, "key.refused", &row.name, json!({})).await?;
     }
     opened
