@@ -32,6 +32,10 @@ pub(crate) fn absent(coverage: &[Coverage], set: &SetDefinition, collections: u6
                 by_reason.entry(reason).or_default().push(&found.name);
                 without.entry(&found.name).or_default().push(reason);
             }
+            CoverageState::Vanished(reason) => {
+                by_reason.entry(reason).or_default().push(&found.name);
+                with_something.insert(&found.name);
+            }
             CoverageState::NotSelected => {}
             // What is so for every tenant is said by the coverage, not by every run.
             CoverageState::Impossible(_) if found.owner == Owner::Tenant => {}

@@ -70,7 +70,12 @@ fn the_program_knows_what_the_units_and_the_compose_file_ask_of_it() {
 
 #[test]
 fn every_setting_that_the_packages_make_is_one_of_the_program() {
-    let known = ["DIR", "LISTEN", "DATABASE_URL", "DATABASE_URL_FILE", "PUBLIC_URL", "ROLE"];
+    let help = Command::new(env!("CARGO_BIN_EXE_tenantvault")).args(["server", "--help"]).output().expect("help");
+    let help = String::from_utf8(help.stdout).expect("text");
+    // `TENANTVAULT_SERVER_DIR, …_LISTEN`: what the help says of the environment, each name whole.
+    let words = help.split(|c: char| !(c.is_ascii_uppercase() || c == '_'));
+    let known: Vec<&str> =
+        words.filter_map(|word| word.strip_prefix("TENANTVAULT_SERVER_").or(word.strip_prefix('_'))).collect();
     let files = [
         "packaging/debian/server.env",
         "packaging/systemd/tenantvault-server.service",

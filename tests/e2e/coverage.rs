@@ -1,6 +1,7 @@
 //! What a snapshot says of every part of the tenant, and what becomes of owners who leave.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use tenantvault::format::snapshot::{CoverageEntry, Protection};
 use tenantvault::ops::catalog::Catalog;
@@ -115,6 +116,48 @@ async fn what_belonged_to_people_who_left_stays_as_long_as_the_set_says() {
             }
             setting.next_day();
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mailbox_that_is_told_to_be_gone_while_its_user_is_there_is_doubted_and_kept() {
+    for leavers in [Leavers::DropAfterDays(0), Leavers::Keep] {
+        let mut setting = Setting::new(SimOptions { users: 3, sites: 0, ..SimOptions::tiny() }).await;
+        setting.options.set.options.leavers = leavers;
+        setting.backup().await.unwrap();
+        let before = newest(&setting).await;
+        let user = setting.sim.expected().users.into_iter().find(|user| user.mailbox.is_some()).unwrap();
+        let (owner, mail) = (format!("users/{}", user.id), format!("users/{}/mail", user.id));
+        let path = format!("{}/mailFolders/inbox", user.id);
+        setting.sim.inject(Fault { kind: FaultKind::Status { status: 404 }, path, probability: 1.0, count: None });
+        let report = setting.backup().await.unwrap();
+        let catalog = newest(&setting).await;
+        assert_eq!(catalog.states.get(&mail).map(|state| state.items), Some(before.states[&mail].items), "{leavers:?}");
+        assert_eq!(stands(&catalog.coverage, &owner, "mail"), Some(Protection::Partly), "{leavers:?}");
+        assert!(
+            report.gaps.iter().any(|gap| gap.collection == mail && gap.text.contains("before")),
+            "{:?}",
+            report.gaps
+        );
+        // Eight days later it is believed.
+        setting.clock.fetch_add(8 * 86_400_000_000, Ordering::Relaxed);
+        let report = setting.backup().await.unwrap();
+        let catalog = newest(&setting).await;
+        assert!(!report.gaps.iter().any(|gap| gap.collection == mail), "{:?}", report.gaps);
+        let (kept, state) = match leavers {
+            Leavers::Keep => (Some(before.states[&mail].items), Protection::Partly),
+            _ => (None, Protection::Nothing),
+        };
+        assert_eq!(catalog.states.get(&mail).map(|state| state.items), kept, "{leavers:?}");
+        assert_eq!(stands(&catalog.coverage, &owner, "mail"), Some(state), "{leavers:?}");
+        // And read on when it is back.
+        setting.sim.clear_faults();
+        setting.backup().await.unwrap();
+        assert_eq!(
+            stands(&newest(&setting).await.coverage, &owner, "mail"),
+            Some(Protection::Protected),
+            "{leavers:?}"
+        );
     }
 }
 

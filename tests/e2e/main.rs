@@ -21,5 +21,6 @@ mod restore_abroad;
 mod restore_choices;
 mod restore_items;
 mod restore_threads;
+mod restore_traps;
 mod resume;
 mod support;

@@ -238,7 +238,7 @@ async fn a_mailbox_that_was_wiped_comes_back_as_it_was() {
 }
 
 /// What the tenant's users see of alice's mail and files: not the Recoverable Items, nor tags that change by being written.
-fn seen(r: &Restorer) -> BTreeSet<String> {
+pub fn seen(r: &Restorer) -> BTreeSet<String> {
     let expected = r.setting.sim.expected();
     let alice = expected.user(ALICE).unwrap();
     let mailbox = alice.mailbox.as_ref().unwrap();

@@ -423,12 +423,28 @@ async fn undo(name: &str, app: &App) -> Result<Outcome> {
     let plan = folder.plan()?;
     is_same_tenant(config, &plan)?;
     // The snapshot tells what a step of which no result is known may have left.
-    let view = if folder.state()?.has_doubt() { Some(opened(app, &plan).await?) } else { None };
+    let view = match folder.state()?.has_doubt() {
+        false => None,
+        true => match opened(app, &plan).await {
+            Ok(view) => Some(view),
+            // All else can be taken back all the same.
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                app.screen.warn(format!("{e}: what was under way when the run broke off stays as it is"));
+                None
+            }
+            Err(e) => return Err(e),
+        },
+    };
     let work = Work::new(app, config, &plan.tenant)?;
     let result = restore::undo(name, view.as_ref(), &work.client, &work.around).await;
     work.monitor.finish();
     let report = result?;
-    app.screen.report(format!("Took back {}", output::count(report.undone, "item", "items")))?;
+    let targets: Vec<String> = plan.targets.iter().map(|target| output::plain(&target.path)).collect();
+    app.screen.report(format!(
+        "Took back {} of run {name}, to {}",
+        output::count(report.undone, "item", "items"),
+        targets.join(", ")
+    ))?;
     for (path, why) in &report.left {
         app.screen.note(format!("Left {}: {}", output::plain(path), output::plain(why)));
     }

@@ -22,7 +22,7 @@ use super::drive::DriveOptions;
 use super::mail::MailOptions;
 use crate::error::{Error, Result};
 use crate::graph::links::segment;
-use crate::graph::{Caller, Client, Fate, GraphRequest, Scope, fate};
+use crate::graph::{Caller, Client, Fate, GraphRequest, Scope, fate, graph_error};
 use crate::snapshot::set::{Facts, OwnerKind, Selection as Rules, Subject, Workload as Part};
 pub(in crate::m365) use onedrive::site_of;
 pub use signed_in::{GLOBAL_ADMINISTRATOR, PERSONAL_PARTS, directory_roles};
@@ -125,6 +125,8 @@ pub enum CoverageState {
     Impossible(String),
     /// There is something that cannot be read now; the reason in words. What earlier snapshots have is to be kept.
     Unreadable(String),
+    /// There is nothing any more, and what was there is kept as it was read last; the reason in words.
+    Vanished(String),
     /// The selection names a user that does not exist.
     NoSuchUser(String),
     /// The selection leaves it out.
@@ -250,6 +252,12 @@ fn without(error: Error, nothing: &str) -> Result<CoverageState> {
         Fate::NotProvisioned(reason) => Ok(CoverageState::Nothing(reason)),
         Fate::Denied(reason) | Fate::Gap(reason) => Ok(CoverageState::Unreadable(reason)),
         Fate::Resync { .. } => Ok(CoverageState::Unreadable(error.to_string())),
-        Fate::Fatal => Err(error),
+        // A question about one owner that Graph refuses for a reason that nobody knows is no matter of the others.
+        Fate::Fatal => match graph_error(&error) {
+            Some(answer) if answer.status != 401 => {
+                Ok(CoverageState::Unreadable(format!("Graph refuses the request ({})", answer.code)))
+            }
+            _ => Err(error),
+        },
     }
 }

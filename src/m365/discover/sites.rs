@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::{Coverage, CoverageState, Found, Selection, without};
 use crate::error::Result;
 use crate::graph::links::segment;
-use crate::graph::{Caller, Client, Fate, GraphRequest, Scope, fate};
+use crate::graph::{Caller, Client, Fate, GraphRequest, Scope, fate, graph_error};
 use crate::m365::door::{Collection, Owner, Workload};
 use crate::m365::drive::{Drive, DriveOptions};
 use crate::m365::facts::{at, flag, text};
@@ -138,7 +138,9 @@ async fn grants(client: &Client, found: &mut Found) -> Result<bool> {
         Ok(_) => true,
         Err(error) => match fate(&error) {
             Fate::Denied(_) => false,
-            Fate::Fatal => return Err(error.context("Looking up the permissions of the root site failed")),
+            Fate::Fatal if graph_error(&error).is_none_or(|answer| answer.status == 401) => {
+                return Err(error.context("Looking up the permissions of the root site failed"));
+            }
             // A matter of that site.
             _ => true,
         },

@@ -31,6 +31,8 @@ const SHARED: &str = "shared";
 const NOBODY: &str = "nobody";
 /// The name of the link of the page at which an enumeration was broken off. See [`Sink::checkpoint`].
 const PAGE: &str = "page";
+/// The name of the pair that says what was asked for of each file: see [`DriveOptions`].
+const ASKED: &str = "asked";
 /// What hangs below items.
 const PART_KINDS: [ItemKind; 2] = [ItemKind::Permission, ItemKind::Version];
 /// The one place of a drive's items.
@@ -75,13 +77,16 @@ pub(super) async fn changes(
         checkpoints: false,
     };
     let mut end = ChangesEnd::default();
-    let resumed = match saved(PAGE) {
+    // What was not asked for before is asked of all files: a saved link tells of those alone that changed.
+    let asked = options.word();
+    let asks_more = !asked.is_empty() && previous.cursors.is_some() && saved(ASKED) != Some(&*asked);
+    let resumed = match saved(PAGE).filter(|_| !asks_more) {
         Some(page) => round.go_on(page).await?,
         None => None,
     };
     let link = match resumed {
         Some(link) => Some(link),
-        None => round.read(saved(ITEMS), previous.cursors.is_none(), &mut end.resynced).await?,
+        None => round.read(saved(ITEMS).filter(|_| !asks_more), previous.cursors.is_none(), &mut end.resynced).await?,
     };
     round.look_at_root().await?;
     round.try_again(previous.retry).await?;
@@ -91,6 +96,7 @@ pub(super) async fn changes(
     end.cursors.set(ITEMS, link.unwrap_or_default());
     end.cursors.set(SHARED, round.shared.unwrap_or_default());
     end.cursors.set(ROOT, round.root);
+    end.cursors.set(ASKED, asked);
     Ok(end)
 }
 
@@ -186,6 +192,7 @@ impl Round<'_> {
         cursors.set(PAGE, next);
         cursors.set(ROOT, self.root.as_str());
         cursors.set(SHARED, self.shared.as_deref().unwrap_or_default());
+        cursors.set(ASKED, self.options.word());
         self.sink.checkpoint(cursors, self.removed.iter().chain(&self.untold).cloned().collect()).await
     }
 

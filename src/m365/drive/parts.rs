@@ -48,6 +48,14 @@ pub struct DriveOptions {
     pub labels: bool,
 }
 
+impl DriveOptions {
+    /// What is asked for of each file, in a word; empty: nothing.
+    pub(super) fn word(self) -> String {
+        let versions = if self.versions.most() > 0 { self.versions.word() } else { String::new() };
+        if self.labels { format!("{versions}+labels") } else { versions }
+    }
+}
+
 impl Versions {
     fn word(self) -> String {
         match self {

@@ -134,7 +134,10 @@ impl DriveTarget {
         }
         let first = steps.first().unwrap_or(order.record).clone();
         let place = format!("items/{}:/{}:", segment(self.folder(order.parent)), segment(order.name));
-        let id = self.put(&place, Some(order), &first, source).await?;
+        let (id, is_ours) = self.put(&place, Some(order), &first, source).await?;
+        if !is_ours {
+            return Ok(Made { id, ..Made::default() });
+        }
         let made = Made::new(ItemKind::File, &id, order.parent);
         let later = steps.iter().skip(1).chain((!steps.is_empty()).then_some(order.record));
         for version in later {
@@ -144,22 +147,31 @@ impl DriveTarget {
         Ok(Made { notes, ..made })
     }
 
-    /// Puts the contents of a record in a place; gives the id of the file. `new`: it must not be there yet.
-    async fn put(&self, place: &str, new: Option<Order<'_>>, record: &Record, source: &dyn Source) -> Result<String> {
+    /// Puts the contents of a record in a place; gives the id of the file, and whether it is this restore's. `new`: it must not be
+    /// there yet.
+    async fn put(
+        &self,
+        place: &str,
+        new: Option<Order<'_>>,
+        record: &Record,
+        source: &dyn Source,
+    ) -> Result<(String, bool)> {
         let stream = record.stream(StreamRole::Content);
         let missing = || Error::not_found("The contents of a file are not in this snapshot");
         let size_bytes = stream.ok_or_else(missing)?.size_bytes;
         let conflict = if new.is_some() { "fail" } else { "replace" };
         if size_bytes == 0 {
             let file = match self.api.put_empty(place, conflict).await {
+                // An answer was lost: what is there is ours. Where somebody was faster it is not, and undo leaves it.
                 Err(e) if is_doubtful(&e) || e.kind() == ErrorKind::AlreadyExists => {
-                    return self.look(new, record).await?.ok_or(e);
+                    let is_ours = is_doubtful(&e);
+                    return Ok((self.look(new, record).await?.ok_or(e)?, is_ours));
                 }
                 other => other?,
             };
             let id = id_of(&file)?;
             self.api.patch_item(&id, &json!({"fileSystemInfo": times(record)})).await?;
-            return Ok(id);
+            return Ok((id, true));
         }
         let mut item = json!({
             "@microsoft.graph.conflictBehavior": conflict,
@@ -171,11 +183,11 @@ impl DriveTarget {
         }
         let bytes = FromSource { source, record };
         match self.api.upload(place, &json!({"item": item}), size_bytes, &bytes).await? {
-            Uploaded::Done(file, _) => id_of(&file),
+            Uploaded::Done(file, _) => Ok((id_of(&file)?, true)),
             Uploaded::Doubtful => {
                 let lost = "Whether the last part of an upload arrived is not known";
                 let lost = || Error::new(ErrorKind::Unavailable, lost).with_hint("Run the same command again");
-                self.look(new, record).await?.ok_or_else(lost)
+                Ok((self.look(new, record).await?.ok_or_else(lost)?, true))
             }
         }
     }
@@ -501,6 +513,18 @@ impl Target for DriveTarget {
             _ if alike(&there, order.record) => Ok(Found::Whole(made)),
             // Something of that name that is not ours: making the item will say so.
             _ => Ok(Found::Nothing),
+        }
+    }
+
+    async fn was_changed(&self, undo: &Undo, after_us: i64) -> Result<bool> {
+        let Undo::Delete { kind: ItemKind::File, id, .. } = undo else { return Ok(false) };
+        match self.api.item(id).await {
+            Ok(now) => match row(now, &self.root) {
+                Some(Row::There(told)) => Ok(told.record.modified_us.is_some_and(|at_us| at_us > after_us)),
+                _ => Ok(false),
+            },
+            Err(e) if fate(&e) == Fate::Gone => Ok(false),
+            Err(e) => Err(e),
         }
     }
 

@@ -315,6 +315,15 @@ pub trait Target: Send + Sync {
     /// Graph's.
     async fn find(&self, order: Order<'_>, source: &dyn Source) -> Result<Found>;
 
+    /// Says whether what was made was changed by somebody after a time (microseconds since 1970 UTC), as far as the target tells:
+    /// what was made has the times of the snapshot's, which are older.
+    ///
+    /// # Errors
+    /// Graph's.
+    async fn was_changed(&self, _undo: &Undo, _after_us: i64) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Takes back. What is gone already counts as taken back. Gives a reason in words if it is left as it is.
     ///
     /// # Errors

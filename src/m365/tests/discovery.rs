@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use super::{Tenant, steady};
 use crate::m365::discover::{CoverageState, Selection, all_users};
 use crate::m365::door::Owner;
-use crate::sim::SimOptions;
+use crate::sim::{FaultKind, SimOptions};
 use crate::snapshot::set::{Selection as Rules, Workload as Part};
 
 pub(super) fn selected(include: &[&str], exclude: &[&str], parts: &[Part]) -> Selection {
@@ -60,6 +60,24 @@ async fn a_named_user_who_does_not_exist_is_told_and_stops_nobody() {
         assert_eq!(unknown.len(), 1);
         assert_eq!((unknown[0].name.as_str(), unknown[0].workload), ("nobody@contoso.com", None));
         assert_eq!(found.collections.len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_question_that_is_refused_for_no_known_reason_is_one_owners_matter() {
+    let tenant = Tenant::tiny().await;
+    let users = tenant.sim.expected().users;
+    let (one, two) = (&users[0], &users[1]);
+    let wanted = selection(&[&one.upn, &two.upn]);
+    let all = tenant.discover(&wanted).await.collections.len();
+    for door in ["mailFolders/inbox", "drives"] {
+        tenant.inject(FaultKind::Status { status: 400 }, &format!("{}/{door}", one.id), 1.0);
+        let found = tenant.discover(&wanted).await;
+        tenant.sim.clear_faults();
+        let refused = found.coverage.iter().filter(|c| matches!(c.state, CoverageState::Unreadable(_)));
+        let refused: Vec<&str> = refused.map(|c| c.name.as_str()).collect();
+        assert!(!refused.is_empty() && refused.iter().all(|name| *name == one.upn), "{door}: {refused:?}");
+        assert_eq!(found.collections.len() + 1, all, "{door}");
     }
 }
 

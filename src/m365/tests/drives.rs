@@ -310,6 +310,31 @@ async fn earlier_versions_of_files_are_kept_as_the_options_say() {
 }
 
 #[tokio::test]
+async fn what_is_asked_for_later_is_asked_of_files_that_are_known() {
+    let tenant = Tenant::tiny().await;
+    for _ in 0..3 {
+        tenant.sim.advance_day();
+    }
+    let user = tenant.sim.expected().users[1].clone();
+    let id = user.drive.unwrap().id;
+    let drive = |options| Drive::new(tenant.client.clone(), &user.id, &user.upn, &id, None).with_options(options);
+    let more = DriveOptions { versions: Versions::All, labels: true };
+    let mut state = State::default();
+    state.run(&drive(DriveOptions::default())).await.unwrap();
+    let run = state.run(&drive(more)).await.unwrap();
+    assert!(run.fetched.iter().all(|id| id.contains('/')), "contents stay as they are: {:?}", run.fetched);
+    let mut fresh = State::default();
+    fresh.run(&drive(more)).await.unwrap();
+    let versions = parts_of(&fresh, ItemKind::Version);
+    assert!(!versions.is_empty());
+    assert_eq!(parts_of(&state, ItemKind::Version), versions);
+    let labelled = |state: &State| state.items.values().filter(|item| item.record.fact("label").is_some()).count();
+    assert!(labelled(&state) > 1 && labelled(&state) == labelled(&fresh));
+    // Once: then a link tells what changed again.
+    assert_eq!(state.run(&drive(more)).await.unwrap().changes, []);
+}
+
+#[tokio::test]
 // The type of its contents has no public name.
 #[allow(clippy::redundant_closure_for_method_calls)]
 async fn a_file_that_changes_between_the_list_and_the_download_is_kept_as_it_then_is() {

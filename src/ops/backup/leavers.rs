@@ -1,15 +1,17 @@
 //! Owners who are no longer in the tenant: whether new snapshots still have what was theirs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::merged::Merged;
 use crate::format::snapshot::{CollectionState, CoverageEntry, Protection};
 use crate::m365::discover::{Coverage, CoverageState, Discovery};
-use crate::m365::{CollectionKey, Owner};
+use crate::m365::{CollectionKey, Owner, Workload};
 use crate::ops::catalog::Catalog;
 use crate::snapshot::set::Leavers;
 
 const DAY_US: i64 = 86_400_000_000;
+/// So long a part that was there, and is nothing now, counts as one that cannot be read: the service errs at times.
+const DOUBT_US: i64 = 7 * DAY_US;
 
 /// The owners of whom the snapshot before says that they left.
 fn left_before(before: &Catalog) -> BTreeSet<&str> {
@@ -73,6 +75,38 @@ pub(super) async fn ask<'a>(
         }
     }
     missed
+}
+
+/// Looks at parts of which discovery says that there is nothing, and of which the snapshot before has something: nobody has a
+/// mailbox any more, say, who is in the tenant still. For a week that is doubted; then they stay as those of leavers do.
+pub(super) fn vanished<'a>(
+    before: &'a Catalog,
+    discovery: &mut Discovery,
+    leavers: Leavers,
+    now_us: i64,
+) -> Vec<&'a CollectionState> {
+    let mut earlier: HashMap<(Owner, Workload), Vec<&CollectionState>> = HashMap::new();
+    for state in before.states.values() {
+        if let Ok(CollectionKey { owner, workload, .. }) = state.key.parse() {
+            earlier.entry((owner, workload)).or_default().push(state);
+        }
+    }
+    for collection in &discovery.collections {
+        let key = collection.key();
+        earlier.remove(&(key.owner.clone(), key.workload));
+    }
+    let mut kept = Vec::new();
+    for found in &mut discovery.coverage {
+        let (CoverageState::Nothing(reason), Some(workload)) = (&found.state, found.workload) else { continue };
+        let Some(states) = earlier.get(&(found.owner.clone(), workload)) else { continue };
+        if states.iter().any(|state| now_us.saturating_sub(state.read_us) <= DOUBT_US) {
+            found.state = CoverageState::Unreadable(format!("{reason}, though there was something before"));
+        } else if states.iter().all(|state| stays(state, leavers, now_us)) {
+            found.state = CoverageState::Vanished(format!("{reason} any more; kept as it was read last"));
+            kept.extend(states.iter().copied());
+        }
+    }
+    kept
 }
 
 fn stays(state: &CollectionState, leavers: Leavers, now_us: i64) -> bool {

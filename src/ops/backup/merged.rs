@@ -103,10 +103,10 @@ impl Merged {
         }
     }
 
-    /// Takes over collections of the snapshot before.
+    /// Takes over collections of the snapshot before, which nobody tries to read any more.
     pub(super) fn keep_as_they_are(&mut self, before: &Catalog, states: &[&CollectionState]) {
         for state in states {
-            self.gaps.extend(before.gaps_of(&state.key));
+            self.gaps.extend(before.gaps_of(&state.key).into_iter().filter(|gap| !gap.id.is_empty()));
             self.states.insert(state.key.clone(), (*state).clone());
         }
     }
@@ -208,6 +208,7 @@ fn entry(found: &Coverage, states: &ByOwner<'_, CollectionState>, gaps: &ByOwner
         CoverageState::Unreadable(reason) if states.is_empty() => (Protection::Unreadable, reason.clone()),
         CoverageState::Unreadable(reason) => (Protection::Partly, format!("as it was read last: {reason}")),
         CoverageState::Nothing(reason) => (Protection::Nothing, reason.clone()),
+        CoverageState::Vanished(reason) => (Protection::Partly, reason.clone()),
         CoverageState::Impossible(reason) => (Protection::Impossible, reason.clone()),
         CoverageState::NotSelected => (Protection::NotSelected, String::new()),
         // Nobody has this name: that is said in the run, and there is no owner to list.

@@ -172,6 +172,7 @@ pub async fn run(
     };
     let frozen = leavers::frozen(&before, options.set.options.leavers);
     discovery.collections.retain(|collection| !frozen.contains(collection.key().owner.to_string().as_str()));
+    let vanished = leavers::vanished(&before, &mut discovery, options.set.options.leavers, started_us);
     around.monitor.add(Counter::CollectionsTotal, discovery.collections.len() as i64);
     let outcomes = read_all(&shared, &discovery.collections, &before, options.collections_at_once).await;
     let outcomes = match outcomes {
@@ -189,6 +190,7 @@ pub async fn run(
     merged.keep_unreadable(&before, &missed.unknown, started_us);
     discovery.coverage.extend(missed.unknown);
     merged.keep_as_they_are(&before, &missed.left);
+    merged.keep_as_they_are(&before, &vanished);
     if merged.stopped {
         merged.keep_unreached(&before);
     }

@@ -267,6 +267,23 @@ pub fn need_contents(repo: &Repository) -> Result<()> {
         .with_hint("Give the passphrase of an owner's key; key list shows which there are"))
 }
 
+/// Looks at the name of a folder that a restore is to have for itself.
+fn check_folder(name: &str) -> Result<()> {
+    let is_refused = |c: char| c.is_control() || r#"/\:*?"<>|"#.contains(c);
+    if name.trim().is_empty()
+        || name.trim() != name
+        || name.ends_with('.')
+        || name.len() > 200
+        || name.contains(is_refused)
+    {
+        let text = format!("{name:?} cannot be the name of a folder");
+        return Err(Error::invalid(text).with_hint(
+            r#"Take up to 200 bytes without / \ : * ? " < > |, with no space around them and no full stop at the end"#,
+        ));
+    }
+    Ok(())
+}
+
 /// Makes a name for a run: the second, its microsecond as five hexadecimal digits, and four that tell it from others of the
 /// same microsecond. Names sort by time.
 pub fn run_name(now_us: i64) -> String {
@@ -275,9 +292,22 @@ pub fn run_name(now_us: i64) -> String {
     format!("{second}-{:05x}{chance:04x}", now_us.rem_euclid(1_000_000))
 }
 
+/// The second that the name of a run tells, in microseconds since 1970 UTC.
+fn time_of_run(name: &str) -> Option<i64> {
+    let second = jiff::civil::DateTime::strptime("%Y%m%d-%H%M%S", name.get(..15)?).ok()?;
+    Some(jiff::tz::TimeZone::UTC.to_timestamp(second).ok()?.as_microsecond())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::run_name;
+    use super::{run_name, time_of_run};
+
+    #[test]
+    fn the_name_of_a_run_tells_its_second() {
+        let now_us = 1_795_795_200_123_456;
+        assert_eq!(time_of_run(&run_name(now_us)), Some(now_us - 123_456));
+        assert_eq!(["", "nightly", "20261127-1612"].map(time_of_run), [None; 3]);
+    }
 
     #[test]
     fn names_of_runs_sort_by_time() {

@@ -51,6 +51,9 @@ pub async fn make(asked: Asked<'_>, client: &Client, around: &Around) -> Result<
         return Err(Error::invalid("--only compares with the place that the items came from")
             .with_hint("Use it with --to original"));
     }
+    if let Into::Folder(name) = &asked.options.into {
+        super::check_folder(name)?;
+    }
     around.monitor.phase("Looking at the target");
     let taker = taker(client, &asked.to).await?;
     let granted = client.sign_in().await?;
@@ -70,6 +73,13 @@ pub async fn make(asked: Asked<'_>, client: &Client, around: &Around) -> Result<
     let mut paths: Vec<&str> = asked.paths.iter().map(String::as_str).collect();
     paths.sort_unstable();
     paths.dedup();
+    // What lies below another one comes with it.
+    let all = paths.clone();
+    let is_below = |path: &str, above: &str| match path.strip_prefix(above) {
+        Some(rest) => path != above && (above.is_empty() || above.ends_with('/') || rest.starts_with('/')),
+        None => false,
+    };
+    paths.retain(|path| !all.iter().any(|above| is_below(path, above)));
     for path in paths {
         let place = asked.view.resolve(path).await?;
         planner.place(place).await?;
@@ -335,7 +345,6 @@ impl Planner<'_> {
 
     /// Plans one item alone, or a container with all that is below it.
     async fn single(&mut self, number: usize, record: Record, path: String) -> Result<()> {
-        let mut level = self.top_level(number, path.rsplit_once('/').map_or("", |(above, _)| above)).await?;
         let source = self.open(number)?.source.clone();
         let mut above = Vec::new();
         let mut parent = record.parent.clone();
@@ -348,6 +357,10 @@ impl Planner<'_> {
             parent.clone_from(&holder.parent);
             above.push(holder);
         }
+        // The path of the collection, to which those of what holds it are added again.
+        let parent_of = |path: &str| path.rsplit_once('/').map_or_else(String::new, |(above, _)| above.to_owned());
+        let collection = above.iter().fold(parent_of(&path), |path, _| parent_of(&path));
+        let mut level = self.top_level(number, &collection).await?;
         let in_place = self.asked.options.into == Into::Place;
         for holder in above.into_iter().rev() {
             let found = match &level.there {
@@ -389,17 +402,14 @@ impl Planner<'_> {
             Some(there) => target.present(there).await?,
             None => Vec::new(),
         };
-        let mut ids = HashSet::new();
+        // What has one of these ids is that item, also if it lies beside the one that is restored.
+        let ids = if present.is_empty() { HashSet::new() } else { siblings.ids_around().await? };
         let mut ranks = BTreeSet::new();
         let mut pages = siblings.pages();
         while let Some(page) = pages.next().await? {
             self.around.stop.check()?;
             self.around.monitor.add(Counter::Items, page.len() as i64);
             ranks.extend(page.iter().map(|record| target.rank(record.kind)));
-            if !present.is_empty() {
-                let comes = page.iter().filter(|record| !target.comes_along(record.kind));
-                ids.extend(comes.map(|record| record.id.clone()));
-            }
         }
         let beside = self.open(number)?.beside.clone().filter(|_| level.from.is_empty() && level.same_place);
         let present_beside = match &beside {

@@ -75,6 +75,7 @@ pub async fn run(plan: &Plan, view: &View, client: &Client, around: &Around) -> 
             break;
         }
         let of_target = plan.steps.of_target(number);
+        let has_top = plan.steps.of_target(number).next().is_some_and(|(_, step)| step.item.is_empty());
         let missing = || Error::not_found(format!("The snapshot does not hold {} any more", planned.from));
         let collection = catalog.states.get(&planned.from).ok_or_else(missing)?;
         let source = Arc::new(RepoSource::new(view, collection));
@@ -87,6 +88,7 @@ pub async fn run(plan: &Plan, view: &View, client: &Client, around: &Around) -> 
             journal: journal.clone(),
             around: around.clone(),
             state: state.clone(),
+            has_top,
         };
         running.spawn(Arc::new(runner).run(of_target));
     }
@@ -169,6 +171,8 @@ struct Runner {
     journal: Journal,
     around: Around,
     state: Arc<HashMap<usize, Known>>,
+    /// The restore has a container of its own there: where that was not made, nothing is.
+    has_top: bool,
 }
 
 /// How a step ended.
@@ -276,8 +280,8 @@ impl Runner {
         };
         let parent = match (step.parent.is_empty(), self.source.made_as(&step.parent)) {
             (_, Some(parent)) => parent,
-            (true, None) => String::new(),
-            (false, None) => {
+            (true, None) if !self.has_top => String::new(),
+            (_, None) => {
                 return Ok(Ended::Failed(Error::not_found("What should hold it was not made")));
             }
         };

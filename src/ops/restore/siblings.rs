@@ -1,6 +1,7 @@
 //! Records that lie in one place of a snapshot, read page by page as often as they are wanted: a folder may hold a million.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::source::RepoSource;
@@ -31,6 +32,17 @@ impl Siblings {
     /// One alone, whatever lies beside it.
     pub(super) fn one(source: Arc<RepoSource>, record: Record) -> Self {
         Self { source, parent: record.parent.clone(), first: vec![record], next: None }
+    }
+
+    /// The ids of all that lie there, also beside one that is wanted alone.
+    pub(super) async fn ids_around(&self) -> Result<HashSet<String>> {
+        let mut ids = HashSet::new();
+        let reader = self.source.reader();
+        let mut all = reader.child_ids(&self.parent);
+        while let Some(id) = all.next().await? {
+            ids.insert(id);
+        }
+        Ok(ids)
     }
 
     /// Begins at the first page.

@@ -46,6 +46,7 @@ pub async fn undo(run: &str, view: Option<&View>, client: &Client, around: &Arou
     around.monitor.add(Counter::ItemsTotal, done.len() as i64);
     let mut targets: BTreeMap<usize, Box<dyn Target>> = BTreeMap::new();
     let mut report = UndoReport::default();
+    let begun_us = super::time_of_run(&plan.run);
     for (number, known) in done.into_iter().rev() {
         if around.stop.is_stopped() {
             report.interrupted = true;
@@ -60,7 +61,7 @@ pub async fn undo(run: &str, view: Option<&View>, client: &Client, around: &Arou
         }
         let Some(target) = targets.get(&step.target) else { continue };
         let left = match known {
-            Known::Done { undo, .. } => take_back(&**target, undo).await,
+            Known::Done { undo, .. } => take_back(&**target, undo, begun_us).await,
             _ => doubtful(&plan, step, number, (view, &state), &**target).await,
         };
         match left {
@@ -86,7 +87,7 @@ async fn doubtful(
 ) -> Result<Option<String>> {
     if step.item.is_empty() {
         return match target.find_top(&step.name).await? {
-            Some(made) => take_back(target, &made.undo).await,
+            Some(made) => take_back(target, &made.undo, super::time_of_run(&plan.run)).await,
             None => Ok(None),
         };
     }
@@ -116,12 +117,22 @@ async fn doubtful(
     let order = Order { record: &record, parent: &parent, name: &step.name, mark: &mark, extras };
     match target.find(order, &source).await? {
         Found::Nothing => Ok(None),
-        Found::Whole(made) | Found::Part(made) => take_back(target, &made.undo).await,
+        Found::Whole(made) | Found::Part(made) => take_back(target, &made.undo, super::time_of_run(&plan.run)).await,
     }
 }
 
-async fn take_back(target: &dyn Target, undo: &[crate::m365::restore::Undo]) -> Result<Option<String>> {
+/// What somebody changed after the run is theirs, and stays.
+async fn take_back(
+    target: &dyn Target,
+    undo: &[crate::m365::restore::Undo],
+    begun_us: Option<i64>,
+) -> Result<Option<String>> {
     for one in undo.iter().rev() {
+        if let Some(begun_us) = begun_us
+            && target.was_changed(one, begun_us).await?
+        {
+            return Ok(Some("it was changed after it was restored".to_owned()));
+        }
         if let Some(why) = target.undo(one).await? {
             return Ok(Some(why));
         }
