@@ -5,8 +5,8 @@
 #   TV_REPO=/tmp/mailbox benches/tenant/inside.sh
 #
 # Prints, of the fullest folder of mail, in a mount that was just made: when the first entries are there and when all are;
-# `grep` over its first 10,000 messages, in the mount (the first time, and again, out of the kernel's cache) and in their
-# export (out of the page cache and, for root, from the disk); and `cat` of the largest file. Needs FUSE, Python, and twice
+# `grep` over its first 10,000 messages, in the mount (the first time, for root from the disk, and again, out of the kernel's
+# cache) and in their export (out of the page cache and, for root, from the disk); and `cat` of the largest file. Needs FUSE, Python, and twice
 # the messages' room in $TMPDIR.
 set -euo pipefail
 repo=${TV_REPO:?names the repository that tv-tenant left}
@@ -61,16 +61,19 @@ with os.scandir(sys.argv[1]) as entries:
         print(entry.name)
 PYTHON
 TIMEFORMAT='%R'
+# Puts what is read next out of the page cache, if we may.
+forget() { sync && { echo 3 >/proc/sys/vm/drop_caches; } 2>/dev/null; }
 in_folder() { (cd "$1" && tr '\n' '\0' <"$work/names" | xargs -0 grep -lF 'no such words' -- || true) >/dev/null; }
 down
 up
+forget || true
 once=$({ time in_folder "$folder"; } 2>&1)
 again=$({ time in_folder "$folder"; } 2>&1)
 (cd "$folder" && tr '\n' '\0' <"$work/names" | xargs -0 cp -t "$work/export" --)
 exported=$({ time in_folder "$work/export"; } 2>&1)
 # What reading the export for the first time costs.
 cold=
-if sync && { echo 3 >/proc/sys/vm/drop_caches; } 2>/dev/null; then
+if forget; then
   cold=", $({ time in_folder "$work/export"; } 2>&1) s from the disk"
 fi
 bytes=$(du -sb "$work/export" | cut -f1)
