@@ -66,6 +66,9 @@ impl Http {
     }
 }
 
+/// The length of a body that takes room before it comes, in bytes.
+const LONGEST_TRUSTED: u64 = 1 << 20;
+
 /// Why a body could not be read.
 pub(crate) enum ReadError {
     Cut(TransportError),
@@ -78,7 +81,7 @@ pub(crate) async fn read_body(response: &mut Response, limit_bytes: u64, limit: 
     if expected.is_some_and(|length| length > limit_bytes) {
         return Err(ReadError::TooLong);
     }
-    let mut body = BytesMut::new();
+    let mut body = BytesMut::with_capacity(expected.unwrap_or(0).min(LONGEST_TRUSTED) as usize);
     while let Some(part) = timed(limit, response.chunk()).await.map_err(ReadError::Cut)? {
         if body.len() as u64 + part.len() as u64 > limit_bytes {
             return Err(ReadError::TooLong);
@@ -89,6 +92,8 @@ pub(crate) async fn read_body(response: &mut Response, limit_bytes: u64, limit: 
         Some(length) if length != body.len() as u64 => {
             Err(ReadError::Cut(TransportError::cut(format!("{} of {length} bytes came", body.len()))))
         }
+        // A page is held while its rows are read: without the room that it grew into.
+        _ if body.capacity() - body.len() > body.len() / 4 => Ok(Bytes::copy_from_slice(&body)),
         _ => Ok(body.freeze()),
     }
 }

@@ -17,7 +17,7 @@ use crate::m365::contents::fetch_stream;
 use crate::m365::door::{ContentSink, Fetched, Wanted};
 
 const FOLDER_PAGE: &str = "odata.maxpagesize=250";
-const MESSAGE_PAGE: &str = "odata.maxpagesize=500";
+const MESSAGE_PAGE: &str = "odata.maxpagesize=200";
 
 /// One mailbox, as Graph shows it.
 #[derive(Clone)]

@@ -428,7 +428,9 @@ impl<'a> Intake<'a> {
         drop(segmenter);
         self.unsettled_ids.clear();
         if self.share.is_used_up(self.editor.pending_bytes()) {
+            let turn = self.share.turn().await?;
             self.editor.apply().await?;
+            drop(turn);
             self.share.hold(0);
         }
         Ok(())
@@ -438,6 +440,7 @@ impl<'a> Intake<'a> {
     async fn finish(mut self, excluding: Option<&mut Excluding>) -> Result<Done> {
         self.drain(0).await?;
         self.settle().await?;
+        let turn = self.share.turn().await?;
         if let Some(excluding) = excluding.filter(|_| self.broken_off.is_none()) {
             let roots = self.editor.apply().await?;
             let out = excluding.sweep(self.nodes, roots).await?;
@@ -445,6 +448,7 @@ impl<'a> Intake<'a> {
             self.gaps.retain(|gap| !out.contains(&gap.id));
         }
         let (roots, counts) = self.editor.finish().await?;
+        drop(turn);
         let checkpoint = self.checkpoints.finish();
         Ok(Done {
             roots,

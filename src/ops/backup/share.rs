@@ -6,6 +6,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::error::{Error, Result};
+
 /// What one collection may hold of noted changes, in bytes.
 const BYTES_ALONE: usize = 32 << 20;
 /// What all collections may hold together, in bytes.
@@ -15,12 +19,21 @@ const RECORDS_ALONE: usize = 8192;
 /// Records of all collections that may wait for their segments, as long as each may have [`RECORDS_AT_LEAST`].
 const RECORDS_IN_ALL: usize = 4 * RECORDS_ALONE;
 const RECORDS_AT_LEAST: usize = 256;
+/// Collections that change their trees at once: each holds the nodes that it reads and writes meanwhile.
+const EDITS_AT_ONCE: usize = 16;
 
 /// What the collections of a run hold together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Shares {
     running: AtomicUsize,
     bytes: AtomicUsize,
+    edits: Semaphore,
+}
+
+impl Default for Shares {
+    fn default() -> Self {
+        Self { running: AtomicUsize::new(0), bytes: AtomicUsize::new(0), edits: Semaphore::new(EDITS_AT_ONCE) }
+    }
 }
 
 /// The share of one collection; given back when dropped.
@@ -53,6 +66,11 @@ impl Share {
         bytes > BYTES_ALONE || (in_all > BYTES_IN_ALL && bytes >= average)
     }
 
+    /// Waits till this collection may change its trees. Who has a turn waits for no other collection.
+    pub(super) async fn turn(&self) -> Result<SemaphorePermit<'_>> {
+        self.of.edits.acquire().await.map_err(|e| Error::internal("the run is over").with_source(e))
+    }
+
     /// Notes how many bytes of changes this collection holds now.
     pub(super) fn hold(&mut self, bytes: usize) {
         // Added before the old ones are taken off: the sum never falls below zero.
@@ -78,6 +96,20 @@ mod tests {
         let mut alone = Arc::new(Shares::default()).join();
         assert!(!alone.is_used_up(BYTES_ALONE) && alone.is_used_up(BYTES_ALONE + 1));
         assert_eq!(alone.records(), RECORDS_ALONE);
+    }
+
+    #[tokio::test]
+    async fn a_few_collections_change_their_trees_at_once() {
+        let shares = Arc::new(Shares::default());
+        let all: Vec<_> = (0..=EDITS_AT_ONCE).map(|_| shares.join()).collect();
+        let mut turns = Vec::new();
+        for share in &all[..EDITS_AT_ONCE] {
+            turns.push(share.turn().await.unwrap());
+        }
+        let mut last = std::pin::pin!(all[EDITS_AT_ONCE].turn());
+        assert!(futures::poll!(&mut last).is_pending());
+        turns.pop();
+        assert!(futures::poll!(&mut last).is_ready());
     }
 
     #[test]
