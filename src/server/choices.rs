@@ -115,6 +115,24 @@ impl Choices {
         Ok((Selection { rules: included.chain(excluded).collect() }, options))
     }
 
+    /// Says whether more owners or parts of them may be protected than by the choices before.
+    pub(crate) fn widens(&self, before: &Self) -> bool {
+        let (Ok((after, _)), Ok((before, _))) = (self.read(), before.read()) else { return true };
+        let subjects = |selection: &Selection, effect| -> Vec<Subject> {
+            selection.rules.iter().filter(|rule| rule.effect == effect).map(|rule| rule.subject.clone()).collect()
+        };
+        let parts = |selection: &Selection| {
+            let rule = selection.rules.iter().find(|rule| rule.effect == Effect::Include);
+            rule.map(|rule| rule.workloads.clone()).unwrap_or_default()
+        };
+        let (had, has) = (subjects(&before, Effect::Include), subjects(&after, Effect::Include));
+        let (out, outside) = (subjects(&before, Effect::Exclude), subjects(&after, Effect::Exclude));
+        let (read, reads) = (parts(&before), parts(&after));
+        let same_owners = had.contains(&Subject::Everything) || has.iter().all(|subject| had.contains(subject));
+        let same_parts = read.is_empty() || (!reads.is_empty() && reads.iter().all(|part| read.contains(part)));
+        !(same_owners && same_parts && out.iter().all(|subject| outside.contains(subject)))
+    }
+
     fn versions(&self) -> Result<Versions> {
         match self.versions.as_str() {
             "current" => Ok(Versions::Current),
