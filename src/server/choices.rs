@@ -210,6 +210,28 @@ mod tests {
     }
 
     #[test]
+    fn more_owners_more_parts_and_fewer_exceptions_widen() {
+        let chosen = |include: &[&str], exclude: &[&str], workloads: &[&str]| {
+            let all = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+            Choices { include: all(include), exclude: all(exclude), workloads: all(workloads), ..Choices::default() }
+        };
+        let some = chosen(&["a@b.c", "group:Sales"], &["x@b.c"], &["mail", "onedrive"]);
+        for (after, widens) in [
+            (some.clone(), false),
+            (Choices { leavers: "freeze".to_owned(), ..some.clone() }, false),
+            (chosen(&["group:Sales"], &["x@b.c", "y@b.c"], &["mail"]), false),
+            (chosen(&["a@b.c", "d@b.c"], &["x@b.c"], &["mail"]), true),
+            (chosen(&["*"], &["x@b.c"], &["mail"]), true),
+            (chosen(&["a@b.c"], &[], &["mail"]), true),
+            (chosen(&["a@b.c"], &["x@b.c"], &["mail", "sites"]), true),
+            (chosen(&["a@b.c"], &["x@b.c"], &[]), true),
+        ] {
+            assert_eq!(after.widens(&some), widens, "{after:?}");
+        }
+        assert!(!some.widens(&Choices::default()), "all of it was protected before");
+    }
+
+    #[test]
     fn choices_survive_the_database() {
         let choices = Choices { exclude: vec!["test-*@contoso.com".into()], ..Choices::default() };
         let text = serde_json::to_string(&choices).expect("written");

@@ -186,7 +186,8 @@ async fn no_body_may_have_fields_that_are_not_known() {
     for (path, methods) in described["paths"].as_object().expect("paths") {
         for (method, operation) in methods.as_object().expect("methods") {
             let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
-            if !schema.is_null() {
+            // A client may be newer than its server, and tell more of a run.
+            if !schema.is_null() && !path.starts_with("/api/v1/agent/") {
                 many += 1;
                 lax(&described, schema, &format!("{method} {path}"), &mut found);
             }
