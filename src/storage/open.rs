@@ -25,7 +25,7 @@ pub use super::location::SCHEMES;
 /// | `memory:` (new and empty every time) | | |
 /// | `s3://bucket/prefix` | `endpoint`, `region`, `virtual_host_style`, `storage_class`, `server_side_encryption`, `kms_key_id`, `checksum`, `list_v1`, `role_arn`, `external_id`, `anonymous`, `instance_metadata`, `conditional_writes` | `access_key_id`, `secret_access_key`, `session_token` |
 /// | `azblob://container/prefix` | `endpoint` or `account`, `anonymous`, `instance_metadata` | `account_key` or `sas_token` |
-/// | `gcs://bucket/prefix` | `endpoint`, `storage_class`, `acl`, `key_file`, `anonymous`, `instance_metadata` | `credential` (JSON or its Base64) or `token` |
+/// | `gcs://bucket/prefix` | `endpoint`, `storage_class`, `acl`, `key_file`, `anonymous`, `instance_metadata` | `credential` (the JSON of a service account's key, or its Base64) or `token` |
 /// | `webdav://host/path` (HTTPS), `webdav+http://…` | `append_only` | `username`, `password`, `token` |
 /// | `sftp://user@host:port/path` | `key` (a private key's path), `known_hosts` (`strict`, `accept`, `add`) | |
 ///

@@ -187,7 +187,7 @@ fn the_audit_log_of_a_folder_is_verified_beside_the_server() {
     assert_eq!(code, 0, "{lines:?}");
     let summary = lines.last().expect("a summary").clone();
     let last = summary["hash"].as_str().expect("a hash");
-    assert!(summary["entries"].as_u64().is_some_and(|many| many > 3), "{summary}");
+    assert!(summary["entries"].as_u64().is_some_and(|many| many > 0), "{summary}");
     let done = place.run(&["audit", "verify", "--dir", "vault", "--known", last]);
     assert!(done.code == 0 && done.out.contains(last), "{}{}", done.out, done.err);
     place.run(&["audit", "verify", "--dir", "vault", "--known", "0"]).fails(1, &["No entry has the hash", "Hint"]);
