@@ -3,7 +3,8 @@
 //!
 //! The rooms, from the ground up; each knows only the ones before it (`tests/architecture.rs`
 //! holds that): [`crypto`], [`format`](mod@format), [`storage`], [`repo`], [`tree`], [`snapshot`], [`graph`],
-//! [`m365`], [`ops`], [`sim`], [`server`], [`cli`]. Beneath them all lie [`error`] and [`monitor`].
+//! [`m365`], [`ops`], [`sim`], [`server`], [`cli`]. Beneath them all lie [`error`], [`monitor`] and
+//! [`reach`].
 
 #![warn(missing_docs, unreachable_pub)]
 // The library runs for many tenants and users: it does not print.
@@ -19,6 +20,7 @@ pub mod graph;
 pub mod m365;
 pub mod monitor;
 pub mod ops;
+pub mod reach;
 pub mod repo;
 pub mod server;
 pub mod sim;

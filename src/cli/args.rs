@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::cli::commands::{
-    agent, backup, cat, check, completions, config, coverage, demo, diff, discover, export, find, forget, history,
-    init, key, login, logout, ls, man, mirror, mount, prune, repair, restore, serve, server, sim, snapshots, stats,
-    test,
+    agent, audit, backup, cat, check, completions, config, coverage, demo, diff, discover, export, find, forget,
+    history, init, key, login, logout, ls, man, mirror, mount, prune, repair, restore, serve, server, sim, snapshots,
+    stats, test,
 };
 
 const EXAMPLES: &str = "\
@@ -50,7 +50,8 @@ pub(crate) struct Global {
     /// Read the passphrase from what a command prints [env: TENANTVAULT_PASSWORD_COMMAND]
     #[arg(long, global = true, value_name = "COMMAND", conflicts_with = "password_file")]
     pub(crate) password_command: Option<String>,
-    /// The configuration file [env: TENANTVAULT_CONFIG] [default: ./tenantvault.toml, then the user's]
+    /// The configuration file [env: TENANTVAULT_CONFIG] [default: ./tenantvault.toml, then the user's]; of server its settings [env:
+    /// TENANTVAULT_SERVER_CONFIG]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// The folder of the local cache [env: TENANTVAULT_CACHE_DIR]
@@ -89,6 +90,7 @@ pub(crate) enum Command {
     Restore(restore::Args),
     Serve(serve::Args),
     Server(server::Args),
+    Audit(audit::Args),
     Agent(agent::Args),
     Diff(diff::Args),
     Find(find::Args),

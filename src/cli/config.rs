@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::cli::config::complaint::Complaints;
+pub(in crate::cli) use crate::cli::config::complaint::Complaints;
 use crate::cli::config::reader::Reader;
 use crate::error::{Error, Result};
 use crate::snapshot::policy::Policy;

@@ -135,6 +135,7 @@ pub(crate) fn sign_in(config: &Config, name: &str, admin: bool) -> Result<UserSi
         scopes,
         again,
         retry: RetryOptions::default(),
+        reach: None,
     })
 }
 

@@ -29,6 +29,7 @@ use super::transport::{Transport, Tries, Whole, unreadable};
 use super::user::Account;
 use crate::error::{Error, Result};
 use crate::monitor::{Monitor, Silent};
+use crate::reach::Reach;
 
 /// The longest JSON answer that is taken.
 pub(super) const JSON_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
@@ -48,6 +49,8 @@ pub struct ClientOptions {
     pub monitor: Arc<dyn Monitor>,
     /// Limits on the bytes a second that come from Graph; all of them hold.
     pub speed: Vec<Arc<SpeedLimit>>,
+    /// Which machines it may connect to, if not all.
+    pub reach: Option<Reach>,
 }
 
 impl ClientOptions {
@@ -60,6 +63,7 @@ impl ClientOptions {
             retry: RetryOptions::default(),
             monitor: Arc::new(Silent),
             speed: Vec::new(),
+            reach: None,
         }
     }
 }
@@ -75,7 +79,7 @@ impl Client {
     ///
     /// [`crate::ErrorKind::InvalidInput`] if tenant, client id, secret or certificate cannot be used.
     pub fn new(options: ClientOptions, tenant: &str, client_id: &str, credential: Credential) -> Result<Self> {
-        let http = Http::new()?;
+        let http = Http::new(options.reach.as_ref())?;
         let retry = options.retry.clone();
         let endpoint = TokenEndpoint::new(http.clone(), retry, &options.cloud, tenant, client_id, None)?;
         let source = ClientCredentials::new(endpoint, &options.cloud, credential)?;
@@ -84,12 +88,14 @@ impl Client {
 
     /// Makes a client that takes an app's tokens from any source.
     pub fn with_tokens(options: ClientOptions, tokens: Arc<dyn TokenSource>) -> Result<Self> {
-        Ok(Self::assemble(options, Http::new()?, tokens, Caller::App))
+        let http = Http::new(options.reach.as_ref())?;
+        Ok(Self::assemble(options, http, tokens, Caller::App))
     }
 
     /// Makes a client that takes a user's tokens from a source; `caller`: of which kind the account is.
     pub fn for_user(options: ClientOptions, tokens: Arc<dyn TokenSource>, caller: Caller) -> Result<Self> {
-        Ok(Self::assemble(options, Http::new()?, tokens, caller))
+        let http = Http::new(options.reach.as_ref())?;
+        Ok(Self::assemble(options, http, tokens, caller))
     }
 
     fn assemble(options: ClientOptions, http: Http, tokens: Arc<dyn TokenSource>, caller: Caller) -> Self {

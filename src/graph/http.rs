@@ -7,11 +7,13 @@ use jiff::Timestamp;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Response, redirect};
 use tokio::time::timeout;
+use url::Url;
 use zeroize::Zeroizing;
 
 use super::error::TransportError;
 use super::retry::asked_wait;
 use crate::error::{Error, Result};
+use crate::reach::Reach;
 
 /// Decorated as Microsoft asks of backup programs: such traffic comes first at SharePoint.
 const USER_AGENT: &str = concat!("ISV|Tenantvault|Tenantvault/", env!("CARGO_PKG_VERSION"));
@@ -23,6 +25,7 @@ pub(crate) const SMALL_BODY: u64 = 256 * 1024;
 #[derive(Clone)]
 pub(crate) struct Http {
     pub(crate) client: reqwest::Client,
+    reach: Option<Reach>,
 }
 
 /// Why a sign-in request has no answer to read.
@@ -32,24 +35,37 @@ pub(crate) enum CallError {
 }
 
 impl Http {
-    pub(crate) fn new() -> Result<Self> {
-        let client = reqwest::Client::builder()
+    /// Makes it; `reach`: which machines it may connect to, if not all.
+    pub(crate) fn new(reach: Option<&Reach>) -> Result<Self> {
+        let builder = reqwest::Client::builder();
+        let builder = match reach {
+            Some(reach) => reach.guard(builder),
+            None => builder,
+        };
+        let client = builder
             .user_agent(USER_AGENT)
             .redirect(redirect::Policy::none())
             .retry(reqwest::retry::never())
             .connect_timeout(CONNECT_TIMEOUT)
             .build()
             .map_err(|e| Error::internal("The HTTP client cannot be made").with_source(e.without_url()))?;
-        Ok(Self { client })
+        Ok(Self { client, reach: reach.cloned() })
+    }
+
+    /// Looks at an address before it is asked: names are looked at when a connection is made.
+    pub(crate) fn check(&self, url: &Url) -> Result<(), TransportError> {
+        let checked = self.reach.as_ref().map_or(Ok(()), |reach| reach.check_literal(url));
+        checked.map_err(|private| TransportError::cut(private.to_string()))
     }
 
     /// Posts a form to the sign-in server; gives status and body. Busy answers are errors of their own.
     pub(crate) async fn post_form(
         &self,
-        url: &url::Url,
+        url: &Url,
         form: String,
         limit: Duration,
     ) -> Result<(u16, Zeroizing<Vec<u8>>), CallError> {
+        self.check(url).map_err(CallError::Transport)?;
         let request = self.client.post(url.clone()).header(ACCEPT, "application/json");
         let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
         let mut response = timed(limit, request.send()).await.map_err(CallError::Transport)?;

@@ -228,6 +228,7 @@ impl Transport {
 
     /// Sends a GET without a token to a pre-authenticated URL, from the offset on.
     pub(crate) async fn plain(&self, url: &Url, offset: u64) -> Result<Response, TransportError> {
+        self.http.check(url)?;
         let mut request = self.http.client.get(url.clone()).header(ACCEPT, "*/*").header(ACCEPT_ENCODING, "identity");
         if offset > 0 {
             request = request.header(RANGE, format!("bytes={offset}-"));
@@ -242,6 +243,7 @@ impl Transport {
         url: &Url,
         part: Option<(String, Bytes)>,
     ) -> Result<Response, TransportError> {
+        self.http.check(url)?;
         let mut request = match part {
             Some((range, bytes)) => self.http.client.put(url.clone()).header(CONTENT_RANGE, range).body(bytes),
             None => self.http.client.get(url.clone()),
@@ -326,6 +328,7 @@ impl Transport {
         let odd = |_| TransportError::cut("A header cannot be sent");
         let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.secret())).map_err(odd)?;
         bearer.set_sensitive(true);
+        self.http.check(url)?;
         let mut builder = self.http.client.request(request.method.clone(), url.clone());
         builder = match &request.body {
             Some(body) => builder.header(CONTENT_TYPE, body.content_type).body(body.bytes.clone()),

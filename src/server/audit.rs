@@ -1,5 +1,7 @@
 //! The audit log: who did what, from where. Each entry's hash covers the entry before it, so that one that was changed,
-//! taken out or put in between shows.
+//! taken out or put in between shows. [`exported`] looks through what somebody was given of it.
+
+mod exported;
 
 use serde_json::{Value, json};
 use sqlx::any::AnyRow;
@@ -7,7 +9,9 @@ use sqlx::any::AnyRow;
 use super::auth::Actor;
 use super::db::{Columns as _, Db, Engine};
 use super::id::Id;
-use crate::error::Result;
+use super::options::ServerOptions;
+use crate::error::{Error, Result};
+pub use exported::{AuditFound, look_through_exported};
 
 /// What the first entry follows upon.
 const BEGINNING: &str = "";
@@ -225,6 +229,33 @@ impl Db {
             }
         }
     }
+}
+
+/// Looks through the audit log in a server's database, also while the server runs. `known`: a hash that was kept elsewhere, which
+/// one of the entries must have.
+///
+/// # Errors
+/// `NotFound` when there is no database; `Corrupt` naming the first entry that is not as it was written; as opening.
+pub async fn look_through(options: &ServerOptions, known: Option<&str>) -> Result<AuditFound> {
+    let folder = &options.folder;
+    if options.database_url.is_none() && !folder.join("server.db").is_file() {
+        return Err(Error::not_found(format!("There is no server's database in {}", folder.display()))
+            .with_hint("Name the server's folder, or the database as the server is told it"));
+    }
+    let db = Db::open(options.database_url.as_deref(), folder).await?;
+    let found = match db.verify_audit().await? {
+        Verified::Whole { entries, last } => {
+            let number = i64::try_from(entries).unwrap_or(i64::MAX);
+            AuditFound { entries, first: number.min(1), last: number, hash: last, others: 0 }
+        }
+        Verified::Broken { number } => return Err(exported::broken(number)),
+    };
+    if let Some(known) = known {
+        let row = sqlx::query("SELECT number FROM audit WHERE hash = $1").bind(known).fetch_optional(db.pool()).await?;
+        row.ok_or_else(exported::cut)?;
+    }
+    db.close().await;
+    Ok(found)
 }
 
 #[cfg(test)]

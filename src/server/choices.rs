@@ -115,6 +115,24 @@ impl Choices {
         Ok((Selection { rules: included.chain(excluded).collect() }, options))
     }
 
+    /// Says whether more owners or parts of them may be protected than by the choices before.
+    pub(crate) fn widens(&self, before: &Self) -> bool {
+        let (Ok((after, _)), Ok((before, _))) = (self.read(), before.read()) else { return true };
+        let subjects = |selection: &Selection, effect| -> Vec<Subject> {
+            selection.rules.iter().filter(|rule| rule.effect == effect).map(|rule| rule.subject.clone()).collect()
+        };
+        let parts = |selection: &Selection| {
+            let rule = selection.rules.iter().find(|rule| rule.effect == Effect::Include);
+            rule.map(|rule| rule.workloads.clone()).unwrap_or_default()
+        };
+        let (had, has) = (subjects(&before, Effect::Include), subjects(&after, Effect::Include));
+        let (out, outside) = (subjects(&before, Effect::Exclude), subjects(&after, Effect::Exclude));
+        let (read, reads) = (parts(&before), parts(&after));
+        let same_owners = had.contains(&Subject::Everything) || has.iter().all(|subject| had.contains(subject));
+        let same_parts = read.is_empty() || (!reads.is_empty() && reads.iter().all(|part| read.contains(part)));
+        !(same_owners && same_parts && out.iter().all(|subject| outside.contains(subject)))
+    }
+
     fn versions(&self) -> Result<Versions> {
         match self.versions.as_str() {
             "current" => Ok(Versions::Current),
@@ -189,6 +207,28 @@ mod tests {
             let error = bad.read().expect_err(word);
             assert!(error.to_string().contains(word), "{error}");
         }
+    }
+
+    #[test]
+    fn more_owners_more_parts_and_fewer_exceptions_widen() {
+        let chosen = |include: &[&str], exclude: &[&str], workloads: &[&str]| {
+            let all = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+            Choices { include: all(include), exclude: all(exclude), workloads: all(workloads), ..Choices::default() }
+        };
+        let some = chosen(&["a@b.c", "group:Sales"], &["x@b.c"], &["mail", "onedrive"]);
+        for (after, widens) in [
+            (some.clone(), false),
+            (Choices { leavers: "freeze".to_owned(), ..some.clone() }, false),
+            (chosen(&["group:Sales"], &["x@b.c", "y@b.c"], &["mail"]), false),
+            (chosen(&["a@b.c", "d@b.c"], &["x@b.c"], &["mail"]), true),
+            (chosen(&["*"], &["x@b.c"], &["mail"]), true),
+            (chosen(&["a@b.c"], &[], &["mail"]), true),
+            (chosen(&["a@b.c"], &["x@b.c"], &["mail", "sites"]), true),
+            (chosen(&["a@b.c"], &["x@b.c"], &[]), true),
+        ] {
+            assert_eq!(after.widens(&some), widens, "{after:?}");
+        }
+        assert!(!some.widens(&Choices::default()), "all of it was protected before");
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod endpoint;
 mod error;
 mod id;
 mod jobs;
+mod network;
 mod notices;
 mod options;
 mod pages;
@@ -38,6 +39,8 @@ mod web;
 mod tests;
 
 pub use api::description;
+pub use audit::{AuditFound, look_through as look_through_audit, look_through_exported as look_through_exported_audit};
 pub use demo::{Demo, PASSWORD as DEMO_PASSWORD, start_demo};
+pub use network::Network;
 pub use options::{Role as ProcessRole, ServerOptions, Tls};
 pub use run::{Running, start};

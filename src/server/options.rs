@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::network::Network;
+
 /// What a process of the server does. With several on one database each can have its part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -61,6 +63,8 @@ pub struct ServerOptions {
     pub role: Role,
     /// Jobs done at once by this process.
     pub jobs_at_once: usize,
+    /// Proxies that are believed as to where requests come from, beside those on this machine.
+    pub trusted_proxies: Vec<Network>,
     /// Destinations and webhooks may lie in private networks and on this machine. For whoever runs the server for
     /// others, they must not.
     pub allow_private_targets: bool,
@@ -79,6 +83,7 @@ impl ServerOptions {
             tls: None,
             role: Role::All,
             jobs_at_once: 4,
+            trusted_proxies: Vec::new(),
             allow_private_targets: true,
             worker_name: String::new(),
         }

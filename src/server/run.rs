@@ -1,5 +1,6 @@
 //! Starts a server, and brings it to an end.
 
+use std::fs::{File, TryLockError};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +10,10 @@ use axum_server::tls_rustls::RustlsConfig;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::options::ServerOptions;
+use super::options::{Role, ServerOptions};
 use super::state::{Clock, Server};
 use super::{setup, web};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// How long requests that are being answered may take to end when the server stops.
 const LAST_REQUESTS: Duration = Duration::from_secs(10);
@@ -30,6 +31,8 @@ pub struct Running {
     tasks: TaskTracker,
     stop: CancellationToken,
     first_link: Option<String>,
+    /// Keeps others off the folder, as long as it is open.
+    _lock: Option<File>,
 }
 
 impl Running {
@@ -63,9 +66,14 @@ impl Running {
     /// Stops it: takes no more requests and no more jobs, lets what is under way come to an end that can be gone on from.
     pub async fn stop(self) {
         self.stop.cancel();
+        self.server.ending.cancel();
         self.handle.graceful_shutdown(Some(LAST_REQUESTS));
         self.tasks.close();
         self.tasks.wait().await;
+        self.server.aside.close();
+        if tokio::time::timeout(LAST_REQUESTS, self.server.aside.wait()).await.is_err() {
+            tracing::warn!("The server ends while something is still under way");
+        }
         self.server.db.close().await;
     }
 }
@@ -83,6 +91,7 @@ pub async fn start(options: ServerOptions) -> Result<Running> {
 /// # Errors
 /// As [`start`].
 pub(crate) async fn start_at(options: ServerOptions, clock: Option<Clock>) -> Result<Running> {
+    let lock = lock(&options)?;
     let server = Server::open(options, clock).await?;
     let (handle, tasks, stop) = (Handle::new(), TaskTracker::new(), CancellationToken::new());
     let mut address = None;
@@ -104,7 +113,43 @@ pub(crate) async fn start_at(options: ServerOptions, clock: Option<Clock>) -> Re
         false => None,
     };
     let first_link = token.map(|token| server.link(&format!("/welcome/{token}")));
-    Ok(Running { server, address, handle, tasks, stop, first_link })
+    Ok(Running { server, address, handle, tasks, stop, first_link, _lock: lock })
+}
+
+/// Takes a folder with SQLite in it: two servers there would each schedule and keep in order what is the other's. Parts of one server
+/// may share it.
+///
+/// # Errors
+/// `Unavailable` when another one works there.
+fn lock(options: &ServerOptions) -> Result<Option<File>> {
+    if options.database_url.as_deref().is_some_and(|url| !url.starts_with("sqlite")) {
+        return Ok(None);
+    }
+    let path = options.folder.join("server.lock");
+    let open = || {
+        std::fs::create_dir_all(&options.folder)?;
+        File::options().create(true).truncate(false).write(true).open(&path)
+    };
+    let file =
+        open().map_err(|e| Error::io(format!("The server's folder {} cannot be used", options.folder.display()), e))?;
+    let locked = match options.role {
+        Role::All => file.try_lock(),
+        Role::Web | Role::Scheduler | Role::Worker => file.try_lock_shared(),
+    };
+    match locked {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => {
+            let text = format!("Another backup server works in {}", options.folder.display());
+            Err(Error::new(ErrorKind::Unavailable, text).with_hint(
+                "Stop it first. Several servers share the work on PostgreSQL: TENANTVAULT_SERVER_DATABASE_URL",
+            ))
+        }
+        // Some network drives know no locks.
+        Err(TryLockError::Error(e)) => {
+            tracing::warn!("The server's folder cannot be locked: {e}");
+            Ok(None)
+        }
+    }
 }
 
 async fn serve(

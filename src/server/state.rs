@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::auth::SignIn;
 use super::basket::Baskets;
@@ -19,6 +21,7 @@ use super::unlock::Unlocked;
 use super::vault::Vault;
 use crate::error::{Error, Result};
 use crate::graph::Budget;
+use crate::reach::Reach;
 
 /// Tells the time: microseconds since 1970 UTC.
 pub(crate) type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -43,6 +46,12 @@ pub(crate) struct Server {
     pub(crate) baskets: Baskets,
     /// What tenants have, of those that somebody looked at.
     pub(crate) contents: Asked,
+    /// Where it connects to on behalf of accounts, if that is bounded.
+    pub(crate) reach: Option<Reach>,
+    /// What goes on beside jobs and answers: it is waited for when the server stops.
+    pub(crate) aside: TaskTracker,
+    /// The server stops.
+    pub(crate) ending: CancellationToken,
     /// Where this process listens, once it does.
     pub(crate) address: std::sync::OnceLock<std::net::SocketAddr>,
     clock: Clock,
@@ -80,6 +89,9 @@ impl Server {
             endpoint: Endpoint::default(),
             baskets: Baskets::default(),
             contents: Asked::default(),
+            reach: (!options.allow_private_targets).then(Reach::public),
+            aside: TaskTracker::new(),
+            ending: CancellationToken::new(),
             address: std::sync::OnceLock::new(),
             budgets: Mutex::default(),
             options,

@@ -65,6 +65,11 @@ pub(crate) fn storage_of(
         return storage::open(path, &StorageOptions::default());
     }
     let mut options = StorageOptions::default();
+    // The machine's own rights are asked for at a private address; that option is an administrator's alone.
+    let parsed = url::Url::parse(url).ok();
+    if !parsed.is_some_and(|url| url.query_pairs().any(|pair| pair == ("instance_metadata".into(), "true".into()))) {
+        options.reach.clone_from(&server.reach);
+    }
     if let Some(text) = credentials {
         let pairs: std::collections::BTreeMap<String, Zeroizing<String>> =
             serde_json::from_str(text).map_err(|_| Error::internal("A destination's secrets cannot be read"))?;

@@ -1,9 +1,7 @@
 //! Addresses that people of accounts enter: destinations, tenants' addresses, webhooks. A server that strangers use must
 //! not reach into the network it stands in on their behalf.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-use url::{Host, Url};
+use url::Url;
 
 use super::state::Server;
 use crate::error::{Error, ErrorKind, Result};
@@ -94,98 +92,8 @@ pub(crate) async fn resolve(server: &Server, address: &str) -> Result<Vec<std::n
         .ok_or_else(|| {
         Error::invalid("This is not a web address").with_hint("Write it like https://example.com/path")
     })?;
-    if server.options.allow_private_targets {
-        return Ok(Vec::new());
-    }
-    let refused = || {
-        Error::new(ErrorKind::Permission, "The address leads into a private network, or to this machine")
-            .with_hint("This server reaches public addresses only")
-    };
-    let port = url.port_or_known_default().unwrap_or(443);
-    match url.host() {
-        Some(Host::Ipv4(ip)) if is_public(ip.into()) => Ok(Vec::new()),
-        Some(Host::Ipv6(ip)) if is_public(ip.into()) => Ok(Vec::new()),
-        Some(Host::Domain(name)) => {
-            let found = tokio::net::lookup_host((name, port))
-                .await
-                .map_err(|e| Error::new(ErrorKind::Unavailable, "The address's name is not known").with_source(e))?;
-            let all: Vec<_> = found.collect();
-            if all.is_empty() || all.iter().any(|found| !is_public(found.ip())) { Err(refused()) } else { Ok(all) }
-        }
-        _ => Err(refused()),
-    }
-}
-
-/// Says whether an address is one of the public internet (IANA's special-purpose registries).
-pub(crate) fn is_public(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => is_public_v4(ip),
-        IpAddr::V6(ip) => is_public_v6(ip),
-    }
-}
-
-fn is_public_v4(ip: Ipv4Addr) -> bool {
-    let [a, b, c, _] = ip.octets();
-    !(ip.is_private()
-        || ip.is_loopback()
-        || ip.is_link_local()
-        || ip.is_broadcast()
-        || ip.is_documentation()
-        || ip.is_multicast()
-        || a == 0
-        || a >= 240
-        || (a == 100 && (64..128).contains(&b))
-        || (a == 192 && b == 0 && c == 0)
-        || (a == 198 && (18..20).contains(&b)))
-}
-
-fn is_public_v6(ip: Ipv6Addr) -> bool {
-    if let Some(v4) = ip.to_ipv4_mapped() {
-        return is_public_v4(v4);
-    }
-    let [first, second, ..] = ip.segments();
-    match first {
-        // 6to4 and NAT64 lead to addresses of version 4.
-        0x2002 | 0x0064 => false,
-        // Teredo, and documentation.
-        0x2001 => !matches!(second, 0 | 0x0db8),
-        first => (0x2000..0x4000).contains(&first),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_addresses_of_the_internet_are_public() {
-        for public in ["93.184.216.34", "8.8.8.8", "2606:2800:220:1::1"] {
-            assert!(is_public(public.parse().expect(public)), "{public}");
-        }
-        for private in [
-            "127.0.0.1",
-            "10.1.2.3",
-            "172.16.0.1",
-            "192.168.1.1",
-            "169.254.169.254",
-            "100.64.0.1",
-            "0.0.0.0",
-            "224.0.0.1",
-            "255.255.255.255",
-            "198.18.0.1",
-            "::1",
-            "::",
-            "fe80::1",
-            "fc00::1",
-            "fd12::1",
-            "::ffff:127.0.0.1",
-            "::ffff:10.0.0.1",
-            "2002:7f00:1::",
-            "64:ff9b::7f00:1",
-            "2001:db8::1",
-            "ff02::1",
-        ] {
-            assert!(!is_public(private.parse().expect(private)), "{private}");
-        }
+    match &server.reach {
+        None => Ok(Vec::new()),
+        Some(reach) => reach.resolve(&url).await,
     }
 }

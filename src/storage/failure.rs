@@ -8,6 +8,7 @@ use opendal::ErrorKind as Dal;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, ErrorKind};
+use crate::reach;
 
 const MAX_CAUSE_CHARS: usize = 400;
 
@@ -58,8 +59,18 @@ impl Wording {
 
     /// Words an error of OpenDAL.
     pub(super) fn error(&self, doing: Doing, path: &str, error: &opendal::Error) -> Error {
+        if lacks_ssh(error) {
+            let text = format!("Cannot {} files in {}: the program ssh is not there", doing.verb(), self.place);
+            return Error::new(ErrorKind::Unavailable, text)
+                .with_hint("Install OpenSSH's client (Debian: openssh-client), so that ssh is found in PATH")
+                .with_source(Cause(self.clean(&full_text(error))));
+        }
         let kind = kind_of(error, doing);
-        self.of_kind(kind, doing, path).with_source(Cause(self.clean(&full_text(error))))
+        let worded = self.of_kind(kind, doing, path).with_source(Cause(self.clean(&full_text(error))));
+        match reach::is_refused(error) {
+            true => worded.with_hint("This server reaches public addresses only"),
+            false => worded,
+        }
     }
 
     /// Words an error of the operating system.
@@ -172,7 +183,25 @@ fn full_text(error: &opendal::Error) -> String {
     if text.is_empty() { error.kind().to_string() } else { text }
 }
 
+/// OpenDAL's words for an SSH connection that does not come about.
+pub(super) const NO_CONNECTION: &str = "ssh error";
+
+/// Says whether no SSH connection came about because the program for it is missing.
+pub(super) fn lacks_ssh(error: &opendal::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(e) = cause {
+        if let Some(io) = e.downcast_ref::<std::io::Error>() {
+            return error.message() == NO_CONNECTION && io.kind() == std::io::ErrorKind::NotFound;
+        }
+        cause = e.source();
+    }
+    false
+}
+
 fn kind_of(error: &opendal::Error, doing: Doing) -> ErrorKind {
+    if reach::is_refused(error) {
+        return ErrorKind::Permission;
+    }
     let mut cause = std::error::Error::source(error);
     while let Some(e) = cause {
         if let Some(io) = e.downcast_ref::<std::io::Error>() {

@@ -15,6 +15,7 @@ use std::time::Duration;
 use opendal::Operator;
 use opendal::layers::{ConcurrentLimitLayer, RetryEvent, RetryInterceptor, RetryLayer, ThrottleLayer, TimeoutLayer};
 
+use super::failure::{NO_CONNECTION, lacks_ssh};
 use super::options::StorageOptions;
 
 /// The largest piece that a file is handed to a service in. Larger files go in several (multipart upload).
@@ -53,7 +54,7 @@ pub(super) async fn connected<T, F: Future<Output = opendal::Result<T>>>(
     let mut pause = PAUSES.0;
     for attempt in 1..=retries {
         match operation().await {
-            Err(e) if e.message() == NO_CONNECTION => {
+            Err(e) if e.message() == NO_CONNECTION && !lacks_ssh(&e) => {
                 let _ = RETRIED.try_with(|retried| retried.set(true));
                 tracing::debug!(attempt, ?pause, "connecting again");
                 tokio::time::sleep(pause.mul_f32(rand::random_range(1.0..2.0))).await;
@@ -64,9 +65,6 @@ pub(super) async fn connected<T, F: Future<Output = opendal::Result<T>>>(
     }
     operation().await
 }
-
-/// OpenDAL's words for it.
-const NO_CONNECTION: &str = "ssh error";
 
 /// Puts the layers round a service.
 pub(super) fn on(operator: Operator, options: &StorageOptions) -> Operator {

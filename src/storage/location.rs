@@ -326,6 +326,12 @@ fn finish_s3(remote: &mut Remote, bucket: &str) -> Result<()> {
     if !remote.has("region") {
         remote.set("region", "us-east-1");
     }
+    // It becomes a part of the host's name.
+    let region = remote.settings.get("region").map(String::as_str).unwrap_or_default();
+    if region.is_empty() || !region.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')) {
+        return Err(Error::invalid(format!("The region of {} is none", remote.place))
+            .with_hint("It is a word like eu-central-1"));
+    }
     remote.set("disable_config_load", "true");
     let instance = remote.is_true(INSTANCE_METADATA);
     remote.set("disable_ec2_metadata", if instance { "false" } else { "true" });
@@ -369,11 +375,21 @@ fn finish_gcs(remote: &mut Remote, bucket: &str) -> Result<()> {
     remote.settings.remove(INSTANCE_METADATA);
     // OpenDAL wants the key file's text in Base64, and passes over anything else in silence.
     if let Some(credential) = remote.settings.get("credential").cloned() {
-        if credential.trim_start().starts_with('{') {
-            remote.set("credential", STANDARD.encode(credential));
-        } else if STANDARD.decode(credential.trim()).is_err() {
-            return Err(Error::invalid(format!("The credential of {} is neither JSON nor Base64", remote.place)));
+        let json = if credential.trim_start().starts_with('{') {
+            Some(credential.into_bytes())
+        } else {
+            STANDARD.decode(credential.trim()).ok()
+        };
+        let json = json
+            .ok_or_else(|| Error::invalid(format!("The credential of {} is neither JSON nor Base64", remote.place)))?;
+        // Others name files, programs and addresses of this machine, which whoever gives a secret has no business with.
+        let kind = serde_json::from_slice::<serde_json::Value>(&json).ok();
+        let kind = kind.as_ref().and_then(|json| json.get("type")).and_then(serde_json::Value::as_str);
+        if !matches!(kind, Some("service_account" | "authorized_user")) {
+            return Err(Error::invalid(format!("The credential of {} is no key of a service account", remote.place))
+                .with_hint("Take a key of a service account; of other kinds give the file's path as key_file="));
         }
+        remote.set("credential", STANDARD.encode(json));
     }
     let given = ["credential", "token", "credential_path"].iter().any(|name| remote.has(name));
     if given || instance || remote.is_true("skip_signature") {

@@ -60,8 +60,8 @@ fn services_get_their_settings() {
     }
     let azure = remote_of("azblob://box?account=acme", &[("account_key", "a2V5")]);
     assert_eq!(azure.settings["endpoint"], "https://acme.blob.core.windows.net");
-    let gcs = remote_of("gcs://bucket", &[("credential", "{\"type\":\"x\"}")]);
-    assert_eq!(gcs.settings["credential"], "eyJ0eXBlIjoieCJ9");
+    let gcs = remote_of("gcs://bucket", &[("credential", "{\"type\":\"authorized_user\"}")]);
+    assert_eq!(gcs.settings["credential"], "eyJ0eXBlIjoiYXV0aG9yaXplZF91c2VyIn0=");
     let dav = remote_of("webdav+http://me:pa%2Fss@host:8080/dav/x%20y", &[]);
     assert_eq!(dav.settings["endpoint"], "http://host:8080");
     assert_eq!((dav.settings["username"].as_str(), dav.settings["password"].as_str()), ("me", "pa/ss"));
@@ -131,4 +131,30 @@ fn what_could_lead_elsewhere_than_it_seems_is_refused() {
         assert!(error.to_string().contains("Azure"), "{account}: {error}");
     }
     remote_of("azblob://c/x?account=backup1", &[("account_key", "a2V5")]);
+}
+
+#[test]
+fn a_google_credential_names_no_file_program_or_address() {
+    let open = |credential: &str| {
+        let credentials = crate::storage::Credentials::new().with("credential", credential);
+        parse("gcs://bucket/x", &StorageOptions { credentials, ..StorageOptions::default() })
+    };
+    open(r#"{"type": "service_account", "client_email": "a@b.c", "private_key": "x"}"#).expect("a key");
+    use base64::Engine as _;
+    let outside = r#"{"type": "external_account", "audience": "x", "subject_token_type": "x", "token_url": "https://example.com",
+        "credential_source": {"file": "/etc/passwd", "format": {"type": "text"}}}"#;
+    for credential in [outside.to_owned(), base64::engine::general_purpose::STANDARD.encode(outside)] {
+        let refused = open(&credential).expect_err("it reads a file");
+        assert_eq!(refused.kind(), crate::ErrorKind::InvalidInput);
+    }
+}
+
+#[test]
+fn a_region_is_a_word_and_no_address() {
+    let credentials = crate::storage::Credentials::new().with("access_key_id", "id").with("secret_access_key", "key");
+    let options = StorageOptions { credentials, ..StorageOptions::default() };
+    for region in ["", "x@127.0.0.1/?", "x/", "a%20b"] {
+        parse(&format!("s3://bucket/x?region={region}"), &options).expect_err(region);
+    }
+    parse("s3://bucket/x?region=eu-central-1", &options).expect("a region");
 }

@@ -8,8 +8,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use opendal::options::{ListOptions, WriteOptions};
-use opendal::{Buffer, Operator};
+use opendal::{Buffer, ErrorKind as Dal, Operator};
 use tokio::sync::OnceCell;
+use url::Url;
 
 use super::failure::{Doing, Wording};
 use super::layers::{self, RETRIED};
@@ -18,6 +19,7 @@ use super::pace::Pace;
 use super::path::{self, TMP};
 use super::{Entry, Storage};
 use crate::error::{ErrorKind, Result};
+use crate::reach::{Private, Reach};
 
 /// How long a file in `tmp/` is left alone: its writer may be alive.
 const STALE_AFTER_SECONDS: i64 = 24 * 60 * 60;
@@ -39,6 +41,8 @@ pub struct OpendalStorage {
     upload: Option<Pace>,
     download: Option<Pace>,
     swept: OnceCell<()>,
+    /// Looked at before each operation, for services that OpenDAL connects to by a program of their own.
+    within: Option<(Reach, Url)>,
 }
 
 impl fmt::Debug for OpendalStorage {
@@ -70,6 +74,7 @@ impl OpendalStorage {
             staged,
             append_only: false,
             swept: OnceCell::new(),
+            within: None,
         }
     }
 
@@ -79,11 +84,23 @@ impl OpendalStorage {
         Self { append_only: true, ..self }
     }
 
+    /// The same, where the host of a URL may be reached.
+    #[must_use]
+    pub(super) fn within(self, reach: Reach, host: Url) -> Self {
+        Self { within: Some((reach, host)), ..self }
+    }
+
     /// Runs an operation, again where its connection does not come about.
     async fn on_line<T, F>(&self, operation: impl Fn() -> F) -> opendal::Result<T>
     where
         F: Future<Output = opendal::Result<T>>,
     {
+        if let Some((reach, host)) = &self.within {
+            reach.resolve(host).await.map_err(|e| match e.kind() {
+                ErrorKind::Permission => opendal::Error::new(Dal::PermissionDenied, "connect").set_source(Private),
+                _ => opendal::Error::new(Dal::Unexpected, "connect").set_source(e),
+            })?;
+        }
         layers::connected(self.retries, operation).await
     }
 
@@ -141,7 +158,8 @@ impl OpendalStorage {
     /// Removes what killed writers left in `tmp/`. Ages are measured against `own`, a file written just now, so that
     /// the service's clock alone counts. Failures are of no account.
     async fn sweep(&self, own: &str) {
-        let Ok(entries) = self.operator.list(&format!("{TMP}/")).await else { return };
+        let folder = format!("{TMP}/");
+        let Ok(entries) = self.on_line(|| self.operator.list(&folder)).await else { return };
         let seconds = |entry: &opendal::Entry| entry.metadata().last_modified().map(|t| t.into_inner().as_second());
         let Some(now) = entries.iter().find(|entry| entry.path() == own).and_then(seconds) else { return };
         for entry in entries.iter().filter(|entry| entry.metadata().is_file()) {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use crate::reach::Reach;
+
 /// How a storage is reached. The defaults suit a store across the internet.
 #[derive(Debug, Clone)]
 pub struct StorageOptions {
@@ -26,6 +28,8 @@ pub struct StorageOptions {
     pub download_bytes_per_second: Option<u64>,
     /// How many operations run at once; more wait.
     pub concurrency: usize,
+    /// Which machines it may connect to, if not all.
+    pub reach: Option<Reach>,
 }
 
 impl Default for StorageOptions {
@@ -38,6 +42,7 @@ impl Default for StorageOptions {
             upload_bytes_per_second: None,
             download_bytes_per_second: None,
             concurrency: 16,
+            reach: None,
         }
     }
 }

@@ -323,3 +323,15 @@ fn mirrors_beside_backups_and_prunes_on_both_sides_lose_nothing() {
     is_whole(&place, "cloud");
     assert_eq!(snapshots(&place, "cloud").len(), 5);
 }
+
+#[test]
+fn a_machine_without_ssh_is_told_what_to_install() {
+    let place = Place::empty();
+    let mut process = place.process(&["snapshots", "-r", "sftp://me@127.0.0.1:1/backup"]);
+    let ended = process.env("PATH", place.path("nothing")).env("TENANTVAULT_PASSWORD", "x").output().expect("it runs");
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{told}");
+    for word in ["the program ssh is not there", "openssh-client"] {
+        assert!(told.contains(word), "{told}");
+    }
+}

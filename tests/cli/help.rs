@@ -21,6 +21,8 @@ const COMMANDS: &[&str] = &[
     "repair",
     "stats",
     "config",
+    "server",
+    "audit",
     "demo",
     "sim",
     "completions",

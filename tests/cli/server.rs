@@ -120,10 +120,81 @@ fn what_the_environment_says_of_a_server_counts_or_is_refused() {
         (&[("TENANTVAULT_SERVER_JOBS", "zzz")][..], "a number from 1 to 64"),
         (&[("TENANTVAULT_SERVER_JOBS", "65")], "a number from 1 to 64"),
         (&[("TENANTVAULT_SERVER_PUBLIC_TARGETS_ONLY", "yes")], "true or false"),
+        (&[("TENANTVAULT_SERVER_TRUSTED_PROXIES", "10.0.0.1,proxy")], "addresses and networks"),
         (&[("TENANTVAULT_SERVER_TLS_KEY", "a.key")], "TENANTVAULT_SERVER_TLS_CERTIFICATE"),
         (&[("TENANTVAULT_SERVER_TLS_CERTIFICATE", "a.pem"), ("TENANTVAULT_SERVER_TLS_KEY", "a.key")], "a.pem"),
     ] {
         let (code, text) = asked(variables);
         assert!(code.is_some_and(|code| code != 0) && text.contains(told), "{variables:?}: {code:?} {text}");
     }
+}
+
+#[test]
+fn a_file_says_what_neither_flag_nor_environment_does() {
+    let place = Place::empty();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
+    let text = format!(
+        "# the server\ndir = \"vault\"\nlisten = \"127.0.0.1:{port}\"\njobs = 2\npublic_url = \"https://backup.example.com\"\n\
+         public_targets_only = true\ntrusted_proxies = [\"10.0.0.1\", \"172.16.0.0/12\"]\n"
+    );
+    std::fs::create_dir(place.path("etc")).expect("a folder");
+    std::fs::write(place.path("etc/server.toml"), text).expect("written");
+    // Its paths begin at its folder; what it is reached under is what it says.
+    let mut server = Server::start(&place, &["server", "--config", "etc/server.toml", "--json"]);
+    assert_eq!(server.status()["url"], "https://backup.example.com");
+    assert!(get(&format!("http://127.0.0.1:{port}"), "/healthz").starts_with("HTTP/1.1 200"));
+    assert_eq!(server.interrupt(), Some(0));
+    assert!(place.path("etc/vault/master.key").is_file());
+    // A flag counts before it; the variable of other commands is none of the server's.
+    let mut process = place.process(&["server", "--dir", "other", "--listen", "127.0.0.1:0", "--role", "king"]);
+    let variables = [("TENANTVAULT_SERVER_CONFIG", "etc/server.toml"), ("TENANTVAULT_CONFIG", "nowhere.toml")];
+    let ended = process.envs(variables).output().expect("it runs");
+    let text = String::from_utf8_lossy(&ended.stderr);
+    assert!(text.contains("--role: 'king' is not a role"), "{text}");
+}
+
+#[test]
+fn a_file_that_cannot_be_meant_is_refused_with_its_line() {
+    let place = Place::empty();
+    for (text, told) in [
+        ("\njob = 3\n", &["server.toml, line 2: unknown key 'job'", "'jobs'"][..]),
+        ("\n\njobs = \"3\"\n", &["server.toml, line 3: jobs must be a number; found: string"]),
+        ("jobs = 0\n", &["server.toml, line 1: jobs is '0'", "1 to 64"]),
+        ("public_targets_only = \"yes\"\n", &["line 1: public_targets_only must be true or false"]),
+        ("\ntrusted_proxies = [\"10.0.0.0/40\"]\n", &["line 2: trusted_proxies is '10.0.0.0/40'"]),
+        ("trusted_proxies = \"10.0.0.1\"\n", &["trusted_proxies must be a list of texts"]),
+        ("listen = \"8080\"\n", &["line 1: listen is '8080'", "127.0.0.1:8080"]),
+        ("role = \"king\"\n", &["line 1: role: 'king' is not a role"]),
+        ("jobs = 1\njobs = 2\n", &["server.toml, line 2", "twice"]),
+        ("database_url = \"a\"\ndatabase_url_file = \"b\"\n", &["given twice"]),
+        ("dir = [\n", &["server.toml, line"]),
+    ] {
+        std::fs::write(place.path("server.toml"), text).expect("written");
+        place.run(&["server", "--dir", "vault", "--config", "server.toml"]).fails(2, told);
+    }
+    place.run(&["server", "--dir", "vault", "--config", "nowhere.toml"]).fails(1, &["nowhere.toml cannot be read"]);
+    place.run(&["server", "--dir", "vault", "--trusted-proxy", "x"]).fails(2, &["--trusted-proxy is 'x'"]);
+}
+
+#[test]
+fn the_audit_log_of_a_folder_is_verified_beside_the_server() {
+    let place = Place::empty();
+    let mut server =
+        Server::start(&place, &["server", "--demo", "--dir", "vault", "--listen", "127.0.0.1:0", "--json"]);
+    server.status();
+    // Also while it runs.
+    let (code, lines) = place.json(&["audit", "verify", "--dir", "vault"]);
+    assert_eq!(code, 0, "{lines:?}");
+    let summary = lines.last().expect("a summary").clone();
+    let last = summary["hash"].as_str().expect("a hash");
+    assert!(summary["entries"].as_u64().is_some_and(|many| many > 0), "{summary}");
+    let done = place.run(&["audit", "verify", "--dir", "vault", "--known", last]);
+    assert!(done.code == 0 && done.out.contains(last), "{}{}", done.out, done.err);
+    place.run(&["audit", "verify", "--dir", "vault", "--known", "0"]).fails(1, &["No entry has the hash", "Hint"]);
+    // A second server does not work in the same folder.
+    place.run(&["server", "--dir", "vault", "--listen", "127.0.0.1:0"]).fails(1, &["Another backup server works in"]);
+    assert_eq!(server.interrupt(), Some(0));
+    place.run(&["audit", "verify", "--dir", "nowhere"]).fails(1, &["no server's database in"]);
+    std::fs::write(place.path("x.json"), "{}").expect("written");
+    place.run(&["audit", "verify", "x.json"]).fails(2, &["x.json is no export of an audit log"]);
 }

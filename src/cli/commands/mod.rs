@@ -1,6 +1,7 @@
 //! The commands, one file each: arguments, a call into the library, printing.
 
 pub(crate) mod agent;
+pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod cat;
 pub(crate) mod check;
@@ -59,6 +60,7 @@ pub(crate) async fn run(command: Command, app: &App) -> Result<Outcome> {
         Command::Mount(args) => mount::run(args, app).await,
         Command::Serve(args) => serve::run(args, app).await,
         Command::Server(args) => server::run(args, app).await,
+        Command::Audit(args) => audit::run(args, app).await,
         Command::Agent(args) => agent::run(args, app).await,
         Command::Diff(args) => diff::run(args, app).await,
         Command::Find(args) => find::run(args, app).await,

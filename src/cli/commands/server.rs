@@ -1,5 +1,7 @@
 //! `server`: the backup server.
 
+mod settings;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -8,9 +10,9 @@ use serde_json::json;
 use crate::cli::app::App;
 use crate::cli::exit::Outcome;
 use crate::cli::interrupt;
-use crate::cli::values::absolute;
 use crate::error::{Error, Result};
-use crate::server::{DEMO_PASSWORD, ProcessRole, ServerOptions, Tls, start, start_demo};
+use crate::server::{DEMO_PASSWORD, ServerOptions, start, start_demo};
+use settings::options;
 
 /// How many jobs a process may do at once.
 const MOST_JOBS: std::ops::RangeInclusive<i64> = 1..=64;
@@ -26,10 +28,13 @@ At the first start it prints a link by which the first administrator chooses a
 password. Without TLS it is for this machine, or behind a proxy on it.
 All but --demo can stand in the environment: TENANTVAULT_SERVER_DIR, …_LISTEN,
 …_DATABASE_URL, …_DATABASE_URL_FILE (a file that holds it), …_PUBLIC_URL, …_ROLE,
-…_TLS_CERTIFICATE, …_TLS_KEY, …_JOBS, …_PUBLIC_TARGETS_ONLY (true or false).";
+…_TLS_CERTIFICATE, …_TLS_KEY, …_JOBS, …_PUBLIC_TARGETS_ONLY (true or false),
+…_TRUSTED_PROXIES (with commas between); or in a file that --config or
+TENANTVAULT_SERVER_CONFIG names, in TOML, by the same names in small letters:
+jobs = 8. A flag counts before the environment, and that before the file.";
 
 /// Run the backup server: accounts, schedules, pages
-#[derive(clap::Args, Clone)]
+#[derive(clap::Args, Clone, Default)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// The folder of all that it keeps [env: TENANTVAULT_SERVER_DIR]
@@ -61,6 +66,26 @@ pub(crate) struct Args {
     /// TENANTVAULT_SERVER_PUBLIC_TARGETS_ONLY]
     #[arg(long)]
     public_targets_only: bool,
+    /// A proxy on another machine, or their network, that is believed as to where requests come from (X-Forwarded-For,
+    /// Forwarded); may be given several times [env: TENANTVAULT_SERVER_TRUSTED_PROXIES]
+    #[arg(long, value_name = "ADDRESS[/BITS]")]
+    trusted_proxy: Vec<String>,
+}
+
+/// Where a server keeps what it has, for who looks at that beside it.
+pub(crate) struct Place {
+    /// Its folder; none: as the environment or the file of settings says.
+    pub(crate) dir: Option<PathBuf>,
+}
+
+impl Place {
+    /// The options of that server.
+    ///
+    /// # Errors
+    /// As the server's own start.
+    pub(crate) fn options(self, app: &App) -> Result<ServerOptions> {
+        options(&Args { dir: self.dir, ..Args::default() }, app)
+    }
 }
 
 /// Serves until Ctrl-C.
@@ -127,81 +152,4 @@ async fn demo(args: &Args, app: &App, signalled: impl Future<Output = ()>) -> Re
     screen.note("Stopped");
     screen.summary(&json!({}))?;
     Ok(Outcome::Done)
-}
-
-fn options(args: &Args, app: &App) -> Result<ServerOptions> {
-    let variable = |name: &str| app.environment.variable(&format!("SERVER_{name}")).map(str::to_owned);
-    let dir = args.dir.clone().or_else(|| variable("DIR").map(PathBuf::from)).ok_or_else(|| {
-        Error::invalid("Which folder? The server needs one for all that it keeps")
-            .with_hint("Name it with --dir or TENANTVAULT_SERVER_DIR")
-    })?;
-    let mut options = ServerOptions::in_folder(absolute(&app.environment.working_folder, &dir));
-    let listen = variable("LISTEN").map(|text| {
-        text.parse().map_err(|_| {
-            Error::invalid(format!("'{}' is not an address and port", text.escape_debug()))
-                .with_hint("Write TENANTVAULT_SERVER_LISTEN like 127.0.0.1:8080")
-        })
-    });
-    options.listen = match (args.listen, listen) {
-        (Some(listen), _) => listen,
-        (None, Some(listen)) => listen?,
-        (None, None) => SocketAddr::from(([127, 0, 0, 1], 8484)),
-    };
-    options.public_url = args.public_url.clone().or_else(|| variable("PUBLIC_URL"));
-    options.database_url = match (variable("DATABASE_URL"), variable("DATABASE_URL_FILE")) {
-        (Some(_), Some(_)) => {
-            return Err(Error::invalid("The database's address is given twice")
-                .with_hint("Keep TENANTVAULT_SERVER_DATABASE_URL_FILE: a password is safer in a file"));
-        }
-        (None, Some(file)) => {
-            let file = absolute(&app.environment.working_folder, &PathBuf::from(file));
-            let text = std::fs::read_to_string(&file).map_err(|e| {
-                Error::io(format!("The file {} with the database's address cannot be read", file.display()), e)
-            })?;
-            Some(text.trim().to_owned())
-        }
-        (url, None) => url,
-    };
-    options.role = match args.role.clone().or_else(|| variable("ROLE")).as_deref() {
-        None | Some("all") => ProcessRole::All,
-        Some("web") => ProcessRole::Web,
-        Some("scheduler") => ProcessRole::Scheduler,
-        Some("worker") => ProcessRole::Worker,
-        Some(other) => {
-            return Err(Error::invalid(format!("'{}' is not a role", other.escape_debug()))
-                .with_hint("There are all, web, scheduler and worker"));
-        }
-    };
-    let jobs = match (args.jobs, variable("JOBS")) {
-        (None, Some(text)) => Some(
-            text.parse()
-                .ok()
-                .filter(|jobs| MOST_JOBS.contains(&i64::from(*jobs)))
-                .ok_or_else(|| wrong("JOBS", &text, "a number from 1 to 64"))?,
-        ),
-        (jobs, _) => jobs,
-    };
-    options.jobs_at_once = usize::from(jobs.unwrap_or(4));
-    let public_only = match variable("PUBLIC_TARGETS_ONLY").as_deref() {
-        None | Some("false") => false,
-        Some("true") => true,
-        Some(other) => return Err(wrong("PUBLIC_TARGETS_ONLY", other, "true or false")),
-    };
-    options.allow_private_targets = !(args.public_targets_only || public_only);
-    let file = |given: &Option<PathBuf>, name: &str| given.clone().or_else(|| variable(name).map(PathBuf::from));
-    options.tls = match (file(&args.tls_certificate, "TLS_CERTIFICATE"), file(&args.tls_key, "TLS_KEY")) {
-        (Some(certificate_file), Some(private_key_file)) => Some(Tls { certificate_file, private_key_file }),
-        (None, None) => None,
-        _ => {
-            return Err(Error::invalid("A certificate needs its private key, and a key its certificate")
-                .with_hint("Set both TENANTVAULT_SERVER_TLS_CERTIFICATE and TENANTVAULT_SERVER_TLS_KEY"));
-        }
-    };
-    Ok(options)
-}
-
-/// A variable of the environment that does not say what it should.
-fn wrong(name: &str, text: &str, wanted: &str) -> Error {
-    Error::invalid(format!("TENANTVAULT_SERVER_{name} is '{}'", text.escape_debug()))
-        .with_hint(format!("Set it to {wanted}"))
 }

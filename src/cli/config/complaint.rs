@@ -7,23 +7,23 @@ use std::path::Path;
 use crate::error::Error;
 
 /// Makes errors that name file and line.
-pub(super) struct Complaints<'a> {
+pub(in crate::cli) struct Complaints<'a> {
     text: &'a str,
     path: &'a Path,
 }
 
 impl<'a> Complaints<'a> {
-    pub(super) fn new(text: &'a str, path: &'a Path) -> Self {
+    pub(in crate::cli) fn new(text: &'a str, path: &'a Path) -> Self {
         Self { text, path }
     }
 
     /// The number of the line that holds the byte, from 1.
-    pub(super) fn line(&self, offset: usize) -> usize {
+    pub(in crate::cli) fn line(&self, offset: usize) -> usize {
         let before = self.text.as_bytes().get(..offset).unwrap_or(self.text.as_bytes());
         before.iter().filter(|&&b| b == b'\n').count() + 1
     }
 
-    pub(super) fn at(&self, span: Range<usize>, text: &str, hint: &str) -> Error {
+    pub(in crate::cli) fn at(&self, span: Range<usize>, text: &str, hint: &str) -> Error {
         let place = format!("{}, line {}", self.path.display(), self.line(span.start));
         Error::invalid(format!("{place}: {text}")).with_hint(hint)
     }
@@ -38,12 +38,12 @@ impl<'a> Complaints<'a> {
         }
     }
 
-    pub(super) fn unknown_key(&self, span: Range<usize>, key: &str, known: &[&str]) -> Error {
+    pub(in crate::cli) fn unknown_key(&self, span: Range<usize>, key: &str, known: &[&str]) -> Error {
         self.at(span, &format!("unknown key '{}'", key.escape_debug()), &suggestion(key, known))
     }
 
     /// Puts what the TOML reader found into our words.
-    pub(super) fn explain(&self, error: &toml::de::Error) -> Error {
+    pub(in crate::cli) fn explain(&self, error: &toml::de::Error) -> Error {
         let span = error.span().unwrap_or_default();
         let message = error.message();
         if let Some((key, known)) = unknown(message, "unknown field ") {

@@ -4,6 +4,7 @@ mod batch;
 mod delta;
 mod download;
 mod errors;
+mod reach;
 mod server;
 mod sign_in;
 mod transport;

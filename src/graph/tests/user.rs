@@ -24,6 +24,7 @@ pub(super) fn user_options(sim: &SimHandle) -> UserOptions {
         scopes: ["User.Read", "Mail.Read", "Files.Read"].map(str::to_owned).to_vec(),
         again: AGAIN.to_owned(),
         retry: RetryOptions { base: Duration::from_millis(1), attempts: 3, ..RetryOptions::default() },
+        reach: None,
     }
 }
 

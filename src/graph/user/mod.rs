@@ -24,6 +24,7 @@ use super::http::Http;
 use super::retry::RetryOptions;
 use super::token::AccessToken;
 use crate::error::{Error, Result};
+use crate::reach::Reach;
 
 pub use browser::{AuthorizationCode, CodeRequest, KeptRequest};
 pub use device::{DeviceAnswer, DeviceCode, KeptDeviceCode};
@@ -53,6 +54,8 @@ pub struct UserOptions {
     pub again: String,
     /// How often failed attempts are repeated.
     pub retry: RetryOptions,
+    /// Which machines it may connect to, if not all.
+    pub reach: Option<Reach>,
 }
 
 /// The ways in which a user signs in.
@@ -89,8 +92,9 @@ impl UserSignIn {
     /// # Errors
     /// [`crate::ErrorKind::InvalidInput`] if tenant or client id cannot be used.
     pub fn new(options: UserOptions) -> Result<Self> {
-        let UserOptions { cloud, tenant, client_id, scopes, again, retry } = options;
-        let endpoint = TokenEndpoint::new(Http::new()?, retry, &cloud, &tenant, &client_id, Some(&again))?;
+        let UserOptions { cloud, tenant, client_id, scopes, again, retry, reach } = options;
+        let endpoint =
+            TokenEndpoint::new(Http::new(reach.as_ref())?, retry, &cloud, &tenant, &client_id, Some(&again))?;
         Ok(Self { endpoint, cloud, tenant, scopes })
     }
 

@@ -10,10 +10,11 @@ use super::db::{SignInWay, Tenant, TenantDefinition};
 use super::state::Server;
 use super::targets;
 use super::vault::Vault;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::graph::{Budget, Client, ClientOptions, Cloud, Credential, SpeedLimit, certificate_end};
 use crate::monitor::{Monitor, Silent};
 use crate::ops::access::{self, SecretEnd, State};
+use crate::reach::Reach;
 use crate::snapshot::set::Workload;
 
 /// Makes the client of a tenant. All clients of one tenant in this process share its budget.
@@ -28,8 +29,15 @@ pub(crate) fn client(
 ) -> Result<Client> {
     let budget = server.budget(&tenant.id);
     let client = match tenant.is_of_user() {
-        true => user::client(server, tenant, client_options(&tenant.definition, budget, speed, monitor)?)?,
-        false => signed_in(&tenant.definition, &tenant.secret(&server.vault)?, budget, speed, monitor)?,
+        true => user::client(
+            server,
+            tenant,
+            client_options(&tenant.definition, bounds(server, &tenant.definition), budget, speed, monitor)?,
+        )?,
+        false => {
+            let secret = tenant.secret(&server.vault)?;
+            signed_in(&tenant.definition, &secret, bounds(server, &tenant.definition), budget, speed, monitor)?
+        }
     };
     server.keep_budget(&tenant.id, client.budget());
     Ok(client)
@@ -42,23 +50,26 @@ pub(crate) fn client(
 pub(crate) fn signed_in(
     definition: &TenantDefinition,
     secret: &str,
+    reach: Option<&Reach>,
     budget: Option<Arc<Budget>>,
     speed: Option<u64>,
     monitor: Arc<dyn Monitor>,
 ) -> Result<Client> {
-    let options = client_options(definition, budget, speed, monitor)?;
+    let options = client_options(definition, reach, budget, speed, monitor)?;
     let credential = credential(definition.sign_in, definition.certificate.as_deref(), secret)?;
     Client::new(options, &definition.tenant_id, &definition.client_id, credential)
 }
 
 fn client_options(
     definition: &TenantDefinition,
+    reach: Option<&Reach>,
     budget: Option<Arc<Budget>>,
     speed: Option<u64>,
     monitor: Arc<dyn Monitor>,
 ) -> Result<ClientOptions> {
     let mut options = ClientOptions::new(cloud(definition)?);
     options.budget = budget;
+    options.reach = reach.cloned();
     options.monitor = monitor;
     options.speed = speed.map(SpeedLimit::new).map(Arc::new).into_iter().collect();
     Ok(options)
@@ -89,9 +100,28 @@ pub(crate) fn restore_client(server: &Server, tenant: &Tenant, monitor: Arc<dyn 
     let Some(app) = &definition.restore else { return client(server, tenant, None, monitor) };
     let mut options = ClientOptions::new(cloud(definition)?);
     options.monitor = monitor;
+    options.reach = bounds(server, definition).cloned();
     let secret = tenant.restore_secret(&server.vault)?;
     let credential = credential(app.sign_in, app.certificate.as_deref(), &secret)?;
     Client::new(options, &definition.tenant_id, &app.client_id, credential)
+}
+
+/// What Microsoft, or what stands in its place, answered oddly: nothing here is damaged, and it may answer better later.
+pub(crate) fn foreign(e: Error) -> Error {
+    if e.kind() != ErrorKind::Corrupt {
+        return e;
+    }
+    tracing::warn!("A foreign answer is not understood: {}", e.chain());
+    let hint =
+        e.hint().unwrap_or("Check the tenant's addresses, and whether a proxy stands in between; then try again");
+    Error::new(ErrorKind::Unavailable, e.to_string()).with_hint(hint)
+}
+
+/// Where a tenant's client may connect to: addresses that somebody entered are bounded, Microsoft's own clouds are not, also not by
+/// way of a proxy.
+pub(crate) fn bounds<'a>(server: &'a Server, definition: &TenantDefinition) -> Option<&'a Reach> {
+    let entered = definition.graph_url.is_some() || definition.login_url.is_some();
+    server.reach.as_ref().filter(|_| entered)
 }
 
 /// The cloud of a tenant.

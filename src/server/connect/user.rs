@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
-use super::cloud;
+use super::{bounds, cloud};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::user::{Held, Keeper, Kept, KeptSignIn, PERSONAL, RefreshToken};
 use crate::graph::{
@@ -99,7 +100,7 @@ pub(crate) fn redirect(server: &Server) -> Result<String> {
 ///
 /// # Errors
 /// When an address cannot be used.
-pub(crate) fn sign_in(tenant: &Tenant, retry: RetryOptions) -> Result<UserSignIn> {
+pub(crate) fn sign_in(server: &Server, tenant: &Tenant, retry: RetryOptions) -> Result<UserSignIn> {
     let definition = &tenant.definition;
     let (parts, caller) = (parts(definition)?, caller(definition));
     let mut scopes = access::scopes(&parts, caller);
@@ -114,6 +115,7 @@ pub(crate) fn sign_in(tenant: &Tenant, retry: RetryOptions) -> Result<UserSignIn
         scopes,
         again: format!("on the server's pages, Tenants, '{}', Sign in", tenant.name),
         retry,
+        reach: bounds(server, definition).cloned(),
     })
 }
 
@@ -133,7 +135,7 @@ pub(crate) fn in_a_hurry() -> RetryOptions {
 pub(super) fn client(server: &Server, tenant: &Tenant, options: ClientOptions) -> Result<Client> {
     let keeper = DbKeeper::of(server, tenant);
     let retry = RetryOptions { longest_asked: Duration::from_secs(60), ..RetryOptions::default() };
-    let tokens = Noted { inner: KeptSignIn::new(sign_in(tenant, retry)?, Arc::new(keeper.clone())), keeper };
+    let tokens = Noted { inner: KeptSignIn::new(sign_in(server, tenant, retry)?, Arc::new(keeper.clone())), keeper };
     Client::for_user(options, Arc::new(tokens), caller(&tenant.definition))
 }
 
@@ -141,8 +143,9 @@ pub(super) fn client(server: &Server, tenant: &Tenant, options: ClientOptions) -
 ///
 /// # Errors
 /// When Graph refuses it, or does not answer.
-pub(crate) async fn who(definition: &TenantDefinition, access: AccessToken) -> Result<Account> {
-    let options = ClientOptions { retry: in_a_hurry(), ..ClientOptions::new(cloud(definition)?) };
+pub(crate) async fn who(server: &Server, definition: &TenantDefinition, access: AccessToken) -> Result<Account> {
+    let mut options = ClientOptions { retry: in_a_hurry(), ..ClientOptions::new(cloud(definition)?) };
+    options.reach = bounds(server, definition).cloned();
     crate::graph::user::who(options, caller(definition), access).await
 }
 
@@ -229,12 +232,19 @@ pub(crate) struct DbKeeper {
     vault: Vault,
     clock: Clock,
     tenant: Id,
+    aside: TaskTracker,
 }
 
 impl DbKeeper {
     /// That of a tenant.
     pub(crate) fn of(server: &Server, tenant: &Tenant) -> Self {
-        Self { db: server.db.clone(), vault: server.vault.clone(), clock: server.clock(), tenant: tenant.id.clone() }
+        Self {
+            db: server.db.clone(),
+            vault: server.vault.clone(),
+            clock: server.clock(),
+            tenant: tenant.id.clone(),
+            aside: server.aside.clone(),
+        }
     }
 }
 
@@ -325,11 +335,12 @@ impl Drop for DbHeld {
         let (keeper, holder) = (self.keeper.clone(), std::mem::take(&mut self.holder));
         // Where nothing runs any more, the lease ends by itself.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
+            let let_go = async move {
                 if let Err(e) = keeper.db.let_go_of_sign_in(&keeper.tenant, &holder).await {
                     tracing::warn!(tenant = keeper.tenant.as_str(), "A sign-in stays held: {}", e.chain());
                 }
-            });
+            };
+            self.keeper.aside.spawn_on(let_go, &runtime);
         }
     }
 }

@@ -135,7 +135,7 @@ impl Asked {
         }
         make_room(&mut all, &tenant.id);
         let (tell, found) = watch::channel(None);
-        tokio::spawn(ask(server.clone(), tenant.clone(), tell));
+        server.aside.spawn(ask(server.clone(), tenant.clone(), tell));
         all.insert(tenant.id.clone(), Slot { found: found.clone(), asked_us: now, seen_us: now });
         found
     }
@@ -177,6 +177,7 @@ async fn ask(server: Arc<Server>, tenant: Tenant, tell: watch::Sender<Option<Fou
     let found = tokio::select! {
         found = tokio::time::timeout(PATIENCE, asked) => found,
         () = tell.closed() => return,
+        () = server.ending.cancelled() => return,
     };
     let found = match found {
         Ok(Ok(listed)) => Ok(Arc::new(Contents::arrange(listed, server.now_us(), MOST_BYTES))),

@@ -156,13 +156,7 @@ fn sqlite_url(folder: &Path) -> Result<String> {
     let path = folder.join("server.db");
     let path = path.to_str().ok_or_else(|| Error::invalid("The server's folder has a name that is not UTF-8"))?;
     // The path is a path, whatever it holds.
-    let path: String = path
-        .bytes()
-        .map(|b| match b {
-            b'?' | b'#' | b'%' => format!("%{b:02X}"),
-            b => char::from(b).to_string(),
-        })
-        .collect();
+    let path = path.replace('%', "%25").replace('?', "%3F").replace('#', "%23");
     Ok(format!("sqlite://{path}?mode=rwc"))
 }
 

@@ -59,7 +59,7 @@ pub(crate) async fn download(
     note(server, actor, &row.account, "archive.download", &row.name, detail).await?;
     let (parts, receive) = mpsc::channel(AHEAD);
     let failing = parts.clone();
-    tokio::spawn(async move {
+    server.aside.spawn(async move {
         let target = (ArchiveKind::Zip, ArchiveTarget::Stream(Box::new(Parts(parts))));
         let options = ExportOptions { overwrite: false, mail };
         if let Err(e) = export_several(wanted, target, options, &Silent, &Stop::new()).await {

@@ -1,6 +1,6 @@
 //! Backup sets: making, changing, running, removing.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::json;
 use utoipa::ToSchema;
 
@@ -33,8 +33,8 @@ pub(crate) struct SetWanted {
     #[serde(default)]
     pub(crate) choices: Choices,
     /// When it runs.
-    #[serde(default)]
-    #[schema(max_items = 20)]
+    #[serde(default, deserialize_with = "timings")]
+    #[schema(max_items = 20, value_type = Vec<TimingWanted>)]
     pub(crate) schedules: Vec<Timing>,
     /// Schedules start it.
     #[serde(default = "yes")]
@@ -47,6 +47,31 @@ pub(crate) struct SetWanted {
 
 fn yes() -> bool {
     true
+}
+
+/// When a set is to run.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TimingWanted {
+    /// Minute, hour, day of the month, month, day of the week: `0 22 * * *`; or `@daily` and kin.
+    #[schema(example = "0 22 * * *", min_length = 1, max_length = 100)]
+    cron: String,
+    /// The time zone (IANA name) in which it counts.
+    #[schema(example = "Europe/Berlin")]
+    zone: String,
+    /// It begins up to so many seconds later, each time by chance, so that not all sets begin at once.
+    #[serde(default)]
+    #[schema(maximum = 82_800)]
+    jitter_s: u32,
+    /// A run that was missed while the server stood still is caught up, once.
+    #[serde(default = "yes")]
+    catch_up: bool,
+}
+
+fn timings<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Vec<Timing>, D::Error> {
+    let all = Vec::<TimingWanted>::deserialize(from)?;
+    let timing = |TimingWanted { cron, zone, jitter_s, catch_up }| Timing { cron, zone, jitter_s, catch_up };
+    Ok(all.into_iter().map(timing).collect())
 }
 
 async fn check(server: &Server, account: &Id, wanted: &SetWanted) -> Result<()> {
@@ -95,7 +120,7 @@ fn to_be(wanted: &SetWanted) -> SetToBe<'_> {
 /// `InvalidInput`, `AlreadyExists`, `NotFound`; `Permission` when the owner of the key has not proved to have it.
 pub(crate) async fn add(server: &Server, actor: &Actor, account: &Id, wanted: &SetWanted) -> Result<SetRow> {
     check(server, account, wanted).await?;
-    server.db.protected(account).await?.within(server.db.account(account).await?.limits)?;
+    within_limits(server, account).await?;
     let repository = server.db.repository(account, &wanted.repository).await?;
     if !repository.confirmed {
         let text = format!("Nobody has typed back the key of repository '{}'", repository.name);
@@ -107,7 +132,12 @@ pub(crate) async fn add(server: &Server, actor: &Actor, account: &Id, wanted: &S
     Ok(set)
 }
 
-/// Changes a set.
+/// Refuses to protect more than the account may.
+async fn within_limits(server: &Server, account: &Id) -> Result<()> {
+    server.db.protected(account).await?.within(server.db.account(account).await?.limits)
+}
+
+/// Changes a set. Beyond the account's limits it may protect less or the same, not more.
 ///
 /// # Errors
 /// As [`add`].
@@ -120,6 +150,9 @@ pub(crate) async fn change(
 ) -> Result<SetRow> {
     let set = server.db.backup_set(account, id).await?;
     check(server, account, wanted).await?;
+    if wanted.choices.widens(&set.choices) {
+        within_limits(server, account).await?;
+    }
     let changed = server.db.change_set(&set, &to_be(wanted), server.now_us()).await?;
     let detail = json!({"before": set.choices, "after": changed.choices, "enabled": changed.enabled});
     note(server, actor, account, "set.change", &set.name, detail).await?;

@@ -134,7 +134,7 @@ pub(crate) async fn begin(
         return Err(Error::invalid(format!("An app signs in to tenant '{}': nobody else does", tenant.name)));
     }
     connect::reach(server, &tenant.definition).await?;
-    let sign_in = user::sign_in(&tenant, user::in_a_hurry())?;
+    let sign_in = user::sign_in(server, &tenant, user::in_a_hurry())?;
     let (definition, scopes) = (text_of(&tenant.definition)?, sign_in.scopes().to_vec());
     let now = server.now_us();
     let new = |expires_us, wait_us| {
@@ -143,7 +143,7 @@ pub(crate) async fn begin(
     let (row, begun) = match kind {
         SignInKind::Consent => return Err(Error::invalid("A consent is no sign-in")),
         SignInKind::DeviceCode => {
-            let device = checked(sign_in.begin_device_code().await?)?;
+            let device = checked(sign_in.begin_device_code().await.map_err(connect::foreign)?)?;
             let lifetime = i64::try_from(device.lifetime.as_micros()).unwrap_or(i64::MAX).min(MOST_DEVICE_US);
             let row = new(now + lifetime, i64::try_from(device.wait().as_micros()).unwrap_or(PATIENCE_US));
             (row, Begun::Device { definition, scopes, device: device.into() })
@@ -246,7 +246,7 @@ async fn ready(server: &Server, row: &SignInRow, definition: &str) -> Result<(Te
         return Err(Error::invalid("The tenant was changed since the sign-in began").with_hint("Sign in again"));
     }
     connect::reach(server, &tenant.definition).await?;
-    let sign_in = user::sign_in(&tenant, user::in_a_hurry())?;
+    let sign_in = user::sign_in(server, &tenant, user::in_a_hurry())?;
     Ok((tenant, sign_in))
 }
 
@@ -363,7 +363,7 @@ async fn complete(
     signed_in: SignedIn,
 ) -> Result<Value> {
     let SignedIn { access, refresh } = signed_in;
-    let account: Account = user::who(&tenant.definition, access).await?;
+    let account: Account = user::who(server, &tenant.definition, access).await?;
     if let Some(known) = tenant.user.as_ref().filter(|known| known.id != account.id) {
         let text = format!("{} signed in, but tenant '{}' is the account of {}", account.name, tenant.name, known.name);
         return Err(Error::new(ErrorKind::Permission, text).with_hint(

@@ -153,7 +153,7 @@ pub(crate) async fn test_and_tell(server: &Server, actor: &Actor, account: &Id, 
 /// When signing in does not work.
 pub(crate) async fn test(server: &Server, actor: &Actor, account: &Id, id: &Id) -> Result<Value> {
     let tenant = server.db.tenant(account, id).await?;
-    let state = connect::test(server, &tenant).await?;
+    let state = connect::test(server, &tenant).await.map_err(connect::foreign)?;
     note(server, actor, account, "tenant.test", &tenant.name, json!({"missing": state.get("missing")})).await?;
     Ok(state)
 }

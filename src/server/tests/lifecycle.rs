@@ -80,7 +80,7 @@ async fn a_set_made_by_the_api_runs_and_its_snapshots_can_be_seen() {
     bench.running.stop().await;
 }
 
-/// Over a limit nothing is added; runs go on.
+/// Over a limit nothing is added, neither as a set nor to one; runs go on.
 async fn within_limits(bench: &Bench, token: &str, account: &Id, set: &str) {
     let admin = bench.person(None, Role::Administrator, "admin@example.com").await;
     let path = format!("/accounts/{account}/sets");
@@ -95,6 +95,20 @@ async fn within_limits(bench: &Bench, token: &str, account: &Id, set: &str) {
     let (status, problem) = bench.ask(token, Method::POST, &path, Some(wanted.clone())).await;
     assert_eq!(status, StatusCode::FORBIDDEN, "{problem}");
     assert!(problem["message"].as_str().expect("a message").contains("mailboxes"), "{problem}");
+    for (choices, allowed) in [
+        (json!({"workloads": ["mail", "onedrive"], "leavers": "freeze"}), true),
+        (json!({"workloads": ["mail"]}), true),
+        (json!({"workloads": ["mail", "onedrive"]}), false),
+        (json!({"workloads": ["mail"], "exclude": ["nobody@contoso.com"]}), true),
+        (json!({"workloads": ["mail"]}), false),
+        (json!({}), false),
+    ] {
+        let mut changed = wanted.clone();
+        (changed["name"], changed["choices"]) = (json!("everyone"), choices);
+        let (status, problem) = bench.ask(token, Method::PUT, &format!("{path}/{set}"), Some(changed.clone())).await;
+        let expected = if allowed { StatusCode::OK } else { StatusCode::FORBIDDEN };
+        assert_eq!(status, expected, "{changed}: {problem}");
+    }
     let asked = bench.good(token, Method::POST, &format!("{path}/{set}/runs"), None).await;
     let ended = bench.ended(token, account, asked["job"].as_str().expect("a job")).await;
     assert!(matches!(ended["state"].as_str(), Some("done" | "gaps")), "{ended}");

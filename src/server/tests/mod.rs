@@ -11,6 +11,7 @@ mod history;
 mod hostile;
 mod lifecycle;
 mod notices;
+mod operating;
 mod queue;
 mod restoring;
 mod scale;

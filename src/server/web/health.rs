@@ -75,13 +75,15 @@ async fn figures(db: &Db, now_us: i64) -> Result<String> {
         text.push_str(&head(name, "gauge", help));
         let _ = writeln!(text, "{name} {}", row.number("many")?);
     }
-    let row = sqlx::query("SELECT COALESCE(MIN(last_good_us), 0) AS oldest FROM sets WHERE enabled = 1")
-        .fetch_one(db.pool())
-        .await?;
+    let row = sqlx::query(
+        "SELECT COALESCE(MIN(COALESCE(last_good_us, created_us)), 0) AS oldest FROM sets WHERE enabled = 1",
+    )
+    .fetch_one(db.pool())
+    .await?;
     text.push_str(&head(
         "tenantvault_oldest_good_run_seconds",
         "gauge",
-        "When the set that waits longest for a good run had its last one, since 1970 UTC",
+        "When the set that waits longest for a good run had its last one, or was made if it had none, since 1970 UTC",
     ));
     let _ = writeln!(text, "tenantvault_oldest_good_run_seconds {}", row.number("oldest")? as f64 / 1e6);
     Ok(text)

@@ -15,8 +15,8 @@ mod within;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::{Extension, Router};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
@@ -61,5 +61,6 @@ pub(crate) fn service(server: &Arc<Server>) -> Router {
         // Files have times of their own (see `endpoint`), and gain nothing by compression.
         .merge(files)
         .layer(axum::middleware::from_fn_with_state(server.clone(), headers::add))
+        .layer(Extension(peer::Proxies(server.options.trusted_proxies.clone().into())))
         .layer(CatchPanicLayer::new())
 }
