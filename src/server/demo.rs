@@ -12,6 +12,7 @@ use super::auth::{Actor, NewPerson, Password, Role};
 use super::choices::Choices;
 use super::connect::user::CALLBACK;
 use super::db::{Account, Entitlements, RestoreApp, SetRow, SignInWay, TenantDefinition};
+use super::deeds::keys;
 use super::deeds::repositories::{self, PlaceToBe, RepositoryToMake};
 use super::deeds::sets::{self, SetWanted};
 use super::deeds::tenants::{self, TenantToBe};
@@ -153,7 +154,7 @@ async fn contoso(
     .await?;
     let key = made.key.expose_text().to_owned();
     let last: String = key.chars().skip(key.chars().count() - super::store::TYPED_BACK).collect();
-    repositories::confirm(server, by, &account.id, &made.row.id, &Password::new(key.as_str()), &last).await?;
+    keys::confirm(server, by, &account.id, &made.row.id, &Password::new(key.as_str()), &last).await?;
     let set = sets::add(
         server,
         by,

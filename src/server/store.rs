@@ -19,6 +19,14 @@ use crate::storage::{self, Credentials, Storage, StorageOptions};
 
 /// How many characters of a new key are to be typed back.
 pub(crate) const TYPED_BACK: usize = 4;
+/// What the server's own key is called in a repository.
+pub(crate) const OWN_KEY: &str = "backup server";
+
+/// What stands beside a key in its recovery kit: tells which paper belongs to which key.
+pub(crate) fn checksum(key: &str) -> String {
+    let hash = blake3::hash(key.as_bytes()).to_hex();
+    hash.get(..8).unwrap_or_default().to_owned()
+}
 
 /// Repositories that are open with their write-only keys.
 #[derive(Default)]
@@ -110,10 +118,11 @@ pub(crate) async fn make(
     let (id, now) = (Id::random(), server.now_us());
     let credentials = credentials_json(at)?;
     let storage = storage_of(server, account, &id, at.url, credentials.as_ref().map(|text| text.as_str()))?;
+    let made = chosen.is_none();
     let key = chosen.unwrap_or_else(Passphrase::generate);
     let repo = Repository::init(storage, &key, "owner", now, Some(server.cache_folder())).await?;
     let write_key = Passphrase::generate();
-    repo.add_slot(&write_key, KeyRight::WriteOnly, "backup server", now).await?;
+    repo.add_slot(&write_key, KeyRight::WriteOnly, OWN_KEY, now).await?;
     let new = NewRepository {
         id,
         name,
@@ -126,6 +135,9 @@ pub(crate) async fn make(
         },
     };
     let row = server.db.add_repository(&server.vault, account, &new, now).await?;
+    if made {
+        server.db.keep_checksum(&repo.slot().to_string(), checksum(key.expose_text())).await?;
+    }
     Ok(Made { row, key })
 }
 
@@ -154,7 +166,7 @@ pub(crate) async fn adopt(
         return Err(Error::new(ErrorKind::AlreadyExists, format!("This repository is on the list: '{}'", known.name)));
     }
     let write_key = Passphrase::generate();
-    repo.add_slot(&write_key, KeyRight::WriteOnly, "backup server", now).await?;
+    repo.add_slot(&write_key, KeyRight::WriteOnly, OWN_KEY, now).await?;
     let destination = NewDestination { name: at.name, url: at.url, credentials };
     let new = NewRepository { id, name, repository, write_key: write_key.expose_text(), destination };
     let row = server.db.add_repository(&server.vault, account, &new, now).await?;
@@ -201,10 +213,21 @@ impl Stores {
         if let Some(open) = self.known(&row.id) {
             return Ok(open);
         }
-        let key = row.write_key(&server.vault)?;
-        let repo = open_with(server, row, &Passphrase::new(&key)?).await?;
+        let repo = match open_with(server, row, &Passphrase::new(&row.write_key(&server.vault)?)?).await {
+            // It may have a new key since the row was read.
+            Err(e) if e.kind() == ErrorKind::WrongKey => {
+                let row = server.db.repository(&row.account, &row.id).await?;
+                open_with(server, &row, &Passphrase::new(&row.write_key(&server.vault)?)?).await?
+            }
+            opened => opened?,
+        };
         self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(row.id.clone(), Arc::downgrade(&repo));
         Ok(repo)
+    }
+
+    /// Opens a repository anew at the next time: the server's key is another one.
+    pub(crate) fn forget(&self, id: &Id) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 
     fn known(&self, id: &Id) -> Option<Arc<Repository>> {

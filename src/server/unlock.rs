@@ -11,6 +11,7 @@ use super::state::Server;
 use super::store;
 use crate::crypto::Passphrase;
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::id::KeyId;
 use crate::monitor::Silent;
 use crate::ops::browse::{BrowseOptions, Browser};
 
@@ -27,6 +28,10 @@ pub(crate) struct Unlocked {
 
 struct Open {
     browser: Browser,
+    /// By which key it was opened.
+    slot: KeyId,
+    /// The server opened it itself, by the key that the account lets it hold.
+    by_server: bool,
     /// Kept to be lent to a job that whoever opened it asks for.
     key: Password,
     seen_us: i64,
@@ -44,9 +49,22 @@ impl Unlocked {
         row: &RepositoryRow,
         key: &Password,
     ) -> Result<()> {
+        self.open_by(server, actor, row, key, false).await
+    }
+
+    async fn open_by(
+        &self,
+        server: &Server,
+        actor: &Actor,
+        row: &RepositoryRow,
+        key: &Password,
+        by_server: bool,
+    ) -> Result<()> {
         let repo = store::open_with(server, row, &Passphrase::new(key.expose())?).await?;
+        let slot = repo.slot();
         let browser = Browser::open(repo, BrowseOptions::default(), std::sync::Arc::new(Silent)).await?;
         let now = server.now_us();
+        server.db.note_key_used(&slot.to_string(), now).await?;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|_, open| open.seen_us + IDLE_US > now);
         if open.len() >= MOST
@@ -54,7 +72,8 @@ impl Unlocked {
         {
             open.remove(&oldest);
         }
-        open.insert((actor.way.clone(), row.id.clone()), Open { browser, key: key.clone(), seen_us: now });
+        let opened = Open { browser, slot, by_server, key: key.clone(), seen_us: now };
+        open.insert((actor.way.clone(), row.id.clone()), opened);
         Ok(())
     }
 
@@ -66,7 +85,7 @@ impl Unlocked {
         if row.holds_owner_key {
             return Ok(None);
         }
-        let known = self.known(actor, &row.id, now_us).is_some();
+        let known = self.known(actor, row, now_us).is_some();
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let found = open.get(&(actor.way.clone(), row.id.clone())).filter(|_| known);
         found.map(|open| Some(open.key.clone())).ok_or_else(|| locked(row))
@@ -78,27 +97,35 @@ impl Unlocked {
     /// `WrongKey` when it is not open.
     pub(crate) async fn browser(&self, server: &Server, actor: &Actor, row: &RepositoryRow) -> Result<Browser> {
         let now = server.now_us();
-        if let Some(browser) = self.known(actor, &row.id, now) {
+        if let Some(browser) = self.known(actor, row, now) {
             return Ok(browser);
         }
         let Some(key) = row.owner_key(&server.vault)? else {
             return Err(locked(row));
         };
-        self.unlock(server, actor, row, &Password::new(key.as_str())).await?;
-        self.known(actor, &row.id, now).ok_or_else(|| Error::internal("What was opened is not open"))
+        self.open_by(server, actor, row, &Password::new(key.as_str()), true).await?;
+        self.known(actor, row, now).ok_or_else(|| Error::internal("What was opened is not open"))
     }
 
     /// Says whether whoever asks has a repository open.
-    pub(crate) fn is_open(&self, actor: &Actor, repository: &Id, now_us: i64) -> bool {
-        self.known(actor, repository, now_us).is_some()
+    pub(crate) fn is_open(&self, actor: &Actor, row: &RepositoryRow, now_us: i64) -> bool {
+        self.known(actor, row, now_us).is_some()
     }
 
-    fn known(&self, actor: &Actor, repository: &Id, now_us: i64) -> Option<Browser> {
+    fn known(&self, actor: &Actor, row: &RepositoryRow, now_us: i64) -> Option<Browser> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.retain(|_, open| open.seen_us + IDLE_US > now_us);
-        let found = open.get_mut(&(actor.way.clone(), repository.clone()))?;
+        // What the server opened by the key that it held is open as long as it holds it.
+        let may_stay = |id: &Id, by_server: bool| *id != row.id || !by_server || row.holds_owner_key;
+        open.retain(|(_, id), open| open.seen_us + IDLE_US > now_us && may_stay(id, open.by_server));
+        let found = open.get_mut(&(actor.way.clone(), row.id.clone()))?;
         found.seen_us = now_us;
         Some(found.browser.clone())
+    }
+
+    /// Lets go of what anybody has open by a key that was removed.
+    pub(crate) fn forget_slot(&self, repository: &Id, slot: &KeyId) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|(_, id), open| id != repository || open.slot != *slot);
     }
 
     /// Lets go of what whoever asks has open.

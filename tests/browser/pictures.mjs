@@ -30,6 +30,8 @@ const NO_PAGE = {
 };
 // States that a page has not.
 const NO_STATE = {
+  "/accounts/{account}": { empty: "it always has a name" },
+  "/a/{account}/keys/{repository}": { empty: "a repository always has keys" },
   "/administrators": { empty: "an administrator always is there" },
   "/activity": { empty: "that the server was set up is its first entry", failing: "a changed database alone makes it so; a test sees that" },
   "/a/{account}/sign-ins/{sign_in}": { empty: "it always has a code or an address" },
@@ -166,6 +168,7 @@ async function empty(browser, base, link) {
   for (const [place, name, what] of [
     ["tenants", "tenants-empty", "how a tenant is connected"],
     ["storage", "storage-empty", "making the first repository"],
+    ["keys", "keys-empty", "no key yet"],
     ["sets", "sets-empty", "no backup set yet"],
     ["coverage", "coverage-empty", "nothing is covered yet"],
     ["look", "look-empty", "nothing to look at yet"],
@@ -227,14 +230,16 @@ async function full(at) {
     ["sets", "sets", "backup sets"],
     [`sets/${set.id}`, "set", "a backup set and its runs"],
     ["coverage", "coverage", "who is protected how"],
-    ["storage", "storage", "repositories and keys"],
+    ["storage", "storage", "repositories, and how they grew"],
     [`storage/${main.id}`, "repository", "a repository"],
+    ["keys", "keys", "who can open what"],
+    [`keys/${main.id}`, "keys-change", "changing the keys of a repository"],
     ["people", "people", "people of the account"],
     ["activity", "activity", "the audit log"],
   ]) {
     await part(name, async () => {
       const route = `${A}/${place}`.replace(`tenants/${tenant.id}`, "tenants/{tenant}").replace(`sets/${set.id}`, "sets/{set}")
-        .replace(`storage/${main.id}`, "storage/{repository}");
+        .replace(`storage/${main.id}`, "storage/{repository}").replace(`keys/${main.id}`, "keys/{repository}");
       await page.goto(`${home}/${place}`);
       await picture(page, route, "full", name, what);
     });
@@ -322,6 +327,13 @@ async function full(at) {
     await picture(page, `${A}/storage/{repository}`, "empty", "repository-empty", "nothing is in it yet");
     at.second = page.url().split("/").pop();
     at.secondKey = key;
+    await send(page, `${own}/keys/${at.second}/new`, { label: "safe", key });
+    await picture(page, `${A}/keys/{repository}`, "full", "keys-made", "another key, shown once", { phone: false });
+    await send(page, `${own}/keys/${at.second}/new`, { label: "safe", key: "not the key" });
+    await picture(page, `${A}/keys/{repository}`, "failing", "keys-refused", "a key that does not fit");
+    await send(page, `${own}/keys/${at.second}/held-key`, { understood: "yes", key });
+    await picture(page, `${A}/keys/{repository}`, "full", "keys-held", "the server holds the owner's key", { phone: false });
+    await send(page, `${own}/keys/${at.second}/held-key/removal`);
   });
 
   await part("clients", async () => {
@@ -531,6 +543,11 @@ async function administrator(browser, at) {
   await picture(page, "/accounts", "full", "accounts", "all accounts");
   await send(page, "/accounts", { name: "" });
   await picture(page, "/accounts", "failing", "accounts-failing", "an account without a name");
+  const ofAccount = `/accounts/${at.own.split("/").pop()}`;
+  await send(page, ofAccount, { name: "Contoso", mailboxes: "500", drives: "500", sites: "", gib: "500" });
+  await picture(page, "/accounts/{account}", "full", "account", "what an account may, and uses");
+  await send(page, ofAccount, { name: "Contoso", mailboxes: "many" });
+  await picture(page, "/accounts/{account}", "failing", "account-failing", "a limit that is no number");
   await page.goto(`${at.base}/administrators`);
   await picture(page, "/administrators", "full", "administrators", "who looks after the server");
   await send(page, "/administrators", { login: "owner@contoso.com" });
@@ -630,6 +647,7 @@ async function away(at) {
     for (const [route, place, name] of [
       ["storage/{repository}", `storage/${main.id}`, "repository-failing"],
       ["coverage", "coverage", "coverage-failing"],
+      ["keys", "keys", "keys-failing"],
     ]) {
       await part(name, async () => {
         await page.goto(`${home}/${place}`);

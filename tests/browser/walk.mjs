@@ -48,7 +48,7 @@ try {
   await signIn(page, base, "owner@contoso.com", status.password);
   const root = page.url();
   await look(page, "home");
-  for (const name of ["sets", "sets/new", "coverage", "tenants", "storage", "people", "notices", "activity"]) {
+  for (const name of ["sets", "sets/new", "coverage", "tenants", "storage", "keys", "people", "notices", "activity"]) {
     await page.goto(`${root}/${name}`);
     await look(page, name.replace("/", "-"));
   }
@@ -130,6 +130,39 @@ try {
   await page.waitForSelector("text=not the last four characters");
   await page.fill("#last_four", second.slice(-4));
   await page.click("text=I have kept it");
+  await page.waitForSelector("text=only you can read contents");
+
+  // A further key for it, the first one replaced, and the server's own renewed.
+  await page.goto(`${root}/keys`);
+  await page.click('section:has(h2:has-text("Second")) a:text-is("Change")');
+  await look(page, "keys-change");
+  const ofSecond = page.url();
+  await page.fill("#label", "the safe");
+  await page.fill("#add_key", second);
+  await page.click('button:text-is("Make it")');
+  await look(page, "keys-made");
+  const safe = await page.textContent("#key");
+  await page.fill("#last_four", safe.slice(-4));
+  await page.click("text=I have kept it");
+  await page.waitForSelector("text=the safe (");
+  await page.selectOption("#old", { label: await page.$eval("#old", (select) => [...select.options].find((one) => one.text.startsWith("owner")).text) });
+  await page.fill("#replace_key", safe);
+  await page.click("text=Make its successor");
+  const successor = await page.textContent("#key");
+  await page.fill("#last_four", successor.slice(-4));
+  await page.click("text=remove the old one");
+  await page.waitForURL(ofSecond);
+  if (await page.locator("tbody tr").count() !== 3) { complain("a key was not replaced"); }
+  await page.fill("#server_key", successor);
+  await Promise.all([page.waitForNavigation(), page.click("text=Renew it")]);
+  await page.click('summary:has-text("Let the server hold an owner")');
+  await look(page, "keys-hold");
+  await page.fill("#held_key", successor);
+  await page.check('input[name="understood"]');
+  await page.click('button:text-is("Let the server hold it")');
+  await page.waitForSelector("text=its owner, and this server");
+  await look(page, "keys-held");
+  await page.click("text=Take the key back");
   await page.waitForSelector("text=only you can read contents");
 
   // A backup set in five steps. What is ticked writes rules, and is counted, in place; going back loses nothing.
@@ -351,13 +384,13 @@ try {
   await look(page, "not-found");
 
   await page.setViewportSize({ width: 360, height: 740 });
-  for (const name of ["", "sets", "sets/new", "coverage", "tenants", "storage", "people", "notices", "activity"]) {
+  for (const name of ["", "sets", "sets/new", "coverage", "tenants", "storage", "keys", "people", "notices", "activity"]) {
     await page.goto(name ? `${root}/${name}` : root);
     await look(page, `phone-${name.replace("/", "-") || "home"}`);
   }
   await page.setViewportSize({ width: 1280, height: 900 });
   await page.emulateMedia({ colorScheme: "dark" });
-  for (const name of ["", "sets", "coverage", "storage"]) {
+  for (const name of ["", "sets", "coverage", "storage", "keys"]) {
     await page.goto(name ? `${root}/${name}` : root);
     await look(page, `dark-${name || "home"}`);
   }

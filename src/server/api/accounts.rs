@@ -1,5 +1,6 @@
 //! Accounts.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -12,13 +13,16 @@ use utoipa::ToSchema;
 use super::List;
 use crate::server::audit::Deed;
 use crate::server::auth::Actor;
-use crate::server::db::{Account, Entitlements};
+use crate::server::db::{Account, Entitlements, Grown, Used};
 use crate::server::error::{ApiError, Problem};
 use crate::server::id::Id;
 use crate::server::state::Server;
 use crate::server::web::{At, Wanted};
 
 type Answer<T> = Result<T, ApiError>;
+
+/// How far back growth is looked at: 26 weeks.
+pub(crate) const GROWTH_US: i64 = 26 * 7 * 86_400_000_000;
 
 /// A customer.
 #[derive(Debug, Serialize, ToSchema)]
@@ -28,11 +32,19 @@ pub(crate) struct AccountView {
     /// Microseconds since 1970 UTC.
     created_us: i64,
     limits: Entitlements,
+    /// How much of it is used.
+    used: Used,
 }
 
-impl From<Account> for AccountView {
-    fn from(account: Account) -> Self {
-        Self { id: account.id, name: account.name, created_us: account.created_us, limits: account.limits }
+impl AccountView {
+    fn of(account: Account, used: &HashMap<Id, Used>) -> Self {
+        let used = used.get(&account.id).copied().unwrap_or_default();
+        Self { id: account.id, name: account.name, created_us: account.created_us, limits: account.limits, used }
+    }
+
+    async fn whole(server: &Server, account: Account) -> crate::Result<Self> {
+        let used = server.db.used(Some(&account.id)).await?;
+        Ok(Self::of(account, &used))
     }
 }
 
@@ -58,7 +70,8 @@ pub(crate) async fn list(
         Some(own) => vec![server.db.account(own).await?],
         None => server.db.accounts().await?,
     };
-    Ok(List::of(accounts.into_iter().map(AccountView::from)))
+    let used = server.db.used(actor.account.as_ref()).await?;
+    Ok(List::of(accounts.into_iter().map(|account| AccountView::of(account, &used))))
 }
 
 /// Add an account
@@ -73,14 +86,15 @@ pub(crate) async fn add(
     let now = server.now_us();
     let account = server.db.add_account(&wanted.name, wanted.limits, now).await?;
     note(&server, &actor, &account, "account.add").await?;
-    Ok((StatusCode::CREATED, Json(account.into())))
+    Ok((StatusCode::CREATED, Json(AccountView::whole(&server, account).await?)))
 }
 
 /// An account
 #[utoipa::path(get, path = "/api/v1/accounts/{account}", tag = "accounts", params(("account" = Id, Path)), responses(
     (status = 200, body = AccountView), (status = 401, body = Problem), (status = 404, body = Problem)))]
 pub(crate) async fn get(State(server): State<Arc<Server>>, At(account): At<Id>) -> Answer<Json<AccountView>> {
-    Ok(Json(server.db.account(&account).await?.into()))
+    let account = server.db.account(&account).await?;
+    Ok(Json(AccountView::whole(&server, account).await?))
 }
 
 /// Change an account's name and limits
@@ -98,7 +112,7 @@ pub(crate) async fn change(
     server.db.change_account(&id, &wanted.name, wanted.limits).await?;
     let account = server.db.account(&id).await?;
     note(&server, &actor, &account, "account.change").await?;
-    Ok(Json(account.into()))
+    Ok(Json(AccountView::whole(&server, account).await?))
 }
 
 /// Remove an account that holds nothing any more
@@ -114,6 +128,13 @@ pub(crate) async fn remove(
     server.db.remove_account(&account.id).await?;
     note(&server, &actor, &account, "account.remove").await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// How what an account stores grew, day by day, in the last half year
+#[utoipa::path(get, path = "/api/v1/accounts/{account}/growth", tag = "accounts", params(("account" = Id, Path)),
+    responses((status = 200, body = List<Grown>), (status = 401, body = Problem), (status = 404, body = Problem)))]
+pub(crate) async fn growth(State(server): State<Arc<Server>>, At(account): At<Id>) -> Answer<Json<List<Grown>>> {
+    Ok(List::of(server.db.growth(&account, server.now_us() - GROWTH_US).await?))
 }
 
 async fn note(server: &Server, actor: &Actor, account: &Account, action: &'static str) -> crate::Result<()> {

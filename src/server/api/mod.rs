@@ -1,7 +1,7 @@
 //! The JSON API, version 1. Each handler's description becomes part of the OpenAPI document ([`description`]), and a test
 //! holds the two lists against each other.
 
-mod accounts;
+pub(crate) mod accounts;
 mod adopt;
 mod agent;
 mod audit;
@@ -9,6 +9,7 @@ mod basket;
 mod clients;
 mod contents;
 pub(crate) mod jobs;
+mod keys;
 mod look;
 mod me;
 mod people;
@@ -56,7 +57,7 @@ impl<T: utoipa::ToSchema> List<T> {
     security(("token" = [])),
     paths(
         me::who, me::sessions, me::end_session, me::tokens, me::add_token, me::remove_token,
-        accounts::list, accounts::add, accounts::get, accounts::change, accounts::remove,
+        accounts::list, accounts::add, accounts::get, accounts::change, accounts::remove, accounts::growth,
         people::list, people::add, people::change, people::remove, people::invite,
         people::list_administrators, people::add_administrator, people::change_administrator,
         people::remove_administrator, people::invite_administrator,
@@ -64,8 +65,8 @@ impl<T: utoipa::ToSchema> List<T> {
         sign_ins::begin, sign_ins::consent, sign_ins::get, sign_ins::code,
         contents::list, contents::count, contents::tick,
         repositories::list, repositories::make, repositories::get, repositories::remove, repositories::confirm,
-        repositories::keys, repositories::add_key, repositories::remove_key, repositories::hold_key,
-        repositories::let_go_of_key, repositories::add_place, repositories::remove_place, repositories::upkeep,
+        repositories::add_place, repositories::remove_place, repositories::upkeep, repositories::retention,
+        keys::list, keys::add, keys::remove, keys::renew_of_server, keys::hold, keys::let_go,
         adopt::add,
         sets::list, sets::add, sets::get, sets::change, sets::remove, sets::run,
         jobs::list, jobs::get, jobs::cancel, jobs::events, jobs::runs,
@@ -109,7 +110,8 @@ pub(crate) fn add(routes: Routes) -> Routes {
         .api(Method::POST, v1!("/accounts"), Needs(Right::Server), accounts::add)
         .api(Method::GET, v1!("/accounts/{account}"), Needs(Right::See), accounts::get)
         .api(Method::PUT, v1!("/accounts/{account}"), Needs(Right::Server), accounts::change)
-        .api(Method::DELETE, v1!("/accounts/{account}"), Needs(Right::Server), accounts::remove);
+        .api(Method::DELETE, v1!("/accounts/{account}"), Needs(Right::Server), accounts::remove)
+        .api(Method::GET, v1!("/accounts/{account}/growth"), Needs(Right::See), accounts::growth);
     let routes = routes
         .api(Method::GET, v1!("/accounts/{account}/people"), Needs(Right::See), people::list)
         .api(Method::POST, v1!("/accounts/{account}/people"), Needs(Right::People), people::add)
@@ -177,11 +179,12 @@ fn of_repositories(routes: Routes) -> Routes {
         .api(Method::GET, repository!(""), Needs(Right::See), r::get)
         .api(Method::DELETE, repository!(""), Needs(Right::Change), r::remove)
         .api(Method::POST, repository!("/confirmation"), Needs(Right::Keys), r::confirm)
-        .api(Method::GET, repository!("/keys"), Needs(Right::See), r::keys)
-        .api(Method::POST, repository!("/keys"), Needs(Right::Keys), r::add_key)
-        .api(Method::POST, repository!("/keys/{slot}/removal"), Needs(Right::Keys), r::remove_key)
-        .api(Method::PUT, repository!("/held-key"), Needs(Right::Keys), r::hold_key)
-        .api(Method::DELETE, repository!("/held-key"), Needs(Right::Keys), r::let_go_of_key)
+        .api(Method::GET, repository!("/keys"), Needs(Right::See), keys::list)
+        .api(Method::POST, repository!("/keys"), Needs(Right::Keys), keys::add)
+        .api(Method::POST, repository!("/keys/{slot}/removal"), Needs(Right::Keys), keys::remove)
+        .api(Method::POST, repository!("/server-key"), Needs(Right::Keys), keys::renew_of_server)
+        .api(Method::PUT, repository!("/held-key"), Needs(Right::Keys), keys::hold)
+        .api(Method::DELETE, repository!("/held-key"), Needs(Right::Keys), keys::let_go)
         .api(Method::POST, repository!("/destinations"), Needs(Right::Change), r::add_place)
         .api(
             Method::DELETE,
@@ -190,6 +193,7 @@ fn of_repositories(routes: Routes) -> Routes {
             r::remove_place,
         )
         .api(Method::POST, repository!("/upkeep"), Needs(Right::Run), r::upkeep)
+        .api(Method::GET, repository!("/retention"), Needs(Right::See), r::retention)
         .api(Method::POST, repository!("/unlock"), Needs(Right::Restore), look::unlock)
         .api(Method::DELETE, repository!("/unlock"), Needs(Right::Restore), look::lock)
         .api(Method::GET, repository!("/contents"), Needs(Right::Restore), look::contents)

@@ -1,4 +1,4 @@
-//! Repositories, their places, their keys.
+//! Repositories and their places.
 
 use std::sync::Arc;
 
@@ -11,7 +11,9 @@ use utoipa::ToSchema;
 use super::List;
 use crate::server::auth::{Actor, Password};
 use crate::server::db::{DestinationRow, JobKind, RepositoryRow};
-use crate::server::deeds::repositories::{self, KeySlot, PlaceToBe, RepositoryToMake};
+use crate::server::deeds::keys;
+use crate::server::deeds::repositories::{self, PlaceToBe, RepositoryToMake};
+use crate::server::deeds::retention::{self, NextRetention};
 use crate::server::error::{ApiError, Problem};
 use crate::server::id::Id;
 use crate::server::state::Server;
@@ -161,53 +163,8 @@ pub(crate) async fn confirm(
     At((account, repository)): At<(Id, Id)>,
     Wanted(proof): Wanted<Proof>,
 ) -> Answer<StatusCode> {
-    repositories::confirm(&server, &actor, &account, &repository, &proof.key, &proof.last_four).await?;
+    keys::confirm(&server, &actor, &account, &repository, &proof.key, &proof.last_four).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// Key slots of a repository
-#[utoipa::path(get, path = "/api/v1/accounts/{account}/repositories/{repository}/keys", tag = "repositories",
-    params(("account" = Id, Path), ("repository" = Id, Path)), responses(
-    (status = 200, body = List<KeySlot>), (status = 401, body = Problem), (status = 404, body = Problem),
-    (status = 503, body = Problem)))]
-pub(crate) async fn keys(
-    State(server): State<Arc<Server>>,
-    At((account, repository)): At<(Id, Id)>,
-) -> Answer<Json<List<KeySlot>>> {
-    let row = server.db.repository(&account, &repository).await?;
-    Ok(List::of(repositories::slots(&server, &row).await?))
-}
-
-/// An owner's key to add.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct KeyToAdd {
-    /// A key of an owner.
-    key: Password,
-    /// What the new one is called.
-    #[schema(max_length = 100)]
-    label: String,
-}
-
-/// A key that was made. It is shown this once.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct KeyMade {
-    key: String,
-}
-
-/// Add an owner's key
-#[utoipa::path(post, path = "/api/v1/accounts/{account}/repositories/{repository}/keys", tag = "repositories",
-    params(("account" = Id, Path), ("repository" = Id, Path)), request_body = KeyToAdd, responses(
-    (status = 201, body = KeyMade), (status = 401, body = Problem), (status = 403, body = Problem),
-    (status = 404, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
-pub(crate) async fn add_key(
-    State(server): State<Arc<Server>>,
-    Extension(actor): Extension<Actor>,
-    At((account, repository)): At<(Id, Id)>,
-    Wanted(wanted): Wanted<KeyToAdd>,
-) -> Answer<(StatusCode, Json<KeyMade>)> {
-    let key = repositories::add_key(&server, &actor, &account, &repository, &wanted.key, &wanted.label).await?;
-    Ok((StatusCode::CREATED, Json(KeyMade { key: key.expose_text().to_owned() })))
 }
 
 /// A key of an owner.
@@ -216,50 +173,6 @@ pub(crate) async fn add_key(
 pub(crate) struct OwnersKey {
     /// The key.
     pub(super) key: Password,
-}
-
-/// Remove a key
-#[utoipa::path(post, path = "/api/v1/accounts/{account}/repositories/{repository}/keys/{slot}/removal",
-    tag = "repositories", params(("account" = Id, Path), ("repository" = Id, Path), ("slot" = String, Path)),
-    request_body = OwnersKey, responses(
-    (status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
-    (status = 422, body = Problem), (status = 503, body = Problem)))]
-pub(crate) async fn remove_key(
-    State(server): State<Arc<Server>>,
-    Extension(actor): Extension<Actor>,
-    At((account, repository, slot)): At<(Id, Id, String)>,
-    Wanted(proof): Wanted<OwnersKey>,
-) -> Answer<StatusCode> {
-    repositories::remove_key(&server, &actor, &account, &repository, &proof.key, &slot).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// Let the server hold the owner's key: it can read everything then
-#[utoipa::path(put, path = "/api/v1/accounts/{account}/repositories/{repository}/held-key", tag = "repositories",
-    params(("account" = Id, Path), ("repository" = Id, Path)), request_body = OwnersKey, responses(
-    (status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
-    (status = 422, body = Problem), (status = 503, body = Problem)))]
-pub(crate) async fn hold_key(
-    State(server): State<Arc<Server>>,
-    Extension(actor): Extension<Actor>,
-    At((account, repository)): At<(Id, Id)>,
-    Wanted(proof): Wanted<OwnersKey>,
-) -> Answer<StatusCode> {
-    repositories::hold_key(&server, &actor, &account, &repository, Some(&proof.key)).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// Take the owner's key from the server
-#[utoipa::path(delete, path = "/api/v1/accounts/{account}/repositories/{repository}/held-key", tag = "repositories",
-    params(("account" = Id, Path), ("repository" = Id, Path)), responses(
-    (status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem)))]
-pub(crate) async fn let_go_of_key(
-    State(server): State<Arc<Server>>,
-    Extension(actor): Extension<Actor>,
-    At((account, repository)): At<(Id, Id)>,
-) -> Answer<StatusCode> {
-    repositories::hold_key(&server, &actor, &account, &repository, None).await?;
-    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Add a further place: a replica
@@ -336,4 +249,17 @@ pub(crate) async fn upkeep(
     };
     let job = repositories::ask(&server, &row, kind, &actor.login).await?;
     Ok((StatusCode::ACCEPTED, Json(JobAsked { job })))
+}
+
+/// What retention takes out after the next run of each set
+#[utoipa::path(get, path = "/api/v1/accounts/{account}/repositories/{repository}/retention", tag = "repositories",
+    params(("account" = Id, Path), ("repository" = Id, Path)), responses(
+    (status = 200, body = List<NextRetention>), (status = 401, body = Problem), (status = 404, body = Problem),
+    (status = 422, body = Problem), (status = 503, body = Problem)))]
+pub(crate) async fn retention(
+    State(server): State<Arc<Server>>,
+    At((account, repository)): At<(Id, Id)>,
+) -> Answer<Json<List<NextRetention>>> {
+    let row = server.db.repository(&account, &repository).await?;
+    Ok(List::of(retention::next(&server, &row).await?))
 }

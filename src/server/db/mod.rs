@@ -10,6 +10,7 @@ mod due;
 mod held;
 mod history;
 mod jobs;
+mod keys;
 mod migrate;
 mod outbox;
 mod protected;
@@ -22,6 +23,7 @@ mod settings;
 mod sign_ins;
 mod stored;
 mod tenants;
+mod used;
 
 use std::path::Path;
 use std::str::FromStr;
@@ -49,6 +51,7 @@ pub(crate) use runs::{Day, NewRun, Newest, RunRow};
 pub(crate) use sets::{Due, ScheduleRow, SetRow, SetToBe};
 pub(crate) use sign_ins::{SignInKind, SignInRow, SignInState};
 pub(crate) use tenants::{Refused, RestoreApp, SignInWay, SignedInUser, Tenant, TenantDefinition};
+pub(crate) use used::{Grown, Used};
 
 /// Connections of one process.
 const MOST_CONNECTIONS: u32 = 16;

@@ -108,7 +108,7 @@ impl DestinationRow {
     }
 }
 
-fn place(repository: &Id, key: &str) -> String {
+pub(super) fn place(repository: &Id, key: &str) -> String {
     format!("repositories/{repository}/{key}")
 }
 

@@ -1,17 +1,15 @@
-//! Repositories, their places and their keys.
+//! Repositories and their places.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
 use super::{is_administrator, note};
-use crate::crypto::{KeyRight, Passphrase};
+use crate::crypto::Passphrase;
 use crate::error::{Error, ErrorKind, Result};
-use crate::repo::Repository;
 use crate::server::auth::{Actor, Password};
 use crate::server::db::{DestinationRow, JobKind, NewDestination, NewJob, RepositoryRow};
 use crate::server::id::Id;
@@ -52,21 +50,6 @@ pub(crate) struct RepositoryToMake {
     /// The owner's passphrase; left out: a key of 44 characters is made.
     #[serde(default)]
     pub(crate) passphrase: Option<Password>,
-}
-
-/// A key slot of a repository.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct KeySlot {
-    /// The slot's id.
-    pub(crate) id: String,
-    /// `owner`, or `write-only`.
-    pub(crate) right: String,
-    /// What it is called.
-    pub(crate) label: String,
-    /// When it was made: microseconds since 1970 UTC.
-    pub(crate) created_us: i64,
-    /// It is the server's own.
-    pub(crate) of_server: bool,
 }
 
 /// Makes a repository. The owner's key is in what it gives, and nowhere else.
@@ -129,135 +112,6 @@ async fn within_bytes(server: &Server, account: &Id) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// Opens a repository by an owner's key. That another one was tried is noted.
-async fn by_owner(
-    server: &Server,
-    actor: &Actor,
-    account: &Id,
-    row: &RepositoryRow,
-    key: &Password,
-) -> Result<Arc<Repository>> {
-    let open = async {
-        let repo = store::open_with(server, row, &Passphrase::new(key.expose())?).await?;
-        match repo.right() {
-            KeyRight::Owner => Ok(repo),
-            KeyRight::WriteOnly => {
-                Err(Error::new(ErrorKind::WrongKey, "This is a write-only key").with_hint("Bring an owner's key"))
-            }
-        }
-    };
-    let opened = open.await;
-    if opened.as_ref().is_err_and(|e| e.kind() == ErrorKind::WrongKey) {
-        note(server, actor, account, "key.refused", &row.name, json!({})).await?;
-    }
-    opened
-}
-
-/// Notes that the owner has the key: its last four characters were typed back.
-///
-/// # Errors
-/// `WrongKey` when they are others.
-pub(crate) async fn confirm(
-    server: &Server,
-    actor: &Actor,
-    account: &Id,
-    id: &Id,
-    key: &Password,
-    typed: &str,
-) -> Result<()> {
-    let row = server.db.repository(account, id).await?;
-    // The key itself must be the repository's, or the page was tampered with.
-    by_owner(server, actor, account, &row, key).await?;
-    store::confirm(server, &row, key.expose(), typed).await?;
-    note(server, actor, account, "key.confirm", &row.name, json!({})).await
-}
-
-/// The key slots of a repository.
-///
-/// # Errors
-/// As opening.
-pub(crate) async fn slots(server: &Server, row: &RepositoryRow) -> Result<Vec<KeySlot>> {
-    let repo = server.stores.open(server, row).await?;
-    let own = repo.slot();
-    let slots = repo.slots().await?;
-    Ok(slots
-        .into_iter()
-        .map(|slot| KeySlot {
-            of_server: slot.id == own,
-            id: slot.id.to_string(),
-            right: if slot.facts.right == KeyRight::Owner { "owner" } else { "write-only" }.to_owned(),
-            label: slot.facts.label,
-            created_us: slot.facts.created_us,
-        })
-        .collect())
-}
-
-/// Adds an owner's key: a new one is made. Needs an owner's key.
-///
-/// # Errors
-/// `WrongKey`; as opening.
-pub(crate) async fn add_key(
-    server: &Server,
-    actor: &Actor,
-    account: &Id,
-    id: &Id,
-    key: &Password,
-    label: &str,
-) -> Result<Passphrase> {
-    let row = server.db.repository(account, id).await?;
-    let repo = by_owner(server, actor, account, &row, key).await?;
-    let new = Passphrase::generate();
-    let label: String = label.trim().chars().filter(|c| !c.is_control()).take(100).collect();
-    repo.add_slot(&new, KeyRight::Owner, &label, server.now_us()).await?;
-    note(server, actor, account, "key.add", &row.name, json!({"label": label})).await?;
-    Ok(new)
-}
-
-/// Removes a key slot: not the server's own, nor the last of an owner. Needs an owner's key.
-///
-/// # Errors
-/// `InvalidInput` for those; `WrongKey`; `NotFound`.
-pub(crate) async fn remove_key(
-    server: &Server,
-    actor: &Actor,
-    account: &Id,
-    id: &Id,
-    key: &Password,
-    slot: &str,
-) -> Result<()> {
-    let row = server.db.repository(account, id).await?;
-    let own = server.stores.open(server, &row).await?.slot();
-    let repo = by_owner(server, actor, account, &row, key).await?;
-    let slots = repo.slots().await?;
-    let found = slots.iter().find(|found| found.id.to_string() == slot);
-    let found = found.ok_or_else(|| Error::not_found("There is no such key"))?;
-    if found.id == own {
-        return Err(Error::invalid("The server's own key stays: without it no run could be written"));
-    }
-    repo.remove_slot(&found.id).await?;
-    note(server, actor, account, "key.remove", &row.name, json!({"label": found.facts.label})).await
-}
-
-/// Lets the server hold the owner's key, or takes it away.
-///
-/// # Errors
-/// `WrongKey` when it is none of an owner's.
-pub(crate) async fn hold_key(
-    server: &Server,
-    actor: &Actor,
-    account: &Id,
-    id: &Id,
-    key: Option<&Password>,
-) -> Result<()> {
-    let row = server.db.repository(account, id).await?;
-    if let Some(key) = key {
-        by_owner(server, actor, account, &row, key).await?;
-    }
-    server.db.hold_owner_key(&server.vault, id, key.map(Password::expose)).await?;
-    let action = if key.is_some() { "key.give-to-server" } else { "key.take-from-server" };
-    note(server, actor, account, action, &row.name, json!({})).await
 }
 
 /// Adds a further place, a replica, and asks for it to be filled.

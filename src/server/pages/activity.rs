@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::{Answer, Chrome, Page, Place, page, words};
 use crate::server::audit::{Entry, Verified};
-use crate::server::auth::Actor;
+use crate::server::auth::{Actor, Right};
 use crate::server::db::Account;
 use crate::server::id::Id;
 use crate::server::state::Server;
@@ -37,8 +37,9 @@ pub(super) async fn show(
     let body = html! {
         h1 { "Activity" }
         p.quiet { "Who did what. Each entry is chained to the one before it by its hash, so that a change shows; the API exports the log, and the server's administrators verify it." }
+        @if actor.may(Right::Server, None) { (verification()) }
         (entries(&all, None))
-        p { a href={ "/api/v1/accounts/" (account.id) "/audit?most=1000" } { "The last thousand as JSON" } }
+        (export(&format!("/api/v1/accounts/{}/audit", account.id), which.before))
     };
     Ok(Page(page("Activity", chrome, &body)).into_response())
 }
@@ -76,11 +77,27 @@ async fn whole(server: &Server, actor: &Actor, before: Option<i64>, found: Optio
             }
             None => {}
         }
-        form method="post" action="/activity/verification" { button.plain type="submit" { "Verify the log" } }
+        (verification())
         (entries(&all, Some(&accounts)))
-        p { a href="/api/v1/audit?most=1000" { "The last thousand as JSON" } }
+        (export("/api/v1/audit", before))
     };
     Ok(page("Activity", Chrome { actor, account: None, place: Place::AllActivity }, &body))
+}
+
+/// Looks through the whole log: that of all accounts is one chain.
+fn verification() -> Markup {
+    html! { form method="post" action="/activity/verification" { button.plain type="submit" { "Verify the log" } } }
+}
+
+/// What the page shows and what came before it, with the hashes, as a file.
+fn export(path: &str, before: Option<i64>) -> Markup {
+    let (from, name) = match before {
+        Some(before) => (format!("&before={before}"), format!("audit-before-{before}.json")),
+        None => (String::new(), "audit.json".to_owned()),
+    };
+    html! {
+        p { a href={ (path) "?most=1000" (from) } download=(name) { "Export a thousand entries from here back, as JSON" } }
+    }
 }
 
 /// With the accounts where entries are of several.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::words;
-use crate::server::db::Day;
+use crate::server::db::{Day, Grown};
 
 const CELL: i64 = 13;
 const GAP: i64 = 3;
@@ -70,6 +70,48 @@ pub(super) fn stored(days: &[Day], today: i64, many: i64) -> Markup {
     }
 }
 
+/// Lines of what was read and written, in sum, and of what is held, over a stretch of time up to now.
+pub(super) fn growth(days: &[Grown], now_us: i64, span_us: i64) -> Markup {
+    const DAY_US: i64 = 86_400_000_000;
+    let (width, height) = (720_i64, 180_i64);
+    let (today, many) = (now_us / DAY_US, (span_us / DAY_US).max(1));
+    let (mut read, mut written) = (0, 0);
+    let mut lines: [Vec<(i64, i64)>; 3] = Default::default();
+    for day in days {
+        (read, written) = (read + day.read, written + day.written);
+        let [of_read, of_written, of_stored] = &mut lines;
+        of_read.push((day.day, read));
+        of_written.push((day.day, written));
+        of_stored.extend(day.stored.map(|stored| (day.day, stored)));
+    }
+    let most = lines.iter().flatten().map(|(_, bytes)| *bytes).max().unwrap_or(0).max(1);
+    let x = |day: i64| (day - today + many).clamp(0, many) * (width - 8) / many + 4;
+    let y = |bytes: i64| height - 4 - (i128::from(bytes.max(0)) * i128::from(height - 8) / i128::from(most)) as i64;
+    let size = |bytes: i64| words::size(u64::try_from(bytes).unwrap_or(0));
+    // A single point is a line to today.
+    let points = |line: &[(i64, i64)]| {
+        let last = line.last().map(|(_, bytes)| (today, *bytes));
+        let all = line.iter().copied().chain(last).map(|(day, bytes)| format!("{},{}", x(day), y(bytes)));
+        all.collect::<Vec<_>>().join(" ")
+    };
+    let held = lines[2].first().zip(lines[2].last());
+    let held = held.map_or_else(
+        || "What all repositories hold was not counted yet".to_owned(),
+        |((from, least), (_, last))| {
+            format!("All repositories held {} on {} and {} at last", size(*least), date(*from), size(*last))
+        },
+    );
+    let label = format!("Growth in the last {many} days: {} read, {} written. {held}", size(read), size(written));
+    html! {
+        svg.growth role="img" aria-label=(label) viewBox={ "0 0 " (width) " " (height) } width=(width) height=(height) {
+            line.ground x1="4" x2=(width - 4) y1=(height - 4) y2=(height - 4) {}
+            @for (line, class) in lines.iter().zip(["read", "written", "stored"]) {
+                @if !line.is_empty() { polyline class=(class) points=(points(line)) { title { (class) ": " (size(line.last().map_or(0, |(_, bytes)| *bytes))) } } }
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,5 +125,12 @@ mod tests {
         assert_eq!(text.matches("class=\"bad\"").count(), 1);
         assert!(stored(&days, 20_001, 30).into_string().contains("2.0 MiB"));
         assert!(calendar(&[], 20_001, 4).into_string().contains("role=\"img\""));
+        let grown = |day, mib: i64, stored| Grown { day, read: mib << 20, written: mib << 19, stored };
+        let days = [grown(19_990, 2, None), grown(20_000, 6, Some(3 << 20)), grown(20_001, 0, Some(5 << 20))];
+        let text = growth(&days, 20_001 * 86_400_000_000, 26 * 7 * 86_400_000_000).into_string();
+        for words in ["8.0 MiB read, 4.0 MiB written", "held 3.0 MiB on 2024-10-04 and 5.0 MiB at last"] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+        assert_eq!(text.matches("<polyline").count(), 3);
     }
 }

@@ -7,10 +7,12 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use maud::{Markup, html};
 
-use super::{Answer, Chrome, Page, Place, charts, go, job, page, words};
+use super::{Answer, Chrome, Page, Place, account, charts, go, job, page, words};
 use crate::error::Result;
 use crate::server::auth::{Actor, Right};
-use crate::server::db::{Account, Day, Job, Newest, RepositoryRow, RunRow, SetRow, Tenant};
+use crate::server::db::{
+    Account, Day, Entitlements, Job, JobKind, Newest, RepositoryRow, RunRow, SetRow, Tenant, Used,
+};
 use crate::server::id::Id;
 use crate::server::state::Server;
 use crate::server::web::At;
@@ -41,6 +43,7 @@ struct Facts {
     open: Vec<Job>,
     runs: Vec<RunRow>,
     newest: Newest,
+    used: Used,
     days: Vec<Day>,
     now_us: i64,
 }
@@ -56,6 +59,7 @@ impl Facts {
             open: db.open_jobs(account).await?,
             runs: db.runs(account, None, i64::MAX, 10).await?,
             newest: db.newest(account).await?,
+            used: db.used(Some(account)).await?.remove(account).unwrap_or_default(),
             days: db.days(account, now_us - WEEKS * 7 * DAY_US).await?,
             now_us,
         })
@@ -69,6 +73,7 @@ impl Facts {
             let href = format!("{base}/sets/{}", set.id);
             let since = set.last_good_us.unwrap_or(set.created_us);
             match set.last_state.as_deref() {
+                _ if set.last_good_us.is_none() => {}
                 Some("failed") => all.push((format!("The last run of '{}' failed", set.name), href)),
                 _ if self.now_us - since > OLD_US => {
                     let text =
@@ -77,6 +82,28 @@ impl Facts {
                 }
                 _ => {}
             }
+        }
+        // Also those that only somebody's hand starts: they protect nothing yet.
+        for set in self.sets.iter().filter(|set| set.last_good_us.is_none()) {
+            let runs = self.open.iter().any(|job| job.kind == JobKind::Backup && job.set.as_ref() == Some(&set.id));
+            let (name, href) = (&set.name, format!("{base}/sets/{}", set.id));
+            let text = match set.last_state.as_deref() {
+                _ if runs => format!("'{name}' has no snapshot yet: its first run goes on"),
+                None if set.enabled => format!("'{name}' has never run: start its first run, or see when it is due"),
+                None => format!("'{name}' has never run: start its first run"),
+                Some("failed") => format!("'{name}' has never had a good run, the last one failed: see why"),
+                Some(_) => format!("'{name}' has never had a good run: start it again"),
+            };
+            all.push((text, href));
+        }
+        for what in self.used.full(self.account.limits) {
+            let (text, path) = match what {
+                "bytes" => ("The account stores as much as it may: no repository can be added".to_owned(), "/storage"),
+                what => {
+                    (format!("The account protects as many {what} as it may: no backup set can be added"), "/coverage")
+                }
+            };
+            all.push((text, format!("{base}{path}")));
         }
         for repository in self.repositories.iter().filter(|repository| !repository.confirmed) {
             let text = format!("Nobody has typed back the key of '{}' yet", repository.name);
@@ -141,16 +168,11 @@ pub(super) async fn show(
 
 /// That nothing needs attention, and what is to be known all the same.
 fn well(facts: &Facts) -> String {
-    let (protected, all) = (facts.sets.iter().filter(|set| set.last_good_us.is_some()).count(), facts.sets.len());
     let gaps = facts.newest.gaps;
-    let mut text = match (protected, all) {
-        (0, _) => "Nothing needs attention; no backup set has run yet.".to_owned(),
-        (1, 1) => "All is well: the backup set has a snapshot.".to_owned(),
-        _ if protected == all => format!("All is well: each of {} has a snapshot.", words::count(all, "backup set")),
-        _ => format!(
-            "All is well so far: {protected} of {} have a snapshot, the others have not run yet.",
-            words::count(all, "backup set")
-        ),
+    // One without a snapshot needs attention.
+    let mut text = match facts.sets.len() {
+        1 => "All is well: the backup set has a snapshot.".to_owned(),
+        all => format!("All is well: each of {} has a snapshot.", words::count(all, "backup set")),
     };
     if gaps > 0 {
         let (of, verb) =
@@ -212,6 +234,11 @@ fn figures(facts: &Facts) -> Markup {
                 p.quiet { "by the last runs; " (words::size(u64::try_from(written).unwrap_or(0))) " of it had to be stored, after deduplication and compression" }
             }
             div.card { h3 { "Backup sets" } p.figure { (facts.sets.len()) } p.quiet { (words::count(facts.tenants.len(), "tenant")) } }
+        }
+        @if facts.account.limits != Entitlements::default() {
+            h3 { "Of what the account may" }
+            (account::limits(facts.account.limits, facts.used))
+            p.quiet { "Over a limit nothing is added; runs and restores go on. Whoever runs the server sets the limits." }
         }
     }
 }

@@ -127,9 +127,17 @@ pub(super) async fn show(
                 None => { h2 { "What came of it" } (facts(outcome)) }
             }
         }
+        @let may_run = job.state.has_ended() && actor.may(Right::Run, Some(&account.id));
         @if job.kind == JobKind::Backup {
             @let found = server.db.runs(&account.id, job.set.as_ref(), i64::MAX, 100).await?;
-            @if let Some(run) = found.iter().find(|run| run.job.as_ref() == Some(&job.id)) { (gaps(run)) }
+            @let run = found.iter().find(|run| run.job.as_ref() == Some(&job.id));
+            @if let Some(run) = run { (gaps(run)) }
+            @if let Some(set) = set.as_ref().filter(|_| may_run && (job.state == JobState::Failed || run.is_some_and(|run| run.gaps > 0))) {
+                form method="post" action={ "/a/" (account.id) "/sets/" (set.id) "/runs" } {
+                    button type="submit" { "Try again now" }
+                    @if run.is_some_and(|run| run.gaps > 0) { " " span.quiet { "That starts a run: it reads what is missing once more, and what changed meanwhile." } }
+                }
+            }
         }
     };
     Ok(Page(page(title(job.kind), chrome, &body)).into_response())
@@ -253,7 +261,7 @@ fn gaps(run: &RunRow) -> Markup {
     html! {
         @if run.gaps > 0 {
             h2 { "Missing from the snapshot" }
-            p { (words::number(run.gaps)) " items could not be read; the next run tries them again." }
+            p { (words::number(run.gaps)) " items could not be read; each run tries again what the one before could not read." }
             ul { @for gap in all {
                 li { strong { (gap.get("name").and_then(Value::as_str).unwrap_or("something")) } ": " (gap.get("message").and_then(Value::as_str).unwrap_or_default()) }
             } }

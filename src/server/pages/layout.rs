@@ -18,8 +18,10 @@ pub(crate) enum Place {
     Coverage,
     /// What is in the snapshots.
     Look,
-    /// Repositories and keys.
+    /// Repositories.
     Storage,
+    /// Who can open them.
+    Keys,
     /// Machines that run backup sets.
     Clients,
     /// People.
@@ -50,7 +52,8 @@ impl Place {
             Self::Sets => "Backup sets",
             Self::Coverage => "Coverage",
             Self::Look => "Find and restore",
-            Self::Storage => "Storage and keys",
+            Self::Storage => "Storage",
+            Self::Keys => "Keys",
             Self::Clients => "Clients",
             Self::People => "People",
             Self::Activity => "Activity",
@@ -72,6 +75,7 @@ impl Place {
         (Self::Look, "/look", Right::Restore),
         (Self::Tenants, "/tenants", Right::See),
         (Self::Storage, "/storage", Right::See),
+        (Self::Keys, "/keys", Right::See),
         (Self::Clients, "/clients", Right::See),
         (Self::People, "/people", Right::See),
         (Self::Notices, "/notices", Right::See),

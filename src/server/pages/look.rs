@@ -120,7 +120,7 @@ pub(super) async fn show(
         let (_, node) = look::find(&server, &actor, &row, path).await?;
         if node.is_folder() { folder_page(&found, &node, &at).await? } else { shown::file(&found, &node, path).await? }
     };
-    let open = server.unlocked.is_open(&actor, &row.id, server.now_us());
+    let open = server.unlocked.is_open(&actor, &row, server.now_us());
     let body = html! {
         (bar(&server, &actor, &account, &row))
         (contents)

@@ -15,6 +15,7 @@ mod coverage;
 mod form;
 mod home;
 mod job;
+mod keys;
 mod layout;
 mod look;
 mod me;
@@ -86,7 +87,9 @@ pub(crate) fn add(routes: Routes) -> Routes {
         .form("/welcome/{token}", Anybody, welcome::accept)
         .page("/", Needs(Right::SignedIn), home::start)
         .page("/accounts", Needs(Right::Server), account::list)
-        .form("/accounts", Needs(Right::Server), account::add);
+        .form("/accounts", Needs(Right::Server), account::add)
+        .page("/accounts/{account}", Needs(Right::Server), account::show)
+        .form("/accounts/{account}", Needs(Right::Server), account::change);
     let routes = routes
         .page("/a/{account}", Needs(Right::See), home::show)
         .page("/a/{account}/tenants", Needs(Right::See), tenants::list)
@@ -101,7 +104,17 @@ pub(crate) fn add(routes: Routes) -> Routes {
         .form("/a/{account}/storage/{repository}/confirmation", Needs(Right::Keys), storage::confirm)
         .form("/a/{account}/adoption", Needs(Right::Keys), adopt::add)
         .page("/a/{account}/storage/{repository}", Needs(Right::See), storage::show)
-        .form("/a/{account}/storage/{repository}/upkeep", Needs(Right::Run), storage::upkeep);
+        .form("/a/{account}/storage/{repository}/upkeep", Needs(Right::Run), storage::upkeep)
+        .form("/a/{account}/storage/{repository}/removal", Needs(Right::Change), storage::remove);
+    let routes = routes
+        .page("/a/{account}/keys", Needs(Right::See), keys::list)
+        .page("/a/{account}/keys/{repository}", Needs(Right::Keys), keys::show)
+        .form("/a/{account}/keys/{repository}/new", Needs(Right::Keys), keys::add)
+        .form("/a/{account}/keys/{repository}/confirmation", Needs(Right::Keys), keys::confirm)
+        .form("/a/{account}/keys/{repository}/removal", Needs(Right::Keys), keys::remove)
+        .form("/a/{account}/keys/{repository}/server-key", Needs(Right::Keys), keys::renew_of_server)
+        .form("/a/{account}/keys/{repository}/held-key", Needs(Right::Keys), keys::hold)
+        .form("/a/{account}/keys/{repository}/held-key/removal", Needs(Right::Keys), keys::let_go);
     let routes = routes
         .page("/a/{account}/sets", Needs(Right::See), sets::list)
         .page("/a/{account}/sets/new", Needs(Right::Change), sets::wizard::first)

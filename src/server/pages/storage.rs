@@ -1,4 +1,4 @@
-//! Repositories: where they lie, how large they are, and their keys.
+//! Repositories: where they lie, how large they are, what is in them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,20 +9,25 @@ use axum::response::IntoResponse;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::{Answer, Chrome, Form, Page, Place, go, page, words};
+use super::{Answer, Chrome, Form, Page, Place, charts, go, keys as key_pages, page, words};
+use crate::server::api::accounts::GROWTH_US;
 use crate::server::auth::{Actor, Password, Right};
 use crate::server::db::{Account, JobKind, RepositoryRow};
+use crate::server::deeds::keys;
 use crate::server::deeds::repositories::{self, PlaceToBe, RepositoryToMake};
+use crate::server::deeds::retention::{self, NextRetention};
 use crate::server::error::problem;
 use crate::server::id::Id;
 use crate::server::state::Server;
-use crate::server::store::TYPED_BACK;
+use crate::server::store::{TYPED_BACK, checksum};
 use crate::server::targets::OWN;
 use crate::server::web::At;
 use crate::snapshot::store as snapshots;
 
 /// Snapshots on a page.
 const MOST: usize = 100;
+/// Snapshots that are named of those that retention takes out.
+const MOST_TO_GO: usize = 20;
 
 /// What the form sends.
 #[derive(Debug, Deserialize)]
@@ -46,7 +51,7 @@ pub(super) async fn list(
     let all = server.db.repositories(&account.id).await?;
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Storage };
     let body = html! {
-        h1 { "Storage and keys" }
+        h1 { "Storage" }
         (super::sets::way_back(&server, &actor, &account.id).await?)
         @if all.is_empty() { p.empty { "There is no repository yet: the encrypted place that snapshots are kept in." } } @else {
             div.scroll tabindex="0" { table {
@@ -59,9 +64,27 @@ pub(super) async fn list(
                 } } }
             } }
         }
+        @if !all.is_empty() { (growth(&server, &account, &all).await?) }
         @if actor.may(Right::Keys, Some(&account.id)) { (form(&account)) (super::adopt::form(&account)) }
     };
-    Ok(Page(page("Storage and keys", chrome, &body)).into_response())
+    Ok(Page(page("Storage", chrome, &body)).into_response())
+}
+
+/// How what is stored grew.
+async fn growth(server: &Server, account: &Account, all: &[RepositoryRow]) -> crate::Result<Markup> {
+    let days = server.db.growth(&account.id, server.now_us() - GROWTH_US).await?;
+    let (read, written) = days.iter().fold((0, 0), |(read, written), day| (read + day.read, written + day.written));
+    let stored: i64 = all.iter().map(|row| row.stored_bytes).sum();
+    let size = |bytes: i64| words::size(u64::try_from(bytes).unwrap_or(0));
+    Ok(html! {
+        h2 { "Growth" }
+        @if days.is_empty() { p.empty { "Nothing has been stored yet." } } @else {
+            p { "All repositories hold " (size(stored)) " now. In the last 26 weeks runs read " (size(read)) ", of which " (size(written)) " had to be written, after deduplication and compression." }
+            div.scroll tabindex="0" { (charts::growth(&days, server.now_us(), GROWTH_US)) }
+            p.quiet { span.line.read {} " read, in sum " span.line.written {} " written, in sum " span.line.stored {} " held by all repositories" }
+        }
+        p.quiet { "What retention takes out next stands on each repository's page." }
+    })
 }
 
 pub(super) fn key_mark(row: &RepositoryRow) -> Markup {
@@ -146,7 +169,6 @@ pub(super) fn typed_back(key: &str) -> Markup {
 
 /// The key itself, with what belongs beside it on paper.
 pub(super) fn kit_facts(account: &Account, row: &RepositoryRow, key: &str, own: bool) -> Markup {
-    let check = blake3::hash(key.as_bytes()).to_hex();
     html! {
         p.notice.warn { "This is shown once. Without it nobody can ever read what will be stored: not you, not whoever runs this server." }
         @if own { p { "It is the passphrase that you chose." } } @else { p.key { code #key { (key) } } }
@@ -155,7 +177,7 @@ pub(super) fn kit_facts(account: &Account, row: &RepositoryRow, key: &str, own: 
             dl.facts {
                 div { dt { "Account" } dd { (account.name) } }
                 div { dt { "Repository" } dd { (row.name) " " code { (row.repository) } } }
-                div { dt { "Checksum of the key" } dd { code { (check.get(..8).unwrap_or_default()) } } }
+                div { dt { "Checksum of the key" } dd { code { (checksum(key)) } } }
                 div { dt { "Made" } dd { (words::time(row.created_us)) } }
             }
             p { "To restore without this server: install tenantvault, put the key into a file, and " code { "tenantvault -r WHERE-IT-LIES -p FILE snapshots" } "; " code { "export" } " and " code { "restore" } " take it from there." }
@@ -181,7 +203,7 @@ pub(super) async fn confirm(
     let account = server.db.account(&account).await?;
     let id = repository;
     let row = server.db.repository(&account.id, &id).await?;
-    if let Err(e) = repositories::confirm(&server, &actor, &account.id, &id, &proof.key, &proof.last_four).await {
+    if let Err(e) = keys::confirm(&server, &actor, &account.id, &id, &proof.key, &proof.last_four).await {
         let (status, problem) = problem(&e);
         let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Storage };
         let body = kit(&account, &row, proof.key.expose(), false, Some(&problem.message));
@@ -228,20 +250,16 @@ pub(super) async fn show(
 }
 
 async fn look(server: &Server, row: &RepositoryRow) -> crate::Result<Markup> {
-    let slots = repositories::slots(server, row).await?;
+    let (slots, clients) = (keys::slots(server, row).await?, server.db.clients(&row.account).await?);
     let repo = server.stores.open(server, row).await?;
     let listing = snapshots::list(&repo).await?;
     let many = listing.snapshots.len();
+    let retained = retention::next(server, row).await?;
     Ok(html! {
         h2 { "Keys" }
-        div.scroll tabindex="0" { table {
-            thead { tr { th scope="col" { "Key" } th scope="col" { "May" } th scope="col" { "Since" } } }
-            tbody { @for slot in &slots { tr {
-                th scope="row" { (slot.label) @if slot.of_server { " (this server's)" } }
-                td { @if slot.right == "owner" { "read and write everything" } @else { "add snapshots, forget and prune; not read contents" } }
-                td { (words::time(slot.created_us)) }
-            } } }
-        } }
+        (key_pages::table(&slots, &clients))
+        p { a href={ "/a/" (row.account) "/keys" } { "To the keys of the account" } }
+        (next_to_go(row, &retained))
         h2 { @if many == 0 { "Snapshots" } @else { (words::count(many, "snapshot")) } }
         @if many == 0 { p.empty { "The first run of a backup set makes the first one." } } @else {
             div.scroll tabindex="0" { table {
@@ -256,6 +274,49 @@ async fn look(server: &Server, row: &RepositoryRow) -> crate::Result<Markup> {
             } }
         }
     })
+}
+
+/// What retention takes out after the next run of each set.
+fn next_to_go(row: &RepositoryRow, all: &[NextRetention]) -> Markup {
+    html! {
+        @if !all.is_empty() {
+            h2 #retention { "What retention removes next" }
+            p.quiet { "After each run the snapshots that the set's rules do not keep are taken out. A prune gives their space back, as far as no other snapshot needs it." }
+            div.scroll tabindex="0" { table {
+                thead { tr { th scope="col" { "Backup set" } th scope="col" { "After the run" } th scope="col" { "Snapshots that go" } th.number scope="col" { "Stay" } } }
+                tbody { @for next in all { tr {
+                    th scope="row" { a href={ "/a/" (row.account) "/sets/" (next.set) } { (next.name) } }
+                    td { @if let Some(at) = next.next_us { "of " (words::time(at)) } @else { "that somebody asks for" } }
+                    td { @if next.forgotten.is_empty() { span.quiet { "none" } } @else {
+                        @for (place, gone) in next.forgotten.iter().take(MOST_TO_GO).enumerate() { @if place > 0 { ", " } (words::time(gone.time_us)) }
+                        @if next.forgotten.len() > MOST_TO_GO { " and " (next.forgotten.len() - MOST_TO_GO) " more" }
+                    } }
+                    td.number { (next.left) }
+                } } }
+            } }
+        }
+    }
+}
+
+/// The form that takes a repository off the list.
+pub(super) fn removal(row: &RepositoryRow) -> Markup {
+    html! {
+        details {
+            summary { "Take this repository off the list" }
+            p { "This server drops what it keeps of it: its own key, an owner's key if it holds one, and the secrets of the storage. What is stored stays where it is, and your key opens it; it can be taken over again on the page Storage. Backup sets that write to it are removed first." }
+            form method="post" action={ "/a/" (row.account) "/storage/" (row.id) "/removal" } { button.danger type="submit" { "Take it off the list" } }
+        }
+    }
+}
+
+/// Takes one off the list.
+pub(super) async fn remove(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    At((account, repository)): At<(Id, Id)>,
+) -> Answer {
+    repositories::remove(&server, &actor, &account, &repository).await?;
+    Ok(go(&format!("/a/{account}/storage")))
 }
 
 /// What the form sends.

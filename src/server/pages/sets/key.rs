@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::server::auth::{Password, Right};
 use crate::server::choices::Choices;
 use crate::server::db::RepositoryRow;
-use crate::server::deeds::repositories;
+use crate::server::deeds::keys;
 use crate::server::pages::storage::{key_mark, kit_facts, typed_back};
 use crate::server::store::TYPED_BACK;
 
@@ -64,7 +64,7 @@ pub(super) async fn part(desk: &Desk) -> Result<Markup> {
         @if row.confirmed {
             @if row.holds_owner_key { p { "The account lets this server hold an owner's key: it can read what is stored." } }
             @else { p { "Only who has the key can read what is stored. The server adds snapshots and can not open them." } }
-            p.quiet { "Further keys are listed with the repository." }
+            p.quiet { "Further keys are made, and replaced, on the page " a href={ "/a/" (desk.account.id) "/keys" } { "Keys" } "." }
         } @else { (unconfirmed(desk, &row)) }
         (told)
     })
@@ -144,8 +144,7 @@ pub(super) async fn press(desk: &mut Desk, button: &str) -> Result<Done> {
         last.into_iter().collect()
     };
     let shown = desk.all_sent("last_four").next().map(str::to_owned);
-    repositories::confirm(&desk.server, &desk.actor, &account, &row.id, &key, shown.as_deref().unwrap_or(&last))
-        .await?;
+    keys::confirm(&desk.server, &desk.actor, &account, &row.id, &key, shown.as_deref().unwrap_or(&last)).await?;
     desk.forget_sent("key");
     desk.told = Some("The key is confirmed.".to_owned());
     Ok(Done::Stay)

@@ -1,0 +1,111 @@
+//! How much of what accounts may they use, and how what they store grew.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{Columns as _, Db, Entitlements, Protected};
+use crate::error::Result;
+use crate::server::id::Id;
+
+const DAY_US: i64 = 86_400_000_000;
+
+/// How much an account uses of what it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
+pub(crate) struct Used {
+    /// Mailboxes, those of groups among them, in the newest snapshots.
+    pub(crate) mailboxes: i64,
+    /// Drives of users.
+    pub(crate) drives: i64,
+    /// Sites.
+    pub(crate) sites: i64,
+    /// Bytes stored, as last counted.
+    pub(crate) bytes: i64,
+}
+
+impl Used {
+    /// What has reached its limit, in words: `mailboxes`, …
+    pub(crate) fn full(self, limits: Entitlements) -> Vec<&'static str> {
+        let all = [
+            ("mailboxes", self.mailboxes, limits.mailboxes),
+            ("drives", self.drives, limits.drives),
+            ("sites", self.sites, limits.sites),
+            ("bytes", self.bytes, limits.bytes),
+        ];
+        all.into_iter()
+            .filter(|(_, used, most)| most.is_some_and(|most| *used >= most))
+            .map(|(what, ..)| what)
+            .collect()
+    }
+}
+
+/// What a day added, and what was stored at its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
+pub(crate) struct Grown {
+    /// The day: days since 1970-01-01 UTC.
+    pub(crate) day: i64,
+    /// Bytes of contents that runs read.
+    pub(crate) read: i64,
+    /// Bytes that they wrote, after deduplication and compression.
+    pub(crate) written: i64,
+    /// Bytes that all repositories held then, where that was counted.
+    pub(crate) stored: Option<i64>,
+}
+
+impl Db {
+    /// How much an account uses, or all of them.
+    ///
+    /// # Errors
+    /// As any query.
+    pub(crate) async fn used(&self, account: Option<&Id>) -> Result<HashMap<Id, Used>> {
+        let asked = account.map_or("", Id::as_str);
+        let mut all: HashMap<Id, Used> = HashMap::new();
+        let rows = sqlx::query(
+            "SELECT s.account_id AS account_id, t.value AS value FROM sets s JOIN settings t \
+             ON t.name = 'protected ' || s.id WHERE $1 = '' OR s.account_id = $1",
+        );
+        for row in &rows.bind(asked).fetch_all(self.pool()).await? {
+            let of_set: Protected = super::from_json(&row.text("value")?)?;
+            let used = all.entry(row.id("account_id")?).or_default();
+            used.mailboxes += of_set.mailboxes;
+            used.drives += of_set.drives;
+            used.sites += of_set.sites;
+        }
+        let rows = sqlx::query(
+            "SELECT account_id, CAST(SUM(stored_bytes) AS BIGINT) AS bytes FROM repositories \
+             WHERE stored_bytes > 0 AND ($1 = '' OR account_id = $1) GROUP BY account_id",
+        );
+        for row in &rows.bind(asked).fetch_all(self.pool()).await? {
+            all.entry(row.id("account_id")?).or_default().bytes = row.number("bytes")?;
+        }
+        Ok(all)
+    }
+
+    /// How an account grew on the days since that of a time, in order; days on which nothing happened are left out.
+    ///
+    /// # Errors
+    /// As any query.
+    pub(crate) async fn growth(&self, account: &Id, since_us: i64) -> Result<Vec<Grown>> {
+        let first = since_us / DAY_US;
+        let rows = sqlx::query(
+            "SELECT started_us / 86400000000 AS day, CAST(SUM(bytes_read) AS BIGINT) AS bytes_read, \
+             CAST(SUM(bytes_stored) AS BIGINT) AS bytes_stored FROM runs \
+             WHERE account_id = $1 AND started_us / 86400000000 >= $2 GROUP BY started_us / 86400000000",
+        )
+        .bind(account.as_str())
+        .bind(first)
+        .fetch_all(self.pool())
+        .await?;
+        let mut days = std::collections::BTreeMap::<i64, Grown>::new();
+        for row in &rows {
+            let (day, read, written) = (row.number("day")?, row.number("bytes_read")?, row.number("bytes_stored")?);
+            days.insert(day, Grown { day, read, written, stored: None });
+        }
+        for (day, stored) in self.stored_since(account, first).await? {
+            let grown = days.entry(day).or_insert(Grown { day, ..Grown::default() });
+            grown.stored = Some(stored);
+        }
+        Ok(days.into_values().collect())
+    }
+}

@@ -1,0 +1,232 @@
+//! What pages tell of an account: limits, growth, what retention takes next, what protects nothing yet, gaps; and the same of the API.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::{Bench, PASSWORD, id, set_up};
+use crate::format::snapshot::Totals;
+use crate::server::auth::Role;
+use crate::server::db::{NewRun, Protected};
+use crate::server::id::Id;
+use crate::sim::{SimOptions, SimTenant};
+
+const DAY_US: i64 = 86_400_000_000;
+
+/// Notes a run that a job made.
+async fn note(bench: &Bench, (account, set, job): (&Id, &Id, &Id), outcome: &'static str, totals: Totals, at: i64) {
+    let run = NewRun {
+        account,
+        set,
+        job,
+        started_us: at - 1_000_000,
+        ended_us: at,
+        outcome,
+        error: None,
+        snapshot: None,
+        totals,
+        gap_list: json!([{"name": "Report.docx", "message": "locked"}]),
+    };
+    bench.server().db.note_run(&run).await.expect("noted");
+}
+
+/// An account with a set that has not run, its owner, who is signed in, and a job that was stopped before it began.
+struct Ready {
+    bench: Bench,
+    account: Id,
+    token: String,
+    cookie: String,
+    repository: Id,
+    set: Id,
+    job: Id,
+}
+
+async fn ready() -> Ready {
+    let bench = Bench::quiet().await;
+    let account = bench.account("Contoso").await;
+    let token = bench.person(Some(&account), Role::Owner, "owner@contoso.com").await;
+    let cookie = bench.sign_in("owner@contoso.com", PASSWORD).await.expect("signed in");
+    let sim = SimTenant::start(SimOptions::tiny()).await.expect("a tenant");
+    let (repository, set, _) = set_up(&bench, &token, &account, &sim, json!([])).await;
+    let asked = bench.good(&token, Method::POST, &format!("/accounts/{account}/sets/{set}/runs"), None).await;
+    let job = asked["job"].as_str().expect("a job").to_owned();
+    bench.good(&token, Method::DELETE, &format!("/accounts/{account}/jobs/{job}"), None).await;
+    let parse = |text: &str| Id::parse(text).expect("an id");
+    Ready { repository: parse(&repository), set: parse(&set), job: parse(&job), bench, account, token, cookie }
+}
+
+impl Ready {
+    async fn page(&self, path: &str) -> String {
+        let (status, page) = self.bench.page(&self.cookie, &format!("/a/{}{path}", self.account)).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {page}");
+        page
+    }
+
+    async fn ran(&self, outcome: &'static str, totals: Totals, at: i64) {
+        note(&self.bench, (&self.account, &self.set, &self.job), outcome, totals, at).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn home_names_sets_that_have_no_snapshot_with_the_next_step() {
+    let at = ready().await;
+    let now = at.bench.server().now_us();
+    assert!(at.page("").await.contains("'everyone' has never run: start its first run"));
+    at.ran("failed", Totals::default(), now).await;
+    assert!(at.page("").await.contains("has never had a good run, the last one failed"));
+    at.ran("interrupted", Totals::default(), now + 1).await;
+    assert!(at.page("").await.contains("has never had a good run: start it again"));
+    at.ran("complete", Totals::default(), now + 2).await;
+    assert!(at.page("").await.contains("All is well: the backup set has a snapshot"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_and_what_is_used_of_them_are_shown_and_set_by_administrators() {
+    let at = ready().await;
+    let (bench, account) = (&at.bench, &at.account);
+    let admin = bench.person(None, Role::Administrator, "admin@example.com").await;
+    let cookie = bench.sign_in("admin@example.com", PASSWORD).await.expect("signed in");
+    let protected = Protected { mailboxes: 12, drives: 3, sites: 0 };
+    bench.server().db.keep_protected(&at.set, protected).await.expect("kept");
+    bench.server().db.keep_stored_bytes(&at.repository, 1 << 30).await.expect("kept");
+    let here = format!("/accounts/{account}");
+    let send = async |body: &str| bench.send_form(&here, Some(&cookie), body.to_owned()).await.status();
+    let limits = async || bench.good(&admin, Method::GET, &here, None).await;
+
+    assert!(!at.page("").await.contains("Of what the account may"), "there is no limit");
+    assert_eq!(send("name=Contoso&mailboxes=12&drives=50&sites=&gib=2").await, StatusCode::SEE_OTHER);
+    let now = limits().await;
+    assert_eq!(now["limits"], json!({"mailboxes": 12, "drives": 50, "sites": null, "bytes": 2_i64 << 30}));
+    assert_eq!(now["used"], json!({"mailboxes": 12, "drives": 3, "sites": 0, "bytes": 1 << 30}));
+    let listed = bench.good(&admin, Method::GET, "/accounts", None).await;
+    assert_eq!(listed["items"][0]["used"], now["used"]);
+    for path in ["/accounts", &here] {
+        let (_, page) = bench.page(&cookie, path).await;
+        for words in ["12 of 12", "full", "3 of 50", "1.0 GiB of 2.0 GiB"] {
+            assert!(page.contains(words), "{path}: {words}: {page}");
+        }
+    }
+    let home = at.page("").await;
+    assert!(home.contains("protects as many mailboxes as it may") && home.contains("3 of 50"), "{home}");
+
+    // Bytes that the form shows rounded stay as they are, unless they are changed.
+    let odd = json!({"name": "Contoso", "limits": {"bytes": 1_500_000_000}});
+    bench.good(&admin, Method::PUT, &here, Some(odd)).await;
+    assert_eq!(send("name=Contoso+Ltd&mailboxes=&drives=&sites=&gib=2").await, StatusCode::SEE_OTHER);
+    assert_eq!(limits().await["limits"]["bytes"], 1_500_000_000);
+    for bad in ["name=Contoso&mailboxes=many", "name=Contoso&gib=-1", "name=&gib=1"] {
+        assert_eq!(send(bad).await, StatusCode::UNPROCESSABLE_ENTITY, "{bad}");
+    }
+    assert_eq!(bench.page(&at.cookie, &here).await.0, StatusCode::FORBIDDEN, "whose limits they are does not set them");
+    assert_eq!(bench.send_form(&here, Some(&at.cookie), "name=x".into()).await.status(), StatusCode::FORBIDDEN);
+    let log = bench.good(&admin, Method::GET, "/audit", None).await.to_string();
+    assert!(log.matches("account.change").count() == 3, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn storage_shows_how_it_grew() {
+    let at = ready().await;
+    let (db, now) = (&at.bench.server().db, at.bench.server().now_us());
+    assert!(at.page("/storage").await.contains("Nothing has been stored yet"));
+    let totals = |mib: u64| Totals { bytes_read: mib << 20, bytes_stored: mib << 19, ..Totals::default() };
+    at.ran("complete", totals(600), now - 400 * DAY_US).await;
+    at.ran("complete", totals(6), now - 2 * DAY_US).await;
+    at.ran("complete", totals(2), now).await;
+    db.keep_stored_bytes(&at.repository, 4 << 20).await.expect("kept");
+    db.keep_stored_of_day(now / DAY_US).await.expect("kept");
+    let page = at.page("/storage").await;
+    for words in ["8.0 MiB read, 4.0 MiB written", "All repositories hold 4.0 MiB now", "polyline class=\"stored\""] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    let grown = at.bench.good(&at.token, Method::GET, &format!("/accounts/{}/growth", at.account), None).await;
+    let days = grown["items"].as_array().expect("a list");
+    assert!(days.len() == 2 && days[0]["stored"].is_null() && days[1]["stored"] == 4 << 20, "{grown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_with_gaps_offers_to_try_again_to_who_may() {
+    let at = ready().await;
+    let totals = Totals { gaps: 1, ..Totals::default() };
+    at.ran("gaps", totals, at.bench.server().now_us()).await;
+    let job = format!("/jobs/{}", at.job);
+    let action = format!("action=\"/a/{}/sets/{}/runs\"", at.account, at.set);
+    let page = at.page(&job).await;
+    for words in ["Report.docx", "tries again what the one before could not read", "Try again now", &action] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    for (role, may) in [(Role::Operator, true), (Role::Auditor, false), (Role::Restore, false)] {
+        let login = format!("{role}@contoso.com");
+        at.bench.person(Some(&at.account), role, &login).await;
+        let cookie = at.bench.sign_in(&login, PASSWORD).await.expect("signed in");
+        let (_, page) = at.bench.page(&cookie, &format!("/a/{}{job}", at.account)).await;
+        assert_eq!(page.contains("Try again now"), may, "{role}");
+    }
+    let again = format!("/a/{}/sets/{}/runs", at.account, at.set);
+    let answer = at.bench.send_form(&again, Some(&at.cookie), String::new()).await;
+    assert_eq!(answer.status(), StatusCode::SEE_OTHER);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn activity_is_exported_from_each_page_and_verified_by_administrators() {
+    let at = ready().await;
+    let page = at.page("/activity?before=3").await;
+    let path = format!("/api/v1/accounts/{}/audit?most=1000&amp;before=3", at.account);
+    assert!(page.contains(&path) && page.contains("download=\"audit-before-3.json\""), "{page}");
+    assert!(!page.contains("Verify the log"));
+    at.bench.person(None, Role::Administrator, "admin@example.com").await;
+    let cookie = at.bench.sign_in("admin@example.com", PASSWORD).await.expect("signed in");
+    let (_, page) = at.bench.page(&cookie, &format!("/a/{}/activity", at.account)).await;
+    assert!(page.contains("action=\"/activity/verification\""), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_retention_removes_next_is_what_it_removes_then() {
+    let bench = Bench::new().await;
+    let account = bench.account("Contoso").await;
+    let token = bench.person(Some(&account), Role::Owner, "owner@contoso.com").await;
+    let cookie = bench.sign_in("owner@contoso.com", PASSWORD).await.expect("signed in");
+    let sim = SimTenant::start(SimOptions::tiny()).await.expect("a tenant");
+    let (repository, set, _) = set_up(&bench, &token, &account, &sim, json!([])).await;
+    let path = format!("/accounts/{account}/sets/{set}");
+    let mut wanted = bench.good(&token, Method::GET, &path, None).await;
+    let mut changed = json!({"name": "everyone", "tenant": wanted["tenant"].take(), "repository": repository,
+        "choices": wanted["choices"].take()});
+    changed["choices"]["retention"] = json!({"keep-last": 2});
+    bench.good(&token, Method::PUT, &path, Some(changed)).await;
+    let base = format!("/accounts/{account}/repositories/{repository}");
+    let next = async || bench.good(&token, Method::GET, &format!("{base}/retention"), None).await["items"].clone();
+    let snapshots = async || -> Vec<String> {
+        let all = bench.good(&token, Method::GET, &format!("{base}/snapshots"), None).await;
+        all["items"].as_array().expect("a list").iter().map(id).collect()
+    };
+    assert_eq!(next().await, json!([]), "there is no snapshot");
+    let mut retentions = 0;
+    let mut run = async || {
+        let asked = bench.good(&token, Method::POST, &format!("{path}/runs"), None).await;
+        bench.ended(&token, &account, asked["job"].as_str().expect("a job")).await;
+        retentions += 1;
+        loop {
+            let jobs = bench.good(&token, Method::GET, &format!("/accounts/{account}/jobs?most=100"), None).await;
+            let done = |job: &&Value| job["kind"] == "retention" && job["state"] == "done";
+            if jobs["items"].as_array().expect("a list").iter().filter(done).count() >= retentions {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    run().await;
+    let all = next().await;
+    assert!(all[0]["forgotten"] == json!([]) && all[0]["left"] == 2 && all[0]["next_us"].is_null(), "{all}");
+    run().await;
+    let (all, before) = (next().await, snapshots().await);
+    let oldest = before.last().expect("one").clone();
+    assert_eq!(all[0]["forgotten"].as_array().expect("a list").iter().map(id).collect::<Vec<_>>(), [oldest.clone()]);
+    let (_, page) = bench.page(&cookie, &format!("/a/{account}/storage/{repository}")).await;
+    let (_, table) = page.split_once("What retention removes next").expect("said");
+    let at = all[0]["forgotten"][0]["time_us"].as_i64().expect("a time");
+    let said = crate::server::pages::words::time(at).into_string();
+    assert!(table.split("</table>").next().expect("a table").contains(&said), "{said}: {page}");
+    run().await;
+    let after = snapshots().await;
+    assert!(after.len() == 2 && !after.contains(&oldest), "{after:?}");
+    bench.running.stop().await;
+}
