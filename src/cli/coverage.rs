@@ -22,24 +22,27 @@ pub(crate) struct Absent {
 /// Looks through what was found for every user. `collections`: how many the snapshot has.
 pub(crate) fn absent(coverage: &[Coverage], set: &SetDefinition, collections: u64) -> Absent {
     let mut absent = Absent::default();
-    let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut by_reason: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let mut with_something: BTreeSet<&str> = BTreeSet::new();
     let mut without: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for found in coverage {
         match &found.state {
             CoverageState::NoSuchUser(text) => absent.warnings.push(text.clone()),
             CoverageState::Nothing(reason) => {
-                by_reason.entry(reason).or_default().push(&found.name);
-                without.entry(&found.name).or_default().push(reason);
+                by_reason.entry(reason).or_default().insert(&found.name);
+                let reasons = without.entry(&found.name).or_default();
+                if !reasons.contains(&reason.as_str()) {
+                    reasons.push(reason);
+                }
             }
             CoverageState::Vanished(reason) => {
-                by_reason.entry(reason).or_default().push(&found.name);
+                by_reason.entry(reason).or_default().insert(&found.name);
                 with_something.insert(&found.name);
             }
             CoverageState::NotSelected => {}
             // What is so for every tenant is said by the coverage, not by every run.
             CoverageState::Impossible(_) if found.owner == Owner::Tenant => {}
-            CoverageState::Impossible(reason) => by_reason.entry(reason).or_default().push(&found.name),
+            CoverageState::Impossible(reason) => drop(by_reason.entry(reason).or_default().insert(&found.name)),
             _ => drop(with_something.insert(&found.name)),
         }
     }
@@ -120,5 +123,11 @@ mod tests {
         let coverage: Vec<Coverage> =
             ["a", "b", "c", "d", "e", "f"].map(|user| found(user, Workload::Mail, nothing("no mailbox"))).into();
         assert_eq!(absent(&coverage, &set("*"), 1).notes, ["a, b, c, d and 2 more: no mailbox"]);
+        // Nobody is named for each part, nor a reason.
+        let parts: Vec<Coverage> = [Workload::Mail, Workload::Calendar, Workload::Tasks]
+            .map(|workload| found("a", workload, nothing("no mailbox")))
+            .into();
+        assert_eq!(absent(&parts, &set("*"), 1).notes, ["a: no mailbox"]);
+        assert_eq!(absent(&parts, &set("a"), 1).warnings[0].matches("no mailbox").count(), 1);
     }
 }

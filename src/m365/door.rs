@@ -392,6 +392,8 @@ pub struct Previous<'a> {
     pub cursors: Option<&'a Cursors>,
     /// The ids of the collection's gaps: each is tried again, whether the service mentions it or not.
     pub retry: &'a [String],
+    /// When this reading begins, in microseconds since 1970: for what is looked at again after some days.
+    pub now_us: i64,
 }
 
 /// The unit of incremental reading.

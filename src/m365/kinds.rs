@@ -56,7 +56,12 @@ pub const KINDS: &[Kind] = &[
     kind("Personal Site", "Other libraries, lists, pages", "personal-site", Read("")),
     kind("Public Folders", "All", "", Impossible(NO_PUBLIC_FOLDERS)),
     kind("Site Collections", "Sites and subsites: libraries, pages with web parts", "sites", Read("")),
-    kind("Site Collections", "Lists: columns, content types, items, versions of items", "sites", Partly(NO_LIST_PARTS)),
+    kind(
+        "Site Collections",
+        "Lists: columns, content types, permissions, items, versions",
+        "sites",
+        Partly(NO_LIST_PARTS),
+    ),
     kind("Site Collections", "Site columns, content types, grants of apps", "sites", Partly(NO_PEOPLE_OF_SITES)),
     kind("Site Collections", "Term store: groups, sets, terms", "sites", Read("")),
     kind("Teams", "Teams: settings, members, channels, tabs, apps, tags", "teams", Read("")),
@@ -73,15 +78,16 @@ pub const KINDS: &[Kind] = &[
 ];
 
 const NO_DISTRIBUTION_LISTS: &str = "personal distribution lists are not in Graph v1.0";
-const NO_LIST_PARTS: &str = "views, and attachments of list items, are not in Graph";
+const NO_LIST_PARTS: &str =
+    "views, and attachments of list items, are not in Graph; permissions of single items are not asked for";
 const NO_GROUP_CALENDARS: &str = "Microsoft gives no application access to them; of those of groups that who signs in is a member of, \
 attachments and changed occurrences of series are not read";
 const NO_PARTS_OF_GROUP_EVENTS: &str =
     "attachments of events, and which occurrences of series were changed, are not told of a group";
 /// What lists lack whose items have attachments.
 pub const NO_ATTACHMENTS_OF_ITEMS: &str = "attachments of some items are not in Graph; that they have some is kept";
-const NO_LIST_PARTS_AT_ALL: &str = "views of lists, and who may see a list, are not in Graph; galleries and caches that SharePoint makes \
-for itself are not read";
+const NO_LIST_PARTS_AT_ALL: &str = "views of lists are not in Graph; who may use single items of a list, and galleries and caches that SharePoint makes \
+for itself, are not read";
 const NO_PEOPLE_OF_SITES: &str = "what people may do with a site is not in Graph";
 
 /// What Microsoft Graph does not tell of a workload of which all else is read; empty: nothing that is known.

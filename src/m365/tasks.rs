@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::contents::{Trouble, trouble};
 use super::door::{Owner, Workload};
 use super::facts::{flag, number, text};
-use super::walk::{Row, Rows, Source, Told, Walk, Walked, bare, id_of};
+use super::walk::{Row, Rows, Source, Told, Walk, Walked, bare, id_of, unfold};
 use crate::error::{Error, Result};
 use crate::format::record::{ItemKind, Record};
 use crate::graph::links::segment;
@@ -207,7 +207,11 @@ impl Tasks {
     }
 
     /// Tells a task, and its attachments where anything about it may be new.
-    async fn tell(&self, walk: &mut Walk<'_>, row: Value, list: &str, thorough: bool) -> Result<()> {
+    async fn tell(&self, walk: &mut Walk<'_>, mut row: Value, list: &str, thorough: bool) -> Result<()> {
+        if let Err(error) = unfold(&self.client, &self.get("todo"), &mut row).await {
+            let (id, name) = (id_of(&row).unwrap_or_default(), text(&row, &["title"]).unwrap_or_default());
+            return walk.gap(id, name, ItemKind::Task, error).await;
+        }
         let has = flag(&row, &["hasAttachments"]) == Some(true);
         let Some(told) = task(row, list, has) else { return Ok(()) };
         let (id, name) = (told.record.id.clone(), told.record.name.clone());

@@ -38,6 +38,8 @@ pub(crate) struct State {
     pub(crate) items: BTreeMap<String, Item>,
     pub(crate) cursors: Option<Cursors>,
     pub(crate) gaps: Vec<Gap>,
+    /// When the next run begins.
+    pub(crate) now_us: i64,
 }
 
 /// What one run did.
@@ -143,7 +145,7 @@ impl State {
     async fn run_of(&mut self, collection: &dyn Collection, most: usize, meanwhile: impl FnOnce()) -> Result<Run> {
         let retry: Vec<String> = self.gaps.iter().map(|gap| gap.id.clone()).collect();
         let mut sink = Changes::default();
-        let previous = Previous { cursors: self.cursors.as_ref(), retry: &retry };
+        let previous = Previous { cursors: self.cursors.as_ref(), retry: &retry, now_us: self.now_us };
         let end = collection.changes(previous, self, &mut sink).await?;
         meanwhile();
         let mut changes = sink.0.into_inner().unwrap();

@@ -144,6 +144,15 @@ pub const PERMISSIONS: &[Permission] = &[
     },
 ];
 
+/// What retention labels take, which only those sets read that ask for them.
+pub const LABELS: Permission = Permission {
+    name: "RecordsManagement.Read.All",
+    contained_in: &["RecordsManagement.ReadWrite.All"],
+    purpose: "read retention labels of files",
+    cost: "no retention label is backed up, though a set asks for them (`retention_labels`)",
+    workload: Some(Workload::OneDrive),
+};
+
 const fn of_teams(name: &'static str, contained_in: &'static [&'static str], purpose: &'static str) -> Permission {
     let cost = "teams are backed up without what it is needed for";
     Permission { name, contained_in, purpose, cost, workload: Some(Workload::Teams) }
@@ -176,14 +185,7 @@ pub enum State {
 pub async fn look(client: &Client, workloads: &[Workload]) -> Result<Vec<(Permission, State)>> {
     let roles = client.sign_in().await?;
     let caller = client.caller();
-    let in_token = |p: &Permission| {
-        let fits = |role: &String| {
-            let by_user = caller != Caller::App
-                && (role == scope_of(p.name) || p.contained_in.iter().any(|more| role == scope_of(more)));
-            by_user || role == p.name || p.contained_in.contains(&role.as_str())
-        };
-        roles.as_ref().map(|roles| roles.iter().any(fits))
-    };
+    let in_token = |permission: &Permission| is_among(roles.as_deref(), caller, permission);
     let mut found = Vec::new();
     let mut users = Vec::new();
     for permission in PERMISSIONS {
@@ -209,6 +211,30 @@ pub async fn look(client: &Client, workloads: &[Workload]) -> Result<Vec<(Permis
         found.push((*permission, state));
     }
     Ok(found)
+}
+
+/// Looks at what retention labels take. Which file has one is not known, so nothing is asked: the token says it.
+///
+/// # Errors
+/// When the sign-in is refused, or the network fails.
+pub async fn look_labels(client: &Client) -> Result<(Permission, State)> {
+    let roles = client.sign_in().await?;
+    let state = match is_among(roles.as_deref(), client.caller(), &LABELS) {
+        Some(true) => State::Granted,
+        Some(false) => State::Missing,
+        None => State::Unknown,
+    };
+    Ok((LABELS, state))
+}
+
+/// Says whether what a token tells has a permission; `None`: it tells nothing.
+fn is_among(roles: Option<&[String]>, caller: Caller, p: &Permission) -> Option<bool> {
+    let fits = |role: &String| {
+        let by_user = caller != Caller::App
+            && (role == scope_of(p.name) || p.contained_in.iter().any(|more| role == scope_of(more)));
+        by_user || role == p.name || p.contained_in.contains(&role.as_str())
+    };
+    roles.map(|roles| roles.iter().any(fits))
 }
 
 /// Says whether an account of this kind can have anything of a workload.

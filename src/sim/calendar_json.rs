@@ -60,6 +60,8 @@ pub(super) fn calendar(cast: &Cast, shelf: &Shelf, number: u32) -> Map<String, V
         _ => words::title(&mut shelf.rng(number), 2),
     };
     let mine = kind <= calendars::OWN;
+    // Some are named by another address of theirs.
+    let aka = if kind == calendars::SHARED && above(thing.mark) & 1 == 1 { "aka." } else { "" };
     object(json!({
         "id": shelf.id(number),
         "name": name,
@@ -74,7 +76,7 @@ pub(super) fn calendar(cast: &Cast, shelf: &Shelf, number: u32) -> Map<String, V
         "defaultOnlineMeetingProvider": "teamsForBusiness",
         "isTallyingResponses": kind == calendars::DEFAULT,
         "isRemovable": kind != calendars::DEFAULT,
-        "owner": {"name": owner.name, "address": owner.address},
+        "owner": {"name": owner.name, "address": format!("{aka}{}", owner.address)},
     }))
 }
 

@@ -176,7 +176,9 @@ fn value(user: &User, name: &str) -> Value {
         "userType" => user_type(user).into(),
         "accountEnabled" => enabled(user).into(),
         "businessPhones" | "otherMails" | "imAddresses" => json!([]),
-        "proxyAddresses" => json!([format!("SMTP:{}", user.person.address)]),
+        "proxyAddresses" => {
+            json!([format!("SMTP:{}", user.person.address), format!("smtp:aka.{}", user.person.address)])
+        }
         "preferredLanguage" => if user.german { "de-DE" } else { "en-GB" }.into(),
         "jobTitle" => if licensed { "Clerk".into() } else { Value::Null },
         "department" => if licensed { "Sales".into() } else { Value::Null },

@@ -9,7 +9,7 @@ use super::faults::FaultKind;
 use super::library::{Drive, Kind};
 use super::properties;
 use super::query::{Fields, Request};
-use super::reply::{Answer, Reply};
+use super::reply::{Answer, Payload, Reply};
 use super::sites;
 use super::state::{UserKind, World};
 use super::times;
@@ -104,8 +104,14 @@ pub(super) fn drives(app: &App, request: &Request, index: usize) -> Answer {
     shown(&world, index)?;
     let personal = world.sites.iter().position(|site| site.owner == Some(index));
     let others = personal.into_iter().flat_map(|site| libraries(&world, site));
-    let all: Vec<usize> = std::iter::once(index).chain(others).collect();
-    drive_list(app, request, &world, &all)
+    // Which one is the default is not to be seen: neither by its place nor by its type.
+    let all: Vec<usize> = others.chain([index]).collect();
+    let mut answer = drive_list(app, request, &world, &all)?;
+    if let Payload::Json(json) = &mut answer.payload {
+        let rows = json["value"].as_array_mut().into_iter().flatten();
+        rows.filter(|row| row.get("driveType").is_some()).for_each(|row| row["driveType"] = "business".into());
+    }
+    Ok(answer)
 }
 
 /// A list of drives.

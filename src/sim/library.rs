@@ -301,6 +301,21 @@ impl Drive {
         self.log.push(Entry { item: number, at: now });
     }
 
+    /// Takes somebody out of each sharing, of which no delta tells; `touched`: it tells the items, as if something
+    /// else of them had changed. Gives how many these are.
+    pub(super) fn shrink_sharing(&mut self, touched: bool, now: i64) -> usize {
+        let shrinks = |n: &u32| self.items.get(*n as usize).is_some_and(|item| item.alive && item.shared > 0);
+        let all: Vec<u32> = (0..self.items.len() as u32).filter(shrinks).collect();
+        for number in &all {
+            let item = &mut self.items[*number as usize];
+            (item.shared, item.sharing) = (item.shared - 1, item.sharing + 1);
+            if touched {
+                self.touch(*number, now);
+            }
+        }
+        all.len()
+    }
+
     /// Gives back memory that was reserved for growth.
     pub(super) fn shrink(&mut self) {
         self.items.shrink_to_fit();

@@ -93,6 +93,8 @@ pub(super) struct SiteList {
     pub(super) schema: u32,
     pub(super) created: i64,
     pub(super) changed: i64,
+    /// How many people may use it beside its owners.
+    pub(super) people: u32,
     pub(super) items: Shelf,
 }
 
@@ -146,6 +148,7 @@ impl SiteList {
             schema: 1,
             created,
             changed: created,
+            people: 1,
             items: Shelf::new(seed),
         };
         for (name, title) in STANDARD {
@@ -226,6 +229,17 @@ impl SiteList {
             json["system"] = json!({});
         }
         json
+    }
+
+    /// Who may use it.
+    pub(super) fn permissions_json(&self) -> Vec<Value> {
+        let row = |id: String, role: &str, who: Value| json!({"id": id, "roles": [role], "grantedToV2": who});
+        let owners = row("owners".into(), "owner", json!({"siteGroup": {"id": "3", "displayName": "Site Owners"}}));
+        let person = |n: u32| {
+            let name = format!("Reader {n} (§{})", self.schema);
+            row(format!("p{n}"), "read", json!({"user": {"id": n.to_string(), "displayName": name}}))
+        };
+        [owners].into_iter().chain((0..self.people).map(person)).collect()
     }
 
     /// The columns, as Graph tells them.

@@ -277,6 +277,22 @@ impl SimHandle {
         }
     }
 
+    /// Takes somebody out of each sharing of the user's OneDrive, of which no delta tells: Graph says it only to
+    /// who has all rights, and not of every folder. `touched`: delta tells the items, as if something else of them had changed.
+    /// Gives how many these are.
+    pub fn shrink_sharing(&self, upn: &str, touched: bool) -> usize {
+        let mut world = self.app.write();
+        let now = world.now();
+        let Some(index) = world.user(upn) else { return 0 };
+        world.users[index].drive.as_deref_mut().map_or(0, |drive| drive.shrink_sharing(touched, now))
+    }
+
+    /// From now on so many people may use each list, beside its owners. Nothing else tells it.
+    pub fn share_lists(&self, people: u32) {
+        let mut world = self.app.write();
+        world.sites.iter_mut().flat_map(|site| &mut site.lists).for_each(|list| list.people = people);
+    }
+
     /// The truth of the present day.
     pub fn expected(&self) -> Expected {
         oracle::tell(&self.app.read())

@@ -17,6 +17,7 @@ pub const BACKUP_ROLES: &[&str] = &[
     "Sites.Read.All",
     "Sites.FullControl.All",
     "TermStore.Read.All",
+    "RecordsManagement.Read.All",
     "Group-Conversation.Read.All",
     "Team.ReadBasic.All",
     "TeamSettings.Read.All",

@@ -168,7 +168,7 @@ pub struct ExpectedDrive {
     pub id: String,
     /// Id of the root folder.
     pub root_id: String,
-    /// Who may use the root folder, as Graph tells it, if it is shared.
+    /// Who may use the root folder, as Graph tells it.
     pub root_permissions: Vec<serde_json::Value>,
     /// All items but the root.
     pub items: Vec<ExpectedItem>,
@@ -221,7 +221,7 @@ pub struct ExpectedItem {
     pub malware: bool,
     /// Bytes of the older versions, oldest first.
     pub older: Vec<Blob>,
-    /// Who may use it, as Graph tells it, if it is shared by itself; what lies below a shared folder inherits from there.
+    /// Who may use it, as Graph tells it, if it has rights of its own; what lies below a shared folder inherits from there.
     pub permissions: Vec<serde_json::Value>,
 }
 
@@ -373,9 +373,9 @@ fn mailbox(cast: &Arc<Cast>, mailbox: &Mailbox) -> ExpectedMailbox {
     ExpectedMailbox { folders: folders.collect(), messages: messages.collect() }
 }
 
-/// The permissions of an item that is shared by itself.
+/// The permissions of an item that has rights of its own, as the root has.
 fn permissions(shown: Shown<'_>, number: u32) -> Vec<serde_json::Value> {
-    if !shown.drive.items[number as usize].is_shared() {
+    if number != ROOT && !shown.drive.items[number as usize].has_own_rights() {
         return Vec::new();
     }
     drive_json::permissions(shown, number)

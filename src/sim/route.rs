@@ -22,6 +22,7 @@ const TASKS: &[&str] = &["Tasks.Read.All", "Tasks.ReadWrite.All"];
 const FILES: &[&str] =
     &["Files.Read.All", "Files.ReadWrite.All", "Sites.Read.All", "Sites.ReadWrite.All", "Sites.FullControl.All"];
 const SITES: &[&str] = &["Sites.Read.All", "Sites.ReadWrite.All", "Sites.Manage.All", "Sites.FullControl.All"];
+const RECORDS: &[&str] = &["RecordsManagement.Read.All", "RecordsManagement.ReadWrite.All"];
 const SITES_FULL: &[&str] = &["Sites.FullControl.All"];
 const TERMS: &[&str] = &["TermStore.Read.All", "TermStore.ReadWrite.All"];
 
@@ -247,7 +248,9 @@ fn drive_route(user: usize, all: &[&str], names: &[&str], request: &Request) -> 
         ["items", _, "children"] => route("/drives/{id}/items/{id}/children", 2, &[at(1)]),
         ["items", _, "content"] => route("/drives/{id}/items/{id}/content", 1, &[at(1)]),
         ["items", _, "permissions"] => route("/drives/{id}/items/{id}/permissions", 5, &[at(1)]),
-        ["items", _, "retentionlabel"] => route("/drives/{id}/items/{id}/retentionLabel", 1, &[at(1)]),
+        ["items", _, "retentionlabel"] => {
+            made("/drives/{id}/items/{id}/retentionLabel", Charge::Files(1), RECORDS, user, &[at(1)])
+        }
         ["items", _, "versions"] => route("/drives/{id}/items/{id}/versions", 2, &[at(1)]),
         ["items", _, "versions", _, "content"] => {
             route("/drives/{id}/items/{id}/versions/{id}/content", 1, &[at(1), at(3)])
@@ -275,6 +278,7 @@ fn site_route(site: usize, all: &[&str], names: &[&str], request: &Request) -> A
         ["lists", _] => route("/sites/{id}/lists/{id}", 1, &[at(1)]),
         ["lists", _, "columns"] => route("/sites/{id}/lists/{id}/columns", 2, &[at(1)]),
         ["lists", _, "contenttypes"] => route("/sites/{id}/lists/{id}/contentTypes", 2, &[at(1)]),
+        ["lists", _, "permissions"] => route("/sites/{id}/lists/{id}/permissions", 5, &[at(1)]),
         ["lists", _, "items"] => route("/sites/{id}/lists/{id}/items", 2, &[at(1)]),
         ["lists", _, "items", "delta"] => {
             let units = if drive::has_token(request) { 1 } else { 2 };
@@ -380,6 +384,7 @@ fn run_site(app: &App, request: &Request, route: &Route) -> Answer {
         "/sites/{id}/lists/{id}" => sites_http::of_list(app, request, site, id(0), "list"),
         "/sites/{id}/lists/{id}/columns" => sites_http::of_list(app, request, site, id(0), "columns"),
         "/sites/{id}/lists/{id}/contentTypes" => sites_http::of_list(app, request, site, id(0), "contentTypes"),
+        "/sites/{id}/lists/{id}/permissions" => sites_http::of_list(app, request, site, id(0), "permissions"),
         "/sites/{id}/lists/{id}/items" => sites_http::items(app, request, site, id(0)),
         LIST_DELTA => sites_http::delta(app, request, site, id(0)),
         "/sites/{id}/lists/{id}/items/{id}" => sites_http::of_item(app, request, site, (id(0), id(1)), false),

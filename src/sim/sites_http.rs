@@ -159,7 +159,7 @@ fn library(world: &World, index: usize) -> Result<Value, Reply> {
     }))
 }
 
-/// `GET /sites/{id}/lists/{id}` and its columns and content types.
+/// `GET /sites/{id}/lists/{id}` and its columns, content types and permissions.
 pub(super) fn of_list(app: &App, request: &Request, site: usize, id: &str, what: &str) -> Answer {
     let world = app.read();
     let site = opened(&world, site)?;
@@ -167,6 +167,7 @@ pub(super) fn of_list(app: &App, request: &Request, site: usize, id: &str, what:
     let usual = app.options.pages.drive * 5;
     match what {
         "columns" => rows(app, request, ("columnDefinition", &[]), usual, list.columns_json()),
+        "permissions" => rows(app, request, ("permission", &[]), usual, list.permissions_json()),
         "contentTypes" => {
             let expanded = request.option("$expand").unwrap_or_default().to_owned();
             rows(app, request, ("contentType", &[]), usual, unexpanded(list.types_json(), &expanded))

@@ -111,6 +111,9 @@ fn list_things(by: &User, list: &SiteList, site: &Site) -> Vec<ExpectedThing> {
     for json in list.types_json() {
         things.push(thing(text(&json, "id"), "", "contentType", json));
     }
+    for json in list.permissions_json() {
+        things.push(thing(format!("permissions/{}", text(&json, "id")), "", "permission", json));
+    }
     let names = list.field_names();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     for number in list.items.all(&ITEM) {

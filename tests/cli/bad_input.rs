@@ -242,6 +242,22 @@ fn a_missing_permission_is_told_with_its_cost() {
 }
 
 #[test]
+fn the_permission_for_labels_is_named_to_sets_that_ask_for_labels() {
+    const NAME: &str = "RecordsManagement.Read.All";
+    let roles = BACKUP_ROLES.iter().filter(|role| **role != NAME).map(ToString::to_string).collect();
+    let place = Place::with_tenant(SimOptions { roles, ..SimOptions::tiny() });
+    let done = place.run(&["test", "everyone"]);
+    assert!(!done.out.contains(NAME), "{}", done.out);
+    let config = place.read("tenantvault.toml") + "retention_labels = true\n";
+    place.write("tenantvault.toml", &config);
+    for name in ["everyone", "sim"] {
+        let done = place.run(&["test", name]);
+        done.fails(1, &["1 permission is missing"]);
+        assert!(done.out.lines().any(|line| line.contains("missing") && line.contains(NAME)), "{}", done.out);
+    }
+}
+
+#[test]
 fn a_user_that_does_not_exist_is_told_and_is_a_gap() {
     let place = Place::with_tenant(SimOptions::tiny());
     place.init();

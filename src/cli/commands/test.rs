@@ -41,9 +41,9 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     let wanted = wanted(config, args.name.as_deref())?;
     let mut missing = 0;
     let mut hint = String::new();
-    for (name, workloads) in &wanted {
+    for (name, workloads, labels) in &wanted {
         let look = Look { app, config, name };
-        let lacking = if args.restore { look.restore().await? } else { look.run(workloads).await? };
+        let lacking = if args.restore { look.restore().await? } else { look.run(workloads, *labels).await? };
         if lacking > 0 {
             hint = look.how_to_grant()?;
         }
@@ -57,20 +57,22 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     Err(Error::new(ErrorKind::Permission, format!("{count} missing")).with_hint(hint))
 }
 
-fn wanted(config: &Config, name: Option<&str>) -> Result<Vec<(String, Vec<Workload>)>> {
-    let all = || Workload::ALL.to_vec();
+/// The tenants, what is to be read of each, and whether that has retention labels.
+fn wanted(config: &Config, name: Option<&str>) -> Result<Vec<(String, Vec<Workload>, bool)>> {
+    let labels = |tenant: &str| config.sets.values().any(|set| set.tenant == tenant && set.options.retention_labels);
+    let all = |tenant: &str| (tenant.to_owned(), Workload::ALL.to_vec(), labels(tenant));
     let Some(name) = name else {
         if config.tenants.is_empty() {
             return Err(Error::not_found(format!("There is no tenant in {}", config.path.display())));
         }
-        return Ok(config.tenants.keys().map(|tenant| (tenant.clone(), all())).collect());
+        return Ok(config.tenants.keys().map(|tenant| all(tenant)).collect());
     };
     if let Some(set) = config.sets.get(name) {
         let reads = Workload::ALL.iter().copied().filter(|w| set.selection.reads(*w)).collect();
-        return Ok(vec![(set.tenant.clone(), reads)]);
+        return Ok(vec![(set.tenant.clone(), reads, set.options.retention_labels)]);
     }
     if config.tenants.contains_key(name) {
-        return Ok(vec![(name.to_owned(), all())]);
+        return Ok(vec![all(name)]);
     }
     // Neither: the complaint about sets has the nearest name, unless there are none.
     let complaint = if config.sets.is_empty() { config.tenant(name).err() } else { config.set(name).err() };
@@ -86,10 +88,13 @@ struct Look<'a> {
 
 impl Look<'_> {
     /// Tells all there is to tell; gives the number of permissions that are missing.
-    async fn run(&self, workloads: &[Workload]) -> Result<u64> {
+    async fn run(&self, workloads: &[Workload], labels: bool) -> Result<u64> {
         let monitor = self.app.progress(false);
         let client = tenant::client(self.config, self.name, None, &[], monitor.clone())?;
-        let found = access::look(&client, workloads).await;
+        let mut found = access::look(&client, workloads).await;
+        if let (true, Ok(found)) = (labels, &mut found) {
+            found.push(access::look_labels(&client).await?);
+        }
         let me = client.me().await;
         monitor.finish();
         let (found, me) = (found?, me?);

@@ -8,7 +8,7 @@ use super::events::Way;
 use crate::error::{Error, Result};
 use crate::graph::links::segment;
 use crate::graph::{Client, GraphRequest, IMMUTABLE_IDS, Scope, graph_error};
-use crate::m365::walk::{Rows, Walk};
+use crate::m365::walk::{Rows, Walk, unfold};
 
 pub(super) const UTC: &str = "outlook.timezone=\"UTC\"";
 pub(super) const WHOLE_BODIES: &str = "outlook.allow-unsafe-html";
@@ -93,6 +93,13 @@ impl Api {
 
     /// The master of a series, with its exceptions and cancelled occurrences.
     pub(super) async fn series(&self, id: &str) -> Result<Value> {
+        let mut series = self.first_of_series(id).await?;
+        unfold(&self.client, &Self::of_events(self.get("events")), &mut series).await?;
+        Ok(series)
+    }
+
+    /// The same with the first page of its exceptions.
+    async fn first_of_series(&self, id: &str) -> Result<Value> {
         let url = format!("events/{}?{SERIES}", segment(id));
         if !self.series_in_beta.load(Ordering::Relaxed) {
             match self.client.get_json(Self::of_events(self.get(&url))).await {

@@ -11,7 +11,7 @@
 //! asking for the master by itself, which is done when its change key is new: in Exchange an exception is a part of the
 //! master's item, so that none changes without it.
 //!
-//! Calendars of others that the user may see are read at their owners, if the backup reads these; here only the entry of the
+//! Calendars of others that the user may see are read at their owners, if the backup can read these; here only the entry of the
 //! calendar is kept then. Those of anybody else are read here, as far as the user may see them. Which
 //! group a calendar is in, and whom it is shared with, hang on no delta: they are read when the entry of the calendar or
 //! group changed, and at every seventh reading in any case.
@@ -28,7 +28,7 @@ pub(super) mod restore;
 mod series;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -51,12 +51,13 @@ const LOOK_AGAIN: u32 = 7;
 /// A way of reading that is second best is given up after so many readings, and the best tried again.
 const TRY_AGAIN: u32 = 28;
 
-/// Addresses of people whose calendars are read at themselves, in small letters.
-pub(super) type Addresses = Arc<HashSet<String>>;
+/// Addresses of people whose calendars are read at themselves, in small letters, and whose each is. Known once all people were
+/// looked at: of whom nothing can be read, others' views are read.
+pub(super) type Addresses = Arc<OnceLock<HashMap<String, String>>>;
 
 /// Names the calendars of a user; `at_owners`: whose calendars are not read here, though the user may see them.
 pub(super) fn calendar(client: Client, user_id: &str, user_name: &str, at_owners: Addresses) -> Walked<Calendar> {
-    let source = Calendar { api: Api::new(client.clone(), user_id), at_owners };
+    let source = Calendar { api: Api::new(client.clone(), user_id), user: user_id.to_owned(), at_owners };
     Walked::new(client, Owner::User(user_id.to_owned()), user_name, Workload::Calendar, source)
 }
 
@@ -80,6 +81,7 @@ fn address_of(calendars: &[Value]) -> String {
 /// The calendars of one mailbox.
 pub(super) struct Calendar {
     api: Api,
+    user: String,
     at_owners: Addresses,
 }
 
@@ -128,10 +130,13 @@ impl Calendar {
         let mut places = Vec::new();
         for row in calendars {
             let id = id_of(&row).unwrap_or_default().to_owned();
-            let other = model::owner_if_other(&row, &address).map(str::to_owned);
+            let of_user = |address: &str| self.at_owners.get()?.get(&address.to_lowercase()).map(String::as_str);
+            let other =
+                model::owner_if_other(&row, &address).filter(|owner| of_user(owner) != Some(self.user.as_str()));
+            let other = other.map(str::to_owned);
             // Whom others share a calendar with is their affair.
             let can_share = other.is_none() && flag(&row, &["canShare"]) != Some(false);
-            let here = other.as_ref().is_none_or(|owner| !self.at_owners.contains(&owner.to_lowercase()));
+            let here = other.as_ref().is_none_or(|owner| of_user(owner).is_none());
             let parent = parents.get(&id).map_or("", String::as_str);
             let told = model::calendar(row, &id, parent, other.as_deref().unwrap_or_default());
             let name = told.record.name.clone();

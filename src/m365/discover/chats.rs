@@ -8,6 +8,7 @@ use crate::graph::links::segment;
 use crate::graph::{Client, GraphRequest, Scope, TeamsCall};
 use crate::m365::chats::chats;
 use crate::m365::door::{Owner, Workload};
+use crate::snapshot::set::OwnerKind;
 
 /// Looks at the chats of a user.
 pub(super) async fn look(client: &Client, selection: &Selection, user: &User, found: &mut Found) -> Result<()> {
@@ -30,7 +31,7 @@ pub(super) async fn look(client: &Client, selection: &Selection, user: &User, fo
 pub(super) fn elsewhere(selection: &Selection) -> Option<Coverage> {
     let reason = "recordings and transcripts of meetings are files: they are read with the OneDrive of whoever recorded, or \
                   with the library of the channel";
-    selection.reads(Workload::Chats).then(|| Coverage {
+    selection.rules.reads_of(OwnerKind::User, Workload::Chats.part()).then(|| Coverage {
         owner: Owner::Tenant,
         name: "meetings".to_owned(),
         workload: Some(Workload::Chats),

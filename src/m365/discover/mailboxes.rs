@@ -1,5 +1,6 @@
 //! Which users have a mailbox, and what is read of it.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::{CoverageState, Found, Selection, User, without};
@@ -64,11 +65,23 @@ fn probe_of(workload: Workload) -> &'static str {
     }
 }
 
-/// The addresses of people whose calendars are read at themselves.
-pub(super) fn read_calendars(selection: &Selection, users: &[User]) -> Addresses {
-    let read = users.iter().filter(|user| selection.selects(&user.facts(), Workload::Calendar));
-    let addresses = read.flat_map(|user| [&user.name, &user.mail]).filter(|address| !address.is_empty());
-    Arc::new(addresses.map(|address| address.to_lowercase()).collect())
+/// All addresses of users, in small letters, and whose each is.
+pub(super) fn addresses(users: &[User]) -> HashMap<String, String> {
+    let of = |user: &User| {
+        let all = [&user.name, &user.mail].into_iter().chain(&user.addresses).filter(|address| !address.is_empty());
+        all.map(|address| (address.to_lowercase(), user.id.clone())).collect::<Vec<_>>()
+    };
+    users.iter().flat_map(of).collect()
+}
+
+/// Notes whose calendars are read at themselves: only those of whom there is something to read.
+pub(super) fn note_owners(at_owners: &Addresses, mut addresses: HashMap<String, String>, found: &[Found]) {
+    let collections = found.iter().flat_map(|found| &found.collections).map(|collection| collection.key());
+    let read: HashSet<&str> =
+        collections.filter(|key| key.workload == Workload::Calendar).map(|key| key.owner.id()).collect();
+    addresses.retain(|_, id| read.contains(id.as_str()));
+    // Nobody else sets them.
+    let _ = at_owners.set(addresses);
 }
 
 fn collection(

@@ -148,12 +148,14 @@ pub async fn discover(client: &Client, selection: &Selection) -> Result<Discover
             users::select(client, selection, &mut discovery.coverage).await?
         }
     };
-    let at_owners = &mailboxes::read_calendars(selection, &users);
+    let addresses = mailboxes::addresses(&users);
+    let at_owners = &Addresses::default();
     let found: Vec<Found> = futures::stream::iter(users)
         .map(|user| async move { look_at(client, selection, &user, at_owners).await })
         .buffered(USERS_AT_ONCE)
         .try_collect()
         .await?;
+    mailboxes::note_owners(at_owners, addresses, &found);
     let mut claimed = sites::Claimed::default();
     for found in found {
         claimed.sites.extend(found.sites.iter().cloned());

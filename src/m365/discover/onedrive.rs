@@ -38,12 +38,11 @@ pub(super) async fn look(client: &Client, selection: &Selection, user: &User, fo
         }
     };
     let mut seen = HashSet::new();
-    let drives: Vec<Value> = rows
+    let mut drives: Vec<Value> = rows
         .into_iter()
         .filter(|row| text(row, &["id"]).is_some_and(|id| !id.is_empty() && seen.insert(id.to_owned())))
         .collect();
-    // The user's own drive comes first where the service says which it is.
-    let own = drives.iter().position(|row| text(row, &["driveType"]) != Some("documentLibrary")).unwrap_or(0);
+    let own = default_drive(client, user, &mut drives).await?;
     found.sites.extend(drives.iter().filter_map(site_of));
     for workload in wanted {
         let state = match workload {
@@ -53,6 +52,28 @@ pub(super) async fn look(client: &Client, selection: &Selection, user: &User, fo
         found.note(Owner::User(user.id.clone()), &user.name, workload, state);
     }
     Ok(())
+}
+
+/// Finds the user's default drive among all of theirs. Where there are several, Graph is asked which it is: neither their order nor
+/// their type says so. If that is not told, it is the first that is no library.
+async fn default_drive(client: &Client, user: &User, drives: &mut Vec<Value>) -> Result<usize> {
+    let guess = drives.iter().position(|row| text(row, &["driveType"]) != Some("documentLibrary")).unwrap_or(0);
+    if drives.len() < 2 {
+        return Ok(guess);
+    }
+    let url = format!("users/{}/drive?$select={DRIVE_PROPERTIES}", segment(&user.id));
+    let told = match client.ask(GraphRequest::get(Scope::Files, url).units(1)).await {
+        Ok(told) => told,
+        Err(error) => return without(error, "no OneDrive").map(|_| guess),
+    };
+    let Some(id) = text(&told, &["id"]).filter(|id| !id.is_empty()) else { return Ok(guess) };
+    Ok(match drives.iter().position(|row| text(row, &["id"]) == Some(id)) {
+        Some(place) => place,
+        None => {
+            drives.push(told);
+            drives.len() - 1
+        }
+    })
 }
 
 fn onedrive(

@@ -71,7 +71,10 @@ pub(super) fn listing(client: &Client, properties: &str) -> String {
 pub(super) async fn look(client: &Client, selection: &Selection, claimed: &Claimed) -> Result<Found> {
     let mut found = Found::default();
     let tenant = Facts { kind: OwnerKind::Tenant, ..Facts::default() };
-    let terms = selection.selects(&tenant, Workload::TermStore) && term_store(client, &mut found).await?;
+    let terms = match selection.selects(&tenant, Workload::TermStore) {
+        true => term_store(client, &mut found).await?,
+        false => selection.reads(Workload::TermStore),
+    };
     let wanted: Vec<Workload> = OF_SITES.iter().copied().filter(|workload| selection.reads(*workload)).collect();
     let url = listing(client, SITE_PROPERTIES);
     let rows = match client.get_all(GraphRequest::get(Scope::Files, url).units(2)).await {

@@ -13,7 +13,8 @@ use crate::m365::facts::{at, text};
 use crate::snapshot::set::{Effect, Facts, OwnerKind, Selection as Rules, Subject};
 
 /// The properties of users that discovery reads.
-const USER_PROPERTIES: &str = "id,userPrincipalName,displayName,mail,userType,accountEnabled,assignedLicenses";
+const USER_PROPERTIES: &str =
+    "id,userPrincipalName,displayName,mail,proxyAddresses,userType,accountEnabled,assignedLicenses";
 /// With more users than this named one by one, the whole directory is listed instead.
 const ASKED_ONE_BY_ONE: usize = 20;
 
@@ -28,6 +29,8 @@ pub struct User {
     pub display_name: String,
     /// The address of the mailbox; empty: the directory tells none.
     pub mail: String,
+    /// All its addresses, as far as the directory tells them.
+    pub addresses: Vec<String>,
     /// Names, addresses and ids of groups that the user is in, as far as the selection asks for them.
     pub groups: Vec<String>,
     /// The licences: ids, and part numbers where the selection asks for them.
@@ -72,7 +75,11 @@ fn user(value: &Value) -> Option<User> {
     let licences = at(value, &["assignedLicenses"]).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let licences = licences.iter().filter_map(|licence| text(licence, &["skuId"])).map(str::to_owned).collect();
     let mail = text(value, &["mail"]).unwrap_or_default().to_owned();
-    Some(User { id, name, display_name, mail, groups: Vec::new(), licences })
+    let proxies = value.get("proxyAddresses").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    // `SMTP:` is the main one, `smtp:` another; the rest are no mail addresses.
+    let mails = proxies.filter_map(|proxy| proxy.split_once(':').filter(|(kind, _)| kind.eq_ignore_ascii_case("smtp")));
+    let addresses = mails.map(|(_, address)| address.to_owned()).collect();
+    Some(User { id, name, display_name, mail, addresses, groups: Vec::new(), licences })
 }
 
 /// Finds the users that a selection means; names that mean nobody, and users whom it leaves out, are told in the

@@ -3,6 +3,8 @@
 //! Children may come before their parents, an item more than once, a deleted folder with or without what was in it: so
 //! removals wait for the end, where whatever hangs below a removed folder and was told nowhere else goes too.
 
+mod below;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use futures::TryStreamExt;
@@ -11,14 +13,15 @@ use serde_json::Value;
 use super::api::Api;
 use super::fetch::hash_gap;
 use super::model::{Plan, Row, Told, differs, keep_facet, plan, row};
-use super::parts::{self, DriveOptions, Needs, PERMISSIONS_READ, is_listed, item_of, keep_facts};
+use super::parts::{DriveOptions, Labels, item_of};
+use super::sharing::Turns;
 use crate::error::{Error, Result};
 use crate::format::collection::{Cursors, Gap};
-use crate::format::record::{ItemKind, PARTS, Record};
+use crate::format::record::{ItemKind, Record};
 use crate::graph::DeltaPages;
 use crate::m365::contents::{Trouble, gap_of, trouble};
 use crate::m365::door::{Change, ChangesEnd, Contents, Known, Previous, Sink, Wanted};
-use crate::m365::facts::{same_facts, set_fact, text};
+use crate::m365::facts::{same_facts, text};
 use crate::m365::rounds::{SeenItems, ToldBelow, print_of};
 
 /// The name of the cursor of the items.
@@ -27,14 +30,18 @@ const ITEMS: &str = "items";
 const ROOT: &str = "root";
 /// The name of the pair that says with whom the root folder was shared when its permissions were read.
 const SHARED: &str = "shared";
-/// What stands there if it was shared with nobody.
+/// What stands there if nothing was told of sharing.
 const NOBODY: &str = "nobody";
 /// The name of the link of the page at which an enumeration was broken off. See [`Sink::checkpoint`].
 const PAGE: &str = "page";
 /// The name of the pair that says what was asked for of each file: see [`DriveOptions`].
 const ASKED: &str = "asked";
-/// What hangs below items.
-const PART_KINDS: [ItemKind; 2] = [ItemKind::Permission, ItemKind::Version];
+/// The name of the pair that says up to which day all permissions had their turn: see [`Turns`].
+const LOOKED: &str = "looked";
+/// The name of the pair that holds the file whose label was refused, where those of all files were.
+const REFUSED: &str = "labels-refused";
+/// The id of the gap that says so: it stands for no item.
+const LABELS: &str = "labels";
 /// The one place of a drive's items.
 const DRIVE: u32 = 0;
 
@@ -75,11 +82,17 @@ pub(super) async fn changes(
         untold: BTreeSet::new(),
         told_parts: Default::default(),
         checkpoints: false,
+        labels: Labels::default(),
+        turns: Turns::of(saved(LOOKED), previous.now_us),
     };
     let mut end = ChangesEnd::default();
     // What was not asked for before is asked of all files: a saved link tells of those alone that changed.
     let asked = options.word();
-    let asks_more = !asked.is_empty() && previous.cursors.is_some() && saved(ASKED) != Some(&*asked);
+    let mut asks_more = !asked.is_empty() && previous.cursors.is_some() && saved(ASKED) != Some(&*asked);
+    if let Some(file) = saved(REFUSED).filter(|_| options.labels) {
+        round.ask_for_label(file).await?;
+        asks_more |= round.labels == Labels::Unknown;
+    }
     let resumed = match saved(PAGE).filter(|_| !asks_more) {
         Some(page) => round.go_on(page).await?,
         None => None,
@@ -90,12 +103,16 @@ pub(super) async fn changes(
     };
     round.look_at_root().await?;
     round.try_again(previous.retry).await?;
+    round.look_again(round.turns).await?;
+    let refused = round.tell_refused_labels().await?;
     round.remove().await?;
     round.report_missing_parents().await?;
     end.cursors = Cursors::default();
     end.cursors.set(ITEMS, link.unwrap_or_default());
     end.cursors.set(SHARED, round.shared.unwrap_or_default());
     end.cursors.set(ROOT, round.root);
+    end.cursors.set(LOOKED, round.turns.word());
+    end.cursors.set(REFUSED, refused.unwrap_or_default());
     end.cursors.set(ASKED, asked);
     Ok(end)
 }
@@ -131,6 +148,8 @@ struct Round<'a> {
     untold: BTreeSet<String>,
     /// Pages tell where to go on if the reading is broken off.
     checkpoints: bool,
+    labels: Labels,
+    turns: Turns,
 }
 
 impl Round<'_> {
@@ -193,6 +212,10 @@ impl Round<'_> {
         cursors.set(ROOT, self.root.as_str());
         cursors.set(SHARED, self.shared.as_deref().unwrap_or_default());
         cursors.set(ASKED, self.options.word());
+        cursors.set(LOOKED, self.turns.word_before());
+        if let Labels::Refused(file, _) = &self.labels {
+            cursors.set(REFUSED, file.as_str());
+        }
         self.sink.checkpoint(cursors, self.removed.iter().chain(&self.untold).cloned().collect()).await
     }
 
@@ -254,53 +277,6 @@ impl Round<'_> {
         }
     }
 
-    /// Keeps who may use the whole drive: what is in it inherits that.
-    async fn take_root(&mut self, scope: &str, changed: bool) -> Result<()> {
-        if self.root_taken && !changed {
-            return Ok(());
-        }
-        self.root_taken = true;
-        let root = |scope: &str| {
-            let mut root = Record::new(ItemKind::Folder, self.root.clone(), "", "");
-            let scope = Some(scope).filter(|scope| !scope.is_empty() && *scope != NOBODY);
-            set_fact(&mut root, "shared", scope);
-            root
-        };
-        let known = self.shared.as_deref().map(|scope| {
-            let mut known = root(scope);
-            set_fact(&mut known, PERMISSIONS_READ, Some("true"));
-            known
-        });
-        let mut now = root(scope);
-        let unsure = !self.settled;
-        self.take_parts(&mut now, known.as_ref(), (unsure, unsure || changed || self.enumerating)).await?;
-        self.shared = match (now.fact("shared"), now.fact(PERMISSIONS_READ)) {
-            (None, _) => Some(NOBODY.to_owned()),
-            (Some(scope), Some(_)) => Some(scope.to_owned()),
-            (Some(_), None) => None,
-        };
-        Ok(())
-    }
-
-    /// Asks for the root where no reading told yet who may use it, or that could not be read.
-    async fn look_at_root(&mut self) -> Result<()> {
-        if self.root_taken || self.shared.is_some() {
-            return Ok(());
-        }
-        let root = self.root.clone();
-        match self.api.item(&root).await {
-            Ok(value) => match row(value, &root) {
-                Some(Row::Root(scope, changed)) => self.take_root(&scope, changed).await,
-                _ => Ok(()),
-            },
-            Err(error) => match trouble(&error) {
-                Trouble::Gone | Trouble::Resync { .. } => Ok(()),
-                Trouble::Gap { reason, text } => self.known_gap(&root, reason, text).await,
-                Trouble::Fatal => Err(error),
-            },
-        }
-    }
-
     async fn take_item(&mut self, told: Told, forced: bool) -> Result<()> {
         let Told { mut record, properties, download_url, source_hash, malware, sharing_changed } = told;
         let print = print_of(&record);
@@ -321,9 +297,8 @@ impl Round<'_> {
         }
         let known = self.known.record(&record.id).await?;
         let unsure = forced || !self.settled;
-        // An enumeration does not tell of which items only the sharing changed.
-        let sharing = unsure || sharing_changed || self.enumerating;
-        self.take_parts(&mut record, known.as_ref(), (unsure, sharing)).await?;
+        // That somebody may use it no longer is not always said of it: whatever is told is asked.
+        self.take_parts(&mut record, known.as_ref(), (unsure, true)).await?;
         let first_telling = !self.seen.was_told(&record.id) && !forced;
         let contents = if record.kind != ItemKind::File {
             self.containers.insert(record.id.clone());
@@ -357,89 +332,13 @@ impl Round<'_> {
         self.sink.change(Change::Put { record: Box::new(record), properties, contents }).await
     }
 
-    /// Tells what hangs below an item, where that has to be asked for. What cannot be read stays as it was, with a gap.
-    async fn take_parts(&mut self, record: &mut Record, known: Option<&Record>, anew: (bool, bool)) -> Result<()> {
-        let needs = Needs::of(self.options, known, record, anew);
-        keep_facts(record, known, &needs, self.options);
-        let is_unshared = record.fact("shared").is_none();
-        // Of one that was not known something may be left below: it was out of the snapshots for a while.
-        let told = self.told_parts_of(&record.id);
-        let unshared = is_unshared && (known.is_none_or(|known| known.fact("shared").is_some()) || !told.is_empty());
-        if !needs.any() && !unshared {
-            return Ok(());
-        }
-        let above = if record.id == self.root { String::new() } else { record.id.clone() };
-        let parts = match parts::list(self.api, self.options, &needs, record, &above).await {
-            Ok(parts) => parts,
-            Err(error) => match trouble(&error) {
-                // The next reading says that it went.
-                Trouble::Gone | Trouble::Resync { .. } => return Ok(()),
-                Trouble::Gap { reason, text } => {
-                    let text = format!("Who may use it, or its versions, could not be read: {text}");
-                    return self.sink.change(Change::Gap(gap_of(record, self.collection, reason, text))).await;
-                }
-                Trouble::Fatal => return Err(error),
-            },
-        };
-        let goes = |kind: ItemKind| is_listed(kind, &needs) || (is_unshared && kind == ItemKind::Permission);
-        let mut below: BTreeSet<String> = BTreeSet::new();
-        let mut ids = self.known.children(&above).await?;
-        while let Some(id) = ids.try_next().await? {
-            // Items in a folder are none of its parts.
-            if item_of(&id) != Some(record.id.as_str()) {
-                continue;
-            }
-            let Some(part) = self.known.record(&id).await? else { continue };
-            below.insert(id.clone());
-            if goes(part.kind) {
-                self.removed.insert(id);
-            }
-        }
-        for (id, kind) in &told {
-            below.insert(id.clone());
-            if goes(*kind) {
-                self.removed.insert(id.clone());
-            }
-        }
-        let mut now = told.clone();
-        now.retain(|(_, kind)| !goes(*kind));
-        for new in parts {
-            let id = new.record.id.clone();
-            self.removed.remove(&id);
-            below.insert(id.clone());
-            now.push((id.clone(), new.record.kind));
-            // What this reading told of it already is not what is known.
-            let told_before = told.iter().any(|(told, _)| *told == id);
-            let known = self.known.record(&id).await?.filter(|_| !told_before);
-            let Some((part, properties, kept)) = parts::changed(new, known.as_ref()) else { continue };
-            let contents = match part.kind {
-                ItemKind::Version if kept => Contents::Keep,
-                ItemKind::Version => Contents::Fetch(Box::new(Wanted::of(part.clone()))),
-                _ => Contents::None,
-            };
-            self.sink.change(Change::Put { record: Box::new(part), properties, contents }).await?;
-        }
-        for (told, kind) in self.told_parts.iter_mut().zip(PART_KINDS) {
-            told.set(&record.id, now.iter().filter(|part| part.1 == kind).map(|part| part.0.as_str()));
-        }
-        if !record.kind.is_container() {
-            let number = below.iter().filter(|id| !self.removed.contains(*id)).count();
-            set_fact(record, PARTS, (number > 0).then(|| number.to_string()).as_deref());
-        }
-        Ok(())
-    }
-
-    fn told_parts_of(&self, item: &str) -> Vec<(String, ItemKind)> {
-        let told = self.told_parts.iter().zip(PART_KINDS);
-        told.flat_map(|(told, kind)| told.of(item).into_iter().map(move |id| (id, kind))).collect()
-    }
-
     /// Tries the gaps of the previous snapshot again, as far as this reading did not.
     async fn try_again(&mut self, retry: &[String]) -> Result<()> {
         for id in retry {
             // A part is tried again with its item.
             let id = item_of(id).unwrap_or(id);
-            if id.is_empty() || *id == self.root || self.seen.was_told(id) || self.removed.contains(id) {
+            if id.is_empty() || id == LABELS || *id == self.root || self.seen.was_told(id) || self.removed.contains(id)
+            {
                 continue;
             }
             let known = self.known.record(id).await?;

@@ -11,6 +11,7 @@ mod list;
 mod model;
 mod parts;
 mod restore;
+mod sharing;
 
 use async_trait::async_trait;
 
@@ -21,8 +22,10 @@ use super::walk::{clean, owner_path};
 use crate::error::Result;
 use crate::graph::Client;
 use api::Api;
+pub(super) use parts::permission;
 pub use parts::{DriveOptions, Versions};
 pub(super) use restore::DriveTarget;
+pub(super) use sharing::Turns;
 
 /// One drive: of a user, or a library of a site.
 pub struct Drive {

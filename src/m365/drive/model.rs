@@ -13,8 +13,10 @@ const DOWNLOAD_URLS: [&str; 3] = ["@microsoft.graph.downloadUrl", "@content.down
 /// The fact of a file whose stored contents do not have the hash that the source gives.
 const HASH_DIFFERS: &str = "hash_differs";
 
-/// The fact of an item that has rights of its own and is shared with nobody: it inherits nothing from the folder above it.
+/// The fact of an item that has rights of its own of which no scope is told: it inherits nothing from the folder above it.
 pub(super) const UNIQUE: &str = "unique";
+/// What stands for the scope of a root with rights of its own of which no scope is told.
+const OWN: &str = "own";
 
 /// An item of a drive as a page tells it.
 #[derive(Debug, Clone)]
@@ -48,10 +50,16 @@ pub(super) fn row(mut value: Value, root: &str) -> Option<Row> {
         return Some(Row::Deleted(id.to_owned()));
     }
     if id == root || at(&value, &["root"]).is_some() {
-        let scope = text(&value, &["shared", "scope"]).unwrap_or_default().to_owned();
+        let scope = at(&value, &["shared"]).map(|facet| text(facet, &["scope"]).unwrap_or(OWN).to_owned());
+        let scope = scope.unwrap_or_default();
         return Some(Row::Root(scope, take_sharing_changed(&mut value)));
     }
     Some(Row::There(Box::new(item(value, root)?)))
+}
+
+/// Says whether who may use an item stands at it, and not at a folder above it.
+pub(super) fn has_own_rights(record: &Record) -> bool {
+    record.fact("shared").is_some() || record.fact(UNIQUE).is_some()
 }
 
 /// Gives the JSON of an item that was asked for alone the facet of sharing that its listing tells, or told last.

@@ -1,19 +1,21 @@
 //! What hangs below an item of a drive: who may do what with it, and the earlier versions of a file.
 //!
-//! Permissions cost five times as much as other requests, so they are asked for only where an item is shared and it, or its
-//! sharing, changed; an enumeration does not tell the latter, so after one all that is shared is asked for. What is shared by the
-//! folder above it has none of its own: they stand at that folder, or at the top for the whole drive. Versions are asked for
-//! where the contents changed, if the options want any. The ids of parts are that of their item (of the root for the top's), a
-//! slash, and their own: a drive's own ids hold no slash.
+//! Permissions cost five times as much as other requests, so they are asked for only where an item has rights of its own and is
+//! told at all (that its sharing shrank is not always said), and once a week: see [`sharing`](super::sharing). What is shared by
+//! the folder above it has none of its own: they stand at that folder, or at the top for the whole drive, whose root is told with
+//! whatever changes, and so is asked for only if its sharing is said to have. Versions are asked for where the contents changed,
+//! if the options want any. What cannot be read is left out, and the rest is kept. The ids of parts are that of their item (of the
+//! root for the top's), a slash, and their own: a drive's own ids hold no slash.
 //!
 //! Source: Microsoft Graph, "List permissions", "List versions of a DriveItem", "driveItem: delta".
 
 use serde_json::Value;
 
 use super::api::Api;
-use super::model::UNIQUE;
-use crate::error::Result;
+use super::model::{UNIQUE, has_own_rights};
+use crate::error::{Error, Result};
 use crate::format::record::{ItemKind, PARTS, Record, StreamRole};
+use crate::m365::contents::{Trouble, trouble};
 use crate::m365::facts::{CONTENT_FACT, at, flag, number, properties, same_facts, set_fact, short_hash, text};
 use crate::m365::walk::{Told, id_of};
 
@@ -21,6 +23,8 @@ use crate::m365::walk::{Told, id_of};
 const VERSIONS_READ: &str = "versions_read";
 /// Says that the permissions of an item were read.
 pub(super) const PERMISSIONS_READ: &str = "permissions_read";
+/// What hangs below items.
+pub(super) const PART_KINDS: [ItemKind; 2] = [ItemKind::Permission, ItemKind::Version];
 /// What a delta says of an item whose sharing changed. Good for one telling, so it is not stored.
 const SHARING_CHANGED: [&str; 2] = ["@microsoft.graph.sharedChanged", "@sharedChanged"];
 
@@ -102,9 +106,9 @@ impl Needs {
         let is_file = now.kind == ItemKind::File;
         let word = options.versions.word();
         let versions_known = known.and_then(|known| known.fact(VERSIONS_READ)) == Some(&*word);
-        let is_shared = now.fact("shared").is_some();
         Self {
-            permissions: is_shared && (sharing || !was_read(PERMISSIONS_READ) || !same("shared") || !same("etag")),
+            permissions: has_own_rights(now)
+                && (sharing || !was_read(PERMISSIONS_READ) || !same("shared") || !same("etag")),
             versions: is_file && options.versions.most() > 0 && (anew || !versions_known || !same_contents),
             label: is_file && options.labels && (anew || !same("etag") || !was_read("label")),
         }
@@ -114,7 +118,7 @@ impl Needs {
 /// Takes over from what is known of an item what was not listed again.
 pub(super) fn keep_facts(now: &mut Record, known: Option<&Record>, needs: &Needs, options: DriveOptions) {
     let kept = |fact: &str| known.and_then(|known| known.fact(fact));
-    if !needs.permissions && now.fact("shared").is_some() {
+    if !needs.permissions && has_own_rights(now) {
         set_fact(now, PERMISSIONS_READ, kept(PERMISSIONS_READ));
     }
     if !needs.versions && now.kind == ItemKind::File && options.versions.most() > 0 {
@@ -138,33 +142,90 @@ pub(super) fn keep_listed(now: &mut Record, listed: &Record) {
     set_fact(now, VERSIONS_READ, listed.fact(VERSIONS_READ).filter(|_| same_contents));
 }
 
-/// Lists what hangs below an item, and notes in its record that this was done. `above`: the parent that permissions get.
+/// What was listed below an item.
+#[derive(Default)]
+pub(super) struct Listed {
+    pub(super) parts: Vec<Told>,
+    /// What could not be read, each in words, with the reason of the first.
+    pub(super) unread: Vec<String>,
+    pub(super) reason: &'static str,
+    /// Its label is refused: see [`Labels`].
+    pub(super) label_refused: Option<String>,
+}
+
+impl Listed {
+    /// Gives what was answered, or notes what was not.
+    fn take<T>(&mut self, what: &str, answer: Result<T>) -> Result<Option<T>> {
+        let error = match answer {
+            Ok(answer) => return Ok(Some(answer)),
+            Err(error) => error,
+        };
+        let Trouble::Gap { reason, text } = trouble(&error) else { return Err(error) };
+        if self.unread.is_empty() {
+            self.reason = reason;
+        }
+        self.unread.push(format!("{what} could not be read: {text}"));
+        Ok(None)
+    }
+}
+
+/// Lists what hangs below an item, and notes in its record that this was done. `above`: the parent that permissions get. What
+/// could not be read is needed no more when this returns.
 ///
 /// # Errors
-/// Graph's.
+/// Graph's, where the item is gone, or it is no matter of one question.
 pub(super) async fn list(
     api: &Api,
     options: DriveOptions,
-    needs: &Needs,
+    needs: &mut Needs,
     item: &mut Record,
     above: &str,
-) -> Result<Vec<Told>> {
-    let mut parts = Vec::new();
+) -> Result<Listed> {
+    let mut listed = Listed::default();
     if needs.permissions {
-        parts.extend(api.permissions(&item.id).await?.into_iter().filter_map(|row| permission(row, &item.id, above)));
-        set_fact(item, PERMISSIONS_READ, Some("true"));
+        let rows = listed.take("Who may use it", api.permissions(&item.id).await)?;
+        needs.permissions = rows.is_some();
+        set_fact(item, PERMISSIONS_READ, rows.is_some().then_some("true"));
+        listed.parts.extend(rows.into_iter().flatten().filter_map(|row| permission(row, &item.id, above)));
     }
     if needs.versions {
+        let rows = listed.take("Its earlier versions", api.versions(&item.id).await)?;
+        needs.versions = rows.is_some();
+        set_fact(item, VERSIONS_READ, rows.is_some().then(|| options.versions.word()).as_deref());
         // The newest comes first, and is the item itself.
-        let rows = api.versions(&item.id).await?.into_iter().skip(1).take(options.versions.most());
-        parts.extend(rows.filter_map(|row| version(row, item)));
-        set_fact(item, VERSIONS_READ, Some(&options.versions.word()));
+        let rows = rows.into_iter().flatten().skip(1).take(options.versions.most());
+        listed.parts.extend(rows.filter_map(|row| version(row, item)));
     }
     if needs.label {
-        let label = api.retention_label(&item.id).await?;
-        set_fact(item, "label", Some(text(&label, &["name"]).unwrap_or("none")));
+        let answer = api.retention_label(&item.id).await;
+        listed.label_refused = answer.as_ref().err().and_then(refusal);
+        if listed.label_refused.is_none() {
+            let label = listed.take("Its retention label", answer)?;
+            needs.label = label.is_some();
+            set_fact(item, "label", label.as_ref().map(|label| text(label, &["name"]).unwrap_or("none")));
+        }
     }
-    Ok(parts)
+    Ok(listed)
+}
+
+/// Whether a drive hands out labels, and whether that is known.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) enum Labels {
+    /// None was asked for yet.
+    #[default]
+    Unknown,
+    /// At least one was read.
+    Read,
+    /// They are refused: the file that was asked, and why.
+    Refused(String, String),
+}
+
+/// Why a label is refused, if it is: mostly that the permission for labels is missing.
+pub(super) fn refusal(error: &Error) -> Option<String> {
+    match trouble(error) {
+        Trouble::Gap { reason: "access-denied", text } => Some(text),
+        _ => None,
+    }
 }
 
 /// Says whether a known part is of those that were listed anew.
@@ -193,7 +254,8 @@ pub(super) fn changed(told: Told, known: Option<&Record>) -> Option<(Record, byt
     Some((record, properties(&json), kept))
 }
 
-fn permission(row: Value, item: &str, parent: &str) -> Option<Told> {
+/// A permission as Graph tells it, below an item; `parent`: what it hangs below.
+pub(in crate::m365) fn permission(row: Value, item: &str, parent: &str) -> Option<Told> {
     let id = format!("{item}/{}", id_of(&row)?);
     let roles = row.get("roles").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let roles = roles.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");

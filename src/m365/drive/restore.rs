@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::api::Api;
-use super::model::{Row, UNIQUE, row};
+use super::model::{Row, UNIQUE, has_own_rights, row};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{ItemKind, Record, StreamRole};
 use crate::graph::links::segment;
@@ -212,7 +212,6 @@ impl DriveTarget {
     /// The permissions that an item is to be given, and whether with those that it inherited. What lies in a container of this
     /// restore inherits from there again; what does not gets what the nearest item above it with rights of its own tells.
     async fn rights(&self, record: &Record, source: &dyn Source) -> Result<(Vec<Record>, bool)> {
-        let has_own = |record: &Record| record.fact("shared").is_some() || record.fact(UNIQUE).is_some();
         let root = match record.parent.is_empty() {
             true => root_of(record, source).await?,
             false => None,
@@ -223,7 +222,7 @@ impl DriveTarget {
         };
         let mut at = record.clone();
         for _ in 0..MAX_DEPTH {
-            if has_own(&at) || inherits {
+            if has_own_rights(&at) || inherits {
                 return Ok((source.parts(&at.id).await?, !inherits));
             }
             let above = if at.parent.is_empty() { None } else { source.record(&at.parent).await? };
@@ -249,7 +248,7 @@ impl DriveTarget {
                 return Ok(false);
             }
             let Some(above) = source.record(&at.parent).await? else { return Ok(false) };
-            if above.fact("shared").is_some() || above.fact(UNIQUE).is_some() {
+            if has_own_rights(&above) {
                 return Ok(above.fact("shared").is_some());
             }
             at = above;
@@ -265,7 +264,7 @@ impl DriveTarget {
             return Ok(Vec::new());
         }
         if permissions && self.is_wider(order.record, source).await? {
-            notes.push("it was shared with nobody, and now with those whom its folder is shared with");
+            notes.push("it inherited nothing, and now those whom its folder is shared with may use it too");
         }
         let (parts, inherited_too) = self.rights(order.record, source).await?;
         for part in parts.iter().filter(|part| part.kind == ItemKind::Permission) {

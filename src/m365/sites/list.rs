@@ -1,12 +1,17 @@
-//! A list of a site: its columns, content types and items with all their fields and earlier versions.
+//! A list of a site: its columns, content types, permissions and items with all their fields and earlier versions.
 //!
 //! Discovery brings the list as Graph tells it; its tag and its last change say whether columns and types are asked for
 //! again. Items come by delta. The names of the fields are frozen in the delta's link, so the cursor bears a hash of them:
 //! with another column begins another enumeration, in which what stayed as it was is passed over.
 //!
+//! Who may use the list is asked when the list is new or changed, and once a week: see [`Turns`]. Who may use a single item with
+//! rights of its own is not asked: that is a request for each item, at five units.
+//!
 //! Graph tells no views, and of attachments only that there are some.
 //!
-//! Source: Microsoft Graph, "listItem: delta", "Listing versions of a ListItem", "List columns in a list".
+//! Source: Microsoft Graph, "List permissions", "listItem: delta", "Listing versions of a ListItem", "List columns in a list".
+
+use std::collections::HashSet;
 
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt};
@@ -19,13 +24,18 @@ use crate::format::record::{ItemKind, PARTS, Record};
 use crate::graph::links::segment;
 use crate::graph::{Client, GraphRequest, graph_error};
 use crate::m365::door::{Owner, Workload};
+use crate::m365::drive::{Turns, permission};
 use crate::m365::facts::{Summary, flag, short_hash, text};
-use crate::m365::walk::{Row, Rows, Source, Told, Walk, Walked, id_of};
+use crate::m365::walk::{Row, Rows, Source, Told, Walk, Walked, id_of, unfold};
 
 /// The cursor of the items: this, and a hash of the names of their fields.
 const ITEMS: &str = "items:";
 /// The name of the pair that holds the names of the fields: no link, but kept with them.
 const FIELDS: &str = "fields";
+/// The name of the pair that says up to which day the permissions had their turn.
+const LOOKED: &str = "looked";
+/// What the ids of permissions begin with, before a slash.
+const PERMISSIONS: &str = "permissions";
 /// Items that are completed together, and how many requests of them run at once.
 const BATCH: usize = 32;
 const AT_ONCE: usize = 8;
@@ -83,16 +93,22 @@ impl Source for SiteList {
         let name = text(&row, &["displayName"]).or_else(|| text(&row, &["name"])).unwrap_or_default();
         let template = text(&row, &["list", "template"]).unwrap_or_default();
         let told = Told::new(ItemKind::List, &*self.id, "", name, row.clone()).dated();
+        walk.cursors.set(LOOKED, Turns::of(None, walk.now_us).word());
         let list_changed_us = walk.known(&self.id).await?.and_then(|known| known.modified_us);
         let changed = walk.put(told.fact("template", template)).await? || walk.must_list("");
         let fields = match walk.before.get(FIELDS).filter(|_| !changed).map(Fields::from_text) {
             Some(fields) => {
                 walk.unchanged_below("");
+                let turns = Turns::of(walk.before.get(LOOKED), walk.now_us);
+                if turns.has(&self.id) || walk.before.get(LOOKED).is_none() || walk.must_list(&whole_sharing()) {
+                    self.sharing(walk, name).await?;
+                }
                 walk.keep_cursor(FIELDS);
                 fields
             }
             None => {
                 let fields = self.schema(walk, name).await?;
+                self.sharing(walk, name).await?;
                 fields.after(walk.before.get(FIELDS), list_changed_us)
             }
         };
@@ -128,8 +144,7 @@ impl SiteList {
 
     /// Tells columns and content types; gives the fields that items have.
     async fn schema(&self, walk: &mut Walk<'_>, name: &str) -> Result<Fields> {
-        let types = "contentTypes?$expand=columns,columnLinks";
-        let types = self.client.ask_all(self.get(types).units(2));
+        let types = content_types(&self.client, self.get(CONTENT_TYPES).units(2));
         let columns = self.client.ask_all(self.get("columns").units(2));
         let (types, columns) = futures::join!(types, columns);
         match types {
@@ -163,6 +178,33 @@ impl SiteList {
                 Ok(Fields::from_text(walk.before.get(FIELDS).unwrap_or_default()))
             }
         }
+    }
+
+    /// Tells who may use the list.
+    async fn sharing(&self, walk: &mut Walk<'_>, name: &str) -> Result<()> {
+        let rows = match self.client.ask_all(self.get(PERMISSIONS).units(5)).await {
+            Ok(rows) => rows,
+            // Not every cloud knows the question.
+            Err(error) if graph_error(&error).is_some_and(|answer| matches!(answer.status, 400 | 404 | 405 | 501)) => {
+                return walk.keep_all("", ItemKind::Permission).await;
+            }
+            Err(error) => {
+                let name = format!("Permissions of {name}");
+                return walk.gap_of_list("", &whole_sharing(), &name, ItemKind::Permission, error).await;
+            }
+        };
+        let mut told = HashSet::new();
+        for permission in rows.into_iter().filter_map(|row| permission(row, PERMISSIONS, "")) {
+            told.insert(permission.record.id.clone());
+            walk.put(permission).await?;
+        }
+        walk.was_read(&whole_sharing());
+        let known = walk.known_below("").await?;
+        known
+            .iter()
+            .filter(|id| id.starts_with(&whole_sharing()) && !told.contains(*id))
+            .for_each(|id| walk.removed(id));
+        Ok(())
     }
 
     async fn items(&self, walk: &mut Walk<'_>, fields: &Fields, cursor: &str) -> Result<()> {
@@ -292,6 +334,32 @@ impl SiteList {
             Err(error) => walk.gap(id, &known.name, known.kind, error).await,
         }
     }
+}
+
+/// What stands for all permissions of the list, and begins the id of each.
+fn whole_sharing() -> String {
+    format!("{PERMISSIONS}/")
+}
+
+/// What is asked for of content types.
+pub(super) const CONTENT_TYPES: &str = "contentTypes?$expand=columns,columnLinks";
+
+/// Lists content types with all their columns.
+///
+/// # Errors
+/// Graph's.
+async fn content_types(client: &Client, request: GraphRequest) -> Result<Vec<Value>> {
+    let rows = client.ask_all(request.clone()).await;
+    unfolded(client, &request, rows).await
+}
+
+/// The same of what was listed already.
+pub(super) async fn unfolded(client: &Client, request: &GraphRequest, rows: Result<Vec<Value>>) -> Result<Vec<Value>> {
+    let mut rows = rows?;
+    for row in &mut rows {
+        unfold(client, request, row).await?;
+    }
+    Ok(rows)
 }
 
 /// A column or content type.

@@ -8,7 +8,7 @@
 use async_trait::async_trait;
 use serde_json::Value;
 
-use super::list::named;
+use super::list::{CONTENT_TYPES, named, unfolded};
 use super::{Discovered, SITE_PROPERTIES, of_site};
 use crate::error::Result;
 use crate::format::record::ItemKind;
@@ -40,7 +40,7 @@ impl Source for Site {
         walk.put(Told::new(ItemKind::Setting, &*self.id, "", name, row.clone()).dated()).await?;
         let mut lists = vec![
             (ItemKind::Column, of_site(&self.id, "columns").units(2)),
-            (ItemKind::ContentType, of_site(&self.id, "contentTypes?$expand=columns,columnLinks").units(2)),
+            (ItemKind::ContentType, of_site(&self.id, CONTENT_TYPES).units(2)),
         ];
         if self.grants {
             lists.push((ItemKind::Permission, of_site(&self.id, "permissions").units(5)));
@@ -49,6 +49,7 @@ impl Source for Site {
         }
         let (kinds, requests): (Vec<_>, Vec<_>) = lists.into_iter().unzip();
         for (kind, rows) in kinds.into_iter().zip(self.client.ask_all_of(requests).await) {
+            let rows = unfolded(&self.client, &of_site(&self.id, "").units(2), rows).await;
             self.tell(walk, name, kind, rows).await?;
         }
         Ok(())

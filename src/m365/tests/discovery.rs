@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::{Tenant, steady};
 use crate::m365::discover::{CoverageState, Selection, all_users};
-use crate::m365::door::Owner;
+use crate::m365::door::{Owner, Workload};
 use crate::sim::{FaultKind, SimOptions};
 use crate::snapshot::set::{Selection as Rules, Workload as Part};
 
@@ -135,4 +135,28 @@ async fn the_licences_of_a_large_tenant_make_its_budget_larger() {
     assert_eq!(tenant.client.budget().files_units(), [1_250, 1_200_000]);
     assert!(all_users(&tenant.client).await.unwrap().len() > 1_005);
     assert_eq!(tenant.client.budget().files_units(), [2_500, 2_400_000]);
+}
+
+/// The simulated tenant tells the drives of a user in an order, and of a type, that do not say which is the default.
+#[tokio::test]
+async fn the_onedrive_is_the_one_that_graph_calls_the_default() {
+    let tenant = Tenant::tiny().await;
+    let found = tenant.discover(&selected(&["*"], &[], &[Part::OneDrive])).await;
+    let mut drives = 0;
+    for collection in found.collections.iter().filter(|c| c.key().workload == Workload::OneDrive) {
+        let user = tenant.sim.expected().user(collection.key().owner.id()).unwrap().clone();
+        assert_eq!(collection.key().id, user.drive.unwrap().id, "{}", collection.path());
+        drives += 1;
+    }
+    assert!(drives > 1);
+}
+
+#[tokio::test]
+async fn nothing_is_said_of_meetings_where_only_sites_are_meant() {
+    let tenant = Tenant::tiny().await;
+    let said = async |include: &str| {
+        let found = tenant.discover(&selected(&[include], &[], &[])).await;
+        found.coverage.iter().any(|found| found.name == "meetings")
+    };
+    assert!(said("*").await && !said("site:https://contoso.sharepoint.com/sites/site1").await);
 }

@@ -9,6 +9,8 @@ use crate::m365::drive::{Drive, DriveOptions, Versions};
 use crate::m365::testing::{Item, State};
 use crate::sim::{ExpectedDrive, FaultKind, ItemKind as Kind, SimOptions};
 
+const DAY_US: i64 = 86_400_000_000;
+
 fn truth(tenant: &Tenant, drive: &dyn Collection) -> ExpectedDrive {
     tenant.sim.expected().user(&user_of(drive)).unwrap().drive.clone().unwrap()
 }
@@ -49,7 +51,9 @@ fn assert_equal(state: &State, truth: &ExpectedDrive) {
 fn parts_of(state: &State, kind: ItemKind) -> BTreeMap<String, Value> {
     let parts = state.items.values().filter(|item| item.record.kind == kind && item.record.id.contains('/'));
     let part = |item: &Item| {
-        assert_eq!(Some(item.record.parent.as_str()), item.record.id.split('/').next());
+        let of = item.record.id.split('/').next().unwrap();
+        // Those of the root, which is no item, stand at the top.
+        assert_eq!(item.record.parent, if state.items.contains_key(of) { of } else { "" });
         (item.record.id.clone(), serde_json::from_slice(&item.streams[&StreamRole::Properties]).unwrap())
     };
     parts.map(part).collect()
@@ -57,7 +61,8 @@ fn parts_of(state: &State, kind: ItemKind) -> BTreeMap<String, Value> {
 
 fn permissions(truth: &ExpectedDrive) -> BTreeMap<String, Value> {
     let of = |item: &str, told: &Value| (format!("{item}/{}", told["id"].as_str().unwrap()), told.clone());
-    truth.items.iter().flat_map(|item| item.permissions.iter().map(|told| of(&item.id, told))).collect()
+    let of_items = truth.items.iter().flat_map(|item| item.permissions.iter().map(|told| of(&item.id, told)));
+    of_items.chain(truth.root_permissions.iter().map(|told| of(&truth.root_id, told))).collect()
 }
 
 /// The files whose bytes are new or other than before.
@@ -231,28 +236,110 @@ async fn a_reading_that_broke_off_is_made_whole_by_the_next() {
     }
 }
 
+/// How many items have rights of their own; the root is one more.
+fn with_permissions(truth: &ExpectedDrive) -> usize {
+    truth.items.iter().filter(|item| !item.permissions.is_empty()).count() + 1
+}
+
+/// Microsoft tells a smaller sharing only to who has all rights, and not of every folder.
+#[tokio::test]
+async fn who_may_use_something_no_longer_is_gone_though_nothing_tells_of_the_sharing() {
+    for touched in [true, false] {
+        let tenant = Tenant::tiny().await;
+        let drive = tenant.collections("/onedrive/").await.remove(1);
+        let upn = tenant.sim.expected().user(&user_of(&*drive)).unwrap().upn.clone();
+        let mut state = State { now_us: 20_000 * DAY_US, ..State::default() };
+        state.run(&*drive).await.unwrap();
+        let shrunk = tenant.sim.shrink_sharing(&upn, touched) as u64;
+        assert!(shrunk > 1);
+        if touched {
+            // Told for whatever other reason: at once.
+            state.run(&*drive).await.unwrap();
+            assert_equal(&state, &truth(&tenant, &*drive));
+            continue;
+        }
+        // Not told at all: within a week, some each day, and once a day.
+        let mut asked = 0;
+        for _ in 0..7 {
+            state.now_us += DAY_US;
+            tenant.sim.clear_stats();
+            state.run(&*drive).await.unwrap();
+            asked += tenant.sim.stats().requests_to("/permissions");
+            tenant.sim.clear_stats();
+            state.run(&*drive).await.unwrap();
+            assert_eq!(tenant.sim.stats().requests, 1, "an idle run of the same day");
+        }
+        assert_equal(&state, &truth(&tenant, &*drive));
+        let all = with_permissions(&truth(&tenant, &*drive)) as u64;
+        // A file that has other permissions than before is asked once more.
+        assert!((all..=all + shrunk).contains(&asked), "{asked} for {all}");
+    }
+}
+
+/// A question that is refused costs the answers to no other.
+#[tokio::test]
+async fn what_hangs_below_a_file_is_kept_where_its_label_is_refused_and_that_is_said_once() {
+    let tenant = Tenant::tiny().await;
+    let user = tenant.sim.expected().users[1].clone();
+    let id = user.drive.unwrap().id;
+    let options = DriveOptions { versions: Versions::All, labels: true };
+    let drive = Drive::new(tenant.client.clone(), &user.id, &user.upn, &id, None).with_options(options);
+    (0..3).for_each(|_| tenant.sim.advance_day());
+    let mut whole = State::default();
+    whole.run(&drive).await.unwrap();
+    let labels = |state: &State| {
+        let of = |item: &Item| Some((item.record.id.clone(), item.record.fact("label")?.to_owned()));
+        state.items.values().filter_map(of).collect::<BTreeMap<_, _>>()
+    };
+    assert!(labels(&whole).len() > 2 && !parts_of(&whole, ItemKind::Version).is_empty());
+    tenant.inject(FaultKind::Status { status: 403 }, "/retentionLabel", 1.0);
+    let mut state = State::default();
+    tenant.sim.clear_stats();
+    state.run(&drive).await.unwrap();
+    assert_equal(&state, &truth(&tenant, &drive));
+    assert_eq!(parts_of(&state, ItemKind::Version), parts_of(&whole, ItemKind::Version));
+    let gaps = |state: &State| state.gaps.iter().map(|gap| (gap.id.clone(), gap.text.clone())).collect::<Vec<_>>();
+    let told = gaps(&state);
+    assert!(told.len() == 1 && told[0].1.contains("RecordsManagement.Read.All"), "{told:?}");
+    assert_eq!((labels(&state).len(), tenant.sim.stats().requests_to("/retentionLabel")), (0, 1));
+    // One question a run, as long as it is refused; then all are read.
+    tenant.sim.clear_stats();
+    assert_eq!(state.run(&drive).await.unwrap().fetched, Vec::<String>::new());
+    assert_eq!((tenant.sim.stats().requests, state.gaps.len()), (2, 1));
+    tenant.sim.clear_faults();
+    state.run(&drive).await.unwrap();
+    assert_eq!((labels(&state), gaps(&state)), (labels(&whole), vec![]));
+    // Versions and labels are kept where permissions are refused.
+    tenant.inject(FaultKind::Status { status: 403 }, "/permissions", 1.0);
+    let mut state = State::default();
+    state.run(&drive).await.unwrap();
+    assert_eq!(parts_of(&state, ItemKind::Version), parts_of(&whole, ItemKind::Version));
+    assert_eq!((labels(&state), parts_of(&state, ItemKind::Permission)), (labels(&whole), BTreeMap::new()));
+    assert!(state.gaps.len() > 1 && state.gaps.iter().all(|gap| gap.text.starts_with("Who may use it could not")));
+}
+
 #[tokio::test]
 async fn permissions_are_asked_for_where_something_is_shared_and_changed() {
     let tenant = Tenant::tiny().await;
     let drive = tenant.collections("/onedrive/").await.remove(1);
     let mut state = State::default();
     state.run(&*drive).await.unwrap();
-    let shared = truth(&tenant, &*drive).items.iter().filter(|item| !item.permissions.is_empty()).count();
-    assert!(shared > 1);
+    let shared = with_permissions(&truth(&tenant, &*drive));
+    assert!(shared > 2);
     assert_eq!(tenant.sim.stats().requests_to("items/{id}/permissions"), shared as u64);
     for _ in 0..5 {
         tenant.sim.advance_day();
         tenant.sim.clear_stats();
         state.run(&*drive).await.unwrap();
         assert_equal(&state, &truth(&tenant, &*drive));
-        assert!(tenant.sim.stats().requests_to("/permissions") <= 8, "{:?}", tenant.sim.stats().routes);
+        assert!(tenant.sim.stats().requests_to("/permissions") <= 12, "{:?}", tenant.sim.stats().routes);
     }
     tenant.sim.clear_stats();
     tenant.sim.expire_drive_deltas();
     let run = state.run(&*drive).await.unwrap();
     assert_eq!((run.changes, run.fetched), (vec![], vec![]));
     // Who may use something may have changed unheard.
-    let shared = truth(&tenant, &*drive).items.iter().filter(|item| !item.permissions.is_empty()).count();
+    let shared = with_permissions(&truth(&tenant, &*drive));
     assert_eq!(tenant.sim.stats().requests_to("/permissions"), shared as u64);
 }
 

@@ -1,7 +1,7 @@
 //! What is special about calendars, settings and tasks; what all walked collections promise is in `walked`.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
@@ -346,7 +346,8 @@ async fn what_people_outside_the_backup_share_is_read_and_what_others_in_it_shar
     let tenant = Tenant::start(SimOptions { shared_events: 3, ..steady(1) }).await;
     let user = tenant.sim.expected().users[0].clone();
     let calendar = |at_owners: &[&str]| {
-        let at_owners = Arc::new(at_owners.iter().map(|address| (*address).to_owned()).collect());
+        let at_owners: HashMap<_, _> = at_owners.iter().map(|it| ((*it).to_owned(), "owner".to_owned())).collect();
+        let at_owners = Arc::new(OnceLock::from(at_owners));
         crate::m365::calendar::calendar(tenant.client.clone(), &user.id, &user.upn, at_owners)
     };
     let mut state = State::default();
@@ -391,14 +392,26 @@ async fn calendars_of_users_whom_the_selection_takes_in_are_read_at_themselves_a
         told
     };
     let all = with_events(&["*"]).await;
-    let addresses: Vec<String> = tenant.sim.expected().users.iter().map(|user| user.upn.to_lowercase()).collect();
-    let mut inside = 0;
+    let users = tenant.sim.expected().users;
+    let of = |owner: &str| {
+        let owner = owner.to_lowercase();
+        users.iter().find(|user| user.upn.to_lowercase() == owner.trim_start_matches("aka."))
+    };
     for (owner, events) in &all {
-        let is_in = addresses.contains(&owner.to_lowercase());
-        assert_eq!(*events, if is_in { 0 } else { 2 }, "{owner}");
-        inside += usize::from(is_in);
+        assert_eq!(*events, if of(owner).is_some() { 0 } else { 2 }, "{owner}");
     }
-    assert!(inside > 0, "{all:?}");
+    let inside = all.iter().filter(|(owner, _)| of(owner).is_some());
+    let (other_name, own_name): (Vec<_>, Vec<_>) = inside.partition(|(owner, _)| owner.starts_with("aka."));
+    assert!(!other_name.is_empty() && !own_name.is_empty(), "by either address: {all:?}");
+    // Of whom nothing can be read, what others see of it is read.
+    let owner = of(&own_name[0].0).unwrap();
+    for what in ["mailFolders", "calendars"] {
+        refuse(&tenant, 403, &format!("users/{}/{what}", owner.id));
+    }
+    let without = with_events(&["*"]).await;
+    let seen = without.iter().find(|(other, _)| *other == own_name[0].0).unwrap();
+    assert_eq!((seen.1, without.len()), (2, all.len() - 1));
+    tenant.sim.clear_faults();
     let alone = with_events(&[&tenant.sim.expected().users[0].upn]).await;
     assert_eq!(alone.iter().map(|(_, events)| *events).collect::<Vec<_>>(), [2]);
 }

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::error::Result;
+use crate::format::record::StreamRole;
 use crate::graph::{AccessToken, Client, ClientOptions, Cloud, TokenSource};
 use crate::m365::contents::gap_of;
 use crate::m365::drive::Drive;
@@ -194,12 +195,18 @@ async fn who_may_use_something_stands_where_its_sharing_begins() {
     script.tell(ITEMS, &[shared(file("2", "a", HASH), users())]);
     state.run(&drive).await.unwrap();
     assert_eq!(ids(&state), ["1", "2", "2/p", "a", "a/p"]);
+    permit(&script, "2", &["own"]);
     script.tell(ITEMS, &[shared(file("2", "a", HASH), json!({}))]);
     state.run(&drive).await.unwrap();
-    assert_eq!(ids(&state), ["1", "2", "a", "a/p"]);
+    assert_eq!(ids(&state), ["1", "2", "2/own", "a", "a/p"]);
     assert_eq!(state.items["2"].record.fact("unique"), Some("true"), "it does not inherit");
     // The sharing of the folder ends, and begins again.
+    permit(&script, "a", &["own"]);
     script.tell(ITEMS, &[shared(folder("a", "root"), json!({}))]);
+    state.run(&drive).await.unwrap();
+    assert_eq!(ids(&state), ["1", "2", "2/own", "a", "a/own"]);
+    // Without the facet it inherits.
+    script.tell(ITEMS, &[folder("a", "root"), file("2", "a", HASH)]);
     state.run(&drive).await.unwrap();
     assert_eq!(ids(&state), ["1", "2", "a"]);
     permit(&script, "a", &["q"]);
@@ -228,9 +235,17 @@ async fn who_may_use_a_whole_drive_is_kept_at_its_top() {
     script.tell(ITEMS, &[changed]);
     state.run(&drive).await.unwrap();
     assert_eq!(ids(&state), ["1", "root/r"]);
+    // A facet that is empty: the rights are its own all the same.
+    permit(&script, "root", &["own"]);
     script.tell(ITEMS, &[top(json!({}))]);
     state.run(&drive).await.unwrap();
+    assert_eq!(ids(&state), ["1", "root/own"]);
+    let mut bare = top(json!({}));
+    bare.as_object_mut().unwrap().remove("shared");
+    script.tell(ITEMS, &[bare]);
+    state.run(&drive).await.unwrap();
     assert_eq!(ids(&state), ["1"]);
+    permit(&script, "root", &["r"]);
     // A snapshot from before this was kept: the root is asked for, though no delta tells it.
     state.cursors.as_mut().unwrap().set("shared", "");
     script.set("drives/d/items/root", top(users()));
@@ -268,6 +283,33 @@ async fn what_an_item_inherits_is_not_taken_for_its_own_where_it_is_asked_for_al
     script.tell(ITEMS, &[]);
     state.run(&drive).await.unwrap();
     assert_eq!((ids(&state), state.gaps.len()), (vec!["1", "a", "a/p"], 0));
+}
+
+/// What was expanded may be more than a page.
+#[tokio::test]
+async fn what_is_expanded_in_an_item_is_read_to_its_last_page() {
+    let (client, script) = serve().await;
+    let tasks = tasks(client, "u", "u@x");
+    let mut state = State::default();
+    let step = |id: &str| json!({"id": id, "displayName": id});
+    let more = |page: &str| format!("{{base}}/v1.0/users/u/todo/lists/a/tasks/t/checklistItems{page}");
+    let task = json!({"id": "t", "title": "t", "@odata.etag": "1", "checklistItems": [step("1")],
+        "checklistItems@odata.nextLink": more("2")});
+    script.tell("users/u/todo/lists/delta", &[json!({"id": "a", "displayName": "a"})]);
+    script.tell("users/u/todo/lists/a/tasks/delta", &[json!({"id": "t", "title": "t"})]);
+    script.set("users/u/todo/lists/a/tasks", json!({"value": [task.clone()]}));
+    script.set("users/u/todo/lists/a/tasks/t", task);
+    let pages = "users/u/todo/lists/a/tasks/t/checklistItems";
+    script.set(&format!("{pages}2"), json!({"value": [step("2")], "@odata.nextLink": more("3")}));
+    // One page is refused: the task is a gap, and not kept by half.
+    script.set(&format!("{pages}3"), json!({"status": 403}));
+    state.run(&tasks).await.unwrap();
+    assert_eq!((state.items.contains_key("t"), state.gaps.len()), (false, 1));
+    script.set(&format!("{pages}3"), json!({"value": [step("3")]}));
+    state.run(&tasks).await.unwrap();
+    let kept: Value = serde_json::from_slice(&state.items["t"].streams[&StreamRole::Properties]).unwrap();
+    assert_eq!(kept["checklistItems"], json!([step("1"), step("2"), step("3")]));
+    assert_eq!((kept.get("checklistItems@odata.nextLink"), state.gaps.len()), (None, 0));
 }
 
 fn message(id: &str, key: &str, read: bool) -> Value {

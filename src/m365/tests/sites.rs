@@ -112,6 +112,55 @@ async fn a_personal_site_of_somebody_who_left_is_told() {
 }
 
 #[tokio::test]
+async fn who_may_use_a_list_is_kept_and_asked_again_within_a_week() {
+    const DAY_US: i64 = 86_400_000_000;
+    let tenant = Tenant::tiny().await;
+    let path = list("Issues and risks");
+    tenant.inject(FaultKind::Status { status: 403 }, "/permissions", 1.0);
+    let mut state = State { now_us: 20_000 * DAY_US, ..State::default() };
+    state.run(&*one(&tenant, &path).await).await.unwrap();
+    assert_eq!(state.gaps.iter().map(|gap| gap.kind).collect::<Vec<_>>(), [Some(ItemKind::Permission)]);
+    tenant.sim.clear_faults();
+    state.run(&*one(&tenant, &path).await).await.unwrap();
+    assert_eq!(
+        (kinds(&state, ItemKind::Permission), &*state.gaps),
+        (vec!["permissions/owners", "permissions/p0"], &[][..])
+    );
+    // Somebody is taken out, and nothing else tells it.
+    tenant.sim.share_lists(0);
+    let mut asked = Vec::new();
+    for hours in 0..15 {
+        let list = one(&tenant, &path).await;
+        state.now_us = 20_000 * DAY_US + hours * DAY_US / 2;
+        tenant.sim.clear_stats();
+        state.run(&*list).await.unwrap();
+        asked.push(tenant.sim.stats().requests_to("/permissions"));
+    }
+    assert_eq!((asked[0], asked.iter().sum::<u64>()), (0, 1), "{asked:?}");
+    assert_eq!(kinds(&state, ItemKind::Permission), ["permissions/owners"]);
+    // A cloud that does not know the question has no gap for each list.
+    tenant.inject(FaultKind::Status { status: 400 }, "/permissions", 1.0);
+    let mut elsewhere = State::default();
+    elsewhere.run(&*one(&tenant, &path).await).await.unwrap();
+    assert_eq!((kinds(&elsewhere, ItemKind::Permission).len(), elsewhere.gaps.len()), (0, 0));
+}
+
+#[tokio::test]
+async fn the_terms_of_a_site_are_read_where_only_the_site_is_meant() {
+    let tenant = Tenant::tiny().await;
+    let terms = |found: &Discovery| {
+        let of = found.collections.iter().filter(|c| c.key().workload == Workload::TermStore);
+        of.map(|c| c.path().to_owned()).collect::<BTreeSet<_>>()
+    };
+    let all = terms(&discovered(&tenant).await);
+    let of_site = all.iter().find(|path| path.starts_with("sites/")).unwrap().clone();
+    let address = of_site.strip_prefix("sites/").unwrap().strip_suffix("/Term Store").unwrap().replace('_', "/");
+    let rules = Rules::of(vec![format!("site:https://{address}").parse().unwrap()], vec![], &[]);
+    let found = tenant.discover(&Selection { rules, ..Selection::default() }).await;
+    assert_eq!(terms(&found), BTreeSet::from([of_site]));
+}
+
+#[tokio::test]
 async fn without_full_control_all_but_the_grants_of_apps_is_read() {
     let tenant = without("Sites.FullControl.All").await;
     let found = discovered(&tenant).await;

@@ -10,6 +10,8 @@
 mod round;
 mod rows;
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use serde_json::Value;
 
@@ -199,6 +201,44 @@ impl Told {
 /// The id of a row; an empty one is none.
 pub(super) fn id_of(row: &Value) -> Option<&str> {
     text(row, &["id"]).filter(|id| !id.is_empty())
+}
+
+/// Follows what a row says of further pages of what was expanded in it, and puts their rows to the others. `like`: the request
+/// by which the row came.
+///
+/// # Errors
+/// Graph's: the row is not whole then.
+pub(super) async fn unfold(client: &Client, like: &GraphRequest, row: &mut Value) -> Result<()> {
+    let mut followed = HashSet::new();
+    while let Some((place, link)) = take_link(row, "") {
+        if !followed.insert(link.clone()) {
+            return Err(Error::corrupt("Graph gives the same page of an expansion again and again"));
+        }
+        let rows = client.get_all(like.with_url(link)).await?;
+        match row.pointer_mut(&place) {
+            Some(Value::Array(there)) => there.extend(rows),
+            _ => return Err(Error::corrupt("Graph tells of more pages of an expansion that it does not tell")),
+        }
+    }
+    Ok(())
+}
+
+/// Takes the first link to a further page of something within a value, with the place of what it goes on with.
+fn take_link(value: &mut Value, at: &str) -> Option<(String, String)> {
+    let below: Vec<(String, &mut Value)> = match value {
+        Value::Object(map) => {
+            let more =
+                |name: &String| name.strip_suffix("@odata.nextLink").filter(|of| !of.is_empty()).map(str::to_owned);
+            if let Some(of) = map.keys().find_map(more) {
+                let link = map.shift_remove(&format!("{of}@odata.nextLink"))?;
+                return Some((format!("{at}/{of}"), link.as_str().unwrap_or_default().to_owned()));
+            }
+            map.iter_mut().map(|(name, value)| (format!("{at}/{name}"), value)).collect()
+        }
+        Value::Array(rows) => rows.iter_mut().enumerate().map(|(n, value)| (format!("{at}/{n}"), value)).collect(),
+        _ => return None,
+    };
+    below.into_iter().find_map(|(at, value)| take_link(value, &at))
 }
 
 /// Takes away what Graph says of its answer, and not of the item: a list, a delta and a single item differ in that.

@@ -27,6 +27,8 @@ pub(in crate::m365) struct Walk<'a> {
     pub(super) restarted: bool,
     /// A cursor was no longer honoured.
     pub(in crate::m365) resynced: bool,
+    /// When this reading begins.
+    pub(in crate::m365) now_us: i64,
     /// No reading before this one came to its end: what is known may lack what hangs below it.
     fresh: bool,
     /// The ids of the last snapshot's gaps that were not told since.
@@ -76,6 +78,7 @@ impl<'a> Walk<'a> {
             restarted: false,
             resynced: false,
             fresh: previous.cursors.is_none(),
+            now_us: previous.now_us,
             retry: previous.retry.iter().cloned().collect(),
             must_list,
             known,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::PERMISSIONS;
+use super::{LABELS, PERMISSIONS};
 
 /// What helps and is not needed: name, what for, what its lack costs.
 const OPTIONAL: &[(&str, &str, &str)] = &[
@@ -11,7 +11,7 @@ const OPTIONAL: &[(&str, &str, &str)] = &[
     (
         "Sites.FullControl.All",
         "read which apps may use a site; be told of every change of sharing",
-        "these grants are not backed up, and a change of who may use a file may be seen only when the file itself changes. It lets the app write: leave it out unless you need this",
+        "these grants are not backed up, and a change of who may use a file may be seen only when the file itself changes, or within a week. It lets the app write: leave it out unless you need this",
     ),
 ];
 
@@ -30,6 +30,10 @@ pub fn table() -> String {
         let costs = joined("; ", same().map(|permission| permission.cost.to_owned()));
         out.push_str(&format!("| `{name}` | {workloads} | {purposes} | {costs} |\n"));
     }
+    out.push_str(&format!(
+        "| `{}` | sets with `retention_labels` | {} | {} |\n",
+        LABELS.name, LABELS.purpose, LABELS.cost
+    ));
     for (name, purpose, cost) in OPTIONAL {
         out.push_str(&format!("| `{name}` | not needed | {purpose} | {cost} |\n"));
     }

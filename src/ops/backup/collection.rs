@@ -90,7 +90,7 @@ pub(super) async fn read(
     intake.checkpoints.allowed = is_first;
     let busy = intake.busy.clone();
     let reading = async {
-        let previous = Previous { cursors: going_on.as_ref(), retry: &retry };
+        let previous = Previous { cursors: going_on.as_ref(), retry: &retry, now_us: shared.now_us };
         let Some(excluding) = &mut excluding else { return source.changes(previous, &known, &mut intake).await };
         let mut filter = Filter::new(excluding, &known, &mut intake);
         let end = source.changes(previous, &known, &mut filter).await?;

@@ -197,7 +197,11 @@ pub(crate) async fn check(server: &Server, definition: &TenantDefinition, secret
 pub(crate) async fn test(server: &Server, tenant: &Tenant) -> Result<Value> {
     let client = client(server, tenant, None, Arc::new(Silent))?;
     let parts = if tenant.is_of_user() { user::parts(&tenant.definition)? } else { Workload::ALL.to_vec() };
-    let found = access::look(&client, &parts).await?;
+    let mut found = access::look(&client, &parts).await?;
+    let sets = server.db.sets(&tenant.account).await?;
+    if sets.iter().any(|set| set.tenant == tenant.id && set.choices.retention_labels) {
+        found.push(access::look_labels(&client).await?);
+    }
     let mut permissions = Vec::new();
     for (permission, state) in &found {
         let (word, text) = match state {
