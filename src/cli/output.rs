@@ -141,17 +141,24 @@ fn leaves_room(columns: &[Column], rows: &[Vec<String>], width: u16) -> bool {
 }
 
 /// Makes foreign text safe to print: control and direction characters (which could move the cursor or turn text
-/// round) become `\u{…}`, line ends spaces.
+/// round) become `\u{…}`, line ends spaces. A path without line ends is taken back as it is printed.
 pub fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
+    for (at, c) in text.char_indices() {
         match c {
             '\n' | '\r' | '\t' => out.push(' '),
-            c if c.is_control() || is_direction(c) => out.extend(c.escape_unicode()),
+            // What reads as an escape, and is none.
+            '\\' if !text.get(at + 1..).is_some_and(|rest| rest.starts_with("u{")) => out.push(c),
+            c if is_escaped(c) => out.extend(c.escape_unicode()),
             c => out.push(c),
         }
     }
     out
+}
+
+/// Says whether a character may be printed as its number.
+pub(crate) fn is_escaped(c: char) -> bool {
+    c == '\\' || c.is_control() || is_direction(c)
 }
 
 /// Says whether a character changes the direction of the text after it.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::cli::output;
 use crate::error::{Error, Result};
 
 /// A snapshot and a path in it: `SNAPSHOT[:PATH]`.
@@ -22,8 +23,31 @@ impl FromStr for Target {
         if snapshot.is_empty() {
             return Err(Error::invalid(format!("'{text}' names no snapshot")).with_hint("Write latest:PATH"));
         }
-        Ok(Self { snapshot: snapshot.to_owned(), path: path.trim_matches('/').to_owned() })
+        Ok(Self { snapshot: snapshot.to_owned(), path: unescaped(path.trim_matches('/')) })
     }
+}
+
+/// Takes back what [`output::plain`] made of a path that was printed.
+fn unescaped(path: &str) -> String {
+    let (mut out, mut rest) = (String::with_capacity(path.len()), path);
+    while let Some((before, after)) = rest.split_once("\\u{") {
+        out.push_str(before);
+        let escaped = after.split_once('}').and_then(|(number, after)| {
+            let c = u32::from_str_radix(number, 16).ok().and_then(char::from_u32)?;
+            output::is_escaped(c).then_some((c, after))
+        });
+        match escaped {
+            Some((c, after)) => {
+                out.push(c);
+                rest = after;
+            }
+            None => {
+                out.push_str("\\u{");
+                rest = after;
+            }
+        }
+    }
+    out + rest
 }
 
 /// A stretch of time as arguments write it: `24h`, `90m`, `2d12h`, `0`.
@@ -111,6 +135,23 @@ mod tests {
         assert_eq!(target("all@2026-11-20:/users/a@b/Mail/x: y/"), pair("all@2026-11-20", "users/a@b/Mail/x: y"));
         assert_eq!(target(":users"), None);
         assert_eq!(target(""), None);
+    }
+
+    #[test]
+    fn a_path_that_was_printed_is_taken_back() {
+        for path in [
+            "users/a/Files/\u{200e}list\u{202e}.txt",
+            "a/\u{7}",
+            "a\\u{7}",
+            "a\\u{5c}u{7}",
+            "a\\u{",
+            "a\\u{zz}\\x",
+            "ü 😀",
+        ] {
+            let printed = format!("latest:{}", output::plain(path));
+            assert!(!printed.chars().any(char::is_control), "{printed}");
+            assert_eq!(printed.parse::<Target>().map(|t| t.path).ok().as_deref(), Some(path), "{printed}");
+        }
     }
 
     #[test]

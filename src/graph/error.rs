@@ -51,6 +51,9 @@ pub enum Fate {
     Fatal,
 }
 
+/// The next step where Graph refuses for what was not granted.
+pub(crate) const ASK_TEST: &str = "Run 'tenantvault test': it says which permission is missing and how to grant it";
+
 /// How many bytes of a foreign message are kept.
 const MESSAGE_LIMIT: usize = 400;
 /// How deep `innerError` is followed.
@@ -186,7 +189,7 @@ impl GraphError {
             403 if self.has_any(LOCKED) => {
                 Some("The site is locked or archived; unlock it in the SharePoint admin center")
             }
-            401 | 403 => Some("Run 'tenantvault test': it says which permission is missing and how to grant it"),
+            401 | 403 => Some(ASK_TEST),
             423 => Some("The site or file is locked; it is tried again at the next run"),
             402 => Some("This request is metered: an Azure subscription must be linked to the app"),
             429 | 503 => Some("Microsoft limits this app at the moment; run again later"),

@@ -43,6 +43,7 @@ pub use client::{Client, ClientOptions};
 pub use cloud::Cloud;
 pub use delta::DeltaPages;
 pub use download::{Download, DownloadSource, Renewal, UrlSource};
+pub(crate) use error::ASK_TEST;
 pub use error::{Fate, GraphError, fate, graph_error, is_doubtful, is_full};
 pub use limits::{Limits, TeamsLimits, WindowLimit};
 pub use me::Caller;

@@ -204,9 +204,16 @@ pub(super) fn patch(app: &App, request: &Request, index: usize, id: &str) -> Ans
         let now = world.now();
         let drive = writable(&mut world, index)?;
         let number = find(drive, id)?;
-        if let Some(name) = map.get("name").and_then(Value::as_str) {
+        let (name, to) =
+            (map.get("name").and_then(Value::as_str), map.get("parentReference").and_then(|p| p.get("id")));
+        if name.is_some() || to.is_some() {
+            let name = name.unwrap_or(&drive.items[number as usize].name).to_owned();
+            let name = name.as_str();
             check_name(name)?;
-            let parent = drive.items[number as usize].parent;
+            let parent = match to.and_then(Value::as_str) {
+                Some(to) => find(drive, to)?,
+                None => drive.items[number as usize].parent,
+            };
             if taken(drive, parent, name).is_some_and(|other| other != number) {
                 return Err(exists());
             }

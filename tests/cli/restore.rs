@@ -128,6 +128,9 @@ fn what_a_restore_lacks_is_said_with_the_way_to_get_it() {
     tenant.inject(Fault { kind, path: "calendarGroups".into(), probability: 1.0, count: None });
     let done = place.run(&["restore", "latest:users/bob@contoso.com", "--to", "original", "--folder", "Some"]);
     done.fails(3, &["Refused: users/bob@contoso.com/Calendar", "Left out: users/bob@contoso.com/Settings"]);
+    // By itself it is told with the next step, which for restores is a test of their own.
+    let calendar = ["restore", "latest:users/bob@contoso.com/Calendar", "--to", "original"];
+    place.run(&calendar).fails(1, &["403", "test --restore"]);
     tenant.clear_faults();
     // The backup's own app can only read.
     let config = place.read("tenantvault.toml");

@@ -154,16 +154,18 @@ async fn what_is_seen_is_what_an_export_writes() {
     let folder = tempfile::tempdir().unwrap();
     let view = View::new(repo, snapshot.file.clone());
     let place = view.resolve("").await.unwrap();
-    export(&view, &place, folder.path(), ExportOptions::default(), &Silent, &Stop::new()).await.unwrap();
+    let report = export(&view, &place, folder.path(), ExportOptions::default(), &Silent, &Stop::new()).await.unwrap();
     let mut exported = BTreeMap::new();
     collect(folder.path(), "", &mut exported);
     let seen = walk(&browser, "sets/everyone/latest").await;
+    // What an export cannot write, a shortcut and what is infected, stands in no listing: whatever does can be read.
     let lost = seen.values().filter(|contents| contents.is_none()).count();
+    assert!(lost == 0 && !report.problems.is_empty(), "{lost} {:?}", report.problems);
     let seen: BTreeMap<String, Vec<u8>> = seen.into_iter().filter_map(|(path, c)| Some((path, c?))).collect();
     let names = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&seen), names(&exported));
     assert!(seen == exported, "contents differ");
-    assert!(seen.len() > 100 && lost < 20, "{} files, {lost} lost", seen.len());
+    assert!(seen.len() > 100, "{} files", seen.len());
     for ending in [".eml", ".ics", ".vcf", ".html"] {
         assert!(seen.keys().any(|path| path.ends_with(ending)), "there is no {ending}");
     }

@@ -3,8 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::json;
 use tenantvault::error::ErrorKind;
-use tenantvault::ops::restore::{Conflict, Into, RestoreOptions, undo};
+use tenantvault::graph::{GraphRequest, IMMUTABLE_IDS, Scope};
+use tenantvault::ops::restore::{Asked, Conflict, Into, Only, Plan, RestoreOptions, make, undo};
 use tenantvault::sim::{Fault, FaultKind};
 
 use crate::restore::{ALICE, Restorer, in_folder, in_place, seen};
@@ -101,6 +103,106 @@ async fn a_file_that_somebody_changed_after_its_restore_stays() {
     assert_eq!(left.count(), theirs.len(), "{:?} {theirs:?}", back.left);
     let now = files(&r);
     assert!(theirs.iter().all(|path| now.contains_key(path)), "{theirs:?}");
+}
+
+/// What is chosen in several places comes to the top of one container, each under a name of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_one_name_in_two_places_comes_under_two() {
+    let r = Restorer::new().await;
+    let drive = format!("users/{ALICE}/OneDrive");
+    let paths = |of: &str| ["Agenda.txt", "Minutes"].map(|name| format!("{drive}/{of}/{name}"));
+    let into = |name: &str| RestoreOptions { into: Into::Folder(name.into()), ..in_folder() };
+    let beside = r.plan_of(&paths("Documents/Committee"), "original", into("Beside")).await.unwrap();
+    assert!(r.run(&beside).await.unwrap().problems.is_empty());
+    let (snapshot, view) = r.view(r.again().await).await;
+    let plan = async || -> Plan {
+        let asked = Asked {
+            view: &view,
+            snapshot: snapshot.clone(),
+            paths: [paths("Beside"), paths("Documents/Committee")].concat(),
+            to: "original".parse().unwrap(),
+            tenant: "sim".into(),
+            tenant_id: String::new(),
+            options: into("Both"),
+            grantee: "whoever the caller names".into(),
+        };
+        make(asked, &r.client, &r.around()).await.unwrap()
+    };
+    let first = plan().await;
+    let at_top = |plan: &Plan| -> BTreeSet<String> {
+        let steps = plan.steps.iter().filter(|step| step.parent.is_empty() && !step.item.is_empty());
+        steps.map(|step| step.name).collect()
+    };
+    let names = ["Agenda (2).txt", "Agenda.txt", "Minutes", "Minutes (2)"].map(str::to_owned);
+    assert_eq!(at_top(&first), BTreeSet::from(names));
+    let report = tenantvault::ops::restore::run(&first, &view, &r.client, &r.around()).await.unwrap();
+    assert_eq!((report.created, report.problems.as_slice()), (first.counts().create, [].as_slice()));
+    let now = files(&r);
+    for (one, other) in
+        [("Agenda.txt", "Agenda (2).txt"), ("Minutes/Minutes of May.txt", "Minutes (2)/Minutes of May.txt")]
+    {
+        let [one, other] = [one, other].map(|name| now.get(&format!("Both/{name}")));
+        assert!(one.is_some() && one == other, "{now:?}");
+    }
+    // Another plan finds each where the first put it.
+    let again = plan().await;
+    assert_eq!((again.counts().create, at_top(&again)), (0, at_top(&first)));
+    assert!(undo(&first.run, None, &r.client, &r.around()).await.unwrap().left.is_empty());
+}
+
+/// What was moved was not deleted, and where nothing was deleted nothing is made. What lies in Deleted Items was.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_is_in_the_target_no_more_counts_as_deleted() {
+    let r = Restorer::new().await;
+    let alice = r.setting.sim.expected().user(ALICE).unwrap().clone();
+    let mailbox = alice.mailbox.unwrap();
+    let folder = |name: &str| mailbox.folders.iter().find(|f| f.well_known == Some(name)).unwrap().id.clone();
+    let (inbox, sent) = (folder("inbox"), folder("sentitems"));
+    let mut mails = mailbox.messages.iter().filter(|m| m.folder_id == inbox && !m.recoverable).map(|m| m.id.clone());
+    let scope = || Scope::Mailbox(ALICE.into());
+    let move_mail = async |id: &str, to: &str| {
+        let url = format!("users/{ALICE}/messages/{id}/move");
+        let request = GraphRequest::post(scope(), url, &json!({"destinationId": to})).prefer(IMMUTABLE_IDS);
+        r.client.send(request).await.unwrap();
+    };
+    move_mail(&mails.next().unwrap(), &sent).await;
+    let items = alice.drive.unwrap().items;
+    let id_of = |path: &str| items.iter().find(|item| item.path == path).unwrap().id.clone();
+    let drive = r.client.get_json(GraphRequest::get(Scope::Files, format!("users/{ALICE}/drive"))).await.unwrap();
+    let url = format!("drives/{}/items/{}", drive["id"].as_str().unwrap(), id_of("Documents/Committee/Agenda.txt"));
+    let to = json!({"parentReference": {"id": id_of("Documents")}});
+    r.client.send(GraphRequest::patch(Scope::Files, url, &to)).await.unwrap();
+    for (path, options) in [
+        ("Mail/Inbox", in_folder()),
+        ("Mail/Inbox", in_place(Conflict::Skip)),
+        ("OneDrive/Documents/Committee", in_folder()),
+        ("OneDrive/Documents/Committee/Agenda.txt", in_place(Conflict::Skip)),
+    ] {
+        let options = RestoreOptions { only: Only::Deleted, ..options };
+        let plan = r.plan(&format!("users/{ALICE}/{path}"), "original", options).await.unwrap();
+        assert_eq!(plan.counts().create, 0, "{path}: {:?}", plan.steps);
+    }
+    move_mail(&mails.next().unwrap(), "deleteditems").await;
+    let url = format!("users/{ALICE}/messages/{}", mails.next().unwrap());
+    r.client.send(GraphRequest::delete(scope(), url).prefer(IMMUTABLE_IDS)).await.unwrap();
+    let options = RestoreOptions { only: Only::Deleted, ..in_place(Conflict::Skip) };
+    let plan = r.plan(&format!("users/{ALICE}/Mail/Inbox"), "original", options).await.unwrap();
+    assert_eq!(plan.counts().create, 2, "{:?}", plan.steps);
+}
+
+/// Rights go with what is made, and a plan says what keeps its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_says_how_many_files_keep_their_rights() {
+    let r = Restorer::new().await;
+    let drive = format!("users/{ALICE}/OneDrive");
+    for (permissions, conflict) in [(true, Conflict::Skip), (true, Conflict::Replace), (false, Conflict::Skip)] {
+        let options = RestoreOptions { permissions, ..in_place(conflict) };
+        let plan = r.plan(&drive, "original", options).await.unwrap();
+        let counts = plan.counts();
+        assert!(counts.create == 0 && counts.skip > 0, "{counts:?}");
+        let there = plan.steps.len() as u64 - counts.cannot;
+        assert_eq!(plan.keep_rights(), if permissions { there } else { 0 }, "{conflict:?}");
+    }
 }
 
 /// Alice's files, with the hash of each.

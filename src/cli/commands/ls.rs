@@ -17,7 +17,8 @@ Examples:
   tenantvault ls latest
   tenantvault ls -l latest:users/alice@contoso.com/Mail/Inbox
   tenantvault ls -R everyone@2026-11-20:users/alice@contoso.com/OneDrive
-With -R every line is a path that cat and export take. Times in the names of
+With -R every line is a path that cat, export and restore take; \\u{…} in it stands
+for a character that would upset the terminal. Times in the names of
 messages are UTC; the times of -l are local.";
 
 /// List what is in a snapshot

@@ -15,7 +15,7 @@ use crate::cli::progress::ProgressMonitor;
 use crate::cli::values::{Target, absolute, parser};
 use crate::cli::{interrupt, output, tenant};
 use crate::error::{Error, ErrorKind, Result};
-use crate::graph::Client;
+use crate::graph::{ASK_TEST, Client};
 use crate::ops::backup::Stop;
 use crate::ops::restore::{
     self, Action, Around, Asked, Conflict, Into, Only, Plan, RestoreOptions, RestoreReport, RunFolder, To,
@@ -34,6 +34,10 @@ Examples:
 Without --in-place all goes into a folder of its own, which can be deleted as a
 whole. A run that was interrupted goes on with 'restore run', and makes nothing
 twice. Nobody is sent a mail.";
+
+/// A restore may have an app of its own.
+const ASK_TEST_OF_RESTORES: &str =
+    "Run 'tenantvault test --restore': it says which permission is missing and how to grant it";
 
 /// Give items of a snapshot back to a tenant, with a plan before and an undo after
 #[derive(clap::Args)]
@@ -117,12 +121,13 @@ enum Verb {
 
 /// Plans, runs, takes back or lists.
 pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
-    match &args.action {
+    let done = match &args.action {
         None => begin(&args, app).await,
         Some(Verb::Run { run }) => go_on(run, app).await,
         Some(Verb::Undo { run }) => undo(run, app).await,
         Some(Verb::Runs) => runs(app),
-    }
+    };
+    done.map_err(|e| if e.hint() == Some(ASK_TEST) { e.with_hint(ASK_TEST_OF_RESTORES) } else { e })
 }
 
 /// What a command needs of the outside.
@@ -276,7 +281,7 @@ fn print_plan(app: &App, plan: &Plan, folder: &Path) -> Result<Outcome> {
     app.screen.report(format!("Run it: tenantvault restore run {}", plan.run))?;
     app.screen.summary(&json!({
         "run": plan.run, "snapshot": plan.snapshot, "tenant": plan.tenant, "targets": plan.targets, "counts": counts,
-        "seconds": plan.seconds, "plan": RunFolder::new(folder, &plan.run).plan_path().display().to_string(),
+        "seconds": plan.seconds, "keep_rights": plan.keep_rights(), "plan": RunFolder::new(folder, &plan.run).plan_path().display().to_string(),
     }))?;
     Ok(Outcome::Done)
 }
@@ -290,6 +295,15 @@ fn tell_left_out(app: &App, plan: &Plan) -> Result<()> {
     for (path, why) in &plan.left_out {
         app.screen.note(format!("Left out: {} ({})", output::plain(path), output::plain(why)));
         app.screen.record("left_out", &json!({"path": path, "message": why}))?;
+    }
+    let keep = plan.keep_rights();
+    if keep > 0 {
+        let (what, keeps) =
+            (output::count(keep, "file or folder", "files and folders"), if keep == 1 { "keeps" } else { "keep" });
+        app.screen.note(format!(
+            "{what} that {} there already {keeps} the rights of now: --permissions and --links go with what is made",
+            if keep == 1 { "is" } else { "are" }
+        ));
     }
     Ok(())
 }
@@ -347,7 +361,7 @@ fn tell(app: &App, plan: &Plan, report: &RestoreReport) -> Result<Outcome> {
     app.screen.summary(&json!({
         "run": plan.run, "created": report.created, "overwritten": report.overwritten, "skipped": report.skipped,
         "bytes": report.bytes, "problems": report.problems, "notes": report.notes.len(), "stopped": report.stopped,
-        "interrupted": report.interrupted,
+        "interrupted": report.interrupted, "keep_rights": plan.keep_rights(),
     }))?;
     Ok(match report {
         report if report.interrupted => Outcome::Interrupted,

@@ -438,6 +438,10 @@ impl Target for DriveTarget {
         kind == ItemKind::Permission
     }
 
+    fn tells_by_name(&self, _: ItemKind) -> bool {
+        true
+    }
+
     fn identity(&self, record: &Record) -> String {
         record.name.to_lowercase()
     }
@@ -456,6 +460,15 @@ impl Target for DriveTarget {
             modified_us: record.modified_us,
         });
         Ok(present.collect())
+    }
+
+    async fn has_moved(&self, record: &Record) -> Result<bool> {
+        // What is in the recycle bin is not found.
+        match self.api.item(&record.id).await {
+            Ok(_) => Ok(true),
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => Ok(false),
+            Err(e) => Err(e),
+        }
     }
 
     async fn create_top(&self, name: &str) -> Result<Made> {

@@ -6,6 +6,7 @@
 //! Source: Microsoft Graph, "Create message", "Add attachment", "attachment: createUploadSession", "Create MailFolder".
 
 use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -27,6 +28,8 @@ use crate::m365::restore::{Cost, Extras, Fit, Found, Made, Order, Present, Sourc
 const TOP: &str = "msgfolderroot";
 /// The longest message that is held to be made again.
 const MESSAGE_BYTES: u64 = 160 << 20;
+/// Folders do not lie deeper in one another.
+const MAX_DEPTH: usize = 300;
 /// How often a message is begun anew where nobody knows what became of a request.
 const TRIES: u32 = 4;
 /// Names by which Graph finds folders whatever they are called in the mailbox.
@@ -40,6 +43,10 @@ pub(in crate::m365) struct MailTarget {
     path: String,
     /// The ids of folders with well-known names, by id.
     well_known: HashMap<String, &'static str>,
+    /// The id of the top of the folders that people see.
+    top: String,
+    /// Folders of which is known whether they lie among what was deleted.
+    bins: Mutex<HashMap<String, bool>>,
 }
 
 impl MailTarget {
@@ -49,17 +56,24 @@ impl MailTarget {
     /// Graph's: there is no such mailbox, or it may not be read.
     pub(in crate::m365) async fn open(client: crate::graph::Client, user: &str, name: &str) -> Result<Self> {
         let api = Api::new(client, user);
-        let mut well_known = HashMap::new();
+        let (mut well_known, mut top) = (HashMap::new(), String::new());
         for known in WELL_KNOWN {
             match api.folder(known).await {
-                Ok(folder) => drop(text(&folder, &["id"]).map(|id| well_known.insert(id.to_owned(), known))),
+                Ok(folder) => {
+                    if let Some(id) = text(&folder, &["id"]) {
+                        well_known.insert(id.to_owned(), known);
+                    }
+                    if let Some(above) = text(&folder, &["parentFolderId"]).filter(|_| known == "inbox") {
+                        above.clone_into(&mut top);
+                    }
+                }
                 // Every mailbox has the first of them; where that is not there, there is no mailbox.
                 Err(e) if known != "inbox" && fate(&e) == Fate::Gone => {}
                 Err(e) => return Err(e.context(format!("The mailbox of {name} cannot be opened"))),
             }
         }
         let path = format!("users/{name}/{}", Workload::Mail.title());
-        Ok(Self { api, user: user.to_owned(), path, well_known })
+        Ok(Self { api, user: user.to_owned(), path, well_known, top, bins: Mutex::default() })
     }
 
     fn folder_identity(&self, id: &str, name: &str) -> String {
@@ -67,6 +81,37 @@ impl MailTarget {
             Some(known) => format!("folder:{known}"),
             None => format!("folder:{}", name.to_lowercase()),
         }
+    }
+
+    /// Says whether a folder lies among what was deleted: below Deleted Items, or not below the top of what people see.
+    async fn is_bin(&self, folder: &str) -> Result<bool> {
+        let known = |id: &str| self.bins.lock().unwrap_or_else(PoisonError::into_inner).get(id).copied();
+        let (mut at, mut passed) = (folder.to_owned(), Vec::new());
+        let is_bin = loop {
+            match self.well_known.get(&at) {
+                Some(&"deleteditems") => break true,
+                Some(_) => break false,
+                None => {}
+            }
+            if let Some(is_bin) = known(&at) {
+                break is_bin;
+            }
+            // Recoverable items have a top of their own.
+            let above = match self.api.folder(&at).await {
+                Ok(row) => text(&row, &["parentFolderId"]).map(str::to_owned),
+                Err(e) if fate(&e) == Fate::Gone => break true,
+                Err(e) => return Err(e),
+            };
+            passed.push(std::mem::take(&mut at));
+            match above {
+                Some(above) if above == self.top => break false,
+                Some(above) if passed.len() < MAX_DEPTH && !passed.contains(&above) => at = above,
+                _ => break true,
+            }
+        };
+        let mut bins = self.bins.lock().unwrap_or_else(PoisonError::into_inner);
+        bins.extend(passed.into_iter().map(|id| (id, is_bin)));
+        Ok(is_bin)
     }
 
     async fn messages(&self, folder: &str, mut each: impl FnMut(Record)) -> Result<()> {
@@ -297,6 +342,25 @@ impl Target for MailTarget {
             self.messages(parent, &mut add).await?;
         }
         Ok(all)
+    }
+
+    async fn has_moved(&self, record: &Record) -> Result<bool> {
+        if !matches!(record.kind, ItemKind::Message | ItemKind::MailFolder) {
+            return Ok(false);
+        }
+        let asked = match record.kind {
+            ItemKind::Message => self.api.message(&record.id).await,
+            _ => self.api.folder(&record.id).await,
+        };
+        let there = match asked {
+            Ok(there) => there,
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => return Ok(false),
+            Err(e) => return Err(e),
+        };
+        match text(&there, &["parentFolderId"]) {
+            Some(parent) => Ok(!self.is_bin(parent).await?),
+            None => Ok(true),
+        }
     }
 
     async fn create_top(&self, name: &str) -> Result<Made> {

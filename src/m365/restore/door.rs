@@ -243,6 +243,11 @@ pub trait Target: Send + Sync {
         vec![name.to_owned()]
     }
 
+    /// Says whether no two of a kind can bear one name in one container.
+    fn tells_by_name(&self, kind: ItemKind) -> bool {
+        self.is_container(kind)
+    }
+
     /// Says whether items do not come back as what they were, but as pages among the files of their people.
     fn makes_pages(&self) -> bool {
         false
@@ -284,6 +289,15 @@ pub trait Target: Send + Sync {
     /// # Errors
     /// Graph's.
     async fn present(&self, parent: &str) -> Result<Vec<Present>>;
+
+    /// Says whether an item of the snapshot, which is not where it was, was moved to another container of the target. What lies
+    /// in a bin was deleted.
+    ///
+    /// # Errors
+    /// Graph's.
+    async fn has_moved(&self, _record: &Record) -> Result<bool> {
+        Ok(false)
+    }
 
     /// Makes an empty container at the top, for a restore that goes into one of its own.
     ///

@@ -12,7 +12,7 @@ use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::error::{Error, Result};
 use crate::format::record::Record;
 use crate::ops::browse::node::{AboveNode, FolderNode, Node, What};
-use crate::ops::browse::{Browser, locked};
+use crate::ops::browse::{Browser, is_lost, locked};
 use crate::ops::names::{self, FolderNames};
 use crate::ops::present::names::{Naming, component};
 use crate::ops::present::{Face, Form, Mode, form};
@@ -138,7 +138,7 @@ impl Folder {
         let (mut entries, mut number) = (Vec::new(), first);
         for record in page.records() {
             let record = record?;
-            for face in Face::of(&record, mode) {
+            for face in Face::of(&record, mode).filter(|face| !is_lost(&record, *face, mode)) {
                 let odd = self.seen().odd.get(&number).cloned();
                 let name = odd.unwrap_or_else(|| plain_name(&record, face, mode).into());
                 entries.push(Listed { name, node: self.node.item(folder, &record, face) });
@@ -188,6 +188,10 @@ impl Folder {
             for record in records {
                 for face in Face::of(record, mode) {
                     let name: Arc<str> = walk.names.allocate(&walk.naming.name(record, face, mode)).into();
+                    // It keeps its name, which others of its folder have in no view.
+                    if is_lost(record, face, mode) {
+                        continue;
+                    }
                     if *name != *plain_name(record, face, mode) {
                         odd.push((count, name.clone()));
                     }

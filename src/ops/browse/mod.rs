@@ -271,11 +271,7 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The size that a file is shown with, where it is known. A file without contents is never shown as empty: reading it must
-/// be tried to fail.
-fn shown_size(record: &Record, face: present::Face, mode: present::Mode) -> Option<u64> {
-    let size = present::size_bytes(record, face, mode)?;
-    let is_lost =
-        present::form(record, face, mode) == present::Form::Stored && crate::ops::read::main_stream(record).is_err();
-    Some(if is_lost { size.max(1) } else { size })
+/// Says whether an entry is a file whose contents are not in the snapshot: an export leaves it out, and so does this view.
+fn is_lost(record: &Record, face: present::Face, mode: present::Mode) -> bool {
+    present::form(record, face, mode) == present::Form::Stored && crate::ops::read::main_stream(record).is_err()
 }

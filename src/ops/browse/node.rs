@@ -5,7 +5,6 @@ use std::sync::Arc;
 use crate::format::id::SnapshotId;
 use crate::format::record::Record;
 use crate::format::snapshot::CollectionState;
-use crate::ops::browse::shown_size;
 use crate::ops::present::{self, Face, Form};
 use crate::ops::view::View;
 
@@ -105,7 +104,7 @@ impl Node {
         let what = match present::form(record, face, mode) {
             Form::Folder => What::Inside(Arc::new(FolderNode { shot, state, id, modified_us })),
             _ => {
-                let size_bytes = shown_size(record, face, mode);
+                let size_bytes = present::size_bytes(record, face, mode);
                 What::File(Arc::new(FileNode { shot, state, id, face, size_bytes, modified_us }))
             }
         };

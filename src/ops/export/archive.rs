@@ -81,15 +81,22 @@ pub(super) async fn export(
     let Archive { told, orders, .. } = archive;
     drop(orders);
     let written = writing.await.map_err(|e| Error::internal("A worker thread ended early").with_source(e));
-    let ended = match (walked, written) {
-        // The disk's own word comes before that of who could not go on.
-        (_, Ok(Err(e))) => Err(refused(&out, e)),
+    let ended = how_it_ended(walked, written, &out);
+    publish(out, ended).await?;
+    Ok(told.report)
+}
+
+/// What is told of an archive: why it was not walked to its end, or why the disk did not take it.
+fn how_it_ended(walked: Result<()>, written: Result<std::io::Result<bool>>, out: &Out) -> Result<()> {
+    match (walked, written) {
+        // Whoever gave the orders went away in the middle of a file: the disk has no part in it.
+        (Err(e), Ok(Err(cut))) if cut.kind() == std::io::ErrorKind::UnexpectedEof => Err(e),
+        // Else the disk's own word comes before that of who could not go on.
+        (_, Ok(Err(e))) => Err(refused(out, e)),
         (Err(e), _) | (Ok(()), Err(e)) => Err(e),
         (Ok(()), Ok(Ok(true))) => Ok(()),
         (Ok(()), Ok(Ok(false))) => Err(Error::internal("The archive ended early")),
-    };
-    publish(out, ended).await?;
-    Ok(told.report)
+    }
 }
 
 async fn open(target: ArchiveTarget, options: ExportOptions) -> Result<(Out, Box<dyn Write + Send>)> {
@@ -314,5 +321,28 @@ impl Archive<'_> {
             }
             None => Made::Whole(written),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_export_that_is_stopped_in_the_middle_of_a_file_does_not_accuse_the_disk() {
+        for kind in [ArchiveKind::Zip, ArchiveKind::Tar] {
+            let (orders, receive) = mpsc::channel(PARTS_AHEAD);
+            orders.try_send(Order::File { name: "a".into(), modified: None, size_bytes: Some(10) }).unwrap();
+            orders.try_send(Order::Bytes(Bytes::from_static(b"half"))).unwrap();
+            drop(orders);
+            let written = writer::run(kind, Box::new(std::io::sink()), receive);
+            let stop = Stop::new();
+            stop.stop();
+            let ended = how_it_ended(stop.check(), Ok(written), &Out::Stream);
+            assert_eq!(ended.unwrap_err().kind(), ErrorKind::Interrupted, "{kind:?}");
+        }
+        let full = || Ok(Err(std::io::ErrorKind::StorageFull.into()));
+        let ended = how_it_ended(Err(Error::internal("The archive takes no more")), full(), &Out::Stream);
+        assert_eq!(ended.unwrap_err().kind(), ErrorKind::StorageFull);
     }
 }

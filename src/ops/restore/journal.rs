@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{BufRead, BufReader, BufWriter, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,9 +97,9 @@ pub trait Kept: Send + Sync {
     /// The plan; none: it was not kept yet.
     async fn plan(&self) -> Result<Option<Plan>>;
 
-    /// Takes the journal for going on, and gives what stands in it. Nobody else can go on with it from now on: either this
+    /// Takes the journal for going on, and gives what it says. Nobody else can go on with it from now on: either this
     /// fails (`Unavailable`), or what the other one appends does.
-    async fn open(&self) -> Result<(Box<dyn Book>, Vec<u8>)>;
+    async fn open(&self) -> Result<(Box<dyn Book>, State)>;
 }
 
 /// A journal that is open for going on.
@@ -172,8 +172,8 @@ impl RunFolder {
     /// The disk's.
     pub fn state(&self) -> Result<State> {
         let path = self.path.join(JOURNAL);
-        match std::fs::read(&path) {
-            Ok(text) => Ok(State::read(&text).0),
+        match File::open(&path).and_then(|file| State::read(BufReader::new(file))) {
+            Ok((state, _)) => Ok(state),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(State::default()),
             Err(e) => Err(Error::io(format!("The journal {} cannot be read", path.display()), e)),
         }
@@ -190,7 +190,7 @@ impl Kept for RunFolder {
         if self.plan_path().exists() { Self::plan(self).map(Some) } else { Ok(None) }
     }
 
-    async fn open(&self) -> Result<(Box<dyn Book>, Vec<u8>)> {
+    async fn open(&self) -> Result<(Box<dyn Book>, State)> {
         let path = self.path.join(JOURNAL);
         let failed = |e| Error::io(format!("The journal {} cannot be used", path.display()), e);
         let mut options = OpenOptions::new();
@@ -209,16 +209,14 @@ impl Kept for RunFolder {
             }
             tokio::time::sleep(LOCK_WAIT).await;
         }
-        let mut text = Vec::new();
-        file.read_to_end(&mut text).map_err(failed)?;
-        let whole = State::read(&text).1;
-        if whole < text.len() {
+        // A journal may be longer than memory: it is read line by line.
+        let (state, whole) = State::read(BufReader::new(&file)).map_err(failed)?;
+        if whole < file.metadata().map_err(failed)?.len() {
             // What was torn is cut off, so that the next line begins a line.
-            file.set_len(whole as u64).map_err(failed)?;
-            text.truncate(whole);
+            file.set_len(whole).map_err(failed)?;
         }
         file.seek(SeekFrom::End(0)).map_err(failed)?;
-        Ok((Box::new(FileBook { file: Arc::new(file), path }), text))
+        Ok((Box::new(FileBook { file: Arc::new(file), path }), state))
     }
 }
 
@@ -290,22 +288,23 @@ impl State {
 
     /// Reads what stands in a journal.
     pub fn of(text: &[u8]) -> Self {
-        Self::read(text).0
+        // Bytes in memory can always be read.
+        Self::read(text).map(|(state, _)| state).unwrap_or_default()
     }
 
     /// Reads entries; also says how many bytes are whole lines.
-    fn read(text: &[u8]) -> (Self, usize) {
-        let mut state = Self::default();
-        let mut whole = 0;
-        for line in text.split_inclusive(|b| *b == b'\n') {
-            let Some(line_text) = line.strip_suffix(b"\n") else { break };
-            whole += line.len();
+    fn read(mut text: impl BufRead) -> std::io::Result<(Self, u64)> {
+        let (mut state, mut whole, mut line) = (Self::default(), 0, Vec::new());
+        loop {
+            line.clear();
+            let count = text.read_until(b'\n', &mut line)?;
+            let Some(line_text) = line.strip_suffix(b"\n") else { return Ok((state, whole)) };
+            whole += count as u64;
             // A line that is none of ours, as a crash of the machine may leave behind, says nothing.
             if let Ok(entry) = serde_json::from_slice(line_text) {
                 state.take(entry);
             }
         }
-        (state, whole)
     }
 
     fn take(&mut self, entry: Entry) {
@@ -331,10 +330,10 @@ pub(super) struct Journal {
 
 /// Opens the journal of a run for going on. Only one at a time can.
 pub(super) async fn open(kept: &dyn Kept) -> Result<(Journal, State)> {
-    let (book, text) = kept.open().await?;
+    let (book, state) = kept.open().await?;
     let (to, from) = mpsc::unbounded_channel();
     tokio::spawn(write_all(book, from));
-    Ok((Journal { to }, State::of(&text)))
+    Ok((Journal { to }, state))
 }
 
 impl Journal {
@@ -375,13 +374,13 @@ mod tests {
         let done = Entry::Done { step: 1, id: "x".into(), undo: undo.clone(), notes: vec![] };
         let text = line(&Entry::Begin { step: 1 }) + &line(&done) + &line(&Entry::Begin { step: 2 });
         let torn = text.clone() + "{\"event\":\"done\",\"st";
-        let (state, whole) = State::read(torn.as_bytes());
-        assert_eq!(whole, text.len());
+        let (state, whole) = State::read(torn.as_bytes()).unwrap();
+        assert_eq!(whole, text.len() as u64);
         assert_eq!(state.steps.get(&1), Some(&Known::Done { id: "x".into(), undo, notes: vec![] }));
         assert_eq!(state.steps.get(&2), Some(&Known::Begun));
         assert!(!state.ended);
         for cut in 0..torn.len() {
-            State::read(&torn.as_bytes()[..cut]);
+            State::read(&torn.as_bytes()[..cut]).unwrap();
         }
     }
 }

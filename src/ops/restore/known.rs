@@ -33,6 +33,49 @@ pub(super) fn free_name(record: &Record, target: &dyn Target, names: &mut HashSe
     record.name.clone()
 }
 
+/// What goes to the top of a restore's own container: what is asked for one by one comes from several places, and may bear one
+/// name.
+#[derive(Default)]
+pub(super) struct AtTop {
+    /// What goes there from other places, by identity.
+    others: HashSet<String>,
+    /// What goes there from this one.
+    names: Vec<String>,
+    /// Containers there that one of them goes into already.
+    pub(super) taken: HashSet<String>,
+}
+
+impl AtTop {
+    /// The name that something gets there, which nothing from elsewhere has.
+    pub(super) fn name(&mut self, record: &Record, target: &dyn Target) -> String {
+        if !target.tells_by_name(record.kind) {
+            return record.name.clone();
+        }
+        let (stem, ending) = match record.name.rsplit_once('.') {
+            Some((stem, ending)) if !stem.is_empty() && !target.is_container(record.kind) => {
+                (stem, format!(".{ending}"))
+            }
+            _ => (record.name.as_str(), String::new()),
+        };
+        let identity = |name: &str| target.identity(&apart(record, name.to_owned()));
+        let mut name = record.name.clone();
+        for number in 2..10_000 {
+            if !self.others.contains(&identity(&name)) {
+                break;
+            }
+            name = format!("{stem} ({number}){ending}");
+        }
+        self.names.push(identity(&name));
+        name
+    }
+
+    /// Goes on to another place.
+    pub(super) fn seen(mut self) -> Self {
+        self.others.extend(self.names.drain(..));
+        self
+    }
+}
+
 /// What is in a container, by id and by identity.
 pub(super) struct Known<'a> {
     by_id: HashMap<&'a str, &'a Present>,

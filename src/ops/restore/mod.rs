@@ -9,6 +9,7 @@ mod journal;
 mod known;
 mod place;
 mod plan;
+mod refused;
 mod run;
 mod siblings;
 mod source;
@@ -220,6 +221,17 @@ impl Plan {
             counts.bytes += step.cost.bytes;
         }
         counts
+    }
+
+    /// How many files and folders keep the rights that they have, though rights are asked for: those that are there already.
+    pub fn keep_rights(&self) -> u64 {
+        let is_drive = |step: &Step| {
+            self.targets.get(step.target).is_some_and(|target| target.permission == "Files.ReadWrite.All")
+        };
+        let stays = |step: &Step| matches!(step.action, Action::Skip(_) | Action::Use(_) | Action::Overwrite(_));
+        let asked = self.options.permissions || self.options.links;
+        let keep = self.steps.iter().filter(|step| asked && !step.item.is_empty() && stays(step) && is_drive(step));
+        keep.count() as u64
     }
 
     /// Reads a plan that was saved.

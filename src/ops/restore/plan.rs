@@ -3,18 +3,22 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::known::{Known, apart, free_name};
+use futures::StreamExt as _;
+use futures::stream;
+
+use super::known::{AtTop, Known, apart, free_name};
 use super::place::{Taker, destination, taker};
+use super::refused::{explain, is_of_target, is_part, is_refused, may_write};
 use super::siblings::Siblings;
 use super::source::RepoSource;
 use super::{
     Action, Around, Conflict, Into, Only, PLAN_VERSION, Plan, PlannedTarget, RestoreOptions, Step, Steps, To, run_name,
     time,
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::format::record::Record;
 use crate::format::snapshot::CollectionState;
-use crate::graph::{Client, Fate, Scope, fate};
+use crate::graph::{Client, Scope};
 use crate::m365::CollectionKey;
 use crate::m365::restore::{self, Cost, Fit, Present, Target};
 use crate::monitor::Counter;
@@ -68,6 +72,7 @@ pub async fn make(asked: Asked<'_>, client: &Client, around: &Around) -> Result<
         steps: Steps::default(),
         containers: HashSet::new(),
         by_key: HashMap::new(),
+        tops: HashMap::new(),
         without: Vec::new(),
     };
     let mut paths: Vec<&str> = asked.paths.iter().map(String::as_str).collect();
@@ -90,8 +95,7 @@ pub async fn make(asked: Asked<'_>, client: &Client, around: &Around) -> Result<
         let why = without.into_iter().next().map(|(_, why)| why);
         return Err(why.unwrap_or_else(|| Error::not_found("There is nothing to restore at this place")));
     }
-    let (refused, without): (Vec<_>, Vec<_>) =
-        without.into_iter().partition(|(_, why)| why.kind() != ErrorKind::InvalidInput);
+    let (refused, without): (Vec<_>, Vec<_>) = without.into_iter().partition(|(_, why)| is_refused(why));
     let told = |all: Vec<(String, Error)>| all.into_iter().map(|(path, why)| (path, why.to_string())).collect();
     let seconds = time::seconds(steps.iter(), &scopes, client.budget().limits());
     Ok(Plan {
@@ -132,6 +136,8 @@ struct Planner<'a> {
     /// Targets and containers that have a step.
     containers: HashSet<(usize, String)>,
     by_key: HashMap<String, usize>,
+    /// By target: what goes to the top of the restore's own container.
+    tops: HashMap<usize, AtTop>,
     /// Collections that have no target, by path, and why.
     without: Vec<(String, Error)>,
 }
@@ -158,10 +164,13 @@ struct Among<'a> {
     known_beside: Known<'a>,
     /// They go into a container of the restore's own.
     is_apart: bool,
-    /// Containers that one of them goes into already.
-    taken: HashSet<String>,
+    /// It is one alone and goes to its top, where others from elsewhere in the snapshot may go too.
+    is_at_top: bool,
+    top: AtTop,
     /// What is there, and what copies come beside, by identity.
     names: HashSet<String>,
+    /// Ids of those that are not where they were, and in the target all the same.
+    elsewhere: HashSet<String>,
 }
 
 impl Planner<'_> {
@@ -211,15 +220,20 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Takes the containers of the restore out again where nothing can lie in them but items, and there are none.
+    /// Takes the containers of the restore out again into which nothing goes: of what is restored in part nothing may be left to
+    /// make, and in some nothing can lie but items.
     fn drop_unused_tops(&mut self) {
         let is_flat = |number: usize| self.targets.get(number).is_some_and(|open| open.target.is_flat());
-        if !(0..self.targets.len()).any(is_flat) {
+        let in_part = self.asked.options.only != Only::All;
+        if !in_part && !(0..self.targets.len()).any(is_flat) {
             return;
         }
-        let in_top = |step: &Step| step.parent.is_empty() && !step.container;
-        let used: HashSet<usize> = self.steps.iter().filter(in_top).map(|step| step.target).collect();
-        let stays = |step: &Step| !step.item.is_empty() || used.contains(&step.target) || !is_flat(step.target);
+        let goes_in = |step: &Step| {
+            let is_item = step.parent.is_empty() && !step.container;
+            if is_flat(step.target) { is_item } else { !in_part || (!step.container && is_made(step)) }
+        };
+        let used: HashSet<usize> = self.steps.iter().filter(goes_in).map(|step| step.target).collect();
+        let stays = |step: &Step| !step.item.is_empty() || used.contains(&step.target);
         self.steps = self.steps.iter().filter(stays).collect();
     }
 
@@ -231,9 +245,9 @@ impl Planner<'_> {
         let key: CollectionKey = state.key.parse()?;
         let to = destination(&key, &state.name, self.taker.as_ref());
         let opened = restore::open(self.client, &to).await;
-        let target: Arc<dyn Target> = Arc::from(opened.map_err(|e| self.explain(e, &to.name))?);
-        target.probe().await.map_err(|e| self.explain(e, &to.name))?;
-        self.may_write(target.permission())?;
+        let target: Arc<dyn Target> = Arc::from(opened.map_err(|e| explain(e, &to.name))?);
+        target.probe().await.map_err(|e| explain(e, &to.name))?;
+        may_write(target.permission(), self.granted.as_deref(), &self.asked.grantee)?;
         let mut top = None;
         let folder = self.folder_in(&*target, &to.title)?;
         if let Some(name) = &folder {
@@ -296,34 +310,6 @@ impl Planner<'_> {
         }
     }
 
-    fn explain(&self, e: Error, name: &str) -> Error {
-        match fate(&e) {
-            Fate::Gone | Fate::NotProvisioned(_) => {
-                Error::not_found(format!("The target {name} is not there: it has no mailbox, drive or site"))
-                    .with_source(e)
-                    .with_hint("Name another one with --to USER")
-            }
-            _ => e,
-        }
-    }
-
-    fn may_write(&self, permission: &str) -> Result<()> {
-        let Some(granted) = &self.granted else { return Ok(()) };
-        let enough: &[&str] = match permission {
-            "Files.ReadWrite.All" => &["Files.ReadWrite.All", "Sites.ReadWrite.All", "Sites.FullControl.All"],
-            "Sites.Manage.All" => &["Sites.Manage.All", "Sites.FullControl.All"],
-            "Sites.ReadWrite.All" => &["Sites.ReadWrite.All", "Sites.Manage.All", "Sites.FullControl.All"],
-            "Group.ReadWrite.All" => &["Group.ReadWrite.All", "Directory.ReadWrite.All"],
-            other => &[other],
-        };
-        let has = |name: &&str| granted.iter().any(|have| have == name);
-        if enough.iter().any(has) {
-            return Ok(());
-        }
-        let text = format!("The app may not write here: it lacks {permission}");
-        Err(Error::new(ErrorKind::Permission, text).with_hint(format!("Grant {permission} to {}", self.asked.grantee)))
-    }
-
     /// The level that a collection begins with.
     async fn top_level(&self, number: usize, path: &str) -> Result<Level> {
         let in_place = self.asked.options.into == Into::Place;
@@ -346,13 +332,16 @@ impl Planner<'_> {
     /// Plans one item alone, or a container with all that is below it.
     async fn single(&mut self, number: usize, record: Record, path: String) -> Result<()> {
         let source = self.open(number)?.source.clone();
+        if self.open(number)?.target.comes_along(record.kind) {
+            let holder = source.reader().get(&record.parent).await?;
+            return Err(is_part(&record, holder.as_ref().unwrap_or(&record), &path));
+        }
         let mut above = Vec::new();
         let mut parent = record.parent.clone();
         while !parent.is_empty() && above.len() < 200 {
             let Some(holder) = source.reader().get(&parent).await? else { break };
             if !self.open(number)?.target.is_container(holder.kind) {
-                return Err(Error::invalid(format!("'{path}' is a part of a conversation"))
-                    .with_hint("Restore the conversation: it comes back as a whole"));
+                return Err(is_part(&record, &holder, &path));
             }
             parent.clone_from(&holder.parent);
             above.push(holder);
@@ -360,7 +349,7 @@ impl Planner<'_> {
         // The path of the collection, to which those of what holds it are added again.
         let parent_of = |path: &str| path.rsplit_once('/').map_or_else(String::new, |(above, _)| above.to_owned());
         let collection = above.iter().fold(parent_of(&path), |path, _| parent_of(&path));
-        let mut level = self.top_level(number, &collection).await?;
+        let (mut level, before) = (self.top_level(number, &collection).await?, self.steps.len());
         let in_place = self.asked.options.into == Into::Place;
         for holder in above.into_iter().rev() {
             let found = match &level.there {
@@ -380,7 +369,11 @@ impl Planner<'_> {
                 level.there.clone_from(&self.open(number)?.top);
             }
         }
-        self.siblings(number, &level, &Siblings::one(source.clone(), record)).await
+        self.siblings(number, &level, &Siblings::one(source.clone(), record)).await?;
+        if self.asked.options.only != Only::All {
+            self.drop_empty(before);
+        }
+        Ok(())
     }
 
     async fn find(&self, number: usize, there: &str, record: &Record) -> Result<Option<String>> {
@@ -416,6 +409,7 @@ impl Planner<'_> {
             Some(_) => target.present("").await?,
             None => Vec::new(),
         };
+        let is_at_top = siblings.alone && self.asked.options.into != Into::Place && level.from.is_empty();
         let mut among = Among {
             target: &*target,
             // Items of a list are numbered: in another list, also one made anew, a number is another item's.
@@ -423,40 +417,68 @@ impl Planner<'_> {
             known_beside: Known::new(&present_beside, &HashSet::new(), true),
             beside,
             is_apart: level.same_place && self.asked.options.into != Into::Place,
-            taken: HashSet::new(),
+            is_at_top,
+            top: if is_at_top { self.tops.remove(&number).unwrap_or_default() } else { AtTop::default() },
             names: present.iter().map(|present| present.identity.clone()).collect(),
+            elsewhere: HashSet::new(),
         };
         for rank in ranks {
             let mut pages = siblings.pages();
             while let Some(page) = pages.next().await? {
                 self.around.stop.check()?;
-                for record in page.iter().filter(|record| target.rank(record.kind) == rank) {
-                    if !target.comes_along(record.kind) {
-                        self.sibling(number, level, record, &mut among).await?;
-                    }
+                let is_now = |record: &&Record| target.rank(record.kind) == rank && !target.comes_along(record.kind);
+                let records: Vec<&Record> = page.iter().filter(is_now).collect();
+                self.look_elsewhere(&records, &mut among).await?;
+                for record in records {
+                    self.sibling(number, level, record, &mut among).await?;
                 }
             }
+        }
+        if is_at_top {
+            self.tops.insert(number, among.top.seen());
+        }
+        Ok(())
+    }
+
+    /// Sees which of those that are not where they were were moved, and not deleted.
+    async fn look_elsewhere(&self, records: &[&Record], among: &mut Among<'_>) -> Result<()> {
+        among.elsewhere.clear();
+        if self.asked.options.only != Only::Deleted {
+            return Ok(());
+        }
+        let target = among.target;
+        let gone = records.iter().copied().filter(|record| among.known.find(target, record).is_none());
+        let look = |record: &Record| {
+            let record = record.clone();
+            async move { target.has_moved(&record).await.map(|moved| moved.then_some(record.id)) }
+        };
+        let mut looks = stream::iter(gone.map(look).collect::<Vec<_>>()).buffer_unordered(target.at_once());
+        while let Some(moved) = looks.next().await {
+            among.elsewhere.extend(moved?);
         }
         Ok(())
     }
 
     async fn sibling(&mut self, number: usize, level: &Level, record: &Record, among: &mut Among<'_>) -> Result<()> {
         let target = among.target;
-        let found = among.known.find(target, record);
+        let named = among.is_at_top.then(|| Record { name: among.top.name(record, target), ..record.clone() });
+        let named = named.as_ref().unwrap_or(record);
+        // What is compared with where it was bears its own name there.
+        let found = among.known.find(target, if level.same_place { named } else { record });
         if !target.is_container(record.kind) || !matches!(target.fit(record), Fit::Takes(_)) {
-            self.item(number, level, record, found, among);
+            self.item(number, level, (record, named), found, among);
             return Ok(());
         }
         let before = self.steps.len();
-        let marked = among.beside.as_ref().map(|folder| apart(record, format!("{} ({folder})", record.name)));
+        let marked = among.beside.as_ref().map(|folder| apart(record, format!("{} ({folder})", named.name)));
         let there = match &marked {
             Some(marked) => among.known_beside.find(target, marked).map(|found| found.id.clone()),
             None if !among.is_apart => found.map(|found| found.id.clone()),
             None if level.from.is_empty() && target.melts(record.kind) => level.there.clone(),
-            None => among.known.find_apart(target, record, &mut among.taken),
+            None => among.known.find_apart(target, named, &mut among.top.taken),
         };
         let used = there.as_deref().filter(|_| level.same_place);
-        let name = marked.map_or_else(|| record.name.clone(), |marked| marked.name);
+        let name = marked.map_or_else(|| named.name.clone(), |marked| marked.name);
         self.container(number, level, (record, &name), used)?;
         let path = format!("{}/{}", level.path, record.name);
         let below = Level { from: record.id.clone(), path, there, same_place: level.same_place };
@@ -469,8 +491,7 @@ impl Planner<'_> {
 
     /// Takes containers out again into which nothing goes.
     fn drop_empty(&mut self, from: usize) {
-        let made = |step: &Step| matches!(step.action, Action::Create | Action::Copy | Action::Overwrite(_));
-        if !self.steps.iter_from(from).any(|step| !step.container && made(&step)) {
+        if !self.steps.iter_from(from).any(|step| !step.container && is_made(&step)) {
             for step in self.steps.iter_from(from).filter(|step| step.container) {
                 self.containers.remove(&(step.target, step.item));
             }
@@ -514,9 +535,18 @@ impl Planner<'_> {
         });
     }
 
-    fn item(&mut self, number: usize, level: &Level, record: &Record, found: Option<&Present>, among: &mut Among<'_>) {
+    /// Plans an item, which may get another name (`named`) where it goes.
+    fn item(
+        &mut self,
+        number: usize,
+        level: &Level,
+        (record, named): (&Record, &Record),
+        found: Option<&Present>,
+        among: &mut Among<'_>,
+    ) {
         let target = among.target;
-        if matches!((self.asked.options.only, found.is_some()), (Only::Deleted, true) | (Only::Changed, false)) {
+        let is_there = found.is_some() || among.elsewhere.contains(&record.id);
+        if matches!((self.asked.options.only, is_there), (Only::Deleted, true) | (Only::Changed, false)) {
             return;
         }
         let cost = match target.fit(record) {
@@ -524,7 +554,7 @@ impl Planner<'_> {
             Fit::Cannot(why) => {
                 let stays = found.is_some() && level.same_place && self.asked.options.conflict == Conflict::Skip;
                 let action = if stays { Action::Skip("it is there already".to_owned()) } else { Action::Cannot(why) };
-                return self.push(number, level, record, &record.name, action, Cost::default());
+                return self.push(number, level, record, &named.name, action, Cost::default());
             }
         };
         let options = &self.asked.options;
@@ -534,18 +564,18 @@ impl Planner<'_> {
             return;
         }
         let skip = |why: &str| (Action::Skip(why.to_owned()), Cost::default());
-        let mut name = record.name.clone();
+        let mut name = named.name.clone();
         let (action, cost) = match (found, options.conflict) {
             (Some(_), _) if !level.same_place => (Action::Create, cost),
             (None, conflict) => {
                 if conflict == Conflict::Copy {
-                    among.names.insert(target.identity(record));
+                    among.names.insert(target.identity(named));
                 }
                 (Action::Create, cost)
             }
             (Some(_), Conflict::Skip) => skip("it is there already"),
             (Some(_), Conflict::Copy) => {
-                name = free_name(record, target, &mut among.names);
+                name = free_name(named, target, &mut among.names);
                 (Action::Copy, cost)
             }
             (Some(_), _) if same => skip("it is there already, the same"),
@@ -558,10 +588,7 @@ impl Planner<'_> {
     }
 }
 
-/// Says whether a failure is one place's: others may do.
-fn is_of_target(e: &Error) -> bool {
-    // A connection that broke may stand again: the plan is to be made anew then.
-    let is_refused = || e.kind() != ErrorKind::Unavailable && !matches!(fate(e), Fate::Fatal | Fate::Resync { .. });
-    matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::NotFound | ErrorKind::Permission | ErrorKind::StorageFull)
-        || is_refused()
+/// Says whether something is made or changed in a step.
+fn is_made(step: &Step) -> bool {
+    matches!(step.action, Action::Create | Action::Copy | Action::Overwrite(_))
 }

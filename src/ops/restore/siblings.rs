@@ -16,6 +16,8 @@ pub(super) struct Siblings {
     source: Arc<RepoSource>,
     /// Their parent's id in the snapshot; empty: they lie at the top.
     pub(super) parent: String,
+    /// It is one alone, whatever lies beside it.
+    pub(super) alone: bool,
     /// The first ones, which are all of most folders.
     first: Vec<Record>,
     /// Where the next page begins, if there are more.
@@ -26,12 +28,12 @@ impl Siblings {
     /// All that lie in a place.
     pub(super) async fn of(source: Arc<RepoSource>, parent: &str) -> Result<Self> {
         let (first, next) = page(&source, parent, None).await?;
-        Ok(Self { source, parent: parent.to_owned(), first, next })
+        Ok(Self { source, parent: parent.to_owned(), alone: false, first, next })
     }
 
     /// One alone, whatever lies beside it.
     pub(super) fn one(source: Arc<RepoSource>, record: Record) -> Self {
-        Self { source, parent: record.parent.clone(), first: vec![record], next: None }
+        Self { source, parent: record.parent.clone(), alone: true, first: vec![record], next: None }
     }
 
     /// The ids of all that lie there, also beside one that is wanted alone.

@@ -81,7 +81,7 @@ pub(super) async fn plan(server: &Arc<Server>, task: &Task) -> Result<Ended> {
     };
     let made = restore::make(asked, &client, &around(server, task, &restore)).await.map_err(reworded)?;
     plans::keep(server, &restore.id, &made).await?;
-    Ok(Ended::done(json!({"counts": made.counts(), "seconds": made.seconds})))
+    Ok(Ended::done(json!({"counts": made.counts(), "seconds": made.seconds, "keep_rights": made.keep_rights()})))
 }
 
 /// Who is to be given a permission that is missing.
@@ -166,7 +166,15 @@ pub(super) async fn undo(server: &Arc<Server>, task: &Task) -> Result<Ended> {
     is_same_tenant(&plan, &tenant.definition.tenant_id)?;
     // What was begun and has no result can be looked for with the snapshot alone; all else needs no key.
     let state = State::of(server.db.journal(&restore.id).await?.0.as_bytes());
-    let view = if state.has_doubt() { Some(view(server, task, &restore).await?) } else { None };
+    let view = match state.has_doubt() {
+        false => None,
+        true => match view(server, task, &restore).await {
+            Ok(view) => Some(view),
+            // The snapshot was forgotten. All else can be taken back all the same, and what is left is told.
+            Err(e) if e.kind() == ErrorKind::NotFound => None,
+            Err(e) => return Err(e),
+        },
+    };
     let client = connect::restore_client(server, &tenant, task.progress.clone())?;
     client.me().await?;
     let report = restore::undo(&plan.run, view.as_ref(), &client, &around(server, task, &restore)).await?;
@@ -213,7 +221,7 @@ impl Kept for InDatabase {
         plans::read(&self.server, &self.restore).await.map(Some)
     }
 
-    async fn open(&self) -> Result<(Box<dyn Book>, Vec<u8>)> {
+    async fn open(&self) -> Result<(Box<dyn Book>, State)> {
         let (text, next) = self.server.db.journal(&self.restore.id).await?;
         let book = DatabaseBook {
             server: self.server.clone(),
@@ -222,7 +230,7 @@ impl Kept for InDatabase {
             next,
             stop: self.stop.clone(),
         };
-        Ok((Box::new(book), text.into_bytes()))
+        Ok((Box::new(book), State::of(text.as_bytes())))
     }
 }
 

@@ -309,6 +309,33 @@ async fn a_restore_that_is_stopped_keeps_what_it_did_and_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_restore_whose_snapshot_was_forgotten_is_taken_back_but_for_what_is_in_doubt() {
+    let place = Place::new().await;
+    place.unlock(&place.restorer).await;
+    let planned =
+        place.planned(json!({"snapshot": "latest", "paths": [format!("users/{ALICE}/Mail")], "folder": "Back"})).await;
+    let (restore, before) = (id(&planned), place.subjects().len());
+    let ended = place.bench.ended(&place.restorer, &place.account, &place.begin(&restore, "run").await).await;
+    assert!(matches!(ended["state"].as_str(), Some("done" | "gaps")), "{ended}");
+    let made = place.subjects().len() - before;
+    lose_the_last_words(&place, 3).await;
+    let server = place.bench.server();
+    let repository = Id::parse(&place.repository).expect("an id");
+    let row = server.db.repository(&place.account, &repository).await.expect("a repository");
+    let key = crate::crypto::Passphrase::new(&place.key).expect("a key");
+    let repo = crate::server::store::open_with(server, &row, &key).await.expect("open");
+    let listing = crate::snapshot::store::list(&repo).await.expect("listed");
+    crate::snapshot::store::delete(&repo, &listing.snapshots.iter().collect::<Vec<_>>()).await.expect("forgotten");
+    let ended = place.bench.ended(&place.restorer, &place.account, &place.begin(&restore, "undo").await).await;
+    assert_eq!(
+        (ended["state"].as_str(), ended["outcome"]["not_taken_back"].as_u64() >= Some(3)),
+        (Some("gaps"), true),
+        "{ended}"
+    );
+    assert!(made > 10 && place.subjects().len() <= before + 3, "{made} {}", place.subjects().len() - before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_touches_anothers_basket_plan_or_restore_and_each_role_does_its_own() {
     let place = Place::new().await;
     let bench = &place.bench;
