@@ -60,7 +60,8 @@ async fn an_empty_file_that_was_there_is_not_taken_away() {
     let r = Restorer::new().await;
     let alice = r.setting.sim.expected().user(ALICE).unwrap().clone();
     let files = alice.drive.unwrap().items;
-    let is_empty = |item: &&tenantvault::sim::ExpectedItem| item.content.as_ref().is_some_and(|blob| blob.is_empty());
+    let is_empty =
+        |item: &&tenantvault::sim::ExpectedItem| item.content.as_ref().is_some_and(tenantvault::sim::Blob::is_empty);
     let file = files.iter().find(is_empty).expect("an empty file");
     let path = format!("users/{ALICE}/OneDrive/{}", file.path);
     r.setting.sim.wipe(ALICE);

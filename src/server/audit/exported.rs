@@ -62,7 +62,7 @@ impl From<Line> for Entry {
 enum Exported {
     Answer { items: Vec<Line> },
     List(Vec<Line>),
-    One(Line),
+    One(Box<Line>),
 }
 
 /// Why an entry is not believed.
@@ -95,7 +95,7 @@ pub fn look_through_exported(texts: &[(String, String)], known: Option<&str>) ->
             })?;
             let lines = match part {
                 Exported::Answer { items } | Exported::List(items) => items,
-                Exported::One(line) => vec![line],
+                Exported::One(line) => vec![*line],
             };
             for entry in lines.into_iter().map(Entry::from) {
                 // Pages that overlap have the same entry twice.

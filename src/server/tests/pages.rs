@@ -219,7 +219,10 @@ async fn what_retention_removes_next_is_what_it_removes_then() {
     run().await;
     let (all, before) = (next().await, snapshots().await);
     let oldest = before.last().expect("one").clone();
-    assert_eq!(all[0]["forgotten"].as_array().expect("a list").iter().map(id).collect::<Vec<_>>(), [oldest.clone()]);
+    assert_eq!(
+        all[0]["forgotten"].as_array().expect("a list").iter().map(id).collect::<Vec<_>>(),
+        std::slice::from_ref(&oldest)
+    );
     let (_, page) = bench.page(&cookie, &format!("/a/{account}/storage/{repository}")).await;
     let (_, table) = page.split_once("What retention removes next").expect("said");
     let at = all[0]["forgotten"][0]["time_us"].as_i64().expect("a time");
