@@ -61,8 +61,6 @@ pub(super) async fn changes(
             text(&root, &["id"]).ok_or_else(|| Error::corrupt("The root of the drive has no id"))?.to_owned()
         }
     };
-    // What hangs below the root is tried again with it.
-    let doubted = previous.retry.iter().any(|id| item_of(id).unwrap_or(id) == root);
     let mut round = Round {
         api,
         options,
@@ -70,7 +68,7 @@ pub(super) async fn changes(
         settled: previous.cursors.is_some(),
         collection,
         root,
-        shared: saved(SHARED).filter(|_| !doubted).map(str::to_owned),
+        shared: saved(SHARED).map(str::to_owned),
         root_taken: false,
         known,
         sink,
@@ -334,9 +332,12 @@ impl Round<'_> {
 
     /// Tries the gaps of the previous snapshot again, as far as this reading did not.
     async fn try_again(&mut self, retry: &[String]) -> Result<()> {
+        // A part is tried again with its item.
+        let retry: Vec<&str> = retry.iter().map(|id| item_of(id).unwrap_or(id)).collect();
+        if retry.contains(&self.root.as_str()) {
+            self.look_at_root_again().await?;
+        }
         for id in retry {
-            // A part is tried again with its item.
-            let id = item_of(id).unwrap_or(id);
             if id.is_empty() || id == LABELS || *id == self.root || self.seen.was_told(id) || self.removed.contains(id)
             {
                 continue;

@@ -35,6 +35,8 @@ const TRIES: u32 = 4;
 /// Names by which Graph finds folders whatever they are called in the mailbox.
 const WELL_KNOWN: [&str; 8] =
     ["inbox", "drafts", "sentitems", "deleteditems", "junkemail", "outbox", "archive", "conversationhistory"];
+/// The folder of all that was deleted from Deleted Items.
+const RECOVERABLE: &str = "recoverableitemsroot";
 
 /// The mail of one mailbox, as a target.
 pub(in crate::m365) struct MailTarget {
@@ -83,8 +85,20 @@ impl MailTarget {
         }
     }
 
-    /// Says whether a folder lies among what was deleted: below Deleted Items, or not below the top of what people see.
+    /// Says whether a folder lies among what was deleted: below Deleted Items or Recoverable Items, or not below the top of what
+    /// people see.
     async fn is_bin(&self, folder: &str) -> Result<bool> {
+        let is_first = self.bins.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        if is_first {
+            match self.api.folder(RECOVERABLE).await {
+                Ok(row) => {
+                    let id = text(&row, &["id"]).map(|id| (id.to_owned(), true));
+                    self.bins.lock().unwrap_or_else(PoisonError::into_inner).extend(id);
+                }
+                Err(e) if fate(&e) == Fate::Gone => {}
+                Err(e) => return Err(e),
+            }
+        }
         let known = |id: &str| self.bins.lock().unwrap_or_else(PoisonError::into_inner).get(id).copied();
         let (mut at, mut passed) = (folder.to_owned(), Vec::new());
         let is_bin = loop {
@@ -96,7 +110,6 @@ impl MailTarget {
             if let Some(is_bin) = known(&at) {
                 break is_bin;
             }
-            // Recoverable items have a top of their own.
             let above = match self.api.folder(&at).await {
                 Ok(row) => text(&row, &["parentFolderId"]).map(str::to_owned),
                 Err(e) if fate(&e) == Fate::Gone => break true,

@@ -195,11 +195,16 @@ async fn a_vanished_file_is_not_in_the_snapshot() {
     tenant.inject(FaultKind::Vanish, "", 0.5);
     // The vanished are met where a fresh URL is asked for.
     tenant.inject(FaultKind::UrlExpired, "", 0.5);
-    let mut state = State::default();
-    let run = state.run(&*drive).await.unwrap();
-    assert!(state.gaps.iter().all(|gap| gap.reason == "access-denied"), "{:?}", state.gaps);
-    let files = state.items.values().filter(|i| i.record.kind == ItemKind::File).count();
-    assert!(files < run.fetched.len() && files > 0);
+    // Which vanish is a matter of chance, and of the order of requests.
+    let mut some_vanished = false;
+    for _ in 0..8 {
+        let mut state = State::default();
+        let run = state.run(&*drive).await.unwrap();
+        assert!(state.gaps.iter().all(|gap| gap.reason == "access-denied"), "{:?}", state.gaps);
+        let files = state.items.values().filter(|i| i.record.kind == ItemKind::File).count();
+        some_vanished |= files < run.fetched.len() && files > 0;
+    }
+    assert!(some_vanished);
 }
 
 #[tokio::test]

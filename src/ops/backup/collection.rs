@@ -25,7 +25,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::collection::{Cursors, Gap};
 use crate::format::record::{Record, StreamRole};
 use crate::format::snapshot::CollectionState;
-use crate::m365::{Change, Collection, Contents, Fetched, Previous, Sink, Workload, contents::without_contents};
+use crate::m365::{Change, Collection, Contents, Fetched, Known, Previous, Sink, Workload, contents::without_contents};
 use crate::monitor::{Counter, Monitor};
 use crate::ops::nodes::WriterNodes;
 use crate::ops::repair::LOST;
@@ -78,7 +78,8 @@ pub(super) async fn read(
     let known = KnownRecords::new(&shared.writer, before, loss);
     let mut retry: Vec<String> = previous_gaps.iter().filter(|g| !g.id.is_empty()).map(|g| g.id.clone()).collect();
     let cursors = previous.as_ref().and_then(|p| p.cursors.clone());
-    let mut going_on = cursors.clone().filter(|_| !is_to_compare(&source, &previous_gaps));
+    let from_start = is_to_compare(&source, &previous_gaps, &known).await?;
+    let mut going_on = cursors.clone().filter(|_| !from_start);
     let doubtful = going_on.as_mut().and_then(resume::take);
     going_on.iter_mut().for_each(unread::take);
     let (mut excluding, going_on) =
@@ -141,10 +142,22 @@ pub(super) async fn read(
 }
 
 /// Says whether a collection must be compared from the start, as the repository lost something of it: mail and drives ask for
-/// lost items one by one, other workloads tell them again in a whole walk, which fetches no contents that are there.
-fn is_to_compare(source: &Arc<dyn Collection>, gaps: &[Gap]) -> bool {
-    let one_by_one = matches!(source.key().workload, Workload::Mail | Workload::OneDrive | Workload::Files);
-    !one_by_one && gaps.iter().any(|gap| gap.reason == LOST)
+/// lost items one by one, other workloads tell them again in a whole walk, which fetches no contents that are there. So do drives
+/// if a whole item was lost: whether it has rights of its own is told by a listing alone.
+async fn is_to_compare(source: &Arc<dyn Collection>, gaps: &[Gap], known: &KnownRecords) -> Result<bool> {
+    let mut lost = gaps.iter().filter(|gap| gap.reason == LOST);
+    match source.key().workload {
+        Workload::Mail => Ok(false),
+        Workload::OneDrive | Workload::Files => {
+            for gap in lost {
+                if known.record(&gap.id).await?.is_none() {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        }
+        _ => Ok(lost.next().is_some()),
+    }
 }
 
 /// Lets a reading go on till it ends or the run is stopped: it may be waiting for a budget, for minutes. It is never broken off

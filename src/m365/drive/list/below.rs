@@ -66,6 +66,14 @@ impl Round<'_> {
         }
     }
 
+    /// Asks again who may use the whole drive.
+    pub(super) async fn look_at_root_again(&mut self) -> Result<()> {
+        match self.shared.clone().filter(|scope| *scope != NOBODY) {
+            Some(scope) => self.take_root(&scope, true).await,
+            None => Ok(()),
+        }
+    }
+
     /// Tells what hangs below an item, where that has to be asked for. What cannot be read stays as it was, with a gap.
     pub(super) async fn take_parts(
         &mut self,
@@ -214,9 +222,7 @@ impl Round<'_> {
         }
         for id in turns.items(self.known).await? {
             if id == self.root {
-                if let Some(scope) = self.shared.clone().filter(|scope| *scope != NOBODY) {
-                    self.take_root(&scope, true).await?;
-                }
+                self.look_at_root_again().await?;
                 continue;
             }
             if self.seen.was_told(&id) || self.removed.contains(&id) {
