@@ -40,7 +40,7 @@ struct KillLoop {
 impl KillLoop {
     fn new(seed: u64) -> Self {
         let place = Place::with_snapshots(2);
-        let takes = [Duration::from_millis(300); WORK.len()];
+        let takes = [Duration::ZERO; WORK.len()];
         let (killed, done) = Default::default();
         let mut new = Self { place, seed, rolls: 0, truth: BTreeMap::new(), takes, killed, done };
         for id in new.place.snapshots() {
@@ -102,12 +102,13 @@ impl KillLoop {
         let mut command = self.place.process(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
         let began = Instant::now();
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
-        // One of eight may end by itself.
+        // The first of each kind ends by itself, to see how long it takes, and later one of eight.
         let share = self.roll(1000) as u32;
-        let limit = if self.roll(8) == 0 { Duration::MAX } else { self.takes[work] * share / 900 };
+        let takes = self.takes[work];
+        let limit = if takes.is_zero() || self.roll(8) == 0 { Duration::MAX } else { takes * share / 900 };
         let code = loop {
             if let Some(status) = child.try_wait().expect("it can be asked") {
-                self.takes[work] = (self.takes[work] * 3 + began.elapsed()) / 4;
+                self.takes[work] = if takes.is_zero() { began.elapsed() } else { (takes * 3 + began.elapsed()) / 4 };
                 break status.code();
             }
             if began.elapsed() >= limit {
