@@ -1,6 +1,5 @@
 //! Networks, as settings name them.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -49,12 +48,6 @@ impl FromStr for Network {
             None => most,
         };
         Ok(Self { address, bits })
-    }
-}
-
-impl fmt::Display for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.bits)
     }
 }
 

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use crate::cli::app::App;
-use crate::cli::commands::server::Place;
+use crate::cli::commands::server::options_in;
 use crate::cli::exit::Outcome;
 use crate::cli::output;
 use crate::error::{Error, Result};
@@ -55,7 +55,7 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     let Action::Verify(Verify { files, dir, known }) = args.action;
     let known = known.as_deref();
     let found = if files.is_empty() {
-        look_through_audit(&Place { dir }.options(app)?, known).await?
+        look_through_audit(&options_in(dir, app)?, known).await?
     } else {
         let read = |path: &PathBuf| {
             let shown = path.display().to_string();

@@ -72,20 +72,13 @@ pub(crate) struct Args {
     trusted_proxy: Vec<String>,
 }
 
-/// Where a server keeps what it has, for who looks at that beside it.
-pub(crate) struct Place {
-    /// Its folder; none: as the environment or the file of settings says.
-    pub(crate) dir: Option<PathBuf>,
-}
-
-impl Place {
-    /// The options of that server.
-    ///
-    /// # Errors
-    /// As the server's own start.
-    pub(crate) fn options(self, app: &App) -> Result<ServerOptions> {
-        options(&Args { dir: self.dir, ..Args::default() }, app)
-    }
+/// The options of a server, for who looks at what it keeps beside it. `dir`: its folder; none: as the environment or the file of
+/// settings says.
+///
+/// # Errors
+/// As the server's own start.
+pub(crate) fn options_in(dir: Option<PathBuf>, app: &App) -> Result<ServerOptions> {
+    options(&Args { dir, ..Args::default() }, app)
 }
 
 /// Serves until Ctrl-C.

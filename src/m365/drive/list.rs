@@ -342,25 +342,31 @@ impl Round<'_> {
             {
                 continue;
             }
-            let known = self.known.record(id).await?;
-            match self.api.item(id).await {
-                Ok(mut value) => {
-                    known.iter().for_each(|known| keep_facet(&mut value, known));
-                    match row(value, &self.root) {
-                        Some(Row::There(told)) => {
-                            self.placed.insert(told.record.id.clone(), told.record.parent.clone());
-                            self.take_item(*told, true).await?;
-                        }
-                        Some(Row::Deleted(id)) => drop(self.removed.insert(id)),
-                        Some(Row::Root(..)) | None => (),
+            self.take_again(id).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks for an item alone, and takes what is told.
+    async fn take_again(&mut self, id: &str) -> Result<()> {
+        let known = self.known.record(id).await?;
+        match self.api.item(id).await {
+            Ok(mut value) => {
+                known.iter().for_each(|known| keep_facet(&mut value, known));
+                match row(value, &self.root) {
+                    Some(Row::There(told)) => {
+                        self.placed.insert(told.record.id.clone(), told.record.parent.clone());
+                        self.take_item(*told, true).await?;
                     }
+                    Some(Row::Deleted(id)) => drop(self.removed.insert(id)),
+                    Some(Row::Root(..)) | None => (),
                 }
-                Err(error) => match trouble(&error) {
-                    Trouble::Gone | Trouble::Resync { .. } => drop(self.removed.insert(id.to_owned())),
-                    Trouble::Gap { reason, text } => self.known_gap(id, reason, text).await?,
-                    Trouble::Fatal => return Err(error),
-                },
             }
+            Err(error) => match trouble(&error) {
+                Trouble::Gone | Trouble::Resync { .. } => drop(self.removed.insert(id.to_owned())),
+                Trouble::Gap { reason, text } => self.known_gap(id, reason, text).await?,
+                Trouble::Fatal => return Err(error),
+            },
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ const HASH_DIFFERS: &str = "hash_differs";
 /// The fact of an item that has rights of its own of which no scope is told: it inherits nothing from the folder above it.
 pub(super) const UNIQUE: &str = "unique";
 /// What stands for the scope of a root with rights of its own of which no scope is told.
-const OWN: &str = "own";
+pub(super) const OWN: &str = "own";
 
 /// An item of a drive as a page tells it.
 #[derive(Debug, Clone)]

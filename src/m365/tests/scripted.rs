@@ -256,16 +256,20 @@ async fn who_may_use_a_whole_drive_is_kept_at_its_top() {
 
 #[tokio::test]
 async fn the_rights_to_a_drive_that_cannot_be_read_are_a_gap_and_tried_again() {
-    let (drive, script, mut state) = drive().await;
-    script.set("drives/d/items/root", top(users()));
-    script.set("drives/d/items/root/permissions", json!({"status": 403}));
-    script.tell(ITEMS, &[top(users()), file("1", "root", HASH)]);
-    state.run(&drive).await.unwrap();
-    assert_eq!((ids(&state), state.gaps.len()), (vec!["1"], 1));
-    permit(&script, "root", &["p"]);
-    script.tell(ITEMS, &[]);
-    state.run(&drive).await.unwrap();
-    assert_eq!((ids(&state), state.gaps.len()), (vec!["1", "root/p"], 0));
+    // Asked for alone, a root that is shared with nobody carries no facet.
+    let bare = json!({"id": "root", "root": {}, "folder": {}});
+    for (listed, alone) in [(top(users()), top(users())), (top(json!({})), bare)] {
+        let (drive, script, mut state) = drive().await;
+        script.set("drives/d/items/root", alone);
+        script.set("drives/d/items/root/permissions", json!({"status": 403}));
+        script.tell(ITEMS, &[listed, file("1", "root", HASH)]);
+        state.run(&drive).await.unwrap();
+        assert_eq!((ids(&state), state.gaps.len()), (vec!["1"], 1));
+        permit(&script, "root", &["p"]);
+        script.tell(ITEMS, &[]);
+        state.run(&drive).await.unwrap();
+        assert_eq!((ids(&state), state.gaps.len()), (vec!["1", "root/p"], 0));
+    }
 }
 
 /// An item that is asked for alone carries the facet where it inherits too.

@@ -10,7 +10,7 @@ use crate::format::collection::Gap;
 use crate::format::record::{ItemKind, PARTS, Record};
 use crate::m365::contents::{Trouble, gap_of, trouble};
 use crate::m365::door::{Change, Contents, Wanted};
-use crate::m365::drive::model::{Row, has_own_rights, keep_facet, row};
+use crate::m365::drive::model::{OWN, Row, has_own_rights, row};
 use crate::m365::drive::parts::{
     self, Labels, Listed, Needs, PART_KINDS, PERMISSIONS_READ, is_listed, item_of, keep_facts, refusal,
 };
@@ -55,7 +55,10 @@ impl Round<'_> {
         let root = self.root.clone();
         match self.api.item(&root).await {
             Ok(value) => match row(value, &root) {
-                Some(Row::Root(scope, changed)) => self.take_root(&scope, changed).await,
+                // Nothing is above it, so it has rights of its own, which its facet tells in a listing alone.
+                Some(Row::Root(scope, changed)) => {
+                    self.take_root(if scope.is_empty() { OWN } else { &scope }, changed).await
+                }
                 _ => Ok(()),
             },
             Err(error) => match trouble(&error) {
@@ -236,11 +239,7 @@ impl Round<'_> {
                 continue;
             }
             // It has more or fewer parts: only with its properties it can be told.
-            let Ok(mut value) = self.api.item(&id).await else { continue };
-            keep_facet(&mut value, &known);
-            if let Some(Row::There(told)) = row(value, &self.root) {
-                self.take_item(*told, false).await?;
-            }
+            self.take_again(&id).await?;
         }
         Ok(())
     }
