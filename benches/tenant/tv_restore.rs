@@ -47,7 +47,8 @@ fn number(n: usize, usual: u32) -> u32 {
 }
 
 fn client(sim: &SimHandle, limits: Limits, restores: bool) -> Result<Client> {
-    let options = ClientOptions { limits, ..ClientOptions::new(Cloud::custom(sim.graph_url(), sim.login_url())?) };
+    let options =
+        ClientOptions { limits, http2: true, ..ClientOptions::new(Cloud::custom(sim.graph_url(), sim.login_url())?) };
     let (id, secret) = match restores {
         true => (sim.restore_client_id(), sim.restore_client_secret()),
         false => (sim.client_id(), sim.client_secret()),

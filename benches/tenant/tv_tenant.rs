@@ -100,7 +100,7 @@ async fn run_here() -> Result<()> {
     let window = Duration::from_micros(window_us.parse().unwrap_or(1));
     let mailbox = WindowLimit { units: units.parse().unwrap_or(u32::MAX), window };
     let limits = Limits { mailbox, ..Limits::for_licences(100).scaled(scale.parse().unwrap_or(1.0)) };
-    let options_of_client = ClientOptions { limits, ..ClientOptions::new(Cloud::custom(&graph, &login)?) };
+    let options_of_client = ClientOptions { limits, http2: true, ..ClientOptions::new(Cloud::custom(&graph, &login)?) };
     let client = Client::new(options_of_client, &tenant, &client_id, Credential::secret(&secret))?;
     let forgetting = std::env::var_os("TV_FORGET_CONTENTS").map(|_| tokio::spawn(forget_contents(repo.clone())));
     let report = backup(&repo, &client, &options()?, &around).await?;

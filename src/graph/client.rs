@@ -51,6 +51,9 @@ pub struct ClientOptions {
     pub speed: Vec<Arc<SpeedLimit>>,
     /// Which machines it may connect to, if not all.
     pub reach: Option<Reach>,
+    /// Whether HTTP/2 is spoken without asking (RFC 9113, section 3.3). With TLS both sides agree on it by themselves, as
+    /// Microsoft's do; the simulated tenant, which has none, takes it so.
+    pub http2: bool,
 }
 
 impl ClientOptions {
@@ -64,6 +67,7 @@ impl ClientOptions {
             monitor: Arc::new(Silent),
             speed: Vec::new(),
             reach: None,
+            http2: false,
         }
     }
 }
@@ -79,7 +83,7 @@ impl Client {
     ///
     /// [`crate::ErrorKind::InvalidInput`] if tenant, client id, secret or certificate cannot be used.
     pub fn new(options: ClientOptions, tenant: &str, client_id: &str, credential: Credential) -> Result<Self> {
-        let http = Http::new(options.reach.as_ref())?;
+        let http = Http::new(options.reach.as_ref(), options.http2)?;
         let retry = options.retry.clone();
         let endpoint = TokenEndpoint::new(http.clone(), retry, &options.cloud, tenant, client_id, None)?;
         let source = ClientCredentials::new(endpoint, &options.cloud, credential)?;
@@ -88,13 +92,13 @@ impl Client {
 
     /// Makes a client that takes an app's tokens from any source.
     pub fn with_tokens(options: ClientOptions, tokens: Arc<dyn TokenSource>) -> Result<Self> {
-        let http = Http::new(options.reach.as_ref())?;
+        let http = Http::new(options.reach.as_ref(), options.http2)?;
         Ok(Self::assemble(options, http, tokens, Caller::App))
     }
 
     /// Makes a client that takes a user's tokens from a source; `caller`: of which kind the account is.
     pub fn for_user(options: ClientOptions, tokens: Arc<dyn TokenSource>, caller: Caller) -> Result<Self> {
-        let http = Http::new(options.reach.as_ref())?;
+        let http = Http::new(options.reach.as_ref(), options.http2)?;
         Ok(Self::assemble(options, http, tokens, caller))
     }
 

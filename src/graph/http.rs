@@ -1,11 +1,13 @@
 //! The HTTP client itself, and reading bodies within limits of length and time.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
-use reqwest::{Response, redirect};
+use reqwest::{ClientBuilder, Response, redirect};
 use tokio::time::timeout;
 use url::Url;
 use zeroize::Zeroizing;
@@ -21,10 +23,16 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How much of an error's body, and of a sign-in's answer, is read.
 pub(crate) const SMALL_BODY: u64 = 256 * 1024;
 
+/// Over how many connections requests are spread that go to one machine by HTTP/2: one carries as many at once as the
+/// server says, usually 100, and as many bytes as its window, and what waits for others there waits unseen.
+const CONNECTIONS: usize = 4;
+
 /// The HTTP client: one per [`super::Client`], without redirects and retries of its own.
 #[derive(Clone)]
 pub(crate) struct Http {
-    pub(crate) client: reqwest::Client,
+    /// One a connection, where HTTP/2 is spoken.
+    clients: Arc<[reqwest::Client]>,
+    turn: Arc<AtomicUsize>,
     reach: Option<Reach>,
 }
 
@@ -35,21 +43,20 @@ pub(crate) enum CallError {
 }
 
 impl Http {
-    /// Makes it; `reach`: which machines it may connect to, if not all.
-    pub(crate) fn new(reach: Option<&Reach>) -> Result<Self> {
-        let builder = reqwest::Client::builder();
-        let builder = match reach {
-            Some(reach) => reach.guard(builder),
-            None => builder,
+    /// Makes it; `reach`: which machines it may connect to, if not all; `http2`: see [`super::ClientOptions::http2`].
+    pub(crate) fn new(reach: Option<&Reach>, http2: bool) -> Result<Self> {
+        let builder = || {
+            let builder = reqwest::Client::builder();
+            let builder = reach.map_or(builder, |reach| reach.guard(builder));
+            if http2 { builder.http2_prior_knowledge() } else { builder }
         };
-        let client = builder
-            .user_agent(USER_AGENT)
-            .redirect(redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .build()
-            .map_err(|e| Error::internal("The HTTP client cannot be made").with_source(e.without_url()))?;
-        Ok(Self { client, reach: reach.cloned() })
+        let clients = (0..CONNECTIONS).map(|_| without_detours(builder())).collect::<Result<_>>()?;
+        Ok(Self { clients, turn: Arc::default(), reach: reach.cloned() })
+    }
+
+    /// The client whose turn it is.
+    pub(crate) fn client(&self) -> &reqwest::Client {
+        &self.clients[self.turn.fetch_add(1, Ordering::Relaxed) % self.clients.len()]
     }
 
     /// Looks at an address before it is asked: names are looked at when a connection is made.
@@ -66,7 +73,7 @@ impl Http {
         limit: Duration,
     ) -> Result<(u16, Zeroizing<Vec<u8>>), CallError> {
         self.check(url).map_err(CallError::Transport)?;
-        let request = self.client.post(url.clone()).header(ACCEPT, "application/json");
+        let request = self.client().post(url.clone()).header(ACCEPT, "application/json");
         let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
         let mut response = timed(limit, request.send()).await.map_err(CallError::Transport)?;
         let status = response.status();
@@ -80,6 +87,17 @@ impl Http {
         })?;
         Ok((status.as_u16(), Zeroizing::new(body.to_vec())))
     }
+}
+
+/// Makes a client that leaves redirects and second attempts to its caller.
+fn without_detours(builder: ClientBuilder) -> Result<reqwest::Client> {
+    builder
+        .user_agent(USER_AGENT)
+        .redirect(redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .build()
+        .map_err(|e| Error::internal("The HTTP client cannot be made").with_source(e.without_url()))
 }
 
 /// The length of a body that takes room before it comes, in bytes.

@@ -229,7 +229,7 @@ impl Transport {
     /// Sends a GET without a token to a pre-authenticated URL, from the offset on.
     pub(crate) async fn plain(&self, url: &Url, offset: u64) -> Result<Response, TransportError> {
         self.http.check(url)?;
-        let mut request = self.http.client.get(url.clone()).header(ACCEPT, "*/*").header(ACCEPT_ENCODING, "identity");
+        let mut request = self.http.client().get(url.clone()).header(ACCEPT, "*/*").header(ACCEPT_ENCODING, "identity");
         if offset > 0 {
             request = request.header(RANGE, format!("bytes={offset}-"));
         }
@@ -245,8 +245,8 @@ impl Transport {
     ) -> Result<Response, TransportError> {
         self.http.check(url)?;
         let mut request = match part {
-            Some((range, bytes)) => self.http.client.put(url.clone()).header(CONTENT_RANGE, range).body(bytes),
-            None => self.http.client.get(url.clone()),
+            Some((range, bytes)) => self.http.client().put(url.clone()).header(CONTENT_RANGE, range).body(bytes),
+            None => self.http.client().get(url.clone()),
         };
         request = request.header(ACCEPT, JSON);
         self.count_request();
@@ -329,7 +329,7 @@ impl Transport {
         let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.secret())).map_err(odd)?;
         bearer.set_sensitive(true);
         self.http.check(url)?;
-        let mut builder = self.http.client.request(request.method.clone(), url.clone());
+        let mut builder = self.http.client().request(request.method.clone(), url.clone());
         builder = match &request.body {
             Some(body) => builder.header(CONTENT_TYPE, body.content_type).body(body.bytes.clone()),
             None if request.method == Method::POST => builder.header(CONTENT_LENGTH, 0),

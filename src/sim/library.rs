@@ -316,6 +316,12 @@ impl Drive {
         all.len()
     }
 
+    /// Shares up to so many items, of which no delta tells. Gives how many these are.
+    pub(super) fn share_untold(&mut self, most: usize) -> usize {
+        let items = self.items.iter_mut().skip(1).filter(|item| item.alive && item.shared == 0).take(most);
+        items.map(|item| (item.shared, item.sharing) = (2, item.sharing + 1)).count()
+    }
+
     /// Gives back memory that was reserved for growth.
     pub(super) fn shrink(&mut self) {
         self.items.shrink_to_fit();

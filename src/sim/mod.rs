@@ -91,6 +91,7 @@ mod tests;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use axum::serve::ListenerExt as _;
 use tokio::sync::oneshot;
 
 pub use app::SimStats;
@@ -122,6 +123,8 @@ impl SimTenant {
         let address = listener.local_addr().map_err(|e| Error::io("The simulated tenant's port", e))?;
         let world = World::new(&options);
         let app = Arc::new(App::new(options, format!("http://{address}"), world));
+        // Answers of many requests share a connection of HTTP/2: none waits until another was acknowledged.
+        let listener = listener.tap_io(|connection| drop(connection.set_nodelay(true)));
         let router = axum::Router::new().fallback(http::serve).with_state(app.clone());
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(async move {
@@ -285,6 +288,13 @@ impl SimHandle {
         let now = world.now();
         let Some(index) = world.user(upn) else { return 0 };
         world.users[index].drive.as_deref_mut().map_or(0, |drive| drive.shrink_sharing(touched, now))
+    }
+
+    /// Shares up to so many items of the user's OneDrive, of which no delta tells, for the same reason.
+    pub fn share_untold(&self, upn: &str, items: usize) -> usize {
+        let mut world = self.app.write();
+        let Some(index) = world.user(upn) else { return 0 };
+        world.users[index].drive.as_deref_mut().map_or(0, |drive| drive.share_untold(items))
     }
 
     /// From now on so many people may use each list, beside its owners. Nothing else tells it.

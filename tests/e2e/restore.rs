@@ -39,7 +39,7 @@ pub fn client_of(setting: &Setting, monitor: Arc<dyn Monitor>) -> Client {
     let timeout = std::time::Duration::from_secs(3);
     let retry = RetryOptions { base: wait, longest: wait, attempts_internal: 8, timeout, ..RetryOptions::default() };
     let limits = Limits::for_licences(100).scaled(1e6);
-    let options = ClientOptions { limits, retry, monitor, ..ClientOptions::new(cloud) };
+    let options = ClientOptions { limits, retry, monitor, http2: true, ..ClientOptions::new(cloud) };
     let secret = Credential::secret(sim.restore_client_secret());
     Client::new(options, sim.tenant_id(), sim.restore_client_id(), secret).unwrap()
 }

@@ -56,7 +56,7 @@ pub fn client_with(sim: &SimHandle, edit: impl FnOnce(&mut ClientOptions)) -> Cl
     let timeout = std::time::Duration::from_secs(3);
     let retry = RetryOptions { base: wait, longest: wait, attempts_internal: 8, timeout, ..RetryOptions::default() };
     let limits = Limits::for_licences(100).scaled(1e6);
-    let mut options = ClientOptions { limits, retry, ..ClientOptions::new(cloud) };
+    let mut options = ClientOptions { limits, retry, http2: true, ..ClientOptions::new(cloud) };
     edit(&mut options);
     Client::new(options, sim.tenant_id(), sim.client_id(), Credential::secret(sim.client_secret())).unwrap()
 }

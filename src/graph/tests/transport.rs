@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::server::{Reply, Server, files, mail, noise};
 use crate::error::ErrorKind;
-use crate::graph::{Client, Credential, Fate, GraphRequest, IMMUTABLE_IDS, Scope, fate};
+use crate::graph::{Client, ClientOptions, Credential, Fate, GraphRequest, IMMUTABLE_IDS, Scope, fate};
 use crate::monitor::{Counter, Monitor};
 
 #[tokio::test]
@@ -252,4 +252,31 @@ async fn a_server_that_is_not_there_is_fatal_after_all_attempts() {
     let error = client.get_json(mail("a")).await.unwrap_err();
     assert_eq!((error.kind(), fate(&error)), (ErrorKind::Unavailable, Fate::Fatal));
     assert_eq!(client.stats().requests, 5);
+}
+
+#[tokio::test]
+async fn more_is_under_way_at_once_than_one_connection_carries() {
+    // None of these is answered before the test is over; a server takes 200 by one connection.
+    const ASKED: usize = 300;
+    let server = Server::graph(|_, _| {
+        let mut late = Reply::json(200, &json!({}));
+        late.delay = Duration::from_secs(600);
+        late
+    })
+    .await;
+    let options = ClientOptions { http2: true, ..server.options() };
+    let client = Client::new(options, "contoso", "app", Credential::secret("x")).unwrap();
+    let mut asking = tokio::task::JoinSet::new();
+    for user in 0..ASKED {
+        let client = client.clone();
+        let request = GraphRequest::get(Scope::Mailbox(format!("user{user}").into()), format!("users/{user}/messages"));
+        asking.spawn(async move { client.get_json(request).await });
+    }
+    let all = async {
+        while server.seen("/messages").len() < ASKED {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let all_came = tokio::time::timeout(Duration::from_secs(60), all).await;
+    assert!(all_came.is_ok(), "only {} of {ASKED} came", server.seen("/messages").len());
 }

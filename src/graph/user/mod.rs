@@ -94,7 +94,7 @@ impl UserSignIn {
     pub fn new(options: UserOptions) -> Result<Self> {
         let UserOptions { cloud, tenant, client_id, scopes, again, retry, reach } = options;
         let endpoint =
-            TokenEndpoint::new(Http::new(reach.as_ref())?, retry, &cloud, &tenant, &client_id, Some(&again))?;
+            TokenEndpoint::new(Http::new(reach.as_ref(), false)?, retry, &cloud, &tenant, &client_id, Some(&again))?;
         Ok(Self { endpoint, cloud, tenant, scopes })
     }
 

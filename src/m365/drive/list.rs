@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::api::Api;
 use super::fetch::hash_gap;
+use super::listing::Listing;
 use super::model::{Plan, Row, Told, differs, keep_facet, plan, row};
 use super::parts::{DriveOptions, Labels, item_of};
 use super::sharing::Turns;
@@ -38,6 +39,8 @@ const PAGE: &str = "page";
 const ASKED: &str = "asked";
 /// The name of the pair that says up to which day all permissions had their turn: see [`Turns`].
 const LOOKED: &str = "looked";
+/// The name of the pair that says on which day all items were listed: see [`Listing`].
+const LISTED: &str = "listed";
 /// The name of the pair that holds the file whose label was refused, where those of all files were.
 const REFUSED: &str = "labels-refused";
 /// The id of the gap that says so: it stands for no item.
@@ -84,6 +87,7 @@ pub(super) async fn changes(
         turns: Turns::of(saved(LOOKED), previous.now_us),
     };
     let mut end = ChangesEnd::default();
+    let listing = Listing::of(saved(LISTED), previous.now_us);
     // What was not asked for before is asked of all files: a saved link tells of those alone that changed.
     let asked = options.word();
     let mut asks_more = !asked.is_empty() && previous.cursors.is_some() && saved(ASKED) != Some(&*asked);
@@ -95,9 +99,13 @@ pub(super) async fn changes(
         Some(page) => round.go_on(page).await?,
         None => None,
     };
+    let goes_on = resumed.is_some();
     let link = match resumed {
         Some(link) => Some(link),
-        None => round.read(saved(ITEMS).filter(|_| !asks_more), previous.cursors.is_none(), &mut end.resynced).await?,
+        None => {
+            let link = saved(ITEMS).filter(|_| !asks_more && !listing.is_due(collection));
+            round.read(link, previous.cursors.is_none(), &mut end.resynced).await?
+        }
     };
     round.look_at_root().await?;
     round.try_again(previous.retry).await?;
@@ -110,6 +118,7 @@ pub(super) async fn changes(
     end.cursors.set(SHARED, round.shared.unwrap_or_default());
     end.cursors.set(ROOT, round.root);
     end.cursors.set(LOOKED, round.turns.word());
+    end.cursors.set(LISTED, listing.word(goes_on || round.enumerating));
     end.cursors.set(REFUSED, refused.unwrap_or_default());
     end.cursors.set(ASKED, asked);
     Ok(end)

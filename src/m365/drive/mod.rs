@@ -8,6 +8,7 @@
 mod api;
 mod fetch;
 mod list;
+mod listing;
 mod model;
 mod parts;
 mod restore;

@@ -281,6 +281,32 @@ async fn who_may_use_something_no_longer_is_gone_though_nothing_tells_of_the_sha
     }
 }
 
+/// Nor does it always tell that a sharing began.
+#[tokio::test]
+async fn a_sharing_that_nothing_tells_of_is_seen_when_the_drive_is_listed_anew() {
+    let tenant = Tenant::tiny().await;
+    let drive = tenant.collections("/onedrive/").await.remove(1);
+    let upn = tenant.sim.expected().user(&user_of(&*drive)).unwrap().upn.clone();
+    let mut state = State { now_us: 20_000 * DAY_US, ..State::default() };
+    state.run(&*drive).await.unwrap();
+    assert!(tenant.sim.share_untold(&upn, 3) == 3);
+    let before = with_permissions(&truth(&tenant, &*drive)) - 3;
+    let mut listed = 0;
+    for _ in 0..40 {
+        state.now_us += DAY_US;
+        tenant.sim.clear_stats();
+        assert_eq!(state.run(&*drive).await.unwrap().fetched, Vec::<String>::new(), "contents that are the same");
+        // A page of the list, beside the questions of the day.
+        let pages = tenant.sim.stats().requests_to("/delta");
+        listed += usize::from(pages > 1);
+        let permissions = state.items.values().filter(|item| item.record.kind == ItemKind::Permission);
+        let of: std::collections::BTreeSet<_> = permissions.map(|item| item.record.parent.clone()).collect();
+        assert_eq!(of.len() > before, listed > 0, "{} of {before}, {pages} pages", of.len());
+    }
+    assert_eq!(listed, 1);
+    assert_equal(&state, &truth(&tenant, &*drive));
+}
+
 /// A question that is refused costs the answers to no other.
 #[tokio::test]
 async fn what_hangs_below_a_file_is_kept_where_its_label_is_refused_and_that_is_said_once() {

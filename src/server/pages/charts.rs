@@ -70,11 +70,15 @@ pub(super) fn stored(days: &[Day], today: i64, many: i64) -> Markup {
     }
 }
 
-/// Lines of what was read and written, in sum, and of what is held, over a stretch of time up to now.
+/// Lines of what was read and written, in sum, and of what is held: from the first of `days`, but a fortnight ago at the
+/// latest and `span_us` ago at the earliest, up to now.
 pub(super) fn growth(days: &[Grown], now_us: i64, span_us: i64) -> Markup {
     const DAY_US: i64 = 86_400_000_000;
-    let (width, height) = (720_i64, 180_i64);
-    let (today, many) = (now_us / DAY_US, (span_us / DAY_US).max(1));
+    const LEAST_DAYS: i64 = 14;
+    let (width, height, axis) = (720_i64, 180_i64, 20_i64);
+    let today = now_us / DAY_US;
+    let age = days.first().map_or(0, |day| today - day.day);
+    let many = age.clamp(LEAST_DAYS, (span_us / DAY_US).max(LEAST_DAYS));
     let (mut read, mut written) = (0, 0);
     let mut lines: [Vec<(i64, i64)>; 3] = Default::default();
     for day in days {
@@ -103,7 +107,10 @@ pub(super) fn growth(days: &[Grown], now_us: i64, span_us: i64) -> Markup {
     );
     let label = format!("Growth in the last {many} days: {} read, {} written. {held}", size(read), size(written));
     html! {
-        svg.growth role="img" aria-label=(label) viewBox={ "0 0 " (width) " " (height) } width=(width) height=(height) {
+        svg.growth role="img" aria-label=(label) viewBox={ "0 0 " (width) " " (height + axis) } width=(width) height=(height + axis) {
+            text x="4" y=(height + 14) { (date(today - many)) }
+            text x=(width - 4) y=(height + 14) text-anchor="end" { (date(today)) }
+            text x="8" y="16" { (size(most)) }
             line.ground x1="4" x2=(width - 4) y1=(height - 4) y2=(height - 4) {}
             @for (line, class) in lines.iter().zip(["read", "written", "stored"]) {
                 @if !line.is_empty() { polyline class=(class) points=(points(line)) { title { (class) ": " (size(line.last().map_or(0, |(_, bytes)| *bytes))) } } }
@@ -128,9 +135,14 @@ mod tests {
         let grown = |day, mib: i64, stored| Grown { day, read: mib << 20, written: mib << 19, stored };
         let days = [grown(19_990, 2, None), grown(20_000, 6, Some(3 << 20)), grown(20_001, 0, Some(5 << 20))];
         let text = growth(&days, 20_001 * 86_400_000_000, 26 * 7 * 86_400_000_000).into_string();
-        for words in ["8.0 MiB read, 4.0 MiB written", "held 3.0 MiB on 2024-10-04 and 5.0 MiB at last"] {
+        for words in ["8.0 MiB read, 4.0 MiB written", "held 3.0 MiB on 2024-10-04 and 5.0 MiB at last", "2024-09-21<"] {
             assert!(text.contains(words), "{words}: {text}");
         }
         assert_eq!(text.matches("<polyline").count(), 3);
+        // What is older than a fortnight has the whole width; what is older than the stretch is not looked at.
+        for (first, from) in [(19_950, "2024-08-15<"), (19_700, "2024-04-06<")] {
+            let text = growth(&[grown(first, 2, None)], 20_001 * 86_400_000_000, 26 * 7 * 86_400_000_000).into_string();
+            assert!(text.contains(from), "{from}: {text}");
+        }
     }
 }
