@@ -25,6 +25,9 @@ const FORGET_US: i64 = 3_600_000_000;
 /// How long an address from which somebody signed in is let through, however often others fail at the login elsewhere.
 const KNOWN_US: i64 = 60 * 24 * 3_600_000_000;
 
+/// What is kept of a login that somebody types, in characters: none is longer.
+const LONGEST_LOGIN: usize = 300;
+
 /// A login at an address, as far as that tells one sender from another: who has one IPv6 address has 2^64 of them.
 struct Sender<'a> {
     login: &'a str,
@@ -40,6 +43,7 @@ impl<'a> Sender<'a> {
             }
             _ => address.to_owned(),
         };
+        let login = login.char_indices().nth(LONGEST_LOGIN).and_then(|(at, _)| login.get(..at)).unwrap_or(login);
         Self { login, place }
     }
 
@@ -184,5 +188,6 @@ mod tests {
         assert_ne!(name("2001:db8:1:2::1"), name("2001:db8:1:3::1"));
         assert_ne!(name("::ffff:192.0.2.1"), name("::ffff:192.0.2.2"));
         assert_ne!(name("192.0.2.1"), name("192.0.2.2"));
+        assert!(Sender::new(&"ü".repeat(1 << 20), "192.0.2.1").there().len() < 1_000, "nor is much kept of a login");
     }
 }
