@@ -39,7 +39,7 @@ pub(crate) use accounts::{Account, Entitlements};
 pub(crate) use clients::{ClientRow, ClientToBe, Handed};
 pub(crate) use due::Start;
 pub(crate) use held::changed as sign_in_changed;
-pub(crate) use jobs::{Job, JobKind, JobState, NewJob};
+pub(crate) use jobs::{AtOnce, Job, JobKind, JobState, NewJob};
 pub(crate) use outbox::{Delivery, DeliveryState, EndedJob, NewDelivery};
 pub(crate) use protected::Protected;
 pub(crate) use receivers::{
