@@ -78,8 +78,8 @@ pub const KINDS: &[Kind] = &[
 ];
 
 const NO_DISTRIBUTION_LISTS: &str = "personal distribution lists are not in Graph v1.0";
-const NO_LIST_PARTS: &str =
-    "views, and attachments of list items, are not in Graph; permissions of single items are not asked for";
+const NO_LIST_PARTS: &str = "views, and attachments of list items, are not in Graph; permissions of single items are not asked for; of those of lists \
+Microsoft promises what apps were granted, and no more";
 const NO_GROUP_CALENDARS: &str = "Microsoft gives no application access to them; of those of groups that who signs in is a member of, \
 attachments and changed occurrences of series are not read";
 const NO_PARTS_OF_GROUP_EVENTS: &str =

@@ -208,14 +208,18 @@ impl Tasks {
 
     /// Tells a task, and its attachments where anything about it may be new.
     async fn tell(&self, walk: &mut Walk<'_>, mut row: Value, list: &str, thorough: bool) -> Result<()> {
-        if let Err(error) = unfold(&self.client, &self.get("todo"), &mut row).await {
-            let (id, name) = (id_of(&row).unwrap_or_default(), text(&row, &["title"]).unwrap_or_default());
-            return walk.gap(id, name, ItemKind::Task, error).await;
-        }
+        let unfolded = unfold(&self.client, &self.get("todo"), &mut row).await;
         let has = flag(&row, &["hasAttachments"]) == Some(true);
         let Some(told) = task(row, list, has) else { return Ok(()) };
         let (id, name) = (told.record.id.clone(), told.record.name.clone());
         let told_before = walk.was_told(&id);
+        if let Err(error) = unfolded {
+            // What is known is more than what came. Of one that is new nobody would be told again: so it is known by this.
+            if !told_before && walk.known(&id).await?.is_none_or(|known| known.parent != list) {
+                walk.put(told).await?;
+            }
+            return walk.gap(&id, &name, ItemKind::Task, error).await;
+        }
         let changed = walk.put(told).await?;
         if !has {
             return Ok(());

@@ -20,6 +20,7 @@ use super::calendar::Addresses;
 use super::door::{Collection, Owner, Workload};
 use super::drive::DriveOptions;
 use super::mail::MailOptions;
+use super::sites::ListSharing;
 use crate::error::{Error, Result};
 use crate::graph::links::segment;
 use crate::graph::{Caller, Client, Fate, GraphRequest, Scope, fate, graph_error};
@@ -150,8 +151,9 @@ pub async fn discover(client: &Client, selection: &Selection) -> Result<Discover
     };
     let addresses = mailboxes::addresses(&users);
     let at_owners = &Addresses::default();
+    let sharing = &ListSharing::default();
     let found: Vec<Found> = futures::stream::iter(users)
-        .map(|user| async move { look_at(client, selection, &user, at_owners).await })
+        .map(|user| async move { look_at((client, selection), &user, at_owners, sharing).await })
         .buffered(USERS_AT_ONCE)
         .try_collect()
         .await?;
@@ -161,6 +163,7 @@ pub async fn discover(client: &Client, selection: &Selection) -> Result<Discover
         claimed.sites.extend(found.sites.iter().cloned());
         discovery.take(found);
     }
+    discovery.coverage.extend(not_shared(sharing, Workload::PersonalSite).await);
     // A personal account has neither sites nor groups, and Graph refuses the questions.
     if client.caller() == Caller::Personal {
         return Ok(discovery);
@@ -204,10 +207,22 @@ impl Found {
     }
 }
 
-async fn look_at(client: &Client, selection: &Selection, user: &User, at_owners: &Addresses) -> Result<Found> {
+/// Tells that who may use lists is not told, of those of a workload.
+async fn not_shared(sharing: &ListSharing, workload: Workload) -> Option<Coverage> {
+    let why = sharing.refused().await?;
+    let state = CoverageState::Nothing(format!("who may use lists is not read: Graph does not tell ({why})"));
+    Some(Coverage { owner: Owner::Tenant, name: "tenant".to_owned(), workload: Some(workload), state })
+}
+
+async fn look_at(
+    (client, selection): (&Client, &Selection),
+    user: &User,
+    at_owners: &Addresses,
+    sharing: &ListSharing,
+) -> Result<Found> {
     let mut found = Found::default();
     mailboxes::look((client, selection), user, at_owners, &mut found).await?;
-    onedrive::look(client, selection, user, &mut found).await?;
+    onedrive::look(client, selection, user, sharing, &mut found).await?;
     chats::look(client, selection, user, &mut found).await?;
     Ok(found)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::sites::{DRIVE_PROPERTIES, Listed, count, libraries, lists};
+use super::sites::{DRIVE_PROPERTIES, Listed, count, libraries, lists, one_of};
 use super::{CoverageState, Found, Selection, User, without};
 use crate::error::Result;
 use crate::graph::links::segment;
@@ -13,10 +13,16 @@ use crate::graph::{Client, GraphRequest, Scope};
 use crate::m365::door::{Collection, Owner, Workload};
 use crate::m365::drive::{Drive, DriveOptions};
 use crate::m365::facts::text;
-use crate::m365::sites;
+use crate::m365::sites::{self, ListSharing};
 
 /// Looks at the drives and the personal site of a user.
-pub(super) async fn look(client: &Client, selection: &Selection, user: &User, found: &mut Found) -> Result<()> {
+pub(super) async fn look(
+    client: &Client,
+    selection: &Selection,
+    user: &User,
+    sharing: &ListSharing,
+    found: &mut Found,
+) -> Result<()> {
     let (wanted, left_out): (Vec<Workload>, Vec<Workload>) = [Workload::OneDrive, Workload::PersonalSite]
         .into_iter()
         .partition(|workload| selection.selects(&user.facts(), *workload));
@@ -44,10 +50,23 @@ pub(super) async fn look(client: &Client, selection: &Selection, user: &User, fo
         .collect();
     let own = default_drive(client, user, &mut drives).await?;
     found.sites.extend(drives.iter().filter_map(site_of));
+    let own = match own {
+        Ok(own) => own,
+        // Which of them is not known now: what is known of all stays.
+        Err(state) => {
+            for workload in wanted {
+                found.note(Owner::User(user.id.clone()), &user.name, workload, state.clone());
+            }
+            return Ok(());
+        }
+    };
     for workload in wanted {
         let state = match workload {
             Workload::OneDrive => onedrive((client, selection.drive_options), user, drives.get(own), found),
-            _ => personal_site((client, selection.drive_options), user, (&drives, own), found).await?,
+            _ => {
+                let of = (client, selection.drive_options, sharing);
+                personal_site(of, user, (&drives, own), found).await?
+            }
         };
         found.note(Owner::User(user.id.clone()), &user.name, workload, state);
     }
@@ -55,25 +74,31 @@ pub(super) async fn look(client: &Client, selection: &Selection, user: &User, fo
 }
 
 /// Finds the user's default drive among all of theirs. Where there are several, Graph is asked which it is: neither their order nor
-/// their type says so. If that is not told, it is the first that is no library.
-async fn default_drive(client: &Client, user: &User, drives: &mut Vec<Value>) -> Result<usize> {
+/// their type says so. If it says that there is none, it is the first that is no library; if it does not answer, none is
+/// taken, for a library that is taken for the OneDrive would stand in its place.
+async fn default_drive(client: &Client, user: &User, drives: &mut Vec<Value>) -> Result<Result<usize, CoverageState>> {
     let guess = drives.iter().position(|row| text(row, &["driveType"]) != Some("documentLibrary")).unwrap_or(0);
     if drives.len() < 2 {
-        return Ok(guess);
+        return Ok(Ok(guess));
     }
     let url = format!("users/{}/drive?$select={DRIVE_PROPERTIES}", segment(&user.id));
     let told = match client.ask(GraphRequest::get(Scope::Files, url).units(1)).await {
         Ok(told) => told,
-        Err(error) => return without(error, "no OneDrive").map(|_| guess),
+        Err(error) => {
+            return without(error, "no OneDrive").map(|state| match state {
+                CoverageState::Nothing(_) => Ok(guess),
+                state => Err(state),
+            });
+        }
     };
-    let Some(id) = text(&told, &["id"]).filter(|id| !id.is_empty()) else { return Ok(guess) };
-    Ok(match drives.iter().position(|row| text(row, &["id"]) == Some(id)) {
+    let Some(id) = text(&told, &["id"]).filter(|id| !id.is_empty()) else { return Ok(Ok(guess)) };
+    Ok(Ok(match drives.iter().position(|row| text(row, &["id"]) == Some(id)) {
         Some(place) => place,
         None => {
             drives.push(told);
             drives.len() - 1
         }
-    })
+    }))
 }
 
 fn onedrive(
@@ -90,7 +115,7 @@ fn onedrive(
 }
 
 async fn personal_site(
-    (client, options): (&Client, DriveOptions),
+    (client, options, sharing): (&Client, DriveOptions, &ListSharing),
     user: &User,
     (drives, own): (&[Value], usize),
     found: &mut Found,
@@ -111,8 +136,10 @@ async fn personal_site(
     all.push(Arc::new(sites::pages(client.clone(), owner(), &user.name, &site)));
     match lists(client, &site, drives, &mut taken).await {
         Ok(lists) => {
+            sharing.look(client, &site, one_of(&lists)).await?;
             for Listed { row, title } in lists {
-                all.push(Arc::new(sites::list(client.clone(), (owner(), &user.name), workload, &site, (row, &title))));
+                let list = sites::list(client.clone(), (owner(), &user.name), workload, &site, (row, &title), sharing);
+                all.push(Arc::new(list));
             }
             let state = count(all.len(), "nothing beside the OneDrive");
             found.collections.extend(all);

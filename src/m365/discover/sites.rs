@@ -10,14 +10,14 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt};
 use serde_json::Value;
 
-use super::{Coverage, CoverageState, Found, Selection, without};
+use super::{Coverage, CoverageState, Found, Selection, not_shared, without};
 use crate::error::Result;
 use crate::graph::links::segment;
 use crate::graph::{Caller, Client, Fate, GraphRequest, Scope, fate, graph_error};
 use crate::m365::door::{Collection, Owner, Workload};
 use crate::m365::drive::{Drive, DriveOptions};
 use crate::m365::facts::{at, flag, text};
-use crate::m365::sites::{self, LIST_PROPERTIES, SITE_PROPERTIES};
+use crate::m365::sites::{self, LIST_PROPERTIES, ListSharing, SITE_PROPERTIES};
 use crate::snapshot::set::{Facts, OwnerKind};
 
 /// The workloads of a site.
@@ -107,7 +107,9 @@ pub(super) async fn look(client: &Client, selection: &Selection, claimed: &Claim
         }
     }
     let grants = wanted.contains(&Workload::Site) && grants(client, &mut found).await?;
-    let look = Look { client, selection, claimed, grants, terms, options: selection.drive_options };
+    let sharing = ListSharing::default();
+    let options = selection.drive_options;
+    let look = Look { client, selection, claimed, grants, sharing, terms, options };
     let look = &look;
     let each: Vec<Found> = futures::stream::iter(plain)
         .map(|row| async move { look.collection(row).await })
@@ -118,6 +120,7 @@ pub(super) async fn look(client: &Client, selection: &Selection, claimed: &Claim
         found.collections.extend(one.collections);
         found.coverage.extend(one.coverage);
     }
+    found.coverage.extend(not_shared(&look.sharing, Workload::List).await);
     Ok(found)
 }
 
@@ -160,6 +163,7 @@ struct Look<'a> {
     selection: &'a Selection,
     claimed: &'a Claimed,
     grants: bool,
+    sharing: ListSharing,
     terms: bool,
     options: DriveOptions,
 }
@@ -253,8 +257,11 @@ impl Look<'_> {
             let state = match lists(self.client, id, &drives, &mut HashSet::new()).await {
                 Ok(lists) => {
                     let count = count(lists.len(), "no lists");
+                    let sharing = &self.sharing;
+                    sharing.look(self.client, id, one_of(&lists)).await?;
                     for Listed { row, title } in lists {
-                        let list = sites::list(self.client.clone(), (owner(), name), Workload::List, id, (row, &title));
+                        let client = self.client.clone();
+                        let list = sites::list(client, (owner(), name), Workload::List, id, (row, &title), sharing);
                         found.collections.push(Arc::new(list));
                     }
                     count
@@ -322,6 +329,11 @@ pub(super) async fn lists(
         all.push(Listed { row, title });
     }
     Ok(all)
+}
+
+/// One of the lists, and none that SharePoint made for itself: those may have rules of their own.
+pub(super) fn one_of(lists: &[Listed]) -> Option<&str> {
+    lists.iter().find(|list| at(&list.row, &["system"]).is_none()).and_then(|list| text(&list.row, &["id"]))
 }
 
 /// A name that no other has.

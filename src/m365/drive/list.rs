@@ -41,8 +41,10 @@ const ASKED: &str = "asked";
 const LOOKED: &str = "looked";
 /// The name of the pair that says on which day all items were listed: see [`Listing`].
 const LISTED: &str = "listed";
-/// The name of the pair that holds the file whose label was refused, where those of all files were.
+/// The name of the pair that holds a file to ask for its label, where those of all files were refused.
 const REFUSED: &str = "labels-refused";
+/// The name of the pair that says that labels were read here once: who refuses one then speaks for one file.
+const READ: &str = "labels-read";
 /// The id of the gap that says so: it stands for no item.
 const LABELS: &str = "labels";
 /// The one place of a drive's items.
@@ -83,7 +85,8 @@ pub(super) async fn changes(
         untold: BTreeSet::new(),
         told_parts: Default::default(),
         checkpoints: false,
-        labels: Labels::default(),
+        labels: Labels::Unknown(Vec::new()),
+        labels_read: options.labels && saved(READ).is_some(),
         turns: Turns::of(saved(LOOKED), previous.now_us),
     };
     let mut end = ChangesEnd::default();
@@ -92,8 +95,7 @@ pub(super) async fn changes(
     let asked = options.word();
     let mut asks_more = !asked.is_empty() && previous.cursors.is_some() && saved(ASKED) != Some(&*asked);
     if let Some(file) = saved(REFUSED).filter(|_| options.labels) {
-        round.ask_for_label(file).await?;
-        asks_more |= round.labels == Labels::Unknown;
+        asks_more |= round.ask_for_label(file).await?;
     }
     let resumed = match saved(PAGE).filter(|_| !asks_more) {
         Some(page) => round.go_on(page).await?,
@@ -120,6 +122,7 @@ pub(super) async fn changes(
     end.cursors.set(LOOKED, round.turns.word());
     end.cursors.set(LISTED, listing.word(goes_on || round.enumerating));
     end.cursors.set(REFUSED, refused.unwrap_or_default());
+    end.cursors.set(READ, if round.labels_read { "true" } else { "" });
     end.cursors.set(ASKED, asked);
     Ok(end)
 }
@@ -156,6 +159,8 @@ struct Round<'a> {
     /// Pages tell where to go on if the reading is broken off.
     checkpoints: bool,
     labels: Labels,
+    /// Labels were read, in this reading or before.
+    labels_read: bool,
     turns: Turns,
 }
 
@@ -214,6 +219,7 @@ impl Round<'_> {
 
     async fn checkpoint(&mut self, next: Option<&str>) -> Result<()> {
         let Some(next) = next.filter(|_| self.checkpoints) else { return Ok(()) };
+        self.tell_refusals().await?;
         let mut cursors = Cursors::default();
         cursors.set(PAGE, next);
         cursors.set(ROOT, self.root.as_str());
@@ -223,6 +229,7 @@ impl Round<'_> {
         if let Labels::Refused(file, _) = &self.labels {
             cursors.set(REFUSED, file.as_str());
         }
+        cursors.set(READ, if self.labels_read { "true" } else { "" });
         self.sink.checkpoint(cursors, self.removed.iter().chain(&self.untold).cloned().collect()).await
     }
 

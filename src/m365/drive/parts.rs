@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::api::Api;
 use super::model::{UNIQUE, has_own_rights};
 use crate::error::{Error, Result};
+use crate::format::collection::Gap;
 use crate::format::record::{ItemKind, PARTS, Record, StreamRole};
 use crate::m365::contents::{Trouble, trouble};
 use crate::m365::facts::{CONTENT_FACT, at, flag, number, properties, same_facts, set_fact, short_hash, text};
@@ -160,7 +161,13 @@ impl Listed {
             Ok(answer) => return Ok(Some(answer)),
             Err(error) => error,
         };
-        let Trouble::Gap { reason, text } = trouble(&error) else { return Err(error) };
+        let (reason, text) = match trouble(&error) {
+            Trouble::Gap { reason, text } => (reason, text),
+            // If the item is gone, the next reading says so, and the gap goes with it.
+            Trouble::Gone => ("vanished", "the service does not find it".to_owned()),
+            Trouble::Resync { .. } => ("resync", "the service gave up its list".to_owned()),
+            Trouble::Fatal => return Err(error),
+        };
         if self.unread.is_empty() {
             self.reason = reason;
         }
@@ -173,7 +180,7 @@ impl Listed {
 /// could not be read is needed no more when this returns.
 ///
 /// # Errors
-/// Graph's, where the item is gone, or it is no matter of one question.
+/// Graph's, where it is no matter of one question.
 pub(super) async fn list(
     api: &Api,
     options: DriveOptions,
@@ -208,16 +215,40 @@ pub(super) async fn list(
     Ok(listed)
 }
 
+/// So many files' labels must be refused, and none read, before no further file is asked: in a drive of which none was ever
+/// read, and in another. Some files refuse theirs though the drive does not.
+const REFUSALS: [usize; 2] = [3, 100];
+
 /// Whether a drive hands out labels, and whether that is known.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Labels {
-    /// None was asked for yet.
-    #[default]
-    Unknown,
+    /// None was read yet. The gaps of the files that refused theirs: they are told unless the drive turns out to refuse all.
+    Unknown(Vec<Gap>),
     /// At least one was read.
     Read,
-    /// They are refused: the file that was asked, and why.
+    /// They are refused: a file to ask the next time, and why.
     Refused(String, String),
+}
+
+impl Labels {
+    /// Takes that a file's label was refused, and nothing else of it; `before`: some were read in earlier readings.
+    pub(super) fn refused(&mut self, gap: Gap, why: String, before: bool) {
+        let Self::Unknown(gaps) = self else { return };
+        gaps.retain(|told| told.id != gap.id);
+        gaps.push(gap);
+        if gaps.len() >= REFUSALS[usize::from(before)] {
+            let asked = gaps.pop().map(|gap| gap.id).unwrap_or_default();
+            *self = Self::Refused(asked, why);
+        }
+    }
+
+    /// Gives the gaps that were not told so far.
+    pub(super) fn take_gaps(&mut self) -> Vec<Gap> {
+        match self {
+            Self::Unknown(gaps) => std::mem::take(gaps),
+            Self::Read | Self::Refused(..) => Vec::new(),
+        }
+    }
 }
 
 /// Why a label is refused, if it is: mostly that the permission for labels is missing.

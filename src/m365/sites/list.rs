@@ -5,7 +5,8 @@
 //! with another column begins another enumeration, in which what stayed as it was is passed over.
 //!
 //! Who may use the list is asked when the list is new or changed, and once a week: see [`Turns`]. Who may use a single item with
-//! rights of its own is not asked: that is a request for each item, at five units.
+//! rights of its own is not asked: that is a request for each item, at five units. Nor is any list where discovery found that lists
+//! do not tell: what is known of it stays then.
 //!
 //! Graph tells no views, and of attachments only that there are some.
 //!
@@ -18,7 +19,7 @@ use futures::{StreamExt, TryStreamExt};
 use serde_json::Value;
 
 use super::fields::{Fields, merge};
-use super::{Discovered, LIST_PROPERTIES, of_site, restore, without_context};
+use super::{Discovered, LIST_PROPERTIES, ListSharing, of_site, restore, without_context};
 use crate::error::{Error, Result};
 use crate::format::record::{ItemKind, PARTS, Record};
 use crate::graph::links::segment;
@@ -35,7 +36,7 @@ const FIELDS: &str = "fields";
 /// The name of the pair that says up to which day the permissions had their turn.
 const LOOKED: &str = "looked";
 /// What the ids of permissions begin with, before a slash.
-const PERMISSIONS: &str = "permissions";
+pub(super) const PERMISSIONS: &str = "permissions";
 /// Items that are completed together, and how many requests of them run at once.
 const BATCH: usize = 32;
 const AT_ONCE: usize = 8;
@@ -52,9 +53,11 @@ pub(in crate::m365) fn list(
     workload: Workload,
     site: &str,
     (row, title): (Value, &str),
+    sharing: &ListSharing,
 ) -> Walked<SiteList> {
     let id = id_of(&row).unwrap_or_default().to_owned();
-    let source = SiteList { client: client.clone(), site: site.to_owned(), id: id.clone(), row: Discovered::new(row) };
+    let (row, sharing) = (Discovered::new(row), sharing.clone());
+    let source = SiteList { client: client.clone(), site: site.to_owned(), id: id.clone(), row, sharing };
     Walked::new(client, owner, owner_name, workload, source).one_of(&id, title)
 }
 
@@ -64,6 +67,7 @@ pub(in crate::m365) struct SiteList {
     site: String,
     id: String,
     row: Discovered,
+    sharing: ListSharing,
 }
 
 /// An item, and what of it is told.
@@ -93,7 +97,9 @@ impl Source for SiteList {
         let name = text(&row, &["displayName"]).or_else(|| text(&row, &["name"])).unwrap_or_default();
         let template = text(&row, &["list", "template"]).unwrap_or_default();
         let told = Told::new(ItemKind::List, &*self.id, "", name, row.clone()).dated();
-        walk.cursors.set(LOOKED, Turns::of(None, walk.now_us).word());
+        if self.sharing.refused().await.is_none() {
+            walk.cursors.set(LOOKED, Turns::of(None, walk.now_us).word());
+        }
         let list_changed_us = walk.known(&self.id).await?.and_then(|known| known.modified_us);
         let changed = walk.put(told.fact("template", template)).await? || walk.must_list("");
         let fields = match walk.before.get(FIELDS).filter(|_| !changed).map(Fields::from_text) {
@@ -101,14 +107,14 @@ impl Source for SiteList {
                 walk.unchanged_below("");
                 let turns = Turns::of(walk.before.get(LOOKED), walk.now_us);
                 if turns.has(&self.id) || walk.before.get(LOOKED).is_none() || walk.must_list(&whole_sharing()) {
-                    self.sharing(walk, name).await?;
+                    self.permissions(walk, name).await?;
                 }
                 walk.keep_cursor(FIELDS);
                 fields
             }
             None => {
                 let fields = self.schema(walk, name).await?;
-                self.sharing(walk, name).await?;
+                self.permissions(walk, name).await?;
                 fields.after(walk.before.get(FIELDS), list_changed_us)
             }
         };
@@ -181,13 +187,13 @@ impl SiteList {
     }
 
     /// Tells who may use the list.
-    async fn sharing(&self, walk: &mut Walk<'_>, name: &str) -> Result<()> {
+    async fn permissions(&self, walk: &mut Walk<'_>, name: &str) -> Result<()> {
+        if self.sharing.refused().await.is_some() {
+            // Asked as soon as lists tell: no day is noted.
+            return walk.keep_all("", ItemKind::Permission).await;
+        }
         let rows = match self.client.ask_all(self.get(PERMISSIONS).units(5)).await {
             Ok(rows) => rows,
-            // Not every cloud knows the question.
-            Err(error) if graph_error(&error).is_some_and(|answer| matches!(answer.status, 400 | 404 | 405 | 501)) => {
-                return walk.keep_all("", ItemKind::Permission).await;
-            }
             Err(error) => {
                 let name = format!("Permissions of {name}");
                 return walk.gap_of_list("", &whole_sharing(), &name, ItemKind::Permission, error).await;
@@ -270,8 +276,9 @@ impl SiteList {
             }
             Versions::Partial(error) => {
                 // What is known is more than what came.
-                if walk.known(&id).await?.is_none() {
-                    walk.put(told).await?;
+                match walk.known(&id).await? {
+                    Some(_) => walk.keep(&id).await?,
+                    None => drop(walk.put(told).await?),
                 }
                 walk.gap(&id, &name, ItemKind::ListItem, error).await
             }

@@ -10,6 +10,7 @@ mod fields;
 mod list;
 mod pages;
 pub(super) mod restore;
+mod sharing;
 mod site;
 mod terms;
 
@@ -23,6 +24,7 @@ use crate::graph::{Client, GraphRequest, Scope};
 
 pub(super) use list::{list, named};
 pub(super) use pages::{PERSONAL_PAGES, pages};
+pub(super) use sharing::ListSharing;
 pub(super) use site::site;
 pub(super) use terms::{GROUPS, is_own, localized, terms};
 

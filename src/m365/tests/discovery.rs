@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::{Tenant, steady};
-use crate::m365::discover::{CoverageState, Selection, all_users};
+use crate::m365::discover::{CoverageState, Discovery, Selection, all_users};
 use crate::m365::door::{Owner, Workload};
 use crate::sim::{FaultKind, SimOptions};
 use crate::snapshot::set::{Selection as Rules, Workload as Part};
@@ -149,6 +149,26 @@ async fn the_onedrive_is_the_one_that_graph_calls_the_default() {
         drives += 1;
     }
     assert!(drives > 1);
+}
+
+#[tokio::test]
+async fn no_library_stands_in_for_the_onedrive_where_it_is_not_told_which_it_is() {
+    let tenant = Tenant::tiny().await;
+    let wanted = selected(&["*"], &[], &[Part::OneDrive, Part::PersonalSite]);
+    let keys = |found: &Discovery| found.collections.iter().map(|c| c.key().clone()).collect::<BTreeSet<_>>();
+    let all = keys(&tenant.discover(&wanted).await);
+    for status in [403, 503] {
+        tenant.inject(FaultKind::Status { status }, "/drive?", 1.0);
+        let found = tenant.discover(&wanted).await;
+        tenant.sim.clear_faults();
+        let missing: BTreeSet<_> = all.difference(&keys(&found)).cloned().collect();
+        assert!(keys(&found).is_subset(&all) && !missing.is_empty());
+        for key in missing {
+            let states = found.coverage.iter().filter(|c| c.owner == key.owner && c.workload == Some(key.workload));
+            let states: Vec<_> = states.map(|c| &c.state).collect();
+            assert!(matches!(&states[..], [CoverageState::Unreadable(_)]), "{key}: {states:?}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -332,7 +332,7 @@ async fn what_hangs_below_a_file_is_kept_where_its_label_is_refused_and_that_is_
     let gaps = |state: &State| state.gaps.iter().map(|gap| (gap.id.clone(), gap.text.clone())).collect::<Vec<_>>();
     let told = gaps(&state);
     assert!(told.len() == 1 && told[0].1.contains("RecordsManagement.Read.All"), "{told:?}");
-    assert_eq!((labels(&state).len(), tenant.sim.stats().requests_to("/retentionLabel")), (0, 1));
+    assert_eq!((labels(&state).len(), tenant.sim.stats().requests_to("/retentionLabel")), (0, 3));
     // One question a run, as long as it is refused; then all are read.
     tenant.sim.clear_stats();
     assert_eq!(state.run(&drive).await.unwrap().fetched, Vec::<String>::new());

@@ -116,9 +116,11 @@ async fn who_may_use_a_list_is_kept_and_asked_again_within_a_week() {
     const DAY_US: i64 = 86_400_000_000;
     let tenant = Tenant::tiny().await;
     let path = list("Issues and risks");
-    tenant.inject(FaultKind::Status { status: 403 }, "/permissions", 1.0);
+    // Others tell, and this one does not.
+    let refusing = one(&tenant, &path).await;
+    tenant.inject(FaultKind::Status { status: 404 }, "/permissions", 1.0);
     let mut state = State { now_us: 20_000 * DAY_US, ..State::default() };
-    state.run(&*one(&tenant, &path).await).await.unwrap();
+    state.run(&*refusing).await.unwrap();
     assert_eq!(state.gaps.iter().map(|gap| gap.kind).collect::<Vec<_>>(), [Some(ItemKind::Permission)]);
     tenant.sim.clear_faults();
     state.run(&*one(&tenant, &path).await).await.unwrap();
@@ -138,11 +140,41 @@ async fn who_may_use_a_list_is_kept_and_asked_again_within_a_week() {
     }
     assert_eq!((asked[0], asked.iter().sum::<u64>()), (0, 1), "{asked:?}");
     assert_eq!(kinds(&state, ItemKind::Permission), ["permissions/owners"]);
-    // A cloud that does not know the question has no gap for each list.
-    tenant.inject(FaultKind::Status { status: 400 }, "/permissions", 1.0);
-    let mut elsewhere = State::default();
-    elsewhere.run(&*one(&tenant, &path).await).await.unwrap();
-    assert_eq!((kinds(&elsewhere, ItemKind::Permission).len(), elsewhere.gaps.len()), (0, 0));
+}
+
+#[tokio::test]
+async fn where_lists_do_not_tell_who_may_use_them_none_is_asked_and_that_is_said_once() {
+    let tenant = Tenant::tiny().await;
+    let path = list("Issues and risks");
+    let mut state = State::default();
+    state.run(&*one(&tenant, &path).await).await.unwrap();
+    let known = state.items.len();
+    // A cloud that does not know the question, an app that may not put it.
+    for status in [400, 403, 404, 501] {
+        tenant.inject(FaultKind::Status { status }, "/permissions", 1.0);
+        let found = discovered(&tenant).await;
+        let told = found.coverage.iter().filter(|c| match &c.state {
+            CoverageState::Nothing(why) => why.contains("who may use lists"),
+            _ => false,
+        });
+        let told: Vec<_> = told.map(|c| (c.owner.clone(), c.workload)).collect();
+        let each = [Workload::PersonalSite, Workload::List].map(|workload| (Owner::Tenant, Some(workload)));
+        assert_eq!(told, each, "{status}");
+        tenant.sim.clear_stats();
+        let list = found.collections.iter().find(|collection| collection.path() == path).unwrap();
+        let mut elsewhere = State::default();
+        elsewhere.run(&**list).await.unwrap();
+        assert_eq!((kinds(&elsewhere, ItemKind::Permission).len(), elsewhere.gaps.len()), (0, 0));
+        // Not even where it is asked for all else.
+        state.cursors.as_mut().unwrap().links.retain(|(name, _)| name != "fields");
+        state.run(&**list).await.unwrap();
+        assert_eq!((state.items.len(), state.gaps.len()), (known, 0), "what is known stays");
+        assert_eq!(tenant.sim.stats().requests_to("/permissions"), 0);
+        tenant.sim.clear_faults();
+        // As soon as they tell.
+        elsewhere.run(&*one(&tenant, &path).await).await.unwrap();
+        assert_eq!(kinds(&elsewhere, ItemKind::Permission), ["permissions/owners", "permissions/p0"]);
+    }
 }
 
 #[tokio::test]

@@ -15,13 +15,14 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 use serde_json::Value;
 
-use super::contents::fetch_if_there;
+use super::contents::{Trouble, fetch_if_there, trouble};
 use super::door::{
     ChangesEnd, Collection, CollectionKey, ContentSink, Fetched, Known, Owner, Previous, Sink, Wanted, Workload,
 };
 use super::facts::{set_fact, short_hash, text, time_us};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{FORM, ItemKind, PARTS, Record, StreamRole};
+use crate::graph::error::TransportError;
 use crate::graph::{Client, GraphRequest};
 pub(super) use round::Walk;
 pub(super) use rows::{Row, Rows};
@@ -207,20 +208,30 @@ pub(super) fn id_of(row: &Value) -> Option<&str> {
 /// by which the row came.
 ///
 /// # Errors
-/// Graph's: the row is not whole then.
+/// Graph's: the row is not whole then. Whatever is wrong with a page is a matter of its item alone, and none says that the item
+/// is gone.
 pub(super) async fn unfold(client: &Client, like: &GraphRequest, row: &mut Value) -> Result<()> {
     let mut followed = HashSet::new();
     while let Some((place, link)) = take_link(row, "") {
         if !followed.insert(link.clone()) {
-            return Err(Error::corrupt("Graph gives the same page of an expansion again and again"));
+            return Err(odd("Graph gives the same page of an expansion again and again"));
         }
-        let rows = client.get_all(like.with_url(link)).await?;
+        let rows = client.get_all(like.with_url(link)).await.map_err(|error| match trouble(&error) {
+            Trouble::Gone => odd("Graph does not find a page of an expansion that it told of"),
+            _ if error.kind() == ErrorKind::Corrupt => odd(error.chain()),
+            _ => error,
+        })?;
         match row.pointer_mut(&place) {
             Some(Value::Array(there)) => there.extend(rows),
-            _ => return Err(Error::corrupt("Graph tells of more pages of an expansion that it does not tell")),
+            _ => return Err(odd("Graph tells of more pages of an expansion that it does not tell")),
         }
     }
     Ok(())
+}
+
+/// The error of an answer that is not as it should be, and that may be right another time.
+fn odd(text: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Unavailable, text).with_source(TransportError::cut("a fault of the service"))
 }
 
 /// Takes the first link to a further page of something within a value, with the place of what it goes on with.

@@ -18,6 +18,9 @@ use crate::m365::drive::sharing::Turns;
 use crate::m365::facts::{same_facts, set_fact};
 use crate::m365::walk::Told;
 
+/// Why labels are refused, mostly.
+const NO_RIGHT: &str = "the permission RecordsManagement.Read.All may be missing";
+
 impl Round<'_> {
     /// Keeps who may use the whole drive: what is in it inherits that.
     pub(super) async fn take_root(&mut self, scope: &str, changed: bool) -> Result<()> {
@@ -88,9 +91,12 @@ impl Round<'_> {
         let is_refused = needs.label && matches!(self.labels, Labels::Refused(..));
         needs.label &= !is_refused;
         keep_facts(record, known, &needs, self.options);
-        if is_refused {
+        if let Labels::Refused(next, _) = &mut self.labels
+            && is_refused
+        {
             // So it is asked for once that is allowed.
             set_fact(record, "label", None);
+            next.clone_from(&record.id);
         }
         let is_unshared = !has_own_rights(record);
         // Of one that was not known something may be left below: it was out of the snapshots for a while.
@@ -100,14 +106,7 @@ impl Round<'_> {
             return Ok(());
         }
         let above = if record.id == self.root { String::new() } else { record.id.clone() };
-        let listed = match parts::list(self.api, self.options, &mut needs, record, &above).await {
-            Ok(listed) => listed,
-            Err(error) => match trouble(&error) {
-                // The next reading says that it went.
-                Trouble::Gone | Trouble::Resync { .. } => return Ok(()),
-                _ => return Err(error),
-            },
-        };
+        let listed = parts::list(self.api, self.options, &mut needs, record, &above).await?;
         let new_parts = self.note_unread(record, listed, &mut needs).await?;
         if !needs.any() && !unshared {
             return Ok(());
@@ -168,18 +167,23 @@ impl Round<'_> {
     /// Tells as a gap what could not be read of an item; gives its parts.
     async fn note_unread(&mut self, record: &Record, listed: Listed, needs: &mut Needs) -> Result<Vec<Told>> {
         let Listed { parts, mut unread, mut reason, label_refused } = listed;
-        let others_were_read = self.labels == Labels::Read;
         match label_refused {
-            Some(text) if others_were_read => {
-                reason = if unread.is_empty() { "access-denied" } else { reason };
-                unread.push(format!("Its retention label could not be read: {text}"));
+            Some(why) => {
                 needs.label = false;
+                let hint = if self.labels_read { String::new() } else { format!("; {NO_RIGHT}") };
+                let text = format!("Its retention label could not be read: {why}{hint}");
+                if unread.is_empty() && self.labels != Labels::Read {
+                    let gap = gap_of(record, self.collection, "access-denied", text);
+                    self.labels.refused(gap, why, self.labels_read);
+                } else {
+                    reason = if unread.is_empty() { "access-denied" } else { reason };
+                    unread.push(text);
+                }
             }
-            Some(text) => {
-                self.labels = Labels::Refused(record.id.clone(), text);
-                needs.label = false;
+            None if needs.label => {
+                self.tell_refusals().await?;
+                (self.labels, self.labels_read) = (Labels::Read, true);
             }
-            None if needs.label => self.labels = Labels::Read,
             None => {}
         }
         if !unread.is_empty() {
@@ -188,18 +192,56 @@ impl Round<'_> {
         Ok(parts)
     }
 
-    /// Asks again whether labels are handed out, where they were refused for a file.
-    pub(super) async fn ask_for_label(&mut self, file: &str) -> Result<()> {
-        let Err(error) = self.api.retention_label(file).await else { return Ok(()) };
-        self.labels = match (refusal(&error), trouble(&error)) {
-            (Some(text), _) | (None, Trouble::Gap { text, .. }) => Labels::Refused(file.to_owned(), text),
-            _ => return Err(error),
-        };
+    /// Tells as gaps of their own the files that refused their labels so far.
+    pub(super) async fn tell_refusals(&mut self) -> Result<()> {
+        for gap in self.labels.take_gaps() {
+            self.sink.change(Change::Gap(gap)).await?;
+        }
         Ok(())
     }
 
-    /// Says once for all files that their labels are refused. Gives the file that was asked.
+    /// Asks again whether labels are handed out, where they were refused: says so if they are. `file` may be gone by now.
+    pub(super) async fn ask_for_label(&mut self, file: &str) -> Result<bool> {
+        let mut asked = file.to_owned();
+        for _ in 0..2 {
+            let why = match self.api.retention_label(&asked).await {
+                // That there is none may also mean that the file is not there.
+                Ok(label) if !label.is_null() || self.api.item(&asked).await.is_ok() => {
+                    (self.labels, self.labels_read) = (Labels::Read, true);
+                    return Ok(true);
+                }
+                Ok(_) => {
+                    let Some(other) = self.other_file(&asked).await? else { return Ok(true) };
+                    asked = other;
+                    continue;
+                }
+                Err(error) => match (refusal(&error), trouble(&error)) {
+                    (Some(why), _) | (None, Trouble::Gap { text: why, .. }) => why,
+                    _ => return Err(error),
+                },
+            };
+            self.labels = Labels::Refused(asked, why);
+            return Ok(false);
+        }
+        self.labels = Labels::Refused(asked, "the files that were asked are no longer there".to_owned());
+        Ok(false)
+    }
+
+    /// Finds any file that is known but this one.
+    async fn other_file(&self, not: &str) -> Result<Option<String>> {
+        let mut ids = self.known.ids().await?;
+        while let Some(id) = ids.try_next().await? {
+            let may_be = id != not && item_of(&id).is_none();
+            if may_be && self.known.record(&id).await?.is_some_and(|known| known.kind == ItemKind::File) {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Says once for all files that their labels are refused. Gives a file to ask the next time.
     pub(super) async fn tell_refused_labels(&mut self) -> Result<Option<String>> {
+        self.tell_refusals().await?;
         let Labels::Refused(file, text) = &self.labels else { return Ok(None) };
         let gap = Gap {
             collection: self.collection.to_owned(),
@@ -207,10 +249,7 @@ impl Round<'_> {
             name: "Retention labels".to_owned(),
             kind: None,
             reason: "access-denied".to_owned(),
-            text: format!(
-                "The retention labels of its files could not be read: {text}; the permission RecordsManagement.Read.All \
-                 may be missing"
-            ),
+            text: format!("The retention labels of its files could not be read: {text}; {NO_RIGHT}"),
             since_us: 0,
         };
         let file = file.clone();
