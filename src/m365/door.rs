@@ -9,7 +9,7 @@ use futures::stream::BoxStream;
 
 use crate::error::{Error, Result};
 use crate::format::collection::{Cursors, Gap};
-use crate::format::record::{Record, StreamRole};
+use crate::format::record::{ItemKind, Record, StreamRole};
 use crate::snapshot::set::Workload as Part;
 
 /// Who owns a collection.
@@ -256,6 +256,10 @@ pub trait Known: Send + Sync {
     async fn children(&self, parent: &str) -> Result<BoxStream<'_, Result<String>>>;
     /// Walks the ids of all items, in no order.
     async fn ids(&self) -> Result<BoxStream<'_, Result<String>>>;
+    /// Walks the ids of all items with their kinds, in no order.
+    async fn kinds(&self) -> Result<BoxStream<'_, Result<(String, ItemKind)>>>;
+    /// Walks the parts of an item: what has its id, a slash, and one of its own.
+    async fn parts(&self, item: &str) -> Result<BoxStream<'_, Result<Record>>>;
 }
 
 /// Takes changes, in order; the last change of an id is the one that holds.
@@ -272,6 +276,16 @@ pub trait Sink: Send + Sync {
     /// As [`Sink::change`].
     async fn checkpoint(&mut self, cursors: Cursors, doubtful: Vec<String>) -> Result<()> {
         let _ = (cursors, doubtful);
+        Ok(())
+    }
+
+    /// Says that all is told that was to be told, and `cursors` stand for it. What is asked for beyond, item by item, may be
+    /// broken off after any of them: the next reading goes on from `cursors`. Parts are told before their item.
+    ///
+    /// # Errors
+    /// As [`Sink::change`].
+    async fn settled(&mut self, cursors: Cursors) -> Result<()> {
+        let _ = cursors;
         Ok(())
     }
 }

@@ -1,7 +1,8 @@
 //! Small fakes for tests: what is known, a sink that keeps what it takes, contents in memory.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -40,6 +41,8 @@ pub(crate) struct State {
     pub(crate) gaps: Vec<Gap>,
     /// When the next run begins.
     pub(crate) now_us: i64,
+    /// How often all that is known was walked for its kinds.
+    pub(crate) walks: Arc<AtomicU32>,
 }
 
 /// What one run did.
@@ -69,11 +72,24 @@ impl Known for State {
     async fn ids(&self) -> Result<BoxStream<'_, Result<String>>> {
         Ok(futures::stream::iter(self.items.keys().cloned()).map(Ok).boxed())
     }
+
+    async fn kinds(&self) -> Result<BoxStream<'_, Result<(String, ItemKind)>>> {
+        self.walks.fetch_add(1, Ordering::Relaxed);
+        let all = self.items.values().map(|item| Ok((item.record.id.clone(), item.record.kind)));
+        Ok(futures::stream::iter(all).boxed())
+    }
+
+    async fn parts(&self, item: &str) -> Result<BoxStream<'_, Result<Record>>> {
+        let beginning = format!("{item}/");
+        let parts = self.items.values().filter(|item| item.record.id.starts_with(&beginning));
+        let parts: Vec<_> = parts.map(|item| Ok(item.record.clone())).collect();
+        Ok(futures::stream::iter(parts).boxed())
+    }
 }
 
-/// A sink that keeps what it is told.
+/// A sink that keeps what it is told, and after how many changes all was told, with which cursors.
 #[derive(Default)]
-pub(crate) struct Changes(Mutex<Vec<Change>>);
+pub(crate) struct Changes(Mutex<Vec<Change>>, Option<(usize, Cursors)>);
 
 impl Changes {
     /// The ids of what is there in the end, and of what is not.
@@ -95,6 +111,11 @@ impl Changes {
 impl Sink for Changes {
     async fn change(&mut self, change: Change) -> Result<()> {
         self.0.get_mut().unwrap().push(change);
+        Ok(())
+    }
+
+    async fn settled(&mut self, cursors: Cursors) -> Result<()> {
+        self.1 = Some((self.0.get_mut().unwrap().len(), cursors));
         Ok(())
     }
 }
@@ -137,7 +158,7 @@ impl State {
         self.run_of(collection, usize::MAX, meanwhile).await
     }
 
-    /// Runs a backup that breaks off after so many changes; what was applied stays, without cursors.
+    /// Runs a backup that breaks off after so many changes; what was applied stays, with cursors if all had been told.
     pub(crate) async fn run_part(&mut self, collection: &dyn Collection, most: usize) -> Result<Run> {
         self.run_of(collection, most, || ()).await
     }
@@ -148,6 +169,7 @@ impl State {
         let previous = Previous { cursors: self.cursors.as_ref(), retry: &retry, now_us: self.now_us };
         let end = collection.changes(previous, self, &mut sink).await?;
         meanwhile();
+        let settled = sink.1.take();
         let mut changes = sink.0.into_inner().unwrap();
         let whole = changes.len() <= most;
         changes.truncate(most);
@@ -173,7 +195,10 @@ impl State {
         for gap in &mut self.gaps {
             gap.since_us = before.iter().find(|b| b.id == gap.id).map_or(1, |b| b.since_us + 1);
         }
-        self.cursors = whole.then_some(end.cursors);
+        self.cursors = match whole {
+            true => Some(end.cursors),
+            false => settled.filter(|(at, _)| *at <= most).map(|(_, cursors)| cursors),
+        };
         Ok(run)
     }
 

@@ -121,11 +121,13 @@ async fn what_belonged_to_people_who_left_stays_as_long_as_the_set_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mailbox_that_is_told_to_be_gone_while_its_user_is_there_is_doubted_and_kept() {
-    for leavers in [Leavers::DropAfterDays(0), Leavers::Keep] {
+    // However long the last run is ago.
+    for (leavers, days_ago) in [(Leavers::DropAfterDays(0), 0), (Leavers::DropAfterDays(0), 30), (Leavers::Keep, 30)] {
         let mut setting = Setting::new(SimOptions { users: 3, sites: 0, ..SimOptions::tiny() }).await;
         setting.options.set.options.leavers = leavers;
         setting.backup().await.unwrap();
         let before = newest(&setting).await;
+        setting.clock.fetch_add(days_ago * 86_400_000_000, Ordering::Relaxed);
         let user = setting.sim.expected().users.into_iter().find(|user| user.mailbox.is_some()).unwrap();
         let (owner, mail) = (format!("users/{}", user.id), format!("users/{}/mail", user.id));
         let path = format!("{}/mailFolders/inbox", user.id);
@@ -139,7 +141,10 @@ async fn a_mailbox_that_is_told_to_be_gone_while_its_user_is_there_is_doubted_an
             "{:?}",
             report.gaps
         );
-        // Eight days later it is believed.
+        // On the third day it is doubted still, and eight days later it is believed.
+        setting.clock.fetch_add(2 * 86_400_000_000, Ordering::Relaxed);
+        setting.backup().await.unwrap();
+        assert!(newest(&setting).await.states.contains_key(&mail), "{leavers:?}, {days_ago} days");
         setting.clock.fetch_add(8 * 86_400_000_000, Ordering::Relaxed);
         let report = setting.backup().await.unwrap();
         let catalog = newest(&setting).await;
@@ -159,6 +164,39 @@ async fn a_mailbox_that_is_told_to_be_gone_while_its_user_is_there_is_doubted_an
             "{leavers:?}"
         );
     }
+}
+
+/// The tenant lists it still, and says that there is no such site when it is asked what lies below.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_that_is_told_to_be_gone_is_doubted_and_kept_with_all_that_it_has() {
+    let setting = Setting::new(SimOptions { users: 2, ..SimOptions::tiny() }).await;
+    setting.backup().await.unwrap();
+    let before = newest(&setting).await;
+    let mut sites: BTreeMap<String, usize> = BTreeMap::new();
+    for key in before.states.keys().filter_map(|key| key.strip_prefix("sites/")) {
+        *sites.entry(key.split('/').next().unwrap().to_owned()).or_default() += 1;
+    }
+    let (site, parts) = sites.into_iter().max_by_key(|(_, parts)| *parts).unwrap();
+    assert!(parts > 2);
+    for path in [format!("sites/{site}/sites?"), format!("sites/{}/sites?", site.replace(',', "%2C"))] {
+        setting.sim.inject(Fault { kind: FaultKind::Status { status: 404 }, path, probability: 1.0, count: None });
+    }
+    let report = setting.backup().await.unwrap();
+    let now = newest(&setting).await;
+    let of_it = |key: &String| key.starts_with(&format!("sites/{site}/"));
+    for (key, state) in before.states.iter().filter(|(key, _)| of_it(key)) {
+        assert_eq!(now.states.get(key).map(|now| now.items), Some(state.items), "{key}");
+    }
+    assert!(report.gaps.iter().any(|gap| of_it(&gap.collection) && gap.text.contains("before")), "{:?}", report.gaps);
+    let told = now.coverage.iter().find(|entry| entry.owner == format!("sites/{site}")).unwrap();
+    assert!(told.state == Protection::Partly && told.items > 0, "{told:?}");
+    // After a week it is believed, as of those who left.
+    setting.clock.fetch_add(8 * 86_400_000_000, Ordering::Relaxed);
+    setting.backup().await.unwrap();
+    assert!(!newest(&setting).await.states.keys().any(of_it));
+    setting.sim.clear_faults();
+    setting.backup().await.unwrap();
+    assert_eq!(newest(&setting).await.states.keys().filter(|key| of_it(key)).count(), parts);
 }
 
 #[tokio::test(flavor = "multi_thread")]

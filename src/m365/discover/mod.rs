@@ -17,7 +17,7 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt};
 
 use super::calendar::Addresses;
-use super::door::{Collection, Owner, Workload};
+use super::door::{Collection, CollectionKey, Owner, Workload};
 use super::drive::DriveOptions;
 use super::mail::MailOptions;
 use super::sites::ListSharing;
@@ -73,9 +73,23 @@ pub struct Discovery {
     pub coverage: Vec<Coverage>,
     /// Whom to ask about an owner.
     client: Option<Client>,
+    /// What was to be found.
+    pub(crate) rules: Option<Rules>,
 }
 
 impl Discovery {
+    /// Says whether a collection is of those that were to be found in a list of all sites, groups or teams.
+    pub(crate) fn lists(&self, key: &CollectionKey) -> bool {
+        let kinds: &[OwnerKind] = match key.owner {
+            Owner::Site(_) => &[OwnerKind::Site, OwnerKind::Tenant],
+            Owner::Group(_) => &[OwnerKind::Group],
+            Owner::Team(_) => &[OwnerKind::Team],
+            _ => &[],
+        };
+        let reads = |rules: &Rules| kinds.iter().any(|kind| rules.reads_of(*kind, key.workload.part()));
+        self.rules.as_ref().is_some_and(reads)
+    }
+
     /// Asks whether an owner is no longer in the tenant.
     ///
     /// # Errors
@@ -168,6 +182,7 @@ pub async fn discover(client: &Client, selection: &Selection) -> Result<Discover
     if client.caller() == Caller::Personal {
         return Ok(discovery);
     }
+    discovery.rules = Some(selection.rules.clone());
     if sites::are_meant(selection) {
         claimed.drives.extend(discovery.collections.iter().map(|collection| collection.key().id.clone()));
         discovery.take(sites::look(client, selection, &claimed).await?);

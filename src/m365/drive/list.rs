@@ -41,6 +41,10 @@ const ASKED: &str = "asked";
 const LOOKED: &str = "looked";
 /// The name of the pair that says on which day all items were listed: see [`Listing`].
 const LISTED: &str = "listed";
+/// The name of the pair that says whether any item has rights of its own: [`NONE`], or nobody looked.
+const RIGHTS: &str = "rights";
+/// What stands there if none has.
+const NONE: &str = "none";
 /// The name of the pair that holds a file to ask for its label, where those of all files were refused.
 const REFUSED: &str = "labels-refused";
 /// The name of the pair that says that labels were read here once: who refuses one then speaks for one file.
@@ -71,6 +75,8 @@ pub(super) async fn changes(
         options,
         enumerating: false,
         settled: previous.cursors.is_some(),
+        asks_rights: true,
+        doubted: previous.retry.iter().map(|id| item_of(id).unwrap_or(id).to_owned()).collect(),
         collection,
         root,
         shared: saved(SHARED).map(str::to_owned),
@@ -84,6 +90,9 @@ pub(super) async fn changes(
         parents: BTreeSet::new(),
         untold: BTreeSet::new(),
         told_parts: Default::default(),
+        gone_parts: HashSet::new(),
+        no_rights: saved(RIGHTS) == Some(NONE),
+        rights_told: false,
         checkpoints: false,
         labels: Labels::Unknown(Vec::new()),
         labels_read: options.labels && saved(READ).is_some(),
@@ -104,26 +113,25 @@ pub(super) async fn changes(
     let goes_on = resumed.is_some();
     let link = match resumed {
         Some(link) => Some(link),
-        None => {
-            let link = saved(ITEMS).filter(|_| !asks_more && !listing.is_due(collection));
-            round.read(link, previous.cursors.is_none(), &mut end.resynced).await?
-        }
+        None => round.read(saved(ITEMS), previous.cursors.is_none(), &mut end.resynced).await?,
     };
     round.look_at_root().await?;
     round.try_again(previous.retry).await?;
     round.look_again(round.turns).await?;
-    let refused = round.tell_refused_labels().await?;
     round.remove().await?;
     round.report_missing_parents().await?;
-    end.cursors = Cursors::default();
-    end.cursors.set(ITEMS, link.unwrap_or_default());
-    end.cursors.set(SHARED, round.shared.unwrap_or_default());
-    end.cursors.set(ROOT, round.root);
-    end.cursors.set(LOOKED, round.turns.word());
-    end.cursors.set(LISTED, listing.word(goes_on || round.enumerating));
-    end.cursors.set(REFUSED, refused.unwrap_or_default());
-    end.cursors.set(READ, if round.labels_read { "true" } else { "" });
-    end.cursors.set(ASKED, asked);
+    let listed = goes_on || round.enumerating;
+    let link = match link {
+        Some(link) if !listed && (asks_more || listing.is_due(collection)) => {
+            let still_asked = if asks_more { String::new() } else { asked.clone() };
+            let settled = round.cursors(Some(&link), (listing.word(false), still_asked));
+            round.sink.settled(settled).await?;
+            Some(round.list_anew().await?.unwrap_or(link))
+        }
+        link => link,
+    };
+    round.tell_refused_labels().await?;
+    end.cursors = round.cursors(link.as_deref(), (listing.word(listed || round.enumerating), asked));
     Ok(end)
 }
 
@@ -133,8 +141,13 @@ struct Round<'a> {
     options: DriveOptions,
     /// All items are told, and not what changed.
     enumerating: bool,
-    /// The last reading came to its end: what hangs below an item is there if the item is.
+    /// The last reading came to its end, with the same rules of what is left out.
     settled: bool,
+    /// Whatever is told is asked who may use it: that somebody may no longer is not always said.
+    asks_rights: bool,
+    /// Items of which something is a gap, or told after a checkpoint: all that hangs below them is asked for. Of others it is
+    /// there if the item is, for parts are told first.
+    doubted: HashSet<String>,
     collection: &'a str,
     root: String,
     /// With whom the root was shared when its permissions were read; `None`: they never were.
@@ -152,6 +165,12 @@ struct Round<'a> {
     containers: HashSet<String>,
     /// The permissions, and the versions, that were told below items in this reading.
     told_parts: [ToldBelow; 2],
+    /// The parts that this reading told to be gone.
+    gone_parts: HashSet<String>,
+    /// No item but the root is known to have rights of its own.
+    no_rights: bool,
+    /// One was told that has.
+    rights_told: bool,
     /// Folders that were named as parents.
     parents: BTreeSet<String>,
     /// Those of them that are neither told nor known, while checkpoints are made.
@@ -233,6 +252,35 @@ impl Round<'_> {
         self.sink.checkpoint(cursors, self.removed.iter().chain(&self.untold).cloned().collect()).await
     }
 
+    /// The cursors of a reading that told everything. `listed`, `asked`: what is to be said of these.
+    fn cursors(&self, link: Option<&str>, (listed, asked): (String, String)) -> Cursors {
+        let mut cursors = Cursors::default();
+        cursors.set(ITEMS, link.unwrap_or_default());
+        cursors.set(SHARED, self.shared.as_deref().unwrap_or_default());
+        cursors.set(ROOT, self.root.as_str());
+        cursors.set(LOOKED, self.turns.word());
+        cursors.set(LISTED, listed);
+        cursors.set(RIGHTS, if self.no_rights && !self.rights_told { NONE } else { "" });
+        if let Labels::Refused(file, _) = &self.labels {
+            cursors.set(REFUSED, file.as_str());
+        }
+        cursors.set(READ, if self.labels_read { "true" } else { "" });
+        cursors.set(ASKED, asked);
+        cursors
+    }
+
+    /// Lists all items after what changed was told: what delta never told is seen then, and what was not asked for before is
+    /// asked of each file. The records say what was asked already, so a listing that is broken off loses nothing.
+    async fn list_anew(&mut self) -> Result<Option<String>> {
+        self.asks_rights = false;
+        self.doubted.clear();
+        let link = self.read(None, false, &mut false).await?;
+        self.look_at_root().await?;
+        self.remove().await?;
+        self.report_missing_parents().await?;
+        Ok(link)
+    }
+
     fn begin_walk(&mut self) {
         self.enumerating = true;
         self.seen.begin_walk();
@@ -297,7 +345,8 @@ impl Round<'_> {
         let before = self.seen.get(&record.id);
         self.removed.remove(&record.id);
         // A walk does not tell that only the sharing changed since an item was told.
-        let again = forced || sharing_changed || (self.enumerating && record.fact("shared").is_some());
+        let again =
+            forced || sharing_changed || (self.enumerating && self.asks_rights && record.fact("shared").is_some());
         if let Some(seen) = before.filter(|seen| seen.print == print && !again) {
             self.seen.put(&record.id, seen.place, print, false);
             return Ok(());
@@ -310,9 +359,10 @@ impl Round<'_> {
             }
         }
         let known = self.known.record(&record.id).await?;
-        let unsure = forced || !self.settled;
-        // That somebody may use it no longer is not always said of it: whatever is told is asked.
-        self.take_parts(&mut record, known.as_ref(), (unsure, true)).await?;
+        let unsure =
+            forced || self.doubted.contains(&record.id) || (!self.settled && self.lacks_parts(known.as_ref()).await?);
+        let rights = self.asks_rights || unsure || sharing_changed;
+        self.take_parts(&mut record, known.as_ref(), (unsure, rights)).await?;
         let first_telling = !self.seen.was_told(&record.id) && !forced;
         let contents = if record.kind != ItemKind::File {
             self.containers.insert(record.id.clone());

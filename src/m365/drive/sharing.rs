@@ -58,23 +58,24 @@ impl Turns {
         next <= self.today
     }
 
-    /// Finds the items of a drive whose turn it is, among those of which permissions are known.
+    /// Finds the items of a drive whose turn it is, among those of which permissions are known, but the root. Says also
+    /// whether none are known of any.
     ///
     /// # Errors
     /// As reading what is known.
-    pub(super) async fn items(self, known: &dyn Known) -> Result<BTreeSet<String>> {
-        let mut items = BTreeSet::new();
-        if !self.any() {
-            return Ok(items);
-        }
-        let mut ids = known.ids().await?;
-        while let Some(id) = ids.try_next().await? {
-            let Some(item) = item_of(&id).filter(|item| self.has(item) && !items.contains(*item)) else { continue };
-            if known.record(&id).await?.is_some_and(|part| part.kind == ItemKind::Permission) {
+    pub(super) async fn items(self, known: &dyn Known, root: &str) -> Result<(BTreeSet<String>, bool)> {
+        let (mut items, mut none) = (BTreeSet::new(), true);
+        let mut all = known.kinds().await?;
+        while let Some((id, kind)) = all.try_next().await? {
+            let Some(item) = item_of(&id).filter(|item| kind == ItemKind::Permission && *item != root) else {
+                continue;
+            };
+            none = false;
+            if self.has(item) && !items.contains(item) {
                 items.insert(item.to_owned());
             }
         }
-        Ok(items)
+        Ok((items, none))
     }
 }
 

@@ -452,6 +452,111 @@ async fn what_is_asked_for_later_is_asked_of_files_that_are_known() {
     assert_eq!(state.run(&drive(more)).await.unwrap().changes, []);
 }
 
+/// What was asked for later, and a whole listing, may be broken off again and again: what the records say is not asked again.
+#[tokio::test]
+async fn what_was_asked_of_files_before_a_run_was_broken_off_is_not_asked_again() {
+    let tenant = Tenant::tiny().await;
+    (0..3).for_each(|_| tenant.sim.advance_day());
+    let user = tenant.sim.expected().users[1].clone();
+    let id = user.drive.unwrap().id;
+    let drive = |options| Drive::new(tenant.client.clone(), &user.id, &user.upn, &id, None).with_options(options);
+    let more = DriveOptions { versions: Versions::All, labels: true };
+    let mut whole = State::default();
+    tenant.sim.clear_stats();
+    whole.run(&drive(more)).await.unwrap();
+    let asked = |end: &str| {
+        let routes = tenant.sim.stats().routes;
+        routes.iter().filter(|(route, _)| route.ends_with(end)).map(|(_, number)| number).sum::<u64>()
+    };
+    let files = asked("/versions");
+    assert!(files > 20 && asked("/retentionLabel") == files);
+    // With nothing read before but the files, and with nothing at all and no checkpoint to go on from.
+    for first in [true, false] {
+        let mut state = State::default();
+        if first {
+            state.run(&drive(DriveOptions::default())).await.unwrap();
+        }
+        let (mut runs, mut before, most) = (0, files, if first { 12 } else { 40 });
+        loop {
+            tenant.sim.clear_stats();
+            state.run_part(&drive(more), most).await.unwrap();
+            let again = (asked("/versions"), asked("/retentionLabel"));
+            // Of folders, and who may use them, a whole run may be full where nothing was known.
+            assert!(again.0 == again.1 && (again.0 < before || runs == 0 || !first), "{again:?} after {before}");
+            assert!(again.0 <= before, "{again:?} after {before}");
+            (runs, before) = (runs + 1, again.0);
+            // All that changed had been told: there is a link to go on from.
+            assert!(!first || state.cursors.is_some(), "run {runs}");
+            if runs > 2 && state.cursors.is_some() && asked("/versions") == 0 {
+                break;
+            }
+            assert!(runs < 60, "{again:?}");
+        }
+        assert_eq!(parts_of(&state, ItemKind::Version), parts_of(&whole, ItemKind::Version), "first: {first}");
+        let labels = |state: &State| {
+            let of = |item: &Item| Some((item.record.id.clone(), item.record.fact("label")?.to_owned()));
+            state.items.values().filter_map(of).collect::<BTreeMap<_, _>>()
+        };
+        assert_eq!(labels(&state), labels(&whole));
+        assert_equal(&state, &truth(&tenant, &drive(more)));
+        assert_eq!(state.run(&drive(more)).await.unwrap().changes, []);
+    }
+}
+
+/// A listing that is broken off has told all that changed before it began.
+#[tokio::test]
+async fn a_listing_that_is_broken_off_costs_no_link() {
+    let tenant = Tenant::tiny().await;
+    let drive = tenant.collections("/onedrive/").await.remove(1);
+    let upn = tenant.sim.expected().user(&user_of(&*drive)).unwrap().upn.clone();
+    let mut state = State { now_us: 20_000 * DAY_US, ..State::default() };
+    state.run(&*drive).await.unwrap();
+    assert_eq!(tenant.sim.share_untold(&upn, 9), 9);
+    let (mut broken_off, mut whole) = (0, false);
+    for _ in 0..120 {
+        state.now_us += DAY_US;
+        tenant.sim.clear_stats();
+        // Three items with their permissions at most.
+        let run = state.run_part(&*drive, 8).await.unwrap();
+        assert!(state.cursors.is_some());
+        let is_listed = tenant.sim.stats().requests_to("/delta") > 1;
+        broken_off += usize::from(is_listed && run.changes.len() == 8);
+        if is_listed && run.changes.len() < 8 {
+            whole = true;
+            break;
+        }
+    }
+    assert!(broken_off > 1 && whole, "{broken_off}");
+    assert_equal(&state, &truth(&tenant, &*drive));
+}
+
+#[tokio::test]
+async fn a_drive_of_which_nothing_is_shared_is_not_looked_through_each_day() {
+    let tenant = Tenant::tiny().await;
+    let drive = tenant.collections("/onedrive/").await.remove(1);
+    let upn = tenant.sim.expected().user(&user_of(&*drive)).unwrap().upn.clone();
+    while tenant.sim.shrink_sharing(&upn, true) > 0 {}
+    let mut state = State { now_us: 20_000 * DAY_US, ..State::default() };
+    state.run(&*drive).await.unwrap();
+    let walks = |state: &State| state.walks.swap(0, std::sync::atomic::Ordering::Relaxed);
+    let is_shared = || with_permissions(&truth(&tenant, &*drive)) > 1;
+    assert!(!is_shared());
+    for day in 0..5 {
+        state.now_us += DAY_US;
+        state.run(&*drive).await.unwrap();
+        assert_eq!(walks(&state), u32::from(day == 0), "day {day}");
+    }
+    while !is_shared() {
+        tenant.sim.advance_day();
+    }
+    for walked in [0, 1] {
+        state.now_us += DAY_US;
+        state.run(&*drive).await.unwrap();
+        assert_eq!(walks(&state), walked, "since something is shared again");
+    }
+    assert_equal(&state, &truth(&tenant, &*drive));
+}
+
 #[tokio::test]
 // The type of its contents has no public name.
 #[allow(clippy::redundant_closure_for_method_calls)]

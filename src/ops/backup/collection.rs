@@ -110,14 +110,19 @@ pub(super) async fn read(
     if let (true, Some(mark), Some(cursors)) = (complete, source.mark_of_unread(), &mut cursors) {
         unread::note(&nodes, mark, previous.as_ref(), done.roots, cursors).await?;
     }
-    if let (false, Some((mut at, mut since))) = (complete, done.checkpoint) {
-        let is_settled = excluding.as_ref().is_none_or(Excluding::is_settled);
-        since.extend(doubtful);
-        if is_settled && since.len() <= 2 * resume::MOST {
-            resume::put(&mut at, &since);
-            excluding.iter().for_each(|excluding| excluding.note(&mut at));
-            cursors = Some(at);
+    match done.checkpoint.filter(|_| !complete) {
+        Some((mut at, Some(mut since))) => {
+            let is_settled = excluding.as_ref().is_none_or(Excluding::is_settled);
+            since.extend(doubtful);
+            if is_settled && since.len() <= 2 * resume::MOST {
+                resume::put(&mut at, &since);
+                excluding.iter().for_each(|excluding| excluding.note(&mut at));
+                cursors = Some(at);
+            }
         }
+        // Only at its end a reading with exclusions takes out what it found to be left out.
+        Some((at, None)) if excluding.is_none() => cursors = Some(at),
+        _ => {}
     }
     let mut gaps = done.gaps;
     gaps.extend(trouble);
@@ -221,6 +226,7 @@ fn date_gaps(gaps: &mut [Gap], previous: &[Gap], now_us: i64) {
 enum Step {
     Remove(String),
     Checkpoint(Cursors, Vec<String>),
+    Settled(Cursors),
     Put { record: Box<Record>, streams: Vec<PendingStream>, source_hash: String },
     Fetching { record: Box<Record>, properties: Bytes, job: AbortOnDropHandle<Result<(Fetched, ItemSink)>> },
 }
@@ -240,6 +246,8 @@ struct Intake<'a> {
     gaps: Vec<Gap>,
     checkpoints: Checkpoints,
     bytes_read: u64,
+    /// Items of which a part could not be stored: they stay as they were, for what they say of their parts is not so.
+    unplaced: HashSet<String>,
     /// A change is being taken.
     busy: Arc<AtomicBool>,
     /// Why changes are missing: the run was stopped, or the source failed as a whole while contents were fetched.
@@ -251,7 +259,7 @@ struct Done {
     counts: EditCounts,
     gaps: Vec<Gap>,
     /// Where a reading that was broken off may go on.
-    checkpoint: Option<(Cursors, Vec<String>)>,
+    checkpoint: Option<(Cursors, Option<Vec<String>>)>,
     bytes_read: u64,
     broken_off: Option<Error>,
 }
@@ -271,6 +279,7 @@ impl<'a> Intake<'a> {
             gaps: Vec::new(),
             checkpoints: Checkpoints::default(),
             bytes_read: 0,
+            unplaced: HashSet::new(),
             busy: Arc::default(),
             broken_off: None,
         }
@@ -312,7 +321,7 @@ impl<'a> Intake<'a> {
     async fn current(&mut self, id: &str) -> Result<Option<Record>> {
         let waiting = self.queue.iter().any(|s| match s {
             Step::Remove(other) => other == id,
-            Step::Checkpoint(..) => false,
+            Step::Checkpoint(..) | Step::Settled(_) => false,
             Step::Put { record, .. } | Step::Fetching { record, .. } => record.id == id,
         });
         if waiting {
@@ -348,11 +357,16 @@ impl<'a> Intake<'a> {
                 Ok(())
             }
             // What comes after a failure is no longer whole.
-            Step::Checkpoint(..) if self.broken_off.is_some() => Ok(()),
+            Step::Checkpoint(..) | Step::Settled(_) if self.broken_off.is_some() => Ok(()),
             Step::Checkpoint(cursors, doubtful) => {
                 self.checkpoints.take(cursors, doubtful);
                 Ok(())
             }
+            Step::Settled(cursors) => {
+                self.checkpoints.settle(cursors);
+                Ok(())
+            }
+            Step::Put { record, .. } | Step::Fetching { record, .. } if self.unplaced.contains(&record.id) => Ok(()),
             Step::Put { record, streams, source_hash } => self.place(*record, streams, &source_hash).await,
             Step::Fetching { record, properties, job } => {
                 match job.await.map_err(|e| Error::internal("A fetch ended early").with_source(e))? {
@@ -360,6 +374,7 @@ impl<'a> Intake<'a> {
                     Err(e) if self.shared.writer.is_broken() => Err(e),
                     // The item stays as it was.
                     Err(e) => {
+                        self.unplaced.extend(resume::part_of(&record).map(str::to_owned));
                         self.broken_off.get_or_insert(e);
                         Ok(())
                     }
@@ -419,7 +434,7 @@ impl<'a> Intake<'a> {
         placed.append(&mut record.streams);
         placed.sort_by_key(|s| s.role);
         record.streams = placed;
-        self.checkpoints.put(&record.id);
+        self.checkpoints.put(&record);
         self.unsettled_ids.insert(record.id.clone());
         self.unsettled.push(record);
         self.shared.monitor.add(Counter::Items, 1);
@@ -500,6 +515,12 @@ impl Sink for Intake<'_> {
             }
             false => Ok(()),
         }
+    }
+
+    async fn settled(&mut self, cursors: Cursors) -> Result<()> {
+        self.shared.stop.check()?;
+        self.queue.push_back(Step::Settled(cursors));
+        Ok(())
     }
 }
 

@@ -1,15 +1,15 @@
 //! What the previous snapshot knows of a collection, for the workload to look up.
 
 use async_trait::async_trait;
-use futures::stream::{BoxStream, StreamExt};
+use futures::stream::{BoxStream, Stream, StreamExt, TryStreamExt};
 
 use super::loss::{Loss, Watched};
 use crate::error::Result;
-use crate::format::record::Record;
+use crate::format::record::{ItemKind, Record};
 use crate::m365::Known;
 use crate::ops::nodes::WriterNodes;
 use crate::repo::Writer;
-use crate::tree::collection::{CollectionReader, CollectionRoots};
+use crate::tree::collection::{CollectionReader, CollectionRoots, RecordCursor};
 
 /// Looks into the previous snapshot for the workload.
 pub(super) struct KnownRecords {
@@ -38,10 +38,22 @@ impl Known for KnownRecords {
     }
 
     async fn ids(&self) -> Result<BoxStream<'_, Result<String>>> {
-        let records = CollectionReader::new(&self.nodes, self.roots).records();
-        let ids = futures::stream::try_unfold(records, |mut records| async move {
-            Ok(records.next().await?.map(|record| (record.id, records)))
-        });
-        Ok(ids.boxed())
+        Ok(stream_of(CollectionReader::new(&self.nodes, self.roots).records()).map_ok(|record| record.id).boxed())
     }
+
+    async fn kinds(&self) -> Result<BoxStream<'_, Result<(String, ItemKind)>>> {
+        let records = stream_of(CollectionReader::new(&self.nodes, self.roots).records());
+        Ok(records.map_ok(|record| (record.id, record.kind)).boxed())
+    }
+
+    async fn parts(&self, item: &str) -> Result<BoxStream<'_, Result<Record>>> {
+        let parts = CollectionReader::new(&self.nodes, self.roots).records_of(&format!("{item}/"));
+        Ok(stream_of(parts).boxed())
+    }
+}
+
+fn stream_of(records: RecordCursor<'_>) -> impl Stream<Item = Result<Record>> + Send {
+    futures::stream::try_unfold(records, |mut records| async move {
+        Ok(records.next().await?.map(|record| (record, records)))
+    })
 }

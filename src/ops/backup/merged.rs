@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 
 use super::collection::Outcome;
-use super::{exclude, unread};
+use super::{exclude, leavers, unread};
 use crate::format::collection::Gap;
 use crate::format::snapshot::{CollectionState, CoverageEntry, Protection};
 use crate::m365::discover::{Coverage, CoverageState};
@@ -79,8 +79,12 @@ impl Merged {
         let earlier = by_owner(before.states.values(), |state| &state.key);
         for found in coverage {
             let CoverageState::Unreadable(reason) = &found.state else { continue };
+            let title = found.workload.map_or("", |w| w.title());
             let prefix = format!("{}/{}", found.owner, found.workload.map_or("", |w| w.word()));
             let kept = of(found, &earlier, |state| &state.key);
+            let keys = || kept.iter().map(|state| state.key.as_str());
+            let new = keys().filter(|key| !self.states.contains_key(*key)).min();
+            let key = new.or_else(|| keys().min()).unwrap_or(prefix.trim_end_matches('/')).to_owned();
             for state in &kept {
                 if self.states.contains_key(&state.key) {
                     continue;
@@ -88,18 +92,19 @@ impl Merged {
                 self.gaps.extend(before.gaps_of(&state.key).into_iter().filter(|g| !g.id.is_empty()));
                 self.states.insert(state.key.clone(), CollectionState { complete: false, ..(*state).clone() });
             }
-            let key = kept.first().map_or(prefix.trim_end_matches('/').to_owned(), |s| s.key.clone());
-            let since_us = before.gaps_of(&key).iter().find(|g| g.id.is_empty()).map_or(now_us, |g| g.since_us);
-            let title = found.workload.map_or("", |w| w.title());
-            self.gaps.push(Gap {
+            let mut gap = Gap {
                 collection: key,
                 id: String::new(),
                 name: format!("{}/{}/{title}", found.owner.word(), found.name),
                 kind: None,
                 reason: "unreadable".to_owned(),
                 text: reason.clone(),
-                since_us,
-            });
+                since_us: now_us,
+            };
+            // That something is told to be gone is doubted from that day on, however long it could not be read before.
+            let same = |g: &&Gap| g.id.is_empty() && leavers::is_doubt(g) == leavers::is_doubt(&gap);
+            gap.since_us = before.gaps_of(&gap.collection).iter().find(same).map_or(now_us, |g| g.since_us);
+            self.gaps.push(gap);
         }
     }
 

@@ -187,11 +187,11 @@ pub async fn run(
     damage.extend(outcomes.iter().filter_map(|o| o.damage.clone()));
     let mut merged = Merged::new(&before, outcomes, &discovery.coverage, started_us);
     merged.stopped |= around.stop.is_stopped();
+    merged.keep_as_they_are(&before, &vanished);
     let missed = leavers::ask(&merged, &before, &discovery, options.set.options.leavers, started_us).await;
     merged.keep_unreadable(&before, &missed.unknown, started_us);
     discovery.coverage.extend(missed.unknown);
     merged.keep_as_they_are(&before, &missed.left);
-    merged.keep_as_they_are(&before, &vanished);
     if merged.stopped {
         merged.keep_unreached(&before);
     }

@@ -14,10 +14,11 @@
 //! workload enumerates from the beginning and compares.
 
 use crate::format::collection::Cursors;
+use crate::format::record::{ItemKind, Record};
 
 /// The name of the ids among the cursors.
 const NAME: &str = "!resume";
-/// With more ids than this the reading begins from the start.
+/// While more ids than this came since a checkpoint, a reading that is broken off begins from the start.
 pub(super) const MOST: usize = 4000;
 
 /// Takes away from cursors what is kept of a checkpoint: the doubtful ids. `None`: they are those of a whole reading.
@@ -46,18 +47,29 @@ pub(super) struct Checkpoints {
     last: Option<(Cursors, Vec<String>)>,
     /// What was put since.
     since: Vec<String>,
+    /// More was put since than is noted: till the next checkpoint there is none.
+    overflowed: bool,
+    /// The cursors of a reading that told all there was to tell, and asks for more. See [`Sink::settled`](crate::m365::Sink::settled).
+    settled: Option<Cursors>,
 }
 
 impl Checkpoints {
-    /// Notes an item that came after the last checkpoint.
-    pub(super) fn put(&mut self, id: &str) {
-        if self.allowed {
-            self.since.push(id.to_owned());
-            // No checkpoint comes: then none is made any more.
-            if self.since.len() > MOST {
-                *self = Self::default();
-            }
+    /// Notes an item that came after the last checkpoint. Parts are tried again with their items.
+    pub(super) fn put(&mut self, record: &Record) {
+        let id = part_of(record).unwrap_or(&record.id);
+        if !self.allowed || self.overflowed || self.since.last().is_some_and(|last| last == id) {
+            return;
         }
+        self.since.push(id.to_owned());
+        if self.since.len() > MOST {
+            self.overflowed = true;
+            self.since = Vec::new();
+        }
+    }
+
+    /// Takes the cursors that stand for all that was told up to here, after that was stored.
+    pub(super) fn settle(&mut self, cursors: Cursors) {
+        self.settled = Some(cursors);
     }
 
     /// Takes a checkpoint, after everything before it was stored.
@@ -65,15 +77,25 @@ impl Checkpoints {
         if self.allowed {
             self.last = Some((cursors, doubtful));
             self.since.clear();
+            self.overflowed = false;
         }
     }
 
-    /// The cursors to go on from, and what is doubtful with them.
-    pub(super) fn finish(self) -> Option<(Cursors, Vec<String>)> {
-        let (cursors, mut doubtful) = self.last.filter(|_| self.allowed)?;
+    /// The cursors to go on from, with what is doubtful; `None` of that: they are good as they are.
+    pub(super) fn finish(self) -> Option<(Cursors, Option<Vec<String>>)> {
+        if let Some(cursors) = self.settled {
+            return Some((cursors, None));
+        }
+        let (cursors, mut doubtful) = self.last.filter(|_| self.allowed && !self.overflowed)?;
         doubtful.extend(self.since);
-        Some((cursors, doubtful))
+        Some((cursors, Some(doubtful)))
     }
+}
+
+/// The id of the item that a record is a part of: an earlier version of it, or who may use it.
+pub(super) fn part_of(record: &Record) -> Option<&str> {
+    let is_part = matches!(record.kind, ItemKind::Version | ItemKind::Permission);
+    record.id.split_once('/').map(|(item, _)| item).filter(|item| is_part && *item == record.parent)
 }
 
 #[cfg(test)]
@@ -85,6 +107,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::super::exclude::tests::Setting;
+    use super::{Checkpoints, MOST};
     use crate::error::{Error, ErrorKind, Result};
     use crate::format::collection::Cursors;
     use crate::format::record::ItemKind;
@@ -99,6 +122,38 @@ mod tests {
     struct Pages {
         key: CollectionKey,
         run: AtomicU32,
+    }
+
+    /// A page of files with many versions each, and a page of more items than are noted.
+    #[test]
+    fn a_page_of_many_records_ends_no_checkpoints() {
+        let mut checkpoints = Checkpoints { allowed: true, ..Checkpoints::default() };
+        checkpoints.take(cursors("1"), Vec::new());
+        for file in 0..200 {
+            let file = format!("f{file}");
+            for version in 0..30 {
+                checkpoints.put(&record(&format!("{file}/{version}.0"), &file, "v", ItemKind::Version));
+            }
+            checkpoints.put(&record(&file, "", &file, ItemKind::File));
+        }
+        assert!(checkpoints.since.len() == 200 && !checkpoints.overflowed);
+        for item in 0..=MOST {
+            checkpoints.put(&record(&format!("i{item}"), "", "i", ItemKind::File));
+        }
+        assert!(checkpoints.overflowed && checkpoints.since.is_empty());
+        // Ids of mails hold slashes as well.
+        checkpoints.take(cursors("2"), vec!["doubted".to_owned()]);
+        checkpoints.put(&record("a/b", "", "m", ItemKind::Message));
+        let (at, doubtful) = checkpoints.finish().expect("the next one holds");
+        assert_eq!((at, doubtful), (cursors("2"), Some(vec!["doubted".to_owned(), "a/b".to_owned()])));
+    }
+
+    #[test]
+    fn nothing_is_gone_on_with_while_more_came_than_is_noted() {
+        let mut checkpoints = Checkpoints { allowed: true, ..Checkpoints::default() };
+        checkpoints.take(cursors("1"), Vec::new());
+        (0..=MOST).for_each(|item| checkpoints.put(&record(&format!("i{item}"), "", "i", ItemKind::File)));
+        assert_eq!(checkpoints.finish(), None);
     }
 
     fn cursors(name: &str) -> Cursors {

@@ -1,25 +1,28 @@
 //! What hangs below the items of a drive, while it is read: who may use them, labels, earlier versions.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
+use serde_json::Value;
 
 use super::{LABELS, NOBODY, Round};
 use crate::error::Result;
 use crate::format::collection::Gap;
 use crate::format::record::{ItemKind, PARTS, Record};
 use crate::m365::contents::{Trouble, gap_of, trouble};
-use crate::m365::door::{Change, Contents, Wanted};
+use crate::m365::door::{Change, Contents, Known, Wanted};
 use crate::m365::drive::model::{OWN, Row, has_own_rights, row};
 use crate::m365::drive::parts::{
-    self, Labels, Listed, Needs, PART_KINDS, PERMISSIONS_READ, is_listed, item_of, keep_facts, refusal,
+    self, Labels, Listed, Needs, PART_KINDS, PERMISSIONS_READ, is_listed, keep_facts, refusal,
 };
 use crate::m365::drive::sharing::Turns;
-use crate::m365::facts::{same_facts, set_fact};
+use crate::m365::facts::set_fact;
 use crate::m365::walk::Told;
 
 /// Why labels are refused, mostly.
 const NO_RIGHT: &str = "the permission RecordsManagement.Read.All may be missing";
+/// How many items are asked at once who may use them.
+const ASKED_AT_ONCE: usize = 8;
 
 impl Round<'_> {
     /// Keeps who may use the whole drive: what is in it inherits that.
@@ -40,8 +43,7 @@ impl Round<'_> {
             known
         });
         let mut now = root(scope);
-        let unsure = !self.settled;
-        self.take_parts(&mut now, known.as_ref(), (unsure, unsure || changed || self.enumerating)).await?;
+        self.take_parts(&mut now, known.as_ref(), (false, changed || self.enumerating)).await?;
         self.shared = match (now.fact("shared"), now.fact(PERMISSIONS_READ)) {
             (None, _) => Some(NOBODY.to_owned()),
             (Some(scope), Some(_)) => Some(scope.to_owned()),
@@ -113,33 +115,33 @@ impl Round<'_> {
         }
         let goes = |kind: ItemKind| is_listed(kind, &needs) || (is_unshared && kind == ItemKind::Permission);
         let mut below: BTreeSet<String> = BTreeSet::new();
-        let mut ids = self.known.children(&above).await?;
-        while let Some(id) = ids.try_next().await? {
-            // Items in a folder are none of its parts.
-            if item_of(&id) != Some(record.id.as_str()) {
+        let mut gone: BTreeSet<String> = BTreeSet::new();
+        let mut parts = self.known.parts(&record.id).await?;
+        while let Some(part) = parts.try_next().await? {
+            if self.gone_parts.contains(&part.id) {
                 continue;
             }
-            let Some(part) = self.known.record(&id).await? else { continue };
-            below.insert(id.clone());
+            below.insert(part.id.clone());
             if goes(part.kind) {
-                self.removed.insert(id);
+                gone.insert(part.id);
             }
         }
         for (id, kind) in &told {
             below.insert(id.clone());
             if goes(*kind) {
-                self.removed.insert(id.clone());
+                gone.insert(id.clone());
             }
         }
         let mut now = told.clone();
         now.retain(|(_, kind)| !goes(*kind));
         for new in new_parts {
             let id = new.record.id.clone();
-            self.removed.remove(&id);
+            gone.remove(&id);
             below.insert(id.clone());
             now.push((id.clone(), new.record.kind));
+            self.rights_told |= new.record.kind == ItemKind::Permission && !above.is_empty();
             // What this reading told of it already is not what is known.
-            let told_before = told.iter().any(|(told, _)| *told == id);
+            let told_before = self.gone_parts.remove(&id) || told.iter().any(|(told, _)| *told == id);
             let known = self.known.record(&id).await?.filter(|_| !told_before);
             let Some((part, properties, kept)) = parts::changed(new, known.as_ref()) else { continue };
             let contents = match part.kind {
@@ -149,14 +151,29 @@ impl Round<'_> {
             };
             self.sink.change(Change::Put { record: Box::new(part), properties, contents }).await?;
         }
+        // At once, and not at the end: that the item is there says that nothing else hangs below it.
+        for id in gone {
+            below.remove(&id);
+            self.sink.change(Change::Remove { id: id.clone() }).await?;
+            self.gone_parts.insert(id);
+        }
         for (told, kind) in self.told_parts.iter_mut().zip(PART_KINDS) {
             told.set(&record.id, now.iter().filter(|part| part.1 == kind).map(|part| part.0.as_str()));
         }
         if !record.kind.is_container() {
-            let number = below.iter().filter(|id| !self.removed.contains(*id)).count();
-            set_fact(record, PARTS, (number > 0).then(|| number.to_string()).as_deref());
+            set_fact(record, PARTS, (!below.is_empty()).then(|| below.len().to_string()).as_deref());
         }
         Ok(())
+    }
+
+    /// Says whether fewer parts are known of an item than were told: some were left out, by rules that are no more.
+    pub(super) async fn lacks_parts(&self, known: Option<&Record>) -> Result<bool> {
+        let Some(known) = known.filter(|known| known.has_parts()) else { return Ok(false) };
+        let (mut number, mut parts) = (0_usize, self.known.parts(&known.id).await?);
+        while parts.try_next().await?.is_some() {
+            number += 1;
+        }
+        Ok(known.fact(PARTS) != Some(&*number.to_string()))
     }
 
     pub(super) fn told_parts_of(&self, item: &str) -> Vec<(String, ItemKind)> {
@@ -229,20 +246,19 @@ impl Round<'_> {
 
     /// Finds any file that is known but this one.
     async fn other_file(&self, not: &str) -> Result<Option<String>> {
-        let mut ids = self.known.ids().await?;
-        while let Some(id) = ids.try_next().await? {
-            let may_be = id != not && item_of(&id).is_none();
-            if may_be && self.known.record(&id).await?.is_some_and(|known| known.kind == ItemKind::File) {
+        let mut all = self.known.kinds().await?;
+        while let Some((id, kind)) = all.try_next().await? {
+            if kind == ItemKind::File && id != not {
                 return Ok(Some(id));
             }
         }
         Ok(None)
     }
 
-    /// Says once for all files that their labels are refused. Gives a file to ask the next time.
-    pub(super) async fn tell_refused_labels(&mut self) -> Result<Option<String>> {
+    /// Says once for all files that their labels are refused.
+    pub(super) async fn tell_refused_labels(&mut self) -> Result<()> {
         self.tell_refusals().await?;
-        let Labels::Refused(file, text) = &self.labels else { return Ok(None) };
+        let Labels::Refused(_, text) = &self.labels else { return Ok(()) };
         let gap = Gap {
             collection: self.collection.to_owned(),
             id: LABELS.to_owned(),
@@ -252,34 +268,64 @@ impl Round<'_> {
             text: format!("The retention labels of its files could not be read: {text}; {NO_RIGHT}"),
             since_us: 0,
         };
-        let file = file.clone();
-        self.sink.change(Change::Gap(gap)).await?;
-        Ok(Some(file))
+        self.sink.change(Change::Gap(gap)).await
     }
 
     /// Asks again who may use what this reading did not tell, where it is its turn.
     pub(super) async fn look_again(&mut self, turns: Turns) -> Result<()> {
-        if self.enumerating {
+        if self.enumerating || !turns.any() {
             return Ok(());
         }
-        for id in turns.items(self.known).await? {
-            if id == self.root {
-                self.look_at_root_again().await?;
-                continue;
+        if turns.has(&self.root) {
+            self.look_at_root_again().await?;
+        }
+        if self.no_rights {
+            return Ok(());
+        }
+        let root = self.root.clone();
+        let (items, none) = turns.items(self.known, &root).await?;
+        self.no_rights = none;
+        let untold = |id: &String| !self.seen.was_told(id) && !self.removed.contains(id);
+        let items: Vec<String> = items.into_iter().filter(untold).collect();
+        let (api, known) = (self.api, self.known);
+        let asking = |id: String| async move {
+            let differs = match api.permissions(&id).await {
+                Ok(rows) => differs(known, &id, rows).await?,
+                Err(error) if trouble(&error) == Trouble::Fatal => return Err(error),
+                // Asked for with the item, it says whether that went.
+                Err(_) => true,
+            };
+            Ok(differs.then_some(id))
+        };
+        let mut asked = futures::stream::iter(items).map(asking).buffered(ASKED_AT_ONCE);
+        while let Some(id) = asked.try_next().await? {
+            // It has other parts: only with its properties it can be told.
+            if let Some(id) = id {
+                self.take_again(&id).await?;
             }
-            if self.seen.was_told(&id) || self.removed.contains(&id) {
-                continue;
-            }
-            let Some(known) = self.known.record(&id).await? else { continue };
-            let mut now = known.clone();
-            self.take_parts(&mut now, Some(&known), (false, true)).await?;
-            // What could not be read is a gap, and tried again.
-            if now.fact(PERMISSIONS_READ).is_none() || same_facts(&known, &now) {
-                continue;
-            }
-            // It has more or fewer parts: only with its properties it can be told.
-            self.take_again(&id).await?;
         }
         Ok(())
     }
+}
+
+/// Says whether somebody may use an item otherwise than is known.
+async fn differs(known: &dyn Known, item: &str, rows: Vec<Value>) -> Result<bool> {
+    let now: Vec<Told> = rows.into_iter().filter_map(|row| parts::permission(row, item, item)).collect();
+    let mut missing: HashSet<&str> = now.iter().map(|part| part.record.id.as_str()).collect();
+    let mut before = HashMap::new();
+    let mut all = known.parts(item).await?;
+    while let Some(part) = all.try_next().await? {
+        if part.kind == ItemKind::Permission {
+            if !missing.remove(part.id.as_str()) {
+                return Ok(true);
+            }
+            before.insert(part.id.clone(), part);
+        }
+    }
+    let is_whole = missing.is_empty();
+    Ok(!is_whole
+        || now.into_iter().any(|part| {
+            let before = before.get(&part.record.id);
+            parts::changed(part, before).is_some()
+        }))
 }

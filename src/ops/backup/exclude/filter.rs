@@ -231,7 +231,16 @@ impl<'a> Filter<'a> {
         let place = if waits { Place::Unknown(String::new()) } else { self.place(&record.parent).await? };
         match place {
             Place::Out => self.leave_out(&record, true).await?,
-            Place::In(path) => self.settle(record, properties, contents, &path).await?,
+            Place::In(path) => {
+                if carries && !record.kind.is_container() && !self.excluding.rules.fit_item(&record) {
+                    // That an item is there says that its parts are: they go before it.
+                    self.excluding.out_with_parts.remove(&Key::of(&id));
+                    for change in self.excluding.held.take(&id) {
+                        self.change(change).await?;
+                    }
+                }
+                self.settle(record, properties, contents, &path).await?;
+            }
             Place::Unknown(waits_for) => {
                 if self.excluding.held.bytes < HELD_BYTES {
                     self.excluding.held.put(waits_for, id.clone(), Change::Put { record, properties, contents });
