@@ -110,15 +110,20 @@ fn key_of(mailbox: &Mailbox, id: &str) -> Result<u32, Reply> {
     mailbox.find(id).ok_or_else(Reply::mail_not_found)
 }
 
-/// `PATCH /users/{id}/messages/{id}`: state alone.
+/// `PATCH /users/{id}/messages/{id}`: state; of a draft that a client made also the subject.
 pub(super) fn patch_message(app: &App, request: &Request, index: usize, id: &str) -> Answer {
     let map = object(&request.body)?;
-    only(&map, &["isRead", "categories", "flag", "importance", "inferenceClassification"], "message")?;
+    only(&map, &["isRead", "categories", "flag", "importance", "inferenceClassification", "subject"], "message")?;
     let mut world = app.write();
     let now = world.now();
     let cast = world.cast.clone();
     let mailbox = writable(&mut world, index)?;
     let key = key_of(mailbox, id)?;
+    if let Some(subject) = map.get("subject") {
+        let draft = mailbox.written.get_mut(&key).filter(|written| written.draft);
+        let fixed = || Reply::fail(400, "ErrorInvalidPropertySet", "The subject can be set of a draft alone.");
+        Arc::make_mut(draft.ok_or_else(fixed)?).properties.insert("subject".to_owned(), subject.clone());
+    }
     let state = mailbox.states.entry(key).or_default();
     for name in ["categories", "flag", "importance", "inferenceClassification"] {
         if let Some(value) = map.get(name) {

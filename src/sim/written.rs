@@ -41,7 +41,7 @@ const SETTABLE: &[&str] = &[
 const INLINE_BYTES: usize = 3 << 20;
 
 /// A message as it was written.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Written {
     /// Its properties, by Graph's names.
     pub(super) properties: Map<String, Value>,

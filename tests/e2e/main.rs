@@ -19,6 +19,7 @@ mod repair;
 mod restore;
 mod restore_abroad;
 mod restore_choices;
+mod restore_halves;
 mod restore_items;
 mod restore_threads;
 mod restore_traps;

@@ -26,6 +26,13 @@ pub struct Kept {
     links: usize,
 }
 
+impl Kept {
+    /// Says whether there are that many versions at least.
+    pub fn has_versions(&self, count: usize) -> bool {
+        self.versions.len() >= count
+    }
+}
+
 /// All files and folders of a collection, by name: names are unique in the simulated drive but for few.
 pub async fn kept(r: &Restorer, snapshot: usize, name: &str) -> BTreeMap<String, Kept> {
     let file = r.setting.snapshots().await[snapshot].file.clone();

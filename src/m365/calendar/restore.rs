@@ -19,7 +19,7 @@ use crate::m365::door::Workload;
 use crate::m365::facts::{at, text};
 use crate::m365::restore::attachments::{Form, attach};
 use crate::m365::restore::mailbox::Mailbox;
-use crate::m365::restore::{Cost, Fit, Found, Made, Order, Present, Source, Target, Undo, rows};
+use crate::m365::restore::{Cost, Fit, Found, Made, Order, Present, Since, Source, Target, Undo, rows};
 use crate::m365::walk::id_of;
 
 /// The calendars of a mailbox.
@@ -149,9 +149,11 @@ impl Target for Calendars {
         }
         let before = Value::Object(body::whole(&there));
         let json = source.properties(order.record).await?;
-        self.0.client.send(self.0.patch(&url, &body::whole(&json).into())).await?;
-        let undo = vec![Undo::Values { kind: ItemKind::Event, id: present.to_owned(), before }];
-        let mut made = Made { id: present.to_owned(), undo, notes: Vec::new() };
+        let undo = Undo::Values { kind: ItemKind::Event, id: present.to_owned(), before };
+        let undo = order.log.note(undo).await?;
+        let request = series::in_utc(self.0.patch(&url, &body::whole(&json).into()));
+        let answer = self.0.client.send(request).await?;
+        let mut made = Made { state: held(&answer), ..Made::over(present, undo) };
         self.match_attachments(&url, order.record, source, &mut made).await?;
         Ok(made)
     }
@@ -188,6 +190,12 @@ impl Target for Calendars {
         }
     }
 
+    async fn was_changed(&self, undo: &Undo, since: Since<'_>) -> Result<bool> {
+        let (Undo::Delete { kind: ItemKind::Event, id, .. } | Undo::Values { id, .. }) = undo else { return Ok(false) };
+        let request = series::in_utc(self.0.get(&format!("events/{}", segment(id))));
+        rows::differs(&self.0.client, request, since, held).await
+    }
+
     async fn undo(&self, undo: &Undo) -> Result<Option<String>> {
         match undo {
             Undo::Delete { kind, id, .. } => self.remove(*kind, id).await,
@@ -207,6 +215,11 @@ impl Target for Calendars {
 fn calendar(row: Value, group: &str) -> Option<crate::m365::walk::Told> {
     let id = id_of(&row)?.to_owned();
     Some(model::calendar(row, &id, group, ""))
+}
+
+/// What an event holds; nothing, if nothing of it was told.
+fn held(event: &Value) -> String {
+    if id_of(event).is_none() { String::new() } else { rows::state_of(&body::event(event).into()) }
 }
 
 fn has_attendees(event: &Value) -> bool {
@@ -274,20 +287,25 @@ impl Calendars {
         let body = Mailbox::marked(body, order.mark);
         let list = |calendar: &str| format!("calendars/{}/events", segment(calendar));
         let mut undo = Vec::new();
-        let answer = match self.0.client.send(self.0.post(&list(order.parent), &body)).await {
+        let below = source.below(order.record).await?;
+        let post = |calendar: &str| series::in_utc(self.0.post(&list(calendar), &body));
+        let answer = match self.0.client.send(post(order.parent)).await {
             // Events that are restored by themselves go to the top of a group, which holds calendars only.
             Err(error) if rows::is_gone(&error) => {
                 let calendar = self.calendar_of(order.parent).await?;
                 undo.extend(calendar.undo);
-                self.0.client.send(self.0.post(&list(&calendar.id), &body)).await?
+                self.0.client.send(post(&calendar.id)).await?
             }
             other => other?,
         };
         let id = rows::new_id(&answer)?;
         let mut made = Made::new(ItemKind::Event, id.clone(), order.parent);
         made.undo.splice(..0, undo);
+        made.state = held(&answer);
+        if !below.is_empty() || model::is_series(order.record) {
+            rows::note(&made, order).await?;
+        }
         let url = format!("events/{}", segment(&id));
-        let below = source.below(order.record).await?;
         for part in below.iter().filter(|part| part.kind == ItemKind::Attachment) {
             attach(&self.0, &url, Form::Event, part, source, &mut made).await?;
         }

@@ -5,6 +5,7 @@
 //!
 //! Source: Microsoft Graph, "driveItem: delta".
 
+mod again;
 mod api;
 mod fetch;
 mod list;

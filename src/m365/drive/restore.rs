@@ -12,6 +12,7 @@ use futures::stream::BoxStream;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::again::{invitation, link};
 use super::api::Api;
 use super::model::{Row, UNIQUE, has_own_rights, row};
 use crate::error::{Error, ErrorKind, Result};
@@ -20,7 +21,9 @@ use crate::graph::links::segment;
 use crate::graph::{Client, Fate, GraphRequest, Scope, UploadSource, Uploaded, fate, is_doubtful};
 use crate::m365::door::{Owner, Workload};
 use crate::m365::facts::{at, text};
-use crate::m365::restore::{Cost, Destination, Extras, Fit, Found, Made, Order, Present, Source, Target, Undo};
+use crate::m365::restore::{
+    Cost, Destination, Extras, Fit, Found, Made, Order, Present, Since, Source, Target, Undo, rows,
+};
 
 /// What one fragment of an upload holds.
 const FRAGMENT_BYTES: u64 = 10 << 20;
@@ -126,12 +129,8 @@ impl DriveTarget {
     }
 
     async fn create_file(&self, order: Order<'_>, source: &dyn Source) -> Result<Made> {
-        let mut steps = Vec::new();
-        if order.extras.versions {
-            steps = source.below(order.record).await?;
-            steps.retain(|part| part.kind == ItemKind::Version && part.stream(StreamRole::Content).is_some());
-            steps.sort_by_key(|part| part.modified_us);
-        }
+        let mut steps = if order.extras.versions { versions(order.record, source).await? } else { Vec::new() };
+        steps.sort_by_key(|part| part.modified_us);
         let first = steps.first().unwrap_or(order.record).clone();
         let place = format!("items/{}:/{}:", segment(self.folder(order.parent)), segment(order.name));
         let (id, is_ours) = self.put(&place, Some(order), &first, source).await?;
@@ -139,6 +138,9 @@ impl DriveTarget {
             return Ok(Made { id, ..Made::default() });
         }
         let made = Made::new(ItemKind::File, &id, order.parent);
+        if !steps.is_empty() || order.extras != Extras::default() {
+            rows::note(&made, order).await?;
+        }
         let later = steps.iter().skip(1).chain((!steps.is_empty()).then_some(order.record));
         for version in later {
             self.put(&format!("items/{}", segment(&id)), None, version, source).await?;
@@ -170,6 +172,9 @@ impl DriveTarget {
                 other => other?,
             };
             let id = id_of(&file)?;
+            if let Some(order) = new {
+                rows::note(&Made::new(ItemKind::File, &id, order.parent), order).await?;
+            }
             self.api.patch_item(&id, &json!({"fileSystemInfo": times(record)})).await?;
             return Ok((id, true));
         }
@@ -192,6 +197,15 @@ impl DriveTarget {
         }
     }
 
+    /// Makes a version of a file the newest again; where it is that, as nothing was overwritten, nothing is done.
+    async fn back_to(&self, id: &str, version: &str) -> Result<()> {
+        let versions = self.api.versions(id).await?;
+        if versions.first().and_then(|row| text(row, &["id"])) == Some(version) {
+            return Ok(());
+        }
+        self.api.restore_version(id, version).await
+    }
+
     /// Looks whether a new file came about although its answer was lost.
     async fn look(&self, new: Option<Order<'_>>, record: &Record) -> Result<Option<String>> {
         let Some(order) = new else { return Ok(None) };
@@ -204,6 +218,7 @@ impl DriveTarget {
         if made.undo.is_empty() {
             return Ok(made);
         }
+        rows::note(&made, order).await?;
         let mut made = self.date(made, order.record).await?;
         made.notes.extend(self.share(&made.id, order, source).await?);
         Ok(made)
@@ -289,6 +304,13 @@ impl DriveTarget {
     }
 }
 
+/// The earlier versions of a file of which the snapshot has the contents.
+async fn versions(record: &Record, source: &dyn Source) -> Result<Vec<Record>> {
+    let mut versions = source.below(record).await?;
+    versions.retain(|part| part.kind == ItemKind::Version && part.stream(StreamRole::Content).is_some());
+    Ok(versions)
+}
+
 /// The id of the drive's root folder that an item of the top lay in.
 async fn root_of(record: &Record, source: &dyn Source) -> Result<Option<String>> {
     let told = source.properties(record).await?;
@@ -306,57 +328,6 @@ fn is_allowed(shared: Result<()>) -> Result<bool> {
         Err(e) if matches!(fate(&e), Fate::Fatal) && e.kind() != ErrorKind::InvalidInput => Err(e),
         other => Ok(other.is_ok()),
     }
-}
-
-/// What is sent to make a link like one that was.
-fn link(permission: &Value) -> Value {
-    let of_link = |name: &str| at(permission, &["link", name]).cloned();
-    let mut body = Map::new();
-    for (name, value) in [("type", of_link("type")), ("scope", of_link("scope"))] {
-        body.extend(value.filter(Value::is_string).map(|value| (name.to_owned(), value)));
-    }
-    body.extend(
-        at(permission, &["expirationDateTime"])
-            .filter(|time| time.is_string())
-            .map(|time| ("expirationDateTime".to_owned(), time.clone())),
-    );
-    let people = at(permission, &["grantedToIdentitiesV2"]).and_then(Value::as_array).into_iter().flatten();
-    let emails: Vec<Value> = people
-        .filter_map(|one| text(one, &["user", "email"]).or_else(|| text(one, &["siteUser", "email"])))
-        .map(|email| json!({"email": email}))
-        .collect();
-    if !emails.is_empty() {
-        body.insert("recipients".to_owned(), emails.into());
-    }
-    body.insert("sendNotification".to_owned(), false.into());
-    body.into()
-}
-
-/// What is sent to give a right again; `None`: there is nothing to give (the owner has it).
-fn invitation(permission: &Value) -> Result<Option<Value>, &'static str> {
-    let roles: Vec<&str> =
-        at(permission, &["roles"]).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
-    if roles.contains(&"owner") {
-        return Ok(None);
-    }
-    if at(permission, &["link"]).is_some() {
-        return Err("a sharing link is not made again: its address would be another one (--links makes a new one)");
-    }
-    let recipient =
-        match (text(permission, &["grantedToV2", "user", "id"]), text(permission, &["grantedToV2", "user", "email"])) {
-            (_, Some(email)) => json!({"email": email}),
-            (Some(id), None) => json!({"objectId": id}),
-            (None, None) => match text(permission, &["grantedToV2", "group", "id"]) {
-                Some(id) => json!({"objectId": id}),
-                None => return Err("a permission of a SharePoint group cannot be given through Graph"),
-            },
-        };
-    let roles: Vec<&str> = roles.into_iter().filter(|role| ["read", "write"].contains(role)).collect();
-    if roles.is_empty() {
-        return Err("a permission with a role of its own cannot be given through Graph");
-    }
-    let body = json!({"recipients": [recipient], "roles": roles, "requireSignIn": true, "sendInvitation": false});
-    Ok(Some(body))
 }
 
 fn id_of(value: &Value) -> Result<String> {
@@ -497,7 +468,12 @@ impl Target for DriveTarget {
 
     async fn overwrite(&self, present: &str, order: Order<'_>, source: &dyn Source) -> Result<Made> {
         let versions = self.api.versions(present).await?;
-        let before = versions.first().and_then(|row| text(row, &["id"])).map(str::to_owned);
+        let id = present.to_owned();
+        let undo = match versions.first().and_then(|row| text(row, &["id"])).map(str::to_owned) {
+            Some(version) => Undo::Version { id, version },
+            None => Undo::Cannot { id, why: "the file had no version before".to_owned() },
+        };
+        let undo = order.log.note(undo).await?;
         match self.put(&format!("items/{}", segment(present)), None, order.record, source).await {
             Ok(_) => {}
             Err(e) => {
@@ -508,31 +484,37 @@ impl Target for DriveTarget {
                 }
             }
         }
-        let id = present.to_owned();
-        let undo = match before {
-            Some(version) => Undo::Version { id: id.clone(), version },
-            None => Undo::Cannot { id: id.clone(), why: "the file had no version before".to_owned() },
-        };
-        Ok(Made { id, undo: vec![undo], notes: Vec::new() })
+        Ok(Made::over(present, undo))
     }
 
     async fn find(&self, order: Order<'_>, source: &dyn Source) -> Result<Found> {
         let Some(there) = self.named(order.parent, order.name).await? else { return Ok(Found::Nothing) };
         let made = Made::new(order.record.kind, there.id.clone(), order.parent);
-        match order.record.kind {
-            ItemKind::Folder | ItemKind::Package => Ok(Found::Whole(self.furnish(made, order, source).await?)),
-            _ if order.extras != Extras::default() => Ok(Found::Part(made)),
-            _ if alike(&there, order.record) => Ok(Found::Whole(made)),
-            // Something of that name that is not ours: making the item will say so.
-            _ => Ok(Found::Nothing),
+        // Something of that name that is not ours: making the item will say so.
+        if (there.kind == ItemKind::File) != (order.record.kind == ItemKind::File) {
+            return Ok(Found::Nothing);
         }
+        if order.record.kind != ItemKind::File {
+            return Ok(Found::Whole(self.furnish(made, order, source).await?));
+        }
+        let plain = order.extras == Extras::default();
+        if alike(&there, order.record) {
+            return Ok(if plain { Found::Whole(made) } else { Found::Part(made) });
+        }
+        if order.extras.versions && versions(order.record, source).await?.iter().any(|version| alike(&there, version)) {
+            return Ok(Found::Part(made));
+        }
+        Ok(Found::Nothing)
     }
 
-    async fn was_changed(&self, undo: &Undo, after_us: i64) -> Result<bool> {
-        let Undo::Delete { kind: ItemKind::File, id, .. } = undo else { return Ok(false) };
+    async fn was_changed(&self, undo: &Undo, since: Since<'_>) -> Result<bool> {
+        let (Undo::Delete { kind: ItemKind::File, id, .. } | Undo::Version { id, .. }) = undo else { return Ok(false) };
+        let Some(run_us) = since.run_us else { return Ok(false) };
         match self.api.item(id).await {
             Ok(now) => match row(now, &self.root) {
-                Some(Row::There(told)) => Ok(told.record.modified_us.is_some_and(|at_us| at_us > after_us)),
+                // An empty file has its time from a second request, which may be what is missing.
+                Some(Row::There(told)) if told.record.size_bytes == 0 => Ok(false),
+                Some(Row::There(told)) => Ok(told.record.modified_us.is_some_and(|at_us| at_us > run_us)),
                 _ => Ok(false),
             },
             Err(e) if fate(&e) == Fate::Gone => Ok(false),
@@ -546,7 +528,7 @@ impl Target for DriveTarget {
                 return Ok(Some("the folder holds what this restore did not put there".to_owned()));
             }
             Undo::Delete { id, .. } => self.api.delete_item(id).await.map(|()| None),
-            Undo::Version { id, version } => self.api.restore_version(id, version).await.map(|()| None),
+            Undo::Version { id, version } => self.back_to(id, version).await.map(|()| None),
             Undo::MoveBack { .. } | Undo::Values { .. } => Ok(Some("it was not done in a drive".to_owned())),
             Undo::Cannot { why, .. } => Ok(Some(why.clone())),
         };

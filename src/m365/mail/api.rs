@@ -113,10 +113,10 @@ impl Api {
         }
     }
 
-    /// Sets properties of a message.
-    pub(super) async fn patch_message(&self, id: &str, body: &Value) -> Result<()> {
+    /// Sets properties of a message, and gives the message.
+    pub(super) async fn patch_message(&self, id: &str, body: &Value) -> Result<Value> {
         let url = format!("messages/{}", segment(id));
-        self.client.send(self.writing(|scope, url| GraphRequest::patch(scope, url, body), &url)).await.map(drop)
+        self.client.send(self.writing(|scope, url| GraphRequest::patch(scope, url, body), &url)).await
     }
 
     /// Moves a message into a folder. With immutable ids it keeps its id, so doing it twice does no harm.

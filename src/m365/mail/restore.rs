@@ -22,7 +22,9 @@ use crate::format::record::{ItemKind, Record, StreamRole};
 use crate::graph::{Fate, Scope, UploadSource, fate, is_doubtful};
 use crate::m365::door::Workload;
 use crate::m365::facts::text;
-use crate::m365::restore::{Cost, Extras, Fit, Found, Made, Order, Present, Source, Target, Undo};
+use crate::m365::restore::{
+    Cost, Extras, Fit, Found, Made, Order, Present, Since, Source, Target, Undo, Unlogged, rows,
+};
 
 /// The top of a mailbox's folders.
 const TOP: &str = "msgfolderroot";
@@ -30,6 +32,8 @@ const TOP: &str = "msgfolderroot";
 const MESSAGE_BYTES: u64 = 160 << 20;
 /// Folders do not lie deeper in one another.
 const MAX_DEPTH: usize = 300;
+/// What people change of a draft.
+const DRAFT: &[&str] = &["subject", "bodyPreview", "toRecipients", "ccRecipients", "bccRecipients"];
 /// How often a message is begun anew where nobody knows what became of a request.
 const TRIES: u32 = 4;
 /// Names by which Graph finds folders whatever they are called in the mailbox.
@@ -174,12 +178,15 @@ impl MailTarget {
         let mut tries = 0;
         loop {
             tries += 1;
-            let id = self.post(folder, &composed, order.mark).await?;
+            let (id, state) = self.post(folder, &composed, order.mark).await?;
+            let made = Made::new(ItemKind::Message, &id, order.parent);
+            if !composed.later.is_empty() {
+                rows::note(&made, order).await?;
+            }
             match self.attach_all(&id, &composed.later).await {
-                Ok(()) => {
-                    let made = Made::new(ItemKind::Message, id, order.parent);
-                    return Ok(Made { notes: composed.notes, ..made });
-                }
+                // What people write in again is a draft; of all others only the state changes.
+                Ok(()) if is_draft(order.record) => return Ok(Made { notes: composed.notes, state, ..made }),
+                Ok(()) => return Ok(Made { notes: composed.notes, ..made }),
                 // What became of an attachment is not known: the message is made again.
                 Err(e) if is_doubtful(&e) && tries < TRIES => self.api.delete_message(&id).await?,
                 Err(e) => {
@@ -191,15 +198,15 @@ impl MailTarget {
         }
     }
 
-    /// Makes the message, once: where the answer was lost its mark tells.
-    async fn post(&self, folder: &str, composed: &Composed, mark: &str) -> Result<String> {
+    /// Makes the message, once: where the answer was lost its mark tells. Gives its id, and what it holds if that was told.
+    async fn post(&self, folder: &str, composed: &Composed, mark: &str) -> Result<(String, String)> {
         let mut tries = 0;
         loop {
             tries += 1;
             match self.api.create_message(folder, &composed.json).await {
-                Ok(message) => return id_of(&message),
+                Ok(message) => return Ok((id_of(&message)?, rows::state(&message, DRAFT))),
                 Err(e) if is_doubtful(&e) => match self.api.marked(folder, mark).await?.into_iter().next() {
-                    Some(id) => return Ok(id),
+                    Some(id) => return Ok((id, String::new())),
                     None if tries < TRIES => {}
                     None => return Err(e),
                 },
@@ -229,6 +236,29 @@ impl MailTarget {
         Ok(())
     }
 
+    /// Makes a draft in the place of another, which is put aside.
+    async fn replace_draft(&self, present: &str, order: Order<'_>, source: &dyn Source) -> Result<Made> {
+        let folder = if order.parent.is_empty() { TOP } else { order.parent };
+        // An earlier try that nobody heard the end of may have made it.
+        for id in self.api.marked(folder, order.mark).await? {
+            self.api.delete_message(&id).await?;
+        }
+        let made = self.create_message(order, source).await?;
+        rows::note(&made, order).await?;
+        let aside = Undo::MoveBack { id: present.to_owned(), parent: order.parent.to_owned() };
+        let aside = order.log.note(aside).await?;
+        self.api.move_message(present, "deleteditems").await?;
+        Ok(Made { undo: made.undo.into_iter().chain([aside]).collect(), ..made })
+    }
+
+    /// Moves what was put aside back to where it was, if it is not there.
+    async fn move_back(&self, id: &str, parent: &str) -> Result<()> {
+        match text(&self.api.message(id).await?, &["parentFolderId"]) {
+            Some(folder) if folder == parent => Ok(()),
+            _ => self.api.move_message(id, parent).await,
+        }
+    }
+
     async fn undo_folder(&self, id: &str) -> Result<Option<String>> {
         let mut inside = !self.api.child_folders(id).await?.is_empty();
         if !inside {
@@ -241,6 +271,10 @@ impl MailTarget {
         self.api.delete_folder(id).await?;
         Ok(None)
     }
+}
+
+fn is_draft(record: &Record) -> bool {
+    record.fact("draft").is_some()
 }
 
 fn each_record(row: &Value, folder: &str, each: &mut impl FnMut(Record)) {
@@ -378,7 +412,8 @@ impl Target for MailTarget {
 
     async fn create_top(&self, name: &str) -> Result<Made> {
         let record = Record::new(ItemKind::MailFolder, "", "", name);
-        let order = Order { record: &record, parent: "", name, mark: "top", extras: Extras::default() };
+        let extras = Extras::default();
+        let order = Order { record: &record, parent: "", name, mark: "top", extras, log: &Unlogged };
         self.create_folder(order).await
     }
 
@@ -395,17 +430,15 @@ impl Target for MailTarget {
     }
 
     async fn overwrite(&self, present: &str, order: Order<'_>, source: &dyn Source) -> Result<Made> {
-        let properties = source.properties(order.record).await?;
-        if order.record.fact("draft").is_some() {
-            let made = self.create_message(order, source).await?;
-            self.api.move_message(present, "deleteditems").await?;
-            let aside = Undo::MoveBack { id: present.to_owned(), parent: order.parent.to_owned() };
-            return Ok(Made { undo: made.undo.into_iter().chain([aside]).collect(), ..made });
+        if is_draft(order.record) {
+            return self.replace_draft(present, order, source).await;
         }
+        let properties = source.properties(order.record).await?;
         let before = state(&self.api.message(present).await?);
-        self.api.patch_message(present, &state(&properties).into()).await?;
         let undo = Undo::Values { kind: ItemKind::Message, id: present.to_owned(), before: before.into() };
-        Ok(Made { id: present.to_owned(), undo: vec![undo], notes: Vec::new() })
+        let undo = order.log.note(undo).await?;
+        let now = self.api.patch_message(present, &state(&properties).into()).await?;
+        Ok(Made { state: rows::state_of(&state(&now).into()), ..Made::over(present, undo) })
     }
 
     async fn find(&self, order: Order<'_>, _source: &dyn Source) -> Result<Found> {
@@ -420,16 +453,37 @@ impl Target for MailTarget {
         let delete = |id: String| Undo::Delete { kind: ItemKind::Message, id, parent: order.parent.to_owned() };
         match ids.first().cloned() {
             None => Ok(Found::Nothing),
-            Some(id) => Ok(Found::Part(Made { id, undo: ids.into_iter().map(delete).collect(), notes: Vec::new() })),
+            Some(id) => {
+                let undo = ids.into_iter().map(delete).collect();
+                Ok(Found::Part(Made { id, undo, ..Made::default() }))
+            }
         }
+    }
+
+    async fn was_changed(&self, undo: &Undo, since: Since<'_>) -> Result<bool> {
+        let (Undo::Delete { kind: ItemKind::Message, id, .. } | Undo::Values { id, .. }) = undo else {
+            return Ok(false);
+        };
+        if since.state.is_empty() {
+            return Ok(false);
+        }
+        let now = match self.api.message(id).await {
+            Err(e) if fate(&e) == Fate::Gone => return Ok(false),
+            other => other?,
+        };
+        let now = match undo {
+            Undo::Values { .. } => rows::state_of(&state(&now).into()),
+            _ => rows::state(&now, DRAFT),
+        };
+        Ok(now != since.state)
     }
 
     async fn undo(&self, undo: &Undo) -> Result<Option<String>> {
         let done = match undo {
             Undo::Delete { kind: ItemKind::MailFolder, id, .. } => self.undo_folder(id).await,
             Undo::Delete { id, .. } => self.api.delete_message(id).await.map(|()| None),
-            Undo::MoveBack { id, parent } => self.api.move_message(id, parent).await.map(|()| None),
-            Undo::Values { id, before, .. } => self.api.patch_message(id, before).await.map(|()| None),
+            Undo::MoveBack { id, parent } => self.move_back(id, parent).await.map(|()| None),
+            Undo::Values { id, before, .. } => self.api.patch_message(id, before).await.map(|_| None),
             Undo::Version { .. } => Ok(Some("a message has no versions".to_owned())),
             Undo::Cannot { why, .. } => Ok(Some(why.clone())),
         };

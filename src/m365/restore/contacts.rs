@@ -6,7 +6,7 @@
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::door::{Cost, Fit, Found, Made, Order, Present, Source, Target, Undo};
+use super::door::{Cost, Fit, Found, Made, Order, Present, Since, Source, Target, Undo};
 use super::mailbox::Mailbox;
 use super::rows;
 use crate::error::Result;
@@ -138,8 +138,12 @@ impl Target for Contacts {
         let url = format!("contactFolders/{}/contacts", segment(order.parent));
         let answer = self.0.client.send(self.0.post(&url, &Mailbox::marked(body, order.mark))).await?;
         let id = rows::new_id(&answer)?;
+        let made = Made::new(ItemKind::Contact, &id, order.parent);
+        if rows::content_bytes(order.record) > 0 {
+            rows::note(&made, order).await?;
+        }
         self.photo(&id, order.record, source).await?;
-        Ok(Made::new(ItemKind::Contact, id, order.parent))
+        Ok(Made { state: rows::state(&answer, CONTACT), ..made })
     }
 
     async fn overwrite(&self, present: &str, order: Order<'_>, source: &dyn Source) -> Result<Made> {
@@ -148,13 +152,14 @@ impl Target for Contacts {
         let before = Value::Object(rows::replacing(&before, CONTACT));
         let json = source.properties(order.record).await?;
         let body = Value::Object(rows::replacing(&json, CONTACT));
-        self.0.client.send(self.0.patch(&url, &body)).await?;
-        let undo = vec![Undo::Values { kind: ItemKind::Contact, id: present.to_owned(), before }];
+        let undo = Undo::Values { kind: ItemKind::Contact, id: present.to_owned(), before };
+        let undo = order.log.note(undo).await?;
+        let answer = self.0.client.send(self.0.patch(&url, &body)).await?;
         let notes = match self.photo(present, order.record, source).await? {
             true => vec!["undo brings back the contact's values, and not the photo before".to_owned()],
             false => Vec::new(),
         };
-        Ok(Made { id: present.to_owned(), undo, notes })
+        Ok(Made { notes, state: rows::state(&answer, CONTACT), ..Made::over(present, undo) })
     }
 
     async fn find(&self, order: Order<'_>, _: &dyn Source) -> Result<Found> {
@@ -167,6 +172,14 @@ impl Target for Contacts {
             Some(id) => Found::Part(Made::new(ItemKind::Contact, id, order.parent)),
             None => Found::Nothing,
         })
+    }
+
+    async fn was_changed(&self, undo: &Undo, since: Since<'_>) -> Result<bool> {
+        let (Undo::Delete { kind: ItemKind::Contact, id, .. } | Undo::Values { id, .. }) = undo else {
+            return Ok(false);
+        };
+        let request = self.0.get(&format!("contacts/{}", segment(id)));
+        rows::differs(&self.0.client, request, since, |now| rows::state(now, CONTACT)).await
     }
 
     async fn undo(&self, undo: &Undo) -> Result<Option<String>> {

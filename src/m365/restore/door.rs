@@ -4,7 +4,10 @@
 //! mailbox. Whoever drives asks what is there, decides, and says what is to be made; the target makes it and gives back
 //! how that is taken back again ([`Undo`]). Contents come through [`Source`], so that nothing here knows of repositories.
 //! Every making carries a mark of its own: after an interruption the target is asked with [`Target::find`] whether what
-//! was meant came about, before it is made again.
+//! was meant came about, before it is made again. What takes several requests tells a [`Log`] on the way how it is taken
+//! back by then: a making that ends halfway leaves nothing that nobody knows of.
+
+use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -76,6 +79,31 @@ pub struct Order<'a> {
     pub mark: &'a str,
     /// What goes with files as a choice.
     pub extras: Extras,
+    /// Hears on the way how what is done is taken back.
+    pub log: &'a dyn Log,
+}
+
+/// Keeps, durably, how what a making did so far is taken back. A target tells it of what was made before it goes on with
+/// further requests, and of what was there before it sends the request that changes that.
+#[async_trait]
+pub trait Log: fmt::Debug + Send + Sync {
+    /// Takes note, and gives what holds: what was there is what an earlier try of the same making found, not what that try
+    /// left.
+    ///
+    /// # Errors
+    /// Whatever keeps it durable cannot.
+    async fn note(&self, undo: Undo) -> Result<Undo>;
+}
+
+/// Keeps nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Unlogged;
+
+#[async_trait]
+impl Log for Unlogged {
+    async fn note(&self, undo: Undo) -> Result<Undo> {
+        Ok(undo)
+    }
 }
 
 /// What goes with files as a choice.
@@ -171,6 +199,33 @@ pub enum Undo {
     },
 }
 
+impl Undo {
+    /// The id in the target.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Delete { id, .. }
+            | Self::MoveBack { id, .. }
+            | Self::Version { id, .. }
+            | Self::Values { id, .. }
+            | Self::Cannot { id, .. } => id,
+        }
+    }
+
+    /// Says whether it gives something that was there what it held before.
+    pub fn is_of_before(&self) -> bool {
+        matches!(self, Self::Version { .. } | Self::Values { .. } | Self::Cannot { .. })
+    }
+}
+
+/// What is known of a making that is to be taken back.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Since<'a> {
+    /// When the run was planned: microseconds since 1970 UTC.
+    pub run_us: Option<i64>,
+    /// What it held when it was made ([`Made::state`]); empty: that is not known.
+    pub state: &'a str,
+}
+
 /// What was made.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Made {
@@ -180,6 +235,8 @@ pub struct Made {
     pub undo: Vec<Undo>,
     /// What did not come back as it was, in words.
     pub notes: Vec<String>,
+    /// What it holds now as Graph told it, in a form that [`Target::was_changed`] compares; empty: that is not known.
+    pub state: String,
 }
 
 impl Made {
@@ -187,7 +244,12 @@ impl Made {
     pub fn new(kind: ItemKind, id: impl Into<String>, parent: &str) -> Self {
         let id = id.into();
         let undo = vec![Undo::Delete { kind, id: id.clone(), parent: parent.to_owned() }];
-        Self { id, undo, notes: Vec::new() }
+        Self { id, undo, ..Self::default() }
+    }
+
+    /// Something that was there, and got other contents or values.
+    pub fn over(present: &str, undo: Undo) -> Self {
+        Self { id: present.to_owned(), undo: vec![undo], ..Self::default() }
     }
 }
 
@@ -314,10 +376,11 @@ pub trait Target: Send + Sync {
     /// Makes a container or an item, with all that hangs below it and is no container's matter.
     ///
     /// # Errors
-    /// Graph's; the source's. What was made in part is found by [`Target::find`].
+    /// Graph's; the source's. What was made in part is in the order's log, or is found by [`Target::find`].
     async fn create(&self, order: Order<'_>, source: &dyn Source) -> Result<Made>;
 
-    /// Gives something that is there the contents of the snapshot's item.
+    /// Gives something that is there the contents of the snapshot's item. What it held before is in the order's log before
+    /// anything is sent; done again after an interruption, it gives back what the log says.
     ///
     /// # Errors
     /// As [`Target::create`].
@@ -329,12 +392,13 @@ pub trait Target: Send + Sync {
     /// Graph's.
     async fn find(&self, order: Order<'_>, source: &dyn Source) -> Result<Found>;
 
-    /// Says whether what was made was changed by somebody after a time (microseconds since 1970 UTC), as far as the target tells:
-    /// what was made has the times of the snapshot's, which are older.
+    /// Says whether what was made or overwritten was changed by somebody since, as far as the target tells: a file has the
+    /// times of the snapshot's, which are older than the run; of other things it is compared what they hold. What is gone was
+    /// not changed.
     ///
     /// # Errors
     /// Graph's.
-    async fn was_changed(&self, _undo: &Undo, _after_us: i64) -> Result<bool> {
+    async fn was_changed(&self, _undo: &Undo, _since: Since<'_>) -> Result<bool> {
         Ok(false)
     }
 

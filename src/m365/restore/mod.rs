@@ -17,7 +17,7 @@ mod team;
 mod terms;
 mod threads;
 
-pub use door::{Cost, Extras, Fit, Found, Made, Opened, Order, Present, Source, Target, Undo};
+pub use door::{Cost, Extras, Fit, Found, Log, Made, Opened, Order, Present, Since, Source, Target, Undo, Unlogged};
 
 use crate::error::{Error, Result};
 use crate::graph::links::segment;

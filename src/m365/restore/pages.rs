@@ -155,6 +155,7 @@ impl Target for Pages {
             made.notes.push(format!("{left_out} web parts of kinds that Graph does not make are left out"));
         }
         if text(&json, &["publishingState", "level"]) == Some("published") {
+            rows::note(&made, order).await?;
             let url = self.url(&format!("/{}/microsoft.graph.sitePage/publish", segment(&id)));
             self.client.send(GraphRequest::post_empty(Scope::Files, url).units(2).repeatable()).await?;
         }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
 use super::Destination;
-use super::door::{Cost, Fit, Found, Made, Order, Present, Source, Target, Undo};
+use super::door::{Cost, Fit, Found, Made, Order, Present, Since, Source, Target, Undo};
 use super::rows;
 use crate::error::{Error, Result};
 use crate::format::record::{ItemKind, Record};
@@ -29,6 +29,8 @@ const TASK: &[&str] = &[
     "startDateTime",
     "title",
 ];
+/// What of a task is looked at before it is taken back: not what Planner itself writes on.
+const TASK_STATE: &[&str] = &["dueDateTime", "percentComplete", "priority", "startDateTime", "title"];
 /// What of a task's details can be set.
 const TASK_DETAILS: &[&str] = &["checklist", "description", "previewType", "references"];
 /// What of a plan's details can be set.
@@ -159,8 +161,16 @@ impl Target for Planner {
         let answer = self.client.send(GraphRequest::post(Scope::Planner, url, &body)).await?;
         let id = rows::new_id(&answer)?;
         let id = self.named(order, &id);
-        self.details(order.record.kind, &id, &json).await?;
-        Ok(Made::new(order.record.kind, id, order.parent))
+        let kind = order.record.kind;
+        let mut made = Made::new(kind, &id, order.parent);
+        if kind != ItemKind::Bucket {
+            rows::note(&made, order).await?;
+        }
+        self.details(kind, &id, &json).await?;
+        if kind == ItemKind::Task {
+            made.state = rows::state(&answer, TASK_STATE);
+        }
+        Ok(made)
     }
 
     async fn overwrite(&self, present: &str, order: Order<'_>, source: &dyn Source) -> Result<Made> {
@@ -175,13 +185,11 @@ impl Target for Planner {
         let before = json!({
             "values": rows::settable(&there, TASK), "details": rows::settable(&details, TASK_DETAILS),
         });
+        let undo = order.log.note(Undo::Values { kind, id: present.to_owned(), before }).await?;
         self.patch(&url, &there, &task_values(&json).into()).await?;
         self.details(kind, present, &json).await?;
-        Ok(Made {
-            id: present.to_owned(),
-            undo: vec![Undo::Values { kind, id: present.to_owned(), before }],
-            notes: vec![],
-        })
+        let now = self.client.get_json(get(&url)).await?;
+        Ok(Made { state: rows::state(&now, TASK_STATE), ..Made::over(present, undo) })
     }
 
     async fn find(&self, order: Order<'_>, source: &dyn Source) -> Result<Found> {
@@ -193,6 +201,14 @@ impl Target for Planner {
         let json = source.properties(order.record).await?;
         self.details(there.kind, &there.id, &json).await?;
         Ok(rows::as_it_should_be(there.id))
+    }
+
+    async fn was_changed(&self, undo: &Undo, since: Since<'_>) -> Result<bool> {
+        let (Undo::Delete { kind, id, .. } | Undo::Values { kind, id, .. }) = undo else { return Ok(false) };
+        if *kind != ItemKind::Task {
+            return Ok(false);
+        }
+        rows::differs(&self.client, get(&url_of(*kind, id)), since, |now| rows::state(now, TASK_STATE)).await
     }
 
     async fn undo(&self, undo: &Undo) -> Result<Option<String>> {

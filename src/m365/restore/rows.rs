@@ -1,17 +1,20 @@
 //! What the targets that make items of Graph's JSON share: which properties are sent, how bytes come along, how something
 //! is taken back.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 use serde_json::{Map, Value};
 
-use super::door::{Found, Made, Opened, Present, Source, Target, Undo};
+use super::door::{Found, Made, Opened, Order, Present, Since, Source, Target, Undo};
 use crate::error::{Error, Result};
 use crate::format::record::{ItemKind, Record, StreamRole};
 use crate::graph::{Client, GraphRequest};
 use crate::m365::contents::{Trouble, trouble};
+use crate::m365::facts::short_hash;
 use crate::m365::walk::{Told, id_of};
 
 /// Takes of an item's JSON what can be sent; what it lacks is not sent.
@@ -24,6 +27,51 @@ pub(in crate::m365) fn settable(json: &Value, names: &[&str]) -> Map<String, Val
 pub(in crate::m365) fn replacing(json: &Value, names: &[&str]) -> Map<String, Value> {
     let value = |name: &str| json.get(name).map_or(Value::Null, bare);
     names.iter().map(|name| ((*name).to_owned(), value(name))).collect()
+}
+
+/// What something holds of these, as a hash that is the same for all forms in which Graph tells the same: without nulls, what
+/// is empty, and the order of names.
+pub(in crate::m365) fn state(json: &Value, names: &[&str]) -> String {
+    state_of(&settable(json, names).into())
+}
+
+/// The same of all that a value holds; empty if it holds nothing.
+pub(in crate::m365) fn state_of(json: &Value) -> String {
+    plain(json).map(|json| short_hash([Some(&json)])).unwrap_or_default()
+}
+
+fn plain(value: &Value) -> Option<Value> {
+    match value {
+        Value::Null => None,
+        Value::String(text) if text.is_empty() => None,
+        Value::Array(all) if all.is_empty() => None,
+        Value::Array(all) => Some(all.iter().map(|one| plain(one).unwrap_or_default()).collect()),
+        Value::Object(map) => {
+            let kept: BTreeMap<&String, Value> = map.iter().filter_map(|(k, v)| Some((k, plain(v)?))).collect();
+            (!kept.is_empty()).then(|| kept.into_iter().map(|(k, v)| (k.clone(), v)).collect())
+        }
+        other => Some(other.clone()),
+    }
+}
+
+/// Says whether something that was made holds something else by now; what is gone does not.
+///
+/// # Errors
+/// Graph's.
+pub(in crate::m365) async fn differs(
+    client: &Client,
+    request: GraphRequest,
+    since: Since<'_>,
+    state: impl FnOnce(&Value) -> String,
+) -> Result<bool> {
+    if since.state.is_empty() {
+        return Ok(false);
+    }
+    match client.get_json(request).await {
+        Ok(now) => Ok(state(&now) != since.state),
+        Err(error) if is_gone(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// A value without what Graph says of its answer, at any depth.
@@ -110,10 +158,21 @@ pub(in crate::m365) fn content_bytes(record: &Record) -> u64 {
     record.streams.iter().find(|stream| stream.role == StreamRole::Content).map_or(0, |stream| stream.size_bytes)
 }
 
+/// Takes note of what was made, before more is done with it.
+///
+/// # Errors
+/// The log's.
+pub(in crate::m365) async fn note(made: &Made, order: Order<'_>) -> Result<()> {
+    for undo in &made.undo {
+        order.log.note(undo.clone()).await?;
+    }
+    Ok(())
+}
+
 /// Something that is there as it should be, though nothing says who made it: it is not made again, and undo leaves it.
 pub(in crate::m365) fn as_it_should_be(id: String) -> Found {
     let note = "it was there when the restore went on, and nothing says who made it: undo leaves it".to_owned();
-    Found::Whole(Made { id, undo: Vec::new(), notes: vec![note] })
+    Found::Whole(Made { id, notes: vec![note], ..Made::default() })
 }
 
 /// Why a container that was made stays.
@@ -130,4 +189,23 @@ pub(in crate::m365) fn left(undo: &Undo) -> Option<String> {
 /// The refusal to make something of a kind that has no place.
 pub(in crate::m365) fn no_place(kind: ItemKind) -> Error {
     Error::internal(format!("A {} was to be made where none can be", kind.word()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_something_holds_is_told_alike_in_all_forms_of_it() {
+        let names = ["a", "b", "c"];
+        let told = json!({"a": {"x": 1, "y": null, "@odata.etag": "1"}, "b": "", "c": [], "changeKey": "1"});
+        let again = json!({"c": null, "a": {"y": "", "x": 1}, "changeKey": "2"});
+        assert_eq!(state(&told, &names), state(&again, &names));
+        assert_eq!(state(&Value::Null, &names), "");
+        for other in [json!({"a": {"x": 2}}), json!({"a": {"x": 1}, "b": "b"}), json!({"a": {"x": 1}, "c": [null]})] {
+            assert_ne!(state(&told, &names), state(&other, &names), "{other}");
+        }
+    }
 }

@@ -7,7 +7,7 @@
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
-use super::door::{Cost, Fit, Found, Made, Order, Present, Source, Target, Undo};
+use super::door::{Cost, Fit, Found, Made, Order, Present, Since, Source, Target, Undo};
 use super::mailbox::Mailbox;
 use super::rows;
 use crate::error::Result;
@@ -126,7 +126,8 @@ impl Target for Settings {
         let body = self.body(list, order, source, &mut made.notes).await?;
         let answer = self.0.client.send(self.0.post(list.url, &body.into())).await?;
         let id = format!("{}{}", list.prefix, rows::new_id(&answer)?);
-        Ok(Made { notes: made.notes, ..Made::new(order.record.kind, id, "") })
+        let state = held(list.prefix, &answer);
+        Ok(Made { notes: made.notes, state, ..Made::new(order.record.kind, id, "") })
     }
 
     async fn overwrite(&self, present: &str, order: Order<'_>, source: &dyn Source) -> Result<Made> {
@@ -134,8 +135,7 @@ impl Target for Settings {
             None => (SETTINGS.to_owned(), MAILBOX, Vec::new()),
             Some(list) => (url_of(list, present), names_of(list), Vec::new()),
         };
-        let before = self.0.client.get_json(self.0.get(&self.url_to_read(present, &url))).await?;
-        let mut before = rows::settable(&row_of(before, present), names);
+        let mut before = rows::settable(&self.row(present, &url).await?, names);
         let mut body = match list_of(present) {
             None => rows::settable(&source.properties(order.record).await?, MAILBOX),
             Some(list) => self.body(list, order, source, &mut notes).await?,
@@ -147,9 +147,11 @@ impl Target for Settings {
             // A category's name is fixed.
             [&mut before, &mut body].into_iter().for_each(|values| drop(values.remove("displayName")));
         }
+        let undo = Undo::Values { kind: order.record.kind, id: present.to_owned(), before: before.into() };
+        let undo = order.log.note(undo).await?;
         self.0.client.send(self.0.patch(&url, &body.into())).await?;
-        let undo = vec![Undo::Values { kind: order.record.kind, id: present.to_owned(), before: before.into() }];
-        Ok(Made { id: present.to_owned(), undo, notes })
+        let state = held(present, &self.row(present, &url).await?);
+        Ok(Made { notes, state, ..Made::over(present, undo) })
     }
 
     async fn find(&self, order: Order<'_>, _: &dyn Source) -> Result<Found> {
@@ -158,11 +160,19 @@ impl Target for Settings {
         Ok(found.map_or(Found::Nothing, |there| rows::as_it_should_be(there.id)))
     }
 
+    async fn was_changed(&self, undo: &Undo, since: Since<'_>) -> Result<bool> {
+        let id = undo.id();
+        if since.state.is_empty() {
+            return Ok(false);
+        }
+        let now = held(id, &self.row(id, &place(id)).await?);
+        Ok(!now.is_empty() && now != since.state)
+    }
+
     async fn undo(&self, undo: &Undo) -> Result<Option<String>> {
-        let url = |id: &str| list_of(id).map_or_else(|| SETTINGS.to_owned(), |list| url_of(list, id));
         match undo {
-            Undo::Delete { id, .. } => rows::delete(&self.0.client, self.0.delete(&url(id))).await,
-            Undo::Values { id, before, .. } => rows::delete(&self.0.client, self.0.patch(&url(id), before)).await,
+            Undo::Delete { id, .. } => rows::delete(&self.0.client, self.0.delete(&place(id))).await,
+            Undo::Values { id, before, .. } => rows::delete(&self.0.client, self.0.patch(&place(id), before)).await,
             other => Ok(rows::left(other)),
         }
     }
@@ -171,6 +181,18 @@ impl Target for Settings {
 /// The list that an item is in, by its id; `None`: it is the settings that are no list.
 fn list_of(id: &str) -> Option<&'static List> {
     LISTS.iter().find(|list| id.starts_with(list.prefix))
+}
+
+/// Where an item is written.
+fn place(id: &str) -> String {
+    list_of(id).map_or_else(|| SETTINGS.to_owned(), |list| url_of(list, id))
+}
+
+/// What a setting, or an item of a list, holds. Exchange numbers rules anew when others come and go.
+fn held(id: &str, row: &Value) -> String {
+    let mut values = rows::settable(row, list_of(id).map_or(MAILBOX, names_of));
+    values.remove("sequence");
+    rows::state_of(&values.into())
 }
 
 fn url_of(list: &List, id: &str) -> String {
@@ -203,6 +225,12 @@ impl Settings {
     /// Where an item is read: the lists, whose single items not every service gives.
     fn url_to_read(&self, id: &str, url: &str) -> String {
         list_of(id).map_or_else(|| url.to_owned(), |list| format!("{}?$top=500", list.url))
+    }
+
+    /// What is there; null if it is gone.
+    async fn row(&self, id: &str, url: &str) -> Result<Value> {
+        let answer = self.0.client.get_json(self.0.get(&self.url_to_read(id, url))).await?;
+        Ok(row_of(answer, id))
     }
 
     async fn body(

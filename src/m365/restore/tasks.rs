@@ -6,7 +6,7 @@
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
-use super::door::{Cost, Fit, Found, Made, Order, Present, Source, Target, Undo};
+use super::door::{Cost, Fit, Found, Made, Order, Present, Since, Source, Target, Undo};
 use super::mailbox::Mailbox;
 use super::{attachments, rows};
 use crate::error::Result;
@@ -128,6 +128,7 @@ impl Target for Tasks {
         let answer = self.0.client.send(self.0.post(&url, &body(&json, order).into())).await?;
         let id = rows::new_id(&answer)?;
         let mut made = Made::new(ItemKind::Task, id.clone(), order.parent);
+        rows::note(&made, order).await?;
         self.complete(&format!("{url}/{}", segment(&id)), order.record, &json, (source, &mut made)).await?;
         Ok(made)
     }
@@ -140,9 +141,10 @@ impl Target for Tasks {
         let url = format!("todo/lists/{}/tasks/{}", segment(order.parent), segment(present));
         let before = self.0.client.get_json(self.0.get(&url)).await?;
         let before = json!({"list": order.parent, "values": rows::replacing(&before, TASK)});
+        let undo = Undo::Values { kind: ItemKind::Task, id: present.to_owned(), before };
+        let undo = order.log.note(undo).await?;
         self.0.client.send(self.0.patch(&url, &rows::replacing(&json, TASK).into())).await?;
-        let undo = vec![Undo::Values { kind: ItemKind::Task, id: present.to_owned(), before }];
-        let mut made = Made { id: present.to_owned(), undo, notes: Vec::new() };
+        let mut made = Made::over(present, undo);
         self.complete(&url, order.record, &json, (source, &mut made)).await?;
         Ok(made)
     }
@@ -160,6 +162,16 @@ impl Target for Tasks {
         let mut made = Made::default();
         self.complete(&format!("{url}/{}", segment(id)), order.record, &json, (source, &mut made)).await?;
         Ok(rows::as_it_should_be(id.to_owned()))
+    }
+
+    async fn was_changed(&self, undo: &Undo, since: Since<'_>) -> Result<bool> {
+        let (list, id) = match undo {
+            Undo::Delete { kind: ItemKind::Task, id, parent } => (parent.as_str(), id),
+            Undo::Values { id, before, .. } => (text(before, &["list"]).unwrap_or_default(), id),
+            _ => return Ok(false),
+        };
+        let request = self.0.get(&format!("todo/lists/{}/tasks/{}", segment(list), segment(id)));
+        rows::differs(&self.0.client, request, since, |now| rows::state(now, TASK)).await
     }
 
     async fn undo(&self, undo: &Undo) -> Result<Option<String>> {
@@ -197,7 +209,7 @@ fn body(json: &Value, order: Order<'_>) -> Map<String, Value> {
 }
 
 impl Tasks {
-    /// Gives a task the steps, links and attachments that it lacks.
+    /// Gives a task the steps, links and attachments that it lacks; takes note of what it holds.
     async fn complete(
         &self,
         url: &str,
@@ -207,6 +219,7 @@ impl Tasks {
     ) -> Result<()> {
         let there =
             self.0.client.get_json(self.0.get(&format!("{url}?$expand=checklistItems,linkedResources"))).await?;
+        made.state = rows::state(&there, TASK);
         for (part, names) in PARTS {
             let wanted = json.get(part).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
             let have: Vec<Map<String, Value>> = there

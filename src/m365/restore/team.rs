@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
 use super::Destination;
-use super::door::{Cost, Fit, Found, Made, Order, Present, Source, Target, Undo};
+use super::door::{Cost, Fit, Found, Log, Made, Order, Present, Source, Target, Undo};
 use super::rows;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{ItemKind, Record};
@@ -170,7 +170,7 @@ impl Target for Team {
         let json = source.properties(order.record).await?;
         let below = order.parent;
         match order.record.kind {
-            ItemKind::Setting => self.complete(order.record, &json, source).await,
+            ItemKind::Setting => self.complete(order, &json, source).await,
             ItemKind::Channel => {
                 let mut body = rows::settable(&json, CHANNEL);
                 body.insert("displayName".into(), order.name.into());
@@ -198,7 +198,7 @@ impl Target for Team {
 
     async fn overwrite(&self, present: &str, _: Order<'_>, _: &dyn Source) -> Result<Made> {
         let notes = vec!["what is there of a team's channels and tabs is left as it is".to_owned()];
-        Ok(Made { id: present.to_owned(), undo: Vec::new(), notes })
+        Ok(Made { id: present.to_owned(), notes, ..Made::default() })
     }
 
     async fn find(&self, order: Order<'_>, source: &dyn Source) -> Result<Found> {
@@ -247,7 +247,7 @@ impl Target for Team {
 
 impl Team {
     /// Sets the settings, and adds the members and tags that the team lacks.
-    async fn complete(&self, record: &Record, json: &Value, source: &dyn Source) -> Result<Made> {
+    async fn complete(&self, order: Order<'_>, json: &Value, source: &dyn Source) -> Result<Made> {
         let mut made = Made { id: self.id.clone(), ..Made::default() };
         let there = self.client.get_json(self.get("")).await?;
         let (before, wanted) = (rows::settable(&there, TEAM), rows::settable(json, TEAM));
@@ -257,19 +257,20 @@ impl Team {
             let before: Map<String, Value> =
                 before.into_iter().filter(|(name, _)| changed.contains_key(name)).collect();
             let undo = Undo::Values { kind: ItemKind::Setting, id: self.id.clone(), before: before.into() };
+            let undo = order.log.note(undo).await?;
             self.client.send(GraphRequest::patch(self.scope(), self.url(""), &changed.into())).await?;
             made.undo.push(undo);
         }
-        let below = source.below(record).await?;
-        self.members(&below, source, &mut made).await?;
-        self.tags(&below, source, &mut made).await?;
+        let below = source.below(order.record).await?;
+        self.members(&below, source, order.log, &mut made).await?;
+        self.tags(&below, source, order.log, &mut made).await?;
         if below.iter().any(|part| part.kind == ItemKind::App) {
             made.notes.push("apps are not installed: a team's owner does that".to_owned());
         }
         Ok(made)
     }
 
-    async fn members(&self, below: &[Record], source: &dyn Source, made: &mut Made) -> Result<()> {
+    async fn members(&self, below: &[Record], source: &dyn Source, log: &dyn Log, made: &mut Made) -> Result<()> {
         let there = self.in_team().await?;
         for part in below.iter().filter(|part| part.kind == ItemKind::Member) {
             let json = source.properties(part).await?;
@@ -278,7 +279,11 @@ impl Team {
             }
             let Some(body) = self.member(&json) else { continue };
             match self.add("/members", body, (ItemKind::Member, &part.id, "")).await {
-                Ok(member) => made.undo.extend(member.undo),
+                Ok(member) => {
+                    for undo in member.undo {
+                        made.undo.push(log.note(undo).await?);
+                    }
+                }
                 Err(error) if rows::is_gone(&error) => {
                     made.notes.push(format!("{} is no longer in the directory, and no member", part.name));
                 }
@@ -293,7 +298,7 @@ impl Team {
         self.client.get_all(self.get("/members?$top=999")).await
     }
 
-    async fn tags(&self, below: &[Record], source: &dyn Source, made: &mut Made) -> Result<()> {
+    async fn tags(&self, below: &[Record], source: &dyn Source, log: &dyn Log, made: &mut Made) -> Result<()> {
         let people = self.in_team().await?;
         let there = self.client.get_all(self.get("/tags")).await?;
         for part in below.iter().filter(|part| part.kind == ItemKind::Tag) {
@@ -316,7 +321,7 @@ impl Team {
             match self.post("/tags", &body.into()).await {
                 Ok(answer) => {
                     let (kind, id) = (ItemKind::Tag, rows::new_id(&answer)?);
-                    made.undo.push(Undo::Delete { kind, id, parent: String::new() });
+                    made.undo.push(log.note(Undo::Delete { kind, id, parent: String::new() }).await?);
                 }
                 Err(error) if matches!(error.kind(), ErrorKind::Permission | ErrorKind::InvalidInput) => {
                     made.notes.push(format!("the tag '{}' was not made: {error}", part.name));

@@ -172,7 +172,7 @@ impl Target for Terms {
 
     async fn overwrite(&self, present: &str, _: Order<'_>, _: &dyn Source) -> Result<Made> {
         let notes = vec!["what is there of the term store is left as it is".to_owned()];
-        Ok(Made { id: present.to_owned(), undo: Vec::new(), notes })
+        Ok(Made { id: present.to_owned(), notes, ..Made::default() })
     }
 
     async fn find(&self, order: Order<'_>, _: &dyn Source) -> Result<Found> {

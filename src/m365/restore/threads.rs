@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::Destination;
-use super::door::{Cost, Extras, Fit, Found, Made, Opened, Order, Present, Source, Target, Undo};
+use super::door::{Cost, Extras, Fit, Found, Made, Opened, Order, Present, Since, Source, Target, Undo};
 use crate::error::{Error, Result};
 use crate::format::record::{ItemKind, Record, Stream, StreamRole};
 use crate::graph::links::segment;
@@ -199,6 +199,10 @@ impl Target for Threads {
     async fn find(&self, order: Order<'_>, source: &dyn Source) -> Result<Found> {
         let file = self.page(order, source).await?;
         self.0.find(as_file(order, &file), &OfPage { source, record: order.record }).await
+    }
+
+    async fn was_changed(&self, undo: &Undo, since: Since<'_>) -> Result<bool> {
+        self.0.was_changed(undo, since).await
     }
 
     async fn undo(&self, undo: &Undo) -> Result<Option<String>> {

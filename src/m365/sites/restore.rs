@@ -19,7 +19,7 @@ use crate::graph::links::segment;
 use crate::graph::{Client, GraphRequest, Scope};
 use crate::m365::door::{Owner, Workload};
 use crate::m365::facts::{at, flag, text};
-use crate::m365::restore::{Cost, Destination, Fit, Found, Made, Order, Present, Source, Target, Undo, rows};
+use crate::m365::restore::{Cost, Destination, Fit, Found, Made, Order, Present, Since, Source, Target, Undo, rows};
 use crate::m365::walk::{Told, clean, id_of};
 
 /// What of a column can be set, whatever it holds.
@@ -225,26 +225,28 @@ impl Target for ListTarget {
                 let body = json!({"fields": self.fields(&json, columns)});
                 let url = format!("lists/{}/items", segment(order.parent));
                 let answer = self.client.send(self.post(&url, &body)).await?;
-                Ok(Made::new(ItemKind::ListItem, rows::new_id(&answer)?, order.parent))
+                let made = Made::new(ItemKind::ListItem, rows::new_id(&answer)?, order.parent);
+                Ok(Made { state: tag(&answer), ..made })
             }
         }
     }
 
     async fn overwrite(&self, present: &str, order: Order<'_>, source: &dyn Source) -> Result<Made> {
-        let mut made = Made { id: present.to_owned(), ..Made::default() };
         if order.record.kind != ItemKind::ListItem {
-            return Ok(made);
+            return Ok(Made { id: present.to_owned(), ..Made::default() });
         }
         let list = order.parent;
         let columns = self.columns(list, source).await?;
         let url = format!("lists/{}/items/{}", segment(list), segment(present));
         let there = self.client.get_json(of_site(&self.site, &format!("{url}?$expand=fields"))).await?;
         let before = json!({"list": list, "fields": self.fields(&there, columns)});
+        let undo = Undo::Values { kind: ItemKind::ListItem, id: present.to_owned(), before };
+        let undo = order.log.note(undo).await?;
         let fields = self.fields(&source.properties(order.record).await?, columns);
         let request = GraphRequest::patch(Scope::Files, self.url(&format!("{url}/fields")), &fields.into());
         self.client.send(request.units(2)).await?;
-        made.undo = vec![Undo::Values { kind: ItemKind::ListItem, id: present.to_owned(), before }];
-        Ok(made)
+        let now = self.client.get_json(of_site(&self.site, &url)).await?;
+        Ok(Made { state: tag(&now), ..Made::over(present, undo) })
     }
 
     async fn find(&self, order: Order<'_>, source: &dyn Source) -> Result<Found> {
@@ -275,6 +277,16 @@ impl Target for ListTarget {
                     .map_or(Found::Nothing, |id| rows::as_it_should_be(id.to_owned())))
             }
         }
+    }
+
+    async fn was_changed(&self, undo: &Undo, since: Since<'_>) -> Result<bool> {
+        let (list, id) = match undo {
+            Undo::Delete { kind: ItemKind::ListItem, id, parent } => (parent.as_str(), id),
+            Undo::Values { id, before, .. } => (text(before, &["list"]).unwrap_or_default(), id),
+            _ => return Ok(false),
+        };
+        let request = self.of_list(list, &format!("items/{}", segment(id)));
+        rows::differs(&self.client, request, since, tag).await
     }
 
     async fn undo(&self, undo: &Undo) -> Result<Option<String>> {
@@ -361,6 +373,7 @@ impl ListTarget {
         let id = rows::new_id(&answer)?;
         self.remember(&id);
         let mut made = Made::new(ItemKind::List, id.clone(), "");
+        rows::note(&made, order).await?;
         self.columns(&id, source).await?;
         if template != "genericList" {
             made.notes.push("views and forms of the list are those of its template".to_owned());
@@ -428,6 +441,11 @@ impl ListTarget {
         }
         fields
     }
+}
+
+/// What tells a state of an item from every other one; SharePoint counts it on with each change.
+fn tag(item: &Value) -> String {
+    text(item, &["eTag"]).unwrap_or_default().to_owned()
 }
 
 /// What Graph makes a column by.

@@ -1,8 +1,10 @@
 //! The journal of a run: what was meant before it was asked for, and what came of it after.
 //!
 //! A line an entry, only ever appended to. That something is meant is durable before the request goes out. The last line may be
-//! torn by a crash; then it says nothing. Neither contents nor secrets stand in it: ids, and reasons in words. Where it is
-//! kept is the business of a [`Kept`]: a folder a run ([`RunFolder`]: `plan.json`, `journal.jsonl`), or a server's database.
+//! torn by a crash; then it says nothing. What takes several requests says on the way how it is taken back by then; what a
+//! try left stays noted until it was taken back, or the step is done. Neither contents nor secrets stand in it: ids, and
+//! reasons in words. Where it is kept is the business of a [`Kept`]: a folder a run ([`RunFolder`]: `plan.json`,
+//! `journal.jsonl`), or a server's database.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -34,6 +36,13 @@ pub(super) enum Entry {
         /// The step.
         step: usize,
     },
+    /// It is under way.
+    Half {
+        /// The step.
+        step: usize,
+        /// How all is taken back that it may have done by now.
+        undo: Vec<Undo>,
+    },
     /// It is done.
     Done {
         /// The step.
@@ -44,13 +53,19 @@ pub(super) enum Entry {
         undo: Vec<Undo>,
         /// What did not come back as it was.
         notes: Vec<String>,
+        /// What it held then, as a hash; empty: not known, as in journals of before it was kept.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        state: String,
     },
-    /// It failed, and nothing of it is there.
+    /// It failed.
     Failed {
         /// The step.
         step: usize,
         /// The reason in words.
         why: String,
+        /// How what may be there of it all the same is taken back.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        undo: Vec<Undo>,
     },
     /// All steps were gone through.
     Ended,
@@ -72,7 +87,10 @@ pub(super) enum Entry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Known {
     /// It was begun; nobody knows what came of it.
-    Begun,
+    Begun {
+        /// How what it had done when it last told is taken back.
+        undo: Vec<Undo>,
+    },
     /// It is done.
     Done {
         /// The id in the target.
@@ -81,9 +99,16 @@ pub enum Known {
         undo: Vec<Undo>,
         /// What did not come back as it was.
         notes: Vec<String>,
+        /// What it held then, as a hash; empty: not known.
+        state: String,
     },
     /// It failed.
-    Failed(String),
+    Failed {
+        /// The reason in words.
+        why: String,
+        /// How what may be there of it all the same is taken back.
+        undo: Vec<Undo>,
+    },
     /// It was taken back.
     Undone,
 }
@@ -270,9 +295,9 @@ impl State {
     /// Says whether there is something to take back.
     pub fn can_be_undone(&self) -> bool {
         self.steps.values().any(|known| match known {
-            Known::Done { undo, .. } => !undo.is_empty(),
-            Known::Begun => true,
-            _ => false,
+            Known::Done { undo, .. } | Known::Failed { undo, .. } => !undo.is_empty(),
+            Known::Begun { .. } => true,
+            Known::Undone => false,
         })
     }
 
@@ -283,7 +308,7 @@ impl State {
 
     /// Says whether the result of a step that was begun is not known.
     pub fn has_doubt(&self) -> bool {
-        self.steps.values().any(|known| *known == Known::Begun)
+        self.steps.values().any(|known| matches!(known, Known::Begun { undo } if undo.is_empty()))
     }
 
     /// Reads what stands in a journal.
@@ -309,9 +334,18 @@ impl State {
 
     fn take(&mut self, entry: Entry) {
         match entry {
-            Entry::Begin { step } => drop(self.steps.insert(step, Known::Begun)),
-            Entry::Done { step, id, undo, notes } => drop(self.steps.insert(step, Known::Done { id, undo, notes })),
-            Entry::Failed { step, why } => drop(self.steps.insert(step, Known::Failed(why))),
+            // What an earlier try left is still there.
+            Entry::Begin { step } => match self.steps.remove(&step) {
+                Some(Known::Begun { undo } | Known::Failed { undo, .. }) => {
+                    drop(self.steps.insert(step, Known::Begun { undo }));
+                }
+                _ => drop(self.steps.insert(step, Known::Begun { undo: Vec::new() })),
+            },
+            Entry::Half { step, undo } => drop(self.steps.insert(step, Known::Begun { undo })),
+            Entry::Done { step, id, undo, notes, state } => {
+                drop(self.steps.insert(step, Known::Done { id, undo, notes, state }));
+            }
+            Entry::Failed { step, why, undo } => drop(self.steps.insert(step, Known::Failed { why, undo })),
             Entry::Undone { step } => drop(self.steps.insert(step, Known::Undone)),
             Entry::Ended => self.ended = true,
             Entry::Left { .. } => {}
@@ -371,16 +405,58 @@ mod tests {
     fn the_last_word_on_a_step_counts_and_a_torn_line_says_nothing() {
         let line = |entry: &Entry| serde_json::to_string(entry).unwrap() + "\n";
         let undo = vec![Undo::Cannot { id: "x".into(), why: "y".into() }];
-        let done = Entry::Done { step: 1, id: "x".into(), undo: undo.clone(), notes: vec![] };
+        let done = Entry::Done { step: 1, id: "x".into(), undo: undo.clone(), notes: vec![], state: "s".into() };
         let text = line(&Entry::Begin { step: 1 }) + &line(&done) + &line(&Entry::Begin { step: 2 });
         let torn = text.clone() + "{\"event\":\"done\",\"st";
         let (state, whole) = State::read(torn.as_bytes()).unwrap();
         assert_eq!(whole, text.len() as u64);
-        assert_eq!(state.steps.get(&1), Some(&Known::Done { id: "x".into(), undo, notes: vec![] }));
-        assert_eq!(state.steps.get(&2), Some(&Known::Begun));
+        assert_eq!(state.steps.get(&1), Some(&Known::Done { id: "x".into(), undo, notes: vec![], state: "s".into() }));
+        assert_eq!(state.steps.get(&2), Some(&Known::Begun { undo: vec![] }));
         assert!(!state.ended);
         for cut in 0..torn.len() {
             State::read(&torn.as_bytes()[..cut]).unwrap();
         }
+    }
+
+    #[test]
+    fn what_a_try_left_is_known_until_it_is_taken_back_or_done() {
+        let line = |entry: &Entry| serde_json::to_string(entry).unwrap() + "\n";
+        let undo = vec![Undo::Version { id: "x".into(), version: "1.0".into() }];
+        let begin = line(&Entry::Begin { step: 0 });
+        let half = line(&Entry::Half { step: 0, undo: undo.clone() });
+        let failed = |undo: &[Undo]| line(&Entry::Failed { step: 0, why: "w".into(), undo: undo.to_vec() });
+        let done = line(&Entry::Done { step: 0, id: "x".into(), undo: vec![], notes: vec![], state: String::new() });
+        for (text, known, doubt) in [
+            (begin.clone(), Known::Begun { undo: vec![] }, true),
+            ([&*begin, &*half, &*begin].concat(), Known::Begun { undo: undo.clone() }, false),
+            ([&*begin, &*half, &*failed(&undo)].concat(), Known::Failed { why: "w".into(), undo: undo.clone() }, false),
+            ([&*begin, &*half, &*failed(&undo), &*begin].concat(), Known::Begun { undo: undo.clone() }, false),
+            ([&*begin, &*half, &*failed(&[])].concat(), Known::Failed { why: "w".into(), undo: vec![] }, false),
+            ([&*begin, &*half, &*done, &*begin].concat(), Known::Begun { undo: vec![] }, true),
+        ] {
+            let state = State::of(text.as_bytes());
+            assert_eq!((state.steps.get(&0), state.has_doubt()), (Some(&known), doubt), "{text}");
+        }
+    }
+
+    #[test]
+    fn journals_of_earlier_versions_are_read() {
+        let text = concat!(
+            r#"{"event":"begin","step":0}"#,
+            "\n",
+            r#"{"event":"done","step":0,"id":"a","undo":[{"how":"version","id":"a","version":"1.0"}],"notes":[]}"#,
+            "\n",
+            r#"{"event":"begin","step":1}"#,
+            "\n",
+            r#"{"event":"failed","step":1,"why":"w"}"#,
+            "\n",
+        );
+        let state = State::of(text.as_bytes());
+        let undo = vec![Undo::Version { id: "a".into(), version: "1.0".into() }];
+        let done = Known::Done { id: "a".into(), undo, notes: vec![], state: String::new() };
+        assert_eq!(state.steps.get(&0), Some(&done));
+        assert_eq!(state.steps.get(&1), Some(&Known::Failed { why: "w".into(), undo: vec![] }));
+        let failed = Entry::Failed { step: 1, why: "w".into(), undo: vec![] };
+        assert_eq!(Some(&*serde_json::to_string(&failed).unwrap()), text.lines().last());
     }
 }

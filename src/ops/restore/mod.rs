@@ -2,11 +2,13 @@
 //!
 //! Three arguments make it trustworthy. Nothing is written before the plan, which is a value: it is printed, saved and run, and says
 //! what is created, overwritten and left. Every making is written to the journal before it is asked for ([`journal`]), and one
-//! whose result is not there is looked up in the target before it is made again, so that no interruption makes two of one. And
-//! undo takes back what the journal says was made, nothing else.
+//! whose result is not there is looked up in the target before it is made again, so that no interruption makes two of one; what
+//! ends halfway is taken back, by what it said on the way ([`log`]). And undo takes back what the journal says was made, nothing
+//! else, and nothing that somebody changed since.
 
 mod journal;
 mod known;
+mod log;
 mod place;
 mod plan;
 mod refused;

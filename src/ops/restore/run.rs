@@ -6,12 +6,13 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::journal::{self, Entry, Journal, Known};
+use super::log::StepLog;
 use super::place::{Taker, destination};
 use super::source::RepoSource;
 use super::{Action, Around, Plan, PlannedTarget, Step};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::{Client, Fate, fate, is_full};
-use crate::m365::restore::{self, Found, Made, Order, Source as _, Target};
+use crate::m365::restore::{self, Found, Made, Order, Since, Source as _, Target, Undo};
 use crate::m365::{CollectionKey, Owner};
 use crate::monitor::Counter;
 use crate::ops::catalog::Catalog;
@@ -286,15 +287,34 @@ impl Runner {
             }
         };
         let mark = format!("{}-{number}", self.run);
-        let order =
-            Order { record: &record, parent: &parent, name: &step.name, mark: &mark, extras: self.options.extras() };
-        let begun = self.state.get(&number) == Some(&Known::Begun);
+        let (begun, left) = self.left_of(number);
+        let log = StepLog::new(number, &self.journal, left);
+        let (name, extras) = (step.name.as_str(), self.options.extras());
+        let order = Order { record: &record, parent: &parent, name, mark: &mark, extras, log: &log };
         self.journal.write(&Entry::Begin { step: number }).await?;
-        let ended = self.make(begun, step, order, target).await;
-        self.tell(number, step, ended).await
+        let ended = self.make(begun, step, order, target, &log).await;
+        self.tell(number, step, ended, target, &log).await
     }
 
-    async fn make(&self, begun: bool, step: &Step, order: Order<'_>, target: &dyn Target) -> Result<Made> {
+    /// Says whether a step was begun and has no result, and how what an earlier try left of it is taken back.
+    fn left_of(&self, number: usize) -> (bool, Vec<Undo>) {
+        match self.state.get(&number) {
+            Some(Known::Begun { undo }) => (true, undo.clone()),
+            Some(Known::Failed { undo, .. }) => (false, undo.clone()),
+            _ => (false, Vec::new()),
+        }
+    }
+
+    async fn make(
+        &self,
+        begun: bool,
+        step: &Step,
+        order: Order<'_>,
+        target: &dyn Target,
+        log: &StepLog<'_>,
+    ) -> Result<Made> {
+        let since = Since { run_us: super::time_of_run(&self.run), state: "" };
+        log.clear(target, overwrites(step), since).await?;
         if let Action::Overwrite(present) = &step.action {
             return target.overwrite(present, order, &*self.source).await;
         }
@@ -304,7 +324,10 @@ impl Runner {
                 Found::Whole(made) => return Ok(made),
                 Found::Part(made) => {
                     for undo in made.undo.iter().rev() {
-                        target.undo(undo).await?;
+                        // What somebody has put there since is theirs: making the item says so.
+                        if !target.was_changed(undo, since).await? {
+                            target.undo(undo).await?;
+                        }
                     }
                 }
             }
@@ -314,7 +337,7 @@ impl Runner {
 
     /// Makes the container that the restore has for itself.
     async fn top(&self, number: usize, step: &Step, target: &dyn Target) -> Result<Ended> {
-        let begun = self.state.get(&number) == Some(&Known::Begun);
+        let (begun, left) = self.left_of(number);
         self.journal.write(&Entry::Begin { step: number }).await?;
         let found = if begun { target.find_top(&step.name).await } else { Ok(None) };
         let made = match found {
@@ -322,7 +345,7 @@ impl Runner {
             Ok(None) => target.create_top(&step.name).await,
             Err(e) => Err(e),
         };
-        self.tell(number, step, made).await
+        self.tell(number, step, made, target, &StepLog::new(number, &self.journal, left)).await
     }
 
     /// Takes note of what a container became; nobody asks for what is in none.
@@ -332,23 +355,36 @@ impl Runner {
         }
     }
 
-    async fn tell(&self, number: usize, step: &Step, ended: Result<Made>) -> Result<Ended> {
+    async fn tell(
+        &self,
+        number: usize,
+        step: &Step,
+        ended: Result<Made>,
+        target: &dyn Target,
+        log: &StepLog<'_>,
+    ) -> Result<Ended> {
         match ended {
             Ok(made) => {
                 self.note(step, &made.id);
-                let (id, undo, notes) = (made.id.clone(), made.undo.clone(), made.notes.clone());
-                self.journal.write(&Entry::Done { step: number, id, undo, notes }).await?;
+                let Made { id, undo, notes, state } = made.clone();
+                self.journal.write(&Entry::Done { step: number, id, undo, notes, state }).await?;
                 Ok(Ended::Done(made))
             }
             Err(e) => {
                 // What may be there all the same stays begun: the next run looks.
                 if !crate::graph::is_doubtful(&e) {
-                    self.journal.write(&Entry::Failed { step: number, why: told(&e) }).await?;
+                    // What was there before is put back by undo alone: nobody knows whether it was overwritten.
+                    let undo = if overwrites(step) { log.noted() } else { log.take_back(target).await };
+                    self.journal.write(&Entry::Failed { step: number, why: told(&e), undo }).await?;
                 }
                 Ok(Ended::Failed(e))
             }
         }
     }
+}
+
+fn overwrites(step: &Step) -> bool {
+    matches!(step.action, Action::Overwrite(_))
 }
 
 fn told(e: &Error) -> String {

@@ -6,9 +6,9 @@ use super::journal::{self, Entry, Known, State};
 use super::run::open;
 use super::source::RepoSource;
 use super::{Action, Around, Plan, Step};
-use crate::error::{Error, Result};
-use crate::graph::Client;
-use crate::m365::restore::{Found, Order, Target};
+use crate::error::{Error, ErrorKind, Result};
+use crate::graph::{Client, Fate, fate, graph_error};
+use crate::m365::restore::{Found, Made, Order, Since, Target, Undo, Unlogged};
 use crate::monitor::Counter;
 use crate::ops::catalog::Catalog;
 use crate::ops::view::View;
@@ -25,10 +25,10 @@ pub struct UndoReport {
 }
 
 /// Takes back exactly what a run made. What was begun and has no result is looked for first, for which the snapshot is
-/// needed (`view`).
+/// needed (`view`). A target that cannot be opened keeps nothing else from being taken back.
 ///
 /// # Errors
-/// The journal's; Graph's, where a target cannot be opened at all.
+/// The journal's; Graph's, where nobody can sign in.
 pub async fn undo(run: &str, view: Option<&View>, client: &Client, around: &Around) -> Result<UndoReport> {
     let kept = (around.runs)(run);
     let plan = kept.plan().await?.ok_or_else(|| {
@@ -40,13 +40,16 @@ pub async fn undo(run: &str, view: Option<&View>, client: &Client, around: &Arou
     let done: BTreeMap<usize, &Known> = state
         .steps
         .iter()
-        .filter(|(_, known)| matches!(known, Known::Done { .. } | Known::Begun))
+        .filter(|(_, known)| match known {
+            Known::Done { .. } | Known::Begun { .. } => true,
+            Known::Failed { undo, .. } => !undo.is_empty(),
+            Known::Undone => false,
+        })
         .map(|(n, k)| (*n, k))
         .collect();
     around.monitor.add(Counter::ItemsTotal, done.len() as i64);
-    let mut targets: BTreeMap<usize, Box<dyn Target>> = BTreeMap::new();
+    let mut targets: BTreeMap<usize, std::result::Result<Box<dyn Target>, String>> = BTreeMap::new();
     let mut report = UndoReport::default();
-    let begun_us = super::time_of_run(&plan.run);
     for (number, known) in done.into_iter().rev() {
         if around.stop.is_stopped() {
             report.interrupted = true;
@@ -57,12 +60,16 @@ pub async fn undo(run: &str, view: Option<&View>, client: &Client, around: &Arou
         if !targets.contains_key(&step.target)
             && let Some(planned) = plan.targets.get(step.target)
         {
-            targets.insert(step.target, open(client, planned).await?);
+            let opened = match open(client, planned).await {
+                Err(e) if ends_all(&e) => return Err(e),
+                opened => opened.map_err(|e| e.chain()),
+            };
+            targets.insert(step.target, opened);
         }
-        let Some(target) = targets.get(&step.target) else { continue };
-        let left = match known {
-            Known::Done { undo, .. } => take_back(&**target, undo, begun_us).await,
-            _ => doubtful(&plan, step, number, (view, &state), &**target).await,
+        let left = match targets.get(&step.target) {
+            None => continue,
+            Some(Err(why)) => Ok(Some(why.clone())),
+            Some(Ok(target)) => of_step(&plan, (number, step), known, (view, &state), &**target).await,
         };
         match left {
             Ok(None) => {
@@ -77,6 +84,39 @@ pub async fn undo(run: &str, view: Option<&View>, client: &Client, around: &Arou
     Ok(report)
 }
 
+/// Says whether an error keeps anything from being taken back: the sign-in, the network.
+fn ends_all(e: &Error) -> bool {
+    let of_one = matches!(
+        e.kind(),
+        ErrorKind::InvalidInput | ErrorKind::NotFound | ErrorKind::Corrupt | ErrorKind::AlreadyExists
+    );
+    fate(e) == Fate::Fatal && !of_one && graph_error(e).is_none_or(|answer| answer.status == 401)
+}
+
+/// Takes back what a step did, or may have done.
+async fn of_step(
+    plan: &Plan,
+    (number, step): (usize, &Step),
+    known: &Known,
+    beside: (Option<&View>, &State),
+    target: &dyn Target,
+) -> Result<Option<String>> {
+    let run_us = super::time_of_run(&plan.run);
+    match known {
+        Known::Done { id, undo, state, .. } => take_back(target, undo, (id, Since { run_us, state })).await,
+        Known::Begun { undo } if undo.is_empty() => doubtful(plan, step, number, beside, target).await,
+        Known::Begun { undo } | Known::Failed { undo, .. } => {
+            take_back(target, undo, ("", Since { run_us, state: "" })).await
+        }
+        Known::Undone => Ok(None),
+    }
+}
+
+/// Takes back what was found.
+async fn found(plan: &Plan, made: &Made, target: &dyn Target) -> Result<Option<String>> {
+    take_back(target, &made.undo, ("", Since { run_us: super::time_of_run(&plan.run), state: "" })).await
+}
+
 /// Takes back what a step of which no result is known may have left.
 async fn doubtful(
     plan: &Plan,
@@ -87,7 +127,7 @@ async fn doubtful(
 ) -> Result<Option<String>> {
     if step.item.is_empty() {
         return match target.find_top(&step.name).await? {
-            Some(made) => take_back(target, &made.undo, super::time_of_run(&plan.run)).await,
+            Some(made) => found(plan, &made, target).await,
             None => Ok(None),
         };
     }
@@ -114,25 +154,23 @@ async fn doubtful(
     };
     let mark = format!("{}-{number}", plan.run);
     let extras = plan.options.extras();
-    let order = Order { record: &record, parent: &parent, name: &step.name, mark: &mark, extras };
+    let order = Order { record: &record, parent: &parent, name: &step.name, mark: &mark, extras, log: &Unlogged };
     match target.find(order, &source).await? {
         Found::Nothing => Ok(None),
-        Found::Whole(made) | Found::Part(made) => take_back(target, &made.undo, super::time_of_run(&plan.run)).await,
+        Found::Whole(made) | Found::Part(made) => found(plan, &made, target).await,
     }
 }
 
-/// What somebody changed after the run is theirs, and stays.
-async fn take_back(
-    target: &dyn Target,
-    undo: &[crate::m365::restore::Undo],
-    begun_us: Option<i64>,
-) -> Result<Option<String>> {
-    for one in undo.iter().rev() {
-        if let Some(begun_us) = begun_us
-            && target.was_changed(one, begun_us).await?
-        {
+/// What somebody changed after the run is theirs, and stays, as far as the target tells. `made`: the id of what was made, and
+/// what is known of it.
+async fn take_back(target: &dyn Target, undo: &[Undo], made: (&str, Since<'_>)) -> Result<Option<String>> {
+    for one in undo {
+        let state = if one.id() == made.0 { made.1.state } else { "" };
+        if target.was_changed(one, Since { state, ..made.1 }).await? {
             return Ok(Some("it was changed after it was restored".to_owned()));
         }
+    }
+    for one in undo.iter().rev() {
         if let Some(why) = target.undo(one).await? {
             return Ok(Some(why));
         }

@@ -189,9 +189,9 @@ impl From<StepTold> for StepView {
         let (word, why) = action(&told.step.action);
         let (result, failed, notes) = match told.known {
             None => (None, None, Vec::new()),
-            Some(Known::Begun) => (Some("begun"), None, Vec::new()),
+            Some(Known::Begun { .. }) => (Some("begun"), None, Vec::new()),
             Some(Known::Done { notes, .. }) => (Some("done"), None, notes),
-            Some(Known::Failed(why)) => (Some("failed"), Some(why), Vec::new()),
+            Some(Known::Failed { why, .. }) => (Some("failed"), Some(why), Vec::new()),
             Some(Known::Undone) => (Some("undone"), None, Vec::new()),
         };
         Self {

@@ -387,9 +387,9 @@ fn step(told: &StepTold) -> Markup {
         td { (means) @if let Some(why) = why { ": " (why) } }
         td.long { @match &told.known {
             None => {}
-            Some(Known::Begun) => { span.state.calm { "begun" } }
+            Some(Known::Begun { .. }) => { span.state.calm { "begun" } }
             Some(Known::Done { notes, .. }) => { span.state.good { "done" } @for note in notes { " " (note) } }
-            Some(Known::Failed(why)) => { span.state.bad { "failed" } " " (why) }
+            Some(Known::Failed { why, .. }) => { span.state.bad { "failed" } " " (why) }
             Some(Known::Undone) => { span.state.calm { "taken back" } }
         } }
     } }

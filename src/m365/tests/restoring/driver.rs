@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::error::Result;
 use crate::format::record::{ItemKind, Record, StreamRole};
 use crate::m365::restore::lost::{lost_of, take_lost};
-use crate::m365::restore::{Extras, Fit, Found, Made, Opened, Order, Source, Target, Undo};
+use crate::m365::restore::{Extras, Fit, Found, Made, Opened, Order, Source, Target, Undo, Unlogged};
 use crate::m365::testing::{Item, State};
 
 /// What a backup holds, as a source of a restore.
@@ -117,6 +117,7 @@ fn level<'a>(
                 name: &record.name,
                 mark: &mark,
                 extras: Extras { permissions: true, links: false, versions: true },
+                log: &Unlogged,
             };
             let id = match there {
                 Some(there) if record.id == "mailboxSettings" => {

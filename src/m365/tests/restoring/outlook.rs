@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::driver::{Done, Held, json, restore, take_back, told};
 use crate::format::record::{ItemKind, Record};
 use crate::m365::Collection;
-use crate::m365::restore::{Destination, Extras, Found, Order, Target, open};
+use crate::m365::restore::{Destination, Extras, Found, Order, Target, Unlogged, open};
 use crate::m365::testing::{Item, State};
 use crate::m365::tests::{Tenant, steady};
 use crate::sim::SimOptions;
@@ -167,7 +167,7 @@ async fn events_by_themselves_go_into_a_calendar_of_the_group() {
     for (number, record) in events.iter().enumerate() {
         let mark = format!("one-{number}");
         let name = &record.name;
-        let order = Order { record, parent: &top.id, name, mark: &mark, extras: Extras::default() };
+        let order = Order { record, parent: &top.id, name, mark: &mark, extras: Extras::default(), log: &Unlogged };
         let made = target.create(order, &held).await.unwrap();
         assert!(matches!(target.find(order, &held).await.unwrap(), Found::Part(found) if found.id == made.id));
         done.undo.extend(made.undo);
