@@ -230,6 +230,8 @@ async fn what_others_open_locks_nothing_and_memory_stays_bounded() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_open_goes_with_its_session_token_or_person() {
     let bench = Bench::quiet().await;
+    // Without one nobody is removed.
+    bench.person(None, Role::Administrator, "boss").await;
     let yard = Yard::new(&bench, "one").await;
     let (db, vault, now) = (&bench.server().db, &bench.server().vault, bench.server().now_us());
     let held = || bench.server().unlocked.many_held();
