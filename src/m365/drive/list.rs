@@ -238,7 +238,6 @@ impl Round<'_> {
 
     async fn checkpoint(&mut self, next: Option<&str>) -> Result<()> {
         let Some(next) = next.filter(|_| self.checkpoints) else { return Ok(()) };
-        self.tell_refusals().await?;
         let mut cursors = Cursors::default();
         cursors.set(PAGE, next);
         cursors.set(ROOT, self.root.as_str());
@@ -249,7 +248,9 @@ impl Round<'_> {
             cursors.set(REFUSED, file.as_str());
         }
         cursors.set(READ, if self.labels_read { "true" } else { "" });
-        self.sink.checkpoint(cursors, self.removed.iter().chain(&self.untold).cloned().collect()).await
+        // Whether they are gaps of their own shows later.
+        let refused = self.labels.gaps().iter().map(|gap| &gap.id);
+        self.sink.checkpoint(cursors, self.removed.iter().chain(&self.untold).chain(refused).cloned().collect()).await
     }
 
     /// The cursors of a reading that told everything. `listed`, `asked`: what is to be said of these.

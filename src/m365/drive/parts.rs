@@ -242,7 +242,15 @@ impl Labels {
         }
     }
 
-    /// Gives the gaps that were not told so far.
+    /// The gaps that were not told so far.
+    pub(super) fn gaps(&self) -> &[Gap] {
+        match self {
+            Self::Unknown(gaps) => gaps,
+            Self::Read | Self::Refused(..) => &[],
+        }
+    }
+
+    /// Gives them, to be told.
     pub(super) fn take_gaps(&mut self) -> Vec<Gap> {
         match self {
             Self::Unknown(gaps) => std::mem::take(gaps),
