@@ -20,6 +20,7 @@ mod restore;
 mod restore_abroad;
 mod restore_choices;
 mod restore_items;
+mod restore_plan;
 mod restore_threads;
 mod restore_traps;
 mod resume;
