@@ -135,7 +135,8 @@ mod tests {
         let grown = |day, mib: i64, stored| Grown { day, read: mib << 20, written: mib << 19, stored };
         let days = [grown(19_990, 2, None), grown(20_000, 6, Some(3 << 20)), grown(20_001, 0, Some(5 << 20))];
         let text = growth(&days, 20_001 * 86_400_000_000, 26 * 7 * 86_400_000_000).into_string();
-        for words in ["8.0 MiB read, 4.0 MiB written", "held 3.0 MiB on 2024-10-04 and 5.0 MiB at last", "2024-09-21<"] {
+        for words in ["8.0 MiB read, 4.0 MiB written", "held 3.0 MiB on 2024-10-04 and 5.0 MiB at last", "2024-09-21<"]
+        {
             assert!(text.contains(words), "{words}: {text}");
         }
         assert_eq!(text.matches("<polyline").count(), 3);
