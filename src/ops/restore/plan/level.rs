@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::moved::Elsewhere;
+use super::moved::{Elsewhere, UNKNOWN};
 use super::{Planner, is_made};
 use crate::error::Result;
 use crate::format::record::Record;
@@ -161,13 +161,16 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Takes containers out again into which nothing goes.
+    /// Takes containers out again into which nothing goes. What is not known of stays told.
     pub(super) fn drop_empty(&mut self, from: usize) {
         if !self.steps.iter_from(from).any(|step| !step.container && is_made(&step)) {
             for step in self.steps.iter_from(from).filter(|step| step.container) {
                 self.containers.remove(&(step.target, step.item));
             }
+            let is_told = |step: &Step| matches!(&step.action, Action::Cannot(why) if why.starts_with(UNKNOWN));
+            let told: Vec<Step> = self.steps.iter_from(from).filter(is_told).collect();
             self.steps.truncate(from);
+            told.into_iter().for_each(|step| self.steps.push(step));
         }
     }
 

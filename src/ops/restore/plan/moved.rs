@@ -20,6 +20,9 @@ const FIRST: usize = 200;
 /// Questions at once: so many go together.
 const AT_ONCE: usize = 20;
 
+/// What is said of an item of which that is not known.
+pub(super) const UNKNOWN: &str = "whether it was deleted or moved is not known";
+
 /// What became of something that is not where it was, and was not surely deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Elsewhere {
@@ -71,8 +74,7 @@ impl Moves {
                 Ok(true) => drop(found.insert(id, Elsewhere::Moved)),
                 Ok(false) => {}
                 Err(e) if is_of_item(&e) => {
-                    let why = format!("whether it was deleted or moved is not known: {e}");
-                    found.insert(id, Elsewhere::Unknown(why));
+                    found.insert(id, Elsewhere::Unknown(format!("{UNKNOWN}: {e}")));
                 }
                 Err(e) => return Err(e),
             }
