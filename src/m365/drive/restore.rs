@@ -472,7 +472,7 @@ impl Target for DriveTarget {
         self.api.is_there(&record.id).await
     }
 
-    async fn everywhere(&self, pages: usize, each: &mut (dyn FnMut(&str) + Send)) -> Result<bool> {
+    async fn everywhere(&self, pages: usize, each: &mut (dyn for<'i> FnMut(&'i str) + Send)) -> Result<bool> {
         self.api.each_id(pages, each).await
     }
 

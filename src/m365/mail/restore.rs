@@ -376,7 +376,7 @@ impl Target for MailTarget {
         }
     }
 
-    async fn everywhere(&self, pages: usize, each: &mut (dyn FnMut(&str) + Send)) -> Result<bool> {
+    async fn everywhere(&self, pages: usize, each: &mut (dyn for<'i> FnMut(&'i str) + Send)) -> Result<bool> {
         let mut next = None;
         for _ in 0..pages {
             let page = self.api.ids_page(next.as_deref()).await?;

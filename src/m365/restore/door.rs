@@ -309,7 +309,7 @@ pub trait Target: Send + Sync {
     ///
     /// # Errors
     /// Graph's.
-    async fn everywhere(&self, _pages: usize, _each: &mut (dyn FnMut(&str) + Send)) -> Result<bool> {
+    async fn everywhere(&self, _pages: usize, _each: &mut (dyn for<'i> FnMut(&'i str) + Send)) -> Result<bool> {
         Ok(false)
     }
 
