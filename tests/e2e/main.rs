@@ -21,6 +21,7 @@ mod restore_abroad;
 mod restore_choices;
 mod restore_halves;
 mod restore_items;
+mod restore_plan;
 mod restore_threads;
 mod restore_traps;
 mod resume;

@@ -5,12 +5,13 @@
 
 use serde_json::Value;
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::graph::links::segment;
 use crate::graph::{
     Client, DeltaPages, Download, DownloadSource, Fate, GraphRequest, Payload, Scope, Upload, UploadKind, UploadSource,
     Uploaded, fate,
 };
+use crate::m365::facts::{at, text};
 
 /// The properties of an item that are read with each change.
 const ITEM_PROPERTIES: &str = "id,name,size,file,folder,package,bundle,remoteItem,root,deleted,malware,shared,\
@@ -35,6 +36,11 @@ pub(super) struct Api {
 impl Api {
     pub(super) fn new(client: Client, drive: &str) -> Self {
         Self { client, drive: drive.to_owned() }
+    }
+
+    /// The drive's id.
+    pub(super) fn drive(&self) -> &str {
+        &self.drive
     }
 
     fn get(&self, url: &str) -> GraphRequest {
@@ -63,6 +69,30 @@ impl Api {
             item.shift_remove("@odata.context");
         }
         Ok(item)
+    }
+
+    /// Asks whether an item is there, in one round trip with what others ask at the same time.
+    pub(super) async fn is_there(&self, id: &str) -> Result<bool> {
+        match self.client.ask(self.get(&format!("items/{}?$select=id", segment(id)))).await {
+            Ok(_) => Ok(true),
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Tells the ids of all items that are there; `false`: they take more pages than these.
+    pub(super) async fn each_id(&self, pages: usize, each: &mut (dyn FnMut(&str) + Send)) -> Result<bool> {
+        let mut all = self.client.delta(self.get("root/delta?$select=id,deleted"), None);
+        for _ in 0..pages {
+            let Some(page) = all.next().await? else { return Ok(true) };
+            for item in page.rows.values() {
+                let item = item?;
+                if let Some(id) = text(&item, &["id"]).filter(|_| at(&item, &["deleted"]).is_none()) {
+                    each(id);
+                }
+            }
+        }
+        Ok(all.delta_link().is_some())
     }
 
     /// Who may do what with an item.

@@ -378,6 +378,11 @@ impl Target for DriveTarget {
         &self.path
     }
 
+    fn place(&self) -> String {
+        // The library of a name may be the first one, for lack of it.
+        format!("{}/{}", self.api.drive(), self.root)
+    }
+
     fn scope(&self) -> Scope {
         Scope::Files
     }
@@ -435,11 +440,11 @@ impl Target for DriveTarget {
 
     async fn has_moved(&self, record: &Record) -> Result<bool> {
         // What is in the recycle bin is not found.
-        match self.api.item(&record.id).await {
-            Ok(_) => Ok(true),
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => Ok(false),
-            Err(e) => Err(e),
-        }
+        self.api.is_there(&record.id).await
+    }
+
+    async fn everywhere(&self, pages: usize, each: &mut (dyn for<'i> FnMut(&'i str) + Send)) -> Result<bool> {
+        self.api.each_id(pages, each).await
     }
 
     async fn create_top(&self, name: &str) -> Result<Made> {

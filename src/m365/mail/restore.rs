@@ -396,8 +396,8 @@ impl Target for MailTarget {
             return Ok(false);
         }
         let asked = match record.kind {
-            ItemKind::Message => self.api.message(&record.id).await,
-            _ => self.api.folder(&record.id).await,
+            ItemKind::Message => self.api.look("messages", &record.id).await,
+            _ => self.api.look("mailFolders", &record.id).await,
         };
         let there = match asked {
             Ok(there) => there,
@@ -408,6 +408,28 @@ impl Target for MailTarget {
             Some(parent) => Ok(!self.is_bin(parent).await?),
             None => Ok(true),
         }
+    }
+
+    async fn everywhere(&self, pages: usize, each: &mut (dyn for<'i> FnMut(&'i str) + Send)) -> Result<bool> {
+        let mut next = None;
+        for _ in 0..pages {
+            let page = self.api.ids_page(next.as_deref()).await?;
+            for row in page.rows.values() {
+                let row = row?;
+                let is_bin = match text(&row, &["parentFolderId"]) {
+                    Some(parent) => self.is_bin(parent).await?,
+                    None => false,
+                };
+                if let Some(id) = text(&row, &["id"]).filter(|_| !is_bin) {
+                    each(id);
+                }
+            }
+            next = page.next_link;
+            if next.is_none() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     async fn create_top(&self, name: &str) -> Result<Made> {

@@ -273,6 +273,11 @@ pub trait Target: Send + Sync {
     /// The place as people read it: `users/bob@contoso.com/Mail`.
     fn path(&self) -> &str;
 
+    /// Tells where the top lies: what has the same goes to the same place, whatever its path says.
+    fn place(&self) -> String {
+        self.path().to_lowercase()
+    }
+
     /// Which budget pays.
     fn scope(&self) -> Scope;
 
@@ -358,6 +363,15 @@ pub trait Target: Send + Sync {
     /// # Errors
     /// Graph's.
     async fn has_moved(&self, _record: &Record) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Tells the ids of all items of which [`Target::has_moved`] would say so, containers perhaps left out: where very many are
+    /// asked for, that is cheaper. `false`: it takes more than so many pages, or cannot be told.
+    ///
+    /// # Errors
+    /// Graph's.
+    async fn everywhere(&self, _pages: usize, _each: &mut (dyn for<'i> FnMut(&'i str) + Send)) -> Result<bool> {
         Ok(false)
     }
 

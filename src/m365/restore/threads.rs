@@ -134,6 +134,10 @@ impl Target for Threads {
         self.0.path()
     }
 
+    fn place(&self) -> String {
+        self.0.place()
+    }
+
     fn scope(&self) -> Scope {
         self.0.scope()
     }

@@ -69,6 +69,18 @@ impl AtTop {
         name
     }
 
+    /// Takes note that something goes there under a name that was chosen otherwise.
+    pub(super) fn took(&mut self, record: &Record, name: &str, target: &dyn Target) {
+        if target.tells_by_name(record.kind) {
+            self.names.push(target.identity(&apart(record, name.to_owned())));
+        }
+    }
+
+    /// What goes there from other places, by identity.
+    pub(super) fn others(&self) -> impl Iterator<Item = &String> {
+        self.others.iter()
+    }
+
     /// Goes on to another place.
     pub(super) fn seen(mut self) -> Self {
         self.others.extend(self.names.drain(..));

@@ -1,27 +1,29 @@
 //! Making a plan: what lies at the places asked for, where each item goes, and what is there already.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+mod folders;
+mod level;
+mod moved;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use futures::StreamExt as _;
-use futures::stream;
-
-use super::known::{AtTop, Known, apart, free_name};
+use self::folders::Folders;
+use self::level::Level;
+use self::moved::Moves;
+use super::known::{AtTop, Known};
 use super::place::{Taker, destination, taker};
 use super::refused::{explain, is_of_target, is_part, is_refused, may_write};
 use super::siblings::Siblings;
 use super::source::RepoSource;
 use super::{
-    Action, Around, Conflict, Into, Only, PLAN_VERSION, Plan, PlannedTarget, RestoreOptions, Step, Steps, To, run_name,
-    time,
+    Action, Around, Into, Only, PLAN_VERSION, Plan, PlannedTarget, RestoreOptions, Step, Steps, To, run_name, time,
 };
 use crate::error::{Error, Result};
 use crate::format::record::Record;
 use crate::format::snapshot::CollectionState;
 use crate::graph::{Client, Scope};
 use crate::m365::CollectionKey;
-use crate::m365::restore::{self, Cost, Fit, Present, Target};
-use crate::monitor::Counter;
+use crate::m365::restore::{self, Cost, Present, Target};
 use crate::ops::view::{Entry, Place, View};
 
 /// What is asked for.
@@ -73,21 +75,16 @@ pub async fn make(asked: Asked<'_>, client: &Client, around: &Around) -> Result<
         containers: HashSet::new(),
         by_key: HashMap::new(),
         tops: HashMap::new(),
+        folders: Folders::default(),
+        chain: BTreeMap::new(),
+        moves: Moves::default(),
         without: Vec::new(),
     };
-    let mut paths: Vec<&str> = asked.paths.iter().map(String::as_str).collect();
-    paths.sort_unstable();
-    paths.dedup();
-    // What lies below another one comes with it.
-    let all = paths.clone();
-    let is_below = |path: &str, above: &str| match path.strip_prefix(above) {
-        Some(rest) => path != above && (above.is_empty() || above.ends_with('/') || rest.starts_with('/')),
-        None => false,
-    };
-    paths.retain(|path| !all.iter().any(|above| is_below(path, above)));
-    for path in paths {
-        let place = asked.view.resolve(path).await?;
-        planner.place(place).await?;
+    for wanted in wanted(asked.view, &asked.paths).await? {
+        match wanted {
+            Wanted::Place(place) => planner.place(place).await?,
+            Wanted::Picked(state, picked) => planner.collection(&state, picked).await?,
+        }
     }
     planner.drop_unused_tops();
     let Planner { targets, scopes, steps, without, .. } = planner;
@@ -111,6 +108,45 @@ pub async fn make(asked: Asked<'_>, client: &Client, around: &Around) -> Result<
         left_out: told(without),
         refused: told(refused),
     })
+}
+
+/// What is asked for at one place.
+enum Wanted {
+    /// All that is there.
+    Place(Place),
+    /// Items that lie beside one another in a collection, each with its path.
+    Picked(Box<CollectionState>, Vec<(Record, String)>),
+}
+
+/// Finds what lies at the paths. What was picked in one folder comes together: the folder is looked at once.
+async fn wanted(view: &View, paths: &[String]) -> Result<Vec<Wanted>> {
+    let mut paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    // What lies below another one comes with it.
+    let all = paths.clone();
+    let is_below = |path: &str, above: &str| match path.strip_prefix(above) {
+        Some(rest) => path != above && (above.is_empty() || above.ends_with('/') || rest.starts_with('/')),
+        None => false,
+    };
+    paths.retain(|path| !all.iter().any(|above| is_below(path, above)));
+    let mut wanted = Vec::new();
+    let mut by_parent: HashMap<(String, String), usize> = HashMap::new();
+    for path in paths {
+        let (state, record, path) = match view.resolve(path).await? {
+            Place::Item(state, record, path) => (state, *record, path),
+            place => {
+                wanted.push(Wanted::Place(place));
+                continue;
+            }
+        };
+        let number = *by_parent.entry((state.key.clone(), record.parent.clone())).or_insert(wanted.len());
+        match wanted.get_mut(number) {
+            Some(Wanted::Picked(_, picked)) => picked.push((record, path)),
+            _ => wanted.push(Wanted::Picked(state, vec![(record, path)])),
+        }
+    }
+    Ok(wanted)
 }
 
 /// A target that is open.
@@ -138,39 +174,14 @@ struct Planner<'a> {
     by_key: HashMap<String, usize>,
     /// By target: what goes to the top of the restore's own container.
     tops: HashMap<usize, AtTop>,
+    /// The names of the restore's own containers.
+    folders: Folders,
+    /// By depth: a target, a container of it, and what lies there: that of what was picked last and of all above it.
+    chain: BTreeMap<usize, (usize, String, Arc<Vec<Present>>)>,
+    /// What was asked of what is not where it was.
+    moves: Moves,
     /// Collections that have no target, by path, and why.
     without: Vec<(String, Error)>,
-}
-
-/// Where the children of a container go, and with what they are compared.
-#[derive(Debug, Clone, Default)]
-struct Level {
-    /// The container's id in the snapshot.
-    from: String,
-    /// The path, for people.
-    path: String,
-    /// The container's id in the target, if it is there.
-    there: Option<String>,
-    /// What is compared with lies in the same place as what is made.
-    same_place: bool,
-}
-
-/// What is known of the place that siblings go to.
-struct Among<'a> {
-    target: &'a dyn Target,
-    known: Known<'a>,
-    /// What each container of this level is called more, where it lies beside others, and what lies there.
-    beside: Option<String>,
-    known_beside: Known<'a>,
-    /// They go into a container of the restore's own.
-    is_apart: bool,
-    /// It is one alone and goes to its top, where others from elsewhere in the snapshot may go too.
-    is_at_top: bool,
-    top: AtTop,
-    /// What is there, and what copies come beside, by identity.
-    names: HashSet<String>,
-    /// Ids of those that are not where they were, and in the target all the same.
-    elsewhere: HashSet<String>,
 }
 
 impl Planner<'_> {
@@ -189,8 +200,8 @@ impl Planner<'_> {
                 }
                 Ok(())
             }
-            Place::Top(state) => self.collection(&state, None).await,
-            Place::Item(state, record, path) => self.collection(&state, Some((*record, path))).await,
+            Place::Top(state) => self.collection(&state, Vec::new()).await,
+            Place::Item(state, record, path) => self.collection(&state, vec![(*record, path)]).await,
             Place::Parts(_, _, path) => Err(Error::invalid(format!("'{path}' hangs below an item"))
                 .with_hint("Restore the item itself: what hangs below it comes with it")),
             Place::Beside(_, _, path) => Err(Error::invalid(format!("'{path}' shows an item, and is none"))
@@ -198,8 +209,9 @@ impl Planner<'_> {
         }
     }
 
-    async fn collection(&mut self, state: &CollectionState, item: Option<(Record, String)>) -> Result<()> {
-        let is_alone = item.is_some() || self.asked.paths.contains(&state.name);
+    /// Plans a collection, or what was picked in it.
+    async fn collection(&mut self, state: &CollectionState, picked: Vec<(Record, String)>) -> Result<()> {
+        let is_alone = !picked.is_empty() || self.asked.paths.contains(&state.name);
         let number = match self.target(state).await {
             Ok(number) => number,
             // Of a whole user some parts may have no way back; who asks for one of them is told.
@@ -210,14 +222,11 @@ impl Planner<'_> {
             }
             Err(e) => return Err(e),
         };
-        match item {
-            None => {
-                let level = self.top_level(number, &state.name).await?;
-                self.level(number, level).await?;
-            }
-            Some((record, path)) => self.single(number, record, path).await?,
+        if picked.is_empty() {
+            let level = self.top_level(number, &state.name)?;
+            return self.level(number, level).await;
         }
-        Ok(())
+        self.picked(number, picked).await
     }
 
     /// Takes the containers of the restore out again into which nothing goes: of what is restored in part nothing may be left to
@@ -247,16 +256,13 @@ impl Planner<'_> {
         let opened = restore::open(self.client, &to).await;
         let target: Arc<dyn Target> = Arc::from(opened.map_err(|e| explain(e, &to.name))?);
         target.probe().await.map_err(|e| explain(e, &to.name))?;
-        may_write(target.permission(), self.granted.as_deref(), &self.asked.grantee)?;
-        let mut top = None;
-        let folder = self.folder_in(&*target, &to.title)?;
-        if let Some(name) = &folder {
-            if !target.takes_folder() {
-                return Err(Error::invalid(format!("{} has no folders to restore into", target.path()))
-                    .with_hint("Restore it in place, with --in-place"));
-            }
-            top = target.find_top(name).await?.map(|made| made.id);
-        }
+        may_write(target.permission(), (self.granted.as_deref(), self.client.caller()), &self.asked.grantee)?;
+        let owner = state.name.split('/').nth(1).unwrap_or_default();
+        let folder = self.folder_in(&*target, owner, &to.title)?;
+        let top = match &folder {
+            Some(name) => target.find_top(name).await?.map(|made| made.id),
+            None => None,
+        };
         let number = self.targets.len();
         let planned = PlannedTarget {
             from: state.key.clone(),
@@ -291,27 +297,28 @@ impl Planner<'_> {
 
     /// The name of the container that a collection gets for itself; `None`: it goes in place. Where several collections go
     /// to one target, each has its own.
-    fn folder_in(&self, target: &dyn Target, title: &str) -> Result<Option<String>> {
-        let as_page = target.makes_pages();
-        let shared = |open: &Open| open.planned.path == target.path() && !open.target.makes_pages();
-        let shared = self.targets.iter().any(shared);
-        match &self.asked.options.into {
+    fn folder_in(&mut self, target: &dyn Target, owner: &str, title: &str) -> Result<Option<String>> {
+        let (asked, place, as_page) = (self.asked, target.place(), target.makes_pages());
+        match &asked.options.into {
             Into::Place if as_page => Err(Error::invalid(format!(
                 "'{title}' cannot go back in place: it comes back as pages among the files"
             ))
             .with_hint("Leave --in-place away")),
-            Into::Folder(name) if shared || as_page => Ok(Some(format!("{name} - {title}"))),
-            Into::Folder(name) => Ok(Some(name.clone())),
-            Into::Place if shared => {
+            Into::Place if self.folders.fill(&place) => {
                 Err(Error::invalid(format!("'{title}' would be mixed with what else goes to {}", target.path()))
                     .with_hint("Restore it by itself, or into a folder"))
             }
             Into::Place => Ok(None),
+            Into::Folder(_) if !target.takes_folder() => {
+                Err(Error::invalid(format!("{} has no folders to restore into", target.path()))
+                    .with_hint("Restore it in place, with --in-place"))
+            }
+            Into::Folder(name) => Ok(Some(self.folders.name(&place, name, (owner, title), as_page))),
         }
     }
 
     /// The level that a collection begins with.
-    async fn top_level(&self, number: usize, path: &str) -> Result<Level> {
+    fn top_level(&self, number: usize, path: &str) -> Result<Level> {
         let in_place = self.asked.options.into == Into::Place;
         let top = self.open(number)?.top.clone();
         Ok(Level {
@@ -329,31 +336,34 @@ impl Planner<'_> {
         self.targets.get(number).ok_or_else(|| Error::internal("A step without a target"))
     }
 
-    /// Plans one item alone, or a container with all that is below it.
-    async fn single(&mut self, number: usize, record: Record, path: String) -> Result<()> {
-        let source = self.open(number)?.source.clone();
-        if self.open(number)?.target.comes_along(record.kind) {
-            let holder = source.reader().get(&record.parent).await?;
-            return Err(is_part(&record, holder.as_ref().unwrap_or(&record), &path));
-        }
-        let mut above = Vec::new();
-        let mut parent = record.parent.clone();
-        while !parent.is_empty() && above.len() < 200 {
-            let Some(holder) = source.reader().get(&parent).await? else { break };
-            if !self.open(number)?.target.is_container(holder.kind) {
-                return Err(is_part(&record, &holder, &path));
+    /// Plans what was picked in one folder: items, and containers with all that is below them.
+    async fn picked(&mut self, number: usize, picked: Vec<(Record, String)>) -> Result<()> {
+        let Some((first, path)) = picked.first() else { return Ok(()) };
+        let (parent, source) = (first.parent.clone(), self.open(number)?.source.clone());
+        for (record, path) in &picked {
+            if self.open(number)?.target.comes_along(record.kind) {
+                let holder = source.reader().get(&parent).await?;
+                return Err(is_part(record, holder.as_ref().unwrap_or(record), path));
             }
-            parent.clone_from(&holder.parent);
+        }
+        let (mut above, mut at) = (Vec::new(), parent.clone());
+        while !at.is_empty() && above.len() < 200 {
+            let Some(holder) = source.reader().get(&at).await? else { break };
+            if !self.open(number)?.target.is_container(holder.kind) {
+                return Err(is_part(first, &holder, path));
+            }
+            at.clone_from(&holder.parent);
             above.push(holder);
         }
         // The path of the collection, to which those of what holds it are added again.
         let parent_of = |path: &str| path.rsplit_once('/').map_or_else(String::new, |(above, _)| above.to_owned());
-        let collection = above.iter().fold(parent_of(&path), |path, _| parent_of(&path));
-        let (mut level, before) = (self.top_level(number, &collection).await?, self.steps.len());
+        let collection = above.iter().fold(parent_of(path), |path, _| parent_of(&path));
+        let (mut level, before) = (self.top_level(number, &collection)?, self.steps.len());
         let in_place = self.asked.options.into == Into::Place;
+        let mut depth = 0;
         for holder in above.into_iter().rev() {
-            let found = match &level.there {
-                Some(there) => self.find(number, there, &holder).await?,
+            let found = match level.there.take() {
+                Some(there) => self.find(depth, number, &there, &holder).await?,
                 None => None,
             };
             if in_place {
@@ -361,230 +371,44 @@ impl Planner<'_> {
             }
             let path = format!("{}/{}", level.path, holder.name);
             level = Level { from: holder.id, path, there: found, same_place: level.same_place };
+            depth += 1;
         }
         if !in_place {
             // In a folder of its own it goes to the top.
             level.from = String::new();
             if level.same_place {
                 level.there.clone_from(&self.open(number)?.top);
+                depth = 0;
             }
         }
-        self.siblings(number, &level, &Siblings::one(source.clone(), record)).await?;
-        if self.asked.options.only != Only::All {
-            self.drop_empty(before);
-        }
-        Ok(())
-    }
-
-    async fn find(&self, number: usize, there: &str, record: &Record) -> Result<Option<String>> {
-        let open = self.open(number)?;
-        let present = open.target.present(there).await?;
-        Ok(Known::new(&present, &HashSet::new(), true).find(&*open.target, record).map(|found| found.id.clone()))
-    }
-
-    /// Plans all that is below a level.
-    async fn level(&mut self, number: usize, level: Level) -> Result<()> {
-        let siblings = Siblings::of(self.open(number)?.source.clone(), &level.from).await?;
-        self.siblings(number, &level, &siblings).await
-    }
-
-    /// Plans siblings in the order of their ranks, those of a rank as they are listed.
-    async fn siblings(&mut self, number: usize, level: &Level, siblings: &Siblings) -> Result<()> {
-        let target = self.open(number)?.target.clone();
         let present = match &level.there {
-            Some(there) => target.present(there).await?,
-            None => Vec::new(),
+            Some(there) => self.listed(depth, number, there).await?,
+            None => Arc::default(),
         };
-        // What has one of these ids is that item, also if it lies beside the one that is restored.
-        let ids = if present.is_empty() { HashSet::new() } else { siblings.ids_around().await? };
-        let mut ranks = BTreeSet::new();
-        let mut pages = siblings.pages();
-        while let Some(page) = pages.next().await? {
-            self.around.stop.check()?;
-            self.around.monitor.add(Counter::Items, page.len() as i64);
-            ranks.extend(page.iter().map(|record| target.rank(record.kind)));
-        }
-        let beside = self.open(number)?.beside.clone().filter(|_| level.from.is_empty() && level.same_place);
-        let present_beside = match &beside {
-            Some(_) => target.present("").await?,
-            None => Vec::new(),
-        };
-        let is_at_top = siblings.alone && self.asked.options.into != Into::Place && level.from.is_empty();
-        let mut among = Among {
-            target: &*target,
-            // Items of a list are numbered: in another list, also one made anew, a number is another item's.
-            known: Known::new(&present, &ids, level.there.as_ref() == Some(&siblings.parent)),
-            known_beside: Known::new(&present_beside, &HashSet::new(), true),
-            beside,
-            is_apart: level.same_place && self.asked.options.into != Into::Place,
-            is_at_top,
-            top: if is_at_top { self.tops.remove(&number).unwrap_or_default() } else { AtTop::default() },
-            names: present.iter().map(|present| present.identity.clone()).collect(),
-            elsewhere: HashSet::new(),
-        };
-        for rank in ranks {
-            let mut pages = siblings.pages();
-            while let Some(page) = pages.next().await? {
-                self.around.stop.check()?;
-                let is_now = |record: &&Record| target.rank(record.kind) == rank && !target.comes_along(record.kind);
-                let records: Vec<&Record> = page.iter().filter(is_now).collect();
-                self.look_elsewhere(&records, &mut among).await?;
-                for record in records {
-                    self.sibling(number, level, record, &mut among).await?;
-                }
-            }
-        }
-        if is_at_top {
-            self.tops.insert(number, among.top.seen());
-        }
-        Ok(())
-    }
-
-    /// Sees which of those that are not where they were were moved, and not deleted.
-    async fn look_elsewhere(&self, records: &[&Record], among: &mut Among<'_>) -> Result<()> {
-        among.elsewhere.clear();
-        if self.asked.options.only != Only::Deleted {
-            return Ok(());
-        }
-        let target = among.target;
-        let gone = records.iter().copied().filter(|record| among.known.find(target, record).is_none());
-        let look = |record: &Record| {
-            let record = record.clone();
-            async move { target.has_moved(&record).await.map(|moved| moved.then_some(record.id)) }
-        };
-        let mut looks = stream::iter(gone.map(look).collect::<Vec<_>>()).buffer_unordered(target.at_once());
-        while let Some(moved) = looks.next().await {
-            among.elsewhere.extend(moved?);
-        }
-        Ok(())
-    }
-
-    async fn sibling(&mut self, number: usize, level: &Level, record: &Record, among: &mut Among<'_>) -> Result<()> {
-        let target = among.target;
-        let named = among.is_at_top.then(|| Record { name: among.top.name(record, target), ..record.clone() });
-        let named = named.as_ref().unwrap_or(record);
-        // What is compared with where it was bears its own name there.
-        let found = among.known.find(target, if level.same_place { named } else { record });
-        if !target.is_container(record.kind) || !matches!(target.fit(record), Fit::Takes(_)) {
-            self.item(number, level, (record, named), found, among);
-            return Ok(());
-        }
-        let before = self.steps.len();
-        let marked = among.beside.as_ref().map(|folder| apart(record, format!("{} ({folder})", named.name)));
-        let there = match &marked {
-            Some(marked) => among.known_beside.find(target, marked).map(|found| found.id.clone()),
-            None if !among.is_apart => found.map(|found| found.id.clone()),
-            None if level.from.is_empty() && target.melts(record.kind) => level.there.clone(),
-            None => among.known.find_apart(target, named, &mut among.top.taken),
-        };
-        let used = there.as_deref().filter(|_| level.same_place);
-        let name = marked.map_or_else(|| named.name.clone(), |marked| marked.name);
-        self.container(number, level, (record, &name), used)?;
-        let path = format!("{}/{}", level.path, record.name);
-        let below = Level { from: record.id.clone(), path, there, same_place: level.same_place };
-        Box::pin(self.level(number, below)).await?;
+        let records = picked.into_iter().map(|(record, _)| record).collect();
+        self.siblings(number, &level, &Siblings::some(source, &parent, records), &present).await?;
         if self.asked.options.only != Only::All {
             self.drop_empty(before);
         }
         Ok(())
     }
 
-    /// Takes containers out again into which nothing goes.
-    fn drop_empty(&mut self, from: usize) {
-        if !self.steps.iter_from(from).any(|step| !step.container && is_made(&step)) {
-            for step in self.steps.iter_from(from).filter(|step| step.container) {
-                self.containers.remove(&(step.target, step.item));
-            }
-            self.steps.truncate(from);
-        }
+    async fn find(&mut self, depth: usize, number: usize, there: &str, record: &Record) -> Result<Option<String>> {
+        let (present, target) = (self.listed(depth, number, there).await?, &self.open(number)?.target);
+        Ok(Known::new(&present, &HashSet::new(), true).find(&**target, record).map(|found| found.id.clone()))
     }
 
-    fn container(
-        &mut self,
-        number: usize,
-        level: &Level,
-        (record, name): (&Record, &str),
-        there: Option<&str>,
-    ) -> Result<()> {
-        if self.containers.contains(&(number, record.id.clone())) {
-            return Ok(());
-        }
-        let cost = match self.open(number)?.target.fit(record) {
-            Fit::Takes(cost) if there.is_none() => cost,
-            _ => Cost::default(),
-        };
-        let action = there.map_or(Action::Create, |id| Action::Use(id.to_owned()));
-        self.push(number, level, record, name, action, cost);
-        Ok(())
-    }
-
-    fn push(&mut self, target: usize, level: &Level, record: &Record, name: &str, action: Action, cost: Cost) {
-        let container = self.targets.get(target).is_some_and(|open| open.target.is_container(record.kind));
-        if container {
-            self.containers.insert((target, record.id.clone()));
-        }
-        self.steps.push(Step {
-            target,
-            item: record.id.clone(),
-            parent: level.from.clone(),
-            name: name.to_owned(),
-            path: format!("{}/{}", level.path, record.name),
-            container,
-            action,
-            cost,
-        });
-    }
-
-    /// Plans an item, which may get another name (`named`) where it goes.
-    fn item(
-        &mut self,
-        number: usize,
-        level: &Level,
-        (record, named): (&Record, &Record),
-        found: Option<&Present>,
-        among: &mut Among<'_>,
-    ) {
-        let target = among.target;
-        let is_there = found.is_some() || among.elsewhere.contains(&record.id);
-        if matches!((self.asked.options.only, is_there), (Only::Deleted, true) | (Only::Changed, false)) {
-            return;
-        }
-        let cost = match target.fit(record) {
-            Fit::Takes(cost) => cost,
-            Fit::Cannot(why) => {
-                let stays = found.is_some() && level.same_place && self.asked.options.conflict == Conflict::Skip;
-                let action = if stays { Action::Skip("it is there already".to_owned()) } else { Action::Cannot(why) };
-                return self.push(number, level, record, &named.name, action, Cost::default());
+    /// What lies in a container of a target, which is asked once for all that is picked below it one after another.
+    async fn listed(&mut self, depth: usize, number: usize, there: &str) -> Result<Arc<Vec<Present>>> {
+        match self.chain.get(&depth) {
+            Some((of, container, present)) if (*of, container.as_str()) == (number, there) => Ok(present.clone()),
+            _ => {
+                self.chain.retain(|at, _| *at < depth);
+                let present = Arc::new(self.open(number)?.target.present(there).await?);
+                self.chain.insert(depth, (number, there.to_owned(), present.clone()));
+                Ok(present)
             }
-        };
-        let options = &self.asked.options;
-        let state = target.state(record);
-        let same = found.is_some_and(|found| !state.is_empty() && found.state == state);
-        if options.only == Only::Changed && same {
-            return;
         }
-        let skip = |why: &str| (Action::Skip(why.to_owned()), Cost::default());
-        let mut name = named.name.clone();
-        let (action, cost) = match (found, options.conflict) {
-            (Some(_), _) if !level.same_place => (Action::Create, cost),
-            (None, conflict) => {
-                if conflict == Conflict::Copy {
-                    among.names.insert(target.identity(named));
-                }
-                (Action::Create, cost)
-            }
-            (Some(_), Conflict::Skip) => skip("it is there already"),
-            (Some(_), Conflict::Copy) => {
-                name = free_name(named, target, &mut among.names);
-                (Action::Copy, cost)
-            }
-            (Some(_), _) if same => skip("it is there already, the same"),
-            (Some(found), Conflict::Newer) if found.modified_us >= record.modified_us => {
-                skip("what is there was changed later")
-            }
-            (Some(found), _) => (Action::Overwrite(found.id.clone()), cost),
-        };
-        self.push(number, level, record, &name, action, cost);
     }
 }
 

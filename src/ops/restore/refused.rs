@@ -2,7 +2,8 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{ItemKind, Record};
-use crate::graph::{Fate, fate, graph_error};
+use crate::graph::{Caller, Fate, fate, graph_error};
+use crate::ops::access::scope_of;
 
 /// Says what it means that a target does not open.
 pub(super) fn explain(e: Error, name: &str) -> Error {
@@ -16,8 +17,8 @@ pub(super) fn explain(e: Error, name: &str) -> Error {
     }
 }
 
-/// Fails if the app was not granted what writing takes; `grantee` says to whom that is to be granted.
-pub(super) fn may_write(permission: &str, granted: Option<&[String]>, grantee: &str) -> Result<()> {
+/// Fails if whoever calls was not granted what writing takes; `grantee` says to whom that is to be granted.
+pub(super) fn may_write(permission: &str, (granted, caller): (Option<&[String]>, Caller), grantee: &str) -> Result<()> {
     let Some(granted) = granted else { return Ok(()) };
     let enough: &[&str] = match permission {
         "Files.ReadWrite.All" => &["Files.ReadWrite.All", "Sites.ReadWrite.All", "Sites.FullControl.All"],
@@ -26,10 +27,13 @@ pub(super) fn may_write(permission: &str, granted: Option<&[String]>, grantee: &
         "Group.ReadWrite.All" => &["Group.ReadWrite.All", "Directory.ReadWrite.All"],
         other => &[other],
     };
-    let has = |name: &&str| granted.iter().any(|have| have == name);
+    // A user's have other names.
+    let by_user = caller != Caller::App;
+    let has = |name: &&str| granted.iter().any(|have| have == name || (by_user && have == scope_of(name)));
     if enough.iter().any(has) {
         return Ok(());
     }
+    let permission = if by_user { scope_of(permission) } else { permission };
     let text = format!("The app may not write here: it lacks {permission}");
     Err(Error::new(ErrorKind::Permission, text).with_hint(format!("Grant {permission} to {grantee}")))
 }
@@ -76,6 +80,28 @@ mod tests {
             |status| GraphError::parse(status, b"").into_error("GET drive").context("The files cannot be opened");
         assert!([400, 403, 404, 422].into_iter().all(|status| is_refused(&answered(status))));
         assert!(!is_refused(&Error::invalid("Chats cannot be restored into a group")));
+    }
+
+    #[test]
+    fn a_user_writes_by_the_permissions_of_users_and_an_app_by_those_of_apps() {
+        let may = |permission, granted: &str, caller| {
+            let granted: Vec<String> = granted.split(' ').map(str::to_owned).collect();
+            may_write(permission, (Some(&granted), caller), "Alice")
+                .map_err(|e| format!("{e}. {}", e.hint().unwrap_or_default()))
+        };
+        for caller in [Caller::Work, Caller::Personal] {
+            for (permission, scope) in
+                [("Files.ReadWrite.All", "Files.ReadWrite"), ("Tasks.ReadWrite.All", "Tasks.ReadWrite")]
+            {
+                assert_eq!(may(permission, &format!("User.Read {scope}"), caller), Ok(()));
+                assert_eq!(may(permission, permission, caller), Ok(()));
+                let e = may(permission, "User.Read Files.Read", caller).unwrap_err();
+                assert_eq!(e, format!("The app may not write here: it lacks {scope}. Grant {scope} to Alice"));
+                assert!(may(permission, scope, Caller::App).unwrap_err().contains(permission));
+            }
+            assert_eq!(may("Files.ReadWrite.All", "Sites.ReadWrite.All", caller), Ok(()));
+        }
+        assert!(may_write("Mail.ReadWrite", (None, Caller::App), "").is_ok(), "the token does not tell");
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub(super) struct Siblings {
     source: Arc<RepoSource>,
     /// Their parent's id in the snapshot; empty: they lie at the top.
     pub(super) parent: String,
-    /// It is one alone, whatever lies beside it.
+    /// They were picked one by one, whatever lies beside them.
     pub(super) alone: bool,
     /// The first ones, which are all of most folders.
     first: Vec<Record>,
@@ -31,12 +31,12 @@ impl Siblings {
         Ok(Self { source, parent: parent.to_owned(), alone: false, first, next })
     }
 
-    /// One alone, whatever lies beside it.
-    pub(super) fn one(source: Arc<RepoSource>, record: Record) -> Self {
-        Self { source, parent: record.parent.clone(), alone: true, first: vec![record], next: None }
+    /// Some that were picked, whatever lies beside them.
+    pub(super) fn some(source: Arc<RepoSource>, parent: &str, picked: Vec<Record>) -> Self {
+        Self { source, parent: parent.to_owned(), alone: true, first: picked, next: None }
     }
 
-    /// The ids of all that lie there, also beside one that is wanted alone.
+    /// The ids of all that lie there, also beside those that were picked.
     pub(super) async fn ids_around(&self) -> Result<HashSet<String>> {
         let mut ids = HashSet::new();
         let reader = self.source.reader();

@@ -1,0 +1,275 @@
+//! What becomes of what lies in one place, and below: compared with what is there, item by item.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use super::moved::{Elsewhere, UNKNOWN};
+use super::{Planner, is_made};
+use crate::error::Result;
+use crate::format::record::Record;
+use crate::m365::restore::{Cost, Fit, Present, Target};
+use crate::monitor::Counter;
+use crate::ops::restore::known::{AtTop, Known, apart, free_name};
+use crate::ops::restore::siblings::Siblings;
+use crate::ops::restore::{Action, Conflict, Into, Only, Step};
+
+/// Where the children of a container go, and with what they are compared.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Level {
+    /// The container's id in the snapshot.
+    pub(super) from: String,
+    /// The path, for people.
+    pub(super) path: String,
+    /// The container's id in the target, if it is there.
+    pub(super) there: Option<String>,
+    /// What is compared with lies in the same place as what is made.
+    pub(super) same_place: bool,
+}
+
+/// What is known of the place that siblings go to.
+struct Among<'a> {
+    target: &'a dyn Target,
+    known: Known<'a>,
+    /// What each container of this level is called more, where it lies beside others, and what lies there.
+    beside: Option<String>,
+    known_beside: Known<'a>,
+    /// They go into a container of the restore's own.
+    is_apart: bool,
+    /// It is one alone and goes to its top, where others from elsewhere in the snapshot may go too.
+    is_at_top: bool,
+    top: AtTop,
+    /// What is there, and what copies come beside, by identity.
+    names: HashSet<String>,
+    /// Those that are not where they were, and were not surely deleted, by id.
+    elsewhere: HashMap<String, Elsewhere>,
+}
+
+impl Planner<'_> {
+    /// Plans all that is below a level.
+    pub(super) async fn level(&mut self, number: usize, level: Level) -> Result<()> {
+        let open = self.open(number)?;
+        let siblings = Siblings::of(open.source.clone(), &level.from).await?;
+        let present = match &level.there {
+            Some(there) => open.target.present(there).await?,
+            None => Vec::new(),
+        };
+        self.siblings(number, &level, &siblings, &present).await
+    }
+
+    /// Plans siblings in the order of their ranks, those of a rank as they are listed. `present`: what lies where they go.
+    pub(super) async fn siblings(
+        &mut self,
+        number: usize,
+        level: &Level,
+        siblings: &Siblings,
+        present: &[Present],
+    ) -> Result<()> {
+        let target = self.open(number)?.target.clone();
+        // What has one of these ids is that item, also if it lies beside the one that is restored.
+        let ids = if present.is_empty() { HashSet::new() } else { siblings.ids_around().await? };
+        let is_at_top = siblings.alone && self.asked.options.into != Into::Place && level.from.is_empty();
+        let top = if is_at_top { self.tops.remove(&number).unwrap_or_default() } else { AtTop::default() };
+        let mut names: HashSet<String> = present.iter().map(|present| present.identity.clone()).collect();
+        let is_copy = self.asked.options.conflict == Conflict::Copy;
+        names.extend(top.others().filter(|_| is_copy).cloned());
+        let mut ranks = BTreeSet::new();
+        let mut pages = siblings.pages();
+        while let Some(page) = pages.next().await? {
+            self.around.stop.check()?;
+            self.around.monitor.add(Counter::Items, page.len() as i64);
+            ranks.extend(page.iter().map(|record| target.rank(record.kind)));
+            // No copy takes the name of one that is listed after it.
+            let by_name = page.iter().filter(|record| is_copy && target.tells_by_name(record.kind));
+            names.extend(by_name.map(|record| target.identity(record)));
+        }
+        let beside = self.open(number)?.beside.clone().filter(|_| level.from.is_empty() && level.same_place);
+        let present_beside = match &beside {
+            Some(_) => target.present("").await?,
+            None => Vec::new(),
+        };
+        let mut among = Among {
+            target: &*target,
+            // Items of a list are numbered: in another list, also one made anew, a number is another item's.
+            known: Known::new(present, &ids, level.there.as_ref() == Some(&siblings.parent)),
+            known_beside: Known::new(&present_beside, &HashSet::new(), true),
+            beside,
+            is_apart: level.same_place && self.asked.options.into != Into::Place,
+            is_at_top,
+            top,
+            names,
+            elsewhere: HashMap::new(),
+        };
+        for rank in ranks {
+            let mut pages = siblings.pages();
+            while let Some(page) = pages.next().await? {
+                self.around.stop.check()?;
+                let is_now = |record: &&Record| target.rank(record.kind) == rank && !target.comes_along(record.kind);
+                let records: Vec<&Record> = page.iter().filter(is_now).collect();
+                self.look_elsewhere(number, &records, &mut among).await?;
+                for record in records {
+                    self.sibling(number, level, record, &mut among).await?;
+                }
+            }
+        }
+        if is_at_top {
+            self.tops.insert(number, among.top.seen());
+        }
+        Ok(())
+    }
+
+    /// Sees which of those that are not where they were were moved, and not deleted. Of containers nothing follows from that: what
+    /// is in them is asked for.
+    async fn look_elsewhere(&mut self, number: usize, records: &[&Record], among: &mut Among<'_>) -> Result<()> {
+        among.elsewhere.clear();
+        if self.asked.options.only != Only::Deleted {
+            return Ok(());
+        }
+        let target = among.target;
+        let is_asked =
+            |record: &&Record| !is_made_of_others(target, record) && among.known.find(target, record).is_none();
+        let gone: Vec<Record> = records.iter().copied().filter(is_asked).cloned().collect();
+        among.elsewhere = self.moves.look((number, target), gone, &self.around.stop).await?;
+        Ok(())
+    }
+
+    async fn sibling(&mut self, number: usize, level: &Level, record: &Record, among: &mut Among<'_>) -> Result<()> {
+        let target = among.target;
+        let named = among.is_at_top.then(|| Record { name: among.top.name(record, target), ..record.clone() });
+        let named = named.as_ref().unwrap_or(record);
+        // What is compared with where it was bears its own name there.
+        let found = among.known.find(target, if level.same_place { named } else { record });
+        if !is_made_of_others(target, record) {
+            self.item(number, level, (record, named), found, among);
+            return Ok(());
+        }
+        let before = self.steps.len();
+        let marked = among.beside.as_ref().map(|folder| apart(record, format!("{} ({folder})", named.name)));
+        let there = match &marked {
+            Some(marked) => among.known_beside.find(target, marked).map(|found| found.id.clone()),
+            None if !among.is_apart => found.map(|found| found.id.clone()),
+            None if level.from.is_empty() && target.melts(record.kind) => level.there.clone(),
+            None => among.known.find_apart(target, named, &mut among.top.taken),
+        };
+        let used = there.as_deref().filter(|_| level.same_place);
+        let name = marked.map_or_else(|| named.name.clone(), |marked| marked.name);
+        self.container(number, level, (record, &name), used)?;
+        let path = format!("{}/{}", level.path, record.name);
+        let below = Level { from: record.id.clone(), path, there, same_place: level.same_place };
+        Box::pin(self.level(number, below)).await?;
+        if self.asked.options.only != Only::All {
+            self.drop_empty(before);
+        }
+        Ok(())
+    }
+
+    /// Takes containers out again into which nothing goes. What is not known of stays told.
+    pub(super) fn drop_empty(&mut self, from: usize) {
+        if !self.steps.iter_from(from).any(|step| !step.container && is_made(&step)) {
+            for step in self.steps.iter_from(from).filter(|step| step.container) {
+                self.containers.remove(&(step.target, step.item));
+            }
+            let is_told = |step: &Step| matches!(&step.action, Action::Cannot(why) if why.starts_with(UNKNOWN));
+            let told: Vec<Step> = self.steps.iter_from(from).filter(is_told).collect();
+            self.steps.truncate(from);
+            told.into_iter().for_each(|step| self.steps.push(step));
+        }
+    }
+
+    pub(super) fn container(
+        &mut self,
+        number: usize,
+        level: &Level,
+        (record, name): (&Record, &str),
+        there: Option<&str>,
+    ) -> Result<()> {
+        if self.containers.contains(&(number, record.id.clone())) {
+            return Ok(());
+        }
+        let cost = match self.open(number)?.target.fit(record) {
+            Fit::Takes(cost) if there.is_none() => cost,
+            _ => Cost::default(),
+        };
+        let action = there.map_or(Action::Create, |id| Action::Use(id.to_owned()));
+        self.push(number, level, record, name, action, cost);
+        Ok(())
+    }
+
+    fn push(&mut self, target: usize, level: &Level, record: &Record, name: &str, action: Action, cost: Cost) {
+        let container = self.targets.get(target).is_some_and(|open| open.target.is_container(record.kind));
+        if container {
+            self.containers.insert((target, record.id.clone()));
+        }
+        self.steps.push(Step {
+            target,
+            item: record.id.clone(),
+            parent: level.from.clone(),
+            name: name.to_owned(),
+            path: format!("{}/{}", level.path, record.name),
+            container,
+            action,
+            cost,
+        });
+    }
+
+    /// Plans an item, which may get another name (`named`) where it goes.
+    fn item(
+        &mut self,
+        number: usize,
+        level: &Level,
+        (record, named): (&Record, &Record),
+        found: Option<&Present>,
+        among: &mut Among<'_>,
+    ) {
+        let target = among.target;
+        let elsewhere = among.elsewhere.get(&record.id);
+        if let Some(Elsewhere::Unknown(why)) = elsewhere {
+            let action = Action::Cannot(why.clone());
+            return self.push(number, level, record, &named.name, action, Cost::default());
+        }
+        let is_there = found.is_some() || elsewhere.is_some();
+        if matches!((self.asked.options.only, is_there), (Only::Deleted, true) | (Only::Changed, false)) {
+            return;
+        }
+        let cost = match target.fit(record) {
+            Fit::Takes(cost) => cost,
+            Fit::Cannot(why) => {
+                let stays = found.is_some() && level.same_place && self.asked.options.conflict == Conflict::Skip;
+                let action = if stays { Action::Skip("it is there already".to_owned()) } else { Action::Cannot(why) };
+                return self.push(number, level, record, &named.name, action, Cost::default());
+            }
+        };
+        let options = &self.asked.options;
+        let state = target.state(record);
+        let same = found.is_some_and(|found| !state.is_empty() && found.state == state);
+        if options.only == Only::Changed && same {
+            return;
+        }
+        let skip = |why: &str| (Action::Skip(why.to_owned()), Cost::default());
+        let mut name = named.name.clone();
+        let (action, cost) = match (found, options.conflict) {
+            (Some(_), _) if !level.same_place => (Action::Create, cost),
+            (None, conflict) => {
+                if conflict == Conflict::Copy {
+                    among.names.insert(target.identity(named));
+                }
+                (Action::Create, cost)
+            }
+            (Some(_), Conflict::Skip) => skip("it is there already"),
+            (Some(_), Conflict::Copy) => {
+                name = free_name(named, target, &mut among.names);
+                among.top.took(record, &name, target);
+                (Action::Copy, cost)
+            }
+            (Some(_), _) if same => skip("it is there already, the same"),
+            (Some(found), Conflict::Newer) if found.modified_us >= record.modified_us => {
+                skip("what is there was changed later")
+            }
+            (Some(found), _) => (Action::Overwrite(found.id.clone()), cost),
+        };
+        self.push(number, level, record, &name, action, cost);
+    }
+}
+
+/// Says whether what is in an item is planned one by one.
+fn is_made_of_others(target: &dyn Target, record: &Record) -> bool {
+    target.is_container(record.kind) && matches!(target.fit(record), Fit::Takes(_))
+}
