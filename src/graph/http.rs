@@ -47,7 +47,10 @@ impl Http {
     pub(crate) fn new(reach: Option<&Reach>, http2: bool) -> Result<Self> {
         let builder = || {
             let builder = reqwest::Client::builder();
-            let builder = reach.map_or(builder, |reach| reach.guard(builder));
+            let builder = match reach {
+                Some(reach) => reach.guard(builder),
+                None => builder,
+            };
             if http2 { builder.http2_prior_knowledge() } else { builder }
         };
         let clients = (0..CONNECTIONS).map(|_| without_detours(builder())).collect::<Result<_>>()?;

@@ -4,6 +4,9 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use serde_json::json;
+
+use super::audit::Deed;
 use super::auth::{Actor, Password};
 use super::db::RepositoryRow;
 use super::id::Id;
@@ -17,6 +20,8 @@ use crate::ops::browse::{BrowseOptions, Browser};
 
 /// How long a repository stays open when nobody looks.
 pub(crate) const IDLE_US: i64 = 30 * 60_000_000;
+/// What the log says of contents that were opened by the key that an account lets the server hold.
+pub(crate) const HELD_KEY: &str = "the key that the server holds";
 /// The most that are open at once: each takes some memory.
 const MOST: usize = 64;
 
@@ -30,6 +35,8 @@ struct Open {
     browser: Browser,
     /// By which key it was opened.
     slot: KeyId,
+    /// When the repository's row was made, and the epoch of its keys in which it was opened.
+    since: (i64, i64),
     /// The server opened it itself, by the key that the account lets it hold.
     by_server: bool,
     /// Kept to be lent to a job that whoever opened it asks for.
@@ -65,6 +72,9 @@ impl Unlocked {
         let browser = Browser::open(repo, BrowseOptions::default(), std::sync::Arc::new(Silent)).await?;
         let now = server.now_us();
         server.db.note_key_used(&slot.to_string(), now).await?;
+        if by_server {
+            note_held_key(server, actor, row).await?;
+        }
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|_, open| open.seen_us + IDLE_US > now);
         if open.len() >= MOST
@@ -72,7 +82,14 @@ impl Unlocked {
         {
             open.remove(&oldest);
         }
-        let opened = Open { browser, slot, by_server, key: key.clone(), seen_us: now };
+        let opened = Open {
+            browser,
+            slot,
+            since: (row.created_us, row.gone.epoch()),
+            by_server,
+            key: key.clone(),
+            seen_us: now,
+        };
         open.insert((actor.way.clone(), row.id.clone()), opened);
         Ok(())
     }
@@ -91,7 +108,7 @@ impl Unlocked {
         found.map(|open| Some(open.key.clone())).ok_or_else(|| locked(row))
     }
 
-    /// What whoever asks has open; with the account's leave, the server opens it itself.
+    /// What whoever asks has open; with the account's leave, the server opens it itself, and notes that.
     ///
     /// # Errors
     /// `WrongKey` when it is not open.
@@ -114,9 +131,7 @@ impl Unlocked {
 
     fn known(&self, actor: &Actor, row: &RepositoryRow, now_us: i64) -> Option<Browser> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        // What the server opened by the key that it held is open as long as it holds it.
-        let may_stay = |id: &Id, by_server: bool| *id != row.id || !by_server || row.holds_owner_key;
-        open.retain(|(_, id), open| open.seen_us + IDLE_US > now_us && may_stay(id, open.by_server));
+        open.retain(|(_, id), open| open.seen_us + IDLE_US > now_us && (*id != row.id || open.may_stay(row)));
         let found = open.get_mut(&(actor.way.clone(), row.id.clone()))?;
         found.seen_us = now_us;
         Some(found.browser.clone())
@@ -133,6 +148,24 @@ impl Unlocked {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|(way, id), _| *way != actor.way || repository.is_some_and(|asked| asked != id));
     }
+}
+
+impl Open {
+    /// Says whether it may stay open, as its repository's row is now: whatever process changed it.
+    fn may_stay(&self, row: &RepositoryRow) -> bool {
+        let (made_us, epoch) = self.since;
+        // What the server opened by the key that it held is open as long as it holds it.
+        (!self.by_server || row.holds_owner_key)
+            && made_us == row.created_us
+            && !row.gone.has_gone_since(&self.slot.to_string(), epoch)
+    }
+}
+
+/// Nobody unlocked: the log has it all the same.
+async fn note_held_key(server: &Server, actor: &Actor, row: &RepositoryRow) -> Result<()> {
+    let detail = json!({"by": HELD_KEY});
+    let deed = Deed { account: Some(&row.account), action: "repository.unlock", object: &row.name, detail };
+    server.db.note(actor, deed, server.now_us()).await
 }
 
 fn locked(row: &RepositoryRow) -> Error {
