@@ -7,6 +7,20 @@ use zeroize::Zeroize;
 use super::{Passphrase, Secret};
 use crate::error::{Error, Result};
 
+/// The most that opening a slot may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KdfLimit {
+    /// Memory in KiB.
+    pub memory_kib: u32,
+    /// Memory times passes, in KiB.
+    pub work_kib: u64,
+}
+
+impl KdfLimit {
+    /// As much as the format allows.
+    const FORMAT: Self = Self { memory_kib: 4 * 1024 * 1024, work_kib: 16 * 1024 * 1024 };
+}
+
 /// The cost of opening a slot. Kept in the slot, bounded when read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct KdfParams {
@@ -24,12 +38,17 @@ impl KdfParams {
     /// For generated keys of 256 random bits: no guessing can find them, so the cost is small.
     pub const GENERATED: Self = Self { memory_kib: 8 * 1024, passes: 1, lanes: 1 };
 
+    /// Says whether it costs no more than it may.
+    pub fn is_within(self, most: KdfLimit) -> bool {
+        self.memory_kib <= most.memory_kib && u64::from(self.memory_kib) * u64::from(self.passes) <= most.work_kib
+    }
+
     /// Bounds that keep a hostile slot from taking all memory or time.
     fn check(self) -> Result<Self> {
-        let fine = (8..=4 * 1024 * 1024).contains(&self.memory_kib)
+        let fine = self.memory_kib >= 8
             && (1..=64).contains(&self.passes)
             && (1..=16).contains(&self.lanes)
-            && u64::from(self.memory_kib) * u64::from(self.passes) <= 16 * 1024 * 1024;
+            && self.is_within(KdfLimit::FORMAT);
         if fine { Ok(self) } else { Err(Error::corrupt("The key slot asks for an impossible Argon2 cost")) }
     }
 }

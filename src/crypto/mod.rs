@@ -12,7 +12,7 @@ mod seal;
 mod secret;
 
 pub use aead::{TAG_BYTES, open_in_place, open_slice, seal_append, seal_in_place};
-pub use kdf::{KdfParams, derive_kek};
+pub use kdf::{KdfLimit, KdfParams, derive_kek};
 pub use keys::{BlobKind, KeyRight, MasterKeys, SlotSecrets};
 pub use passphrase::{GENERATED_LEN, Passphrase};
 pub use seal::{SEALED_KEY_BYTES, SealedKey, open_pack_key, seal_pack_key};

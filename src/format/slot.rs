@@ -61,7 +61,18 @@ pub fn seal_slot(
     created_us: i64,
     passphrase: &Passphrase,
 ) -> Result<Vec<u8>> {
-    let kdf = passphrase.kdf_params();
+    seal_slot_at(passphrase.kdf_params(), repo, secrets, label, created_us, passphrase)
+}
+
+/// As [`seal_slot`], at a cost of choice.
+pub(crate) fn seal_slot_at(
+    kdf: KdfParams,
+    repo: RepoId,
+    secrets: &SlotSecrets,
+    label: &str,
+    created_us: i64,
+    passphrase: &Passphrase,
+) -> Result<Vec<u8>> {
     let facts =
         SlotFacts { repo, right: secrets.right(), label: label.to_owned(), created_us, kdf, salt: random_bytes() };
     let wrapped = Wrapped {

@@ -51,6 +51,7 @@ pub use repository::Repository;
 pub use sealed::{Piece, Scratch, SealedFile, SealedReader, SealedWriter};
 pub use seek::StoredBytes;
 pub use segment::Segmenter;
+pub(crate) use slots::Deriving;
 pub use slots::Slot;
 pub use stream::ByteStream;
 pub use table::PackHead;

@@ -161,7 +161,8 @@ impl Repository {
                 });
             }
         };
-        Self::assemble(storage, Opened { slot: self.slot(), keys, config }, cache_root).await
+        let opened = Opened { slot: self.slot(), keys, config };
+        Self::assemble(storage, opened, cache_root, self.deriving.clone()).await
     }
 }
 

@@ -16,7 +16,7 @@ use crate::repo::elsewhere::Elsewhere;
 use crate::repo::index::Index;
 use crate::repo::opened::OpenedSegments;
 use crate::repo::recent::Recent;
-use crate::repo::slots::{Opened, key_path, unlock, write_slot};
+use crate::repo::slots::{Deriving, Opened, key_path, unlock, write_slot};
 use crate::storage::Storage;
 
 /// The path of the settings; a repository is there when this file is.
@@ -68,6 +68,8 @@ pub struct Repository {
     pub(super) opened: OnceLock<Option<Arc<OpenedSegments>>>,
     /// Where else to read.
     pub(super) elsewhere: OnceLock<Elsewhere>,
+    /// How keys are derived of passphrases.
+    pub(super) deriving: Deriving,
 }
 
 impl std::fmt::Debug for Repository {
@@ -102,12 +104,28 @@ impl Repository {
         config: RepoConfig,
         cache_root: Option<PathBuf>,
     ) -> Result<Arc<Self>> {
+        Self::init_by(storage, passphrase, label, config, cache_root, Deriving::default()).await
+    }
+
+    /// As [`Self::init_with`], with a word in how keys are derived.
+    ///
+    /// # Errors
+    /// As [`Self::init`].
+    pub(crate) async fn init_by(
+        storage: Arc<dyn Storage>,
+        passphrase: &Passphrase,
+        label: &str,
+        config: RepoConfig,
+        cache_root: Option<PathBuf>,
+        deriving: Deriving,
+    ) -> Result<Arc<Self>> {
         refuse_what_is_there(&*storage).await?;
         let config = config.check()?;
         let secrets = SlotSecrets::generate();
         let keys = MasterKeys::new(secrets.clone());
         // The slot first, the config last: a repository is there only when it can be opened.
-        let slot = write_slot(&*storage, &config, secrets, label, config.created_us, passphrase).await?;
+        let at = config.created_us;
+        let slot = write_slot(&*storage, &config, secrets, label, at, passphrase, &deriving).await?;
         let bytes = seal_document(&keys, FileKind::Config, &config);
         storage.put(CONFIG_PATH, vec![bytes.into()]).await?;
         // What an init that was cut off left does no harm; that it cannot be removed is no failure.
@@ -116,7 +134,7 @@ impl Repository {
                 drop(storage.delete(&entry.path).await);
             }
         }
-        Self::assemble(storage, Opened { slot, keys, config }, cache_root).await
+        Self::assemble(storage, Opened { slot, keys, config }, cache_root, deriving).await
     }
 
     /// Opens a repository with a passphrase, and loads its index.
@@ -129,14 +147,28 @@ impl Repository {
         passphrase: &Passphrase,
         cache_root: Option<PathBuf>,
     ) -> Result<Arc<Self>> {
-        let opened = unlock(&*storage, passphrase).await?;
-        Self::assemble(storage, opened, cache_root).await
+        Self::open_by(storage, passphrase, cache_root, Deriving::default()).await
+    }
+
+    /// As [`Self::open`], with a word in how keys are derived.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; a slot that asks for more than it may opens nothing.
+    pub(crate) async fn open_by(
+        storage: Arc<dyn Storage>,
+        passphrase: &Passphrase,
+        cache_root: Option<PathBuf>,
+        deriving: Deriving,
+    ) -> Result<Arc<Self>> {
+        let opened = unlock(&*storage, passphrase, &deriving).await?;
+        Self::assemble(storage, opened, cache_root, deriving).await
     }
 
     pub(super) async fn assemble(
         storage: Arc<dyn Storage>,
         opened: Opened,
         cache_root: Option<PathBuf>,
+        deriving: Deriving,
     ) -> Result<Arc<Self>> {
         let Opened { slot, keys, config } = opened;
         let cache = cache_root.map(|root| Cache::open(&root, &config.id)).transpose()?;
@@ -156,6 +188,7 @@ impl Repository {
             tree_nodes: Mutex::new(Recent::new(TREE_CACHE_BYTES)),
             opened: OnceLock::new(),
             elsewhere: OnceLock::new(),
+            deriving,
         });
         repo.reload_index().await?;
         Ok(repo)

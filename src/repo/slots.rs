@@ -1,8 +1,11 @@
 //! Key slots: who can open the repository. Adding, listing, removing and changing them touches no data.
 
-use bytes::Bytes;
+use std::sync::Arc;
 
-use crate::crypto::{KeyRight, MasterKeys, Passphrase, SlotSecrets};
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+
+use crate::crypto::{KdfLimit, KeyRight, MasterKeys, Passphrase, SlotSecrets};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::config::RepoConfig;
 use crate::format::header::{FileKind, check_prefix, open_document};
@@ -15,6 +18,36 @@ const CONFIG: &str = "The repository's config";
 
 pub(super) fn key_path(id: &KeyId) -> String {
     format!("keys/{id}")
+}
+
+/// How keys are derived of passphrases: how much a slot may ask for, and whose turn it must be. By default as much as the
+/// format allows, at any time: right for who opens what is their own.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Deriving {
+    most: Option<KdfLimit>,
+    turns: Vec<Arc<Semaphore>>,
+}
+
+impl Deriving {
+    /// Not beyond a cost, and each time with a permit of all of `turns`, taken in their order.
+    pub(crate) fn new(most: KdfLimit, turns: Vec<Arc<Semaphore>>) -> Self {
+        Self { most: Some(most), turns }
+    }
+
+    /// Derives on a thread of its own. The turns are held until it is done, also when nobody waits for it any more.
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        let mut held = Vec::with_capacity(self.turns.len());
+        for turn in &self.turns {
+            let turn = turn.clone().acquire_owned().await;
+            held.push(turn.map_err(|e| Error::internal("A gate is closed").with_source(e))?);
+        }
+        let work = move || {
+            let done = work();
+            drop(held);
+            done
+        };
+        run_blocking(work).await
+    }
 }
 
 /// A key slot with its id.
@@ -75,7 +108,7 @@ impl Repository {
                     .with_hint("open the repository with an owner's passphrase"));
             }
         };
-        write_slot(&*self.storage, &self.config, secrets, label, now_us, passphrase).await
+        write_slot(&*self.storage, &self.config, secrets, label, now_us, passphrase, &self.deriving).await
     }
 
     /// Removes a key slot, also a broken one. The one that is open, and the last owner's, stay; also where two who remove
@@ -117,8 +150,8 @@ impl Repository {
     pub async fn change_passphrase(&self, passphrase: &Passphrase, now_us: i64) -> Result<KeyId> {
         let (slots, old) = (self.slots().await?, self.slot());
         let label = slots.iter().find(|s| s.id == old).map_or("", |s| s.facts.label.as_str());
-        let id =
-            write_slot(&*self.storage, &self.config, self.keys.secrets().clone(), label, now_us, passphrase).await?;
+        let secrets = self.keys.secrets().clone();
+        let id = write_slot(&*self.storage, &self.config, secrets, label, now_us, passphrase, &self.deriving).await?;
         if let Ok(mut slot) = self.slot.lock() {
             *slot = id;
         }
@@ -146,9 +179,10 @@ pub(super) async fn write_slot(
     label: &str,
     now_us: i64,
     passphrase: &Passphrase,
+    deriving: &Deriving,
 ) -> Result<KeyId> {
     let (repo, label, passphrase) = (config.id, label.to_owned(), passphrase.clone());
-    let bytes = run_blocking(move || slot::seal_slot(repo, &secrets, &label, now_us, &passphrase)).await??;
+    let bytes = deriving.run(move || slot::seal_slot(repo, &secrets, &label, now_us, &passphrase)).await??;
     let id = KeyId(crate::crypto::hash_buffers([&bytes[..]]));
     storage.put(&key_path(&id), vec![bytes.into()]).await?;
     Ok(id)
@@ -181,9 +215,26 @@ pub(super) struct Opened {
     pub(super) config: RepoConfig,
 }
 
+/// Tries a passphrase on a slot, if that asks for no more than it may.
+async fn try_slot(
+    id: KeyId,
+    bytes: Bytes,
+    passphrase: &Passphrase,
+    deriving: &Deriving,
+) -> Result<(SlotFacts, SlotSecrets)> {
+    let name = slot_name(&id);
+    let cost = slot::read_slot(&name, &bytes)?.kdf;
+    if deriving.most.is_some_and(|most| !cost.is_within(most)) {
+        return Err(Error::invalid(format!("{name} asks for more memory or time than may be spent on it here"))
+            .with_hint("give the repository a new key with the command line, on a machine of your own: key add"));
+    }
+    let passphrase = passphrase.clone();
+    deriving.run(move || slot::open_slot(&name, &bytes, &passphrase)).await?
+}
+
 /// Tries a passphrase on every slot, the likeliest first. A slot that opens with it but not the config was left by an
 /// init that was cut off: the next one is tried.
-pub(super) async fn unlock(storage: &dyn Storage, passphrase: &Passphrase) -> Result<Opened> {
+pub(super) async fn unlock(storage: &dyn Storage, passphrase: &Passphrase, deriving: &Deriving) -> Result<Opened> {
     let config = storage.get(CONFIG_PATH, SMALL_FILE_LIMIT).await.map_err(|e| no_repository(storage, e))?;
     check_prefix(CONFIG, FileKind::Config, &config)?;
     let mut slots = read_slots(storage).await?;
@@ -195,9 +246,8 @@ pub(super) async fn unlock(storage: &dyn Storage, passphrase: &Passphrase) -> Re
     let (mut damaged, mut foreign) = (None, None);
     let count = slots.len();
     for (id, bytes) in slots {
-        let pass = passphrase.clone();
         let opened = match bytes {
-            Ok(bytes) => run_blocking(move || slot::open_slot(&slot_name(&id), &bytes, &pass)).await?,
+            Ok(bytes) => try_slot(id, bytes, passphrase, deriving).await,
             Err(e) => Err(e),
         };
         match opened {

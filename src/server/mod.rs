@@ -31,6 +31,7 @@ mod setup;
 mod state;
 mod store;
 mod targets;
+mod turns;
 mod unlock;
 mod vault;
 mod web;

@@ -17,6 +17,9 @@ use local::LocalTime;
 /// The longest delay by chance: an hour less than a day.
 const MOST_JITTER_S: u32 = 23 * 3_600;
 
+/// A set that had no good run this long after its time had come is late.
+const LATE_US: i64 = 24 * 3_600_000_000;
+
 /// When a set runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Timing {
@@ -67,6 +70,17 @@ pub(crate) fn next(timing: &Timing, after_us: i64) -> Result<Option<i64>> {
     let after = Timestamp::from_microsecond(after_us).map_err(|_| Error::invalid("The clock is out of range"))?;
     let after = LocalTime(after.to_zoned_datetime(zone));
     Ok(cron.find_next_occurrence(&after, false).ok().map(|next| next.0.timestamp().as_microsecond()))
+}
+
+/// Says whether a set that had its last good run at a time should have had another one by its rules long since. One that somebody
+/// starts by hand is never late.
+pub(crate) fn is_overdue<'a>(timings: impl IntoIterator<Item = &'a Timing>, good_us: i64, now_us: i64) -> bool {
+    // The first time after it cannot be longer ago.
+    if now_us - good_us <= LATE_US {
+        return false;
+    }
+    let due = timings.into_iter().filter_map(|timing| next(timing, good_us).ok().flatten()).min();
+    due.is_some_and(|due| now_us - due > LATE_US)
 }
 
 /// The rule in words: "At 22:00, every day".

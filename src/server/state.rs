@@ -17,6 +17,7 @@ use super::endpoint::Endpoint;
 use super::id::Id;
 use super::options::ServerOptions;
 use super::store::Stores;
+use super::turns::Derivations;
 use super::unlock::Unlocked;
 use super::vault::Vault;
 use crate::error::{Error, Result};
@@ -38,6 +39,8 @@ pub(crate) struct Server {
     pub(crate) sign_in: SignIn,
     /// Repositories that are open.
     pub(crate) stores: Stores,
+    /// How keys are derived of passphrases.
+    pub(crate) derivations: Derivations,
     /// What people have open to look into.
     pub(crate) unlocked: Unlocked,
     /// Where clients store.
@@ -85,6 +88,7 @@ impl Server {
             vault,
             clock: clock.unwrap_or_else(|| Arc::new(|| Timestamp::now().as_microsecond())),
             stores: Stores::default(),
+            derivations: Derivations::default(),
             unlocked: Unlocked::default(),
             endpoint: Endpoint::default(),
             baskets: Baskets::default(),

@@ -5,15 +5,19 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use super::auth::Actor;
 use super::db::{DestinationRow, NewDestination, NewRepository, RepositoryRow};
 use super::id::Id;
 use super::state::Server;
 use super::targets::{self, OWN};
+use super::turns::Turns;
 use crate::crypto::{KeyRight, Passphrase};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::config::RepoConfig;
 use crate::repo::Repository;
 use crate::storage::{self, Credentials, Storage, StorageOptions};
 
@@ -21,6 +25,11 @@ use crate::storage::{self, Credentials, Storage, StorageOptions};
 pub(crate) const TYPED_BACK: usize = 4;
 /// What the server's own key is called in a repository.
 pub(crate) const OWN_KEY: &str = "backup server";
+
+/// How long opening a repository may take. What a first try read of a large one's index is in the cache for the next.
+const LONGEST_OPENING: Duration = Duration::from_secs(if cfg!(test) { 15 } else { 600 });
+/// How long who looks at a page waits for a repository that is one of several on it.
+const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 5 } else { 15 });
 
 /// What stands beside a key in its recovery kit: tells which paper belongs to which key.
 pub(crate) fn checksum(key: &str) -> String {
@@ -32,7 +41,10 @@ pub(crate) fn checksum(key: &str) -> String {
 #[derive(Default)]
 pub(crate) struct Stores {
     open: Mutex<HashMap<Id, Weak<Repository>>>,
-    opening: tokio::sync::Mutex<()>,
+    /// By repository: one whose storage does not answer holds up no other.
+    opening: Turns<Id>,
+    /// By person and repository.
+    bringing: Turns<(Id, Id)>,
 }
 
 /// Where a repository is to be made.
@@ -120,7 +132,8 @@ pub(crate) async fn make(
     let storage = storage_of(server, account, &id, at.url, credentials.as_ref().map(|text| text.as_str()))?;
     let made = chosen.is_none();
     let key = chosen.unwrap_or_else(Passphrase::generate);
-    let repo = Repository::init(storage, &key, "owner", now, Some(server.cache_folder())).await?;
+    let (config, deriving) = (RepoConfig::new(now), server.derivations.of(account));
+    let repo = Repository::init_by(storage, &key, "owner", config, Some(server.cache_folder()), deriving).await?;
     let write_key = Passphrase::generate();
     let own_slot = repo.add_slot(&write_key, KeyRight::WriteOnly, OWN_KEY, now).await?.to_string();
     let new = NewRepository {
@@ -161,7 +174,7 @@ pub(crate) async fn adopt(
     let credentials = credentials_json(at)?;
     let credentials = credentials.as_ref().map(|text| text.as_str());
     let storage = storage_of(server, account, &id, url, credentials)?;
-    let repo = Repository::open(storage, key, Some(server.cache_folder())).await?;
+    let repo = in_time("The repository", open_at(server, account, storage, key)).await?;
     if repo.right() != KeyRight::Owner {
         return Err(Error::new(ErrorKind::WrongKey, "This is a write-only key").with_hint("Bring an owner's key"));
     }
@@ -214,7 +227,7 @@ impl Stores {
             return Ok(open);
         }
         // Two who want the same do not open it twice.
-        let _turn = self.opening.lock().await;
+        let _turn = self.opening.take(&row.id).await?;
         if let Some(open) = self.known(&row.id) {
             return Ok(open);
         }
@@ -242,15 +255,64 @@ impl Stores {
     }
 }
 
-/// Opens a repository with a key that somebody brings.
+async fn open_at(
+    server: &Server,
+    account: &Id,
+    storage: Arc<dyn Storage>,
+    key: &Passphrase,
+) -> Result<Arc<Repository>> {
+    Repository::open_by(storage, key, Some(server.cache_folder()), server.derivations.of(account)).await
+}
+
+async fn in_time<T>(what: &str, opening: impl Future<Output = Result<T>>) -> Result<T> {
+    within(LONGEST_OPENING, what, opening).await
+}
+
+async fn within<T>(most: Duration, what: &str, asked: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::time::timeout(most, asked).await.unwrap_or_else(|_| {
+        Err(Error::new(ErrorKind::Unavailable, format!("{what} does not answer"))
+            .with_hint("Look whether its storage can be reached, and try again"))
+    })
+}
+
+/// What is asked of a repository for a page on which it is one of several.
 ///
 /// # Errors
-/// `WrongKey`; as opening.
+/// `Unavailable` when its storage does not answer soon; as asking.
+pub(crate) async fn soon<T>(name: &str, asked: impl Future<Output = Result<T>>) -> Result<T> {
+    within(PATIENCE, &format!("'{name}'"), asked).await
+}
+
+/// Opens a repository with a key that somebody brings. Whoever brings wrong ones must wait, longer each time.
+///
+/// # Errors
+/// `Unavailable` after too many wrong ones; as [`open_with`].
+pub(crate) async fn open_brought(
+    server: &Server,
+    actor: &Actor,
+    row: &RepositoryRow,
+    key: &Passphrase,
+) -> Result<Arc<Repository>> {
+    server.db.may_bring_key(&actor.person, server.now_us()).await?;
+    // Each knows what came of those before.
+    let _turn = server.stores.bringing.take(&(actor.person.clone(), row.id.clone())).await?;
+    server.db.may_bring_key(&actor.person, server.now_us()).await?;
+    let opened = open_with(server, row, key).await;
+    if opened.as_ref().is_err_and(|e| e.kind() == ErrorKind::WrongKey) {
+        server.db.note_wrong_key(&actor.person, server.now_us()).await?;
+    }
+    opened
+}
+
+/// Opens a repository with a key.
+///
+/// # Errors
+/// `WrongKey`; `Unavailable` when its storage does not answer; as opening.
 pub(crate) async fn open_with(server: &Server, row: &RepositoryRow, key: &Passphrase) -> Result<Arc<Repository>> {
     let places = server.db.destinations(&row.id).await?;
     let first = places.first().ok_or_else(|| Error::internal("A repository without a place"))?;
     let storage = storage_of_row(server, &row.account, first)?;
-    let opened = Repository::open(storage, key, Some(server.cache_folder())).await;
+    let opened = in_time(&format!("'{}'", row.name), open_at(server, &row.account, storage, key)).await;
     let repo = match opened {
         // Where the server's own storage lies on its machine is nothing that an account's people need to know.
         Err(e) if first.url == OWN && e.kind() == ErrorKind::NoRepository => {

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::List;
 use crate::server::audit::Deed;
-use crate::server::auth::{Actor, Role};
+use crate::server::auth::{Actor, Role, way_of_session, way_of_token};
 use crate::server::error::{ApiError, Problem};
 use crate::server::id::Id;
 use crate::server::state::Server;
@@ -79,6 +79,7 @@ pub(crate) async fn end_session(
     At(session): At<Id>,
 ) -> Answer<StatusCode> {
     server.db.end_session(&actor.person, &session).await?;
+    server.unlocked.lock_way(&way_of_session(&session));
     let deed =
         Deed { account: actor.account.as_ref(), action: "session.end", object: session.as_str(), detail: json!({}) };
     server.db.note(&actor, deed, server.now_us()).await?;
@@ -160,6 +161,7 @@ pub(crate) async fn remove_token(
     At(token): At<Id>,
 ) -> Answer<StatusCode> {
     server.db.remove_token(&actor.person, &token).await?;
+    server.unlocked.lock_way(&way_of_token(&token));
     let deed =
         Deed { account: actor.account.as_ref(), action: "token.remove", object: token.as_str(), detail: json!({}) };
     server.db.note(&actor, deed, server.now_us()).await?;

@@ -251,13 +251,12 @@ pub(crate) async fn upkeep(
     At((account, repository)): At<(Id, Id)>,
     Wanted(wanted): Wanted<UpkeepWanted>,
 ) -> Answer<(StatusCode, Json<JobAsked>)> {
-    let row = server.db.repository(&account, &repository).await?;
     let kind = match wanted.kind {
         Upkeep::Prune => JobKind::Prune,
         Upkeep::Check => JobKind::Check,
         Upkeep::Mirror => JobKind::Mirror,
     };
-    let job = repositories::ask(&server, &row, kind, &actor.login).await?;
+    let job = repositories::upkeep(&server, &actor, &account, &repository, kind).await?;
     Ok((StatusCode::ACCEPTED, Json(JobAsked { job })))
 }
 

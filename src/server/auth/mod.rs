@@ -21,6 +21,16 @@ pub(crate) use totp::{new_secret, to_scan};
 use crate::crypto::random_bytes;
 use crate::server::id::{Id, hex};
 
+/// What somebody comes by in a session.
+pub(crate) fn way_of_session(session: &Id) -> String {
+    format!("session {session}")
+}
+
+/// What a program comes by with a token.
+pub(crate) fn way_of_token(token: &Id) -> String {
+    format!("token {token}")
+}
+
 /// Who asks.
 #[derive(Debug, Clone)]
 pub(crate) struct Actor {

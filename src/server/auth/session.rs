@@ -112,7 +112,7 @@ impl Db {
             login: row.text("login")?,
             role: row.text("role")?.parse()?,
             account: row.maybe_id("account_id")?,
-            way: format!("session {session}"),
+            way: super::way_of_session(&session),
             session: Some(session),
             address: address.to_owned(),
         }))

@@ -74,7 +74,7 @@ impl SignIn {
                 return Err(refused());
             }
         }
-        self.db.forget_failures(&login).await?;
+        self.db.forget_failures(&login, attempt.address, now_us).await?;
         let cookie = self.db.begin_session(&self.vault, &person, attempt.address, attempt.agent, now_us).await?;
         Ok(SignedIn { person, cookie })
     }

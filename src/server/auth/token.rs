@@ -109,7 +109,7 @@ impl Db {
             role: row.text("role")?.parse()?,
             account: row.maybe_id("account_id")?,
             session: None,
-            way: format!("token {}", row.text("token_id")?),
+            way: super::way_of_token(&row.id("token_id")?),
             address: address.to_owned(),
         }))
     }

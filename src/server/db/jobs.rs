@@ -54,6 +54,11 @@ impl JobKind {
             Self::Undo => "undo",
         }
     }
+
+    /// It keeps a repository in order, whoever asks for it and however often.
+    pub(crate) fn is_upkeep(self) -> bool {
+        matches!(self, Self::Prune | Self::Check | Self::Mirror)
+    }
 }
 
 /// How a job stands.
@@ -160,6 +165,16 @@ pub(crate) struct NewJob<'a> {
     pub(crate) run_after_us: i64,
 }
 
+/// What runs at once at most.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AtOnce {
+    /// Backups of one tenant, at all workers together: they share its limits.
+    pub(crate) of_tenant: i64,
+    /// Jobs of one account at the worker that asks, as long as there is another account: what hangs or is many leaves others a
+    /// place.
+    pub(crate) of_account: i64,
+}
+
 macro_rules! select {
     ($rest:literal) => {
         concat!(
@@ -198,7 +213,8 @@ fn read(row: &AnyRow) -> Result<Job> {
 }
 
 impl Db {
-    /// Puts a job into the queue. One that waits already for the same set and kind is given instead.
+    /// Puts a job into the queue. One that waits already for the same set and kind, or to keep the same repository in order in
+    /// the same way, is given instead.
     ///
     /// # Errors
     /// As any query.
@@ -226,8 +242,8 @@ impl Db {
         Ok(id)
     }
 
-    /// Takes the job that waited longest and may run: its time has come, nothing else of its set runs, and its tenant and
-    /// repository are not busy with too much. `of` is a client that asks for its own; without, a worker of the server.
+    /// Takes the job that waited longest and may run: its time has come, nothing else of its set runs, and its tenant,
+    /// repository and account are not busy with too much. `of` is a client that asks for its own; without, a worker of the server.
     ///
     /// # Errors
     /// As any query.
@@ -235,7 +251,7 @@ impl Db {
         &self,
         worker: &str,
         of: Option<&Id>,
-        backups_of_tenant: i64,
+        at_once: AtOnce,
         lease_us: i64,
         now_us: i64,
     ) -> Result<Option<Job>> {
@@ -248,6 +264,9 @@ impl Db {
              progress = NULL WHERE id = (\
                SELECT j.id FROM jobs j WHERE j.state = 'queued' AND j.run_after_us <= $3 \
                AND COALESCE(j.client_id, '') = $4 \
+               AND ((SELECT COUNT(*) FROM (SELECT a.id FROM accounts a LIMIT 2) b) < 2 OR j.account_id NOT IN \
+                 (SELECT r.account_id FROM jobs r WHERE r.state = 'running' AND r.worker = $1 \
+                  GROUP BY r.account_id HAVING COUNT(*) >= $6)) \
                AND NOT EXISTS (SELECT 1 FROM jobs r WHERE r.state = 'running' AND r.set_id = j.set_id) \
                AND NOT EXISTS (SELECT 1 FROM jobs r WHERE r.state = 'running' AND r.repository_id = j.repository_id \
                  AND r.kind = j.kind AND j.kind IN ('prune', 'check', 'mirror')) \
@@ -262,7 +281,8 @@ impl Db {
         .bind(now_us + lease_us)
         .bind(now_us)
         .bind(of.map_or("", Id::as_str))
-        .bind(backups_of_tenant)
+        .bind(at_once.of_tenant)
+        .bind(at_once.of_account)
         .fetch_optional(&mut *tx)
         .await?;
         let job = match row {
@@ -449,18 +469,22 @@ impl Db {
     }
 }
 
-/// Puts a job into the queue, unless one waits already for the same set and kind, which is given instead.
+/// Puts a job into the queue, unless one waits already for the same, which is given instead.
 pub(super) async fn ask_in(
     tx: &mut sqlx::Transaction<'static, sqlx::Any>,
     new: &NewJob<'_>,
     now_us: i64,
 ) -> Result<Id> {
-    if let Some(set) = new.set {
-        let waiting = sqlx::query("SELECT id FROM jobs WHERE set_id = $1 AND kind = $2 AND state = 'queued'")
-            .bind(set.as_str())
-            .bind(new.kind.word())
-            .fetch_optional(&mut **tx)
-            .await?;
+    let same = match (new.set, new.repository) {
+        (Some(set), _) => Some(("SELECT id FROM jobs WHERE set_id = $1 AND kind = $2 AND state = 'queued'", set)),
+        (None, Some(repository)) if new.kind.is_upkeep() => Some((
+            "SELECT id FROM jobs WHERE repository_id = $1 AND kind = $2 AND state = 'queued' AND set_id IS NULL",
+            repository,
+        )),
+        _ => None,
+    };
+    if let Some((query, about)) = same {
+        let waiting = sqlx::query(query).bind(about.as_str()).bind(new.kind.word()).fetch_optional(&mut **tx).await?;
         if let Some(row) = waiting {
             sqlx::query("UPDATE jobs SET run_after_us = $1 WHERE id = $2 AND run_after_us > $1")
                 .bind(new.run_after_us)

@@ -40,7 +40,7 @@ pub(crate) use accounts::{Account, Entitlements};
 pub(crate) use clients::{ClientRow, ClientToBe, Handed};
 pub(crate) use due::Start;
 pub(crate) use held::changed as sign_in_changed;
-pub(crate) use jobs::{Job, JobKind, JobState, NewJob};
+pub(crate) use jobs::{AtOnce, Job, JobKind, JobState, NewJob};
 pub(crate) use keys::GoneKeys;
 pub(crate) use left_behind::LeftBehind;
 pub(crate) use outbox::{Delivery, DeliveryState, EndedJob, NewDelivery};

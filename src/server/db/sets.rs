@@ -1,5 +1,7 @@
 //! Backup sets and their schedules.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 use sqlx::any::AnyRow;
 use utoipa::ToSchema;
@@ -37,6 +39,13 @@ pub(crate) struct SetRow {
     pub(crate) last_us: Option<i64>,
     /// When the last one that was whole, or had gaps only, ended.
     pub(crate) last_good_us: Option<i64>,
+}
+
+impl SetRow {
+    /// Since when it waits for a good run.
+    pub(crate) fn good_since(&self) -> i64 {
+        self.last_good_us.unwrap_or(self.created_us)
+    }
 }
 
 /// A set to make or to change.
@@ -247,6 +256,25 @@ impl Db {
             Ok(ScheduleRow { id: row.id("id")?, timing: read_timing(row)?, next_us: row.maybe_number("next_us")? })
         };
         rows.iter().map(read).collect()
+    }
+
+    /// The rules of all sets of an account, by set.
+    ///
+    /// # Errors
+    /// As any query.
+    pub(crate) async fn timings(&self, account: &Id) -> Result<HashMap<Id, Vec<Timing>>> {
+        let rows = sqlx::query(
+            "SELECT c.set_id AS set_id, c.cron AS cron, c.zone AS zone, c.jitter_s AS jitter_s, c.catch_up AS catch_up \
+             FROM sets s CROSS JOIN schedules c WHERE s.account_id = $1 AND c.set_id = s.id ORDER BY c.id",
+        )
+        .bind(account.as_str())
+        .fetch_all(self.pool())
+        .await?;
+        let mut all: HashMap<Id, Vec<Timing>> = HashMap::new();
+        for row in &rows {
+            all.entry(row.id("set_id")?).or_default().push(read_timing(row)?);
+        }
+        Ok(all)
     }
 
     /// Schedules whose time has come, the longest due first.

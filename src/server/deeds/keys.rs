@@ -75,7 +75,7 @@ async fn by_owner(
     key: &Password,
 ) -> Result<Arc<Repository>> {
     let open = async {
-        let repo = store::open_with(server, row, &Passphrase::new(key.expose())?).await?;
+        let repo = store::open_brought(server, actor, row, &Passphrase::new(key.expose())?).await?;
         match repo.right() {
             KeyRight::Owner => Ok(repo),
             KeyRight::WriteOnly => {

@@ -55,6 +55,9 @@ pub(crate) async fn change(
         not_oneself(actor, person)?;
     }
     server.db.change_person(person, role, disabled).await?;
+    if disabled {
+        server.unlocked.lock_person(&person.id);
+    }
     let person = server.db.person(&person.id).await?;
     note(server, actor, &person, "person.change").await?;
     Ok(person)
@@ -67,6 +70,7 @@ pub(crate) async fn change(
 pub(crate) async fn remove(server: &Server, actor: &Actor, person: &Person) -> Result<()> {
     not_oneself(actor, person)?;
     server.db.remove_person(&person.id).await?;
+    server.unlocked.lock_person(&person.id);
     note(server, actor, person, "person.remove").await
 }
 

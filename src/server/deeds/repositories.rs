@@ -168,7 +168,21 @@ pub(crate) async fn remove(server: &Server, actor: &Actor, account: &Id, id: &Id
     note(server, actor, account, "repository.remove", &row.name, json!({"data": "stays"})).await
 }
 
-/// Asks for upkeep of a repository.
+/// Asks for upkeep that somebody wants.
+///
+/// # Errors
+/// `InvalidInput` for what is no upkeep; `NotFound`.
+pub(crate) async fn upkeep(server: &Server, actor: &Actor, account: &Id, id: &Id, kind: JobKind) -> Result<Id> {
+    let row = server.db.repository(account, id).await?;
+    if !kind.is_upkeep() {
+        return Err(Error::invalid("That is no upkeep of a repository").with_hint("Ask for prune, check or mirror"));
+    }
+    let job = ask(server, &row, kind, &actor.login).await?;
+    note(server, actor, account, "repository.upkeep", &row.name, json!({"kind": kind.word(), "job": job})).await?;
+    Ok(job)
+}
+
+/// Asks for upkeep of a repository. What waits already is given again.
 ///
 /// # Errors
 /// As any query.

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::server::agent::wire::{Ending, Handout, RepositoryHandout, TenantHandout, Word};
 use crate::server::auth::random_token;
 use crate::server::connect;
-use crate::server::db::{ClientRow, Job, JobKind, JobState};
+use crate::server::db::{AtOnce, ClientRow, Job, JobKind, JobState};
 use crate::server::endpoint;
 use crate::server::id::Id;
 use crate::server::jobs::facts::{self, Facts};
@@ -38,7 +38,8 @@ fn worker(server: &Server, client: &ClientRow, lease: &str) -> String {
 pub(crate) async fn take(server: &Server, client: &ClientRow) -> Result<Option<Handout>> {
     let lease: String = random_token().chars().take(LEASE_DIGITS).collect();
     let (worker, now) = (worker(server, client, &lease), server.now_us());
-    let job = server.db.take_job(&worker, Some(&client.id), BACKUPS_OF_TENANT, LEASE_US, now).await?;
+    let at_once = AtOnce { of_tenant: BACKUPS_OF_TENANT, of_account: i64::MAX };
+    let job = server.db.take_job(&worker, Some(&client.id), at_once, LEASE_US, now).await?;
     let Some(job) = job else { return Ok(None) };
     server.endpoint.only(&client.id, &job.id);
     match handout(server, client, &job, lease).await {

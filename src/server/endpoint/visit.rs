@@ -12,6 +12,7 @@ use crate::repo::{Index, Repository};
 use crate::server::db::{ClientRow, Handed};
 use crate::server::id::Id;
 use crate::server::state::Server;
+use crate::server::turns::Turns;
 use crate::snapshot::set::set_id;
 use crate::storage::Storage;
 
@@ -25,17 +26,14 @@ const MOST_DOCUMENTS: u32 = 2;
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     visits: Mutex<HashMap<Id, Arc<Visit>>>,
-    opening: tokio::sync::Mutex<()>,
+    /// By job.
+    opening: Turns<Id>,
     pub(super) room: Arc<Semaphore>,
 }
 
 impl Default for Endpoint {
     fn default() -> Self {
-        Self {
-            visits: Mutex::default(),
-            opening: tokio::sync::Mutex::default(),
-            room: Arc::new(Semaphore::new(ROOM_KIB)),
-        }
+        Self { visits: Mutex::default(), opening: Turns::default(), room: Arc::new(Semaphore::new(ROOM_KIB)) }
     }
 }
 
@@ -155,7 +153,7 @@ impl Endpoint {
         if let Some(visit) = self.known(&handed) {
             return Ok(visit);
         }
-        let _turn = self.opening.lock().await;
+        let _turn = self.opening.take(&handed.job).await?;
         if let Some(visit) = self.known(&handed) {
             return Ok(visit);
         }

@@ -12,7 +12,7 @@ use super::progress::Progress;
 use super::{backup, restore, upkeep};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::backup::Stop;
-use crate::server::db::{Job, JobKind, JobState, is_away};
+use crate::server::db::{AtOnce, Job, JobKind, JobState, is_away};
 use crate::server::id::Id;
 use crate::server::state::Server;
 
@@ -59,11 +59,17 @@ pub(super) async fn run(server: Arc<Server>, stop: CancellationToken) {
         "" => format!("worker {}", Id::random()),
         name => name.to_owned(),
     };
-    let places = Arc::new(Semaphore::new(server.options.jobs_at_once.max(1)));
+    let most = server.options.jobs_at_once.max(1);
+    let at_once = AtOnce {
+        of_tenant: BACKUPS_OF_TENANT,
+        // With one place alone there is none to keep free.
+        of_account: i64::try_from(most - 1).unwrap_or(i64::MAX).max(1),
+    };
+    let places = Arc::new(Semaphore::new(most));
     let tasks = TaskTracker::new();
     while !stop.is_cancelled() {
         let Ok(place) = places.clone().acquire_owned().await else { break };
-        let taken = server.db.take_job(&name, None, BACKUPS_OF_TENANT, LEASE_US, server.now_us()).await;
+        let taken = server.db.take_job(&name, None, at_once, LEASE_US, server.now_us()).await;
         match taken {
             Ok(Some(job)) => {
                 let (server, name, stop) = (server.clone(), name.clone(), stop.clone());

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::server::db::{Account, DestinationRow, NewDelivery, Receiver, SetRow, Tenant};
 use crate::server::id::Id;
 use crate::server::pages::words;
-use crate::server::schedule::{self, Timing};
+use crate::server::schedule;
 use crate::server::state::Server;
 use crate::server::store;
 
@@ -17,8 +17,6 @@ const HOUR_US: i64 = 3_600_000_000;
 const DAY_US: i64 = 24 * HOUR_US;
 /// Days before the end at which is warned.
 const BEFORE: [i64; 4] = [30, 14, 7, 1];
-/// A set that had no good run this long after its time had come is told of.
-const LATE_US: i64 = DAY_US;
 /// Growth is looked at over so many days.
 const GROWTH_DAYS: i64 = 30;
 /// With fewer days nothing is foretold.
@@ -72,10 +70,11 @@ async fn gather(server: &Server, account: &Id) -> Result<Vec<Warning>> {
         all.extend(secret(&account, &tenant, now));
         all.extend(signed_out(&account, &tenant, now));
     }
+    let timings = server.db.timings(&account.id).await?;
     for set in server.db.sets(&account.id).await? {
-        if set.enabled && now - good_since(&set) > LATE_US {
-            let schedules = server.db.schedules(&set.id).await?;
-            all.extend(overdue(&account, &set, schedules.iter().map(|row| &row.timing), now));
+        let timings = timings.get(&set.id).map_or(&[][..], Vec::as_slice);
+        if set.enabled && schedule::is_overdue(timings, set.good_since(), now) {
+            all.push(overdue(&account, &set, now));
         }
     }
     let days = server.db.stored_since(&account.id, now.div_euclid(DAY_US) - GROWTH_DAYS).await?;
@@ -136,26 +135,13 @@ fn signed_out(account: &Account, tenant: &Tenant, now_us: i64) -> Option<Warning
     Some((format!("sign-in {} {}", tenant.id, refused.since_us), notice))
 }
 
-fn good_since(set: &SetRow) -> i64 {
-    set.last_good_us.unwrap_or(set.created_us)
-}
-
 /// A set that runs once a week is late after a week, not before.
-fn overdue<'a>(
-    account: &Account,
-    set: &SetRow,
-    timings: impl Iterator<Item = &'a Timing>,
-    now_us: i64,
-) -> Option<Warning> {
-    let since = good_since(set);
-    let due = timings.filter_map(|timing| schedule::next(timing, since).ok().flatten()).min()?;
-    if now_us - due <= LATE_US {
-        return None;
-    }
+fn overdue(account: &Account, set: &SetRow, now_us: i64) -> Warning {
+    let since = set.good_since();
     let title = format!("'{}' has had no good run for {}", set.name, words::duration(now_us - since));
     let notice =
         Notice::new("set.overdue", now_us, &account.name, title).page(format!("/a/{}/sets/{}", account.id, set.id));
-    Some((format!("overdue {} {since}", set.id), notice))
+    (format!("overdue {} {since}", set.id), notice)
 }
 
 /// In how many days an account is full, by how much it grew: `days` are days and what was stored on them.

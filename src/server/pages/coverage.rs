@@ -17,6 +17,7 @@ use crate::server::auth::Actor;
 use crate::server::db::SetRow;
 use crate::server::id::Id;
 use crate::server::state::Server;
+use crate::server::store::soon;
 use crate::server::web::{Asked, At};
 use crate::snapshot::store;
 
@@ -43,11 +44,12 @@ pub(super) async fn show(
 ) -> Answer {
     let account = server.db.account(&account).await?;
     let sets = server.db.sets(&account.id).await?;
-    let mut parts = Vec::new();
     let chosen = |set: &&SetRow| sets.len() <= MOST_SETS || set.name == which.set.trim();
-    for set in sets.iter().filter(chosen) {
-        parts.push((set, of(&server, set).await));
-    }
+    let asked = sets.iter().filter(chosen).map(|set| {
+        let server = &server;
+        async move { (set, soon(&set.name, of(server, set)).await) }
+    });
+    let parts = futures::future::join_all(asked).await;
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Coverage };
     let body = html! {
         h1 { "Coverage" }

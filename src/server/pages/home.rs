@@ -1,5 +1,6 @@
 //! How an account stands: one sentence, what needs attention, runs of the last weeks, what is stored.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -14,6 +15,7 @@ use crate::server::db::{
     Account, Day, Entitlements, Job, JobKind, Newest, RepositoryRow, RunRow, SetRow, Tenant, Used,
 };
 use crate::server::id::Id;
+use crate::server::schedule::{self, Timing};
 use crate::server::state::Server;
 use crate::server::web::At;
 
@@ -21,8 +23,6 @@ const DAY_US: i64 = 86_400_000_000;
 const WEEKS: i64 = 26;
 /// Things that need attention, as far as they are named.
 const MOST_ATTENTION: usize = 50;
-/// A set without a good run for this long needs attention.
-const OLD_US: i64 = 2 * DAY_US;
 /// A secret that ends within so many days needs attention.
 const SECRET_DAYS: i64 = 30;
 
@@ -38,6 +38,7 @@ pub(super) async fn start(Extension(actor): Extension<Actor>) -> Answer {
 struct Facts {
     account: Account,
     sets: Vec<SetRow>,
+    timings: HashMap<Id, Vec<Timing>>,
     tenants: Vec<Tenant>,
     repositories: Vec<RepositoryRow>,
     open: Vec<Job>,
@@ -54,6 +55,7 @@ impl Facts {
         Ok(Self {
             account: db.account(account).await?,
             sets: db.sets(account).await?,
+            timings: db.timings(account).await?,
             tenants: db.tenants(account).await?,
             repositories: db.repositories(account).await?,
             open: db.open_jobs(account).await?,
@@ -71,11 +73,12 @@ impl Facts {
         let mut all = Vec::new();
         for set in self.sets.iter().filter(|set| set.enabled) {
             let href = format!("{base}/sets/{}", set.id);
-            let since = set.last_good_us.unwrap_or(set.created_us);
+            let since = set.good_since();
+            let timings = self.timings.get(&set.id).map_or(&[][..], Vec::as_slice);
             match set.last_state.as_deref() {
                 _ if set.last_good_us.is_none() => {}
                 Some("failed") => all.push((format!("The last run of '{}' failed", set.name), href)),
-                _ if self.now_us - since > OLD_US => {
+                _ if schedule::is_overdue(timings, since, self.now_us) => {
                     let text =
                         format!("'{}' has had no good run for {}", set.name, words::duration(self.now_us - since));
                     all.push((text, href));

@@ -1,7 +1,6 @@
 //! Keys: who can open the repositories of an account, and who holds what.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::State;
@@ -12,7 +11,7 @@ use serde::Deserialize;
 
 use super::storage::{key_mark, kit_facts, typed_back};
 use super::{Answer, Chrome, Form, Page, Place, go, page, words};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::server::auth::{Actor, Password, Right};
 use crate::server::db::{Account, ClientRow, RepositoryRow};
 use crate::server::deeds::keys::{self, KeySlot};
@@ -20,18 +19,14 @@ use crate::server::deeds::own_storage;
 use crate::server::error::problem;
 use crate::server::id::Id;
 use crate::server::state::Server;
+use crate::server::store;
 use crate::server::web::{At, OfAccount, OfRepository};
 
-/// Repositories that are asked at once, and how long one is waited for.
-const AT_ONCE: usize = 8;
-const PATIENCE: Duration = Duration::from_secs(15);
+/// Repositories that are asked at once: many, so that some that do not answer cost the page no more time than one.
+const AT_ONCE: usize = 64;
 
 async fn slots(server: &Server, row: &RepositoryRow) -> Result<Vec<KeySlot>> {
-    let asked = tokio::time::timeout(PATIENCE, keys::slots(server, row)).await;
-    asked.unwrap_or_else(|_| {
-        Err(Error::new(ErrorKind::Unavailable, format!("'{}' does not answer", row.name))
-            .with_hint("Look whether its storage can be reached, and load this page again"))
-    })
+    store::soon(&row.name, keys::slots(server, row)).await
 }
 
 /// The page of all keys.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{Answer, Chrome, Form, Page, Place, go, page, words};
 use crate::error::{Error, Result};
 use crate::server::audit::Deed;
-use crate::server::auth::{Actor, Password, new_secret, to_scan};
+use crate::server::auth::{Actor, Password, new_secret, to_scan, way_of_session, way_of_token};
 use crate::server::id::Id;
 use crate::server::state::Server;
 use crate::server::web::At;
@@ -106,6 +106,8 @@ pub(super) async fn password(
     let person = server.db.person(&actor.person).await?;
     server.sign_in.prove(&person, &typed.old, &actor.address, server.now_us()).await?;
     server.db.change_password(&person, &typed.password).await?;
+    // All sessions have ended.
+    server.unlocked.lock_person(&person.id);
     note(&server, &actor, "password.change", json!({})).await?;
     Ok(go("/sign-in"))
 }
@@ -179,6 +181,7 @@ pub(super) async fn end_session(
     At(session): At<Id>,
 ) -> Answer {
     server.db.end_session(&actor.person, &session).await?;
+    server.unlocked.lock_way(&way_of_session(&session));
     note(&server, &actor, "session.end", json!({"session": session})).await?;
     Ok(go("/me"))
 }
@@ -220,6 +223,7 @@ pub(super) async fn remove_token(
     At(token): At<Id>,
 ) -> Answer {
     server.db.remove_token(&actor.person, &token).await?;
+    server.unlocked.lock_way(&way_of_token(&token));
     note(&server, &actor, "token.remove", json!({"token": token})).await?;
     Ok(go("/me"))
 }

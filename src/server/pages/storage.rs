@@ -355,10 +355,6 @@ pub(super) async fn upkeep(
     At((account, repository)): At<(Id, Id)>,
     Form(wanted): Form<Upkeep>,
 ) -> Answer {
-    let row = server.db.repository(&account, &repository).await?;
-    if matches!(wanted.kind, JobKind::Backup | JobKind::Retention) {
-        return Err(crate::Error::invalid("That is done by backup sets").into());
-    }
-    let job = repositories::ask(&server, &row, wanted.kind, &actor.login).await?;
+    let job = repositories::upkeep(&server, &actor, &account, &repository, wanted.kind).await?;
     Ok(go(&format!("/a/{account}/jobs/{job}")))
 }

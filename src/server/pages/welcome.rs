@@ -66,6 +66,8 @@ pub(super) async fn accept(
     };
     match accepted {
         Ok(person) => {
+            // All their sessions have ended, if there were any.
+            server.unlocked.lock_person(&person.id);
             let account = person.account.as_ref();
             let deed = Deed { account, action: "password.set", object: &person.login, detail: json!({}) };
             server.db.note_as(&person.login, &peer.address, deed, now).await?;

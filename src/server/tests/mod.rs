@@ -6,6 +6,7 @@ mod adopt;
 mod browsers;
 mod clients;
 mod consent;
+mod crowd;
 mod flood;
 mod history;
 mod hostile;
@@ -27,6 +28,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::auth::{NewPerson, Password, Role};
+use super::db::AtOnce;
 use super::id::Id;
 use super::options::ServerOptions;
 use super::run::{Running, start_at};
@@ -35,6 +37,9 @@ use std::sync::Arc;
 
 /// A good password.
 const PASSWORD: &str = "three plain words";
+
+/// More than runs at once in a test.
+const PLENTY: AtOnce = AtOnce { of_tenant: 100, of_account: 100 };
 
 /// A server under test.
 struct Bench {

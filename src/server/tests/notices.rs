@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
 
-use super::{Bench, id};
+use super::{Bench, PLENTY, id};
 use crate::server::auth::Role;
 use crate::server::db::{JobKind, JobState, NewJob};
 use crate::server::id::Id;
@@ -137,7 +137,7 @@ async fn ended(bench: &Bench, account: &Id, state: JobState, error: Option<&str>
         run_after_us: now,
     };
     let id = db.ask_for(&job, now).await.expect("asked");
-    db.take_job("worker", None, 100, HOUR_US, now).await.expect("asked").expect("a job");
+    db.take_job("worker", None, PLENTY, HOUR_US, now).await.expect("asked").expect("a job");
     assert!(db.end_job(&id, "worker", state, &json!({}), error, now).await.expect("ended"));
     id
 }

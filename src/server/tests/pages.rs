@@ -41,12 +41,17 @@ struct Ready {
 }
 
 async fn ready() -> Ready {
+    ready_at(json!([])).await
+}
+
+/// The same, with a set that runs by rules.
+async fn ready_at(schedules: Value) -> Ready {
     let bench = Bench::quiet().await;
     let account = bench.account("Contoso").await;
     let token = bench.person(Some(&account), Role::Owner, "owner@contoso.com").await;
     let cookie = bench.sign_in("owner@contoso.com", PASSWORD).await.expect("signed in");
     let sim = SimTenant::start(SimOptions::tiny()).await.expect("a tenant");
-    let (repository, set, _) = set_up(&bench, &token, &account, &sim, json!([])).await;
+    let (repository, set, _) = set_up(&bench, &token, &account, &sim, schedules).await;
     let asked = bench.good(&token, Method::POST, &format!("/accounts/{account}/sets/{set}/runs"), None).await;
     let job = asked["job"].as_str().expect("a job").to_owned();
     bench.good(&token, Method::DELETE, &format!("/accounts/{account}/jobs/{job}"), None).await;
@@ -77,6 +82,26 @@ async fn home_names_sets_that_have_no_snapshot_with_the_next_step() {
     assert!(at.page("").await.contains("has never had a good run: start it again"));
     at.ran("complete", Totals::default(), now + 2).await;
     assert!(at.page("").await.contains("All is well: the backup set has a snapshot"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn home_takes_a_set_for_late_by_its_own_rules() {
+    let by_hand = ready().await;
+    let now = by_hand.bench.server().now_us();
+    by_hand.ran("complete", Totals::default(), now - 100 * DAY_US).await;
+    assert!(by_hand.page("").await.contains("All is well"), "somebody's hand starts it");
+    // Due next tomorrow, and last six days ago.
+    let tomorrow =
+        jiff::Timestamp::from_microsecond(now + DAY_US).expect("a time").to_zoned_datetime(jiff::tz::TimeZone::UTC);
+    let rule = format!("0 0 * * {}", tomorrow.weekday().to_sunday_zero_offset());
+    let weekly = ready_at(json!([{"cron": rule, "zone": "UTC"}])).await;
+    weekly.ran("complete", Totals::default(), now - 4 * DAY_US).await;
+    assert!(weekly.page("").await.contains("All is well"), "its time has not come");
+    weekly.ran("complete", Totals::default(), now - 9 * DAY_US).await;
+    assert!(weekly.page("").await.contains("'everyone' has had no good run for"));
+    let daily = ready_at(json!([{"cron": "0 0 * * *", "zone": "UTC"}])).await;
+    daily.ran("complete", Totals::default(), now - 3 * DAY_US).await;
+    assert!(daily.page("").await.contains("'everyone' has had no good run for"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use super::{Bench, set_up};
+use super::{Bench, PLENTY, set_up};
 use crate::error::{Error, ErrorKind};
 use crate::server::auth::Role;
-use crate::server::db::{JobKind, JobState, NewJob};
+use crate::server::db::{AtOnce, JobKind, JobState, NewJob};
 use crate::server::id::Id;
 use crate::server::jobs::facts::{self, Facts};
 use crate::sim::{SimOptions, SimTenant};
@@ -36,11 +36,34 @@ async fn many_workers_take_each_job_once_and_in_turn() {
     }
     let taking = (0..60).map(|number| {
         let db = db.clone();
-        async move { db.take_job(&format!("worker {number}"), None, 2, LEASE_US, 1_000).await.expect("asked") }
+        async move { db.take_job(&format!("worker {number}"), None, PLENTY, LEASE_US, 1_000).await.expect("asked") }
     });
     let taken: Vec<_> = futures::future::join_all(taking).await.into_iter().flatten().collect();
     let ids: std::collections::HashSet<&str> = taken.iter().map(|job| job.id.as_str()).collect();
     assert_eq!((taken.len(), ids.len()), (40, 40));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_with_much_to_do_leaves_others_a_place_at_each_worker() {
+    let bench = Bench::quiet().await;
+    let busy = bench.account("Contoso").await;
+    let db = &bench.server().db;
+    for number in 0..6 {
+        db.ask_for(&job(&busy, JobKind::Check, number), 0).await.expect("asked");
+    }
+    let take = async |worker: &str, of_account: i64| {
+        let at_once = AtOnce { of_account, ..PLENTY };
+        db.take_job(worker, None, at_once, LEASE_US, 1_000).await.expect("asked").map(|job| job.account)
+    };
+    // Alone on the server it has all places.
+    assert_eq!(take("first", 1).await.as_ref(), Some(&busy));
+    assert_eq!(take("first", 1).await.as_ref(), Some(&busy));
+    let other = bench.account("Other").await;
+    db.ask_for(&job(&other, JobKind::Check, 100), 0).await.expect("asked");
+    assert_eq!(take("first", 3).await.as_ref(), Some(&busy));
+    assert_eq!(take("first", 3).await.as_ref(), Some(&other), "it waited less long");
+    assert_eq!(take("first", 3).await, None);
+    assert_eq!(take("second", 3).await.as_ref(), Some(&busy), "another worker has places of its own");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,14 +72,14 @@ async fn a_job_of_a_worker_that_is_gone_is_anothers_and_the_first_cannot_end_it(
     let account = bench.account("Contoso").await;
     let db = &bench.server().db;
     let id = db.ask_for(&job(&account, JobKind::Check, 0), 0).await.expect("asked");
-    assert!(db.take_job("one", None, 2, LEASE_US, -1).await.expect("asked").is_none(), "not before its time");
-    db.take_job("one", None, 2, LEASE_US, 0).await.expect("asked").expect("a job");
-    assert!(db.take_job("two", None, 2, LEASE_US, 0).await.expect("asked").is_none());
+    assert!(db.take_job("one", None, PLENTY, LEASE_US, -1).await.expect("asked").is_none(), "not before its time");
+    db.take_job("one", None, PLENTY, LEASE_US, 0).await.expect("asked").expect("a job");
+    assert!(db.take_job("two", None, PLENTY, LEASE_US, 0).await.expect("asked").is_none());
     assert_eq!(db.take_over(LEASE_US - 1).await.expect("looked"), 0);
     assert_eq!(db.renew(&id, "one", &json!({}), LEASE_US, LEASE_US - 1).await.expect("renewed"), Some(false));
     assert_eq!(db.take_over(LEASE_US + 1).await.expect("looked"), 0, "it gave word");
     assert_eq!(db.take_over(3 * LEASE_US).await.expect("looked"), 1);
-    db.take_job("two", None, 2, LEASE_US, 3 * LEASE_US).await.expect("asked").expect("a job");
+    db.take_job("two", None, PLENTY, LEASE_US, 3 * LEASE_US).await.expect("asked").expect("a job");
     assert_eq!(db.renew(&id, "one", &json!({}), LEASE_US, 3 * LEASE_US).await.expect("asked"), None);
     let end = |worker: &'static str| {
         let (db, id) = (db.clone(), id.clone());
@@ -75,7 +98,7 @@ async fn a_job_that_takes_every_worker_down_is_given_up() {
     let id = db.ask_for(&job(&account, JobKind::Check, 0), 0).await.expect("asked");
     let mut now = 0;
     for _ in 0..20 {
-        if db.take_job("doomed", None, 2, LEASE_US, now).await.expect("asked").is_none() {
+        if db.take_job("doomed", None, PLENTY, LEASE_US, now).await.expect("asked").is_none() {
             break;
         }
         now += 2 * LEASE_US;
@@ -93,11 +116,11 @@ async fn what_is_stopped_before_it_began_never_begins() {
     let db = &bench.server().db;
     let waiting = db.ask_for(&job(&account, JobKind::Check, 0), 0).await.expect("asked");
     db.cancel_job(&account, &waiting, 1).await.expect("stopped");
-    assert!(db.take_job("one", None, 2, LEASE_US, 2).await.expect("asked").is_none());
+    assert!(db.take_job("one", None, PLENTY, LEASE_US, 2).await.expect("asked").is_none());
     db.cancel_job(&account, &waiting, 3).await.expect_err("it has ended");
     let other = bench.account("Other").await;
     let running = db.ask_for(&job(&account, JobKind::Prune, 0), 0).await.expect("asked");
-    db.take_job("one", None, 2, LEASE_US, 2).await.expect("asked").expect("a job");
+    db.take_job("one", None, PLENTY, LEASE_US, 2).await.expect("asked").expect("a job");
     db.cancel_job(&other, &running, 3).await.expect_err("another account's");
     db.cancel_job(&account, &running, 3).await.expect("asked to stop");
     assert_eq!(db.renew(&running, "one", &json!({}), LEASE_US, 4).await.expect("renewed"), Some(true));

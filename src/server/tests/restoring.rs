@@ -7,7 +7,7 @@ use reqwest::{Method, StatusCode, header};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{Bench, PASSWORD, id, set_up};
+use super::{Bench, PASSWORD, PLENTY, id, set_up};
 use crate::graph::{Client, ClientOptions, Cloud, Credential, GraphRequest, Scope};
 use crate::server::auth::Role;
 use crate::server::db::JobState;
@@ -210,7 +210,7 @@ async fn a_restore_whose_worker_died_is_taken_over_and_makes_nothing_twice() {
     let job = Id::parse(&place.begin(&restore, "run").await).expect("an id");
     let (server, db) = (place.bench.server().clone(), &place.bench.server().db);
     let now = server.now_us();
-    let taken = db.take_job("doomed", None, 2, LEASE_US, now).await.expect("asked").expect("a job");
+    let taken = db.take_job("doomed", None, PLENTY, LEASE_US, now).await.expect("asked").expect("a job");
     assert_eq!((&taken.id, place.lent_keys().await), (&job, 1));
     let killed = CancellationToken::new();
     let doomed = {
@@ -234,7 +234,7 @@ async fn a_restore_whose_worker_died_is_taken_over_and_makes_nothing_twice() {
 
     // Its lease runs out; another takes it over, and the dead one could write no more.
     assert_eq!(db.take_over(now + 2 * LEASE_US).await.expect("looked"), 1);
-    let taken = db.take_job("second", None, 2, LEASE_US, now + 2 * LEASE_US).await.expect("asked").expect("a job");
+    let taken = db.take_job("second", None, PLENTY, LEASE_US, now + 2 * LEASE_US).await.expect("asked").expect("a job");
     assert_eq!((&taken.id, taken.attempts), (&job, 2));
     let late = db.add_to_journal(&restore_id, 1_000_000, "{}\n", (&job, "doomed", 1)).await.expect_err("fenced");
     assert_eq!(late.kind(), crate::error::ErrorKind::Interrupted);
