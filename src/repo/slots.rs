@@ -111,7 +111,8 @@ impl Repository {
         write_slot(&*self.storage, &self.config, secrets, label, now_us, passphrase, &self.deriving).await
     }
 
-    /// Removes a key slot, also a broken one. The one that is open, and the last owner's, stay.
+    /// Removes a key slot, also a broken one. The one that is open, and the last owner's, stay; also where two who remove
+    /// each other's do so at the same time.
     ///
     /// # Errors
     /// `InvalidInput` for those, `NotFound` when there is no such slot.
@@ -125,13 +126,21 @@ impl Repository {
         if found.is_none() && !broken.iter().any(|(b, _)| b == id) {
             return Err(Error::not_found(format!("There is no key slot {id}")).with_hint("key list shows them"));
         }
-        let owners = slots.iter().filter(|s| s.facts.right == KeyRight::Owner).count();
-        if found.is_some_and(|s| s.facts.right == KeyRight::Owner) && owners < 2 {
-            return Err(Error::invalid(
-                "The last owner's key slot cannot be removed: contents could never be read again",
-            ));
+        if !found.is_some_and(is_owner) {
+            return self.storage.delete(&key_path(id)).await;
         }
-        self.storage.delete(&key_path(id)).await
+        if slots.iter().filter(|s| is_owner(s)).count() < 2 {
+            return Err(last_owner());
+        }
+        let bytes = self.storage.get(&key_path(id), SMALL_FILE_LIMIT).await?;
+        self.storage.delete(&key_path(id)).await?;
+        let left = self.slots().await;
+        if left.as_ref().is_ok_and(|left| left.iter().any(is_owner)) {
+            return Ok(());
+        }
+        // The other one that was counted is gone meanwhile, or that cannot be seen: this one stays.
+        self.storage.put(&key_path(id), vec![bytes]).await?;
+        Err(left.err().unwrap_or_else(last_owner))
     }
 
     /// Gives the slot in use a new passphrase: a new slot is written, then the old one removed.
@@ -149,6 +158,14 @@ impl Repository {
         self.storage.delete(&key_path(&old)).await?;
         Ok(id)
     }
+}
+
+fn is_owner(slot: &Slot) -> bool {
+    slot.facts.right == KeyRight::Owner
+}
+
+fn last_owner() -> Error {
+    Error::invalid("The last owner's key slot cannot be removed: contents could never be read again")
 }
 
 pub(super) fn slot_name(id: &KeyId) -> String {

@@ -231,7 +231,7 @@ impl Db {
     }
 }
 
-/// Looks through the audit log in a server's database, also while the server runs. `known`: a hash that was kept elsewhere, which
+/// Looks through the audit log in a server's database, also while the server runs, and changes nothing there. `known`: a hash that was kept elsewhere, which
 /// one of the entries must have.
 ///
 /// # Errors
@@ -242,7 +242,7 @@ pub async fn look_through(options: &ServerOptions, known: Option<&str>) -> Resul
         return Err(Error::not_found(format!("There is no server's database in {}", folder.display()))
             .with_hint("Name the server's folder, or the database as the server is told it"));
     }
-    let db = Db::open(options.database_url.as_deref(), folder).await?;
+    let db = Db::open_to_read(options.database_url.as_deref(), folder).await?;
     let found = match db.verify_audit().await? {
         Verified::Whole { entries, last } => {
             let number = i64::try_from(entries).unwrap_or(i64::MAX);
@@ -284,6 +284,31 @@ mod tests {
             sqlx::query(spoil).execute(db.pool()).await.expect("spoilt");
             assert_eq!(db.verify_audit().await.expect("read"), Verified::Broken { number: first }, "{spoil}");
         }
+    }
+
+    #[tokio::test]
+    async fn looking_through_it_changes_nothing_in_a_database_of_whatever_version() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let db = Db::open(None, folder.path()).await.expect("open");
+        for number in 0..3 {
+            db.note_as("alice", "127.0.0.1", deed("an object"), number).await.expect("noted");
+        }
+        let options = ServerOptions::in_folder(folder.path().to_owned());
+        assert_eq!(look_through(&options, None).await.expect("while it is open").entries, 3);
+        // As a program left it that knew one migration less.
+        let older = "DELETE FROM migrations WHERE number = (SELECT MAX(number) FROM migrations)";
+        sqlx::query(older).execute(db.pool()).await.expect("written");
+        db.close().await;
+        let file = folder.path().join("server.db");
+        let before = std::fs::read(&file).expect("read");
+        assert_eq!(look_through(&options, None).await.expect("an older one").entries, 3);
+        assert!(std::fs::read(&file).expect("read") == before);
+        let reading = Db::open_to_read(None, folder.path()).await.expect("open");
+        reading.note_as("mallory", "127.0.0.1", deed("an object"), 9).await.expect_err("nothing is written");
+        reading.close().await;
+        std::fs::write(&file, []).expect("emptied");
+        let refused = look_through(&options, None).await.expect_err("no database of a server");
+        assert_eq!(refused.kind(), crate::error::ErrorKind::NotFound);
     }
 
     #[tokio::test]

@@ -13,7 +13,7 @@ use super::auth::Actor;
 use super::db::{DestinationRow, NewDestination, NewRepository, RepositoryRow};
 use super::id::Id;
 use super::state::Server;
-use super::targets::OWN;
+use super::targets::{self, OWN};
 use super::turns::Turns;
 use crate::crypto::{KeyRight, Passphrase};
 use crate::error::{Error, ErrorKind, Result};
@@ -52,7 +52,7 @@ pub(crate) struct Stores {
 pub(crate) struct Where<'a> {
     /// What people call the place.
     pub(crate) name: &'a str,
-    /// `server:`, or as `storage::open` takes it.
+    /// `server:`, or as `storage::open` takes it; of what is taken over also `server:` and the repository's id.
     pub(crate) url: &'a str,
     /// The storage's secrets by name.
     pub(crate) credentials: Option<&'a std::collections::BTreeMap<String, String>>,
@@ -135,12 +135,13 @@ pub(crate) async fn make(
     let (config, deriving) = (RepoConfig::new(now), server.derivations.of(account));
     let repo = Repository::init_by(storage, &key, "owner", config, Some(server.cache_folder()), deriving).await?;
     let write_key = Passphrase::generate();
-    repo.add_slot(&write_key, KeyRight::WriteOnly, OWN_KEY, now).await?;
+    let own_slot = repo.add_slot(&write_key, KeyRight::WriteOnly, OWN_KEY, now).await?.to_string();
     let new = NewRepository {
         id,
         name,
         repository: repo.config().id.to_string(),
         write_key: write_key.expose_text(),
+        own_slot: &own_slot,
         destination: NewDestination {
             name: at.name,
             url: at.url,
@@ -166,10 +167,13 @@ pub(crate) async fn adopt(
     at: &Where<'_>,
     key: &Passphrase,
 ) -> Result<(RepositoryRow, Arc<Repository>)> {
-    let (id, now) = (Id::random(), server.now_us());
+    // What lies in the server's own storage comes back under the id that its folder is called by.
+    let own = targets::of_own(at.url);
+    let url = if own.is_some() { OWN } else { at.url };
+    let (id, now) = (own.unwrap_or_else(Id::random), server.now_us());
     let credentials = credentials_json(at)?;
     let credentials = credentials.as_ref().map(|text| text.as_str());
-    let storage = storage_of(server, account, &id, at.url, credentials)?;
+    let storage = storage_of(server, account, &id, url, credentials)?;
     let repo = in_time("The repository", open_at(server, account, storage, key)).await?;
     if repo.right() != KeyRight::Owner {
         return Err(Error::new(ErrorKind::WrongKey, "This is a write-only key").with_hint("Bring an owner's key"));
@@ -179,9 +183,10 @@ pub(crate) async fn adopt(
         return Err(Error::new(ErrorKind::AlreadyExists, format!("This repository is on the list: '{}'", known.name)));
     }
     let write_key = Passphrase::generate();
-    repo.add_slot(&write_key, KeyRight::WriteOnly, OWN_KEY, now).await?;
-    let destination = NewDestination { name: at.name, url: at.url, credentials };
-    let new = NewRepository { id, name, repository, write_key: write_key.expose_text(), destination };
+    let own_slot = repo.add_slot(&write_key, KeyRight::WriteOnly, OWN_KEY, now).await?.to_string();
+    let destination = NewDestination { name: at.name, url, credentials };
+    let write_key = write_key.expose_text();
+    let new = NewRepository { id, name, repository, write_key, own_slot: &own_slot, destination };
     let row = server.db.add_repository(&server.vault, account, &new, now).await?;
     // Who brought the key has it.
     server.db.confirm_repository(&row.id).await?;

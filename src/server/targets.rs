@@ -3,11 +3,17 @@
 
 use url::Url;
 
+use super::id::Id;
 use super::state::Server;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The address of the server's own storage.
 pub(crate) const OWN: &str = "server:";
+
+/// The repository in the server's own storage that `server:ID` names.
+pub(crate) fn of_own(url: &str) -> Option<Id> {
+    Id::parse(url.strip_prefix(OWN)?).ok()
+}
 
 /// Looks at the URL of a destination: `administrator` says whether who enters it may name folders of this machine.
 ///

@@ -8,6 +8,9 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde_json::json;
+
+use super::audit::Deed;
 use super::auth::{Actor, Password};
 use super::db::RepositoryRow;
 use super::id::Id;
@@ -23,6 +26,8 @@ use crate::repo::Repository;
 
 /// How long a repository stays open when nobody looks.
 pub(crate) const IDLE_US: i64 = 30 * 60_000_000;
+/// What the log says of contents that were opened by the key that an account lets the server hold.
+pub(crate) const HELD_KEY: &str = "the key that the server holds";
 /// The most that one person has open, over all their sessions and tokens: beyond it, what they looked at least lately is locked.
 const MOST_OF_ONE: usize = 16;
 /// The most that is held in memory.
@@ -47,6 +52,8 @@ struct Open {
     person: Id,
     /// By which key it was opened.
     slot: KeyId,
+    /// When the repository's row was made, and the epoch of its keys in which it was opened.
+    since: (i64, i64),
     /// The server opened it itself, by the key that the account lets it hold.
     by_server: bool,
     /// Kept to be lent to a job that whoever opened it asks for, and to open the repository again.
@@ -150,11 +157,16 @@ impl Unlocked {
         let (slot, now) = (repo.slot(), server.now_us());
         let browser = self.held_of(row, repo, now).await?;
         server.db.note_key_used(&slot.to_string(), now).await?;
+        if by_server {
+            note_held_key(server, actor, row).await?;
+        }
         let name = (actor.way.clone(), row.id.clone());
         let mut all = self.all();
         all.keep(|_, open| open.seen_us + IDLE_US > now);
         all.make_room_of(&actor.person, &name);
-        let opened = Open { person: actor.person.clone(), slot, by_server, key: key.clone(), seen_us: now };
+        let since = (row.created_us, row.gone.epoch());
+        let person = actor.person.clone();
+        let opened = Open { person, slot, since, by_server, key: key.clone(), seen_us: now };
         all.open.insert(name, opened);
         Ok(browser)
     }
@@ -184,7 +196,7 @@ impl Unlocked {
         self.known(actor, row, now_us).map(|known| Some(known.key)).ok_or_else(|| locked(row))
     }
 
-    /// What whoever asks has open; with the account's leave, the server opens it itself.
+    /// What whoever asks has open; with the account's leave, the server opens it itself, and notes that.
     ///
     /// # Errors
     /// `WrongKey` when it is not open.
@@ -228,9 +240,7 @@ impl Unlocked {
 
     fn known(&self, actor: &Actor, row: &RepositoryRow, now_us: i64) -> Option<Known> {
         let mut all = self.all();
-        // What the server opened by the key that it held is open as long as it holds it.
-        let may_stay = |id: &Id, by_server: bool| *id != row.id || !by_server || row.holds_owner_key;
-        all.keep(|(_, id), open| open.seen_us + IDLE_US > now_us && may_stay(id, open.by_server));
+        all.keep(|(_, id), open| open.seen_us + IDLE_US > now_us && (*id != row.id || open.may_stay(row)));
         let found = all.open.get_mut(&(actor.way.clone(), row.id.clone()))?;
         found.seen_us = now_us;
         let (key, slot) = (found.key.clone(), found.slot);
@@ -263,6 +273,24 @@ impl Unlocked {
     pub(crate) fn many_held(&self) -> usize {
         self.all().held.len()
     }
+}
+
+impl Open {
+    /// Says whether it may stay open, as its repository's row is now: whatever process changed it.
+    fn may_stay(&self, row: &RepositoryRow) -> bool {
+        let (made_us, epoch) = self.since;
+        // What the server opened by the key that it held is open as long as it holds it.
+        (!self.by_server || row.holds_owner_key)
+            && made_us == row.created_us
+            && !row.gone.has_gone_since(&self.slot.to_string(), epoch)
+    }
+}
+
+/// Nobody unlocked: the log has it all the same.
+async fn note_held_key(server: &Server, actor: &Actor, row: &RepositoryRow) -> Result<()> {
+    let detail = json!({"by": HELD_KEY});
+    let deed = Deed { account: Some(&row.account), action: "repository.unlock", object: &row.name, detail };
+    server.db.note(actor, deed, server.now_us()).await
 }
 
 fn locked(row: &RepositoryRow) -> Error {

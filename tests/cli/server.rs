@@ -194,6 +194,19 @@ fn the_audit_log_of_a_folder_is_verified_beside_the_server() {
     // A second server does not work in the same folder.
     place.run(&["server", "--dir", "vault", "--listen", "127.0.0.1:0"]).fails(1, &["Another backup server works in"]);
     assert_eq!(server.interrupt(), Some(0));
+    // Of an older version it stays what it is.
+    let file = place.path("vault/server.db");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let older = "DELETE FROM migrations WHERE number = (SELECT MAX(number) FROM migrations)";
+    runtime.block_on(async {
+        use sqlx::Connection as _;
+        let mut db = sqlx::SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.expect("open");
+        sqlx::query(older).execute(&mut db).await.expect("written");
+        db.close().await.expect("closed");
+    });
+    let before = std::fs::read(&file).expect("read");
+    let (code, lines) = place.json(&["audit", "verify", "--dir", "vault"]);
+    assert!(code == 0 && std::fs::read(&file).expect("read") == before, "{lines:?}");
     place.run(&["audit", "verify", "--dir", "nowhere"]).fails(1, &["no server's database in"]);
     std::fs::write(place.path("x.json"), "{}").expect("written");
     place.run(&["audit", "verify", "x.json"]).fails(2, &["x.json is no export of an audit log"]);

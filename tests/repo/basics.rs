@@ -6,6 +6,7 @@ use tenantvault::crypto::{BlobKind, GENERATED_LEN, KeyRight, Passphrase};
 use tenantvault::error::ErrorKind;
 use tenantvault::repo::Repository;
 
+use crate::between::Between;
 use crate::support::*;
 
 fn other() -> Passphrase {
@@ -116,6 +117,24 @@ async fn key_slots_are_added_listed_and_removed() {
     assert_eq!(kind_of(server.remove_slot(&slots[0].id).await), ErrorKind::InvalidInput, "the last owner's slot stays");
     repo.remove_slot(&second).await.unwrap();
     assert_eq!(repo.slots().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn of_two_who_remove_each_others_key_at_once_one_keeps_theirs() {
+    let (storage, repo) = init_tiny().await;
+    let (a, first) = (other(), repo.slot());
+    let second = repo.add_slot(&a, KeyRight::Owner, "alice", T0 + 1).await.unwrap();
+    let alice = Repository::open(storage.clone(), &a, None).await.unwrap();
+    // Both have counted two; Alice is quicker.
+    let between = Between::before_delete(&storage, "keys", move || async move {
+        alice.remove_slot(&first).await.unwrap();
+    });
+    let repo = Repository::open(between.clone(), &pass(), None).await.unwrap();
+    assert_eq!(kind_of(repo.remove_slot(&second).await), ErrorKind::InvalidInput);
+    assert!(between.is_done());
+    let repo = Repository::open(storage, &a, None).await.unwrap();
+    let left: Vec<_> = repo.slots().await.unwrap().iter().map(|slot| slot.id).collect();
+    assert_eq!(left, [second]);
 }
 
 #[tokio::test]

@@ -101,7 +101,7 @@ pub(crate) async fn remove(
 #[utoipa::path(post, path = "/api/v1/accounts/{account}/repositories/{repository}/server-key", tag = "keys",
     params(("account" = Id, Path), ("repository" = Id, Path)), request_body = OwnerProof, responses(
     (status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
-    (status = 422, body = Problem), (status = 503, body = Problem)))]
+    (status = 409, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn renew_of_server(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,

@@ -10,10 +10,10 @@ use utoipa::ToSchema;
 
 use super::List;
 use crate::server::auth::{Actor, Password};
-use crate::server::db::{DestinationRow, JobKind, RepositoryRow};
-use crate::server::deeds::keys;
+use crate::server::db::{DestinationRow, JobKind, LeftBehind, RepositoryRow};
 use crate::server::deeds::repositories::{self, PlaceToBe, RepositoryToMake};
 use crate::server::deeds::retention::{self, NextRetention};
+use crate::server::deeds::{keys, own_storage};
 use crate::server::error::{ApiError, Problem};
 use crate::server::id::Id;
 use crate::server::state::Server;
@@ -86,16 +86,26 @@ pub(crate) struct RepositoryMade {
     key: Option<String>,
 }
 
+/// The repositories of an account.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RepositoryList {
+    items: Vec<RepositoryView>,
+    /// Those that were taken off the list and lie in the server's own storage still. They count towards the account's bytes, and
+    /// are taken over again from `server:` and their id.
+    left_behind: Vec<LeftBehind>,
+}
+
 /// Repositories of an account
 #[utoipa::path(get, path = "/api/v1/accounts/{account}/repositories", tag = "repositories",
     params(("account" = Id, Path)), responses(
-    (status = 200, body = List<RepositoryView>), (status = 401, body = Problem), (status = 404, body = Problem)))]
-pub(crate) async fn list(State(server): State<Arc<Server>>, At(account): At<Id>) -> Answer<Json<List<RepositoryView>>> {
-    let mut all = Vec::new();
+    (status = 200, body = RepositoryList), (status = 401, body = Problem), (status = 404, body = Problem)))]
+pub(crate) async fn list(State(server): State<Arc<Server>>, At(account): At<Id>) -> Answer<Json<RepositoryList>> {
+    let mut items = Vec::new();
     for row in server.db.repositories(&account).await? {
-        all.push(view(&server, row).await?);
+        items.push(view(&server, row).await?);
     }
-    Ok(List::of(all))
+    let left_behind = own_storage::left_behind(&server, &account).await?;
+    Ok(Json(RepositoryList { items, left_behind }))
 }
 
 /// Make a repository; its key is shown this once
@@ -127,7 +137,7 @@ pub(crate) async fn get(
     Ok(Json(view(&server, row).await?))
 }
 
-/// Take a repository off the list; what is stored stays
+/// Take a repository off the list; what is stored stays, and in the server's own storage counts as before
 #[utoipa::path(delete, path = "/api/v1/accounts/{account}/repositories/{repository}", tag = "repositories",
     params(("account" = Id, Path), ("repository" = Id, Path)), responses(
     (status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),

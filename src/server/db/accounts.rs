@@ -162,7 +162,7 @@ impl Db {
                 sqlx::query(sqlx::AssertSqlSafe(sql)).bind(person.id.as_str()).execute(&mut *tx).await?;
             }
         }
-        for table in ["outbox", "receivers", "stored_days", "sign_ins", "drafts"] {
+        for table in ["outbox", "receivers", "stored_days", "sign_ins", "drafts", "left_behind"] {
             let sql = format!("DELETE FROM {table} WHERE account_id = $1");
             sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id.as_str()).execute(&mut *tx).await?;
         }

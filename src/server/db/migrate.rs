@@ -1,6 +1,7 @@
 //! Brings a database's tables up to date.
 
 use sqlx::AssertSqlSafe;
+use sqlx::any::AnyRow;
 
 use super::{Columns as _, Db, Engine};
 use crate::error::{Error, ErrorKind, Result};
@@ -16,6 +17,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (6, include_str!("migrations/0006-user-sign-in.sql")),
     (7, include_str!("migrations/0007-history.sql")),
     (8, include_str!("migrations/0008-days.sql")),
+    (9, include_str!("migrations/0009-keys.sql")),
 ];
 
 /// The number of PostgreSQL's lock under which one process at a time brings the tables up to date.
@@ -27,6 +29,16 @@ impl Db {
         self.migrate_by(MIGRATIONS).await
     }
 
+    /// Looks whether a database that is only read is one of a server's, and of no newer version.
+    pub(super) async fn check_readable(&self) -> Result<()> {
+        let rows = sqlx::query("SELECT number FROM migrations ORDER BY number").fetch_all(&self.pool).await;
+        let rows = rows.map_err(|e| match Error::from(e) {
+            e if e.kind() == ErrorKind::Internal => Error::not_found("This is no database of a server").with_source(e),
+            e => e,
+        })?;
+        numbers(&rows, MIGRATIONS).map(drop)
+    }
+
     async fn migrate_by(&self, known: &[(i64, &str)]) -> Result<()> {
         let mut tx = self.write().await?;
         if self.engine == Engine::Postgres {
@@ -34,13 +46,7 @@ impl Db {
         }
         sqlx::query("CREATE TABLE IF NOT EXISTS migrations (number BIGINT PRIMARY KEY)").execute(&mut *tx).await?;
         let rows = sqlx::query("SELECT number FROM migrations ORDER BY number").fetch_all(&mut *tx).await?;
-        let done = rows.iter().map(|row| row.number("number")).collect::<Result<Vec<_>>>()?;
-        if let Some(newer) = done.iter().rev().find(|number| !known.iter().any(|(known, _)| known == *number)) {
-            let newest = known.last().map_or(0, |(number, _)| *number);
-            let text = format!("The database is of a newer version ({newer}; this program knows up to {newest})");
-            return Err(Error::new(ErrorKind::UnsupportedVersion, text)
-                .with_hint("Use the version of tenantvault that wrote it, or a newer one"));
-        }
+        let done = numbers(&rows, known)?;
         for (number, text) in known.iter().filter(|(number, _)| !done.contains(number)) {
             for statement in statements(text) {
                 sqlx::query(AssertSqlSafe(statement)).execute(&mut *tx).await?;
@@ -50,6 +56,18 @@ impl Db {
         tx.commit().await?;
         Ok(())
     }
+}
+
+/// The numbers of what was done to a database.
+fn numbers(rows: &[AnyRow], known: &[(i64, &str)]) -> Result<Vec<i64>> {
+    let done = rows.iter().map(|row| row.number("number")).collect::<Result<Vec<_>>>()?;
+    if let Some(newer) = done.iter().rev().find(|number| !known.iter().any(|(known, _)| known == *number)) {
+        let newest = known.last().map_or(0, |(number, _)| *number);
+        let text = format!("The database is of a newer version ({newer}; this program knows up to {newest})");
+        return Err(Error::new(ErrorKind::UnsupportedVersion, text)
+            .with_hint("Use the version of tenantvault that wrote it, or a newer one"));
+    }
+    Ok(done)
 }
 
 /// The statements of a migration, without comments.

@@ -11,6 +11,7 @@ mod held;
 mod history;
 mod jobs;
 mod keys;
+mod left_behind;
 mod migrate;
 mod outbox;
 mod protected;
@@ -40,6 +41,8 @@ pub(crate) use clients::{ClientRow, ClientToBe, Handed};
 pub(crate) use due::Start;
 pub(crate) use held::changed as sign_in_changed;
 pub(crate) use jobs::{AtOnce, Job, JobKind, JobState, NewJob};
+pub(crate) use keys::GoneKeys;
+pub(crate) use left_behind::LeftBehind;
 pub(crate) use outbox::{Delivery, DeliveryState, EndedJob, NewDelivery};
 pub(crate) use protected::Protected;
 pub(crate) use receivers::{
@@ -66,6 +69,13 @@ pub(crate) enum Engine {
     Postgres,
 }
 
+/// What it is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    All,
+    Reading,
+}
+
 /// An open database.
 #[derive(Debug, Clone)]
 pub(crate) struct Db {
@@ -79,6 +89,23 @@ impl Db {
     /// # Errors
     /// `Unavailable` when it does not answer; `UnsupportedVersion` when a newer program wrote it.
     pub(crate) async fn open(url: Option<&str>, folder: &Path) -> Result<Self> {
+        let db = Self::connect(url, folder, Use::All).await?;
+        db.migrate().await?;
+        Ok(db)
+    }
+
+    /// Opens a database that is there, of this version or an older one, to read it alone: nothing in it is changed, whatever is
+    /// asked for.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; `NotFound` when it is none of a server's.
+    pub(crate) async fn open_to_read(url: Option<&str>, folder: &Path) -> Result<Self> {
+        let db = Self::connect(url, folder, Use::Reading).await?;
+        db.check_readable().await?;
+        Ok(db)
+    }
+
+    async fn connect(url: Option<&str>, folder: &Path, used: Use) -> Result<Self> {
         sqlx::any::install_default_drivers();
         let (url, engine) = match url {
             Some(url) if url.starts_with("postgres:") || url.starts_with("postgresql:") => {
@@ -88,7 +115,7 @@ impl Db {
                 return Err(Error::invalid("The database's address begins with neither postgres: nor postgresql:")
                     .with_hint("Leave it out for SQLite in the server's folder"));
             }
-            None => (sqlite_url(folder)?, Engine::Sqlite),
+            None => (sqlite_url(folder, used)?, Engine::Sqlite),
         };
         let options = AnyConnectOptions::from_str(&url).map_err(|_| {
             Error::invalid("The database's address cannot be read").with_hint("postgres://user@host/name")
@@ -98,23 +125,23 @@ impl Db {
             .acquire_timeout(WAIT_FOR_CONNECTION)
             .after_connect(move |connection, _| {
                 Box::pin(async move {
-                    if engine == Engine::Sqlite {
+                    let wanted = match (engine, used) {
                         // Durable at each commit; readers do not wait for the writer.
-                        connection
-                            .execute(
-                                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-                                 PRAGMA busy_timeout = 10000; PRAGMA foreign_keys = ON",
-                            )
-                            .await?;
-                    }
+                        (Engine::Sqlite, Use::All) => {
+                            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+                             PRAGMA busy_timeout = 10000; PRAGMA foreign_keys = ON"
+                        }
+                        (Engine::Sqlite, Use::Reading) => "PRAGMA busy_timeout = 10000; PRAGMA query_only = ON",
+                        (Engine::Postgres, Use::All) => return Ok(()),
+                        (Engine::Postgres, Use::Reading) => "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+                    };
+                    connection.execute(wanted).await?;
                     Ok(())
                 })
             })
             .connect_with(options)
             .await?;
-        let db = Self { pool, engine };
-        db.migrate().await?;
-        Ok(db)
+        Ok(Self { pool, engine })
     }
 
     /// Which database it is.
@@ -155,12 +182,16 @@ impl Db {
     }
 }
 
-fn sqlite_url(folder: &Path) -> Result<String> {
+fn sqlite_url(folder: &Path, used: Use) -> Result<String> {
     let path = folder.join("server.db");
     let path = path.to_str().ok_or_else(|| Error::invalid("The server's folder has a name that is not UTF-8"))?;
     // The path is a path, whatever it holds.
     let path = path.replace('%', "%25").replace('?', "%3F").replace('#', "%23");
-    Ok(format!("sqlite://{path}?mode=rwc"))
+    let mode = match used {
+        Use::All => "rwc",
+        Use::Reading => "ro",
+    };
+    Ok(format!("sqlite://{path}?mode={mode}"))
 }
 
 /// A value as JSON, for a column.

@@ -80,6 +80,14 @@ impl Db {
         self.set(&name(set), Some(&super::to_json(&protected)?)).await
     }
 
+    /// Says whether it is known of a set how much it protects: since it had a snapshot here.
+    ///
+    /// # Errors
+    /// As any query.
+    pub(crate) async fn protects_something(&self, set: &Id) -> Result<bool> {
+        Ok(self.setting(&name(set)).await?.is_some())
+    }
+
     /// How much the sets of an account protect together.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use sqlx::any::AnyRow;
 use zeroize::Zeroizing;
 
 use super::accounts::check_title;
-use super::{Columns as _, Db};
+use super::{Columns as _, Db, GoneKeys, LeftBehind, left_behind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::id::Id;
 use crate::server::vault::Vault;
@@ -28,6 +28,10 @@ pub(crate) struct RepositoryRow {
     pub(crate) stored_bytes: i64,
     /// The account lets the server hold the owner's key.
     pub(crate) holds_owner_key: bool,
+    /// The slot of the server's own key, where that was noted.
+    pub(crate) own_slot: Option<String>,
+    /// Keys that were removed.
+    pub(crate) gone: GoneKeys,
     write_key: String,
     owner_key: Option<String>,
 }
@@ -39,6 +43,11 @@ impl RepositoryRow {
     /// `WrongKey` when it does not open with the master key.
     pub(crate) fn write_key(&self, vault: &Vault) -> Result<Zeroizing<String>> {
         vault.open_sealed(&place(&self.id, "write_key"), &self.write_key)
+    }
+
+    /// That key as the row has it.
+    pub(super) fn sealed_write_key(&self) -> &str {
+        &self.write_key
     }
 
     /// The owner's key, where the account chose that the server holds it.
@@ -62,6 +71,8 @@ pub(crate) struct NewRepository<'a> {
     pub(crate) repository: String,
     /// The write-only key.
     pub(crate) write_key: &'a str,
+    /// Its slot.
+    pub(crate) own_slot: &'a str,
     /// Where it lies.
     pub(crate) destination: NewDestination<'a>,
 }
@@ -119,8 +130,8 @@ fn credentials_place(destination: &Id) -> String {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, account_id, name, repository, write_key, owner_key, created_us, confirmed, stored_bytes \
-             FROM repositories ",
+            "SELECT id, account_id, name, repository, write_key, owner_key, created_us, confirmed, stored_bytes, \
+             own_slot, gone_keys FROM repositories ",
             $rest
         )
     };
@@ -130,6 +141,11 @@ macro_rules! select_destination {
     ($rest:literal) => {
         concat!("SELECT id, repository_id, name, url, credentials, position, created_us, lag FROM destinations ", $rest)
     };
+}
+
+/// The keys that were removed, as a row has them.
+pub(super) fn gone_keys(row: &AnyRow) -> Result<GoneKeys> {
+    row.maybe_text("gone_keys")?.map_or_else(|| Ok(GoneKeys::default()), |text| super::from_json(&text))
 }
 
 fn read(row: &AnyRow) -> Result<RepositoryRow> {
@@ -143,6 +159,8 @@ fn read(row: &AnyRow) -> Result<RepositoryRow> {
         confirmed: row.flag("confirmed")?,
         stored_bytes: row.number("stored_bytes")?,
         holds_owner_key: owner_key.is_some(),
+        own_slot: row.maybe_text("own_slot")?,
+        gone: gone_keys(row)?,
         write_key: row.text("write_key")?,
         owner_key,
     })
@@ -162,7 +180,7 @@ fn read_destination(row: &AnyRow) -> Result<DestinationRow> {
 }
 
 impl Db {
-    /// Notes a repository that was made, with its first place.
+    /// Notes a repository that was made, or that comes back, with its first place.
     ///
     /// # Errors
     /// `AlreadyExists`, `InvalidInput`.
@@ -176,18 +194,20 @@ impl Db {
         let name = check_title("a repository", new.name)?;
         let mut tx = self.write().await?;
         sqlx::query(
-            "INSERT INTO repositories (id, account_id, name, repository, write_key, created_us) \
-             VALUES ($1, $2, $3, $4, $5, $6)",
+            "INSERT INTO repositories (id, account_id, name, repository, write_key, own_slot, created_us) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
         )
         .bind(new.id.as_str())
         .bind(account.as_str())
         .bind(&name)
         .bind(&new.repository)
         .bind(vault.seal(&place(&new.id, "write_key"), new.write_key))
+        .bind(new.own_slot)
         .bind(now_us)
         .execute(&mut *tx)
         .await
         .map_err(|e| super::taken(e, "repository", &name))?;
+        left_behind::bring_back(&mut tx, &new.id).await?;
         insert_destination(&mut tx, vault, account, &new.id, &new.destination, 0, now_us).await?;
         tx.commit().await?;
         self.repository(account, &new.id).await
@@ -336,11 +356,11 @@ impl Db {
         Ok(())
     }
 
-    /// Takes a repository off the list. What is stored stays where it is.
+    /// Takes a repository off the list. What is stored stays where it is; `left`: in the server's own storage.
     ///
     /// # Errors
     /// `AlreadyExists` when backup sets use it; `NotFound`.
-    pub(crate) async fn remove_repository(&self, account: &Id, id: &Id) -> Result<()> {
+    pub(crate) async fn remove_repository(&self, account: &Id, id: &Id, left: Option<&LeftBehind>) -> Result<()> {
         let mut tx = self.write().await?;
         sqlx::query("DELETE FROM destinations WHERE repository_id = $1 AND account_id = $2")
             .bind(id.as_str())
@@ -368,6 +388,9 @@ impl Db {
                 e => e,
             })?;
         super::need_one(removed.rows_affected(), "repository")?;
+        if let Some(left) = left {
+            left_behind::insert(&mut tx, account, left).await?;
+        }
         tx.commit().await?;
         Ok(())
     }

@@ -74,8 +74,10 @@ impl Db {
     pub(crate) async fn keep_stored_of_day(&self, day: i64) -> Result<()> {
         sqlx::query(
             "INSERT INTO stored_days (account_id, day, stored_bytes) \
-             SELECT account_id, $1, CAST(SUM(stored_bytes) AS BIGINT) FROM repositories WHERE stored_bytes >= 0 \
-             GROUP BY account_id \
+             SELECT account_id, $1, CAST(SUM(stored_bytes) AS BIGINT) FROM \
+             (SELECT account_id, stored_bytes FROM repositories \
+             UNION ALL SELECT account_id, stored_bytes FROM left_behind) AS held \
+             WHERE stored_bytes >= 0 GROUP BY account_id \
              ON CONFLICT (account_id, day) DO UPDATE SET stored_bytes = excluded.stored_bytes",
         )
         .bind(day)

@@ -20,7 +20,8 @@ pub(crate) struct Used {
     pub(crate) drives: i64,
     /// Sites.
     pub(crate) sites: i64,
-    /// Bytes stored, as last counted.
+    /// Bytes stored, as last counted; those of repositories that were taken off the list and lie in the server's own storage
+    /// among them.
     pub(crate) bytes: i64,
 }
 
@@ -49,7 +50,7 @@ pub(crate) struct Grown {
     pub(crate) read: i64,
     /// Bytes that they wrote, after deduplication and compression.
     pub(crate) written: i64,
-    /// Bytes that all repositories held then, where that was counted.
+    /// Bytes that were stored then, where that was counted; those that count though they are off the list among them.
     pub(crate) stored: Option<i64>,
 }
 
@@ -73,7 +74,9 @@ impl Db {
             used.sites += of_set.sites;
         }
         let rows = sqlx::query(
-            "SELECT account_id, CAST(SUM(stored_bytes) AS BIGINT) AS bytes FROM repositories \
+            "SELECT account_id, CAST(SUM(stored_bytes) AS BIGINT) AS bytes FROM \
+             (SELECT account_id, stored_bytes FROM repositories \
+             UNION ALL SELECT account_id, stored_bytes FROM left_behind) AS held \
              WHERE stored_bytes > 0 AND ($1 = '' OR account_id = $1) GROUP BY account_id",
         );
         for row in &rows.bind(asked).fetch_all(self.pool()).await? {

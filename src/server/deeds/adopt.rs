@@ -3,15 +3,16 @@
 //! be entered again: the tenant's secret, and when sets run.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::repositories::{PlaceToBe, check_credentials};
-use super::{is_administrator, note};
+use super::repositories::{PlaceToBe, check_credentials, within_bytes};
+use super::{is_administrator, note, own_storage, sets};
 use crate::crypto::Passphrase;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::format::snapshot::RunFile;
 use crate::repo::Repository;
 use crate::server::auth::{Actor, Password};
@@ -30,7 +31,8 @@ pub(crate) struct RepositoryToAdopt {
     /// What people are to call it.
     #[schema(min_length = 1, max_length = 100)]
     pub(crate) name: String,
-    /// Where it lies.
+    /// Where it lies; in the server's own storage: `server:` and the id of what was taken off the account's list. Of a server
+    /// whose database is lost an administrator names `server:ACCOUNT/REPOSITORY`, as its folders are called.
     pub(crate) destination: PlaceToBe,
     /// An owner's key of it.
     pub(crate) key: Password,
@@ -86,14 +88,16 @@ pub(crate) struct Adopted {
 /// `InvalidInput`, `Permission`; what the storage brings.
 pub(crate) async fn adopt(server: &Server, actor: &Actor, account: &Id, wanted: &RepositoryToAdopt) -> Result<Adopted> {
     let place = &wanted.destination;
-    if place.url == targets::OWN {
-        return Err(Error::invalid("Which folder of the server's own storage it is has to be said")
-            .with_hint("An administrator names it: …/storage/ACCOUNT/REPOSITORY"));
-    }
-    targets::destination(server, &place.url, is_administrator(actor)).await?;
     check_credentials(&place.credentials)?;
-    let at = store::Where { name: &place.name, url: &place.url, credentials: Some(&place.credentials) };
-    let (row, repo) = store::adopt(server, account, &wanted.name, &at, &Passphrase::new(wanted.key.expose())?).await?;
+    let (row, repo) = match own_storage::read(actor, account, &place.url)? {
+        // It counts already, and whoever is over a limit gets at it all the same.
+        Some(own) => from_own(server, account, wanted, &own).await?,
+        None => {
+            targets::destination(server, &place.url, is_administrator(actor)).await?;
+            within_bytes(server, account).await?;
+            take(server, account, wanted, &place.url).await?
+        }
+    };
     let mut adopted = Adopted { row, sets: Vec::new(), tenants: Vec::new(), snapshots: 0, remarks: Vec::new() };
     rebuild(server, account, &repo, &mut adopted).await?;
     let detail = json!({
@@ -103,8 +107,37 @@ pub(crate) async fn adopt(server: &Server, actor: &Actor, account: &Id, wanted: 
     Ok(adopted)
 }
 
+async fn take(
+    server: &Server,
+    account: &Id,
+    wanted: &RepositoryToAdopt,
+    url: &str,
+) -> Result<(RepositoryRow, Arc<Repository>)> {
+    let place = &wanted.destination;
+    let at = store::Where { name: &place.name, url, credentials: Some(&place.credentials) };
+    store::adopt(server, account, &wanted.name, &at, &Passphrase::new(wanted.key.expose())?).await
+}
+
+/// Takes over what lies in the server's own storage; where that fails, it lies where it did.
+async fn from_own(
+    server: &Server,
+    account: &Id,
+    wanted: &RepositoryToAdopt,
+    own: &own_storage::Wanted,
+) -> Result<(RepositoryRow, Arc<Repository>)> {
+    let moved = own.bring(server, account).await?;
+    let taken = take(server, account, wanted, &own.url()).await;
+    if let (Err(_), Some(moved)) = (&taken, moved) {
+        own.put_back(server, account, &moved).await;
+    }
+    taken
+}
+
 /// Makes sets and history from what the repository says.
 async fn rebuild(server: &Server, account: &Id, repo: &Repository, adopted: &mut Adopted) -> Result<()> {
+    let stored = repo.stored_packs().await?.values().sum::<u64>();
+    server.db.keep_stored_bytes(&adopted.row.id, i64::try_from(stored).unwrap_or(i64::MAX)).await?;
+    let enabled = within_limits(server, account, &mut adopted.remarks).await?;
     let listing = snapshots::list(repo).await?;
     adopted.snapshots = listing.snapshots.len();
     if !listing.broken.is_empty() {
@@ -120,7 +153,7 @@ async fn rebuild(server: &Server, account: &Id, repo: &Repository, adopted: &mut
             repository: &adopted.row.id,
             choices: &choices,
             client: None,
-            enabled: true,
+            enabled,
             timings: &[],
         };
         let set = match server.db.add_set(account, &to_be, server.now_us()).await {
@@ -138,10 +171,20 @@ async fn rebuild(server: &Server, account: &Id, repo: &Repository, adopted: &mut
         server.db.take_over_runs(account, &set.id, &own).await?;
         adopted.sets.push(AdoptedSet { id: set.id, name: set.name, runs: own.len() });
     }
-    let stored = repo.stored_packs().await?.values().sum::<u64>();
-    server.db.keep_stored_bytes(&adopted.row.id, i64::try_from(stored).unwrap_or(i64::MAX)).await?;
     adopted.row = server.db.repository(account, &adopted.row.id).await?;
     Ok(())
+}
+
+/// Says whether backup sets may be added: where a limit is reached they come back, and run when there is room.
+async fn within_limits(server: &Server, account: &Id, remarks: &mut Vec<String>) -> Result<bool> {
+    match sets::within_limits(server, account).await {
+        Err(e) if e.kind() == ErrorKind::Permission => {
+            remarks
+                .push(format!("{e}: no backup set of the repository runs, unless you switch it on when there is room"));
+            Ok(false)
+        }
+        within => within.map(|()| true),
+    }
 }
 
 /// The account's tenant with this directory; one without a secret is added where there is none.

@@ -4,6 +4,7 @@
 //! lets the server hold the owner's key, that one opens it.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::json;
@@ -19,6 +20,13 @@ use crate::server::db::{JobKind, RepositoryRow};
 use crate::server::id::Id;
 use crate::server::state::Server;
 use crate::server::store;
+
+/// How long changing keys may take, and how long others wait for that before they are told to come back.
+const SLOWEST: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(15);
+const BETWEEN: Duration = Duration::from_millis(100);
+/// Whoever had them in hand and died holds nobody up for longer than this.
+const LONGEST_US: i64 = 60_000_000;
 
 /// A key slot of a repository.
 #[derive(Debug, Serialize, ToSchema)]
@@ -98,13 +106,51 @@ async fn by_owner_or_unlocked(
         return by_owner(server, actor, account, row, key).await;
     }
     let repo = server.unlocked.browser(server, actor, row).await?.repository().clone();
-    // By a key that somebody removed since, nothing is changed any more.
-    if repo.slots().await?.iter().any(|slot| slot.id == repo.slot()) {
-        return Ok(repo);
+    is_there_still(server, row, &repo, &repo.slots().await?)?;
+    Ok(repo)
+}
+
+/// By a key that somebody removed since, nothing is changed any more.
+fn is_there_still(server: &Server, row: &RepositoryRow, repo: &Repository, all: &[Slot]) -> Result<()> {
+    if all.iter().any(|slot| slot.id == repo.slot()) {
+        return Ok(());
     }
     server.unlocked.forget_slot(&row.id, &repo.slot());
-    Err(Error::new(ErrorKind::WrongKey, format!("The key that '{}' was unlocked with is removed", row.name))
+    Err(Error::new(ErrorKind::WrongKey, format!("The key that '{}' was opened with is removed", row.name))
         .with_hint("Bring another owner's key"))
+}
+
+/// Changes the keys of a repository, as the only one among all processes.
+async fn alone<T>(server: &Server, id: &Id, deed: impl Future<Output = Result<T>>) -> Result<T> {
+    let began = Instant::now();
+    let mut taken_us = server.now_us();
+    while !server.db.take_keys(id, taken_us, LONGEST_US).await? {
+        if began.elapsed() > PATIENCE {
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                "Somebody else changes the keys of this repository just now",
+            )
+            .with_hint("Try again in a minute"));
+        }
+        tokio::time::sleep(BETWEEN).await;
+        taken_us = server.now_us();
+    }
+    let done = tokio::time::timeout(SLOWEST, deed).await;
+    server.db.release_keys(id, taken_us, LONGEST_US).await?;
+    done.unwrap_or_else(|_| {
+        Err(Error::new(ErrorKind::Unavailable, "The repository's storage does not answer")
+            .with_hint("Look which keys there are, and try again"))
+    })
+}
+
+/// The slot of the server's own key. A repository that is open may have been opened by one that another process has replaced.
+async fn own_slot(server: &Server, row: &RepositoryRow) -> Result<KeyId> {
+    if let Some(slot) = row.own_slot.as_deref().and_then(|slot| slot.parse().ok()) {
+        return Ok(slot);
+    }
+    let slot = server.stores.open(server, row).await?.slot();
+    server.db.keep_own_slot(row, &slot.to_string()).await?;
+    Ok(slot)
 }
 
 /// Notes that the owner has the key: its last four characters were typed back.
@@ -132,7 +178,7 @@ pub(crate) async fn confirm(
 /// As opening.
 pub(crate) async fn slots(server: &Server, row: &RepositoryRow) -> Result<Vec<KeySlot>> {
     let repo = server.stores.open(server, row).await?;
-    let own = repo.slot();
+    let own = own_slot(server, row).await?;
     let clients = server.db.slots_of_clients(&row.id).await?;
     let held = if row.holds_owner_key { server.db.held_slot(&row.id).await? } else { None };
     let mut all = Vec::new();
@@ -190,21 +236,48 @@ pub(crate) async fn remove(
     slot: &str,
 ) -> Result<()> {
     let row = server.db.repository(account, id).await?;
-    let own = server.stores.open(server, &row).await?.slot();
     let repo = by_owner_or_unlocked(server, actor, account, &row, key).await?;
-    let all = repo.slots().await?;
-    let found = all.iter().find(|found| found.id.to_string() == slot);
-    let found = found.ok_or_else(|| Error::not_found("There is no such key"))?;
-    if found.id == own {
-        return Err(Error::invalid("The server's own key stays: without it no run could be written")
-            .with_hint("Let the server make itself a new one instead"));
-    }
-    may_go(server, &row, &repo, &all, found).await?;
-    repo.remove_slot(&found.id).await?;
-    server.unlocked.forget_slot(&row.id, &found.id);
+    let removed = alone(server, id, async {
+        // As it is now: somebody may have changed it since.
+        let row = server.db.repository(account, id).await?;
+        let all = repo.slots().await?;
+        is_there_still(server, &row, &repo, &all)?;
+        let found = all.iter().find(|found| found.id.to_string() == slot);
+        let found = found.ok_or_else(|| Error::not_found("There is no such key"))?;
+        if found.id == own_slot(server, &row).await? {
+            return Err(Error::invalid("The server's own key stays: without it no run could be written")
+                .with_hint("Let the server make itself a new one instead"));
+        }
+        may_go(server, &row, &repo, &all, found).await?;
+        repo.remove_slot(&found.id).await?;
+        server.db.note_gone_key(id, slot).await?;
+        Ok(found.clone())
+    });
+    let removed = removed.await?;
+    server.unlocked.forget_slot(&row.id, &removed.id);
     server.db.forget_known_key(slot).await?;
-    note(server, actor, account, "key.remove", &row.name, json!({"label": found.facts.label, "key": slot})).await?;
+    note(server, actor, account, "key.remove", &row.name, json!({"label": removed.facts.label, "key": slot})).await?;
     spread(server, actor, &row).await
+}
+
+/// Removes an owner's key in whose place another one has come, which is brought. Where the server holds the one that goes, it
+/// holds the other one from then on.
+///
+/// # Errors
+/// As [`remove`].
+pub(crate) async fn replace(
+    server: &Server,
+    actor: &Actor,
+    account: &Id,
+    id: &Id,
+    key: &Password,
+    old: &str,
+) -> Result<()> {
+    let row = server.db.repository(account, id).await?;
+    if row.holds_owner_key && held_slot(server, &row).await?.is_some_and(|held| held.to_string() == old) {
+        hold(server, actor, account, id, Some(key)).await?;
+    }
+    remove(server, actor, account, id, Some(key), old).await
 }
 
 /// Refuses to remove a key that somebody needs.
@@ -262,29 +335,35 @@ pub(crate) async fn renew_of_server(
     key: Option<&Password>,
 ) -> Result<()> {
     let row = server.db.repository(account, id).await?;
-    let old = match server.stores.open(server, &row).await {
-        Ok(repo) => Some(repo.slot()),
+    let repo = by_owner_or_unlocked(server, actor, account, &row, key).await?;
+    alone(server, id, renew_alone(server, actor, account, id, &repo)).await?;
+    spread(server, actor, &row).await
+}
+
+async fn renew_alone(server: &Server, actor: &Actor, account: &Id, id: &Id, repo: &Repository) -> Result<()> {
+    // As it is now: somebody may have renewed it since.
+    let row = server.db.repository(account, id).await?;
+    is_there_still(server, &row, repo, &repo.slots().await?)?;
+    let old = match own_slot(server, &row).await {
+        Ok(slot) => Some(slot),
         // Somebody removed it elsewhere: a new one is what it takes.
         Err(e) if e.kind() == ErrorKind::WrongKey => None,
         Err(e) => return Err(e),
     };
-    let repo = by_owner_or_unlocked(server, actor, account, &row, key).await?;
     let new = Passphrase::generate();
     let slot = repo.add_slot(&new, KeyRight::WriteOnly, store::OWN_KEY, server.now_us()).await?;
     // The old one goes when the new one is kept: stopped in between, the server has one that opens.
-    if let Err(e) = server.db.keep_write_key(&server.vault, id, new.expose_text()).await {
+    if let Err(e) = server.db.keep_write_key(&server.vault, &row, new.expose_text(), &slot.to_string()).await {
         repo.remove_slot(&slot).await?;
         return Err(e);
     }
     server.stores.forget(id);
     note(server, actor, account, "key.renew-server", &row.name, json!({"key": slot.to_string()})).await?;
-    if let Some(old) = old {
-        match repo.remove_slot(&old).await {
-            Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
-            _ => {}
-        }
+    let Some(old) = old else { return Ok(()) };
+    match repo.remove_slot(&old).await {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
     }
-    spread(server, actor, &row).await
 }
 
 /// Replicas have a copy of every key slot: that one is new, or gone, is to reach them too.
@@ -308,9 +387,15 @@ pub(crate) async fn hold(server: &Server, actor: &Actor, account: &Id, id: &Id, 
     // None: it holds one already.
     let Some(key) = key else { return Ok(()) };
     let repo = by_owner(server, actor, account, &row, &key).await?;
-    server.db.hold_owner_key(&server.vault, id, Some(key.expose())).await?;
     let slot = repo.slot().to_string();
-    server.db.keep_held_slot(id, Some(&slot)).await?;
+    alone(server, id, async {
+        is_there_still(server, &row, &repo, &repo.slots().await?)?;
+        // Where which one it is was not noted, that is looked for: no other one is taken for it.
+        server.db.keep_held_slot(id, None).await?;
+        server.db.hold_owner_key(&server.vault, id, Some(key.expose())).await?;
+        server.db.keep_held_slot(id, Some(&slot)).await
+    })
+    .await?;
     note(server, actor, account, "key.give-to-server", &row.name, json!({"key": slot})).await
 }
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{is_administrator, note};
+use super::{is_administrator, note, own_storage};
 use crate::crypto::Passphrase;
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::auth::{Actor, Password};
@@ -102,9 +102,11 @@ pub(super) fn check_credentials(credentials: &BTreeMap<String, String>) -> Resul
 }
 
 /// Refuses to add to an account that stores as much as it may.
-async fn within_bytes(server: &Server, account: &Id) -> Result<()> {
+pub(super) async fn within_bytes(server: &Server, account: &Id) -> Result<()> {
     let limits = server.db.account(account).await?.limits;
-    let stored: i64 = server.db.repositories(account).await?.iter().map(|row| row.stored_bytes).sum();
+    // What is there no more does not count.
+    own_storage::left_behind(server, account).await?;
+    let stored = server.db.stored_bytes(account).await?;
     match limits.bytes {
         Some(most) if stored >= most => {
             Err(Error::new(ErrorKind::Permission, "The account stores as much as it may already")
@@ -153,13 +155,16 @@ pub(crate) async fn remove_place(server: &Server, actor: &Actor, account: &Id, p
     note(server, actor, account, "destination.remove", place.as_str(), json!({"data": "stays"})).await
 }
 
-/// Takes a repository off the list. What is stored stays where it is.
+/// Takes a repository off the list. What is stored stays where it is; in the server's own storage it counts as before.
 ///
 /// # Errors
 /// `AlreadyExists` when backup sets use it; `NotFound`.
 pub(crate) async fn remove(server: &Server, actor: &Actor, account: &Id, id: &Id) -> Result<()> {
     let row = server.db.repository(account, id).await?;
-    server.db.remove_repository(account, id).await?;
+    let left = own_storage::of(server, &row).await?;
+    server.db.remove_repository(account, id, left.as_ref()).await?;
+    server.db.keep_held_slot(id, None).await?;
+    server.stores.forget(id);
     note(server, actor, account, "repository.remove", &row.name, json!({"data": "stays"})).await
 }
 

@@ -133,8 +133,13 @@ pub(crate) async fn add(server: &Server, actor: &Actor, account: &Id, wanted: &S
 }
 
 /// Refuses to protect more than the account may.
-async fn within_limits(server: &Server, account: &Id) -> Result<()> {
+pub(super) async fn within_limits(server: &Server, account: &Id) -> Result<()> {
     server.db.protected(account).await?.within(server.db.account(account).await?.limits)
+}
+
+/// A set that is switched off and never ran here, such as one that came with a repository, protects nothing yet.
+async fn waits_for_room(server: &Server, set: &SetRow) -> Result<bool> {
+    Ok(!set.enabled && !server.db.protects_something(&set.id).await?)
 }
 
 /// Changes a set. Beyond the account's limits it may protect less or the same, not more.
@@ -150,7 +155,7 @@ pub(crate) async fn change(
 ) -> Result<SetRow> {
     let set = server.db.backup_set(account, id).await?;
     check(server, account, wanted).await?;
-    if wanted.choices.widens(&set.choices) {
+    if wanted.choices.widens(&set.choices) || (wanted.enabled && waits_for_room(server, &set).await?) {
         within_limits(server, account).await?;
     }
     let changed = server.db.change_set(&set, &to_be(wanted), server.now_us()).await?;
@@ -175,9 +180,12 @@ async fn runner(server: &Server, set: &SetRow) -> Result<String> {
 /// Asks for a run now.
 ///
 /// # Errors
-/// `NotFound`.
+/// `Permission` where that would protect more than the account may: of a set that is switched off and never ran; `NotFound`.
 pub(crate) async fn run(server: &Server, actor: &Actor, account: &Id, id: &Id) -> Result<Id> {
     let set = server.db.backup_set(account, id).await?;
+    if waits_for_room(server, &set).await? {
+        within_limits(server, account).await?;
+    }
     let job = jobs::back_up(server, &set, &actor.login, server.now_us()).await?;
     note(server, actor, account, "set.run", &set.name, json!({"job": job})).await?;
     Ok(job)

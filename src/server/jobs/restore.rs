@@ -18,10 +18,12 @@ use crate::ops::backup::Stop;
 use crate::ops::restore::{self, Around, Asked, Book, Kept, Plan, RestoreReport, State};
 use crate::ops::view::View;
 use crate::repo::Repository;
+use crate::server::audit::Deed;
 use crate::server::connect;
 use crate::server::db::{JobState, RestoreRow, Tenant};
 use crate::server::id::Id;
 use crate::server::state::Server;
+use crate::server::unlock::HELD_KEY;
 use crate::server::{plans, store};
 use crate::snapshot::store as snapshots;
 
@@ -31,14 +33,21 @@ const MOST_TOLD: usize = 200;
 /// The repository of a restore, with the key that reads contents; nothing: nobody lent one.
 async fn open(server: &Server, task: &Task, restore: &RestoreRow) -> Result<Option<Arc<Repository>>> {
     let row = server.db.repository(&restore.account, &restore.repository).await?;
-    let key = match row.owner_key(&server.vault)? {
+    let held = row.owner_key(&server.vault)?;
+    let is_held = held.is_some();
+    let key = match held {
         Some(key) => Some(key),
         None => server.db.lent_key(&server.vault, &task.job.id).await?,
     };
-    match key {
-        Some(key) => store::open_with(server, &row, &Passphrase::new(key.as_str())?).await.map(Some),
-        None => Ok(None),
+    let Some(key) = key else { return Ok(None) };
+    let repo = store::open_with(server, &row, &Passphrase::new(key.as_str())?).await?;
+    if is_held {
+        let detail = json!({"by": HELD_KEY, "job": task.job.id});
+        let deed = Deed { account: Some(&row.account), action: "key.use", object: &row.name, detail };
+        // The address stands with the deed that asked for the job.
+        server.db.note_as(&task.job.asked_by, "", deed, server.now_us()).await?;
     }
+    Ok(Some(repo))
 }
 
 async fn view(server: &Server, task: &Task, restore: &RestoreRow) -> Result<View> {

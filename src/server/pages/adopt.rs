@@ -11,11 +11,12 @@ use serde::Deserialize;
 use super::storage::pairs;
 use super::{Answer, Chrome, Form, Page, Place, page, words};
 use crate::server::auth::{Actor, Password};
-use crate::server::db::Account;
+use crate::server::db::{Account, LeftBehind};
 use crate::server::deeds::adopt::{self, RepositoryToAdopt};
 use crate::server::deeds::repositories::PlaceToBe;
 use crate::server::id::Id;
 use crate::server::state::Server;
+use crate::server::targets::OWN;
 use crate::server::web::At;
 
 /// What the form sends.
@@ -37,12 +38,30 @@ pub(super) fn form(account: &Account) -> Markup {
                 p.quiet { "From another server, or from one whose database is lost. Its backup sets, their history and the snapshots are read back from it. The key is used for that and not kept: the server makes a write-only key of its own." }
                 label for="adopt_name" { "Name" }
                 input #adopt_name name="name" required maxlength="100";
-                label for="adopt_url" { "Where it lies, " span.quiet { "an administrator may name a folder of this server's machine" } }
+                label for="adopt_url" { "Where it lies, " span.quiet { "an administrator may name a folder of this server's machine, or, of a lost server's own storage, server:ACCOUNT/REPOSITORY" } }
                 input #adopt_url name="url" required maxlength="2000" spellcheck="false" placeholder="s3://bucket/folder?endpoint=https://…&region=…";
                 label for="adopt_credentials" { "The storage's secrets, " span.quiet { "one a line: name = secret" } }
                 textarea #adopt_credentials name="credentials" spellcheck="false" autocomplete="off" {}
                 label for="adopt_key" { "Its key, or passphrase" }
                 input #adopt_key name="key" type="password" required autocomplete="off";
+                button type="submit" { "Take it over" }
+            }
+        }
+    }
+}
+
+/// The form for one that was taken off the list.
+pub(super) fn again(account: &Account, left: &LeftBehind) -> Markup {
+    let (name, key) = (format!("name_{}", left.id), format!("key_{}", left.id));
+    html! {
+        details {
+            summary { "Take '" (left.name) "' over again" }
+            form.card method="post" action={ "/a/" (account.id) "/adoption" } {
+                input type="hidden" name="url" value={ (OWN) (left.id) };
+                label for=(name) { "Name" }
+                input id=(name) name="name" required maxlength="100" value=(left.name);
+                label for=(key) { "Its key, or passphrase" }
+                input id=(key) name="key" type="password" required autocomplete="off";
                 button type="submit" { "Take it over" }
             }
         }

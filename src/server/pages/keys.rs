@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::server::auth::{Actor, Password, Right};
 use crate::server::db::{Account, ClientRow, RepositoryRow};
 use crate::server::deeds::keys::{self, KeySlot};
+use crate::server::deeds::own_storage;
 use crate::server::error::problem;
 use crate::server::id::Id;
 use crate::server::state::Server;
@@ -135,10 +136,10 @@ pub(super) async fn show(
                 a href={ "/a/" (account.id) "/look/" (row.id) "/unlock?back=" (super::encode(&here)) } { "unlock the repository" } " once." }
         }
         div.cards {
-            (forms.add()) (forms.replace(all)) (forms.remove(all)) (forms.of_server())
+            (forms.add()) (forms.replace(&row, all)) (forms.remove(all)) (forms.of_server())
         }
         (forms.hold(&row))
-        @if actor.may(Right::Change, Some(&account.id)) { (super::storage::removal(&row)) }
+        @if actor.may(Right::Change, Some(&account.id)) { (super::storage::removal(&row, own_storage::is_own(&server, &row).await?)) }
     };
     Ok(Page(page("Keys", chrome, &body)).into_response())
 }
@@ -172,11 +173,12 @@ impl Forms<'_> {
         }
     }
 
-    fn replace(&self, slots: &[KeySlot]) -> Markup {
+    fn replace(&self, row: &RepositoryRow, slots: &[KeySlot]) -> Markup {
         html! {
             form.card method="post" action={ (self.here) "/new" } {
                 h2 { "Replace an owner's key" }
                 p.quiet { "A new one is made and shown once. The old one is removed when you have typed back the end of the new one." }
+                @if row.holds_owner_key { p.quiet { "Where this server holds the old one, it holds the new one in its place from then on." } }
                 label for="old" { "Which" }
                 select #old name="old" required { @for slot in slots.iter().filter(|slot| slot.is_owner()) {
                     option value=(slot.id) { (called(slot)) }
@@ -189,13 +191,16 @@ impl Forms<'_> {
 
     fn remove(&self, slots: &[KeySlot]) -> Markup {
         let owners = slots.iter().filter(|slot| slot.is_owner()).count();
-        let may_go = |slot: &&KeySlot| !slot.of_server && slot.of_client.is_none() && (!slot.is_owner() || owners > 1);
+        let may_go = |slot: &&KeySlot| {
+            let needed = slot.of_server || slot.held_by_server || slot.of_client.is_some();
+            !needed && (!slot.is_owner() || owners > 1)
+        };
         let candidates: Vec<&KeySlot> = slots.iter().filter(may_go).collect();
         html! {
             form.card method="post" action={ (self.here) "/removal" } {
                 h2 { "Remove a key" }
                 @if candidates.is_empty() {
-                    p { "There is none that could go. The last owner's key stays, for without one nothing could ever be read again; a client's key goes with the client." }
+                    p { "There is none that could go. The last owner's key stays, for without one nothing could ever be read again; a client's key goes with the client; one that this server holds is taken back from it first." }
                 } @else {
                     p.quiet { "It opens the repository no longer. Who copied the repository's files before can still open that copy with it. A key cannot remove itself." }
                     label for="slot" { "Which" }
@@ -337,7 +342,7 @@ pub(super) async fn confirm(
         return Ok((status, shown(&actor, &account, &kit)).into_response());
     }
     if !proof.old.is_empty() {
-        keys::remove(&server, &actor, &account.id, id, Some(key), &proof.old).await?;
+        keys::replace(&server, &actor, &account.id, id, key, &proof.old).await?;
     }
     Ok(back(&account.id, id))
 }

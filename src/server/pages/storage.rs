@@ -13,9 +13,9 @@ use super::{Answer, Chrome, Form, Page, Place, charts, go, keys as key_pages, pa
 use crate::server::api::accounts::GROWTH_US;
 use crate::server::auth::{Actor, Password, Right};
 use crate::server::db::{Account, JobKind, RepositoryRow};
-use crate::server::deeds::keys;
 use crate::server::deeds::repositories::{self, PlaceToBe, RepositoryToMake};
 use crate::server::deeds::retention::{self, NextRetention};
+use crate::server::deeds::{keys, own_storage};
 use crate::server::error::problem;
 use crate::server::id::Id;
 use crate::server::state::Server;
@@ -65,9 +65,31 @@ pub(super) async fn list(
             } }
         }
         @if !all.is_empty() { (growth(&server, &account, &all).await?) }
+        (off_list(&server, &account, actor.may(Right::Keys, Some(&account.id))).await?)
         @if actor.may(Right::Keys, Some(&account.id)) { (form(&account)) (super::adopt::form(&account)) }
     };
     Ok(Page(page("Storage", chrome, &body)).into_response())
+}
+
+/// What was taken off the list and lies in the server's own storage still.
+async fn off_list(server: &Server, account: &Account, may: bool) -> crate::Result<Markup> {
+    let all = own_storage::left_behind(server, &account.id).await?;
+    Ok(html! {
+        @if !all.is_empty() {
+            h2 { "Off the list" }
+            p.quiet { "These were taken off the list and lie in this server's own storage still: they count towards what the account may store. Whoever has a key takes one over again; whoever runs the server deletes its folder." }
+            div.scroll tabindex="0" { table {
+                thead { tr { th scope="col" { "Repository" } th.number scope="col" { "Stored" } th scope="col" { "Since" } th scope="col" { "Lies at" } } }
+                tbody { @for left in &all { tr {
+                    th scope="row" { (left.name) }
+                    td.number { (words::size(u64::try_from(left.stored_bytes).unwrap_or(0))) }
+                    td { (words::time(left.removed_us)) }
+                    td { code { (OWN) (left.id) } }
+                } } }
+            } }
+            @if may { @for left in &all { (super::adopt::again(account, left)) } }
+        }
+    })
 }
 
 /// How what is stored grew.
@@ -81,7 +103,7 @@ async fn growth(server: &Server, account: &Account, all: &[RepositoryRow]) -> cr
         @if days.is_empty() { p.empty { "Nothing has been stored yet." } } @else {
             p { "All repositories hold " (size(stored)) " now. In the last 26 weeks runs read " (size(read)) ", of which " (size(written)) " had to be written, after deduplication and compression." }
             div.scroll tabindex="0" { (charts::growth(&days, server.now_us(), GROWTH_US)) }
-            p.quiet { span.line.read {} " read, in sum " span.line.written {} " written, in sum " span.line.stored {} " held by all repositories" }
+            p.quiet { span.line.read {} " read, in sum " span.line.written {} " written, in sum " span.line.stored {} " stored in all" }
         }
         p.quiet { "What retention takes out next stands on each repository's page." }
     })
@@ -298,12 +320,13 @@ fn next_to_go(row: &RepositoryRow, all: &[NextRetention]) -> Markup {
     }
 }
 
-/// The form that takes a repository off the list.
-pub(super) fn removal(row: &RepositoryRow) -> Markup {
+/// The form that takes a repository off the list; `own`: it lies in the server's own storage.
+pub(super) fn removal(row: &RepositoryRow, own: bool) -> Markup {
     html! {
         details {
             summary { "Take this repository off the list" }
-            p { "This server drops what it keeps of it: its own key, an owner's key if it holds one, and the secrets of the storage. What is stored stays where it is, and your key opens it; it can be taken over again on the page Storage. Backup sets that write to it are removed first." }
+            p { "This server drops what it keeps of it: its own key, an owner's key if it holds one, and the secrets of the storage. What is stored stays where it is, and your key opens it; who has the key can take it over again on the page Storage. Backup sets that write to it are removed first." }
+            @if own { p { "It lies in this server's own storage, where it counts towards what the account may store as before, until whoever runs the server deletes its folder." } }
             form method="post" action={ "/a/" (row.account) "/storage/" (row.id) "/removal" } { button.danger type="submit" { "Take it off the list" } }
         }
     }

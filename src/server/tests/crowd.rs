@@ -79,6 +79,7 @@ async fn silent(bench: &Bench, account: &Id) -> RepositoryRow {
         name: "Silent",
         repository: "0".repeat(32),
         write_key: key.expose_text(),
+        own_slot: "",
         destination: NewDestination { name: "there", url: &url, credentials: None },
     };
     server.db.add_repository(&server.vault, account, &new, server.now_us()).await.expect("noted")

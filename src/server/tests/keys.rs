@@ -3,9 +3,11 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::restoring::Place;
 use super::{Bench, PASSWORD, id, set_up};
 use crate::server::auth::Role;
 use crate::server::id::Id;
+use crate::server::run::start_at;
 use crate::sim::{SimOptions, SimTenant};
 
 /// Makes a repository; gives its id and its key.
@@ -211,6 +213,15 @@ async fn the_page_of_keys_lists_adds_replaces_removes_renews_and_hands_over() {
     assert_eq!(send("held-key", "understood=yes".into()).await.0, StatusCode::SEE_OTHER);
     let (_, page) = bench.page(&cookie, &here).await;
     assert!(page.contains("Take the key back") && page.contains("its owner, and this server"), "{page}");
+    // A successor of the one that it holds is held in its place.
+    let old = slot(&bench, &token, &base, |slot| slot["held_by_server"] == true).await["id"].clone();
+    let (status, page) = send("new", format!("old={}", old.as_str().expect("an id"))).await;
+    assert_eq!(status, StatusCode::OK, "{page}");
+    let fourth = shown(&page);
+    let proof = typed(&fourth, &fourth[40..], old.as_str().expect("an id"));
+    assert_eq!(send("confirmation", proof).await.0, StatusCode::SEE_OTHER);
+    let held = slot(&bench, &token, &base, |slot| slot["held_by_server"] == true).await;
+    assert!(held["checksum"] == checksum(&fourth) && slots().await.iter().all(|slot| slot["id"] != old), "{held}");
     assert_eq!(send("held-key/removal", String::new()).await.0, StatusCode::SEE_OTHER);
     assert_eq!(bench.good(&token, Method::GET, &base, None).await["holds_owner_key"], false);
 
@@ -218,6 +229,138 @@ async fn the_page_of_keys_lists_adds_replaces_removes_renews_and_hands_over() {
     let removal = format!("/a/{account}/storage/{repository}/removal");
     assert_eq!(bench.send_form(&removal, Some(&cookie), String::new()).await.status(), StatusCode::SEE_OTHER);
     assert_eq!(bench.ask(&token, Method::GET, &base, None).await.0, StatusCode::NOT_FOUND);
+}
+
+/// The entries of the log with an action: who did it, and what is said of it.
+async fn noted(bench: &Bench, token: &str, account: &Id, action: &str) -> Vec<(String, Value)> {
+    let log = bench.good(token, Method::GET, &format!("/accounts/{account}/audit?most=1000"), None).await;
+    let all = log["items"].as_array().expect("a list").iter().filter(|entry| entry["action"] == action);
+    all.map(|entry| (entry["actor"].as_str().expect("a name").to_owned(), entry["detail"].clone())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_read_by_a_key_that_the_server_holds_is_noted() {
+    let place = Place::new().await;
+    let (bench, account) = (&place.bench, &place.account);
+    place.unlock(&place.owner).await;
+    bench.good(&place.owner, Method::PUT, &place.of_repository("held-key"), Some(json!({}))).await;
+    let unlocks = async || noted(bench, &place.owner, account, "repository.unlock").await;
+    assert_eq!(unlocks().await.len(), 1, "the owner's own");
+    for _ in 0..2 {
+        bench.good(&place.restorer, Method::GET, &place.of_repository("contents?path="), None).await;
+    }
+    let all = unlocks().await;
+    assert_eq!(all.len(), 2, "once for as long as it is open: {all:?}");
+    assert_eq!(all[0], ("restorer@contoso.com".to_owned(), json!({"by": "the key that the server holds"})));
+
+    assert!(noted(bench, &place.owner, account, "key.use").await.is_empty());
+    let wanted = json!({"snapshot": "latest", "paths": ["users/alice@contoso.com/Mail"], "folder": "Back"});
+    let planned = place.planned(wanted).await;
+    let used = noted(bench, &place.owner, account, "key.use").await;
+    assert_eq!(used.len(), 1, "{used:?}");
+    assert_eq!((&*used[0].0, &used[0].1["job"]), ("restorer@contoso.com", &planned["plan_job"]), "{planned}");
+}
+
+/// Another process of the same server.
+async fn beside(bench: &Bench) -> Bench {
+    let running = start_at(bench.server().options.clone(), None).await.expect("a part of the server");
+    Bench { running, folder: tempfile::tempdir().expect("a folder"), client: bench.client.clone() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_process_changes_of_keys_holds_in_the_others() {
+    let bench = Bench::quiet().await;
+    let account = bench.account("Contoso").await;
+    let token = bench.person(Some(&account), Role::Owner, "owner@contoso.com").await;
+    let (repository, first) = make(&bench, &token, &account).await;
+    let base = format!("/accounts/{account}/repositories/{repository}");
+    let other = beside(&bench).await;
+    let contents = format!("{base}/contents?path=");
+    let added = Some(json!({"key": first, "label": "safe"}));
+    let second = bench.good(&token, Method::POST, &format!("{base}/keys"), added).await;
+    let of_first = slot(&bench, &token, &base, |slot| slot["label"] == "owner").await;
+
+    // The first key goes on one; what is open by it on the other is locked, what is open by the second is not.
+    let colleague = bench.person(Some(&account), Role::Owner, "colleague@contoso.com").await;
+    for (who, key) in [(&token, json!(first)), (&colleague, second["key"].clone())] {
+        other.good(who, Method::POST, &format!("{base}/unlock"), Some(json!({"key": key}))).await;
+        other.good(who, Method::GET, &contents, None).await;
+    }
+    let removal = format!("{base}/keys/{}/removal", of_first["id"].as_str().expect("an id"));
+    bench.good(&token, Method::POST, &removal, Some(json!({"key": second["key"]}))).await;
+    assert_eq!(other.ask(&token, Method::GET, &contents, None).await.0, StatusCode::FORBIDDEN);
+    other.good(&colleague, Method::GET, &contents, None).await;
+
+    // The server's own is renewed on both, one after the other: each time the one before goes, and which it is all know. Both
+    // have the repository open while that is done.
+    let id = Id::parse(&repository).expect("an id");
+    let row = bench.server().db.repository(&account, &id).await.expect("a row");
+    let open = (
+        bench.server().stores.open(bench.server(), &row).await.expect("opened"),
+        other.server().stores.open(other.server(), &row).await.expect("opened"),
+    );
+    let proof = || Some(json!({"key": second["key"]}));
+    for by in [&bench, &other, &bench] {
+        by.good(&token, Method::POST, &format!("{base}/server-key"), proof()).await;
+        for seen in [&bench, &other] {
+            let all = keys(seen, &token, &base).await;
+            let own: Vec<&Value> = all.iter().filter(|slot| slot["of_server"] == true).collect();
+            assert!(all.len() == 2 && own.len() == 1 && own[0]["right"] == "write-only", "{all:?}");
+            let removal = format!("{base}/keys/{}/removal", own[0]["id"].as_str().expect("an id"));
+            let (status, problem) = seen.ask(&token, Method::POST, &removal, proof()).await;
+            assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{problem}");
+        }
+    }
+    drop(open);
+    let row = bench.server().db.repository(&account, &id).await.expect("a row");
+    other.server().stores.open(other.server(), &row).await.expect("the newest opens it");
+    // Several at once leave one as well.
+    let renewals = [&bench, &other, &bench, &other].map(|by| {
+        let path = format!("{base}/server-key");
+        let (token, proof) = (&token, proof());
+        async move { by.ask(token, Method::POST, &path, proof).await.0 }
+    });
+    let answers = futures::future::join_all(renewals).await;
+    assert!(answers.iter().all(StatusCode::is_success), "{answers:?}");
+    assert_eq!(keys(&bench, &token, &base).await.len(), 2);
+    other.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_owners_who_remove_each_others_key_at_once_one_keeps_theirs() {
+    let bench = Bench::quiet().await;
+    let account = bench.account("Contoso").await;
+    let token = bench.person(Some(&account), Role::Owner, "owner@contoso.com").await;
+    let (repository, mut first) = make(&bench, &token, &account).await;
+    let base = format!("/accounts/{account}/repositories/{repository}");
+    let other = beside(&bench).await;
+    for _ in 0..3 {
+        let of_first = slot(&bench, &token, &base, |slot| slot["right"] == "owner").await;
+        let added = Some(json!({"key": first, "label": "safe"}));
+        let second = bench.good(&token, Method::POST, &format!("{base}/keys"), added).await;
+        let remove = async |by: &Bench, slot: &Value, key: &str| {
+            let path = format!("{base}/keys/{}/removal", slot.as_str().expect("an id"));
+            by.ask(&token, Method::POST, &path, Some(json!({"key": key}))).await.0
+        };
+        let new = second["key"].as_str().expect("a key").to_owned();
+        let (one, two) = tokio::join!(remove(&bench, &of_first["id"], &new), remove(&other, &second["id"], &first));
+        let done = [one, two].iter().filter(|status| **status == StatusCode::NO_CONTENT).count();
+        assert_eq!(done, 1, "{one} {two}");
+        let left = keys(&bench, &token, &base).await;
+        assert_eq!(left.iter().filter(|slot| slot["right"] == "owner").count(), 1, "{left:?}");
+        if one == StatusCode::NO_CONTENT {
+            first = new;
+        }
+    }
+    // Who takes the keys into hand and dies holds nobody up for long.
+    let (db, id) = (&bench.server().db, Id::parse(&repository).expect("an id"));
+    assert!(db.take_keys(&id, 1_000, 500).await.expect("asked"));
+    assert!(!db.take_keys(&id, 1_499, 500).await.expect("asked"));
+    assert!(db.take_keys(&id, 1_500, 500).await.expect("asked"));
+    db.release_keys(&id, 1_000, 500).await.expect("not this one's any more");
+    assert!(!db.take_keys(&id, 1_600, 500).await.expect("asked"));
+    assert!(db.take_keys(&id, 100, 500).await.expect("asked"), "a clock that was ahead");
+    other.running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
