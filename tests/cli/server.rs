@@ -151,6 +151,23 @@ fn a_file_says_what_neither_flag_nor_environment_does() {
     let ended = process.envs(variables).output().expect("it runs");
     let text = String::from_utf8_lossy(&ended.stderr);
     assert!(text.contains("--role: 'king' is not a role"), "{text}");
+    // What all three say.
+    std::fs::write(place.path("etc/server.toml"), "dir = \"vault\"\nrole = \"king\"\n").expect("written");
+    let refused = |flags: &[&str], variables: &[(&str, &str)]| {
+        let mut process = place.process(&[&["server", "--config", "etc/server.toml"], flags].concat());
+        let ended = process.envs(variables.iter().copied()).output().expect("it runs");
+        String::from_utf8_lossy(&ended.stderr).into_owned()
+    };
+    let variable = [("TENANTVAULT_SERVER_ROLE", "queen")];
+    for (flags, variables, told) in [
+        (&["--role", "jack"][..], &variable[..], "--role: 'jack' is not"),
+        (&["--role", "jack"], &[], "--role: 'jack' is not"),
+        (&[], &variable, "TENANTVAULT_SERVER_ROLE: 'queen' is not"),
+        (&[], &[], "server.toml, line 2: role: 'king' is not"),
+    ] {
+        let text = refused(flags, variables);
+        assert!(text.contains(told), "{told}: {text}");
+    }
 }
 
 #[test]

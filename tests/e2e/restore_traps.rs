@@ -148,6 +148,13 @@ async fn what_has_one_name_in_two_places_comes_under_two() {
     // Another plan finds each where the first put it.
     let again = plan().await;
     assert_eq!((again.counts().create, at_top(&again)), (0, at_top(&first)));
+    // And takes neither for the other.
+    let items = r.setting.sim.expected().user(ALICE).unwrap().clone().drive.unwrap().items;
+    let second = &items.iter().find(|item| item.path == "Both/Agenda (2).txt").expect("the second").id;
+    let own = r.client.get_json(GraphRequest::get(Scope::Files, format!("users/{ALICE}/drive"))).await.unwrap();
+    let url = format!("drives/{}/items/{second}", own["id"].as_str().unwrap());
+    r.client.send(GraphRequest::delete(Scope::Files, url)).await.unwrap();
+    assert_eq!(plan().await.counts().create, 1, "the one that is gone");
     assert!(undo(&first.run, None, &r.client, &r.around()).await.unwrap().left.is_empty());
 }
 

@@ -258,7 +258,12 @@ async fn seen_and_removed(yard: &Yard) {
     let token = yard.stolen_token();
     let keys = format!("/repositories/{}/keys", yard.repository);
     let label = |keys: &Value| keys.to_string().contains("client backup-pc");
-    assert!(label(&yard.good(Method::GET, &keys, None).await), "its own key");
+    let all = yard.good(Method::GET, &keys, None).await;
+    assert!(label(&all), "its own key");
+    let its = all["items"].as_array().expect("a list").iter().find(|slot| slot["of_client"] == json!(yard.client));
+    let removal = format!("/accounts/{}{keys}/{}/removal", yard.account, id(its.expect("its key")));
+    let (status, _) = yard.bench.ask(&yard.owner, Method::POST, &removal, Some(json!({"key": yard.key}))).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "it goes with the client");
     yard.good(Method::DELETE, &format!("/clients/{}", yard.client), None).await;
     assert!(!label(&yard.good(Method::GET, &keys, None).await), "its key is gone");
     assert_eq!(yard.work().await.expect_err("shut out").kind(), ErrorKind::Permission);

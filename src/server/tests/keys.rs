@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::restoring::Place;
 use super::{Bench, PASSWORD, id, set_up};
+use crate::crypto::Passphrase;
 use crate::server::auth::Role;
 use crate::server::id::Id;
 use crate::server::run::start_at;
@@ -73,6 +74,17 @@ async fn who_unlocked_changes_keys_without_bringing_one_until_its_key_is_removed
         assert!(log.contains(word), "{word}: {log}");
     }
     assert!(!log.contains(&second) && !log.contains(&first));
+
+    // Who brings a key that is no owner's changes nothing, nor who unlocked with one that was removed elsewhere.
+    bench.good(&token, Method::POST, &format!("{base}/unlock"), Some(json!({"key": second}))).await;
+    let third = Passphrase::new(add().await.1["key"].as_str().expect("a key")).expect("a key");
+    let (server, id) = (bench.server(), Id::parse(&repository).expect("an id"));
+    let row = server.db.repository(&account, &id).await.expect("a repository");
+    let own = row.write_key(&server.vault).expect("the server's own");
+    assert_eq!(remove(&of_second, json!({"key": own.as_str()})).await.0, StatusCode::FORBIDDEN);
+    let repo = crate::server::store::open_with(server, &row, &third).await.expect("open");
+    repo.remove_slot(&of_second["id"].as_str().expect("an id").parse().expect("an id")).await.expect("removed");
+    assert_eq!(add().await.0, StatusCode::FORBIDDEN, "its key is gone");
 }
 
 #[tokio::test(flavor = "multi_thread")]
