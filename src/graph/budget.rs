@@ -26,6 +26,8 @@ const TEAMS_CALLS: [TeamsCall; 5] =
     [TeamsCall::Team, TeamsCall::Channels, TeamsCall::Message, TeamsCall::Export, TeamsCall::Other];
 /// Uploads into one mailbox that wait at once; no limit of Microsoft's.
 const UPLOADS_AT_ONCE: usize = 64;
+/// Waits for a limit on speed that are no farther apart are one.
+const PAUSE: Duration = Duration::from_millis(500);
 /// A wait shorter than this is not worth words.
 const WORTH_WORDS: Duration = Duration::from_secs(1);
 
@@ -44,6 +46,7 @@ pub struct Budget {
     planner: Arc<Lane>,
     names: Mutex<HashMap<String, String>>,
     waits: Arc<Waits>,
+    slow: Arc<Mutex<Option<Slow>>>,
 }
 
 /// What `RateLimit-*` headers said.
@@ -84,6 +87,7 @@ impl Budget {
             uploads: Mutex::default(),
             names: Mutex::default(),
             waits: Arc::new(Waits { monitor, heads: Mutex::default() }),
+            slow: Arc::default(),
         })
     }
 
@@ -152,11 +156,33 @@ impl Budget {
 
     /// Waits because more bytes came than a limit lets through, and says so if that takes long.
     pub(crate) async fn wait_for_speed(&self, bytes_per_second: u64, until: Instant) {
-        let long = until.saturating_duration_since(Instant::now()) >= WORTH_WORDS;
+        let now = Instant::now();
         let label = format!("the download limit of {} KiB/s", bytes_per_second >> 10);
-        let said = long.then(|| Waits::say(&self.waits, &label, "", until));
+        let has_words = {
+            let mut slow = lock(&self.slow);
+            let before = slow.take().filter(|before| now <= before.until + PAUSE);
+            let since = before.as_ref().map_or(now, |before| before.since);
+            let latest = before.as_ref().map_or(until, |before| before.until.max(until));
+            let mut said = before.and_then(|before| before.said);
+            if latest.saturating_duration_since(since) >= WORTH_WORDS {
+                said = said.or_else(|| Some(Waits::say(&self.waits, &label, "", until)));
+            }
+            said.iter().for_each(|said| said.goes_on(until));
+            let has_words = said.is_some();
+            *slow = Some(Slow { since, until: latest, said });
+            has_words
+        };
         tokio::time::sleep_until(until).await;
-        drop(said);
+        if has_words {
+            let slow = self.slow.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(PAUSE).await;
+                let mut slow = lock(&slow);
+                if slow.as_ref().is_some_and(|slow| slow.until + PAUSE <= Instant::now()) {
+                    *slow = None;
+                }
+            });
+        }
     }
 
     /// Says in words what is waited for; empty if nothing is.
@@ -436,6 +462,13 @@ struct Waits {
     heads: Mutex<BTreeMap<String, (Instant, &'static str)>>,
 }
 
+/// A limit on speed that is waited for, in many short waits: what comes by HTTP/2 comes in small parts.
+struct Slow {
+    since: Instant,
+    until: Instant,
+    said: Option<Said>,
+}
+
 struct Said {
     waits: Arc<Waits>,
     label: String,
@@ -459,6 +492,15 @@ impl Waits {
             n => format!(" (and {} more)", n - 1),
         };
         format!("{label}{why}, {seconds:.0} s{more}")
+    }
+}
+
+impl Said {
+    /// Says that it lasts longer, with the next words.
+    fn goes_on(&self, until: Instant) {
+        if let Some(head) = lock(&self.waits.heads).get_mut(&self.label) {
+            head.0 = until;
+        }
     }
 }
 

@@ -322,6 +322,18 @@ impl Drive {
         items.map(|item| (item.shared, item.sharing) = (2, item.sharing + 1)).count()
     }
 
+    /// Gives all items the rights of what holds them.
+    pub(super) fn stop_sharing(&mut self, now: i64) {
+        for number in 1..self.items.len() as u32 {
+            let item = &mut self.items[number as usize];
+            if item.has_own_rights() {
+                (item.shared, item.sharing) = (0, 0);
+                item.links.clear();
+                self.touch(number, now);
+            }
+        }
+    }
+
     /// Gives back memory that was reserved for growth.
     pub(super) fn shrink(&mut self) {
         self.items.shrink_to_fit();

@@ -297,6 +297,14 @@ impl SimHandle {
         world.users[index].drive.as_deref_mut().map_or(0, |drive| drive.share_untold(items))
     }
 
+    /// Gives all items of the user's OneDrive the rights of what holds them again.
+    pub fn stop_sharing(&self, upn: &str) {
+        let mut world = self.app.write();
+        let now = world.now();
+        let Some(index) = world.user(upn) else { return };
+        world.users[index].drive.as_deref_mut().into_iter().for_each(|drive| drive.stop_sharing(now));
+    }
+
     /// From now on so many people may use each list, beside its owners. Nothing else tells it.
     pub fn share_lists(&self, people: u32) {
         let mut world = self.app.write();

@@ -220,19 +220,26 @@ async fn what_somebody_put_in_the_place_of_a_file_meanwhile_stays() {
     }
 }
 
+/// So many messages that some of them are drafts.
+async fn with_drafts() -> Restorer {
+    Restorer::with(SimOptions { messages: 300, ..SimOptions::tiny() }, 0, |_| ()).await
+}
+
 /// Where to change a thing of alice's mailbox, and how.
 fn change(thing: &ExpectedThing) -> Option<(String, Value)> {
+    let part = |id: &str| id.replace('+', "%2B").replace('/', "%2F");
+    let (id, parent) = (part(&thing.id), part(&thing.parent));
     Some(match thing.kind {
-        "contact" => (format!("contacts/{}", thing.id), json!({"personalNotes": "Theirs"})),
+        "contact" => (format!("contacts/{id}"), json!({"personalNotes": "Theirs"})),
         "todoTask" => {
             let body = json!({"body": {"content": "Theirs", "contentType": "text"}});
-            (format!("todo/lists/{}/tasks/{}", thing.parent, thing.id), body)
+            (format!("todo/lists/{parent}/tasks/{id}"), body)
         }
         "event" => {
             let is_alone = thing.json["attendees"].as_array().is_none_or(Vec::is_empty)
                 && thing.json["recurrence"].is_null()
                 && thing.json["type"] == "singleInstance";
-            return is_alone.then(|| (format!("events/{}", thing.id), json!({"location": {"displayName": "Theirs"}})));
+            return is_alone.then(|| (format!("events/{id}"), json!({"location": {"displayName": "Theirs"}})));
         }
         _ => return None,
     })
@@ -326,7 +333,7 @@ async fn what_failed_to_be_overwritten_whole_is_put_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_draft_whose_replacement_broke_off_is_not_there_twice() {
-    let r = Restorer::new().await;
+    let r = with_drafts().await;
     let mails = async || -> Vec<Value> {
         let url = format!("users/{ALICE}/mailFolders/drafts/messages?$top=100&$select=id,subject,isRead,categories");
         let request = GraphRequest::get(mailbox(), url).prefer(tenantvault::graph::IMMUTABLE_IDS);
@@ -362,13 +369,14 @@ async fn undo_leaves_what_somebody_changed_since() {
     let r = Restorer::new().await;
     for part in ["Contacts", "Tasks", "Calendar"] {
         let name = format!("users/{ALICE}/{part}");
+        let at_first = things(&r, &name);
         for options in [in_folder(), in_place(Conflict::Replace)] {
             let replaces = options.conflict == Conflict::Replace;
             let before = things(&r, &name);
             let plan = r.plan(&name, "original", options).await.unwrap();
             let report = r.run(&plan).await.unwrap();
-            assert!(report.created + report.overwritten > 3, "{name}: {report:?}");
-            let touched = |id: &String| if replaces { before.contains_key(id) } else { !before.contains_key(id) };
+            assert!(report.created + report.overwritten > 1, "{name}: {report:?}");
+            let touched = |id: &String| if replaces { at_first.contains_key(id) } else { !before.contains_key(id) };
             let mut changed = None;
             let now = things(&r, &name);
             // What follows from mail is not overwritten.
@@ -387,7 +395,7 @@ async fn undo_leaves_what_somebody_changed_since() {
             assert!(now.contains("Theirs"), "{now}");
             let back = undo(&plan.run, None, &r.client, &r.around()).await.unwrap();
             let left: Vec<_> = back.left.iter().filter(|(_, why)| why.contains("changed after")).collect();
-            assert_eq!(left.len(), 1, "{name}: {:?}", back.left);
+            assert_eq!(left.len(), 1, "{name}: {replaces}: {:?}", back.left);
             let after = theirs(&things(&r, &name));
             assert_eq!(after.get(&changed), Some(&now), "{name}: {replaces}");
             if !replaces {
@@ -472,7 +480,7 @@ async fn a_target_that_does_not_open_keeps_nothing_else_from_being_taken_back() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn undo_leaves_a_draft_that_somebody_wrote_on_and_the_state_that_somebody_set() {
-    let r = Restorer::new().await;
+    let r = with_drafts().await;
     let mail = async |url: &str| -> Vec<Value> {
         let request = GraphRequest::get(mailbox(), format!("users/{ALICE}/{url}"));
         r.client.get_all(request.prefer(tenantvault::graph::IMMUTABLE_IDS)).await.unwrap()
@@ -496,7 +504,8 @@ async fn undo_leaves_a_draft_that_somebody_wrote_on_and_the_state_that_somebody_
     assert_eq!(back.left.iter().filter(|(_, why)| why.contains("changed after")).count(), 1, "{:?}", back.left);
     assert!(back.undone > 0 && back.undone < made, "{back:?}");
     // Mail that got back its state.
-    let inbox = mail("mailFolders/inbox/messages?$top=3&$select=id,categories").await;
+    let mut inbox = mail("mailFolders/inbox/messages?$select=id,categories").await;
+    inbox.truncate(3);
     for message in &inbox {
         set(&message["id"], json!({"categories": ["Of before"]})).await;
     }
@@ -505,7 +514,7 @@ async fn undo_leaves_a_draft_that_somebody_wrote_on_and_the_state_that_somebody_
     set(&inbox[0]["id"], json!({"categories": ["Theirs"]})).await;
     let back = undo(&plan.run, None, &r.client, &r.around()).await.unwrap();
     assert_eq!((back.undone, back.left.len()), (2, 1), "{:?}", back.left);
-    let now = mail("mailFolders/inbox/messages?$top=3&$select=id,categories").await;
-    let categories: Vec<&Value> = now.iter().map(|message| &message["categories"][0]).collect();
+    let now = mail("mailFolders/inbox/messages?$select=id,categories").await;
+    let categories: Vec<&Value> = now.iter().take(3).map(|message| &message["categories"][0]).collect();
     assert_eq!(categories, ["Theirs", "Of before", "Of before"]);
 }

@@ -86,7 +86,11 @@ impl Moves {
 /// All that is there; `None`: that takes more pages, or cannot be told.
 async fn list(target: &dyn Target, pages: usize) -> Result<Option<HashSet<[u8; 16]>>> {
     let mut there = HashSet::new();
-    let listed = target.everywhere(pages, &mut |id: &str| drop(there.insert(key(id)))).await;
+    let listed = target
+        .everywhere(pages, &mut |id: &str| {
+            there.insert(key(id));
+        })
+        .await;
     match listed {
         Ok(whole) => Ok(whole.then_some(there)),
         Err(e) if is_of_item(&e) => Ok(None),
