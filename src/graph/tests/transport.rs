@@ -269,7 +269,7 @@ async fn more_is_under_way_at_once_than_one_connection_carries() {
     let mut asking = tokio::task::JoinSet::new();
     for user in 0..ASKED {
         let client = client.clone();
-        let request = GraphRequest::get(Scope::Mailbox(format!("user{user}").into()), format!("users/{user}/messages"));
+        let request = GraphRequest::get(Scope::Mailbox(format!("user{user}")), format!("users/{user}/messages"));
         asking.spawn(async move { client.get_json(request).await });
     }
     let all = async {

@@ -77,12 +77,10 @@ pub(super) async fn ask<'a>(
         }
         match left[&owner] {
             Some(true) if stays(earlier, leavers, now_us) => missed.left.push(earlier),
-            Some(false) if is_listed && !is_frozen && !merged.stopped => {
-                if unlisted.insert((owner.clone(), workload)) {
-                    let state = CoverageState::Unreadable(UNLISTED.to_owned());
-                    let (name, workload) = (name_in(earlier), Some(workload));
-                    missed.unknown.push(Coverage { owner, name, workload, state });
-                }
+            Some(false) if is_listed && !is_frozen && !merged.stopped && unlisted.insert((owner.clone(), workload)) => {
+                let state = CoverageState::Unreadable(UNLISTED.to_owned());
+                let (name, workload) = (name_in(earlier), Some(workload));
+                missed.unknown.push(Coverage { owner, name, workload, state });
             }
             _ => {}
         }

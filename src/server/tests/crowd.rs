@@ -173,7 +173,7 @@ async fn who_brings_many_wrong_keys_must_wait_and_nobody_else() {
     let second = bench.person(Some(&yard.account), Role::Owner, "second@one.example").await;
     let mut told = Vec::new();
     for _ in 0..13 {
-        told.push(yard.unlock(&bench, &restorer, &Passphrase::generate().expose_text().to_owned()).await.0);
+        told.push(yard.unlock(&bench, &restorer, Passphrase::generate().expose_text()).await.0);
     }
     assert_eq!(told[..11], [StatusCode::FORBIDDEN; 11]);
     assert_eq!(told[11..], [StatusCode::SERVICE_UNAVAILABLE; 2]);
