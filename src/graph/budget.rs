@@ -156,32 +156,26 @@ impl Budget {
 
     /// Waits because more bytes came than a limit lets through, and says so if that takes long.
     pub(crate) async fn wait_for_speed(&self, bytes_per_second: u64, until: Instant) {
-        let now = Instant::now();
-        let label = format!("the download limit of {} KiB/s", bytes_per_second >> 10);
-        let has_words = {
-            let mut slow = lock(&self.slow);
-            let before = slow.take().filter(|before| now <= before.until + PAUSE);
-            let since = before.as_ref().map_or(now, |before| before.since);
-            let latest = before.as_ref().map_or(until, |before| before.until.max(until));
-            let mut said = before.and_then(|before| before.said);
-            if latest.saturating_duration_since(since) >= WORTH_WORDS {
-                said = said.or_else(|| Some(Waits::say(&self.waits, &label, "", until)));
-            }
-            said.iter().for_each(|said| said.goes_on(until));
-            let has_words = said.is_some();
-            *slow = Some(Slow { since, until: latest, said });
-            has_words
-        };
+        self.note_slow(bytes_per_second, until);
         tokio::time::sleep_until(until).await;
-        if has_words {
-            let slow = self.slow.clone();
-            tokio::spawn(async move {
-                tokio::time::sleep(PAUSE).await;
-                let mut slow = lock(&slow);
-                if slow.as_ref().is_some_and(|slow| slow.until + PAUSE <= Instant::now()) {
-                    *slow = None;
-                }
-            });
+    }
+
+    fn note_slow(&self, bytes_per_second: u64, until: Instant) {
+        let now = Instant::now();
+        let mut slow = lock(&self.slow);
+        let slow = match &mut *slow {
+            Some(slow) if now <= slow.until + PAUSE => slow,
+            other => other.insert(Slow { since: now, until, said: None }),
+        };
+        slow.until = slow.until.max(until);
+        match &slow.said {
+            Some(said) => said.goes_on(until),
+            None if slow.until.saturating_duration_since(slow.since) >= WORTH_WORDS => {
+                let label = format!("the download limit of {} KiB/s", bytes_per_second >> 10);
+                slow.said = Some(Waits::say(&self.waits, &label, "", until));
+                tokio::spawn(end_of(self.slow.clone()));
+            }
+            None => {}
         }
     }
 
@@ -467,6 +461,19 @@ struct Slow {
     since: Instant,
     until: Instant,
     said: Option<Said>,
+}
+
+/// Forgets it when nobody has waited for a while.
+async fn end_of(slow: Arc<Mutex<Option<Slow>>>) {
+    loop {
+        let Some(until) = lock(&slow).as_ref().map(|slow| slow.until) else { return };
+        tokio::time::sleep_until(until + PAUSE).await;
+        let mut slow = lock(&slow);
+        if slow.as_ref().is_none_or(|slow| slow.until == until) {
+            *slow = None;
+            return;
+        }
+    }
 }
 
 struct Said {

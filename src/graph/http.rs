@@ -1,13 +1,13 @@
 //! The HTTP client itself, and reading bodies within limits of length and time.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
-use reqwest::{ClientBuilder, Response, redirect};
+use reqwest::{Response, redirect};
 use tokio::time::timeout;
 use url::Url;
 use zeroize::Zeroizing;
@@ -26,14 +26,18 @@ pub(crate) const SMALL_BODY: u64 = 256 * 1024;
 /// Over how many connections requests are spread that go to one machine by HTTP/2: one carries as many at once as the
 /// server says, usually 100, and as many bytes as its window, and what waits for others there waits unseen.
 const CONNECTIONS: usize = 4;
+/// So many requests go by one: who has few to send makes no more, for each reads all certificates that the system trusts.
+const FEW: usize = 64;
 
 /// The HTTP client: one per [`super::Client`], without redirects and retries of its own.
 #[derive(Clone)]
 pub(crate) struct Http {
-    /// One a connection, where HTTP/2 is spoken.
-    clients: Arc<[reqwest::Client]>,
+    first: reqwest::Client,
+    /// One for each further connection, made when there is enough for it.
+    further: Arc<[OnceLock<reqwest::Client>; CONNECTIONS - 1]>,
     turn: Arc<AtomicUsize>,
     reach: Option<Reach>,
+    http2: bool,
 }
 
 /// Why a sign-in request has no answer to read.
@@ -45,21 +49,16 @@ pub(crate) enum CallError {
 impl Http {
     /// Makes it; `reach`: which machines it may connect to, if not all; `http2`: see [`super::ClientOptions::http2`].
     pub(crate) fn new(reach: Option<&Reach>, http2: bool) -> Result<Self> {
-        let builder = || {
-            let builder = reqwest::Client::builder();
-            let builder = match reach {
-                Some(reach) => reach.guard(builder),
-                None => builder,
-            };
-            if http2 { builder.http2_prior_knowledge() } else { builder }
-        };
-        let clients = (0..CONNECTIONS).map(|_| without_detours(builder())).collect::<Result<_>>()?;
-        Ok(Self { clients, turn: Arc::default(), reach: reach.cloned() })
+        let first = connection(reach, http2)?;
+        Ok(Self { first, further: Arc::default(), turn: Arc::default(), reach: reach.cloned(), http2 })
     }
 
     /// The client whose turn it is.
     pub(crate) fn client(&self) -> &reqwest::Client {
-        &self.clients[self.turn.fetch_add(1, Ordering::Relaxed) % self.clients.len()]
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let further = (turn % CONNECTIONS).checked_sub(1).filter(|_| turn >= FEW);
+        let Some(further) = further.and_then(|number| self.further.get(number)) else { return &self.first };
+        further.get_or_init(|| connection(self.reach.as_ref(), self.http2).unwrap_or_else(|_| self.first.clone()))
     }
 
     /// Looks at an address before it is asked: names are looked at when a connection is made.
@@ -93,7 +92,13 @@ impl Http {
 }
 
 /// Makes a client that leaves redirects and second attempts to its caller.
-fn without_detours(builder: ClientBuilder) -> Result<reqwest::Client> {
+fn connection(reach: Option<&Reach>, http2: bool) -> Result<reqwest::Client> {
+    let builder = reqwest::Client::builder();
+    let builder = match reach {
+        Some(reach) => reach.guard(builder),
+        None => builder,
+    };
+    let builder = if http2 { builder.http2_prior_knowledge() } else { builder };
     builder
         .user_agent(USER_AGENT)
         .redirect(redirect::Policy::none())

@@ -118,10 +118,11 @@ pub(super) fn same_facts(a: &Record, b: &Record) -> bool {
 
 /// A stand-in for an item's id where very many are kept in memory: 16 bytes of its BLAKE3 hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct IdKey([u8; 16]);
+pub(crate) struct IdKey([u8; 16]);
 
 impl IdKey {
-    pub(super) fn of(id: &str) -> Self {
+    /// That of an id.
+    pub(crate) fn of(id: &str) -> Self {
         let mut key = [0; 16];
         key.copy_from_slice(blake3::hash(id.as_bytes()).as_bytes().split_at(16).0);
         Self(key)

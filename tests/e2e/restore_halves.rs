@@ -220,6 +220,24 @@ async fn what_somebody_put_in_the_place_of_a_file_meanwhile_stays() {
     }
 }
 
+/// Overwrites what lies at a place of alice's, killed at each request in turn, goes on, and takes it back: all is as before.
+async fn overwritten_and_back(r: &Restorer, place: &str, options: &RestoreOptions, while_there: impl AsyncFn(i64)) {
+    let before = seen(r);
+    for at in 1.. {
+        let plan = r.plan(&format!("users/{ALICE}/{place}"), "original", options.clone()).await.unwrap();
+        assert!(plan.counts().overwrite > 0, "{:?}", plan.steps);
+        let (ended, report) = killed_at(r, &plan, at).await;
+        assert_eq!(report.overwritten, plan.counts().overwrite, "at {at}: {:?}", report.problems);
+        while_there(at).await;
+        let back = undo(&plan.run, None, &r.client, &r.around()).await.unwrap();
+        assert!(back.left.is_empty(), "at {at}: {:?}", back.left);
+        assert_eq!(seen(r), before, "at {at}");
+        if ended {
+            break;
+        }
+    }
+}
+
 /// So many messages that some of them are drafts.
 async fn with_drafts() -> Restorer {
     Restorer::with(SimOptions { messages: 300, ..SimOptions::tiny() }, 0, |_| ()).await
@@ -295,19 +313,8 @@ async fn a_file_gets_back_the_version_before_though_the_run_is_killed_at_any_req
         r.setting.next_day();
     }
     let before = seen(&r);
-    for at in 1.. {
-        let options = RestoreOptions { only: Only::Changed, ..in_place(Conflict::Replace) };
-        let plan = r.plan(&format!("users/{ALICE}/OneDrive"), "original", options).await.unwrap();
-        assert!(plan.counts().overwrite > 0);
-        let (ended, report) = killed_at(&r, &plan, at).await;
-        assert_eq!(report.overwritten, plan.counts().overwrite, "at {at}: {:?}", report.problems);
-        let back = undo(&plan.run, None, &r.client, &r.around()).await.unwrap();
-        assert!(back.left.is_empty(), "at {at}: {:?}", back.left);
-        assert_eq!(seen(&r), before, "at {at}");
-        if ended {
-            break;
-        }
-    }
+    let options = RestoreOptions { only: Only::Changed, ..in_place(Conflict::Replace) };
+    overwritten_and_back(&r, "OneDrive", &options, async |at| assert_ne!(seen(&r), before, "at {at}")).await;
 }
 
 /// A run that never came to its end is taken back without it.
@@ -347,21 +354,11 @@ async fn a_draft_whose_replacement_broke_off_is_not_there_twice() {
         let request = GraphRequest::patch(mailbox(), url, &body).prefer(tenantvault::graph::IMMUTABLE_IDS);
         r.client.send(request).await.unwrap();
     }
-    let before = seen(&r);
-    for at in 1.. {
-        let plan =
-            r.plan(&format!("users/{ALICE}/Mail/Drafts"), "original", in_place(Conflict::Replace)).await.unwrap();
-        assert!(plan.counts().overwrite > 0, "{:?}", plan.steps);
-        let (ended, report) = killed_at(&r, &plan, at).await;
-        assert_eq!(report.overwritten, plan.counts().overwrite, "at {at}: {:?}", report.problems);
+    let options = in_place(Conflict::Replace);
+    overwritten_and_back(&r, "Mail/Drafts", &options, async |at| {
         assert_eq!(mails().await.len(), drafts.len(), "at {at}: a draft is there twice");
-        let back = undo(&plan.run, None, &r.client, &r.around()).await.unwrap();
-        assert!(back.left.is_empty(), "at {at}: {:?}", back.left);
-        assert_eq!(seen(&r), before, "at {at}");
-        if ended {
-            break;
-        }
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

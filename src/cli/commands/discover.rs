@@ -128,7 +128,9 @@ fn state_of(found: &Coverage) -> (&'static str, String) {
         CoverageState::Covered(1) => ("selected", String::new()),
         CoverageState::Covered(many) => ("selected", format!("{many} collections")),
         CoverageState::Nothing(why) => ("nothing", why.clone()),
-        CoverageState::Unreadable(why) | CoverageState::Vanished(why) => ("unreadable", why.clone()),
+        CoverageState::Unreadable(why) | CoverageState::Doubted(why) | CoverageState::Vanished(why) => {
+            ("unreadable", why.clone())
+        }
         CoverageState::NoSuchUser(why) => ("unknown", why.clone()),
         CoverageState::Impossible(why) => ("impossible", why.clone()),
         CoverageState::NotSelected => ("not-selected", String::new()),

@@ -140,6 +140,9 @@ pub enum CoverageState {
     Impossible(String),
     /// There is something that cannot be read now; the reason in words. What earlier snapshots have is to be kept.
     Unreadable(String),
+    /// There is nothing, where there was something before: that is believed after a while. The reason in words. What earlier
+    /// snapshots have is to be kept.
+    Doubted(String),
     /// There is nothing any more, and what was there is kept as it was read last; the reason in words.
     Vanished(String),
     /// The selection names a user that does not exist.

@@ -13,8 +13,8 @@ use crate::snapshot::set::Leavers;
 const DAY_US: i64 = 86_400_000_000;
 /// So long a part that was there, and is nothing now, counts as one that cannot be read: the service errs at times.
 const DOUBT_US: i64 = 7 * DAY_US;
-/// How the reason ends with which that is told.
-const DOUBT: &str = ", though there was something before";
+/// The reason of a gap that says so.
+pub(super) const DOUBTED: &str = "doubted";
 const UNLISTED: &str = "it exists, but the tenant did not list it this time";
 
 /// The owners of whom the snapshot before says that they left.
@@ -120,7 +120,7 @@ pub(super) fn vanished<'a>(
             continue;
         }
         if doubted_since(before, &states).is_none_or(|since| now_us.saturating_sub(since) <= DOUBT_US) {
-            found.state = CoverageState::Unreadable(format!("{reason}{DOUBT}"));
+            found.state = CoverageState::Doubted(format!("{reason}, though there was something before"));
             continue;
         }
         let staying: Vec<&CollectionState> = states.into_iter().filter(|s| stays(s, leavers, now_us)).collect();
@@ -155,13 +155,8 @@ fn sites_beside(discovery: &Discovery, earlier: &HashMap<Owner, Vec<(Workload, &
 
 /// Since when it is told of collections that they are gone, if that was told before.
 fn doubted_since(before: &Catalog, states: &[&CollectionState]) -> Option<i64> {
-    let of_them = |gap: &&Gap| is_doubt(gap) && states.iter().any(|state| state.key == gap.collection);
+    let of_them = |gap: &&Gap| gap.reason == DOUBTED && states.iter().any(|state| state.key == gap.collection);
     before.gaps.iter().filter(of_them).map(|gap| gap.since_us).min()
-}
-
-/// Says whether a gap is of a part that is doubted to be gone.
-pub(super) fn is_doubt(gap: &Gap) -> bool {
-    gap.id.is_empty() && gap.text.ends_with(DOUBT)
 }
 
 fn stays(state: &CollectionState, leavers: Leavers, now_us: i64) -> bool {
@@ -254,7 +249,7 @@ mod tests {
         let of_sites = ["sites/h,1,2/list/7", "sites/h,1,3/pages"];
         let (keys, gaps) = kept(&before, &mut found(vec![site()]), Leavers::DropAfterDays(0), NOW_US);
         assert_eq!(keys, of_sites);
-        assert!(gaps.len() == 2 && gaps.iter().all(is_doubt), "{gaps:?}");
+        assert!(gaps.len() == 2 && gaps.iter().all(|gap| gap.reason == DOUBTED), "{gaps:?}");
         // Of one that was looked at only what it has now is believed.
         let beside = Coverage { state: CoverageState::Covered(1), ..nothing(Owner::Site("h,1,3".into()), None) };
         let (keys, _) = kept(&before, &mut found(vec![site(), beside]), Leavers::DropAfterDays(0), NOW_US);

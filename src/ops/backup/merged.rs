@@ -78,7 +78,11 @@ impl Merged {
     pub(super) fn keep_unreadable(&mut self, before: &Catalog, coverage: &[Coverage], now_us: i64) {
         let earlier = by_owner(before.states.values(), |state| &state.key);
         for found in coverage {
-            let CoverageState::Unreadable(reason) = &found.state else { continue };
+            let (reason, text) = match &found.state {
+                CoverageState::Unreadable(text) => ("unreadable", text),
+                CoverageState::Doubted(text) => (leavers::DOUBTED, text),
+                _ => continue,
+            };
             let title = found.workload.map_or("", |w| w.title());
             let prefix = format!("{}/{}", found.owner, found.workload.map_or("", |w| w.word()));
             let kept = of(found, &earlier, |state| &state.key);
@@ -92,19 +96,18 @@ impl Merged {
                 self.gaps.extend(before.gaps_of(&state.key).into_iter().filter(|g| !g.id.is_empty()));
                 self.states.insert(state.key.clone(), CollectionState { complete: false, ..(*state).clone() });
             }
-            let mut gap = Gap {
+            // That something is told to be gone is doubted from that day on, however long it could not be read before.
+            let same = |gap: &Gap| gap.id.is_empty() && gap.reason == reason;
+            let since_us = before.gaps_of(&key).into_iter().find(same).map_or(now_us, |gap| gap.since_us);
+            self.gaps.push(Gap {
                 collection: key,
                 id: String::new(),
                 name: format!("{}/{}/{title}", found.owner.word(), found.name),
                 kind: None,
-                reason: "unreadable".to_owned(),
-                text: reason.clone(),
-                since_us: now_us,
-            };
-            // That something is told to be gone is doubted from that day on, however long it could not be read before.
-            let same = |g: &&Gap| g.id.is_empty() && leavers::is_doubt(g) == leavers::is_doubt(&gap);
-            gap.since_us = before.gaps_of(&gap.collection).iter().find(same).map_or(now_us, |g| g.since_us);
-            self.gaps.push(gap);
+                reason: reason.to_owned(),
+                text: text.clone(),
+                since_us,
+            });
         }
     }
 
@@ -177,8 +180,8 @@ fn by_owner<'a, T>(things: impl IntoIterator<Item = &'a T>, key: impl Fn(&T) -> 
 fn of<'a, T>(found: &Coverage, all: &ByOwner<'a, T>, key: impl Fn(&T) -> &str) -> Vec<&'a T> {
     let owner = found.owner.to_string();
     let (from, reaches) = match (&found.state, &found.owner) {
-        (CoverageState::Unreadable(_), Owner::Tenant) => ("", true),
-        (CoverageState::Unreadable(_), _) => (owner.as_str(), true),
+        (CoverageState::Unreadable(_) | CoverageState::Doubted(_), Owner::Tenant) => ("", true),
+        (CoverageState::Unreadable(_) | CoverageState::Doubted(_), _) => (owner.as_str(), true),
         _ => (owner.as_str(), false),
     };
     let near = all.range::<str, _>((Bound::Included(from), Bound::Unbounded));
@@ -210,8 +213,12 @@ fn entry(found: &Coverage, states: &ByOwner<'_, CollectionState>, gaps: &ByOwner
             let why = gaps.first().map_or("it was not read to its end".to_owned(), |gap| gap.text.clone());
             (Protection::Partly, why)
         }
-        CoverageState::Unreadable(reason) if states.is_empty() => (Protection::Unreadable, reason.clone()),
-        CoverageState::Unreadable(reason) => (Protection::Partly, format!("as it was read last: {reason}")),
+        CoverageState::Unreadable(reason) | CoverageState::Doubted(reason) if states.is_empty() => {
+            (Protection::Unreadable, reason.clone())
+        }
+        CoverageState::Unreadable(reason) | CoverageState::Doubted(reason) => {
+            (Protection::Partly, format!("as it was read last: {reason}"))
+        }
         CoverageState::Nothing(reason) => (Protection::Nothing, reason.clone()),
         CoverageState::Vanished(reason) => (Protection::Partly, reason.clone()),
         CoverageState::Impossible(reason) => (Protection::Impossible, reason.clone()),

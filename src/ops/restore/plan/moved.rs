@@ -12,6 +12,7 @@ use futures::stream;
 use crate::error::{Error, Result};
 use crate::format::record::Record;
 use crate::graph::{Fate, fate};
+use crate::m365::facts::IdKey;
 use crate::m365::restore::Target;
 use crate::ops::backup::Stop;
 
@@ -40,7 +41,7 @@ struct Asked {
     questions: usize,
     /// So many questions, and all that is there is listed.
     list_at: usize,
-    there: Option<HashSet<[u8; 16]>>,
+    there: Option<HashSet<IdKey>>,
 }
 
 impl Moves {
@@ -61,7 +62,7 @@ impl Moves {
             asked.list_at = 2 * (asked.questions + gone.len());
         }
         if let Some(there) = &asked.there {
-            let moved = gone.into_iter().filter(|record| there.contains(&key(&record.id)));
+            let moved = gone.into_iter().filter(|record| there.contains(&IdKey::of(&record.id)));
             return Ok(moved.map(|record| (record.id, Elsewhere::Moved)).collect());
         }
         asked.questions += gone.len();
@@ -84,11 +85,11 @@ impl Moves {
 }
 
 /// All that is there; `None`: that takes more pages, or cannot be told.
-async fn list(target: &dyn Target, pages: usize) -> Result<Option<HashSet<[u8; 16]>>> {
+async fn list(target: &dyn Target, pages: usize) -> Result<Option<HashSet<IdKey>>> {
     let mut there = HashSet::new();
     let listed = target
         .everywhere(pages, &mut |id: &str| {
-            there.insert(key(id));
+            there.insert(IdKey::of(id));
         })
         .await;
     match listed {
@@ -96,13 +97,6 @@ async fn list(target: &dyn Target, pages: usize) -> Result<Option<HashSet<[u8; 1
         Err(e) if is_of_item(&e) => Ok(None),
         Err(e) => Err(e),
     }
-}
-
-/// A stand-in for an id, of which there may be a million.
-fn key(id: &str) -> [u8; 16] {
-    let mut key = [0; 16];
-    key.copy_from_slice(blake3::hash(id.as_bytes()).as_bytes().split_at(16).0);
-    key
 }
 
 /// Says whether Graph answered, and did so of what it was asked for alone.
