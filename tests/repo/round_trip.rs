@@ -149,11 +149,12 @@ async fn small_streams_share_segments_and_equal_ones_are_kept_once() {
     assert_eq!(second.resolve_all(&empty).unwrap()[0].length, 0);
     let later = segmenter.add(&noise(1000, 1000)).await.unwrap();
     segmenter.settle().await.unwrap();
-    assert_eq!(segmenter.resolve_all(&later).unwrap()[0].length, 1000);
+    // It may be cut in two, for where chunks end depends on the repository's secret.
+    let later = segmenter.resolve_all(&later).unwrap();
     let mut extents: Vec<Vec<Extent>> = extents.iter().map(|e| segmenter.resolve_all(e).unwrap()).collect();
     let mut streams = streams;
-    streams.push(streams[119].clone());
-    extents.push(again);
+    streams.extend([streams[119].clone(), noise(1000, 1000)]);
+    extents.extend([again, later]);
     let stats = writer.finish().await.unwrap();
     assert!(stats.new_blobs < 60, "{stats:?}");
     let repo = reopen(&storage).await;
