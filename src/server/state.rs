@@ -15,6 +15,7 @@ use super::contents::Asked;
 use super::db::Db;
 use super::endpoint::Endpoint;
 use super::id::Id;
+use super::jobs::download::Downloads;
 use super::options::ServerOptions;
 use super::store::Stores;
 use super::turns::Derivations;
@@ -45,6 +46,8 @@ pub(crate) struct Server {
     pub(crate) unlocked: Unlocked,
     /// Where clients store.
     pub(crate) endpoint: Endpoint,
+    /// Archives that are being sent.
+    pub(crate) downloads: Downloads,
     /// What people have picked.
     pub(crate) baskets: Baskets,
     /// What tenants have, of those that somebody looked at.
@@ -91,6 +94,7 @@ impl Server {
             derivations: Derivations::default(),
             unlocked: Unlocked::default(),
             endpoint: Endpoint::default(),
+            downloads: Downloads::default(),
             baskets: Baskets::default(),
             contents: Asked::default(),
             reach: (!options.allow_private_targets).then(Reach::public),

@@ -1,4 +1,4 @@
-//! Turns: of those who are about the same thing one is at it at a time, and nobody waits for those about another.
+//! Turns: of those who are about the same thing one (or so many) is at it at a time, and nobody waits for those about another.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -21,11 +21,19 @@ const AT_ONCE: usize = 2;
 #[derive(Debug)]
 pub(crate) struct Turns<K> {
     gates: Mutex<HashMap<K, Weak<Semaphore>>>,
+    at_once: usize,
 }
 
 impl<K> Default for Turns<K> {
     fn default() -> Self {
-        Self { gates: Mutex::default() }
+        Self::of(1)
+    }
+}
+
+impl<K> Turns<K> {
+    /// Turns that so many have at once who are about the same thing.
+    pub(crate) fn of(at_once: usize) -> Self {
+        Self { gates: Mutex::default(), at_once }
     }
 }
 
@@ -37,7 +45,7 @@ impl<K: Eq + Hash + Clone> Turns<K> {
             return gate;
         }
         gates.retain(|_, gate| gate.strong_count() > 0);
-        let gate = Arc::new(Semaphore::new(1));
+        let gate = Arc::new(Semaphore::new(self.at_once));
         gates.insert(about.clone(), Arc::downgrade(&gate));
         gate
     }

@@ -38,6 +38,8 @@ pub(crate) enum JobKind {
     Restore,
     /// Takes back what a restore made.
     Undo,
+    /// Sends what was picked as an archive. Whoever sends it does it, while it is read.
+    Export,
 }
 
 impl JobKind {
@@ -52,6 +54,7 @@ impl JobKind {
             Self::Plan => "plan",
             Self::Restore => "restore",
             Self::Undo => "undo",
+            Self::Export => "export",
         }
     }
 
@@ -221,6 +224,24 @@ impl Db {
     pub(crate) async fn ask_for(&self, new: &NewJob<'_>, now_us: i64) -> Result<Id> {
         let mut tx = self.write().await?;
         let id = ask_in(&mut tx, new, now_us).await?;
+        tx.commit().await?;
+        Ok(id)
+    }
+
+    /// Begins a job that whoever asks does at once: no worker takes it from the queue.
+    ///
+    /// # Errors
+    /// As any query.
+    pub(crate) async fn begin_job(&self, new: &NewJob<'_>, worker: &str, lease_us: i64, now_us: i64) -> Result<Id> {
+        let mut tx = self.write().await?;
+        let id = insert(&mut tx, new, JobState::Running, now_us).await?;
+        sqlx::query("UPDATE jobs SET worker = $1, lease_until_us = $2, started_us = $3, attempts = 1 WHERE id = $4")
+            .bind(worker)
+            .bind(now_us + lease_us)
+            .bind(now_us)
+            .bind(id.as_str())
+            .execute(&mut *tx)
+            .await?;
         tx.commit().await?;
         Ok(id)
     }

@@ -1,19 +1,13 @@
 //! Downloading what was picked, as a ZIP that is written while it is sent.
 
-use std::io::{self, Write};
-
 use axum::body::Body;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::json;
-use tokio::sync::mpsc;
 
 use super::note;
 use crate::error::{Error, Result};
-use crate::monitor::Silent;
-use crate::ops::backup::Stop;
 use crate::ops::browse::Origin;
 use crate::ops::export::{ArchiveKind, ArchiveTarget, ExportOptions, MailFormat, Wanted, export_several};
 use crate::ops::present::{self, Face, Mode, names};
@@ -21,15 +15,14 @@ use crate::ops::view::Place;
 use crate::server::auth::Actor;
 use crate::server::basket;
 use crate::server::db::RepositoryRow;
+use crate::server::jobs::download::Download;
 use crate::server::state::Server;
 
-/// Parts of an archive that wait to be sent: whoever reads slowly makes the archive wait.
-const AHEAD: usize = 4;
-
-/// Sends an archive of what was picked, noted in the audit log. Nothing of it is held but what is under way.
+/// Sends an archive of what was picked, as a job, noted in the audit log. Nothing of it is held but what is under way.
 ///
 /// # Errors
-/// `InvalidInput` when nothing was picked; `NotFound` for what is not there; `WrongKey` when the repository is locked.
+/// `InvalidInput` when nothing was picked; `NotFound` for what is not there; `WrongKey` when the repository is locked;
+/// `Unavailable` when too many are under way.
 pub(crate) async fn download(
     server: &Server,
     actor: &Actor,
@@ -53,22 +46,20 @@ pub(crate) async fn download(
         }
         wanted.push(Wanted { snapshot: item.snapshot, view, place });
     }
+    let (download, body) = Download::begin(server, row, &actor.login).await?;
     let paths: Vec<String> =
         items.iter().take(50).map(|item| format!("{}:{}", item.snapshot.short(), item.path)).collect();
-    let detail = json!({"repository": row.name, "items": items.len(), "paths": paths});
+    let detail = json!({"repository": row.name, "items": items.len(), "paths": paths, "job": download.job()});
     note(server, actor, &row.account, "archive.download", &row.name, detail).await?;
-    let (parts, receive) = mpsc::channel(AHEAD);
-    let failing = parts.clone();
     server.aside.spawn(async move {
-        let target = (ArchiveKind::Zip, ArchiveTarget::Stream(Box::new(Parts(parts))));
+        let (target, counts, stop) = ((ArchiveKind::Zip, ArchiveTarget::Stream(download.out())), download.counts(), download.stop());
         let options = ExportOptions { overwrite: false, mail };
-        if let Err(e) = export_several(wanted, target, options, &Silent, &Stop::new()).await {
-            tracing::warn!("An archive ended early: {}", e.chain());
-            // The connection breaks, so that nobody takes the half for the whole.
-            drop(failing.send(Err(io::Error::other("The archive ended early"))).await);
-        }
+        let making = async {
+            let report = export_several(wanted, target, options, &counts, &stop).await?;
+            Ok(json!({"files": report.files, "bytes": report.bytes, "problems": report.problems.len(), "damaged": report.damaged}))
+        };
+        download.hold(making).await;
     });
-    let body = futures::stream::unfold(receive, |mut receive| async move { Some((receive.recv().await?, receive)) });
     let time = Timestamp::from_microsecond(server.now_us()).unwrap_or(Timestamp::UNIX_EPOCH);
     let headers = [
         (header::CONTENT_TYPE, "application/zip".to_owned()),
@@ -87,18 +78,4 @@ fn as_a_whole(place: &Place) -> Option<Place> {
     let name = names::component(record, Face::Beside, Mode::Presented);
     let path = path.rsplit_once('/').map_or_else(|| name.clone(), |(above, _)| format!("{above}/{name}"));
     Some(Place::Beside(state.clone(), record.clone(), path))
-}
-
-/// Hands the bytes of an archive to whoever sends them.
-struct Parts(mpsc::Sender<io::Result<Bytes>>);
-
-impl Write for Parts {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let sent = self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes)));
-        sent.map(|()| bytes.len()).map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

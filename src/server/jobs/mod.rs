@@ -1,9 +1,11 @@
 //! Jobs: what is done in the background, on schedule or because somebody asked.
 //!
 //! The scheduler puts what is due into the queue; workers take it from there by a lease. Whatever a job does can be begun
-//! anew by another worker: a run finds what the one before stored, and prune and check decide everything afresh.
+//! anew by another worker: a run finds what the one before stored, and prune and check decide everything afresh. A download
+//! alone is done by the process that sends it ([`download`]), and is over with it.
 
 pub(crate) mod backup;
+pub(crate) mod download;
 pub(crate) mod facts;
 pub(crate) mod progress;
 mod restore;

@@ -17,9 +17,9 @@ use crate::server::id::Id;
 use crate::server::state::Server;
 
 /// How long a job is a worker's without a word.
-const LEASE_US: i64 = 30_000_000;
+pub(super) const LEASE_US: i64 = 30_000_000;
 /// How often a worker gives word.
-const RENEW_EVERY: Duration = Duration::from_secs(2);
+pub(super) const RENEW_EVERY: Duration = Duration::from_secs(2);
 /// How often an idle worker looks for work.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How often something is done anew because the database is away, and how long it waits in between: for ten minutes.
@@ -200,6 +200,9 @@ async fn dispatch(server: &Arc<Server>, task: &Task) -> Result<Ended> {
         JobKind::Plan => patiently(stop, || restore::plan(server, task)).await,
         JobKind::Restore => patiently(stop, || restore::run(server, task)).await,
         JobKind::Undo => patiently(stop, || restore::undo(server, task)).await,
+        // Whoever sent it is gone, and with it whoever read it.
+        JobKind::Export => Err(Error::new(ErrorKind::Unavailable, "The server stopped while it was sent")
+            .with_hint("Download it again")),
     }
 }
 

@@ -27,6 +27,7 @@ pub(super) fn title(kind: JobKind) -> &'static str {
         JobKind::Plan => "Plan of a restore",
         JobKind::Restore => "Restore",
         JobKind::Undo => "Taking a restore back",
+        JobKind::Export => "Download",
     }
 }
 
@@ -35,7 +36,7 @@ fn place(kind: JobKind) -> Place {
     match kind {
         JobKind::Backup | JobKind::Retention => Place::Sets,
         JobKind::Prune | JobKind::Check | JobKind::Mirror => Place::Storage,
-        JobKind::Plan | JobKind::Restore | JobKind::Undo => Place::Look,
+        JobKind::Plan | JobKind::Restore | JobKind::Undo | JobKind::Export => Place::Look,
     }
 }
 
@@ -114,7 +115,9 @@ pub(super) async fn show(
         }
         @if !job.state.has_ended() && actor.may(Right::Run, Some(&account.id)) {
             form method="post" action={ "/a/" (account.id) "/jobs/" (job.id) "/stop" } {
-                button.danger type="submit" { "Stop" } " " span.quiet { "What it has is kept; the next run goes on from there." }
+                button.danger type="submit" { "Stop" } " " span.quiet {
+                    @if job.kind == JobKind::Export { "The download breaks off." } @else { "What it has is kept; the next run goes on from there." }
+                }
             }
         }
         @if is_of_restore(job.kind) && let Ok(restore) = server.db.restore_of_job(&job.id).await {
@@ -186,6 +189,8 @@ fn counters(kind: JobKind) -> &'static [(&'static str, &'static str)] {
             ("requests", "Requests"),
             ("throttled", "Requests told to wait"),
         ]
+    } else if kind == JobKind::Export {
+        &[("items", "Done"), ("items_total", "In all")]
     } else {
         &[
             ("items", "Items"),
@@ -199,7 +204,7 @@ fn counters(kind: JobKind) -> &'static [(&'static str, &'static str)] {
 }
 
 fn bytes(kind: JobKind) -> &'static [(&'static str, &'static str)] {
-    if is_of_restore(kind) { &[("bytes_read", "Sent")] } else { &[("bytes_read", "Read"), ("bytes_stored", "Stored")] }
+    if is_of_restore(kind) || kind == JobKind::Export { &[("bytes_read", "Sent")] } else { &[("bytes_read", "Read"), ("bytes_stored", "Stored")] }
 }
 
 /// What a job was at, and had counted, when it failed.

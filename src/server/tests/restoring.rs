@@ -496,6 +496,10 @@ async fn the_pages_lead_from_a_name_to_a_restore_and_to_a_zip() {
     assert!(zip.status().is_client_error(), "{}", zip.status());
     let log = bench.good(&place.owner, Method::GET, &place.at("audit"), None).await.to_string();
     assert!(log.contains("archive.download"), "{log}");
+    let jobs = bench.good(&place.owner, Method::GET, &place.at("jobs"), None).await;
+    let sent =
+        jobs["items"].as_array().expect("a list").iter().find(|job| job["kind"] == "export").expect("a job").clone();
+    assert!(sent["state"] == "done" && sent["outcome"]["files"].as_u64() >= Some(2), "{sent}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
