@@ -119,14 +119,16 @@ impl Facts {
             } else if tenant.is_of_user() && !tenant.has_secret() {
                 all.push((format!("Nobody has signed in to tenant '{}' yet", tenant.name), href.clone()));
             }
+            match tenant.secret_days(self.now_us) {
+                Some(..0) => all.push((format!("The secret of tenant '{}' has ended", tenant.name), href.clone())),
+                Some(days) if days < SECRET_DAYS => {
+                    all.push((format!("The secret of tenant '{}' ends in {days} days", tenant.name), href.clone()));
+                }
+                _ => {}
+            }
             let state: Option<serde_json::Value> =
                 tenant.state.as_deref().and_then(|text| serde_json::from_str(text).ok());
             let Some(state) = state else { continue };
-            if let Some(days) = state.get("secret_days").and_then(serde_json::Value::as_i64)
-                && days < SECRET_DAYS
-            {
-                all.push((format!("The secret of tenant '{}' ends in {days} days", tenant.name), href.clone()));
-            }
             if state.get("missing").and_then(serde_json::Value::as_u64).unwrap_or(0) > 0 {
                 all.push((format!("Tenant '{}' lacks permissions", tenant.name), href));
             }

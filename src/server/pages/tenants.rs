@@ -43,7 +43,7 @@ pub(super) async fn list(
         @if all.is_empty() { p.empty { "No tenant is connected yet. Below is what it takes." } } @else {
             div.scroll tabindex="0" { table {
                 thead { tr { th scope="col" { "Tenant" } th scope="col" { "Directory" } th scope="col" { "Permissions" } th scope="col" { "Secret" } th scope="col" { "Tested" } } }
-                tbody { @for tenant in &all { (row(&account, tenant)) } }
+                tbody { @for tenant in &all { (row(&account, tenant, server.now_us())) } }
             } }
         }
         (forms)
@@ -51,11 +51,10 @@ pub(super) async fn list(
     Ok(Page(page("Tenants", chrome, &body)).into_response())
 }
 
-fn row(account: &Account, tenant: &Tenant) -> Markup {
+fn row(account: &Account, tenant: &Tenant, now_us: i64) -> Markup {
     let state: Option<Value> = tenant.state.as_deref().and_then(|text| serde_json::from_str(text).ok());
     let missing = state.as_ref().and_then(|state| state.get("missing")).and_then(Value::as_u64);
     let failed = state.as_ref().is_some_and(|state| state.get("error").is_some());
-    let days = state.as_ref().and_then(|state| state.get("secret_days")).and_then(Value::as_i64);
     html! { tr {
         th scope="row" { a href={ "/a/" (account.id) "/tenants/" (tenant.id) } { (tenant.name) } }
         td { code { (tenant.definition.tenant_id) } }
@@ -66,9 +65,10 @@ fn row(account: &Account, tenant: &Tenant) -> Markup {
             Some(0) => { span.state.good { "all granted" } }
             Some(many) => { span.state.warn { (many) " missing" } }
         } }
-        td { @match days {
+        td { @match tenant.secret_days(now_us) {
             None if tenant.is_of_user() => { (tenant.user.as_ref().map_or("nobody signed in", |user| user.name.as_str())) }
             None => { span.quiet { "unknown" } }
+            Some(..0) => { span.state.bad { "ended" } }
             Some(days) if days < 30 => { span.state.warn { (days) " days left" } }
             Some(days) => { (days) " days left" }
         } }
@@ -101,7 +101,7 @@ pub(super) async fn show(
         }
         @match &state {
             None => { p.empty { "It was not tested yet." } }
-            Some(state) => { (tested(state, &tenant)) }
+            Some(state) => { (tested(state, &tenant, server.now_us())) }
         }
         @if may_change && !tenant.is_of_user() { (connect::consent(&server, &here, state.as_ref())) }
         @if may_change && !is_personal(&tenant) { (restore_app(&here, &tenant)) }
@@ -137,7 +137,7 @@ fn is_personal(tenant: &Tenant) -> bool {
     tenant.is_of_user() && user::caller(&tenant.definition) == Caller::Personal
 }
 
-pub(super) fn tested(state: &Value, tenant: &Tenant) -> Markup {
+pub(super) fn tested(state: &Value, tenant: &Tenant, now_us: i64) -> Markup {
     let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let permissions = state.get("permissions").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let missing = state.get("missing").and_then(Value::as_u64).unwrap_or(0);
@@ -154,8 +154,10 @@ pub(super) fn tested(state: &Value, tenant: &Tenant) -> Markup {
                 }
             }
         } @else { p.notice.good { "Signed in; everything that is needed is granted." } }
-        @if let Some(days) = state.get("secret_days").and_then(Value::as_i64) {
-            p { "The secret is good for " (days) " more days." }
+        @match tenant.secret_days(now_us) {
+            None => {}
+            Some(..0) => { p.notice.bad { "The secret has ended." } }
+            Some(days) => { p { "The secret is good for " (days) " more days." } }
         }
         @if !permissions.is_empty() { (table_of(permissions, "bad")) }
         @let restore = state.get("restore").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();

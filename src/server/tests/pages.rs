@@ -258,3 +258,42 @@ async fn what_retention_removes_next_is_what_it_removes_then() {
     assert!(after.len() == 2 && !after.contains(&oldest), "{after:?}");
     bench.running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn days_left_on_a_secret_go_by_after_the_last_test() {
+    let (bench, now) = super::notices::bench_at("2026-11-26T10:00:00Z").await;
+    let account = bench.account("Contoso").await;
+    let token = bench.person(Some(&account), Role::Owner, "owner@contoso.com").await;
+    let tenant = json!({"name": "Contoso", "secret": "x", "definition": {"tenant_id": "t", "client_id": "c", "sign_in": "secret"}});
+    let tenant = id(&bench.good(&token, Method::POST, &format!("/accounts/{account}/tenants"), Some(tenant)).await);
+    let start = bench.server().now_us();
+    let state = json!({"secret_end_us": start + 365 * DAY_US, "missing": 0}).to_string();
+    bench.server().db.keep_tenant_state(&Id::parse(&tenant).expect("an id"), &state, start).await.expect("kept");
+    let one = format!("/tenants/{tenant}");
+    for (days, told) in [
+        (
+            0,
+            [
+                ("", "The secret of tenant", false),
+                ("/tenants", "365 days left", true),
+                (one.as_str(), "good for 365 more days", true),
+            ],
+        ),
+        (
+            360,
+            [
+                ("", "ends in 5 days", true),
+                ("/tenants", "5 days left", true),
+                (one.as_str(), "good for 5 more days", true),
+            ],
+        ),
+        (366, [("", "has ended", true), ("/tenants", "ended", true), (one.as_str(), "has ended", true)]),
+    ] {
+        now.store(start + days * DAY_US, std::sync::atomic::Ordering::Relaxed);
+        let cookie = bench.sign_in("owner@contoso.com", PASSWORD).await.expect("signed in");
+        for (path, words, there) in told {
+            let (_, page) = bench.page(&cookie, &format!("/a/{account}{path}")).await;
+            assert_eq!(page.contains(words), there, "day {days}, {path}: {words}: {page}");
+        }
+    }
+}
