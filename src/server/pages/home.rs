@@ -12,7 +12,7 @@ use super::{Answer, Chrome, Page, Place, account, charts, go, job, page, words};
 use crate::error::Result;
 use crate::server::auth::{Actor, Right};
 use crate::server::db::{
-    Account, Day, Entitlements, Job, JobKind, Newest, RepositoryRow, RunRow, SetRow, Tenant, Used,
+    Account, Day, Entitlements, Job, JobKind, Lagging, Newest, RepositoryRow, RunRow, SetRow, Tenant, Trouble, Used,
 };
 use crate::server::id::Id;
 use crate::server::schedule::{self, Timing};
@@ -46,6 +46,8 @@ struct Facts {
     newest: Newest,
     used: Used,
     days: Vec<Day>,
+    trouble: Vec<Trouble>,
+    lagging: Vec<Lagging>,
     now_us: i64,
 }
 
@@ -63,6 +65,8 @@ impl Facts {
             newest: db.newest(account).await?,
             used: db.used(Some(account)).await?.remove(account).unwrap_or_default(),
             days: db.days(account, now_us - WEEKS * 7 * DAY_US).await?,
+            trouble: db.trouble(account).await?,
+            lagging: db.lagging(account).await?,
             now_us,
         })
     }
@@ -99,6 +103,7 @@ impl Facts {
             };
             all.push((text, href));
         }
+        all.extend(self.jobs_that_failed());
         for what in self.used.full(self.account.limits) {
             let (text, path) = match what {
                 "bytes" => ("The account stores as much as it may: no repository can be added".to_owned(), "/storage"),
@@ -132,6 +137,39 @@ impl Facts {
             if state.get("missing").and_then(serde_json::Value::as_u64).unwrap_or(0) > 0 {
                 all.push((format!("Tenant '{}' lacks permissions", tenant.name), href));
             }
+        }
+        all
+    }
+
+    /// What went wrong last and is told of by no set that stands as failed: also runs that nobody was left to note.
+    fn jobs_that_failed(&self) -> Vec<(String, String)> {
+        let base = format!("/a/{}", self.account.id);
+        let of_set = |id: &Option<Id>| self.sets.iter().find(|set| Some(&set.id) == id.as_ref());
+        let of_place = |id: &Option<Id>| self.repositories.iter().find(|row| Some(&row.id) == id.as_ref());
+        let mut all = Vec::new();
+        for one in &self.trouble {
+            let set = of_set(&one.set);
+            // Told already, with the set.
+            let told = set.is_some_and(|set| {
+                set.last_state.as_deref() == Some("failed") && (set.enabled || set.last_good_us.is_none())
+            });
+            let place = of_place(&one.repository).map_or("", |row| row.name.as_str());
+            let name = set.map_or("", |set| set.name.as_str());
+            let text = match one.kind {
+                JobKind::Backup if told => continue,
+                JobKind::Backup => format!("The last run of '{name}' failed: see why"),
+                JobKind::Retention => format!("The last retention of '{name}' failed: see why"),
+                JobKind::Prune => format!("Space of '{place}' could not be given back: see why"),
+                JobKind::Check if one.failed => format!("The last check of '{place}' failed: see why"),
+                JobKind::Check => format!("The last check of '{place}' found damage: see what"),
+                JobKind::Mirror => format!("The replicas of '{place}' could not be brought up to date: see why"),
+                JobKind::Plan | JobKind::Restore | JobKind::Undo => continue,
+            };
+            all.push((text, format!("{base}/jobs/{}", one.job)));
+        }
+        for one in &self.lagging {
+            let text = format!("The replica '{}' is not up to date", one.name);
+            all.push((text, format!("{base}/storage/{}", one.repository)));
         }
         all
     }

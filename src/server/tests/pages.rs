@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Bench, PASSWORD, id, set_up};
 use crate::format::snapshot::Totals;
 use crate::server::auth::Role;
-use crate::server::db::{NewRun, Protected};
+use crate::server::db::{JobKind, JobState, NewJob, NewRun, Protected};
 use crate::server::id::Id;
 use crate::sim::{SimOptions, SimTenant};
 
@@ -102,6 +102,54 @@ async fn home_takes_a_set_for_late_by_its_own_rules() {
     let daily = ready_at(json!([{"cron": "0 0 * * *", "zone": "UTC"}])).await;
     daily.ran("complete", Totals::default(), now - 3 * DAY_US).await;
     assert!(daily.page("").await.contains("'everyone' has had no good run for"));
+}
+
+/// Queues a job, takes it and ends it so.
+async fn did(at: &Ready, kind: JobKind, state: JobState, error: Option<&str>) {
+    let (db, now) = (&at.bench.server().db, at.bench.server().now_us());
+    let of_set = (kind == JobKind::Backup).then_some(&at.set);
+    let new = NewJob {
+        account: &at.account,
+        kind,
+        set: of_set,
+        tenant: None,
+        repository: Some(&at.repository),
+        client: None,
+        arguments: json!({}),
+        asked_by: "schedule",
+        run_after_us: now,
+    };
+    db.ask_for(&new, now).await.expect("asked for");
+    let job = db.take_job("w", None, super::PLENTY, 30_000_000, now).await.expect("taken").expect("a job");
+    db.end_job(&job.id, "w", state, &json!({}), error, now + 1).await.expect("ended");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn home_tells_of_jobs_that_failed_last_and_of_damage_until_a_later_one_is_well() {
+    let at = ready().await;
+    let db = &at.bench.server().db;
+    at.ran("complete", Totals::default(), at.bench.server().now_us()).await;
+    assert!(at.page("").await.contains("All is well"));
+    did(&at, JobKind::Check, JobState::Gaps, None).await;
+    did(&at, JobKind::Prune, JobState::Failed, Some("The storage is full")).await;
+    // Its workers were gone: no run was noted.
+    did(&at, JobKind::Backup, JobState::Failed, Some("Every worker that began it was gone")).await;
+    let page = at.page("").await;
+    for words in [
+        "3 things need attention",
+        "check of 'Main' found damage",
+        "Space of 'Main' could not",
+        "The last run of 'everyone' failed",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    for kind in [JobKind::Check, JobKind::Prune, JobKind::Backup] {
+        did(&at, kind, JobState::Done, None).await;
+    }
+    assert!(at.page("").await.contains("All is well"), "later ones were well");
+    let place = db.destinations(&at.repository).await.expect("read").remove(0);
+    db.keep_lag(&place.id, Some("No answer")).await.expect("kept");
+    assert!(at.page("").await.contains("The replica 'here' is not up to date"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

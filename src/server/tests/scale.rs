@@ -146,6 +146,11 @@ async fn what_pages_and_queues_ask_for_is_found_by_indexes() {
         "SELECT * FROM outbox WHERE state = 'waiting' AND next_us <= 5 ORDER BY next_us LIMIT 10",
         "SELECT * FROM outbox WHERE account_id = 'x' AND created_us < 5 ORDER BY created_us DESC LIMIT 10",
         "SELECT * FROM audit WHERE account_id = 'x' AND number < 5 ORDER BY number DESC LIMIT 10",
+        "SELECT id FROM jobs WHERE account_id = 'x' AND state = 'failed' AND kind IN ('backup', 'check') \
+         AND repository_id IS NOT NULL ORDER BY ended_us DESC LIMIT 500",
+        "SELECT 1 FROM jobs n WHERE n.repository_id = 'x' AND n.kind = 'check' AND n.kind IN ('prune', 'check', 'mirror') \
+         AND n.created_us > 5 AND n.state IN ('done', 'gaps', 'failed')",
+        "SELECT repository_id, name FROM destinations WHERE account_id = 'x' AND lag IS NOT NULL ORDER BY name",
     ] {
         for step in plan(db, query).await {
             assert!(!step.starts_with("SCAN") || step.contains("INDEX"), "{query}\n{step}");

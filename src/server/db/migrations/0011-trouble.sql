@@ -1,0 +1,8 @@
+-- What failed last, of all that ever failed; and the newest of what keeps a repository in order.
+CREATE INDEX jobs_failed ON jobs (account_id, ended_us) WHERE state = 'failed';
+CREATE INDEX jobs_of_check ON jobs (account_id, ended_us) WHERE state = 'gaps' AND kind = 'check';
+CREATE INDEX jobs_of_repository ON jobs (repository_id, kind, created_us) WHERE kind IN ('prune', 'check', 'mirror');
+
+-- JSON: what of the tenant's budgets was used when a job last told; and when that was.
+ALTER TABLE tenants ADD COLUMN budget TEXT;
+ALTER TABLE tenants ADD COLUMN budget_us BIGINT;
