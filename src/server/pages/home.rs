@@ -12,7 +12,8 @@ use super::{Answer, Chrome, Page, Place, account, charts, go, job, page, words};
 use crate::error::Result;
 use crate::server::auth::{Actor, Right};
 use crate::server::db::{
-    Account, Day, Entitlements, Job, JobKind, Lagging, Newest, RepositoryRow, RunRow, SetRow, Tenant, Trouble, Used,
+    Account, Day, Entitlements, Grown, Job, JobKind, Lagging, Newest, RepositoryRow, RunRow, SetRow, Tenant, Trouble,
+    Used,
 };
 use crate::server::id::Id;
 use crate::server::schedule::{self, Timing};
@@ -23,6 +24,8 @@ const DAY_US: i64 = 86_400_000_000;
 const WEEKS: i64 = 26;
 /// Things that need attention, as far as they are named.
 const MOST_ATTENTION: usize = 50;
+/// Jobs that the last day shows.
+const MOST_LATELY: i64 = 60;
 /// A secret that ends within so many days needs attention.
 const SECRET_DAYS: i64 = 30;
 
@@ -46,6 +49,8 @@ struct Facts {
     newest: Newest,
     used: Used,
     days: Vec<Day>,
+    grown: Vec<Grown>,
+    lately: Vec<Job>,
     trouble: Vec<Trouble>,
     lagging: Vec<Lagging>,
     now_us: i64,
@@ -65,6 +70,8 @@ impl Facts {
             newest: db.newest(account).await?,
             used: db.used(Some(account)).await?.remove(account).unwrap_or_default(),
             days: db.days(account, now_us - WEEKS * 7 * DAY_US).await?,
+            grown: db.growth(account, now_us - WEEKS * 7 * DAY_US).await?,
+            lately: db.jobs(account, i64::MAX, MOST_LATELY).await?,
             trouble: db.trouble(account).await?,
             lagging: db.lagging(account).await?,
             now_us,
@@ -264,8 +271,8 @@ fn open(facts: &Facts) -> Markup {
 fn figures(facts: &Facts) -> Markup {
     let items = facts.newest.items;
     let stored: i64 = facts.repositories.iter().map(|repository| repository.stored_bytes).sum();
-    let (read, written) =
-        facts.runs.iter().fold((0, 0), |(read, written), run| (read + run.bytes_read, written + run.bytes_stored));
+    let sum = |bytes: fn(&RunRow) -> i64| facts.runs.iter().map(bytes).fold(0_i64, i64::saturating_add);
+    let (read, new, written) = (sum(|run| run.bytes_read), sum(|run| run.bytes_new), sum(|run| run.bytes_stored));
     html! {
         h2 { "Figures" }
         div.cards {
@@ -276,6 +283,8 @@ fn figures(facts: &Facts) -> Markup {
                 p.figure { (words::size(u64::try_from(read).unwrap_or(0))) }
                 p.quiet { "by the last runs; " (words::size(u64::try_from(written).unwrap_or(0))) " of it had to be stored, after deduplication and compression" }
             }
+            div.card { h3 { "Deduplication" } p.figure { (words::times(read, new)) } p.quiet { "read to new, in the last runs" } }
+            div.card { h3 { "Compression" } p.figure { (words::times(new, written)) } p.quiet { "new to stored, in the last runs" } }
             div.card { h3 { "Backup sets" } p.figure { (facts.sets.len()) } p.quiet { (words::count(facts.tenants.len(), "tenant")) } }
         }
         @if facts.account.limits != Entitlements::default() {
@@ -292,6 +301,13 @@ fn history(facts: &Facts) -> Markup {
         h2 { "Runs of the last " (WEEKS) " weeks" }
         div.scroll tabindex="0" { (charts::calendar(&facts.days, today, WEEKS)) }
         p.quiet { span.state.good { "whole" } " " span.state.warn { "with gaps" } " " span.state.bad { "failed" } }
+        h2 { "The last 24 hours" }
+        div.scroll tabindex="0" { (charts::timeline(&facts.lately, facts.now_us)) }
+        @if !facts.grown.is_empty() {
+            h2 { "Growth" }
+            div.scroll tabindex="0" { (charts::growth(&facts.grown, facts.now_us, WEEKS * 7 * DAY_US)) }
+            p.quiet { span.line.read {} " read, in sum " span.line.written {} " written, in sum " span.line.stored {} " stored in all" }
+        }
         h2 { "Stored each day" }
         div.scroll tabindex="0" { (charts::stored(&facts.days, today, 60)) }
         h2 { "Last runs" }

@@ -153,6 +153,24 @@ async fn home_tells_of_jobs_that_failed_last_and_of_damage_until_a_later_one_is_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn home_shows_growth_the_last_day_and_what_deduplication_and_compression_save() {
+    let at = ready().await;
+    did(&at, JobKind::Check, JobState::Done, None).await;
+    let totals = Totals { bytes_read: 8 << 20, bytes_new: 2 << 20, bytes_stored: 1 << 20, ..Totals::default() };
+    at.ran("complete", totals, at.bench.server().now_us()).await;
+    let page = at.page("").await;
+    for words in [
+        "The last 24 hours: 1 job, 0 of them failed",
+        "<h3>Deduplication</h3><p class=\"figure\">4.0 times</p>",
+        "<h3>Compression</h3><p class=\"figure\">2.0 times</p>",
+        "8.0 MiB read, 1.0 MiB written",
+        "polyline class=\"read\"",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn limits_and_what_is_used_of_them_are_shown_and_set_by_administrators() {
     let at = ready().await;
     let (bench, account) = (&at.bench, &at.account);
