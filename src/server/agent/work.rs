@@ -151,6 +151,7 @@ async fn back_up(
     let tenant = &handout.tenant;
     let speed = handout.choices.download_bytes_per_second;
     let client = connect::signed_in(&tenant.definition, &tenant.secret, None, None, speed, progress.clone())?;
+    progress.watch(client.budget());
     let named = TenantRef { name: tenant.name.clone(), id: tenant.definition.tenant_id.clone() };
     let definition = handout.choices.definition(&handout.set, named, handout.destinations)?;
     // The server's clock, gone on from the time of the handing out: this machine's may be wrong.

@@ -95,6 +95,10 @@ pub(crate) struct Tenant {
     pub(crate) state: Option<String>,
     /// When that was.
     pub(crate) checked_us: Option<i64>,
+    /// What was used of its budgets when a job last told: JSON.
+    pub(crate) budget: Option<String>,
+    /// When that was.
+    pub(crate) budget_us: Option<i64>,
     /// Who signed in, where it is a user's own account.
     pub(crate) user: Option<SignedInUser>,
     /// Why the user's sign-in no longer goes on; nothing: it goes on.
@@ -183,7 +187,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, account_id, name, definition, secret, restore_secret, created_us, state, checked_us, user_id, \
-             user_name, signed_in_us, refused, refused_us, consented_us FROM tenants ",
+             user_name, signed_in_us, refused, refused_us, consented_us, budget, budget_us FROM tenants ",
             $rest
         )
     };
@@ -207,6 +211,8 @@ fn read(row: &AnyRow) -> Result<Tenant> {
         created_us: row.number("created_us")?,
         state: row.maybe_text("state")?,
         checked_us: row.maybe_number("checked_us")?,
+        budget: row.maybe_text("budget")?,
+        budget_us: row.maybe_number("budget_us")?,
         secret: row.maybe_text("secret")?,
         restore_secret: row.maybe_text("restore_secret")?,
     })
@@ -336,6 +342,22 @@ impl Db {
             .bind(id.as_str())
             .execute(self.pool())
             .await?;
+        Ok(())
+    }
+
+    /// Keeps what a job told is used of the budgets of its tenant.
+    ///
+    /// # Errors
+    /// As any query.
+    pub(crate) async fn keep_budget(&self, job: &Id, budget: &serde_json::Value, now_us: i64) -> Result<()> {
+        sqlx::query(
+            "UPDATE tenants SET budget = $1, budget_us = $2 WHERE id = (SELECT tenant_id FROM jobs WHERE id = $3)",
+        )
+        .bind(budget.to_string())
+        .bind(now_us)
+        .bind(job.as_str())
+        .execute(self.pool())
+        .await?;
         Ok(())
     }
 

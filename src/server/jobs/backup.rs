@@ -34,6 +34,7 @@ async fn read(server: &Arc<Server>, task: &Task, set: &SetRow) -> Result<BackupR
     let repo = server.stores.open(server, &row).await?;
     let monitor = task.progress.clone();
     let client = connect::client(server, &tenant, set.choices.download_bytes_per_second, monitor)?;
+    task.progress.watch(client.budget());
     let named = TenantRef { name: tenant.name.clone(), id: tenant.definition.tenant_id.clone() };
     let definition = set.choices.definition(&set.name, named, places.into_iter().map(|place| place.name).collect())?;
     let clock = server.clone();

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use crate::graph::Budget;
 use crate::monitor::{Counter, Monitor};
 
 /// The counters, with the words for them.
@@ -25,10 +27,18 @@ const COUNTERS: [(Counter, &str); 10] = [
 const MOST_PROBLEMS: usize = 20;
 
 /// Gathers what a job tells.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Progress {
+    began: Instant,
     counts: [AtomicI64; COUNTERS.len()],
     words: Mutex<Words>,
+    budget: Mutex<Option<Arc<Budget>>>,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self { began: Instant::now(), counts: Default::default(), words: Mutex::default(), budget: Mutex::default() }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -39,6 +49,18 @@ struct Words {
 }
 
 impl Progress {
+    /// Tells from now on what is used of a tenant's budget.
+    pub(crate) fn watch(&self, budget: &Arc<Budget>) {
+        *self.budget.lock().unwrap_or_else(PoisonError::into_inner) = Some(budget.clone());
+    }
+
+    /// What is used of the tenant's budget; nothing where none is asked.
+    pub(crate) fn spent(&self) -> Option<Value> {
+        let budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let spent = budget.spent();
+        Some(spent.iter().map(|one| json!({"what": one.what, "used": one.used, "limit": one.limit})).collect())
+    }
+
     /// How far it is.
     pub(crate) fn as_json(&self) -> Value {
         let counts: BTreeMap<&str, i64> = COUNTERS
@@ -49,7 +71,8 @@ impl Progress {
         let words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
         let problems: Vec<Value> =
             words.problems.iter().map(|(object, text)| json!({"object": object, "message": text})).collect();
-        json!({"counts": counts, "phase": words.phase, "waiting": words.waiting, "problems": problems})
+        json!({"counts": counts, "phase": words.phase, "waiting": words.waiting, "problems": problems,
+            "seconds": self.began.elapsed().as_secs(), "budget": self.spent()})
     }
 
     fn words(&self, change: impl FnOnce(&mut Words)) {

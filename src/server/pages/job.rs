@@ -153,6 +153,7 @@ pub(super) fn progress(job: &Job) -> Markup {
             .and_then(Value::as_i64)
             .unwrap_or(0)
     };
+    let seconds = job.progress.as_ref().and_then(|p| p.get("seconds")).and_then(Value::as_i64).unwrap_or(0);
     let word = |name: &str| job.progress.as_ref().and_then(|p| p.get(name)).and_then(Value::as_str).unwrap_or_default();
     html! {
         @if !job.state.has_ended() {
@@ -164,12 +165,38 @@ pub(super) fn progress(job: &Job) -> Markup {
                 @for (name, label) in counters(job.kind) {
                     div { dt { (label) } dd data-count=(name) { (words::number(count(name))) } }
                 }
+                @if count("items") > 0 && seconds > 0 {
+                    div { dt { "Items a second" } dd #rate { (words::number(count("items") / seconds)) } }
+                }
+                @for (label, what, used, limit) in budget(job.progress.as_ref().and_then(|p| p.get("budget"))) {
+                    div { dt { "Requests left, " (label) } dd data-left=(what) { (words::number((limit - used).max(0))) " of " (words::number(limit)) } }
+                }
                 @for (name, label) in bytes(job.kind) {
                     div { dt { (label) } dd data-bytes=(name) { (words::size(u64::try_from(count(name)).unwrap_or(0))) } }
                 }
             }
         }
     }
+}
+
+/// The budgets of a tenant: in words, by name, units used, and how many there are. Clients tell of them too: what is none is left
+/// out.
+pub(super) fn budget(told: Option<&Value>) -> Vec<(&'static str, &'static str, i64, i64)> {
+    const KNOWN: [(&str, &str); 3] = [
+        ("SharePoint and OneDrive, a minute", "files_minute"),
+        ("SharePoint and OneDrive, a day", "files_day"),
+        ("directory, ten seconds", "directory"),
+    ];
+    let all = told.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let number = |one: &Value, name: &str| one.get(name).and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
+    let mut found = Vec::new();
+    for (label, what) in KNOWN {
+        let one = all.iter().find(|one| one.get("what").and_then(Value::as_str) == Some(what));
+        if let Some((used, limit)) = one.and_then(|one| number(one, "used").zip(number(one, "limit"))) {
+            found.push((label, what, i64::from(used), i64::from(limit)));
+        }
+    }
+    found
 }
 
 /// Says whether a job is about a restore.

@@ -9,7 +9,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, Chrome, Form, Page, Place, connect, go, page, words};
+use super::{Answer, Chrome, Form, Page, Place, connect, go, job, page, words};
 use crate::graph::Caller;
 use crate::server::auth::{Actor, Password, Right};
 use crate::server::connect::user;
@@ -42,7 +42,7 @@ pub(super) async fn list(
         (super::sets::way_back(&server, &actor, &account.id).await?)
         @if all.is_empty() { p.empty { "No tenant is connected yet. Below is what it takes." } } @else {
             div.scroll tabindex="0" { table {
-                thead { tr { th scope="col" { "Tenant" } th scope="col" { "Directory" } th scope="col" { "Permissions" } th scope="col" { "Secret" } th scope="col" { "Tested" } } }
+                thead { tr { th scope="col" { "Tenant" } th scope="col" { "Directory" } th scope="col" { "Permissions" } th scope="col" { "Secret" } th scope="col" { "Budget used" } th scope="col" { "Tested" } } }
                 tbody { @for tenant in &all { (row(&account, tenant, server.now_us())) } }
             } }
         }
@@ -72,8 +72,29 @@ fn row(account: &Account, tenant: &Tenant, now_us: i64) -> Markup {
             Some(days) if days < 30 => { span.state.warn { (days) " days left" } }
             Some(days) => { (days) " days left" }
         } }
+        td { (used(tenant, now_us)) }
         td { @if let Some(at) = tenant.checked_us { (words::time(at)) } @else { span.quiet { "never" } } }
     } }
+}
+
+/// What is used of the budgets that the tenant's jobs share, as far as what they told last still holds.
+fn used(tenant: &Tenant, now_us: i64) -> Markup {
+    const SECOND_US: i64 = 1_000_000;
+    let told: Option<Value> = tenant.budget.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    let age_us = tenant.budget_us.map_or(i64::MAX, |at| now_us.saturating_sub(at));
+    let holds = |what: &str| match what {
+        "files_day" => age_us < 86_400 * SECOND_US,
+        "files_minute" => age_us < 60 * SECOND_US,
+        _ => age_us < 10 * SECOND_US,
+    };
+    let mut all = job::budget(told.as_ref());
+    all.retain(|(_, what, ..)| holds(what));
+    html! {
+        @if all.is_empty() { span.quiet { "nothing lately" } }
+        @for (label, _, used, limit) in &all {
+            div { (words::number(*used)) " of " (words::number(*limit)) " " span.quiet { (label) } }
+        }
+    }
 }
 
 /// The page of one.
@@ -99,6 +120,7 @@ pub(super) async fn show(
         @else if !tenant.has_secret() {
             p.notice.warn { "Its app and the secret have to be entered: they lie in no repository." }
         }
+        dl.facts { div { dt { "Budget used" } dd { (used(&tenant, server.now_us())) } } }
         @match &state {
             None => { p.empty { "It was not tested yet." } }
             Some(state) => { (tested(state, &tenant, server.now_us())) }

@@ -171,6 +171,26 @@ async fn home_shows_growth_the_last_day_and_what_deduplication_and_compression_s
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_used_of_budgets_and_how_fast_it_goes_are_shown() {
+    let at = ready().await;
+    let (db, now) = (&at.bench.server().db, at.bench.server().now_us());
+    assert!(at.page("/tenants").await.contains("nothing lately"));
+    at.bench.good(&at.token, Method::POST, &format!("/accounts/{}/sets/{}/runs", at.account, at.set), None).await;
+    let job = db.take_job("w", None, super::PLENTY, 30_000_000, now + DAY_US).await.expect("taken").expect("a job");
+    let budget = json!([{"what": "files_day", "used": 1_500, "limit": 1_176_000}, {"what": "x", "used": "y"}]);
+    let progress = json!({"counts": {"items": 4_000}, "seconds": 8, "budget": budget});
+    db.renew(&job.id, "w", &progress, 30_000_000, now).await.expect("renewed");
+    db.keep_budget(&job.id, &budget, now).await.expect("kept");
+    let page = at.page(&format!("/jobs/{}", job.id)).await;
+    for words in ["Items a second</dt><dd id=\"rate\">500</dd>", "1,174,500 of 1,176,000"] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    assert!(at.page("/tenants").await.contains("1,500 of 1,176,000"));
+    db.keep_budget(&job.id, &budget, now - 2 * DAY_US).await.expect("kept");
+    assert!(at.page("/tenants").await.contains("nothing lately"), "a day has gone by");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn limits_and_what_is_used_of_them_are_shown_and_set_by_administrators() {
     let at = ready().await;
     let (bench, account) = (&at.bench, &at.account);
