@@ -290,6 +290,27 @@ async fn activity_is_exported_from_each_page_and_verified_by_administrators() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn activity_lists_jobs_and_tells_what_was_done_in_detail() {
+    let at = ready().await;
+    did(&at, JobKind::Check, JobState::Gaps, None).await;
+    let page = at.page("/activity?of=jobs").await;
+    let (check, backup) = (page.find(">Check</a>").expect("the check"), page.find(">Backup</a>").expect("the run"));
+    assert!(check < backup && page.contains("<td>Main</td>") && page.contains("<td>everyone</td>"), "{page}");
+    let now = at.bench.server().now_us();
+    let earlier = at.page(&format!("/activity?of=jobs&before={}", now - DAY_US)).await;
+    assert!(earlier.contains("No job was asked for yet"), "{earlier}");
+    let deed = crate::server::audit::Deed {
+        account: Some(&at.account),
+        action: "set.add",
+        object: "x",
+        detail: json!({"of": "a".repeat(500)}),
+    };
+    at.bench.server().db.note_as("somebody", "", deed, now).await.expect("noted");
+    let log = at.page("/activity").await;
+    assert!(log.contains("aaaaaaaa") && log.contains("a…</code>") && !log.contains(&"a".repeat(300)), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_retention_removes_next_is_what_it_removes_then() {
     let bench = Bench::new().await;
     let account = bench.account("Contoso").await;

@@ -86,6 +86,7 @@ async fn pages_stay_small_with_a_thousand_sets_and_a_hundred_thousand_runs() {
         "/storage",
         "/people",
         "/activity",
+        "/activity?of=jobs",
         "/notices",
         &format!("/jobs/{job}"),
     ] {
