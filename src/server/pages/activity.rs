@@ -8,13 +8,13 @@ use axum::response::IntoResponse;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::{Answer, Chrome, Page, Place, job, page, words};
+use super::{Answer, Chrome, Page, Place, Query, job, page, words};
 use crate::server::audit::{Entry, Verified};
 use crate::server::auth::{Actor, Right};
 use crate::server::db::{Account, Job};
 use crate::server::id::Id;
 use crate::server::state::Server;
-use crate::server::web::{Asked, At};
+use crate::server::web::At;
 
 const MOST: i64 = 100;
 
@@ -35,7 +35,7 @@ pub(super) async fn show(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
     At(account): At<Id>,
-    Asked(which): Asked<Which>,
+    Query(which): Query<Which>,
 ) -> Answer {
     let account = server.db.account(&account).await?;
     if which.of == "jobs" {
@@ -103,7 +103,7 @@ async fn jobs(server: &Server, actor: &Actor, account: &Account, before: Option<
 pub(super) async fn show_all(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Asked(which): Asked<Which>,
+    Query(which): Query<Which>,
 ) -> Answer {
     Ok(Page(whole(&server, &actor, which.before, None).await?).into_response())
 }

@@ -9,7 +9,7 @@ use axum::response::IntoResponse;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::{Answer, Chrome, Page, Place, encode, page, words};
+use super::{Answer, Chrome, Page, Place, Query, encode, page, words};
 use crate::error::Result;
 use crate::format::snapshot::{CoverageEntry, Protection};
 use crate::ops::coverage;
@@ -18,7 +18,7 @@ use crate::server::db::SetRow;
 use crate::server::id::Id;
 use crate::server::state::Server;
 use crate::server::store::soon;
-use crate::server::web::{Asked, At};
+use crate::server::web::At;
 use crate::snapshot::store;
 
 /// Owners of a set on a page.
@@ -44,7 +44,7 @@ pub(super) async fn show(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
     At(account): At<Id>,
-    Asked(which): Asked<Which>,
+    Query(which): Query<Which>,
 ) -> Answer {
     let account = server.db.account(&account).await?;
     let sets = server.db.sets(&account.id).await?;

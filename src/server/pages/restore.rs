@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{Query, RawForm, State};
+use axum::extract::{RawForm, State};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::basket::{field, fields};
 use super::look::{bar, opened};
-use super::{Answer, Chrome, Page, Place, encode, go, job, page, words};
+use super::{Answer, Chrome, Page, Place, Query, encode, go, job, page, words};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::restore::Known;
 use crate::server::api::restores::action;

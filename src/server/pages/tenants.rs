@@ -9,7 +9,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, Chrome, Form, Page, Place, connect, go, job, page, words};
+use super::{Answer, Chrome, Form, Page, Place, Query, connect, go, job, page, words};
 use crate::graph::Caller;
 use crate::server::auth::{Actor, Password, Right};
 use crate::server::connect::user;
@@ -17,7 +17,7 @@ use crate::server::db::{Account, RestoreApp, SignInWay, Tenant, TenantDefinition
 use crate::server::deeds::tenants::{self, TenantToBe};
 use crate::server::id::Id;
 use crate::server::state::Server;
-use crate::server::web::{Asked, At};
+use crate::server::web::At;
 
 pub(super) fn given(text: &str) -> Option<String> {
     Some(text.trim().to_owned()).filter(|text| !text.is_empty())
@@ -28,7 +28,7 @@ pub(super) async fn list(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
     At(account): At<Id>,
-    Asked(asked): Asked<connect::Given>,
+    Query(asked): Query<connect::Given>,
 ) -> Answer {
     let account = server.db.account(&account).await?;
     let all = server.db.tenants(&account.id).await?;

@@ -311,6 +311,16 @@ async fn activity_lists_jobs_and_tells_what_was_done_in_detail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_does_not_fit_is_answered_by_a_page() {
+    let at = ready().await;
+    for path in ["/activity?before=x", "/coverage?from=x", "/sets?from=-1"] {
+        let (status, page) = at.bench.page(&at.cookie, &format!("/a/{}{path}", at.account)).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{path}: {page}");
+        assert!(page.starts_with("<!DOCTYPE html>") && page.contains("address cannot be read"), "{path}: {page}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_retention_removes_next_is_what_it_removes_then() {
     let bench = Bench::new().await;
     let account = bench.account("Contoso").await;
