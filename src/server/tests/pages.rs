@@ -313,11 +313,31 @@ async fn activity_lists_jobs_and_tells_what_was_done_in_detail() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_that_does_not_fit_is_answered_by_a_page() {
     let at = ready().await;
-    for path in ["/activity?before=x", "/coverage?from=x", "/sets?from=-1"] {
+    for path in ["/activity?before=x", "/coverage?from=x", "/sets?from=-1", "/restores?before=x"] {
         let (status, page) = at.bench.page(&at.cookie, &format!("/a/{}{path}", at.account)).await;
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{path}: {page}");
         assert!(page.starts_with("<!DOCTYPE html>") && page.contains("address cannot be read"), "{path}: {page}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_and_restores_are_shown_page_by_page() {
+    let at = ready().await;
+    for number in 0..120 {
+        at.bench.account(&format!("Customer {number:03}")).await;
+    }
+    at.bench.person(None, Role::Administrator, "admin@example.com").await;
+    let cookie = at.bench.sign_in("admin@example.com", PASSWORD).await.expect("signed in");
+    let rows = async |path: &str| {
+        let (status, page) = at.bench.page(&cookie, path).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {page}");
+        (page.matches("aria-label=\"Limits of").count(), page)
+    };
+    let (many, page) = rows("/accounts").await;
+    assert!(many == 100 && page.contains("from=100"), "{many}: {page}");
+    assert_eq!(rows("/accounts?from=100").await.0, 21);
+    assert_eq!(rows("/accounts?q=customer+11").await.0, 10);
+    assert!(at.page("/restores?before=5").await.contains("There is no earlier restore"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
