@@ -94,7 +94,8 @@ pub(super) async fn hold(link: &Link, handout: Handout, name: &str, cache: Optio
         }
     };
     let result = result.unwrap_or_else(|e| Err(Error::internal("A run ended by a panic").with_source(e)));
-    let facts = Facts::of(&result);
+    let mut facts = Facts::of(&result);
+    facts.waits = progress.waits();
     let done = match facts.outcome {
         RunOutcome::Complete => Done::Complete,
         RunOutcome::Gaps => Done::Gaps,

@@ -131,7 +131,7 @@ pub(super) async fn show(
         @if job.kind == JobKind::Backup {
             @let found = server.db.runs(&account.id, job.set.as_ref(), i64::MAX, 100).await?;
             @let run = found.iter().find(|run| run.job.as_ref() == Some(&job.id));
-            @if let Some(run) = run { (gaps(run)) }
+            @if let Some(run) = run { (waits(run)) (gaps(run)) }
             @if let Some(set) = set.as_ref().filter(|_| may_run && (job.state == JobState::Failed || run.is_some_and(|run| run.gaps > 0))) {
                 form method="post" action={ "/a/" (account.id) "/sets/" (set.id) "/runs" } {
                     button type="submit" { "Try again now" }
@@ -281,6 +281,15 @@ fn plain(name: &str, value: &Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }
+}
+
+fn waits(run: &RunRow) -> Markup {
+    let all: Vec<(&String, i64)> =
+        run.waits.as_object().into_iter().flatten().map(|(what, us)| (what, us.as_i64().unwrap_or(0))).collect();
+    html! { @if !all.is_empty() {
+        h2 { "Waited" }
+        dl.facts { @for (what, us) in &all { div { dt { "For " (what) } dd { (words::duration(*us)) } } } }
+    } }
 }
 
 fn gaps(run: &RunRow) -> Markup {

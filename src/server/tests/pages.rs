@@ -24,6 +24,7 @@ async fn note(bench: &Bench, (account, set, job): (&Id, &Id, &Id), outcome: &'st
         error: None,
         snapshot: None,
         totals,
+        waits: json!({"SharePoint's request budget": 90_000_000}),
         gap_list: json!([{"name": "Report.docx", "message": "locked"}]),
     };
     bench.server().db.note_run(&run).await.expect("noted");
@@ -261,7 +262,13 @@ async fn a_run_with_gaps_offers_to_try_again_to_who_may() {
     let job = format!("/jobs/{}", at.job);
     let action = format!("action=\"/a/{}/sets/{}/runs\"", at.account, at.set);
     let page = at.page(&job).await;
-    for words in ["Report.docx", "tries again what the one before could not read", "Try again now", &action] {
+    for words in [
+        "For SharePoint's request budget</dt><dd>1 min 30 s",
+        "Report.docx",
+        "tries again what the one before could not read",
+        "Try again now",
+        &action,
+    ] {
         assert!(page.contains(words), "{words}: {page}");
     }
     for (role, may) in [(Role::Operator, true), (Role::Auditor, false), (Role::Restore, false)] {
