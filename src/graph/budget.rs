@@ -60,6 +60,17 @@ pub struct RateLimit {
     pub reset: Duration,
 }
 
+/// How much is used of one of the budgets of a tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spent {
+    /// Which: `files_minute`, `files_day` (SharePoint and OneDrive), `directory`.
+    pub what: &'static str,
+    /// Units used in the window that ends now.
+    pub used: u32,
+    /// Units that may be used in it.
+    pub limit: u32,
+}
+
 impl Budget {
     /// Starts with unused budgets. `monitor` hears in words what is waited for.
     pub fn new(limits: Limits, monitor: Arc<dyn Monitor>) -> Arc<Self> {
@@ -200,6 +211,13 @@ impl Budget {
     /// How many units of SharePoint and OneDrive each window allows, as far as is known: of a minute and of a day.
     pub fn files_units(&self) -> Vec<u32> {
         self.files.state().windows.iter().map(Window::units).collect()
+    }
+
+    /// How much is used of what the whole tenant shares. Mailboxes and teams have budgets of their own.
+    pub fn spent(&self) -> Vec<Spent> {
+        let mut all = self.files.spent(&["files_minute", "files_day"]);
+        all.extend(self.directory.spent(&["directory"]));
+        all
     }
 
     /// What this budget allowed at first.
@@ -371,6 +389,20 @@ impl Lane {
 
     fn state(&self) -> MutexGuard<'_, LaneState> {
         lock(&self.state)
+    }
+
+    /// How much of its windows is used, under these names; of the first at least what the server said.
+    fn spent(&self, names: &[&'static str]) -> Vec<Spent> {
+        let (now, mut state) = (Instant::now(), self.state());
+        let told = state.steer.as_ref().filter(|steer| steer.until > now).map(|steer| steer.left);
+        let mut all = Vec::new();
+        for (&what, window) in names.iter().zip(&mut state.windows) {
+            all.push(Spent { what, used: window.used(now), limit: window.cap() });
+        }
+        if let (Some(first), Some(left)) = (all.first_mut(), told) {
+            first.used = first.used.max(first.limit.saturating_sub(left));
+        }
+        all
     }
 
     fn raise(&self, limits: impl IntoIterator<Item = WindowLimit>) {

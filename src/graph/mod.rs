@@ -37,7 +37,7 @@ mod window;
 mod tests;
 
 pub use auth::{ClientCredentials, Credential};
-pub use budget::Budget;
+pub use budget::{Budget, Spent};
 pub use certificate::certificate_end;
 pub use client::{Client, ClientOptions};
 pub use cloud::Cloud;

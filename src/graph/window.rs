@@ -63,6 +63,17 @@ impl Window {
         self.limit.units
     }
 
+    /// How much of it may be spent.
+    pub(crate) fn cap(&self) -> u32 {
+        self.cap
+    }
+
+    /// How much is spent now.
+    pub(crate) fn used(&mut self, now: Instant) -> u32 {
+        self.expire(now);
+        self.settled.saturating_add(self.pending)
+    }
+
     pub(crate) fn width(&self) -> Duration {
         self.limit.window
     }

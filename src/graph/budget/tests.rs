@@ -299,3 +299,19 @@ fn more_licences_allow_more_at_once_and_never_less() {
     spend(1_250);
     assert!(waits(), "and no more than that");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_spent_is_told_with_what_may_be() {
+    let budget = Budget::new(Limits::default(), Arc::new(Silent));
+    let mut permit = budget.acquire(&Scope::Files, 5).await;
+    let told = |budget: &Budget| budget.spent().iter().map(|one| (one.what, one.used, one.limit)).collect::<Vec<_>>();
+    let of = |used| vec![("files_minute", used, 1_225), ("files_day", 5, 1_176_000), ("directory", 0, 3_430)];
+    assert_eq!(told(&budget), of(5));
+    permit.answered();
+    assert_eq!(told(&budget), of(5));
+    let left = RateLimit { limit: None, remaining: 25, reset: Duration::from_secs(5) };
+    budget.observe(&Scope::Files, left);
+    assert_eq!(told(&budget), of(1_200), "the server knows of others");
+    tokio::time::advance(Duration::from_secs(90)).await;
+    assert_eq!(told(&budget), of(0));
+}

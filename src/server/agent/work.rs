@@ -94,7 +94,8 @@ pub(super) async fn hold(link: &Link, handout: Handout, name: &str, cache: Optio
         }
     };
     let result = result.unwrap_or_else(|e| Err(Error::internal("A run ended by a panic").with_source(e)));
-    let facts = Facts::of(&result);
+    let mut facts = Facts::of(&result);
+    facts.waits = progress.waits();
     let done = match facts.outcome {
         RunOutcome::Complete => Done::Complete,
         RunOutcome::Gaps => Done::Gaps,
@@ -151,6 +152,7 @@ async fn back_up(
     let tenant = &handout.tenant;
     let speed = handout.choices.download_bytes_per_second;
     let client = connect::signed_in(&tenant.definition, &tenant.secret, None, None, speed, progress.clone())?;
+    progress.watch(client.budget());
     let named = TenantRef { name: tenant.name.clone(), id: tenant.definition.tenant_id.clone() };
     let definition = handout.choices.definition(&handout.set, named, handout.destinations)?;
     // The server's clock, gone on from the time of the handing out: this machine's may be wrong.

@@ -220,7 +220,6 @@ pub(crate) async fn test(server: &Server, tenant: &Tenant) -> Result<Value> {
         .admin_consent_url(&tenant.definition.tenant_id, &tenant.definition.client_id)?
         .to_string();
     let end_us = proof_end_us(tenant, &client, &server.vault).await?;
-    let days = end_us.map(|end| (end - server.now_us()).div_euclid(86_400_000_000));
     let restoring = match restore_client(server, tenant, Arc::new(Silent)) {
         Ok(client) => restore_permissions(&client, &parts).await,
         Err(e) => Err(e),
@@ -235,7 +234,6 @@ pub(crate) async fn test(server: &Server, tenant: &Tenant) -> Result<Value> {
         "permissions": permissions,
         "missing": missing,
         "consent": consent,
-        "secret_days": days,
         "secret_end_us": end_us,
         "plans": access::plans(&client).await?,
     });

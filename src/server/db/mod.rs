@@ -24,6 +24,7 @@ mod settings;
 mod sign_ins;
 mod stored;
 mod tenants;
+mod trouble;
 mod used;
 
 use std::path::Path;
@@ -54,6 +55,7 @@ pub(crate) use runs::{Day, NewRun, Newest, RunRow};
 pub(crate) use sets::{Due, ScheduleRow, SetRow, SetToBe};
 pub(crate) use sign_ins::{SignInKind, SignInRow, SignInState};
 pub(crate) use tenants::{Refused, RestoreApp, SignInWay, SignedInUser, Tenant, TenantDefinition};
+pub(crate) use trouble::{Lagging, Trouble};
 pub(crate) use used::{Grown, Used};
 
 /// Connections of one process.

@@ -41,7 +41,7 @@ pub(crate) struct RunRow {
     pub(crate) collections: i64,
     /// Items that could not be read.
     pub(crate) gaps: i64,
-    /// Bytes of contents read from the tenant.
+    /// Bytes of contents read from the tenant. How large all contents of a snapshot are, none tells, and it is not kept.
     pub(crate) bytes_read: i64,
     /// Bytes that were new to the repository.
     pub(crate) bytes_new: i64,
@@ -51,6 +51,9 @@ pub(crate) struct RunRow {
     pub(crate) requests: i64,
     /// Requests answered 429 or 503.
     pub(crate) throttled: i64,
+    /// How long it waited, by what for: microseconds.
+    #[schema(value_type = Object)]
+    pub(crate) waits: Value,
     /// The first gaps: name and reason of each.
     #[schema(value_type = Vec<Object>)]
     pub(crate) gap_list: Value,
@@ -103,6 +106,8 @@ pub(crate) struct NewRun<'a> {
     pub(crate) snapshot: Option<&'a str>,
     /// Counts.
     pub(crate) totals: Totals,
+    /// How long it waited, by what for: microseconds.
+    pub(crate) waits: Value,
     /// The first gaps.
     pub(crate) gap_list: Value,
 }
@@ -111,7 +116,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, set_id, job_id, started_us, ended_us, outcome, error, snapshot, items, items_added, items_changed, \
-             items_removed, collections, gaps, bytes_read, bytes_new, bytes_stored, requests, throttled, gap_list \
+             items_removed, collections, gaps, bytes_read, bytes_new, bytes_stored, requests, throttled, waits, gap_list \
              FROM runs ",
             $rest
         )
@@ -139,6 +144,7 @@ fn read(row: &AnyRow) -> Result<RunRow> {
         bytes_stored: row.number("bytes_stored")?,
         requests: row.number("requests")?,
         throttled: row.number("throttled")?,
+        waits: super::from_json(&row.text("waits")?)?,
         gap_list: super::from_json(&row.text("gap_list")?)?,
     })
 }
@@ -167,7 +173,7 @@ impl Db {
             "INSERT INTO runs (id, account_id, set_id, job_id, started_us, ended_us, outcome, error, snapshot, items, \
              items_added, items_changed, items_removed, collections, gaps, bytes_logical, bytes_read, bytes_new, \
              bytes_stored, requests, throttled, waits, gap_list) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, \
-             $12, $13, $14, $15, 0, $16, $17, $18, $19, $20, '{}', $21)",
+             $12, $13, $14, $15, 0, $16, $17, $18, $19, $20, $21, $22)",
         )
         .bind(id.as_str())
         .bind(run.account.as_str())
@@ -189,6 +195,7 @@ impl Db {
         .bind(count(t.bytes_stored))
         .bind(count(t.requests))
         .bind(count(t.throttled))
+        .bind(run.waits.to_string())
         .bind(run.gap_list.to_string())
         .execute(&mut *tx)
         .await?;

@@ -95,6 +95,10 @@ pub(crate) struct Tenant {
     pub(crate) state: Option<String>,
     /// When that was.
     pub(crate) checked_us: Option<i64>,
+    /// What was used of its budgets when a job last told: JSON.
+    pub(crate) budget: Option<String>,
+    /// When that was.
+    pub(crate) budget_us: Option<i64>,
     /// Who signed in, where it is a user's own account.
     pub(crate) user: Option<SignedInUser>,
     /// Why the user's sign-in no longer goes on; nothing: it goes on.
@@ -140,6 +144,13 @@ impl Tenant {
         self.definition.sign_in == SignInWay::User
     }
 
+    /// For how many days the app's secret or certificate is good from now on, as far as the last test could tell when it ends;
+    /// below none: it has ended.
+    pub(crate) fn secret_days(&self, now_us: i64) -> Option<i64> {
+        let state: serde_json::Value = serde_json::from_str(self.state.as_deref()?).ok()?;
+        Some(state.get("secret_end_us")?.as_i64()?.saturating_sub(now_us).div_euclid(86_400_000_000))
+    }
+
     /// The app's secret or private key.
     ///
     /// # Errors
@@ -176,7 +187,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, account_id, name, definition, secret, restore_secret, created_us, state, checked_us, user_id, \
-             user_name, signed_in_us, refused, refused_us, consented_us FROM tenants ",
+             user_name, signed_in_us, refused, refused_us, consented_us, budget, budget_us FROM tenants ",
             $rest
         )
     };
@@ -200,6 +211,8 @@ fn read(row: &AnyRow) -> Result<Tenant> {
         created_us: row.number("created_us")?,
         state: row.maybe_text("state")?,
         checked_us: row.maybe_number("checked_us")?,
+        budget: row.maybe_text("budget")?,
+        budget_us: row.maybe_number("budget_us")?,
         secret: row.maybe_text("secret")?,
         restore_secret: row.maybe_text("restore_secret")?,
     })
@@ -329,6 +342,22 @@ impl Db {
             .bind(id.as_str())
             .execute(self.pool())
             .await?;
+        Ok(())
+    }
+
+    /// Keeps what a job told is used of the budgets of its tenant.
+    ///
+    /// # Errors
+    /// As any query.
+    pub(crate) async fn keep_budget(&self, job: &Id, budget: &serde_json::Value, now_us: i64) -> Result<()> {
+        sqlx::query(
+            "UPDATE tenants SET budget = $1, budget_us = $2 WHERE id = (SELECT tenant_id FROM jobs WHERE id = $3)",
+        )
+        .bind(budget.to_string())
+        .bind(now_us)
+        .bind(job.as_str())
+        .execute(self.pool())
+        .await?;
         Ok(())
     }
 

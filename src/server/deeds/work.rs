@@ -102,6 +102,9 @@ pub(crate) async fn renew(server: &Server, client: &ClientRow, job: &Id, word: &
     let worker = worker(server, client, &word.lease);
     let renewed = server.db.renew(job, &worker, &word.progress, LEASE_US, server.now_us()).await?;
     if renewed.is_some() {
+        if let Some(spent) = word.progress.get("budget").filter(|spent| spent.is_array()) {
+            server.db.keep_budget(job, spent, server.now_us()).await?;
+        }
         server.endpoint.settle(server, job).await?;
     }
     Ok(renewed)

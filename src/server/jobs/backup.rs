@@ -22,7 +22,8 @@ pub(super) async fn run(server: &Arc<Server>, task: &Task) -> Result<Ended> {
     let set = patiently(&task.stop, || server.db.backup_set(&job.account, set)).await?;
     let started_us = server.now_us();
     let result = patiently(&task.stop, || read(server, task, &set)).await;
-    let facts = Facts::of(&result);
+    let mut facts = Facts::of(&result);
+    facts.waits = task.progress.waits();
     let ended = patiently(&task.stop, || facts::note(server, &set, &job.id, started_us, &facts)).await?;
     result.map(|_| ended)
 }
@@ -34,6 +35,7 @@ async fn read(server: &Arc<Server>, task: &Task, set: &SetRow) -> Result<BackupR
     let repo = server.stores.open(server, &row).await?;
     let monitor = task.progress.clone();
     let client = connect::client(server, &tenant, set.choices.download_bytes_per_second, monitor)?;
+    task.progress.watch(client.budget());
     let named = TenantRef { name: tenant.name.clone(), id: tenant.definition.tenant_id.clone() };
     let definition = set.choices.definition(&set.name, named, places.into_iter().map(|place| place.name).collect())?;
     let clock = server.clone();

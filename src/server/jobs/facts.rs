@@ -1,10 +1,13 @@
 //! What came of a run of a backup set, wherever it ran: told by whoever did it, noted by the server.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
 use super::of_set;
+use super::progress::MOST_WAITS;
 use super::worker::Ended;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::snapshot::Totals;
@@ -76,6 +79,9 @@ pub(crate) struct Facts {
     /// The first gaps.
     #[schema(max_items = 100)]
     pub(crate) gaps: Vec<GapTold>,
+    /// How long it waited, by what for: microseconds.
+    #[serde(default)]
+    pub(crate) waits: BTreeMap<String, i64>,
     /// How much the snapshot protects.
     pub(crate) protected: Option<Protected>,
 }
@@ -97,6 +103,7 @@ impl Facts {
                     snapshot: None,
                     totals: Totals::default(),
                     gaps: Vec::new(),
+                    waits: BTreeMap::new(),
                     protected: None,
                 };
             }
@@ -116,6 +123,7 @@ impl Facts {
             snapshot: Some(report.snapshot.to_string()),
             totals: report.totals,
             gaps: report.gaps.iter().take(MOST_GAPS).map(gap).collect(),
+            waits: BTreeMap::new(),
             protected: Some(Protected::of(&report.coverage)),
         }
     }
@@ -134,6 +142,13 @@ impl Facts {
             cut(Some(&mut gap.name));
             cut(Some(&mut gap.message));
         }
+        let waits = std::mem::take(&mut self.waits).into_iter().take(MOST_WAITS);
+        self.waits = waits
+            .map(|(mut reason, us)| {
+                cut(Some(&mut reason));
+                (reason, us.clamp(0, 1 << 53))
+            })
+            .collect();
         if let Some(p) = &mut self.protected {
             let most = i64::from(u32::MAX);
             (p.mailboxes, p.drives, p.sites) =
@@ -167,6 +182,7 @@ pub(crate) async fn note(server: &Server, set: &SetRow, job: &Id, started_us: i6
         error: facts.error.as_deref(),
         snapshot: facts.snapshot.as_deref(),
         totals: facts.totals,
+        waits: json!(facts.waits),
         gap_list: json!(facts.gaps),
     };
     server.db.note_run(&new).await?;

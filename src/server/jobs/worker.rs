@@ -112,6 +112,7 @@ async fn hold(server: &Arc<Server>, worker: &str, job: Job, closing: &Cancellati
         }
         match server.db.renew(&id, worker, &progress.as_json(), LEASE_US, server.now_us()).await {
             Ok(Some(cancel)) => {
+                keep_spent(server, &id, &progress).await;
                 if cancel && !cancelled {
                     cancelled = true;
                     stop.stop();
@@ -127,6 +128,7 @@ async fn hold(server: &Arc<Server>, worker: &str, job: Job, closing: &Cancellati
             Err(e) => tracing::warn!(job = id.as_str(), kind, "No word can be given of a job: {}", e.chain()),
         }
     };
+    keep_spent(server, &id, &progress).await;
     let result = result.unwrap_or_else(|e| Err(Error::internal("A job ended by a panic").with_source(e)));
     let closing = closing.is_cancelled() && !cancelled;
     while let Err(e) = end(server, worker, &id, &result, &progress, cancelled, closing).await {
@@ -135,6 +137,14 @@ async fn hold(server: &Arc<Server>, worker: &str, job: Job, closing: &Cancellati
             return;
         }
         tokio::time::sleep(RENEW_EVERY).await;
+    }
+}
+
+/// Keeps with the tenant what of its budget is used.
+async fn keep_spent(server: &Server, id: &Id, progress: &Progress) {
+    let Some(spent) = progress.spent() else { return };
+    if let Err(e) = server.db.keep_budget(id, &spent, server.now_us()).await {
+        tracing::warn!(job = id.as_str(), "What is used of a budget cannot be kept: {}", e.chain());
     }
 }
 

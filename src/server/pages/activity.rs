@@ -8,20 +8,26 @@ use axum::response::IntoResponse;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::{Answer, Chrome, Page, Place, page, words};
+use super::{Answer, Chrome, Page, Place, Query, job, page, words};
 use crate::server::audit::{Entry, Verified};
 use crate::server::auth::{Actor, Right};
-use crate::server::db::Account;
+use crate::server::db::{Account, Job};
 use crate::server::id::Id;
 use crate::server::state::Server;
-use crate::server::web::{Asked, At};
+use crate::server::web::At;
 
 const MOST: i64 = 100;
+
+/// The longest detail of an entry that is shown, in characters; the export has all of it.
+const LONGEST: usize = 200;
 
 /// Which page.
 #[derive(Debug, Deserialize)]
 pub(super) struct Which {
     before: Option<i64>,
+    /// `jobs`: what was done in the background, in place of who did what.
+    #[serde(default)]
+    of: String,
 }
 
 /// The page of an account.
@@ -29,13 +35,17 @@ pub(super) async fn show(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
     At(account): At<Id>,
-    Asked(which): Asked<Which>,
+    Query(which): Query<Which>,
 ) -> Answer {
     let account = server.db.account(&account).await?;
+    if which.of == "jobs" {
+        return jobs(&server, &actor, &account, which.before).await;
+    }
     let all = server.db.audit(Some(&account.id), which.before.unwrap_or(i64::MAX), MOST).await?;
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Activity };
     let body = html! {
         h1 { "Activity" }
+        (tabs("log"))
         p.quiet { "Who did what. Each entry is chained to the one before it by its hash, so that a change shows; the API exports the log, and the server's administrators verify it." }
         @if actor.may(Right::Server, None) { (verification()) }
         (entries(&all, None))
@@ -44,11 +54,56 @@ pub(super) async fn show(
     Ok(Page(page("Activity", chrome, &body)).into_response())
 }
 
+/// The two parts of an account's page.
+fn tabs(here: &str) -> Markup {
+    html! {
+        nav.tabs aria-label="Parts of the activity" { ul {
+            @for (of, label) in [("log", "Log"), ("jobs", "Jobs")] {
+                li { a href={ "?of=" (of) } aria-current=[(of == here).then_some("page")] { (label) } }
+            }
+        } }
+    }
+}
+
+/// What was done in the background, the newest first.
+async fn jobs(server: &Server, actor: &Actor, account: &Account, before: Option<i64>) -> Answer {
+    let all = server.db.jobs(&account.id, before.unwrap_or(i64::MAX), MOST).await?;
+    let (sets, places) = (server.db.sets(&account.id).await?, server.db.repositories(&account.id).await?);
+    let about = |job: &Job| {
+        let set = sets.iter().find(|set| Some(&set.id) == job.set.as_ref()).map(|set| set.name.as_str());
+        let place = || places.iter().find(|row| Some(&row.id) == job.repository.as_ref()).map(|row| row.name.as_str());
+        set.or_else(place).unwrap_or_default().to_owned()
+    };
+    let chrome = Chrome { actor, account: Some(account), place: Place::Activity };
+    let body = html! {
+        h1 { "Activity" }
+        (tabs("jobs"))
+        @if all.is_empty() { p.empty { "No job was asked for yet." } } @else {
+            div.scroll tabindex="0" { table {
+                thead { tr {
+                    th scope="col" { "Asked for" } th scope="col" { "Job" } th scope="col" { "About" } th scope="col" { "By" }
+                    th scope="col" { "State" } th.number scope="col" { "Took" }
+                } }
+                tbody { @for job in &all { tr {
+                    td { (words::time(job.created_us)) }
+                    th scope="row" { a href={ "/a/" (account.id) "/jobs/" (job.id) } { (job::title(job.kind)) } }
+                    td { (about(job)) } td { (job.asked_by) } td { (job::badge(job.state)) }
+                    td.number { @if let Some((began, ended)) = job.started_us.zip(job.ended_us) { (words::duration(ended - began)) } }
+                } } }
+            } }
+            @if let Some(last) = all.last().filter(|_| all.len() as i64 == MOST) {
+                p { a.button.plain href={ "?of=jobs&before=" (last.created_us) } { "Earlier" } }
+            }
+        }
+    };
+    Ok(Page(page("Activity", chrome, &body)).into_response())
+}
+
 /// The page of the whole log.
 pub(super) async fn show_all(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Asked(which): Asked<Which>,
+    Query(which): Query<Which>,
 ) -> Answer {
     Ok(Page(whole(&server, &actor, which.before, None).await?).into_response())
 }
@@ -100,6 +155,13 @@ fn export(path: &str, before: Option<i64>) -> Markup {
     }
 }
 
+/// What else an entry says, cut where it is long.
+fn detail(entry: &Entry) -> Markup {
+    let cut = entry.detail.char_indices().nth(LONGEST).map(|(at, _)| at);
+    let shown = cut.and_then(|at| entry.detail.get(..at)).unwrap_or(&entry.detail);
+    html! { @if !matches!(shown, "{}" | "null" | "") { code { (shown) @if cut.is_some() { "…" } } } }
+}
+
 /// With the accounts where entries are of several.
 fn entries(all: &[Entry], accounts: Option<&[Account]>) -> Markup {
     let name = |id: &Option<String>| {
@@ -112,13 +174,13 @@ fn entries(all: &[Entry], accounts: Option<&[Account]>) -> Markup {
                 thead { tr {
                     th.number scope="col" { "No." } th scope="col" { "When" }
                     @if accounts.is_some() { th scope="col" { "Account" } }
-                    th scope="col" { "Who" } th scope="col" { "From" } th scope="col" { "What" } th scope="col" { "To what" }
+                    th scope="col" { "Who" } th scope="col" { "From" } th scope="col" { "What" } th scope="col" { "To what" } th scope="col" { "In detail" }
                 } }
                 tbody { @for entry in all { tr {
                     td.number { (entry.number) } td { (words::time(entry.at_us)) }
                     @if accounts.is_some() { td { @match name(&entry.account) { Some(name) => (name), None => span.quiet { "the server" } } } }
                     td { (entry.actor) } td { (entry.address) }
-                    td { code { (entry.action) } } td { (entry.object) }
+                    td { code { (entry.action) } } td { (entry.object) } td { (detail(entry)) }
                 } } }
             } }
             @if let Some(last) = all.last().filter(|_| all.len() as i64 == MOST) {

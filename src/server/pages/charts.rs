@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::words;
-use crate::server::db::{Day, Grown};
+use crate::server::db::{Day, Grown, Job, JobState};
 
 const CELL: i64 = 13;
 const GAP: i64 = 3;
@@ -66,6 +66,37 @@ pub(super) fn stored(days: &[Day], today: i64, many: i64) -> Markup {
                     title { (date(day)) ": " (words::size(u64::try_from(found).unwrap_or(0))) }
                 }
             }
+        }
+    }
+}
+
+/// What was done in the last 24 hours: a bar for each job, backups above, what keeps repositories in order below them, restores last.
+pub(super) fn timeline(jobs: &[Job], now_us: i64) -> Markup {
+    const HOUR_US: i64 = 3_600_000_000;
+    const LANE: i64 = 22;
+    let (width, from) = (724_i64, now_us - 24 * HOUR_US);
+    let x = |us: i64| (us.clamp(from, now_us) - from) / 60_000_000 / 2 + 2;
+    let began = |job: &Job| job.started_us.filter(|began| job.ended_us.unwrap_or(now_us) >= from && *began <= now_us);
+    let shown: Vec<(&Job, i64)> = jobs.iter().filter_map(|job| began(job).map(|began| (job, began))).collect();
+    let bad = shown.iter().filter(|(job, _)| job.state == JobState::Failed).count();
+    let label = format!("The last 24 hours: {}, {bad} of them failed", words::count(shown.len(), "job"));
+    html! {
+        svg.calendar role="img" aria-label=(label) viewBox={ "0 0 " (width) " " (3 * LANE + 18) } width=(width) height=(3 * LANE + 18) {
+            @for (job, began) in &shown {
+                @let lane = if job.kind.is_upkeep() { 1 } else if job.set.is_some() { 0 } else { 2 };
+                @let class = match job.state {
+                    JobState::Done => "good",
+                    JobState::Failed => "bad",
+                    JobState::Queued | JobState::Running => "none",
+                    JobState::Gaps | JobState::Cancelled | JobState::Missed => "warn",
+                };
+                @let ended = job.ended_us.unwrap_or(now_us);
+                rect class=(class) x=(x(*began)) y=(lane * LANE + 2) width=((x(ended) - x(*began)).max(3)) height=(LANE - 6) {
+                    title { (job.kind.word()) ", " (job.state.word()) ", " (words::duration(ended - began)) }
+                }
+            }
+            text x="2" y=(3 * LANE + 14) { "24 hours ago" }
+            text x=(width - 2) y=(3 * LANE + 14) text-anchor="end" { "now" }
         }
     }
 }

@@ -9,7 +9,7 @@ use axum::response::IntoResponse;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::{Answer, Chrome, Page, Place, page, words};
+use super::{Answer, Chrome, Page, Place, Query, encode, page, words};
 use crate::error::Result;
 use crate::format::snapshot::{CoverageEntry, Protection};
 use crate::ops::coverage;
@@ -18,7 +18,7 @@ use crate::server::db::SetRow;
 use crate::server::id::Id;
 use crate::server::state::Server;
 use crate::server::store::soon;
-use crate::server::web::{Asked, At};
+use crate::server::web::At;
 use crate::snapshot::store;
 
 /// Owners of a set on a page.
@@ -28,11 +28,15 @@ const MOST_SETS: usize = 3;
 /// Sets that are offered to choose from; others are typed.
 const MOST_OFFERED: usize = 300;
 
-/// Which set.
+/// Which set, whose names, and from which owner on.
 #[derive(Debug, Deserialize)]
 pub(super) struct Which {
     #[serde(default)]
     set: String,
+    #[serde(default)]
+    q: String,
+    #[serde(default)]
+    from: usize,
 }
 
 /// The page.
@@ -40,7 +44,7 @@ pub(super) async fn show(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
     At(account): At<Id>,
-    Asked(which): Asked<Which>,
+    Query(which): Query<Which>,
 ) -> Answer {
     let account = server.db.account(&account).await?;
     let sets = server.db.sets(&account.id).await?;
@@ -55,18 +59,22 @@ pub(super) async fn show(
         h1 { "Coverage" }
         p.quiet { "How every user, group, site and team stands in the newest snapshot of each backup set." }
         @if sets.is_empty() { p.empty { "There is no " a href={ "/a/" (account.id) "/sets" } { "backup set" } " yet, so nothing is covered." } }
-        @if sets.len() > MOST_SETS {
+        @if !sets.is_empty() {
             form method="get" {
-                label for="set" { "Backup set, by its name" }
-                input #set name="set" list="sets" required maxlength="100" spellcheck="false" value=(which.set);
-                datalist #sets { @for set in sets.iter().take(MOST_OFFERED) { option value=(set.name) {} } }
+                @if sets.len() > MOST_SETS {
+                    label for="set" { "Backup set, by its name" }
+                    input #set name="set" list="sets" required maxlength="100" spellcheck="false" value=(which.set);
+                    datalist #sets { @for set in sets.iter().take(MOST_OFFERED) { option value=(set.name) {} } }
+                }
+                label for="q" { "Whose, " span.quiet { "part of the name; empty: all" } }
+                input #q name="q" maxlength="200" spellcheck="false" value=(which.q);
                 button.plain type="submit" { "Show" }
             }
         }
         @for (set, found) in &parts {
             h2 { (set.name) }
             @match found {
-                Ok(Some((time, entries))) => { p.quiet { "Snapshot of " (words::time(*time)) } (grid(entries)) }
+                Ok(Some((time, entries))) => { p.quiet { "Snapshot of " (words::time(*time)) } (grid(entries, &set.name, &which)) }
                 Ok(None) => { p.empty { "No snapshot yet." } }
                 Err(e) => { p.notice.bad role="alert" { "It cannot be looked at now: " (e.to_string()) "." @if let Some(hint) = e.hint() { " " (words::sentence(hint)) } } }
             }
@@ -94,15 +102,20 @@ fn mark(state: Protection) -> &'static str {
 }
 
 /// Owners as rows; what is not protected whole says why.
-fn grid(entries: &[CoverageEntry]) -> Markup {
+fn grid(entries: &[CoverageEntry], set: &str, which: &Which) -> Markup {
+    let wanted = which.q.trim().to_lowercase();
+    // Of several sets on the page the others begin at the beginning.
+    let from = if which.set.is_empty() || which.set.trim() == set { which.from } else { 0 };
+    let link = |from: usize| format!("?set={}&q={}&from={from}", encode(set), encode(&which.q));
     let mut owners: BTreeMap<(&str, &str), Vec<&CoverageEntry>> = BTreeMap::new();
-    for entry in entries {
+    for entry in entries.iter().filter(|entry| entry.name.to_lowercase().contains(&wanted)) {
         owners.entry((&entry.name, &entry.owner)).or_default().push(entry);
     }
     html! {
+        @if owners.is_empty() { p.empty { "Nobody there has such a name." } }
         div.scroll tabindex="0" { table {
             thead { tr { th scope="col" { "Whose" } th scope="col" { "Parts" } th scope="col" { "Why not whole" } } }
-            tbody { @for ((name, _), parts) in owners.iter().take(MOST) { tr {
+            tbody { @for ((name, _), parts) in owners.iter().skip(from).take(MOST) { tr {
                 th scope="row" { (name) }
                 td { @for part in parts {
                     span class={ "state " (mark(part.state)) } title={ (part.state.word()) ", " (part.items) " items" } {
@@ -112,6 +125,46 @@ fn grid(entries: &[CoverageEntry]) -> Markup {
                 td { @for part in parts.iter().filter(|part| !part.reason.is_empty()) { div { @if !part.workload.is_empty() { strong { (part.workload) } ": " } (part.reason) } } }
             } } }
         } }
-        @if owners.len() > MOST { p.quiet { "and " (owners.len() - MOST) " more: the API lists all" } }
+        @if owners.len() > MOST { p.quiet { (words::number(i64::try_from(owners.len()).unwrap_or(i64::MAX))) " in all" } }
+        div.actions {
+            @if from > 0 { a.button.plain href=(link(from.saturating_sub(MOST))) aria-label={ "Before, of " (set) } { "Before" } }
+            @if owners.len() > from.saturating_add(MOST) { a.button.plain href=(link(from + MOST)) aria-label={ "More of " (set) } { "More" } }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owners_are_shown_page_by_page_and_found_by_name() {
+        let entry = |i: usize| CoverageEntry {
+            owner: format!("users/{i}"),
+            name: format!("Person {i:03}"),
+            workload: "mail".to_owned(),
+            state: Protection::Protected,
+            reason: String::new(),
+            items: 1,
+            gaps: 0,
+            since_us: 0,
+        };
+        let all: Vec<_> = (0..250).map(entry).collect();
+        let shown = |set: &str, q: &str, from| {
+            let which = Which { set: set.to_owned(), q: q.to_owned(), from };
+            grid(&all, "everyone", &which).into_string()
+        };
+        let first = shown("", "", 0);
+        assert!(
+            first.contains("Person 099") && !first.contains("Person 100") && first.contains("250 in all"),
+            "{first}"
+        );
+        assert!(first.contains("from=100") && !first.contains("Before"), "{first}");
+        let last = shown("everyone", "", 200);
+        assert!(last.contains("Person 249") && last.contains("from=100") && !last.contains("More"), "{last}");
+        assert!(shown("another", "", 200).contains("Person 000"), "of another set was asked");
+        assert!(shown("", "PERSON 24", 0).matches("<tr>").count() == 11, "ten, below the head");
+        assert!(shown("", "nobody", 0).contains("Nobody there has such a name"));
+        assert!(shown("", "", usize::MAX).contains("Before"));
     }
 }

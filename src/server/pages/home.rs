@@ -12,7 +12,8 @@ use super::{Answer, Chrome, Page, Place, account, charts, go, job, page, words};
 use crate::error::Result;
 use crate::server::auth::{Actor, Right};
 use crate::server::db::{
-    Account, Day, Entitlements, Job, JobKind, Newest, RepositoryRow, RunRow, SetRow, Tenant, Used,
+    Account, Day, Entitlements, Grown, Job, JobKind, Lagging, Newest, RepositoryRow, RunRow, SetRow, Tenant, Trouble,
+    Used,
 };
 use crate::server::id::Id;
 use crate::server::schedule::{self, Timing};
@@ -23,6 +24,8 @@ const DAY_US: i64 = 86_400_000_000;
 const WEEKS: i64 = 26;
 /// Things that need attention, as far as they are named.
 const MOST_ATTENTION: usize = 50;
+/// Jobs that the last day shows.
+const MOST_LATELY: i64 = 60;
 /// A secret that ends within so many days needs attention.
 const SECRET_DAYS: i64 = 30;
 
@@ -46,6 +49,10 @@ struct Facts {
     newest: Newest,
     used: Used,
     days: Vec<Day>,
+    grown: Vec<Grown>,
+    lately: Vec<Job>,
+    trouble: Vec<Trouble>,
+    lagging: Vec<Lagging>,
     now_us: i64,
 }
 
@@ -63,6 +70,10 @@ impl Facts {
             newest: db.newest(account).await?,
             used: db.used(Some(account)).await?.remove(account).unwrap_or_default(),
             days: db.days(account, now_us - WEEKS * 7 * DAY_US).await?,
+            grown: db.growth(account, now_us - WEEKS * 7 * DAY_US).await?,
+            lately: db.jobs(account, i64::MAX, MOST_LATELY).await?,
+            trouble: db.trouble(account).await?,
+            lagging: db.lagging(account).await?,
             now_us,
         })
     }
@@ -99,6 +110,7 @@ impl Facts {
             };
             all.push((text, href));
         }
+        all.extend(self.jobs_that_failed());
         for what in self.used.full(self.account.limits) {
             let (text, path) = match what {
                 "bytes" => ("The account stores as much as it may: no repository can be added".to_owned(), "/storage"),
@@ -119,17 +131,52 @@ impl Facts {
             } else if tenant.is_of_user() && !tenant.has_secret() {
                 all.push((format!("Nobody has signed in to tenant '{}' yet", tenant.name), href.clone()));
             }
+            match tenant.secret_days(self.now_us) {
+                Some(..0) => all.push((format!("The secret of tenant '{}' has ended", tenant.name), href.clone())),
+                Some(days) if days < SECRET_DAYS => {
+                    all.push((format!("The secret of tenant '{}' ends in {days} days", tenant.name), href.clone()));
+                }
+                _ => {}
+            }
             let state: Option<serde_json::Value> =
                 tenant.state.as_deref().and_then(|text| serde_json::from_str(text).ok());
             let Some(state) = state else { continue };
-            if let Some(days) = state.get("secret_days").and_then(serde_json::Value::as_i64)
-                && days < SECRET_DAYS
-            {
-                all.push((format!("The secret of tenant '{}' ends in {days} days", tenant.name), href.clone()));
-            }
             if state.get("missing").and_then(serde_json::Value::as_u64).unwrap_or(0) > 0 {
                 all.push((format!("Tenant '{}' lacks permissions", tenant.name), href));
             }
+        }
+        all
+    }
+
+    /// What went wrong last and is told of by no set that stands as failed: also runs that nobody was left to note.
+    fn jobs_that_failed(&self) -> Vec<(String, String)> {
+        let base = format!("/a/{}", self.account.id);
+        let of_set = |id: &Option<Id>| self.sets.iter().find(|set| Some(&set.id) == id.as_ref());
+        let of_place = |id: &Option<Id>| self.repositories.iter().find(|row| Some(&row.id) == id.as_ref());
+        let mut all = Vec::new();
+        for one in &self.trouble {
+            let set = of_set(&one.set);
+            // Told already, with the set.
+            let told = set.is_some_and(|set| {
+                set.last_state.as_deref() == Some("failed") && (set.enabled || set.last_good_us.is_none())
+            });
+            let place = of_place(&one.repository).map_or("", |row| row.name.as_str());
+            let name = set.map_or("", |set| set.name.as_str());
+            let text = match one.kind {
+                JobKind::Backup if told => continue,
+                JobKind::Backup => format!("The last run of '{name}' failed: see why"),
+                JobKind::Retention => format!("The last retention of '{name}' failed: see why"),
+                JobKind::Prune => format!("Space of '{place}' could not be given back: see why"),
+                JobKind::Check if one.failed => format!("The last check of '{place}' failed: see why"),
+                JobKind::Check => format!("The last check of '{place}' found damage: see what"),
+                JobKind::Mirror => format!("The replicas of '{place}' could not be brought up to date: see why"),
+                JobKind::Plan | JobKind::Restore | JobKind::Undo => continue,
+            };
+            all.push((text, format!("{base}/jobs/{}", one.job)));
+        }
+        for one in &self.lagging {
+            let text = format!("The replica '{}' is not up to date", one.name);
+            all.push((text, format!("{base}/storage/{}", one.repository)));
         }
         all
     }
@@ -224,8 +271,8 @@ fn open(facts: &Facts) -> Markup {
 fn figures(facts: &Facts) -> Markup {
     let items = facts.newest.items;
     let stored: i64 = facts.repositories.iter().map(|repository| repository.stored_bytes).sum();
-    let (read, written) =
-        facts.runs.iter().fold((0, 0), |(read, written), run| (read + run.bytes_read, written + run.bytes_stored));
+    let sum = |bytes: fn(&RunRow) -> i64| facts.runs.iter().map(bytes).fold(0_i64, i64::saturating_add);
+    let (read, new, written) = (sum(|run| run.bytes_read), sum(|run| run.bytes_new), sum(|run| run.bytes_stored));
     html! {
         h2 { "Figures" }
         div.cards {
@@ -236,6 +283,8 @@ fn figures(facts: &Facts) -> Markup {
                 p.figure { (words::size(u64::try_from(read).unwrap_or(0))) }
                 p.quiet { "by the last runs; " (words::size(u64::try_from(written).unwrap_or(0))) " of it had to be stored, after deduplication and compression" }
             }
+            div.card { h3 { "Deduplication" } p.figure { (words::times(read, new)) } p.quiet { "read to new, in the last runs" } }
+            div.card { h3 { "Compression" } p.figure { (words::times(new, written)) } p.quiet { "new to stored, in the last runs" } }
             div.card { h3 { "Backup sets" } p.figure { (facts.sets.len()) } p.quiet { (words::count(facts.tenants.len(), "tenant")) } }
         }
         @if facts.account.limits != Entitlements::default() {
@@ -252,6 +301,13 @@ fn history(facts: &Facts) -> Markup {
         h2 { "Runs of the last " (WEEKS) " weeks" }
         div.scroll tabindex="0" { (charts::calendar(&facts.days, today, WEEKS)) }
         p.quiet { span.state.good { "whole" } " " span.state.warn { "with gaps" } " " span.state.bad { "failed" } }
+        h2 { "The last 24 hours" }
+        div.scroll tabindex="0" { (charts::timeline(&facts.lately, facts.now_us)) }
+        @if !facts.grown.is_empty() {
+            h2 { "Growth" }
+            div.scroll tabindex="0" { (charts::growth(&facts.grown, facts.now_us, WEEKS * 7 * DAY_US)) }
+            p.quiet { span.line.read {} " read, in sum " span.line.written {} " written, in sum " span.line.stored {} " stored in all" }
+        }
         h2 { "Stored each day" }
         div.scroll tabindex="0" { (charts::stored(&facts.days, today, 60)) }
         h2 { "Last runs" }

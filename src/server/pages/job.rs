@@ -134,7 +134,7 @@ pub(super) async fn show(
         @if job.kind == JobKind::Backup {
             @let found = server.db.runs(&account.id, job.set.as_ref(), i64::MAX, 100).await?;
             @let run = found.iter().find(|run| run.job.as_ref() == Some(&job.id));
-            @if let Some(run) = run { (gaps(run)) }
+            @if let Some(run) = run { (waits(run)) (gaps(run)) }
             @if let Some(set) = set.as_ref().filter(|_| may_run && (job.state == JobState::Failed || run.is_some_and(|run| run.gaps > 0))) {
                 form method="post" action={ "/a/" (account.id) "/sets/" (set.id) "/runs" } {
                     button type="submit" { "Try again now" }
@@ -156,6 +156,7 @@ pub(super) fn progress(job: &Job) -> Markup {
             .and_then(Value::as_i64)
             .unwrap_or(0)
     };
+    let seconds = job.progress.as_ref().and_then(|p| p.get("seconds")).and_then(Value::as_i64).unwrap_or(0);
     let word = |name: &str| job.progress.as_ref().and_then(|p| p.get(name)).and_then(Value::as_str).unwrap_or_default();
     html! {
         @if !job.state.has_ended() {
@@ -167,12 +168,38 @@ pub(super) fn progress(job: &Job) -> Markup {
                 @for (name, label) in counters(job.kind) {
                     div { dt { (label) } dd data-count=(name) { (words::number(count(name))) } }
                 }
+                @if count("items") > 0 && seconds > 0 {
+                    div { dt { "Items a second" } dd #rate { (words::number(count("items") / seconds)) } }
+                }
+                @for (label, what, used, limit) in budget(job.progress.as_ref().and_then(|p| p.get("budget"))) {
+                    div { dt { "Requests left, " (label) } dd data-left=(what) { (words::number((limit - used).max(0))) " of " (words::number(limit)) } }
+                }
                 @for (name, label) in bytes(job.kind) {
                     div { dt { (label) } dd data-bytes=(name) { (words::size(u64::try_from(count(name)).unwrap_or(0))) } }
                 }
             }
         }
     }
+}
+
+/// The budgets of a tenant: in words, by name, units used, and how many there are. Clients tell of them too: what is none is left
+/// out.
+pub(super) fn budget(told: Option<&Value>) -> Vec<(&'static str, &'static str, i64, i64)> {
+    const KNOWN: [(&str, &str); 3] = [
+        ("SharePoint and OneDrive, a minute", "files_minute"),
+        ("SharePoint and OneDrive, a day", "files_day"),
+        ("directory, ten seconds", "directory"),
+    ];
+    let all = told.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let number = |one: &Value, name: &str| one.get(name).and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
+    let mut found = Vec::new();
+    for (label, what) in KNOWN {
+        let one = all.iter().find(|one| one.get("what").and_then(Value::as_str) == Some(what));
+        if let Some((used, limit)) = one.and_then(|one| number(one, "used").zip(number(one, "limit"))) {
+            found.push((label, what, i64::from(used), i64::from(limit)));
+        }
+    }
+    found
 }
 
 /// Says whether a job is about a restore.
@@ -259,6 +286,15 @@ fn plain(name: &str, value: &Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }
+}
+
+fn waits(run: &RunRow) -> Markup {
+    let all: Vec<(&String, i64)> =
+        run.waits.as_object().into_iter().flatten().map(|(what, us)| (what, us.as_i64().unwrap_or(0))).collect();
+    html! { @if !all.is_empty() {
+        h2 { "Waited" }
+        dl.facts { @for (what, us) in &all { div { dt { "For " (what) } dd { (words::duration(*us)) } } } }
+    } }
 }
 
 fn gaps(run: &RunRow) -> Markup {

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::{Answer, Chrome, Form, Page, Place, basket, encode, go, page, shown, who, words};
+use super::{Answer, Chrome, Form, Page, Place, Query, basket, encode, go, page, shown, who, words};
 use crate::error::{Error, ErrorKind};
 use crate::format::record::ItemKind;
 use crate::ops::browse::{Browser, Node};

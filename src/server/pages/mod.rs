@@ -44,7 +44,7 @@ use super::error::problem;
 use super::web::{Access, Routes};
 use crate::error::{Error, ErrorKind};
 
-pub(crate) use form::Form;
+pub(crate) use form::{Form, Query};
 pub(crate) use layout::{Chrome, Place, page};
 
 /// A page on its way to a browser.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{Query, RawForm, State};
+use axum::extract::{RawForm, State};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::basket::{field, fields};
 use super::look::{bar, opened};
-use super::{Answer, Chrome, Page, Place, encode, go, job, page, words};
+use super::{Answer, Chrome, Page, Place, Query, encode, go, job, page, words};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::restore::Known;
 use crate::server::api::restores::action;
@@ -22,6 +22,8 @@ use crate::server::id::Id;
 use crate::server::state::Server;
 use crate::server::web::{OfAccount, OfRepository, OfRestore};
 
+/// Restores of a page.
+const MOST: i64 = 100;
 /// Steps of a page.
 const PAGE: usize = 200;
 
@@ -42,21 +44,29 @@ fn badge(stage: Stage) -> Markup {
     html! { span class={ "state " (class) } { (word) } }
 }
 
+/// Which part of the list.
+#[derive(Debug, Deserialize)]
+pub(super) struct Earlier {
+    before: Option<i64>,
+}
+
 /// The page: restores so far.
 pub(super) async fn list(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
     OfAccount(account): OfAccount,
+    Query(which): Query<Earlier>,
 ) -> Answer {
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Look };
     let tenants = server.db.tenants(&account.id).await?;
     let mut all = Vec::new();
-    for row in server.db.restores(&account.id, i64::MAX, 100).await? {
+    for row in server.db.restores(&account.id, which.before.unwrap_or(i64::MAX), MOST).await? {
         all.push(restore::standing(&server, row).await?);
     }
     let body = html! {
         h1 { "Restores" }
-        @if all.is_empty() {
+        @if all.is_empty() && which.before.is_some() { p.empty { "There is no earlier restore." } }
+        @else if all.is_empty() {
             p.empty { "Nothing was restored yet. To restore something, find it in the snapshots and put it into the basket." }
             @if actor.may(Right::Restore, Some(&account.id)) { p { a.button href={ "/a/" (account.id) "/look" } { "Find something" } } }
         } @else {
@@ -70,6 +80,9 @@ pub(super) async fn list(
                     td.number { (words::number(count(one.row.counts.as_ref(), "create") + count(one.row.counts.as_ref(), "overwrite"))) }
                 } } }
             } }
+            @if let Some(last) = all.last().filter(|_| all.len() as i64 == MOST) {
+                p { a.button.plain href={ "?before=" (last.row.created_us) } { "Earlier" } }
+            }
         }
     };
     Ok(Page(page("Restores", chrome, &body)).into_response())

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
 use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::look::{bar, opened};
-use super::{Answer, Chrome, Page, Place, encode, go, page, words};
+use super::{Answer, Chrome, Page, Place, Query, encode, go, page, words};
 use crate::format::id::SnapshotId;
 use crate::ops::browse::Origin;
 use crate::ops::find::{Found, QueryError, Report};

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use jiff::civil::Date;
@@ -15,7 +15,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::look::{Found, crumbs, whole};
-use super::{Answer, encode, who, words};
+use super::{Answer, Query, encode, who, words};
 use crate::error::{Error, Result};
 use crate::format::record::{ItemKind, Record};
 use crate::ops::browse::Node;

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use maud::html;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Answer, Form, Page, encode, go, layout};
+use super::{Answer, Form, Page, Query, encode, go, layout};
 use crate::error::{Error, ErrorKind};
 use crate::server::audit::Deed;
 use crate::server::auth::{Actor, Attempt, Password, SESSION_LASTS_US};

@@ -9,7 +9,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, Chrome, Form, Page, Place, connect, go, page, words};
+use super::{Answer, Chrome, Form, Page, Place, Query, connect, go, job, page, words};
 use crate::graph::Caller;
 use crate::server::auth::{Actor, Password, Right};
 use crate::server::connect::user;
@@ -17,7 +17,7 @@ use crate::server::db::{Account, RestoreApp, SignInWay, Tenant, TenantDefinition
 use crate::server::deeds::tenants::{self, TenantToBe};
 use crate::server::id::Id;
 use crate::server::state::Server;
-use crate::server::web::{Asked, At};
+use crate::server::web::At;
 
 pub(super) fn given(text: &str) -> Option<String> {
     Some(text.trim().to_owned()).filter(|text| !text.is_empty())
@@ -28,7 +28,7 @@ pub(super) async fn list(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
     At(account): At<Id>,
-    Asked(asked): Asked<connect::Given>,
+    Query(asked): Query<connect::Given>,
 ) -> Answer {
     let account = server.db.account(&account).await?;
     let all = server.db.tenants(&account.id).await?;
@@ -42,8 +42,8 @@ pub(super) async fn list(
         (super::sets::way_back(&server, &actor, &account.id).await?)
         @if all.is_empty() { p.empty { "No tenant is connected yet. Below is what it takes." } } @else {
             div.scroll tabindex="0" { table {
-                thead { tr { th scope="col" { "Tenant" } th scope="col" { "Directory" } th scope="col" { "Permissions" } th scope="col" { "Secret" } th scope="col" { "Tested" } } }
-                tbody { @for tenant in &all { (row(&account, tenant)) } }
+                thead { tr { th scope="col" { "Tenant" } th scope="col" { "Directory" } th scope="col" { "Permissions" } th scope="col" { "Secret" } th scope="col" { "Budget used" } th scope="col" { "Tested" } } }
+                tbody { @for tenant in &all { (row(&account, tenant, server.now_us())) } }
             } }
         }
         (forms)
@@ -51,11 +51,10 @@ pub(super) async fn list(
     Ok(Page(page("Tenants", chrome, &body)).into_response())
 }
 
-fn row(account: &Account, tenant: &Tenant) -> Markup {
+fn row(account: &Account, tenant: &Tenant, now_us: i64) -> Markup {
     let state: Option<Value> = tenant.state.as_deref().and_then(|text| serde_json::from_str(text).ok());
     let missing = state.as_ref().and_then(|state| state.get("missing")).and_then(Value::as_u64);
     let failed = state.as_ref().is_some_and(|state| state.get("error").is_some());
-    let days = state.as_ref().and_then(|state| state.get("secret_days")).and_then(Value::as_i64);
     html! { tr {
         th scope="row" { a href={ "/a/" (account.id) "/tenants/" (tenant.id) } { (tenant.name) } }
         td { code { (tenant.definition.tenant_id) } }
@@ -66,14 +65,36 @@ fn row(account: &Account, tenant: &Tenant) -> Markup {
             Some(0) => { span.state.good { "all granted" } }
             Some(many) => { span.state.warn { (many) " missing" } }
         } }
-        td { @match days {
+        td { @match tenant.secret_days(now_us) {
             None if tenant.is_of_user() => { (tenant.user.as_ref().map_or("nobody signed in", |user| user.name.as_str())) }
             None => { span.quiet { "unknown" } }
+            Some(..0) => { span.state.bad { "ended" } }
             Some(days) if days < 30 => { span.state.warn { (days) " days left" } }
             Some(days) => { (days) " days left" }
         } }
+        td { (used(tenant, now_us)) }
         td { @if let Some(at) = tenant.checked_us { (words::time(at)) } @else { span.quiet { "never" } } }
     } }
+}
+
+/// What is used of the budgets that the tenant's jobs share, as far as what they told last still holds.
+fn used(tenant: &Tenant, now_us: i64) -> Markup {
+    const SECOND_US: i64 = 1_000_000;
+    let told: Option<Value> = tenant.budget.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    let age_us = tenant.budget_us.map_or(i64::MAX, |at| now_us.saturating_sub(at));
+    let holds = |what: &str| match what {
+        "files_day" => age_us < 86_400 * SECOND_US,
+        "files_minute" => age_us < 60 * SECOND_US,
+        _ => age_us < 10 * SECOND_US,
+    };
+    let mut all = job::budget(told.as_ref());
+    all.retain(|(_, what, ..)| holds(what));
+    html! {
+        @if all.is_empty() { span.quiet { "nothing lately" } }
+        @for (label, _, used, limit) in &all {
+            div { (words::number(*used)) " of " (words::number(*limit)) " " span.quiet { (label) } }
+        }
+    }
 }
 
 /// The page of one.
@@ -99,9 +120,10 @@ pub(super) async fn show(
         @else if !tenant.has_secret() {
             p.notice.warn { "Its app and the secret have to be entered: they lie in no repository." }
         }
+        dl.facts { div { dt { "Budget used" } dd { (used(&tenant, server.now_us())) } } }
         @match &state {
             None => { p.empty { "It was not tested yet." } }
-            Some(state) => { (tested(state, &tenant)) }
+            Some(state) => { (tested(state, &tenant, server.now_us())) }
         }
         @if may_change && !tenant.is_of_user() { (connect::consent(&server, &here, state.as_ref())) }
         @if may_change && !is_personal(&tenant) { (restore_app(&here, &tenant)) }
@@ -137,7 +159,7 @@ fn is_personal(tenant: &Tenant) -> bool {
     tenant.is_of_user() && user::caller(&tenant.definition) == Caller::Personal
 }
 
-pub(super) fn tested(state: &Value, tenant: &Tenant) -> Markup {
+pub(super) fn tested(state: &Value, tenant: &Tenant, now_us: i64) -> Markup {
     let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let permissions = state.get("permissions").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let missing = state.get("missing").and_then(Value::as_u64).unwrap_or(0);
@@ -154,8 +176,10 @@ pub(super) fn tested(state: &Value, tenant: &Tenant) -> Markup {
                 }
             }
         } @else { p.notice.good { "Signed in; everything that is needed is granted." } }
-        @if let Some(days) = state.get("secret_days").and_then(Value::as_i64) {
-            p { "The secret is good for " (days) " more days." }
+        @match tenant.secret_days(now_us) {
+            None => {}
+            Some(..0) => { p.notice.bad { "The secret has ended." } }
+            Some(days) => { p { "The secret is good for " (days) " more days." } }
         }
         @if !permissions.is_empty() { (table_of(permissions, "bad")) }
         @let restore = state.get("restore").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan as _};
@@ -11,7 +11,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::look::{Found, bar, opened};
-use super::{Answer, Chrome, Page, Place, encode, page, words};
+use super::{Answer, Chrome, Page, Place, Query, encode, page, words};
 use crate::server::auth::Actor;
 use crate::server::deeds::look::{self, Owner};
 use crate::server::state::Server;

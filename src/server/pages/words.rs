@@ -35,6 +35,14 @@ pub(crate) fn number(value: i64) -> String {
     if value < 0 { format!("-{text}") } else { text }
 }
 
+/// How many times the one is the other: "3.2 times"; a dash where there is nothing of it.
+pub(crate) fn times(whole: i64, part: i64) -> String {
+    if part <= 0 {
+        return "–".to_owned();
+    }
+    format!("{:.1} times", whole as f64 / part as f64)
+}
+
 /// A count with its noun: "1 tenant", "2 tenants".
 pub(crate) fn count(many: usize, one: &str) -> String {
     let many = i64::try_from(many).unwrap_or(i64::MAX);
@@ -72,6 +80,7 @@ mod tests {
     fn numbers_read_well() {
         assert_eq!([number(0), number(999), number(1_000), number(-1_234_567)], ["0", "999", "1,000", "-1,234,567"]);
         assert_eq!([size(0), size(1023), size(1536), size(200 << 30)], ["0 B", "1023 B", "1.5 KiB", "200 GiB"]);
+        assert_eq!([times(16, 5), times(7, 0)], ["3.2 times", "–"]);
         assert_eq!(["check the place", "Über", ""].map(sentence), ["Check the place.", "Über.", "."]);
         assert_eq!([duration(0), duration(200_000_000), duration(7_300_000_000)], ["0 s", "3 min 20 s", "2 h 1 min"]);
     }

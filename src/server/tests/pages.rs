@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Bench, PASSWORD, id, set_up};
 use crate::format::snapshot::Totals;
 use crate::server::auth::Role;
-use crate::server::db::{NewRun, Protected};
+use crate::server::db::{JobKind, JobState, NewJob, NewRun, Protected};
 use crate::server::id::Id;
 use crate::sim::{SimOptions, SimTenant};
 
@@ -24,6 +24,7 @@ async fn note(bench: &Bench, (account, set, job): (&Id, &Id, &Id), outcome: &'st
         error: None,
         snapshot: None,
         totals,
+        waits: json!({"SharePoint's request budget": 90_000_000}),
         gap_list: json!([{"name": "Report.docx", "message": "locked"}]),
     };
     bench.server().db.note_run(&run).await.expect("noted");
@@ -104,6 +105,92 @@ async fn home_takes_a_set_for_late_by_its_own_rules() {
     assert!(daily.page("").await.contains("'everyone' has had no good run for"));
 }
 
+/// Queues a job, takes it and ends it so.
+async fn did(at: &Ready, kind: JobKind, state: JobState, error: Option<&str>) {
+    let (db, now) = (&at.bench.server().db, at.bench.server().now_us());
+    let of_set = (kind == JobKind::Backup).then_some(&at.set);
+    let new = NewJob {
+        account: &at.account,
+        kind,
+        set: of_set,
+        tenant: None,
+        repository: Some(&at.repository),
+        client: None,
+        arguments: json!({}),
+        asked_by: "schedule",
+        run_after_us: now,
+    };
+    db.ask_for(&new, now).await.expect("asked for");
+    let job = db.take_job("w", None, super::PLENTY, 30_000_000, now).await.expect("taken").expect("a job");
+    db.end_job(&job.id, "w", state, &json!({}), error, now + 1).await.expect("ended");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn home_tells_of_jobs_that_failed_last_and_of_damage_until_a_later_one_is_well() {
+    let at = ready().await;
+    let db = &at.bench.server().db;
+    at.ran("complete", Totals::default(), at.bench.server().now_us()).await;
+    assert!(at.page("").await.contains("All is well"));
+    did(&at, JobKind::Check, JobState::Gaps, None).await;
+    did(&at, JobKind::Prune, JobState::Failed, Some("The storage is full")).await;
+    // Its workers were gone: no run was noted.
+    did(&at, JobKind::Backup, JobState::Failed, Some("Every worker that began it was gone")).await;
+    let page = at.page("").await;
+    for words in [
+        "3 things need attention",
+        "check of 'Main' found damage",
+        "Space of 'Main' could not",
+        "The last run of 'everyone' failed",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    for kind in [JobKind::Check, JobKind::Prune, JobKind::Backup] {
+        did(&at, kind, JobState::Done, None).await;
+    }
+    assert!(at.page("").await.contains("All is well"), "later ones were well");
+    let place = db.destinations(&at.repository).await.expect("read").remove(0);
+    db.keep_lag(&place.id, Some("No answer")).await.expect("kept");
+    assert!(at.page("").await.contains("The replica 'here' is not up to date"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn home_shows_growth_the_last_day_and_what_deduplication_and_compression_save() {
+    let at = ready().await;
+    did(&at, JobKind::Check, JobState::Done, None).await;
+    let totals = Totals { bytes_read: 8 << 20, bytes_new: 2 << 20, bytes_stored: 1 << 20, ..Totals::default() };
+    at.ran("complete", totals, at.bench.server().now_us()).await;
+    let page = at.page("").await;
+    for words in [
+        "The last 24 hours: 1 job, 0 of them failed",
+        "<h3>Deduplication</h3><p class=\"figure\">4.0 times</p>",
+        "<h3>Compression</h3><p class=\"figure\">2.0 times</p>",
+        "8.0 MiB read, 1.0 MiB written",
+        "polyline class=\"read\"",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_used_of_budgets_and_how_fast_it_goes_are_shown() {
+    let at = ready().await;
+    let (db, now) = (&at.bench.server().db, at.bench.server().now_us());
+    assert!(at.page("/tenants").await.contains("nothing lately"));
+    at.bench.good(&at.token, Method::POST, &format!("/accounts/{}/sets/{}/runs", at.account, at.set), None).await;
+    let job = db.take_job("w", None, super::PLENTY, 30_000_000, now + DAY_US).await.expect("taken").expect("a job");
+    let budget = json!([{"what": "files_day", "used": 1_500, "limit": 1_176_000}, {"what": "x", "used": "y"}]);
+    let progress = json!({"counts": {"items": 4_000}, "seconds": 8, "budget": budget});
+    db.renew(&job.id, "w", &progress, 30_000_000, now).await.expect("renewed");
+    db.keep_budget(&job.id, &budget, now).await.expect("kept");
+    let page = at.page(&format!("/jobs/{}", job.id)).await;
+    for words in ["Items a second</dt><dd id=\"rate\">500</dd>", "1,174,500 of 1,176,000"] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    assert!(at.page("/tenants").await.contains("1,500 of 1,176,000"));
+    db.keep_budget(&job.id, &budget, now - 2 * DAY_US).await.expect("kept");
+    assert!(at.page("/tenants").await.contains("nothing lately"), "a day has gone by");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_and_what_is_used_of_them_are_shown_and_set_by_administrators() {
     let at = ready().await;
@@ -175,7 +262,13 @@ async fn a_run_with_gaps_offers_to_try_again_to_who_may() {
     let job = format!("/jobs/{}", at.job);
     let action = format!("action=\"/a/{}/sets/{}/runs\"", at.account, at.set);
     let page = at.page(&job).await;
-    for words in ["Report.docx", "tries again what the one before could not read", "Try again now", &action] {
+    for words in [
+        "For SharePoint's request budget</dt><dd>1 min 30 s",
+        "Report.docx",
+        "tries again what the one before could not read",
+        "Try again now",
+        &action,
+    ] {
         assert!(page.contains(words), "{words}: {page}");
     }
     for (role, may) in [(Role::Operator, true), (Role::Auditor, false), (Role::Restore, false)] {
@@ -201,6 +294,57 @@ async fn activity_is_exported_from_each_page_and_verified_by_administrators() {
     let cookie = at.bench.sign_in("admin@example.com", PASSWORD).await.expect("signed in");
     let (_, page) = at.bench.page(&cookie, &format!("/a/{}/activity", at.account)).await;
     assert!(page.contains("action=\"/activity/verification\""), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn activity_lists_jobs_and_tells_what_was_done_in_detail() {
+    let at = ready().await;
+    did(&at, JobKind::Check, JobState::Gaps, None).await;
+    let page = at.page("/activity?of=jobs").await;
+    let (check, backup) = (page.find(">Check</a>").expect("the check"), page.find(">Backup</a>").expect("the run"));
+    assert!(check < backup && page.contains("<td>Main</td>") && page.contains("<td>everyone</td>"), "{page}");
+    let now = at.bench.server().now_us();
+    let earlier = at.page(&format!("/activity?of=jobs&before={}", now - DAY_US)).await;
+    assert!(earlier.contains("No job was asked for yet"), "{earlier}");
+    let deed = crate::server::audit::Deed {
+        account: Some(&at.account),
+        action: "set.add",
+        object: "x",
+        detail: json!({"of": "a".repeat(500)}),
+    };
+    at.bench.server().db.note_as("somebody", "", deed, now).await.expect("noted");
+    let log = at.page("/activity").await;
+    assert!(log.contains("aaaaaaaa") && log.contains("a…</code>") && !log.contains(&"a".repeat(300)), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_does_not_fit_is_answered_by_a_page() {
+    let at = ready().await;
+    for path in ["/activity?before=x", "/coverage?from=x", "/sets?from=-1", "/restores?before=x"] {
+        let (status, page) = at.bench.page(&at.cookie, &format!("/a/{}{path}", at.account)).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{path}: {page}");
+        assert!(page.starts_with("<!DOCTYPE html>") && page.contains("address cannot be read"), "{path}: {page}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_and_restores_are_shown_page_by_page() {
+    let at = ready().await;
+    for number in 0..120 {
+        at.bench.account(&format!("Customer {number:03}")).await;
+    }
+    at.bench.person(None, Role::Administrator, "admin@example.com").await;
+    let cookie = at.bench.sign_in("admin@example.com", PASSWORD).await.expect("signed in");
+    let rows = async |path: &str| {
+        let (status, page) = at.bench.page(&cookie, path).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {page}");
+        (page.matches("aria-label=\"Limits of").count(), page)
+    };
+    let (many, page) = rows("/accounts").await;
+    assert!(many == 100 && page.contains("from=100"), "{many}: {page}");
+    assert_eq!(rows("/accounts?from=100").await.0, 21);
+    assert_eq!(rows("/accounts?q=customer+11").await.0, 10);
+    assert!(at.page("/restores?before=5").await.contains("There is no earlier restore"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -257,4 +401,43 @@ async fn what_retention_removes_next_is_what_it_removes_then() {
     let after = snapshots().await;
     assert!(after.len() == 2 && !after.contains(&oldest), "{after:?}");
     bench.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn days_left_on_a_secret_go_by_after_the_last_test() {
+    let (bench, now) = super::notices::bench_at("2026-11-26T10:00:00Z").await;
+    let account = bench.account("Contoso").await;
+    let token = bench.person(Some(&account), Role::Owner, "owner@contoso.com").await;
+    let tenant = json!({"name": "Contoso", "secret": "x", "definition": {"tenant_id": "t", "client_id": "c", "sign_in": "secret"}});
+    let tenant = id(&bench.good(&token, Method::POST, &format!("/accounts/{account}/tenants"), Some(tenant)).await);
+    let start = bench.server().now_us();
+    let state = json!({"secret_end_us": start + 365 * DAY_US, "missing": 0}).to_string();
+    bench.server().db.keep_tenant_state(&Id::parse(&tenant).expect("an id"), &state, start).await.expect("kept");
+    let one = format!("/tenants/{tenant}");
+    for (days, told) in [
+        (
+            0,
+            [
+                ("", "The secret of tenant", false),
+                ("/tenants", "365 days left", true),
+                (one.as_str(), "good for 365 more days", true),
+            ],
+        ),
+        (
+            360,
+            [
+                ("", "ends in 5 days", true),
+                ("/tenants", "5 days left", true),
+                (one.as_str(), "good for 5 more days", true),
+            ],
+        ),
+        (366, [("", "has ended", true), ("/tenants", "ended", true), (one.as_str(), "has ended", true)]),
+    ] {
+        now.store(start + days * DAY_US, std::sync::atomic::Ordering::Relaxed);
+        let cookie = bench.sign_in("owner@contoso.com", PASSWORD).await.expect("signed in");
+        for (path, words, there) in told {
+            let (_, page) = bench.page(&cookie, &format!("/a/{account}{path}")).await;
+            assert_eq!(page.contains(words), there, "day {days}, {path}: {words}: {page}");
+        }
+    }
 }

@@ -86,6 +86,7 @@ async fn pages_stay_small_with_a_thousand_sets_and_a_hundred_thousand_runs() {
         "/storage",
         "/people",
         "/activity",
+        "/activity?of=jobs",
         "/notices",
         &format!("/jobs/{job}"),
     ] {
@@ -122,6 +123,11 @@ async fn what_pages_and_queues_ask_for_is_found_by_indexes() {
             "INDEX runs_of_day",
         ),
         (
+            "SELECT started_us / 86400000000 AS day, SUM(bytes_read), SUM(bytes_stored) FROM runs \
+             WHERE account_id = 'x' AND started_us / 86400000000 >= 5 GROUP BY started_us / 86400000000",
+            "INDEX runs_of_growth",
+        ),
+        (
             "SELECT n.id FROM runs n WHERE n.set_id = 'x' AND n.outcome <> 'failed' ORDER BY n.started_us DESC LIMIT 1",
             "INDEX runs_of_set",
         ),
@@ -146,6 +152,11 @@ async fn what_pages_and_queues_ask_for_is_found_by_indexes() {
         "SELECT * FROM outbox WHERE state = 'waiting' AND next_us <= 5 ORDER BY next_us LIMIT 10",
         "SELECT * FROM outbox WHERE account_id = 'x' AND created_us < 5 ORDER BY created_us DESC LIMIT 10",
         "SELECT * FROM audit WHERE account_id = 'x' AND number < 5 ORDER BY number DESC LIMIT 10",
+        "SELECT id FROM jobs WHERE account_id = 'x' AND state = 'failed' AND kind IN ('backup', 'check') \
+         AND repository_id IS NOT NULL ORDER BY ended_us DESC LIMIT 500",
+        "SELECT 1 FROM jobs n WHERE n.repository_id = 'x' AND n.kind = 'check' AND n.kind IN ('prune', 'check', 'mirror') \
+         AND n.created_us > 5 AND n.state IN ('done', 'gaps', 'failed')",
+        "SELECT repository_id, name FROM destinations WHERE account_id = 'x' AND lag IS NOT NULL ORDER BY name",
     ] {
         for step in plan(db, query).await {
             assert!(!step.starts_with("SCAN") || step.contains("INDEX"), "{query}\n{step}");

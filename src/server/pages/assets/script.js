@@ -49,6 +49,11 @@ if (job) {
     for (const element of job.querySelectorAll("[data-count]")) {
       element.textContent = (progress.counts[element.dataset.count] || 0).toLocaleString();
     }
+    if (progress.seconds > 0) { say("rate", Math.floor((progress.counts.items || 0) / progress.seconds).toLocaleString()); }
+    for (const element of job.querySelectorAll("[data-left]")) {
+      const one = (progress.budget || []).find((one) => one.what === element.dataset.left);
+      if (one) { element.textContent = `${Math.max(0, one.limit - one.used).toLocaleString()} of ${one.limit.toLocaleString()}`; }
+    }
     for (const element of job.querySelectorAll("[data-bytes]")) {
       element.textContent = size(progress.counts[element.dataset.bytes] || 0);
     }

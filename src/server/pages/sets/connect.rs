@@ -52,7 +52,7 @@ fn stands(desk: &Desk, tenant: &Tenant) -> Markup {
             h3 { "Is '" (tenant.name) "' ready?" }
             @match &state {
                 None => { p.notice.warn { "It was not tested yet: nobody knows whether it can be read." } }
-                Some(state) => { (verdict(state, tenant)) }
+                Some(state) => { (verdict(state, tenant, desk.server.now_us())) }
             }
             @if let Some(at) = tenant.checked_us { p.quiet { "Tested " (words::time(at)) ". " a href={ "/a/" (desk.account.id) "/tenants/" (tenant.id) } { "All about it" } } }
             button.plain #test type="submit" name="do" value="test" data-inplace { "Test it now" }
@@ -61,12 +61,12 @@ fn stands(desk: &Desk, tenant: &Tenant) -> Markup {
 }
 
 /// What the test found; the table of permissions stands behind a summary.
-fn verdict(state: &Value, tenant: &Tenant) -> Markup {
+fn verdict(state: &Value, tenant: &Tenant, now_us: i64) -> Markup {
     let granted = state.get("permissions").and_then(Value::as_array).map_or(0, Vec::len);
     let whole = state.get("error").is_none() && state.get("missing").and_then(Value::as_u64) == Some(0);
     html! {
         @if whole { p.notice.good { "It signs in, and all " (granted) " permissions that a backup needs are granted." } }
-        @else { (pages::tested(state, tenant)) }
+        @else { (pages::tested(state, tenant, now_us)) }
     }
 }
 

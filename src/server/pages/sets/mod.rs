@@ -21,14 +21,14 @@ use axum::response::IntoResponse;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::{Answer, Chrome, Page, Place, encode, go, job, page, words};
+use super::{Answer, Chrome, Page, Place, Query, encode, go, job, page, words};
 use crate::server::auth::{Actor, Right};
 use crate::server::db::SetRow;
 use crate::server::deeds::sets;
 use crate::server::id::Id;
 use crate::server::schedule;
 use crate::server::state::Server;
-use crate::server::web::{Asked, At};
+use crate::server::web::At;
 
 pub(super) use wizard::way_back;
 
@@ -49,7 +49,7 @@ pub(super) async fn list(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
     At(account): At<Id>,
-    Asked(part): Asked<Part>,
+    Query(part): Query<Part>,
 ) -> Answer {
     let account = server.db.account(&account).await?;
     let (all, tenants) = (server.db.sets(&account.id).await?, server.db.tenants(&account.id).await?);

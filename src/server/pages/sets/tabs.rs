@@ -16,9 +16,9 @@ use crate::server::db::SetRow;
 use crate::server::deeds::sets::{self, SetWanted};
 use crate::server::error::problem;
 use crate::server::id::Id;
-use crate::server::pages::{Answer, Chrome, Form, Page, Place, go, page};
+use crate::server::pages::{Answer, Chrome, Form, Page, Place, Query, go, page};
 use crate::server::state::Server;
-use crate::server::web::{Asked, At};
+use crate::server::web::At;
 
 /// The page of the tab that people want most.
 pub(in crate::server::pages) async fn first(At((account, set)): At<(Id, Id)>) -> Answer {
@@ -30,7 +30,7 @@ pub(in crate::server::pages) async fn show(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
     At((account, set, step)): At<(Id, Id, String)>,
-    Asked(view): Asked<View>,
+    Query(view): Query<View>,
 ) -> Answer {
     let step = Step::named(&step)?;
     let mut desk = Desk::of_set(server, actor, &account, &set).await?;

@@ -19,9 +19,9 @@ use crate::server::auth::Actor;
 use crate::server::deeds::sets;
 use crate::server::error::problem;
 use crate::server::id::Id;
-use crate::server::pages::{Answer, Chrome, Form, Page, Place, go, page};
+use crate::server::pages::{Answer, Chrome, Form, Page, Place, Query, go, page};
 use crate::server::state::Server;
-use crate::server::web::{Asked, At};
+use crate::server::web::At;
 
 /// The page of the first step.
 pub(in crate::server::pages) async fn first(
@@ -38,7 +38,7 @@ pub(in crate::server::pages) async fn show(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
     At((account, step)): At<(Id, String)>,
-    Asked(view): Asked<View>,
+    Query(view): Query<View>,
 ) -> Answer {
     let step = Step::named(&step)?;
     let mut desk = Desk::of_draft(server, actor, &account).await?;
