@@ -74,7 +74,7 @@ async fn people(server: &Server, actor: &Actor, whose: Whose<'_>, link: Option<(
         @if whose.0.is_none() { p { "They see every account and may change everything, but open no repository without its key." } }
         @if let Some((login, link)) = link {
             section.notice.good role="status" {
-                p { "Hand this link to " strong { (login) } ". It is good for seven days and for one use:" }
+                p { "Hand this link to " strong { (login) } ". It is good for seven days and for one use, and ends their second factor when it is used:" }
                 p { code.key { (link) } }
             }
         }
@@ -113,8 +113,8 @@ fn row(whose: Whose<'_>, person: &Person, may: bool, actor: &Actor) -> Markup {
         td { @if person.disabled { span.state.bad { "disabled" } } @else if person.has_password { "active" } @else { span.state.warn { "invited" } } }
         @if may { td {
             form.actions method="post" action={ (whose.path()) "/" (person.id) } {
-                button.plain type="submit" name="what" value="invite" { "New link" }
                 @if !oneself {
+                    button.plain type="submit" name="what" value="invite" { "New link" }
                     @if person.disabled { button.plain type="submit" name="what" value="enable" { "Enable" } }
                     @else { button.plain type="submit" name="what" value="disable" { "Disable" } }
                     button.danger type="submit" name="what" value="remove" { "Remove" }
