@@ -19,6 +19,7 @@ mod queue;
 mod restoring;
 mod scale;
 mod scheduling;
+mod served_by_both;
 mod sets;
 mod signing_in;
 mod signing_in_attacks;
