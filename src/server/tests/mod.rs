@@ -14,6 +14,7 @@ mod keys;
 mod lifecycle;
 mod notices;
 mod operating;
+mod others;
 mod pages;
 mod queue;
 mod restoring;
