@@ -321,6 +321,35 @@ async fn a_tab_saves_its_part_and_nothing_else() {
     expected["choices"]["leavers"] = json!("freeze");
     assert_eq!(after, expected);
 
+    // What the form has once for all, and nobody changes, stays as each schedule has it.
+    let rules = |set: &Value| {
+        let rule = |row: &Value| json!([row["cron"], row["zone"], row["jitter_s"], row["catch_up"]]);
+        let mut all: Vec<Value> = set["schedules"].as_array().expect("a list").iter().map(rule).collect();
+        all.sort_by_key(Value::to_string);
+        (all, set["choices"]["time_zone"].clone())
+    };
+    let page = told(&bench, &cookie, &tab("when")).await;
+    let zone = between(&page, "list=\"zones\" value=\"", "\"").to_owned();
+    let jitter = between(&page, "max=\"1380\" value=\"", "\"").to_owned();
+    let mut as_it_is = vec![
+        ("when_kind", "cron"),
+        ("when_time", ""),
+        ("when_cron", "@weekly"),
+        ("when_kind", "daily"),
+        ("when_time", "01:00"),
+        ("when_cron", ""),
+        ("zone", &zone),
+        ("jitter", &jitter),
+        ("keep_last", "3"),
+        ("do", "save"),
+    ];
+    if page.contains("name=\"catch_up\" value=\"on\" checked") {
+        as_it_is.push(("catch_up", "on"));
+    }
+    let (status, _, page) = step(&bench, &cookie, &tab("when"), &as_it_is).await;
+    assert_eq!(status, StatusCode::SEE_OTHER, "{page}");
+    assert_eq!(rules(&now().await), rules(&after));
+
     let when = [
         ("when_kind", "hourly"),
         ("when_time", "00:15"),
