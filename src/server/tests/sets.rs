@@ -524,3 +524,25 @@ async fn what_microsoft_does_not_tell_is_said_and_rules_can_be_written() {
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{problem}");
     assert!(problem["hint"].is_string(), "{problem}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_stores_as_much_as_it_may_gets_no_further_set() {
+    let bench = Bench::quiet().await;
+    let account = bench.account("Contoso").await;
+    let token = bench.person(Some(&account), Role::Owner, "owner@contoso.com").await;
+    let sim = SimTenant::start(SimOptions::tiny()).await.expect("a tenant");
+    let (repository, set, _) = set_up(&bench, &token, &account, &sim, json!([])).await;
+    let path = format!("/accounts/{account}/sets");
+    let before = bench.good(&token, Method::GET, &format!("{path}/{set}"), None).await;
+    let wanted = |name: &str| json!({"name": name, "tenant": before["tenant"], "repository": before["repository"], "choices": before["choices"]});
+    let db = &bench.server().db;
+    let row = crate::server::id::Id::parse(&repository).expect("an id");
+    db.keep_stored_bytes(&row, 5_000).await.expect("kept");
+    let limits = crate::server::db::Entitlements { bytes: Some(5_000), ..Default::default() };
+    db.change_account(&account, "Contoso", limits).await.expect("changed");
+    let (status, problem) = bench.ask(&token, Method::POST, &path, Some(wanted("more"))).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "{problem}");
+    assert!(problem["message"].as_str().expect("a message").contains("stores as much as it may"), "{problem}");
+    // What is there may be changed all the same.
+    bench.good(&token, Method::PUT, &format!("{path}/{set}"), Some(wanted("everybody"))).await;
+}
