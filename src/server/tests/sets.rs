@@ -536,7 +536,7 @@ async fn an_account_that_stores_as_much_as_it_may_gets_no_further_set() {
     let before = bench.good(&token, Method::GET, &format!("{path}/{set}"), None).await;
     let wanted = |name: &str| json!({"name": name, "tenant": before["tenant"], "repository": before["repository"], "choices": before["choices"]});
     let db = &bench.server().db;
-    let row = crate::server::id::Id::parse(&repository).expect("an id");
+    let row = Id::parse(&repository).expect("an id");
     db.keep_stored_bytes(&row, 5_000).await.expect("kept");
     let limits = crate::server::db::Entitlements { bytes: Some(5_000), ..Default::default() };
     db.change_account(&account, "Contoso", limits).await.expect("changed");
