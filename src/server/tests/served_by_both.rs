@@ -17,6 +17,7 @@ const TWINS: &[(&str, &str)] = &[
     ("/sign-out", "DELETE /api/v1/me/sessions/{session}"),
     ("/accounts", "POST /api/v1/accounts"),
     ("/accounts/{account}", "PUT /api/v1/accounts/{account}"),
+    ("/accounts/{account}/removal", "DELETE /api/v1/accounts/{account}"),
     ("/a/{account}/tenants", "POST /api/v1/accounts/{account}/tenants"),
     ("/a/{account}/tenants/of-user", "POST /api/v1/accounts/{account}/tenants"),
     ("/a/{account}/tenants/{tenant}/test", "POST /api/v1/accounts/{account}/tenants/{tenant}/test"),
@@ -133,4 +134,37 @@ async fn a_program_sets_up_a_second_factor_and_changes_the_password() {
     let wanted = json!({"old": PASSWORD, "password": "four other plain words"});
     bench.good(&token, Method::PUT, "/me/password", Some(wanted)).await;
     bench.sign_in("admin@example.com", "four other plain words").await.expect("signed in");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_is_changed_and_an_account_removed_on_pages_and_by_the_api() {
+    let bench = Bench::quiet().await;
+    let admin = bench.person(None, Role::Administrator, "admin@example.com").await;
+    let (one, two) = (bench.account("Contoso").await, bench.account("Fabrikam").await);
+    bench.person(Some(&one), Role::Auditor, "dana@contoso.com").await;
+    let cookie = bench.sign_in("admin@example.com", PASSWORD).await.expect("signed in");
+    let path = format!("/accounts/{one}/people");
+    let dana = super::id(&bench.good(&admin, Method::GET, &path, None).await["items"][0]);
+    let form = format!("/a/{one}/people/{dana}");
+    let (_, page) = bench.page(&cookie, &format!("/a/{one}/people")).await;
+    assert!(page.contains("Make operator") && !page.contains("Make auditor"), "{page}");
+    let answer = bench.send_form(&form, Some(&cookie), "role=operator".into()).await;
+    assert_eq!(answer.status(), StatusCode::SEE_OTHER);
+    assert_eq!(bench.good(&admin, Method::GET, &path, None).await["items"][0]["role"], "operator");
+    for bad in ["role=administrator", "role=king", ""] {
+        let answer = bench.send_form(&form, Some(&cookie), bad.into()).await;
+        assert_eq!(answer.status(), StatusCode::UNPROCESSABLE_ENTITY, "{bad}");
+    }
+
+    let form = format!("/accounts/{one}/removal");
+    let answer = bench.send_form(&form, Some(&cookie), "typed=Fabrikam".into()).await;
+    assert_eq!(answer.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    let answer = bench.send_form(&form, Some(&cookie), "typed=Contoso".into()).await;
+    assert_eq!(answer.status(), StatusCode::SEE_OTHER);
+    let (status, _) = bench.ask(&admin, Method::DELETE, &format!("/accounts/{two}"), None).await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    assert!(bench.server().db.accounts().await.expect("read").is_empty());
+    bench.sign_in("dana@contoso.com", PASSWORD).await.expect_err("gone with the account");
+    let log = bench.good(&admin, Method::GET, "/audit", None).await.to_string();
+    assert_eq!(log.matches("account.remove").count(), 2, "{log}");
 }
