@@ -388,6 +388,12 @@ try {
     await page.goto(name ? `${root}/${name}` : root);
     await look(page, `phone-${name.replace("/", "-") || "home"}`);
   }
+  // And on a wide screen.
+  await page.setViewportSize({ width: 2560, height: 1440 });
+  for (const name of ["", "sets", "sets/new", "coverage", "tenants", "storage", "keys", "people", "notices", "activity"]) {
+    await page.goto(name ? `${root}/${name}` : root);
+    await look(page, `wide-${name.replace("/", "-") || "home"}`);
+  }
   await page.setViewportSize({ width: 1280, height: 900 });
   await page.emulateMedia({ colorScheme: "dark" });
   for (const name of ["", "sets", "coverage", "storage", "keys"]) {
