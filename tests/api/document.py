@@ -1,7 +1,8 @@
 """Holds the API of the backup server against its own description: `document.py PROGRAM SCHEMATHESIS`.
 
 Starts `PROGRAM server --demo`, and lets schemathesis ask everything that the description allows and much that it does not: as a
-client, an owner and an administrator. It fails on an answer of 5xx, and on a status, a content type or a body that the description does not have.
+client, an owner and an administrator. It fails on an answer of 5xx, and on a status, a content type or a body that the
+description does not have.
 """
 
 import json
