@@ -45,3 +45,4 @@ pub use demo::{Demo, PASSWORD as DEMO_PASSWORD, start_demo};
 pub use network::Network;
 pub use options::{Role as ProcessRole, ServerOptions, Tls};
 pub use run::{Running, start};
+pub use setup::new_link;

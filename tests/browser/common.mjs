@@ -1,5 +1,6 @@
 // What the walk through the pages and the making of their pictures share: a server to look at, Debian's Chromium, signing in.
 import { spawn } from "node:child_process";
+import fs from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 
@@ -7,8 +8,16 @@ import path from "node:path";
 export const modulesIn = (folder) => createRequire(path.join(path.resolve(folder), "x.js"));
 
 // Starts `PROGRAM server`; gives the process, and what it says of itself once it serves.
-export async function startServer(program, options) {
-  const server = spawn(program, ["server", "--listen", "127.0.0.1:0", "--json", ...options], { stdio: ["ignore", "pipe", "inherit"] });
+export const startServer = (program, options) => start(program, ["server", "--listen", "127.0.0.1:0", "--json", ...options]);
+
+// Starts a small simulated tenant; gives its app's secret too, which it writes beside the configuration.
+export async function startSim(program, config) {
+  const made = await start(program, ["sim", "--port", "0", "--json", "--config-out", config]);
+  return { ...made, secret: fs.readFileSync(path.join(path.dirname(config), "sim.secret"), "utf8").trim() };
+}
+
+async function start(program, options) {
+  const server = spawn(program, options, { stdio: ["ignore", "pipe", "inherit"] });
   let text = "";
   for await (const piece of server.stdout) {
     text += piece;

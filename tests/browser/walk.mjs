@@ -1,9 +1,10 @@
 // Walks the pages of the backup server as a person does, in Debian's Chromium: `node walk.mjs PROGRAM MODULES [PICTURES]`. PROGRAM is
 // tenantvault, MODULES a folder with playwright-core and axe-core, PICTURES a folder for a picture of each page.
-// It starts `server --demo`, and fails where a page breaks WCAG 2.2 AA, says something on the console, or is wider than its window.
+// It starts `server --demo`, and before it a server with nothing in it, and fails where a page breaks WCAG 2.2 AA, says something on the console, or is wider than its window.
 import fs from "node:fs";
+import os from "node:os";
 import path from "node:path";
-import { ITEMS, launchBrowser, modulesIn, signIn, startServer, toItems } from "./common.mjs";
+import { ITEMS, launchBrowser, modulesIn, signIn, startServer, startSim, toItems } from "./common.mjs";
 
 const [program, modules, pictures] = process.argv.slice(2);
 const need = modulesIn(modules);
@@ -28,9 +29,76 @@ async function look(page, name) {
   if (beyond > 0) { complain(`${name}: ${beyond} pixels wider than the window`); }
 }
 
+// A server with nothing in it, from its first link to the first snapshot.
+async function first(browser, base, link, sim) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, bypassCSP: true });
+  const page = await context.newPage();
+  page.on("pageerror", (error) => complain(`${page.url()}: ${error}`));
+  const password = "a password of the walk";
+  await page.goto(link);
+  await look(page, "first-welcome");
+  await page.fill("#password", password);
+  await page.fill("#again", password);
+  await page.click("button[type=submit]");
+  await signIn(page, base, "admin", password);
+  await page.goto(`${base}/accounts`);
+  await look(page, "first-accounts");
+  await page.fill("#name", "Contoso");
+  await page.click('button:text-is("Add")');
+  await page.waitForURL(/\/a\//u);
+  const home = page.url();
+  await look(page, "first-home");
+  await page.goto(`${home}/tenants`);
+  if (!await page.isVisible("#tenant_id")) { await page.click('summary:has-text("A tenant, through an administrator")'); }
+  await page.fill("#name", "Contoso");
+  await page.fill("#tenant_id", sim.status.tenant_id);
+  await page.fill("#client_id", sim.status.client_id);
+  await page.fill("#secret", sim.secret);
+  await page.click('form:has(#secret) summary:has-text("A simulated tenant")');
+  await page.fill('form:has(#secret) input[name="address"]', sim.status.url);
+  await look(page, "first-connect");
+  await page.click("text=Connect and test");
+  await page.waitForSelector("text=permissions", { timeout: 60_000 });
+  await look(page, "first-tenant");
+  await page.goto(`${home}/sets/new`);
+  await page.fill("#name", "everyone");
+  await page.click('button:text-is("Next")');
+  await page.waitForSelector("text=are chosen", { timeout: 60_000 });
+  await page.check('input[name="parts"][value="some"]');
+  await page.check('input[name="part"][value="mail"]');
+  await page.click('button:text-is("Next")');
+  await page.waitForSelector("text=How long snapshots are kept");
+  await page.fill("#zone", "UTC");
+  await page.click('button:text-is("Next")');
+  await page.waitForSelector("text=Who runs it");
+  if (!await page.isVisible("#new_name")) { await page.selectOption("#repository", "new"); }
+  await page.waitForSelector("#new_name");
+  await page.click('button:text-is("Next")');
+  await page.waitForSelector("#key");
+  const key = await page.textContent("#key");
+  await page.fill("#last_four", key.slice(-4));
+  await page.click("text=I have kept it");
+  await page.waitForSelector("text=What will be made");
+  await look(page, "first-end");
+  await page.click("text=Make it and back up now");
+  await page.waitForSelector("text=What came of it", { timeout: 240_000 });
+  await look(page, "first-run");
+  await page.goto(`${home}/storage`);
+  await page.click("tbody a");
+  await page.waitForSelector('h2:has-text("1 snapshot")');
+  await context.close();
+}
+
 const { server, status } = await startServer(program, ["--demo"]);
 const browser = await launchBrowser(chromium);
+const work = fs.mkdtempSync(path.join(os.tmpdir(), "tenantvault-walk-"));
+const others = [];
 try {
+  const sim = await startSim(program, path.join(work, "sim.toml"));
+  others.push(sim.server);
+  const empty = await startServer(program, ["--dir", path.join(work, "empty")]);
+  others.push(empty.server);
+  await first(browser, empty.status.url, empty.status.first_link, sim);
   const base = status.url;
   // The pages' own policy refuses axe's script, which comes from here.
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, bypassCSP: true });
@@ -388,6 +456,12 @@ try {
     await page.goto(name ? `${root}/${name}` : root);
     await look(page, `phone-${name.replace("/", "-") || "home"}`);
   }
+  // And on a wide screen.
+  await page.setViewportSize({ width: 2560, height: 1440 });
+  for (const name of ["", "sets", "sets/new", "coverage", "tenants", "storage", "keys", "people", "notices", "activity"]) {
+    await page.goto(name ? `${root}/${name}` : root);
+    await look(page, `wide-${name.replace("/", "-") || "home"}`);
+  }
   await page.setViewportSize({ width: 1280, height: 900 });
   await page.emulateMedia({ colorScheme: "dark" });
   for (const name of ["", "sets", "coverage", "storage", "keys"]) {
@@ -415,7 +489,10 @@ try {
   throw error;
 } finally {
   await browser.close();
-  server.kill("SIGINT");
+  const all = [server, ...others];
+  for (const one of all) { one.kill("SIGINT"); }
+  await Promise.all(all.map((one) => one.exitCode ?? new Promise((resolve) => { one.once("exit", resolve); })));
+  fs.rmSync(work, { recursive: true, force: true });
 }
 console.log(`${looked} pages looked at, ${failures} complaints`);
 process.exit(failures || looked < 100 ? 1 : 0);

@@ -28,6 +28,7 @@ mod secrets;
 mod server;
 mod server_disk;
 mod server_http;
+mod server_killed;
 mod server_postgres;
 mod store;
 mod support;

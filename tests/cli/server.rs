@@ -98,7 +98,15 @@ fn a_server_keeps_what_it_has_and_asks_for_its_master_key() {
     let url = status["url"].as_str().expect("an address").to_owned();
     let path = link.rfind("/welcome").map(|at| &link[at..]).expect("a path");
     assert!(get(&url, path).starts_with("HTTP/1.1 404"));
+    // Whom nobody on the pages can help gets a link beside the server.
+    let (code, lines) = place.json(&["server", "--dir", "vault", "--new-link", "Admin"]);
+    let made = lines.last().and_then(|line| line["link"].as_str()).unwrap_or_default().to_owned();
+    assert_eq!(code, 0, "{lines:?}");
+    let path = made.rfind("/welcome").map(|at| &made[at..]).expect("a path");
+    assert!(get(&url, path).contains("Choose a password"));
     assert_eq!(server.interrupt(), Some(0));
+    place.run(&["server", "--dir", "vault", "--new-link", "nobody"]).fails(1, &["Nobody has the login 'nobody'"]);
+    place.run(&["server", "--dir", "nowhere", "--new-link", "admin"]).fails(1, &["no server's database in"]);
 
     std::fs::write(place.path("vault/master.key"), "no key").expect("written");
     place

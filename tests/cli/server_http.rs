@@ -82,7 +82,9 @@ impl Http {
                 "definition": {
                     "tenant_id": sim.tenant_id(), "client_id": sim.client_id(), "sign_in": "secret",
                     "graph_url": sim.graph_url(), "login_url": sim.login_url(),
+                    "restore": {"client_id": sim.restore_client_id(), "sign_in": "secret"},
                 },
+                "restore_secret": sim.restore_client_secret(),
             }),
         );
         let destination = json!({"name": "here", "url": "server:"});
@@ -96,6 +98,52 @@ impl Http {
         });
         let set = id(&post(&format!("{base}/sets"), set));
         Made { account, repository, set, key }
+    }
+
+    /// The same, asking a server that was started anew on the same folder.
+    pub fn at(self, url: &str) -> Self {
+        Self { url: url.to_owned(), ..self }
+    }
+
+    /// Restores Alice's mail into a folder of its own, and looks whether the tenant has each mail twice then.
+    pub fn restore(&self, made: &Made, sim: &SimHandle) {
+        let subjects = || {
+            let truth = sim.expected();
+            let mailbox = truth.user("alice@contoso.com").and_then(|user| user.mailbox.clone()).expect("a mailbox");
+            let mut all: Vec<String> =
+                mailbox.messages.iter().filter(|mail| !mail.recoverable).map(|mail| mail.subject.clone()).collect();
+            all.sort();
+            all
+        };
+        let before = subjects();
+        let base = format!("/accounts/{}", made.account);
+        let of_repository = format!("{base}/repositories/{}", made.repository);
+        self.good(Method::POST, &format!("{of_repository}/unlock"), Some(json!({"key": made.key})));
+        let wanted = json!({"snapshot": "latest", "paths": ["users/alice@contoso.com/Mail"], "folder": "Back"});
+        let asked = self.good(Method::POST, &format!("{of_repository}/restores"), Some(wanted));
+        let ended = |job: &Value| {
+            let path = format!("{base}/jobs/{}", job.as_str().expect("a job"));
+            loop {
+                let job = self.good(Method::GET, &path, None);
+                if !matches!(job["state"].as_str(), Some("queued" | "running")) {
+                    return job;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(100));
+            }
+        };
+        let planned = ended(&asked["plan_job"]);
+        assert_eq!(planned["state"], "done", "{planned}");
+        let run = format!("{base}/restores/{}/run", asked["id"].as_str().expect("an id"));
+        let done = ended(&self.good(Method::POST, &run, None)["job"]);
+        assert!(matches!(done["state"].as_str(), Some("done" | "gaps")), "{done}");
+        // But for the few that the simulated tenant gives nobody.
+        let (many, mut left) = (before.len(), subjects());
+        for subject in &before {
+            let at = left.iter().position(|other| other == subject);
+            left.remove(at.expect("what was there stays"));
+        }
+        assert!(left.iter().all(|subject| before.contains(subject)), "{left:?}");
+        assert!(many > 10 && left.len() <= many && left.len() * 10 >= many * 9, "{} of {many}", left.len());
     }
 
     /// The backups of an account.

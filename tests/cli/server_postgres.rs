@@ -36,11 +36,11 @@ fn database(name: &str) -> Option<String> {
 }
 
 /// A tenant whose runs take some seconds.
-fn place() -> Place {
+pub fn place() -> Place {
     Place::with_tenant(SimOptions { latency: Duration::from_millis(200), ..SimOptions::default() })
 }
 
-fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(found) = look() {
@@ -51,7 +51,7 @@ fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-fn ended(http: &Http, made: &Made) -> Value {
+pub fn ended(http: &Http, made: &Made) -> Value {
     wait("the run does not end", || {
         let all = http.backups(made);
         let last = all.first()?.clone();
@@ -107,6 +107,7 @@ fn what_a_killed_worker_had_in_hand_another_does_once() {
     let repository = format!("vault/storage/{}/{}", made.account, made.repository);
     let checked = place.run(&["-r", &repository, "-p", "owner.key", "check", "--read-data"]);
     assert_eq!(checked.code, 0, "{}", checked.err);
+    http.restore(&made, place.tenant.as_ref().expect("a tenant"));
     for process in [web, scheduler, other] {
         assert_eq!(process.interrupt(), Some(0));
     }

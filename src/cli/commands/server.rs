@@ -11,7 +11,7 @@ use crate::cli::app::App;
 use crate::cli::exit::Outcome;
 use crate::cli::interrupt;
 use crate::error::{Error, Result};
-use crate::server::{DEMO_PASSWORD, ServerOptions, start, start_demo};
+use crate::server::{DEMO_PASSWORD, ServerOptions, new_link, start, start_demo};
 use settings::options;
 
 /// How many jobs a process may do at once.
@@ -62,6 +62,10 @@ pub(crate) struct Args {
     /// names one
     #[arg(long)]
     demo: bool,
+    /// Make a link by which somebody chooses a new password, and has no second factor any more, and end; also while the server
+    /// runs. For the last administrator: for all others administrators make one on the pages
+    #[arg(long, value_name = "LOGIN", conflicts_with = "demo")]
+    new_link: Option<String>,
     /// Refuse destinations and webhooks in private networks and on this machine, for servers that strangers use [env:
     /// TENANTVAULT_SERVER_PUBLIC_TARGETS_ONLY]
     #[arg(long)]
@@ -89,6 +93,12 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
         return demo(&args, app, signalled).await;
     }
     let options = options(&args, app)?;
+    if let Some(login) = &args.new_link {
+        let link = new_link(&options, login).await?;
+        screen.line(format!("Good for seven days and for one use:\n  {link}"))?;
+        screen.summary(&json!({"login": login, "link": link}))?;
+        return Ok(Outcome::Done);
+    }
     let is_plain = options.tls.is_none();
     let running = start(options).await?;
     if let Some(address) = running.address() {

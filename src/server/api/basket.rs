@@ -91,6 +91,21 @@ pub(crate) async fn add(
     Ok(List::of(server.baskets.of(&actor, &row.id).into_iter().map(Picked::from)))
 }
 
+/// Take something out of the basket
+#[utoipa::path(post, path = "/api/v1/accounts/{account}/repositories/{repository}/basket/removal", tag = "restore",
+    params(("account" = Id, Path), ("repository" = Id, Path)), request_body = Picked, responses(
+    (status = 200, body = List<Picked>), (status = 401, body = Problem), (status = 403, body = Problem),
+    (status = 404, body = Problem), (status = 413, body = Problem), (status = 422, body = Problem)))]
+pub(crate) async fn remove(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    OfRepository { row, .. }: OfRepository,
+    Wanted(wanted): Wanted<Picked>,
+) -> Answer<Json<List<Picked>>> {
+    server.baskets.remove(&actor, &row.id, &wanted.origin()?);
+    Ok(List::of(server.baskets.of(&actor, &row.id).into_iter().map(Picked::from)))
+}
+
 /// Empty the basket
 #[utoipa::path(delete, path = "/api/v1/accounts/{account}/repositories/{repository}/basket", tag = "restore",
     params(("account" = Id, Path), ("repository" = Id, Path)), responses(

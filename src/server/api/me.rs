@@ -11,7 +11,8 @@ use utoipa::ToSchema;
 
 use super::List;
 use crate::server::audit::Deed;
-use crate::server::auth::{Actor, Role, way_of_session, way_of_token};
+use crate::server::auth::{Actor, Password, Role, to_scan, way_of_session, way_of_token};
+use crate::server::deeds::me as deeds;
 use crate::server::error::{ApiError, Problem};
 use crate::server::id::Id;
 use crate::server::state::Server;
@@ -165,5 +166,96 @@ pub(crate) async fn remove_token(
     let deed =
         Deed { account: actor.account.as_ref(), action: "token.remove", object: token.as_str(), detail: json!({}) };
     server.db.note(&actor, deed, server.now_us()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A password to change.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PasswordToBe {
+    /// The one until now.
+    old: Password,
+    /// The new one: at least 12 characters.
+    password: Password,
+}
+
+/// Change the password of whoever asks; all their sessions end
+#[utoipa::path(put, path = "/api/v1/me/password", tag = "me", request_body = PasswordToBe, responses(
+    (status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 413, body = Problem),
+    (status = 422, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub(crate) async fn change_password(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Wanted(wanted): Wanted<PasswordToBe>,
+) -> Answer<StatusCode> {
+    deeds::change_password(&server, &actor, &wanted.old, &wanted.password).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A second factor that is being set up. It is shown this once.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct FactorBegun {
+    /// What is typed into an authenticator app.
+    secret: String,
+    /// The same as an address, of which a picture to scan can be made.
+    address: String,
+}
+
+/// Begin to set up the second factor of whoever asks
+#[utoipa::path(post, path = "/api/v1/me/factor", tag = "me", responses(
+    (status = 201, body = FactorBegun), (status = 401, body = Problem), (status = 403, body = Problem),
+    (status = 422, body = Problem)))]
+pub(crate) async fn begin_factor(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+) -> Answer<(StatusCode, Json<FactorBegun>)> {
+    let secret = deeds::begin_factor(&server, &actor).await?;
+    let (address, _) = to_scan(&secret, &actor.login)?;
+    Ok((
+        StatusCode::CREATED,
+        Json(FactorBegun { secret: secret.as_str().to_owned(), address: address.as_str().to_owned() }),
+    ))
+}
+
+/// A code of an authenticator app.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FactorCode {
+    /// Six digits.
+    #[schema(max_length = 100)]
+    code: String,
+}
+
+/// Turn the second factor on, by a code of it
+#[utoipa::path(post, path = "/api/v1/me/factor/confirmation", tag = "me", request_body = FactorCode, responses(
+    (status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 413, body = Problem),
+    (status = 422, body = Problem)))]
+pub(crate) async fn confirm_factor(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Wanted(wanted): Wanted<FactorCode>,
+) -> Answer<StatusCode> {
+    deeds::confirm_factor(&server, &actor, &wanted.code).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A password that proves who asks.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OldPassword {
+    /// It.
+    old: Password,
+}
+
+/// Turn the second factor off
+#[utoipa::path(post, path = "/api/v1/me/factor/removal", tag = "me", request_body = OldPassword, responses(
+    (status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 413, body = Problem),
+    (status = 422, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub(crate) async fn end_factor(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Wanted(wanted): Wanted<OldPassword>,
+) -> Answer<StatusCode> {
+    deeds::end_factor(&server, &actor, &wanted.old).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -57,6 +57,7 @@ impl<T: utoipa::ToSchema> List<T> {
     security(("token" = [])),
     paths(
         me::who, me::sessions, me::end_session, me::tokens, me::add_token, me::remove_token,
+        me::change_password, me::begin_factor, me::confirm_factor, me::end_factor,
         accounts::list, accounts::add, accounts::get, accounts::change, accounts::remove, accounts::growth,
         people::list, people::add, people::change, people::remove, people::invite,
         people::list_administrators, people::add_administrator, people::change_administrator,
@@ -74,7 +75,7 @@ impl<T: utoipa::ToSchema> List<T> {
         clients::list, clients::add, clients::get, clients::change, clients::remove, clients::give_code,
         agent::enroll, agent::who, agent::take, agent::progress, agent::end,
         look::unlock, look::lock, look::contents, look::origin, look::file,
-        basket::list, basket::add, basket::empty, basket::download, basket::find,
+        basket::list, basket::add, basket::remove, basket::empty, basket::download, basket::find,
         restores::ask, restores::list, restores::get, restores::steps, restores::run, restores::undo, restores::stop,
         receivers::list, receivers::add, receivers::get, receivers::change, receivers::remove, receivers::test,
         receivers::deliveries, receivers::delivery,
@@ -104,7 +105,11 @@ pub(crate) fn add(routes: Routes) -> Routes {
         .api(Method::DELETE, v1!("/me/sessions/{session}"), Needs(Right::SignedIn), me::end_session)
         .api(Method::GET, v1!("/me/tokens"), Needs(Right::SignedIn), me::tokens)
         .api(Method::POST, v1!("/me/tokens"), Needs(Right::SignedIn), me::add_token)
-        .api(Method::DELETE, v1!("/me/tokens/{token}"), Needs(Right::SignedIn), me::remove_token);
+        .api(Method::DELETE, v1!("/me/tokens/{token}"), Needs(Right::SignedIn), me::remove_token)
+        .api(Method::PUT, v1!("/me/password"), Needs(Right::SignedIn), me::change_password)
+        .api(Method::POST, v1!("/me/factor"), Needs(Right::SignedIn), me::begin_factor)
+        .api(Method::POST, v1!("/me/factor/confirmation"), Needs(Right::SignedIn), me::confirm_factor)
+        .api(Method::POST, v1!("/me/factor/removal"), Needs(Right::SignedIn), me::end_factor);
     let routes = routes
         .api(Method::GET, v1!("/accounts"), Needs(Right::SignedIn), accounts::list)
         .api(Method::POST, v1!("/accounts"), Needs(Right::Server), accounts::add)
@@ -210,6 +215,7 @@ fn of_restores(routes: Routes) -> Routes {
         .api(Method::GET, repository!("/search"), Needs(Right::Restore), basket::find)
         .api(Method::GET, repository!("/basket"), Needs(Right::Restore), basket::list)
         .api(Method::POST, repository!("/basket"), Needs(Right::Restore), basket::add)
+        .api(Method::POST, repository!("/basket/removal"), Needs(Right::Restore), basket::remove)
         .api(Method::DELETE, repository!("/basket"), Needs(Right::Restore), basket::empty)
         .api(Method::POST, repository!("/archive"), Needs(Right::Restore), basket::download)
         .api(Method::POST, repository!("/restores"), Needs(Right::Restore), r::ask)

@@ -151,11 +151,11 @@ pub(crate) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Make a new link by which somebody chooses a password
+/// Make a new link by which somebody chooses a password; who takes it has no second factor any more
 #[utoipa::path(post, path = "/api/v1/accounts/{account}/people/{person}/invitation", tag = "people",
     params(("account" = Id, Path), ("person" = Id, Path)), responses(
     (status = 201, body = InvitationView), (status = 401, body = Problem), (status = 403, body = Problem),
-    (status = 404, body = Problem)))]
+    (status = 404, body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn invite(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
@@ -214,10 +214,10 @@ pub(crate) async fn remove_administrator(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Make a new link by which an administrator chooses a password
+/// Make a new link by which an administrator chooses a password; who takes it has no second factor any more
 #[utoipa::path(post, path = "/api/v1/administrators/{person}/invitation", tag = "people", params(("person" = Id, Path)),
     responses((status = 201, body = InvitationView), (status = 401, body = Problem), (status = 403, body = Problem),
-    (status = 404, body = Problem)))]
+    (status = 404, body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn invite_administrator(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,

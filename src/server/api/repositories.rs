@@ -232,6 +232,9 @@ pub(crate) enum Upkeep {
 #[serde(deny_unknown_fields)]
 pub(crate) struct UpkeepWanted {
     kind: Upkeep,
+    /// A check reads every byte, not only names and sizes.
+    #[serde(default)]
+    read_data: bool,
 }
 
 /// A job that was asked for.
@@ -256,7 +259,7 @@ pub(crate) async fn upkeep(
         Upkeep::Check => JobKind::Check,
         Upkeep::Mirror => JobKind::Mirror,
     };
-    let job = repositories::upkeep(&server, &actor, &account, &repository, kind).await?;
+    let job = repositories::upkeep(&server, &actor, &account, &repository, kind, wanted.read_data).await?;
     Ok((StatusCode::ACCEPTED, Json(JobAsked { job })))
 }
 

@@ -172,7 +172,8 @@ impl Db {
         self.person(&row.ok_or_else(gone)?.id("person_id")?).await
     }
 
-    /// Takes an invitation: sets the password and ends the link, and every session of the person.
+    /// Takes an invitation: sets the password and ends the link, every session of the person and the second factor, for whoever lost
+    /// it has no other way in.
     ///
     /// # Errors
     /// As [`Self::invited`]; `InvalidInput` for a poor password.
@@ -190,6 +191,10 @@ impl Db {
             return Err(Error::not_found("This link was used already"));
         }
         set_password(&mut tx, &person.id, &hash).await?;
+        sqlx::query("UPDATE people SET totp = NULL, totp_on = 0, totp_step = 0 WHERE id = $1")
+            .bind(person.id.as_str())
+            .execute(&mut *tx)
+            .await?;
         tx.commit().await?;
         self.person(&person.id).await
     }

@@ -499,13 +499,19 @@ pub(super) async fn ask_in(
     let same = match (new.set, new.repository) {
         (Some(set), _) => Some(("SELECT id FROM jobs WHERE set_id = $1 AND kind = $2 AND state = 'queued'", set)),
         (None, Some(repository)) if new.kind.is_upkeep() => Some((
-            "SELECT id FROM jobs WHERE repository_id = $1 AND kind = $2 AND state = 'queued' AND set_id IS NULL",
+            "SELECT id FROM jobs WHERE repository_id = $1 AND kind = $2 AND state = 'queued' AND set_id IS NULL \
+             AND arguments = $3",
             repository,
         )),
         _ => None,
     };
     if let Some((query, about)) = same {
-        let waiting = sqlx::query(query).bind(about.as_str()).bind(new.kind.word()).fetch_optional(&mut **tx).await?;
+        let mut waiting = sqlx::query(query).bind(about.as_str()).bind(new.kind.word());
+        if new.set.is_none() {
+            // A check of every byte is another one than a check.
+            waiting = waiting.bind(new.arguments.to_string());
+        }
+        let waiting = waiting.fetch_optional(&mut **tx).await?;
         if let Some(row) = waiting {
             sqlx::query("UPDATE jobs SET run_after_us = $1 WHERE id = $2 AND run_after_us > $1")
                 .bind(new.run_after_us)

@@ -7,6 +7,7 @@ pub(crate) mod consent;
 pub(crate) mod contents;
 pub(crate) mod keys;
 pub(crate) mod look;
+pub(crate) mod me;
 pub(crate) mod own_storage;
 pub(crate) mod people;
 pub(crate) mod receivers;

@@ -30,11 +30,15 @@ pub(crate) async fn add(server: &Server, actor: &Actor, new: &NewPerson<'_>) -> 
     Ok((person, invitation))
 }
 
-/// Makes a new link.
+/// Makes a new link, which also ends the second factor once it is taken.
 ///
 /// # Errors
-/// As any query.
+/// `InvalidInput` for oneself: who found a session open would need neither password nor code any more.
 pub(crate) async fn invite(server: &Server, actor: &Actor, person: &Person) -> Result<Invitation> {
+    if person.id == actor.person {
+        return Err(Error::invalid("Nobody makes a new link for themselves")
+            .with_hint("Change your password and your second factor under 'Your sign-in'"));
+    }
     let invitation = server.db.invite(&server.vault, &person.id, server.now_us()).await?;
     note(server, actor, person, "person.invite").await?;
     Ok(invitation)

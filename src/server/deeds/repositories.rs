@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::{is_administrator, note, own_storage};
@@ -168,17 +168,29 @@ pub(crate) async fn remove(server: &Server, actor: &Actor, account: &Id, id: &Id
     note(server, actor, account, "repository.remove", &row.name, json!({"data": "stays"})).await
 }
 
-/// Asks for upkeep that somebody wants.
+/// Asks for upkeep that somebody wants. `every_byte`: a check reads all packs, not only their names and sizes.
 ///
 /// # Errors
-/// `InvalidInput` for what is no upkeep; `NotFound`.
-pub(crate) async fn upkeep(server: &Server, actor: &Actor, account: &Id, id: &Id, kind: JobKind) -> Result<Id> {
+/// `InvalidInput` for what is no upkeep, and for every byte of what is no check; `NotFound`.
+pub(crate) async fn upkeep(
+    server: &Server,
+    actor: &Actor,
+    account: &Id,
+    id: &Id,
+    kind: JobKind,
+    every_byte: bool,
+) -> Result<Id> {
     let row = server.db.repository(account, id).await?;
     if !kind.is_upkeep() {
         return Err(Error::invalid("That is no upkeep of a repository").with_hint("Ask for prune, check or mirror"));
     }
-    let job = ask(server, &row, kind, &actor.login).await?;
-    note(server, actor, account, "repository.upkeep", &row.name, json!({"kind": kind.word(), "job": job})).await?;
+    if every_byte && kind != JobKind::Check {
+        return Err(Error::invalid("Only a check reads every byte"));
+    }
+    let arguments = if every_byte { json!({"read_data": true}) } else { json!({}) };
+    let job = ask_with(server, &row, kind, arguments, &actor.login).await?;
+    let detail = json!({"kind": kind.word(), "job": job, "read_data": every_byte});
+    note(server, actor, account, "repository.upkeep", &row.name, detail).await?;
     Ok(job)
 }
 
@@ -187,6 +199,10 @@ pub(crate) async fn upkeep(server: &Server, actor: &Actor, account: &Id, id: &Id
 /// # Errors
 /// As any query.
 pub(crate) async fn ask(server: &Server, row: &RepositoryRow, kind: JobKind, asked_by: &str) -> Result<Id> {
+    ask_with(server, row, kind, json!({}), asked_by).await
+}
+
+async fn ask_with(server: &Server, row: &RepositoryRow, kind: JobKind, arguments: Value, asked_by: &str) -> Result<Id> {
     let now = server.now_us();
     let job = NewJob {
         account: &row.account,
@@ -195,7 +211,7 @@ pub(crate) async fn ask(server: &Server, row: &RepositoryRow, kind: JobKind, ask
         tenant: None,
         repository: Some(&row.id),
         client: None,
-        arguments: json!({}),
+        arguments,
         asked_by,
         run_after_us: now,
     };

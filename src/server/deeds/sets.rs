@@ -5,6 +5,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::note;
+use super::repositories::within_bytes;
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::auth::Actor;
 use crate::server::choices::Choices;
@@ -121,6 +122,7 @@ fn to_be(wanted: &SetWanted) -> SetToBe<'_> {
 pub(crate) async fn add(server: &Server, actor: &Actor, account: &Id, wanted: &SetWanted) -> Result<SetRow> {
     check(server, account, wanted).await?;
     within_limits(server, account).await?;
+    within_bytes(server, account).await?;
     let repository = server.db.repository(account, &wanted.repository).await?;
     if !repository.confirmed {
         let text = format!("Nobody has typed back the key of repository '{}'", repository.name);

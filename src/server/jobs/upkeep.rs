@@ -96,10 +96,12 @@ pub(super) async fn prune(server: &Arc<Server>, task: &Task) -> Result<Ended> {
     })))
 }
 
-/// Looks whether everything is there, and whether every file is what its name says.
+/// Looks whether everything is there; if asked, reads every byte, whether every file is what its name says.
 pub(super) async fn check(server: &Arc<Server>, task: &Task) -> Result<Ended> {
     let (_, repo) = opened(server, task).await?;
-    let report = ops::check::check(&repo, ReadData::No, &*task.progress).await?;
+    let every_byte = task.job.arguments["read_data"] == true;
+    let read = if every_byte { ReadData::All } else { ReadData::No };
+    let report = ops::check::check(&repo, read, &*task.progress).await?;
     let findings: Vec<_> = report
         .findings
         .iter()
@@ -112,6 +114,7 @@ pub(super) async fn check(server: &Arc<Server>, task: &Task) -> Result<Ended> {
         "findings": findings,
         "items": report.items,
         "items_touched": report.items_touched,
+        "read_data": every_byte,
     });
     if report.has_errors() {
         return Ok(Ended { state: JobState::Gaps, outcome });

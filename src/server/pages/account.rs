@@ -195,6 +195,13 @@ pub(super) async fn show(
             button type="submit" { "Save" }
         }
         p { a href={ "/a/" (account.id) } { "To the account" } }
+        h2 { "Remove" }
+        p { "It goes with its people, its history and its notices, once it has no tenant, backup set, repository or client any more. What was stored elsewhere stays there." }
+        form.card method="post" action={ "/accounts/" (account.id) "/removal" } {
+            label for="typed" { "Type the account's name" }
+            input #typed name="typed" required autocomplete="off";
+            button.danger type="submit" { "Remove it" }
+        }
     };
     Ok(Page(page(&account.name, chrome, &body)).into_response())
 }
@@ -222,6 +229,27 @@ pub(super) async fn change(
     server.db.change_account(&account.id, &typed.name, limits).await?;
     note(&server, &actor, &server.db.account(&account.id).await?, "account.change").await?;
     Ok(go(&format!("/accounts/{}", account.id)))
+}
+
+/// What the form sends.
+#[derive(Debug, Deserialize)]
+pub(super) struct Removal {
+    typed: String,
+}
+
+/// Removes one that has nothing any more.
+pub(super) async fn remove(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    OfAccount(account): OfAccount,
+    Form(removal): Form<Removal>,
+) -> Answer {
+    if removal.typed.trim() != account.name {
+        return Err(Error::invalid("What was typed is not the account's name").into());
+    }
+    server.db.remove_account(&account.id).await?;
+    note(&server, &actor, &account, "account.remove").await?;
+    Ok(go("/accounts"))
 }
 
 async fn note(server: &Server, actor: &Actor, account: &Account, action: &'static str) -> Result<()> {

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use super::{Answer, Chrome, Form, Page, Place, go, page, words};
 use crate::error::{Error, Result};
 use crate::server::audit::Deed;
-use crate::server::auth::{Actor, Password, new_secret, to_scan, way_of_session, way_of_token};
+use crate::server::auth::{Actor, Password, to_scan, way_of_session, way_of_token};
+use crate::server::deeds::me as deeds;
 use crate::server::id::Id;
 use crate::server::state::Server;
 use crate::server::web::At;
@@ -103,24 +104,14 @@ pub(super) async fn password(
     Extension(actor): Extension<Actor>,
     Form(typed): Form<NewPassword>,
 ) -> Answer {
-    let person = server.db.person(&actor.person).await?;
-    server.sign_in.prove(&person, &typed.old, &actor.address, server.now_us()).await?;
-    server.db.change_password(&person, &typed.password).await?;
-    // All sessions have ended.
-    server.unlocked.lock_person(&person.id);
-    note(&server, &actor, "password.change", json!({})).await?;
+    deeds::change_password(&server, &actor, &typed.old, &typed.password).await?;
     Ok(go("/sign-in"))
 }
 
 /// Begins to set up the second factor: shows what the app scans.
 pub(super) async fn begin_factor(State(server): State<Arc<Server>>, Extension(actor): Extension<Actor>) -> Answer {
-    let person = server.db.person(&actor.person).await?;
-    if person.second_factor {
-        return Err(Error::invalid("The second factor is on already").into());
-    }
-    let secret = new_secret();
-    server.db.begin_second_factor(&server.vault, &person.id, &secret).await?;
-    let (_, picture) = to_scan(&secret, &person.login)?;
+    let secret = deeds::begin_factor(&server, &actor).await?;
+    let (_, picture) = to_scan(&secret, &actor.login)?;
     let picture = picture.split_once("?>").map_or(picture.as_str(), |(_, svg)| svg).to_owned();
     let setup = html! {
         section.card {
@@ -149,9 +140,7 @@ pub(super) async fn confirm_factor(
     Extension(actor): Extension<Actor>,
     Form(typed): Form<Code>,
 ) -> Answer {
-    let person = server.db.person(&actor.person).await?;
-    server.db.confirm_second_factor(&server.vault, &person, &typed.code, server.now_us()).await?;
-    note(&server, &actor, "second-factor.on", json!({})).await?;
+    deeds::confirm_factor(&server, &actor, &typed.code).await?;
     Ok(go("/me"))
 }
 
@@ -167,10 +156,7 @@ pub(super) async fn end_factor(
     Extension(actor): Extension<Actor>,
     Form(typed): Form<OldPassword>,
 ) -> Answer {
-    let person = server.db.person(&actor.person).await?;
-    server.sign_in.prove(&person, &typed.old, &actor.address, server.now_us()).await?;
-    server.db.end_second_factor(&person.id).await?;
-    note(&server, &actor, "second-factor.off", json!({})).await?;
+    deeds::end_factor(&server, &actor, &typed.old).await?;
     Ok(go("/me"))
 }
 

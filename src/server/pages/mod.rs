@@ -89,7 +89,8 @@ pub(crate) fn add(routes: Routes) -> Routes {
         .page("/accounts", Needs(Right::Server), account::list)
         .form("/accounts", Needs(Right::Server), account::add)
         .page("/accounts/{account}", Needs(Right::Server), account::show)
-        .form("/accounts/{account}", Needs(Right::Server), account::change);
+        .form("/accounts/{account}", Needs(Right::Server), account::change)
+        .form("/accounts/{account}/removal", Needs(Right::Server), account::remove);
     let routes = routes
         .page("/a/{account}", Needs(Right::See), home::show)
         .page("/a/{account}/tenants", Needs(Right::See), tenants::list)

@@ -9,6 +9,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::{Answer, Chrome, Form, Page, Place, go, page, words};
+use crate::error::Error;
 use crate::server::auth::{Actor, NewPerson, Person, Right, Role};
 use crate::server::db::Account;
 use crate::server::deeds::people as deeds;
@@ -74,7 +75,7 @@ async fn people(server: &Server, actor: &Actor, whose: Whose<'_>, link: Option<(
         @if whose.0.is_none() { p { "They see every account and may change everything, but open no repository without its key." } }
         @if let Some((login, link)) = link {
             section.notice.good role="status" {
-                p { "Hand this link to " strong { (login) } ". It is good for seven days and for one use:" }
+                p { "Hand this link to " strong { (login) } ". It is good for seven days and for one use, and ends their second factor when it is used:" }
                 p { code.key { (link) } }
             }
         }
@@ -113,8 +114,11 @@ fn row(whose: Whose<'_>, person: &Person, may: bool, actor: &Actor) -> Markup {
         td { @if person.disabled { span.state.bad { "disabled" } } @else if person.has_password { "active" } @else { span.state.warn { "invited" } } }
         @if may { td {
             form.actions method="post" action={ (whose.path()) "/" (person.id) } {
-                button.plain type="submit" name="what" value="invite" { "New link" }
                 @if !oneself {
+                    @if whose.0.is_some() { @for role in Role::ALL.iter().filter(|role| !matches!(**role, Role::Administrator) && **role != person.role) {
+                        button.plain type="submit" name="role" value=(role.word()) { "Make " (role.word()) }
+                    } }
+                    button.plain type="submit" name="what" value="invite" { "New link" }
                     @if person.disabled { button.plain type="submit" name="what" value="enable" { "Enable" } }
                     @else { button.plain type="submit" name="what" value="disable" { "Disable" } }
                     button.danger type="submit" name="what" value="remove" { "Remove" }
@@ -160,10 +164,11 @@ enum What {
     Remove,
 }
 
-/// What the form sends.
+/// What the form sends: one of both.
 #[derive(Debug, Deserialize)]
 pub(super) struct Change {
-    what: What,
+    what: Option<What>,
+    role: Option<Role>,
 }
 
 /// Changes somebody of an account.
@@ -174,7 +179,7 @@ pub(super) async fn change(
     Form(change): Form<Change>,
 ) -> Answer {
     let account = server.db.account(&account).await?;
-    change_of(&server, &actor, Whose(Some(&account)), &person, change.what).await
+    change_of(&server, &actor, Whose(Some(&account)), &person, &change).await
 }
 
 /// Changes an administrator.
@@ -184,11 +189,16 @@ pub(super) async fn change_administrator(
     At(person): At<Id>,
     Form(change): Form<Change>,
 ) -> Answer {
-    change_of(&server, &actor, Whose(None), &person, change.what).await
+    change_of(&server, &actor, Whose(None), &person, &change).await
 }
 
-async fn change_of(server: &Server, actor: &Actor, whose: Whose<'_>, person: &Id, what: What) -> Answer {
+async fn change_of(server: &Server, actor: &Actor, whose: Whose<'_>, person: &Id, change: &Change) -> Answer {
     let person = deeds::find(server, whose.id(), person).await?;
+    if let Some(role) = change.role {
+        deeds::change(server, actor, &person, role, person.disabled).await?;
+        return Ok(go(&whose.path()));
+    }
+    let what = change.what.ok_or_else(|| Error::invalid("Nothing was asked for"))?;
     match what {
         What::Invite => {
             let invitation = deeds::invite(server, actor, &person).await?;

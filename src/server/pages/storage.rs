@@ -260,9 +260,10 @@ pub(super) async fn show(
         }
         @if actor.may(Right::Run, Some(&account.id)) {
             h2 { "Upkeep" }
-            div.actions { @for (kind, words) in [("check", "Check that everything is there"), ("prune", "Give back space"), ("mirror", "Bring replicas up to date")] {
+            div.actions { @for (kind, every, words) in [("check", "", "Check that everything is there"), ("check", "on", "Check every byte"), ("prune", "", "Give back space"), ("mirror", "", "Bring replicas up to date")] {
                 form method="post" action={ "/a/" (account.id) "/storage/" (row.id) "/upkeep" } {
                     input type="hidden" name="kind" value=(kind);
+                    @if !every.is_empty() { input type="hidden" name="read_data" value=(every); }
                     button.plain type="submit" { (words) }
                 }
             } }
@@ -346,6 +347,8 @@ pub(super) async fn remove(
 #[derive(Debug, Deserialize)]
 pub(super) struct Upkeep {
     kind: JobKind,
+    #[serde(default)]
+    read_data: String,
 }
 
 /// Asks for upkeep.
@@ -355,6 +358,7 @@ pub(super) async fn upkeep(
     At((account, repository)): At<(Id, Id)>,
     Form(wanted): Form<Upkeep>,
 ) -> Answer {
-    let job = repositories::upkeep(&server, &actor, &account, &repository, wanted.kind).await?;
+    let every_byte = wanted.read_data == "on";
+    let job = repositories::upkeep(&server, &actor, &account, &repository, wanted.kind, every_byte).await?;
     Ok(go(&format!("/a/{account}/jobs/{job}")))
 }

@@ -59,6 +59,7 @@ pub(super) async fn accept(
 ) -> Answer {
     let now = server.now_us();
     let person = server.db.invited(&server.vault, &token, now).await?;
+    let had_factor = person.second_factor;
     let same = chosen.password.expose() == chosen.again.expose();
     let accepted = match same {
         true => server.db.accept(&server.vault, &token, &chosen.password, now).await,
@@ -69,7 +70,8 @@ pub(super) async fn accept(
             // All their sessions have ended, if there were any.
             server.unlocked.lock_person(&person.id);
             let account = person.account.as_ref();
-            let deed = Deed { account, action: "password.set", object: &person.login, detail: json!({}) };
+            let detail = json!({"second_factor_ended": had_factor});
+            let deed = Deed { account, action: "password.set", object: &person.login, detail };
             server.db.note_as(&person.login, &peer.address, deed, now).await?;
             Ok(go("/sign-in"))
         }

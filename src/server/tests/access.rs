@@ -20,7 +20,7 @@ fn filled(path: &str, account: &str) -> String {
 }
 
 /// What whoever signed in may do without an account: more would have to be thought about here.
-const OF_EVERYBODY: [&str; 18] = [
+const OF_EVERYBODY: [&str; 22] = [
     "GET /",
     // The state names the account, and the handler looks at the right in it.
     "GET /sign-ins/callback",
@@ -31,6 +31,10 @@ const OF_EVERYBODY: [&str; 18] = [
     "GET /api/v1/me/tokens",
     "POST /api/v1/me/tokens",
     "DELETE /api/v1/me/tokens/{token}",
+    "PUT /api/v1/me/password",
+    "POST /api/v1/me/factor",
+    "POST /api/v1/me/factor/confirmation",
+    "POST /api/v1/me/factor/removal",
     "GET /api/v1/accounts",
     "GET /me",
     "POST /me/password",

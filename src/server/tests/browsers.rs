@@ -108,6 +108,34 @@ async fn with_a_second_factor_the_password_alone_does_not_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_lost_their_second_factor_comes_in_by_a_new_link_of_somebody_else() {
+    let bench = Bench::quiet().await;
+    let admin = bench.person(None, Role::Administrator, "admin@example.com").await;
+    let account = bench.account("Contoso").await;
+    let own = bench.person(Some(&account), Role::Owner, "owner@contoso.com").await;
+    let server = bench.server();
+    let person = server.db.person_by_login("owner@contoso.com").await.expect("read").expect("there");
+    let secret = new_secret();
+    server.db.begin_second_factor(&server.vault, &person.id, &secret).await.expect("begun");
+    let begun = server.db.person(&person.id).await.expect("read");
+    let (now, login) = (server.now_us(), "owner@contoso.com");
+    let code = code_at(&secret, now).expect("a code");
+    server.db.confirm_second_factor(&server.vault, &begun, &code, now).await.expect("on");
+    let path = format!("/accounts/{account}/people/{}/invitation", person.id);
+    // Who found a session or token of theirs makes none.
+    let (status, _) = bench.ask(&own, Method::POST, &path, None).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    let made = bench.good(&admin, Method::POST, &path, None).await;
+    bench.sign_in(login, PASSWORD).await.expect_err("the link was not taken yet");
+    let link = made["path"].as_str().expect("a path");
+    let chosen = "password=four+other+plain+words&again=four+other+plain+words".to_owned();
+    assert_eq!(bench.send_form(link, None, chosen).await.status(), StatusCode::SEE_OTHER);
+    bench.sign_in(login, "four other plain words").await.expect("without a code");
+    let log = bench.good(&admin, Method::GET, "/audit", None).await.to_string();
+    assert!(log.contains("person.invite") && log.contains("second_factor_ended"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_answer_tells_browsers_to_be_careful() {
     let bench = Bench::quiet().await;
     for path in ["/sign-in", "/nothing", "/assets/style.css", "/api/v1/me", "/healthz"] {

@@ -235,7 +235,11 @@ async fn a_set_runs_on_a_client_and_moves_without_a_new_full_backup() {
         .good(Method::POST, &format!("/repositories/{}/upkeep", yard.repository), Some(json!({"kind": "check"})))
         .await;
     let check = yard.bench.ended(&yard.owner, &yard.account, check["job"].as_str().expect("a job")).await;
-    assert_eq!(check["state"], "done", "{check}");
+    assert_eq!((&check["state"], &check["outcome"]["read_data"]), (&json!("done"), &json!(false)), "{check}");
+    let every = Some(json!({"kind": "check", "read_data": true}));
+    let check = yard.good(Method::POST, &format!("/repositories/{}/upkeep", yard.repository), every).await;
+    let check = yard.bench.ended(&yard.owner, &yard.account, check["job"].as_str().expect("a job")).await;
+    assert_eq!((&check["state"], &check["outcome"]["read_data"]), (&json!("done"), &json!(true)), "{check}");
     seen_and_removed(&yard).await;
 }
 

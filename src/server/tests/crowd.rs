@@ -283,6 +283,13 @@ async fn upkeep_that_waits_already_is_not_queued_again_and_is_noted() {
     }
     let (check, others) = (ask(&one, "check").await, ask(&other, "prune").await);
     assert!(check != first && others != first);
+    // A check of every byte is another one, and nothing else is of every byte.
+    let every = |kind: &str| Some(json!({"kind": kind, "read_data": true}));
+    let whole = bench.good(&one.token, Method::POST, &one.path("/upkeep"), every("check")).await["job"].clone();
+    assert_ne!(whole, json!(check));
+    assert_eq!(ask(&one, "check").await, check);
+    let (status, _) = bench.ask(&one.token, Method::POST, &one.path("/upkeep"), every("prune")).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     // One that runs has begun with what was there: another one follows it.
     let now = bench.server().now_us();
     let taken = bench.server().db.take_job("one", None, super::PLENTY, 1_000_000, now).await.expect("asked");

@@ -321,6 +321,35 @@ async fn a_tab_saves_its_part_and_nothing_else() {
     expected["choices"]["leavers"] = json!("freeze");
     assert_eq!(after, expected);
 
+    // What the form has once for all, and nobody changes, stays as each schedule has it.
+    let rules = |set: &Value| {
+        let rule = |row: &Value| json!([row["cron"], row["zone"], row["jitter_s"], row["catch_up"]]);
+        let mut all: Vec<Value> = set["schedules"].as_array().expect("a list").iter().map(rule).collect();
+        all.sort_by_key(Value::to_string);
+        (all, set["choices"]["time_zone"].clone())
+    };
+    let page = told(&bench, &cookie, &tab("when")).await;
+    let zone = between(&page, "list=\"zones\" value=\"", "\"").to_owned();
+    let jitter = between(&page, "max=\"1380\" value=\"", "\"").to_owned();
+    let mut as_it_is = vec![
+        ("when_kind", "cron"),
+        ("when_time", ""),
+        ("when_cron", "@weekly"),
+        ("when_kind", "daily"),
+        ("when_time", "01:00"),
+        ("when_cron", ""),
+        ("zone", &zone),
+        ("jitter", &jitter),
+        ("keep_last", "3"),
+        ("do", "save"),
+    ];
+    if page.contains("name=\"catch_up\" value=\"on\" checked") {
+        as_it_is.push(("catch_up", "on"));
+    }
+    let (status, _, page) = step(&bench, &cookie, &tab("when"), &as_it_is).await;
+    assert_eq!(status, StatusCode::SEE_OTHER, "{page}");
+    assert_eq!(rules(&now().await), rules(&after));
+
     let when = [
         ("when_kind", "hourly"),
         ("when_time", "00:15"),
@@ -494,4 +523,26 @@ async fn what_microsoft_does_not_tell_is_said_and_rules_can_be_written() {
     let (status, problem) = bench.ask(&token, Method::GET, &path, None).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{problem}");
     assert!(problem["hint"].is_string(), "{problem}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_stores_as_much_as_it_may_gets_no_further_set() {
+    let bench = Bench::quiet().await;
+    let account = bench.account("Contoso").await;
+    let token = bench.person(Some(&account), Role::Owner, "owner@contoso.com").await;
+    let sim = SimTenant::start(SimOptions::tiny()).await.expect("a tenant");
+    let (repository, set, _) = set_up(&bench, &token, &account, &sim, json!([])).await;
+    let path = format!("/accounts/{account}/sets");
+    let before = bench.good(&token, Method::GET, &format!("{path}/{set}"), None).await;
+    let wanted = |name: &str| json!({"name": name, "tenant": before["tenant"], "repository": before["repository"], "choices": before["choices"]});
+    let db = &bench.server().db;
+    let row = Id::parse(&repository).expect("an id");
+    db.keep_stored_bytes(&row, 5_000).await.expect("kept");
+    let limits = crate::server::db::Entitlements { bytes: Some(5_000), ..Default::default() };
+    db.change_account(&account, "Contoso", limits).await.expect("changed");
+    let (status, problem) = bench.ask(&token, Method::POST, &path, Some(wanted("more"))).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "{problem}");
+    assert!(problem["message"].as_str().expect("a message").contains("stores as much as it may"), "{problem}");
+    // What is there may be changed all the same.
+    bench.good(&token, Method::PUT, &format!("{path}/{set}"), Some(wanted("everybody"))).await;
 }

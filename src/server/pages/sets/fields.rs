@@ -235,6 +235,27 @@ impl Fields {
         self.times().into_iter().map(timing).collect()
     }
 
+    /// The same of a set that is there: what the form has once for all schedules, and nobody changed in it, stays as each had it.
+    pub(super) fn timings_after(&self, shown: &Self, schedules: &[ScheduleRow]) -> Result<Vec<Timing>> {
+        let same = |name: &str| self.get(name).trim() == shown.get(name);
+        let mut left: Vec<&Timing> = schedules.iter().map(|row| &row.timing).collect();
+        let mut timings = self.timings()?;
+        for timing in &mut timings {
+            let Some(at) = left.iter().position(|old| old.cron == timing.cron) else { continue };
+            let old = left.remove(at);
+            if same("zone") {
+                timing.zone.clone_from(&old.zone);
+            }
+            if same("jitter") {
+                timing.jitter_s = old.jitter_s;
+            }
+            if same("catch_up") {
+                timing.catch_up = old.catch_up;
+            }
+        }
+        Ok(timings)
+    }
+
     /// Puts what was chosen into the choices.
     pub(super) fn put_choice(&self, choices: &mut Choices) -> Result<()> {
         let rules = self.rules();

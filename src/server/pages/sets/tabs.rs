@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use maud::html;
 
 use super::desk::{Desk, Done, View};
+use super::fields::Fields;
 use super::steps::{self, Step};
 use crate::error::{Error, Result};
 use crate::server::auth::Actor;
@@ -77,7 +78,7 @@ async fn wanted(desk: &Desk, set: &SetRow, step: Step) -> Result<SetWanted> {
         tenant: set.tenant.clone(),
         repository: set.repository.clone(),
         choices: set.choices.clone(),
-        schedules: schedules.into_iter().map(|row| row.timing).collect(),
+        schedules: schedules.iter().map(|row| row.timing.clone()).collect(),
         enabled: set.enabled,
         client: set.client.clone(),
     };
@@ -85,8 +86,12 @@ async fn wanted(desk: &Desk, set: &SetRow, step: Step) -> Result<SetWanted> {
         Step::Connect | Step::Key => {}
         Step::Choose => desk.fields.put_choice(&mut wanted.choices)?,
         Step::When => {
+            let shown = Fields::of(set, &schedules);
             desk.fields.put_kept(&mut wanted.choices)?;
-            wanted.schedules = desk.fields.timings()?;
+            if desk.fields.get("zone").trim() == shown.get("zone") {
+                wanted.choices.time_zone.clone_from(&set.choices.time_zone);
+            }
+            wanted.schedules = desk.fields.timings_after(&shown, &schedules)?;
             wanted.enabled = desk.fields.has("enabled");
         }
         Step::Where => wanted.client = desk.fields.client()?,

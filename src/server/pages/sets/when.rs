@@ -47,6 +47,7 @@ pub(super) fn part(desk: &Desk) -> Markup {
             datalist #zones { @for zone in zones() { option value=(zone) {} } }
             label for="jitter" { "Begin up to so many minutes later, by chance, " span.quiet { "so that not all begin at once" } }
             input #jitter name="jitter" type="number" min="0" max="1380" value=(fields.get("jitter"));
+            @if desk.set.is_some() { p.quiet { "A schedule whose rule stays also keeps a zone, a delay and catching up of its own, where these are not changed here." } }
         }
         fieldset { legend { "How long snapshots are kept" }
             (kept_words(desk))

@@ -1,0 +1,62 @@
+//! One's own sign-in: the password and the second factor.
+
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use crate::error::{Error, Result};
+use crate::server::audit::Deed;
+use crate::server::auth::{Actor, Password, new_secret};
+use crate::server::state::Server;
+
+async fn note(server: &Server, actor: &Actor, action: &'static str) -> Result<()> {
+    let deed = Deed { account: actor.account.as_ref(), action, object: &actor.login, detail: json!({}) };
+    server.db.note(actor, deed, server.now_us()).await
+}
+
+/// Changes the password, for who knows the one until now; all sessions end.
+///
+/// # Errors
+/// `Permission` for a wrong one; `InvalidInput` for a poor new one; `Unavailable` after too many attempts.
+pub(crate) async fn change_password(server: &Server, actor: &Actor, old: &Password, password: &Password) -> Result<()> {
+    let person = server.db.person(&actor.person).await?;
+    server.sign_in.prove(&person, old, &actor.address, server.now_us()).await?;
+    server.db.change_password(&person, password).await?;
+    // All sessions have ended.
+    server.unlocked.lock_person(&person.id);
+    note(server, actor, "password.change").await
+}
+
+/// Begins to set up a second factor; gives its secret.
+///
+/// # Errors
+/// `InvalidInput` when it is on.
+pub(crate) async fn begin_factor(server: &Server, actor: &Actor) -> Result<Zeroizing<String>> {
+    let person = server.db.person(&actor.person).await?;
+    if person.second_factor {
+        return Err(Error::invalid("The second factor is on already"));
+    }
+    let secret = new_secret();
+    server.db.begin_second_factor(&server.vault, &person.id, &secret).await?;
+    Ok(secret)
+}
+
+/// Turns the second factor on, after a code of it.
+///
+/// # Errors
+/// `InvalidInput` for a wrong code.
+pub(crate) async fn confirm_factor(server: &Server, actor: &Actor, code: &str) -> Result<()> {
+    let person = server.db.person(&actor.person).await?;
+    server.db.confirm_second_factor(&server.vault, &person, code, server.now_us()).await?;
+    note(server, actor, "second-factor.on").await
+}
+
+/// Turns the second factor off, for who knows the password.
+///
+/// # Errors
+/// `Permission` for a wrong password; `Unavailable` after too many attempts.
+pub(crate) async fn end_factor(server: &Server, actor: &Actor, old: &Password) -> Result<()> {
+    let person = server.db.person(&actor.person).await?;
+    server.sign_in.prove(&person, old, &actor.address, server.now_us()).await?;
+    server.db.end_second_factor(&person.id).await?;
+    note(server, actor, "second-factor.off").await
+}
