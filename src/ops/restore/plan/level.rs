@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use super::moved::{Elsewhere, UNKNOWN};
 use super::{Planner, is_made};
 use crate::error::Result;
-use crate::format::record::Record;
+use crate::format::record::{ItemKind, Record};
 use crate::m365::restore::{Cost, Fit, Present, Target};
 use crate::monitor::Counter;
 use crate::ops::restore::known::{AtTop, Known, apart, free_name};
@@ -260,6 +260,9 @@ impl Planner<'_> {
                 (Action::Copy, cost)
             }
             (Some(_), _) if same => skip("it is there already, the same"),
+            (Some(found), _) if is_by_title(record.kind) && !among.known.is_itself(found, record) => {
+                skip("what is there bears its title, and may be another")
+            }
             (Some(found), Conflict::Newer) if found.modified_us >= record.modified_us => {
                 skip("what is there was changed later")
             }
@@ -272,4 +275,9 @@ impl Planner<'_> {
 /// Says whether what is in an item is planned one by one.
 fn is_made_of_others(target: &dyn Target, record: &Record) -> bool {
     target.is_container(record.kind) && matches!(target.fit(record), Fit::Takes(_))
+}
+
+/// Says whether what has another id is found again by its title alone, which others may bear.
+fn is_by_title(kind: ItemKind) -> bool {
+    matches!(kind, ItemKind::ListItem | ItemKind::Task)
 }

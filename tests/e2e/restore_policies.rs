@@ -1,0 +1,65 @@
+//! What becomes of what is there already: of what bears the same title, of what is older or newer, of what a copy comes beside.
+
+use serde_json::{Value, json};
+use tenantvault::graph::{GraphRequest, IMMUTABLE_IDS, Scope};
+use tenantvault::ops::restore::{Action, Conflict, Only, Plan, RestoreOptions};
+
+use crate::restore::{ALICE, Restorer, in_place};
+use crate::restore_plan::plan_at;
+
+fn mailbox() -> Scope {
+    Scope::Mailbox(ALICE.into())
+}
+
+fn id(row: &Value) -> &str {
+    row["id"].as_str().expect("an id")
+}
+
+async fn rows(r: &Restorer, url: &str) -> Vec<Value> {
+    let request = GraphRequest::get(mailbox(), format!("users/{ALICE}/{url}"));
+    r.client.get_all(request.prefer(IMMUTABLE_IDS)).await.unwrap()
+}
+
+async fn post(r: &Restorer, url: &str, body: &Value) -> Value {
+    let request = GraphRequest::post(mailbox(), format!("users/{ALICE}/{url}"), body);
+    r.client.send(request.prefer(IMMUTABLE_IDS)).await.unwrap()
+}
+
+async fn delete(r: &Restorer, url: &str) {
+    let request = GraphRequest::delete(mailbox(), format!("users/{ALICE}/{url}"));
+    r.client.send(request.prefer(IMMUTABLE_IDS)).await.unwrap();
+}
+
+/// The list that Alice's tasks are in.
+async fn tasks(r: &Restorer) -> String {
+    let lists = rows(r, "todo/lists?$top=100").await;
+    let list = lists.iter().find(|list| list["wellknownListName"] == "defaultList").expect("a list");
+    format!("todo/lists/{}/tasks", id(list))
+}
+
+/// What a plan says of all that is called so.
+fn named(plan: &Plan, name: &str) -> Vec<Action> {
+    let end = format!("/{name}");
+    plan.steps.iter().filter(|step| step.path.ends_with(&end)).map(|step| step.action).collect()
+}
+
+/// Two of one title were deleted, and another one bears it now.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_title_stands_for_one_item_and_nothing_is_overwritten_for_it() {
+    let r = Restorer::new().await;
+    let url = tasks(&r).await;
+    let body = json!({"title": "Call back"});
+    let made = [post(&r, &url, &body).await, post(&r, &url, &body).await];
+    let now = r.again().await;
+    for task in &made {
+        delete(&r, &format!("{url}/{}", id(task))).await;
+    }
+    post(&r, &url, &body).await;
+    let path = format!("users/{ALICE}/Tasks");
+    let deleted = RestoreOptions { only: Only::Deleted, ..in_place(Conflict::Skip) };
+    assert_eq!(named(&plan_at(&r, now, &path, deleted).await, "Call back"), [Action::Create]);
+    let mut replaced = named(&plan_at(&r, now, &path, in_place(Conflict::Replace)).await, "Call back");
+    replaced.retain(|action| *action != Action::Create);
+    let why = "what is there bears its title, and may be another";
+    assert_eq!(replaced, [Action::Skip(why.to_owned())]);
+}
