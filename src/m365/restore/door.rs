@@ -180,7 +180,7 @@ pub enum Undo {
         /// The version before.
         version: String,
     },
-    /// It got other values: it gets the ones before. For settings, never for contents.
+    /// It got other values: it gets the ones before. They stand in the journal, which only its owner reads.
     Values {
         /// What it is.
         #[serde(with = "kind_word")]
