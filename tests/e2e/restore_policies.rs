@@ -11,8 +11,9 @@ fn mailbox() -> Scope {
     Scope::Mailbox(ALICE.into())
 }
 
-fn id(row: &Value) -> &str {
-    row["id"].as_str().expect("an id")
+/// The id of a row, as it stands in an address.
+fn id(row: &Value) -> String {
+    row["id"].as_str().expect("an id").replace('+', "%2B").replace('/', "%2F")
 }
 
 async fn rows(r: &Restorer, url: &str) -> Vec<Value> {
@@ -23,6 +24,11 @@ async fn rows(r: &Restorer, url: &str) -> Vec<Value> {
 async fn post(r: &Restorer, url: &str, body: &Value) -> Value {
     let request = GraphRequest::post(mailbox(), format!("users/{ALICE}/{url}"), body);
     r.client.send(request.prefer(IMMUTABLE_IDS)).await.unwrap()
+}
+
+async fn patch(r: &Restorer, url: &str, body: &Value) {
+    let request = GraphRequest::patch(mailbox(), format!("users/{ALICE}/{url}"), body);
+    r.client.send(request.prefer(IMMUTABLE_IDS)).await.unwrap();
 }
 
 async fn delete(r: &Restorer, url: &str) {
@@ -62,4 +68,26 @@ async fn a_title_stands_for_one_item_and_nothing_is_overwritten_for_it() {
     replaced.retain(|action| *action != Action::Create);
     let why = "what is there bears its title, and may be another";
     assert_eq!(replaced, [Action::Skip(why.to_owned())]);
+}
+
+/// Of what nothing tells but its time, the time tells.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_was_changed_since_counts_as_changed() {
+    let r = Restorer::new().await;
+    let options = || RestoreOptions { only: Only::Changed, ..in_place(Conflict::Replace) };
+    let overwritten = async |part: &str| {
+        let plan = r.plan(&format!("users/{ALICE}/{part}"), "original", options()).await.unwrap();
+        plan.counts().overwrite
+    };
+    let url = tasks(&r).await;
+    let task = format!("{url}/{}", id(&rows(&r, &format!("{url}?$top=100")).await[0]));
+    let contact = format!("contacts/{}", id(&rows(&r, "contacts?$top=100").await[0]));
+    let body = json!({"body": {"content": "Theirs", "contentType": "text"}});
+    for (part, url, body) in [("Tasks", task, body), ("Contacts", contact, json!({"personalNotes": "Theirs"}))] {
+        assert_eq!(overwritten(part).await, 0, "{part}");
+        patch(&r, &url, &body).await;
+        assert_eq!(overwritten(part).await, 1, "{part}");
+    }
+    let e = r.plan(&format!("users/{ALICE}/Settings"), "original", options()).await.unwrap_err();
+    assert!(e.to_string().contains("cannot be told"), "{e}");
 }

@@ -351,6 +351,11 @@ pub trait Target: Send + Sync {
     /// What an item holds, so that it can be compared with what is there; empty: that cannot be told.
     fn state(&self, record: &Record) -> String;
 
+    /// Says whether it can be told of what is there that it was changed: by what it holds, or by its time.
+    fn tells_changes(&self) -> bool {
+        true
+    }
+
     /// Lists what is directly in a container of the target (empty: the top).
     ///
     /// # Errors

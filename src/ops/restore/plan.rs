@@ -255,6 +255,10 @@ impl Planner<'_> {
         let to = destination(&key, &state.name, self.taker.as_ref());
         let opened = restore::open(self.client, &to).await;
         let target: Arc<dyn Target> = Arc::from(opened.map_err(|e| explain(e, &to.name))?);
+        if self.asked.options.only == Only::Changed && !target.tells_changes() {
+            return Err(Error::invalid(format!("What was changed in {} cannot be told", target.path()))
+                .with_hint("Leave --only changed away"));
+        }
         target.probe().await.map_err(|e| explain(e, &to.name))?;
         may_write(target.permission(), (self.granted.as_deref(), self.client.caller()), &self.asked.grantee)?;
         let owner = state.name.split('/').nth(1).unwrap_or_default();

@@ -240,7 +240,8 @@ impl Planner<'_> {
         let options = &self.asked.options;
         let state = target.state(record);
         let same = found.is_some_and(|found| !state.is_empty() && found.state == state);
-        if options.only == Only::Changed && same {
+        let is_old = || state.is_empty() && found.is_some_and(|found| is_unchanged(found, record));
+        if options.only == Only::Changed && (same || is_old()) {
             return;
         }
         let skip = |why: &str| (Action::Skip(why.to_owned()), Cost::default());
@@ -280,4 +281,13 @@ fn is_made_of_others(target: &dyn Target, record: &Record) -> bool {
 /// Says whether what has another id is found again by its title alone, which others may bear.
 fn is_by_title(kind: ItemKind) -> bool {
     matches!(kind, ItemKind::ListItem | ItemKind::Task)
+}
+
+/// Says whether what is there has the time of the snapshot's, where nothing tells what it holds. Columns have none, and are not
+/// overwritten.
+fn is_unchanged(found: &Present, record: &Record) -> bool {
+    match (found.modified_us, record.modified_us) {
+        (Some(there), Some(known)) => there == known,
+        _ => record.kind == ItemKind::Column,
+    }
 }
