@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 use tenantvault::graph::{GraphRequest, IMMUTABLE_IDS, Scope};
 use tenantvault::ops::restore::{Action, Conflict, Only, Plan, RestoreOptions};
+use tenantvault::sim::{Fault, FaultKind};
 
-use crate::restore::{ALICE, Restorer, in_place};
+use crate::restore::{ALICE, Restorer, in_folder, in_place};
 use crate::restore_plan::plan_at;
 
 fn mailbox() -> Scope {
@@ -90,4 +91,17 @@ async fn only_what_was_changed_since_counts_as_changed() {
     }
     let e = r.plan(&format!("users/{ALICE}/Settings"), "original", options()).await.unwrap_err();
     assert!(e.to_string().contains("cannot be told"), "{e}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_refuses_an_app_that_may_write_is_told_as_such() {
+    let r = Restorer::new().await;
+    let plan = r.plan(&format!("users/{ALICE}/Mail/Inbox"), "original", in_folder()).await.unwrap();
+    let kind = FaultKind::Status { status: 403 };
+    r.setting.sim.inject(Fault { kind, path: "/messages".into(), probability: 1.0, count: None });
+    let report = r.run(&plan).await.unwrap();
+    r.setting.sim.clear_faults();
+    let [(_, why)] = report.stopped.as_slice() else { panic!("{report:?}") };
+    assert!(why.contains("the app has Mail.ReadWrite") && why.contains("on hold"), "{why}");
+    assert_eq!(r.run(&plan).await.unwrap().created, plan.counts().create, "it goes on when the target takes it");
 }

@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use super::journal::{self, Entry, Journal, Known};
 use super::log::StepLog;
 use super::place::{Taker, destination};
+use super::refused::may_write;
 use super::source::RepoSource;
 use super::{Action, Around, Plan, PlannedTarget, Step};
 use crate::error::{Error, ErrorKind, Result};
@@ -254,7 +255,7 @@ impl Runner {
                 if report.stopped.is_empty() {
                     let mut text = told(&e);
                     if e.kind() == ErrorKind::Permission {
-                        text.push_str(&format!("; the app needs {}", self.planned.permission));
+                        text.push_str(&self.refusal().await);
                     }
                     report.stopped.push((self.planned.path.clone(), text));
                 }
@@ -267,6 +268,18 @@ impl Runner {
             }
         }
         Ok(())
+    }
+
+    /// What is said where writing is refused: an app that may write is kept off by something else.
+    async fn refusal(&self) -> String {
+        let permission = &self.planned.permission;
+        let granted = self.client.sign_in().await.ok().flatten();
+        let has = may_write(permission, (granted.as_deref(), self.client.caller()), "").is_ok();
+        if has && granted.is_some() {
+            format!("; the app has {permission}: is the target locked, archived or on hold?")
+        } else {
+            format!("; the app needs {permission}")
+        }
     }
 
     /// Does one step. An error is one of the journal.
