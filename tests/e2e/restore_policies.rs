@@ -105,3 +105,25 @@ async fn a_target_that_refuses_an_app_that_may_write_is_told_as_such() {
     assert!(why.contains("the app has Mail.ReadWrite") && why.contains("on hold"), "{why}");
     assert_eq!(r.run(&plan).await.unwrap().created, plan.counts().create, "it goes on when the target takes it");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_says_what_it_does_not_count_and_what_keeps_its_versions() {
+    let r = Restorer::new().await;
+    // Mail that was sent gets its state alone.
+    let mails = rows(&r, "mailFolders/inbox/messages?$select=id").await;
+    patch(&r, &format!("messages/{}", id(&mails[0])), &json!({"categories": ["Theirs"]})).await;
+    let plan = r.plan(&format!("users/{ALICE}/Mail/Inbox"), "original", in_place(Conflict::Replace)).await.unwrap();
+    let over = plan.steps.iter().find(|step| matches!(step.action, Action::Overwrite(_))).expect("the mail");
+    assert!(over.cost.requests == 2 && over.cost.bytes < 1_000, "{over:?}");
+    for _ in 0..3 {
+        r.setting.next_day();
+    }
+    for versions in [true, false] {
+        let options = RestoreOptions { versions, only: Only::Changed, ..in_place(Conflict::Replace) };
+        let plan = r.plan(&format!("users/{ALICE}/OneDrive"), "original", options).await.unwrap();
+        let overwrite = plan.counts().overwrite;
+        assert!(overwrite > 0, "{:?}", plan.steps);
+        assert_eq!(plan.keep_versions(), if versions { overwrite } else { 0 });
+        assert_eq!(plan.not_counted(), if versions { vec!["earlier versions"] } else { vec![] });
+    }
+}

@@ -278,10 +278,15 @@ fn print_plan(app: &App, plan: &Plan, folder: &Path) -> Result<Outcome> {
         output::size(counts.bytes),
         duration(plan.seconds),
     ))?;
+    let not_counted = plan.not_counted();
+    if !not_counted.is_empty() {
+        app.screen.report(format!("Not counted: {}", not_counted.join(", ")))?;
+    }
     app.screen.report(format!("Run it: tenantvault restore run {}", plan.run))?;
     app.screen.summary(&json!({
         "run": plan.run, "snapshot": plan.snapshot, "tenant": plan.tenant, "targets": plan.targets, "counts": counts,
-        "seconds": plan.seconds, "keep_rights": plan.keep_rights(), "plan": RunFolder::new(folder, &plan.run).plan_path().display().to_string(),
+        "seconds": plan.seconds, "not_counted": not_counted, "keep_rights": plan.keep_rights(),
+        "keep_versions": plan.keep_versions(), "plan": RunFolder::new(folder, &plan.run).plan_path().display().to_string(),
     }))?;
     Ok(Outcome::Done)
 }
@@ -295,6 +300,13 @@ fn tell_left_out(app: &App, plan: &Plan) -> Result<()> {
     for (path, why) in &plan.left_out {
         app.screen.note(format!("Left out: {} ({})", output::plain(path), output::plain(why)));
         app.screen.record("left_out", &json!({"path": path, "message": why}))?;
+    }
+    let keep = plan.keep_versions();
+    if keep > 0 {
+        app.screen.note(format!(
+            "{} already there: --versions goes with what is made, and what is overwritten has its own versions",
+            output::count(keep, "file is", "files are")
+        ));
     }
     let keep = plan.keep_rights();
     if keep > 0 {

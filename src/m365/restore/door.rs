@@ -329,6 +329,11 @@ pub trait Target: Send + Sync {
     /// Says whether an item can be made here, and what it costs.
     fn fit(&self, record: &Record) -> Fit;
 
+    /// What it costs to overwrite something with an item that can be made at a cost.
+    fn overwriting(&self, _: &Record, cost: Cost) -> Cost {
+        cost
+    }
+
     /// Says whether items of a kind are folders here: what is in them is made one by one. Else they are made with all of it.
     fn is_container(&self, kind: ItemKind) -> bool {
         kind.is_container()

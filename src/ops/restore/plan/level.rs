@@ -267,7 +267,7 @@ impl Planner<'_> {
             (Some(found), Conflict::Newer) if found.modified_us >= record.modified_us => {
                 skip("what is there was changed later")
             }
-            (Some(found), _) => (Action::Overwrite(found.id.clone()), cost),
+            (Some(found), _) => (Action::Overwrite(found.id.clone()), target.overwriting(record, cost)),
         };
         self.push(number, level, record, &name, action, cost);
     }
