@@ -1,8 +1,9 @@
 //! What becomes of what is there already: of what bears the same title, of what is older or newer, of what a copy comes beside.
 
 use serde_json::{Value, json};
-use tenantvault::graph::{GraphRequest, IMMUTABLE_IDS, Scope};
-use tenantvault::ops::restore::{Action, Conflict, Only, Plan, RestoreOptions};
+use tenantvault::format::record::ItemKind;
+use tenantvault::graph::{GraphRequest, IMMUTABLE_IDS, Payload, Scope};
+use tenantvault::ops::restore::{Action, Conflict, Only, Plan, RestoreOptions, undo};
 use tenantvault::sim::{Fault, FaultKind};
 
 use crate::restore::{ALICE, Restorer, in_folder, in_place};
@@ -125,5 +126,60 @@ async fn a_plan_says_what_it_does_not_count_and_what_keeps_its_versions() {
         assert!(overwrite > 0, "{:?}", plan.steps);
         assert_eq!(plan.keep_versions(), if versions { overwrite } else { 0 });
         assert_eq!(plan.not_counted(), if versions { vec!["earlier versions"] } else { vec![] });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_newer_only_what_is_older_there_is_overwritten() {
+    let r = Restorer::new().await;
+    let path = "Documents/Committee/Agenda.txt";
+    let drive = || r.setting.sim.expected().user(ALICE).unwrap().drive.clone().unwrap();
+    let contents = || {
+        let file = drive().items.into_iter().find(|item| item.path == path).expect("the file");
+        file.content.expect("contents").bytes()
+    };
+    let (before, known) = (contents(), drive());
+    let file = known.items.iter().find(|item| item.path == path).expect("the file");
+    let url = format!("drives/{}/items/{}", known.id, file.id);
+    let theirs = Payload::bytes(b"theirs".to_vec());
+    r.client.send(GraphRequest::put(Scope::Files, format!("{url}/content"), theirs)).await.unwrap();
+    let newer = async || {
+        let plan = r.plan(&format!("users/{ALICE}/OneDrive/{path}"), "original", in_place(Conflict::Newer)).await;
+        plan.unwrap()
+    };
+    let counts = newer().await.counts();
+    assert_eq!((counts.overwrite, counts.skip), (0, 1));
+    // An old one was put there.
+    let times = json!({"fileSystemInfo": {"lastModifiedDateTime": "2010-01-01T00:00:00Z"}});
+    r.client.send(GraphRequest::patch(Scope::Files, url, &times)).await.unwrap();
+    let plan = newer().await;
+    assert_eq!((plan.counts().overwrite, plan.counts().skip), (1, 0));
+    assert_eq!(r.run(&plan).await.unwrap().overwritten, 1);
+    assert_eq!(contents(), before);
+    assert!(undo(&plan.run, None, &r.client, &r.around()).await.unwrap().left.is_empty());
+    assert_eq!(contents(), b"theirs");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_come_beside_what_is_there_and_are_taken_back() {
+    let r = Restorer::new().await;
+    let kinds = [ItemKind::Message, ItemKind::Event, ItemKind::Contact, ItemKind::Task];
+    for (path, kind) in ["Mail/Inbox", "Calendar", "Contacts", "Tasks"].into_iter().zip(kinds) {
+        let collection = format!("users/{ALICE}/{}", path.split('/').next().unwrap_or_default());
+        let count = async |snapshot: usize| {
+            let items = r.items(snapshot, &collection).await;
+            items.values().flatten().filter(|thing| thing.kind == kind).count()
+        };
+        let before = count(r.again().await).await;
+        let plan = r.plan(&format!("users/{ALICE}/{path}"), "original", in_place(Conflict::Copy)).await.unwrap();
+        let copies = plan.steps.iter().filter(|step| step.action == Action::Copy).count();
+        assert!(copies > 2 && plan.counts().overwrite == 0, "{path}: {:?}", plan.counts());
+        let report = r.run(&plan).await.unwrap();
+        assert_eq!((report.created, report.overwritten), (plan.counts().create, 0), "{path}: {:?}", report.problems);
+        // The changed occurrences of a series come along.
+        let come = count(r.again().await).await - before;
+        assert!(come == copies || come > copies && kind == ItemKind::Event, "{path}: {come} of {copies}");
+        assert!(undo(&plan.run, None, &r.client, &r.around()).await.unwrap().left.is_empty(), "{path}");
+        assert_eq!(count(r.again().await).await, before, "{path}");
     }
 }
