@@ -1,10 +1,12 @@
 //! What becomes of what is there already: of what bears the same title, of what is older or newer, of what a copy comes beside.
 
 use serde_json::{Value, json};
+use tenantvault::error::ErrorKind;
 use tenantvault::format::record::ItemKind;
 use tenantvault::graph::{GraphRequest, IMMUTABLE_IDS, Payload, Scope};
+use tenantvault::ops::catalog::Catalog;
 use tenantvault::ops::restore::{Action, Conflict, Only, Plan, RestoreOptions, undo};
-use tenantvault::sim::{Fault, FaultKind};
+use tenantvault::sim::{Fault, FaultKind, SimOptions};
 
 use crate::restore::{ALICE, Restorer, in_folder, in_place};
 use crate::restore_plan::plan_at;
@@ -181,5 +183,31 @@ async fn copies_come_beside_what_is_there_and_are_taken_back() {
         assert!(come == copies || come > copies && kind == ItemKind::Event, "{path}: {come} of {copies}");
         assert!(undo(&plan.run, None, &r.client, &r.around()).await.unwrap().left.is_empty(), "{path}");
         assert_eq!(count(r.again().await).await, before, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_taker_has_no_place_for_is_refused_and_who_has_is_named() {
+    let r = Restorer::with(SimOptions { groups: 1, ..SimOptions::tiny() }, 0, |_| ()).await;
+    let file = r.setting.snapshots().await[0].file.clone();
+    let catalog = Catalog::load(&r.setting.repo, Some(&file)).await.unwrap();
+    let (bob, team) = ("bob@contoso.com", "Sales");
+    for (begin, part, to, says) in [
+        ("sites/", "/Lists/", bob, "A list can go into a site only"),
+        ("sites/", "/Pages", bob, "Pages can go into a site only"),
+        ("", "/Planner", bob, "Plans can go into a group or team only"),
+        ("teams/", "/Team", bob, "A team's shape can go into a team only"),
+        ("users/", "/Contacts", team, "Contacts can go into the mailbox of a user only"),
+        ("users/", "/Mail", team, "Mail cannot be restored into teams/"),
+    ] {
+        let is_meant = |name: &str| {
+            name.starts_with(begin) && if part.ends_with('/') { name.contains(part) } else { name.ends_with(part) }
+        };
+        let mut states = catalog.states.values().filter(|state| state.items.is_some());
+        let name = &states.find(|state| is_meant(&state.name)).unwrap_or_else(|| panic!("{part}")).name;
+        let e = r.plan(name, to, in_place(Conflict::Skip)).await.unwrap_err();
+        assert!(e.kind() == ErrorKind::InvalidInput && e.to_string().contains(says), "{name}: {e}");
+        let hint = e.hint().unwrap_or_default();
+        assert!(hint.contains("--to") || hint.contains("export"), "{name}: {hint}");
     }
 }
