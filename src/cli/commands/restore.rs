@@ -33,7 +33,8 @@ Examples:
   tenantvault restore undo 20261126-101500-1f2e3a07c
 Without --in-place all goes into a folder of its own, which can be deleted as a
 whole. A run that was interrupted goes on with 'restore run', and makes nothing
-twice. Nobody is sent a mail.";
+twice. Nobody is sent a mail, but Planner may tell people of tasks that are
+assigned to them.";
 
 /// A restore may have an app of its own.
 const ASK_TEST_OF_RESTORES: &str =
