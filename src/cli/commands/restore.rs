@@ -183,7 +183,8 @@ fn options(args: &Args) -> RestoreOptions {
 fn tenant_of<'a>(args: &'a Args, config: &'a Config, snapshot: &'a Snapshot) -> Result<&'a str> {
     if let Some(name) = &args.tenant {
         let other = config.tenant(name)?;
-        let is_other = !snapshot.file.tenant.is_empty() && other.tenant_id != snapshot.file.tenant;
+        let of = &snapshot.file.tenant;
+        let is_other = !of.is_empty() && !other.tenant_id.eq_ignore_ascii_case(of);
         if is_other && args.to == Some(To::Original) {
             return Err(Error::invalid(format!(
                 "Tenant '{name}' is another one than the snapshot's: nobody is the original there"

@@ -132,6 +132,7 @@ async fn wanted(view: &View, paths: &[String]) -> Result<Vec<Wanted>> {
     paths.retain(|path| !all.iter().any(|above| is_below(path, above)));
     let mut wanted = Vec::new();
     let mut by_parent: HashMap<(String, String), usize> = HashMap::new();
+    let mut picked_before: HashSet<(String, String)> = HashSet::new();
     for path in paths {
         let (state, record, path) = match view.resolve(path).await? {
             Place::Item(state, record, path) => (state, *record, path),
@@ -140,6 +141,10 @@ async fn wanted(view: &View, paths: &[String]) -> Result<Vec<Wanted>> {
                 continue;
             }
         };
+        // One item has two names: with the mark that tells it from others, and without.
+        if !picked_before.insert((state.key.clone(), record.id.clone())) {
+            continue;
+        }
         let number = *by_parent.entry((state.key.clone(), record.parent.clone())).or_insert(wanted.len());
         match wanted.get_mut(number) {
             Some(Wanted::Picked(_, picked)) => picked.push((record, path)),
