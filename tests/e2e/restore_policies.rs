@@ -143,8 +143,11 @@ async fn with_newer_only_what_is_older_there_is_overwritten() {
     let (before, known) = (contents(), drive());
     let file = known.items.iter().find(|item| item.path == path).expect("the file");
     let url = format!("drives/{}/items/{}", known.id, file.id);
-    let theirs = Payload::bytes(b"theirs".to_vec());
-    r.client.send(GraphRequest::put(Scope::Files, format!("{url}/content"), theirs)).await.unwrap();
+    let write = async || {
+        let theirs = Payload::bytes(b"theirs".to_vec());
+        r.client.send(GraphRequest::put(Scope::Files, format!("{url}/content"), theirs)).await.unwrap();
+    };
+    write().await;
     let newer = async || {
         let plan = r.plan(&format!("users/{ALICE}/OneDrive/{path}"), "original", in_place(Conflict::Newer)).await;
         plan.unwrap()
@@ -153,7 +156,15 @@ async fn with_newer_only_what_is_older_there_is_overwritten() {
     assert_eq!((counts.overwrite, counts.skip), (0, 1));
     // An old one was put there.
     let times = json!({"fileSystemInfo": {"lastModifiedDateTime": "2010-01-01T00:00:00Z"}});
-    r.client.send(GraphRequest::patch(Scope::Files, url, &times)).await.unwrap();
+    let age = async || r.client.send(GraphRequest::patch(Scope::Files, url.clone(), &times)).await.unwrap();
+    age().await;
+    // What was changed after the plan was made stays.
+    let stale = newer().await;
+    write().await;
+    let report = r.run(&stale).await.unwrap();
+    assert_eq!((report.overwritten, report.problems.len()), (0, 1), "{report:?}");
+    assert!(report.problems[0].1.contains("changed later, after the plan"), "{report:?}");
+    age().await;
     let plan = newer().await;
     assert_eq!((plan.counts().overwrite, plan.counts().skip), (1, 0));
     assert_eq!(r.run(&plan).await.unwrap().overwritten, 1);

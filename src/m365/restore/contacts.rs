@@ -163,6 +163,10 @@ impl Target for Contacts {
         Ok(Made { notes, state: rows::state(&answer, CONTACT), ..Made::over(present, undo) })
     }
 
+    async fn changed_us(&self, present: &str, _: &str) -> Result<Option<i64>> {
+        rows::changed_us(&self.0.client, self.0.get(&format!("contacts/{}", segment(present)))).await
+    }
+
     async fn find(&self, order: Order<'_>, _: &dyn Source) -> Result<Found> {
         if order.record.kind == ItemKind::ContactFolder {
             return Ok(self.find_folder(order.parent, order.name).await?.map_or(Found::Nothing, Found::Whole));

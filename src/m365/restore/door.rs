@@ -410,6 +410,15 @@ pub trait Target: Send + Sync {
     /// As [`Target::create`].
     async fn overwrite(&self, present: &str, order: Order<'_>, source: &dyn Source) -> Result<Made>;
 
+    /// When something that is there, in a container, was changed last: microseconds since 1970 UTC; `None`: it is gone, or that
+    /// cannot be told.
+    ///
+    /// # Errors
+    /// Graph's.
+    async fn changed_us(&self, _present: &str, _parent: &str) -> Result<Option<i64>> {
+        Ok(None)
+    }
+
     /// Looks for what a making with this mark left behind.
     ///
     /// # Errors

@@ -10,8 +10,9 @@ use super::log::StepLog;
 use super::place::{Taker, destination};
 use super::refused::may_write;
 use super::source::RepoSource;
-use super::{Action, Around, Plan, PlannedTarget, Step};
+use super::{Action, Around, Conflict, Plan, PlannedTarget, Step};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::record::Record;
 use crate::graph::{Client, Fate, fate, is_full};
 use crate::m365::restore::{self, Found, Made, Order, Since, Source as _, Target, Undo};
 use crate::m365::{CollectionKey, Owner};
@@ -301,12 +302,32 @@ impl Runner {
         };
         let mark = format!("{}-{number}", self.run);
         let (begun, left) = self.left_of(number);
+        if !begun
+            && left.is_empty()
+            && let Err(e) = self.is_older(step, (&record, parent.as_str()), target).await
+        {
+            return Ok(Ended::Failed(e));
+        }
         let log = StepLog::new(number, &self.journal, left);
         let (name, extras) = (step.name.as_str(), self.options.extras());
         let order = Order { record: &record, parent: &parent, name, mark: &mark, extras, log: &log };
         self.journal.write(&Entry::Begin { step: number }).await?;
         let ended = self.make(begun, step, order, target, &log).await;
         self.tell(number, step, ended, target, &log).await
+    }
+
+    /// Fails if what a step overwrites for being older was changed after the plan was made.
+    async fn is_older(&self, step: &Step, (record, parent): (&Record, &str), target: &dyn Target) -> Result<()> {
+        let Action::Overwrite(present) = &step.action else { return Ok(()) };
+        if self.options.conflict != Conflict::Newer {
+            return Ok(());
+        }
+        match (target.changed_us(present, parent).await?, record.modified_us) {
+            (Some(there), Some(known)) if there >= known => {
+                Err(Error::new(ErrorKind::AlreadyExists, "What is there was changed later, after the plan was made"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Says whether a step was begun and has no result, and how what an earlier try left of it is taken back.
