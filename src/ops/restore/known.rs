@@ -88,8 +88,8 @@ impl AtTop {
     }
 }
 
-/// What is in a container, by id and by identity. What is found by its identity is one item of the snapshot, and no other one
-/// that is called alike.
+/// What is in a container, by id and by identity. An item that is found by its identity is one of the snapshot's, and no other
+/// one that is called alike.
 pub(super) struct Known<'a> {
     by_id: HashMap<&'a str, &'a Present>,
     by_identity: HashMap<&'a str, Vec<&'a Present>>,
@@ -138,9 +138,10 @@ impl<'a> Known<'a> {
             return Some(found);
         }
         let alike = self.by_identity.get(target.identity(record).as_str())?;
-        let found = alike.iter().copied().filter(same).find(|found| !self.taken.contains(found.id.as_str()))?;
-        // A container that was made for a restore is looked for under a name, without an id.
-        if !record.id.is_empty() {
+        let mut alike = alike.iter().rev().copied().filter(same);
+        let found = alike.find(|found| !self.taken.contains(found.id.as_str()))?;
+        // What goes into containers of one name comes together.
+        if !is_container {
             self.taken.insert(found.id.as_str());
             self.given.insert(record.id.clone(), found);
         }
