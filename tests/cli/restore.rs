@@ -1,5 +1,7 @@
 //! `restore`: the plan, the run and the way back, as users meet them.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use serde_json::Value;
 use tenantvault::sim::{Fault, FaultKind, SimOptions};
 
@@ -99,6 +101,8 @@ fn plans_and_journals_hold_neither_secrets_nor_contents() {
         assert!(!journal.contains(&message.subject), "a subject stands in the journal");
     }
     for file in files {
+        let mode = |path: &std::path::Path| std::fs::metadata(path).expect("there").permissions().mode() & 0o777;
+        assert_eq!((mode(&file), mode(file.parent().expect("a folder"))), (0o600, 0o700), "{}", file.display());
         let text = std::fs::read_to_string(&file).expect("it reads");
         assert!(text.len() > 100);
         for secret in &secrets {

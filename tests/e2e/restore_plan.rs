@@ -60,7 +60,7 @@ async fn paths_in(r: &Restorer, path: &str) -> Vec<String> {
     paths
 }
 
-async fn plan_at(r: &Restorer, snapshot: usize, path: &str, options: RestoreOptions) -> Plan {
+pub async fn plan_at(r: &Restorer, snapshot: usize, path: &str, options: RestoreOptions) -> Plan {
     let (snapshot, view) = r.view(snapshot).await;
     let asked = Asked {
         view: &view,

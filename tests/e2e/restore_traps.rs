@@ -53,6 +53,14 @@ async fn what_lies_below_another_path_comes_once() {
     assert_eq!(plan.counts(), whole.counts());
     let user = r.plan(&both[2], "original", in_folder()).await.unwrap();
     assert_eq!(r.plan_of(&both, "original", in_folder()).await.unwrap().counts(), user.counts());
+    // One item has two names: the second is told by a mark.
+    let items = r.setting.sim.expected().user(ALICE).unwrap().drive.clone().unwrap().items;
+    let file = items.iter().find(|item| item.path == "Documents/Committee/Agenda.txt").unwrap();
+    let mark: String = blake3::hash(file.id.as_bytes()).to_hex().chars().take(8).collect();
+    let names = ["Agenda.txt".to_owned(), format!("Agenda ~{mark}.txt")];
+    let paths = names.map(|name| format!("users/{ALICE}/OneDrive/Documents/Committee/{name}"));
+    let plan = r.plan_of(&paths, "original", in_folder()).await.unwrap();
+    assert_eq!(plan.steps.iter().filter(|step| !step.container).count(), 1, "{:?}", plan.steps);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -33,7 +33,8 @@ Examples:
   tenantvault restore undo 20261126-101500-1f2e3a07c
 Without --in-place all goes into a folder of its own, which can be deleted as a
 whole. A run that was interrupted goes on with 'restore run', and makes nothing
-twice. Nobody is sent a mail.";
+twice. Nobody is sent a mail, but Planner may tell people of tasks that are
+assigned to them.";
 
 /// A restore may have an app of its own.
 const ASK_TEST_OF_RESTORES: &str =
@@ -182,7 +183,8 @@ fn options(args: &Args) -> RestoreOptions {
 fn tenant_of<'a>(args: &'a Args, config: &'a Config, snapshot: &'a Snapshot) -> Result<&'a str> {
     if let Some(name) = &args.tenant {
         let other = config.tenant(name)?;
-        let is_other = !snapshot.file.tenant.is_empty() && other.tenant_id != snapshot.file.tenant;
+        let of = &snapshot.file.tenant;
+        let is_other = !of.is_empty() && !other.tenant_id.eq_ignore_ascii_case(of);
         if is_other && args.to == Some(To::Original) {
             return Err(Error::invalid(format!(
                 "Tenant '{name}' is another one than the snapshot's: nobody is the original there"
@@ -278,10 +280,15 @@ fn print_plan(app: &App, plan: &Plan, folder: &Path) -> Result<Outcome> {
         output::size(counts.bytes),
         duration(plan.seconds),
     ))?;
+    let not_counted = plan.not_counted();
+    if !not_counted.is_empty() {
+        app.screen.report(format!("Not counted: {}", not_counted.join(", ")))?;
+    }
     app.screen.report(format!("Run it: tenantvault restore run {}", plan.run))?;
     app.screen.summary(&json!({
         "run": plan.run, "snapshot": plan.snapshot, "tenant": plan.tenant, "targets": plan.targets, "counts": counts,
-        "seconds": plan.seconds, "keep_rights": plan.keep_rights(), "plan": RunFolder::new(folder, &plan.run).plan_path().display().to_string(),
+        "seconds": plan.seconds, "not_counted": not_counted, "keep_rights": plan.keep_rights(),
+        "keep_versions": plan.keep_versions(), "plan": RunFolder::new(folder, &plan.run).plan_path().display().to_string(),
     }))?;
     Ok(Outcome::Done)
 }
@@ -295,6 +302,13 @@ fn tell_left_out(app: &App, plan: &Plan) -> Result<()> {
     for (path, why) in &plan.left_out {
         app.screen.note(format!("Left out: {} ({})", output::plain(path), output::plain(why)));
         app.screen.record("left_out", &json!({"path": path, "message": why}))?;
+    }
+    let keep = plan.keep_versions();
+    if keep > 0 {
+        app.screen.note(format!(
+            "{} already there: --versions goes with what is made, and what is overwritten has its own versions",
+            output::count(keep, "file is", "files are")
+        ));
     }
     let keep = plan.keep_rights();
     if keep > 0 {

@@ -158,6 +158,10 @@ impl Target for Calendars {
         Ok(made)
     }
 
+    async fn changed_us(&self, present: &str, _: &str) -> Result<Option<i64>> {
+        rows::changed_us(&self.0.client, self.0.get(&format!("events/{}", segment(present)))).await
+    }
+
     async fn find(&self, order: Order<'_>, _: &dyn Source) -> Result<Found> {
         match order.record.kind {
             ItemKind::CalendarGroup if !order.parent.is_empty() => {

@@ -492,6 +492,17 @@ impl Target for DriveTarget {
         Ok(Made::over(present, undo))
     }
 
+    async fn changed_us(&self, present: &str, _: &str) -> Result<Option<i64>> {
+        match self.api.item(present).await {
+            Ok(now) => match row(now, &self.root) {
+                Some(Row::There(told)) => Ok(told.record.modified_us),
+                _ => Ok(None),
+            },
+            Err(e) if fate(&e) == Fate::Gone => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
     async fn find(&self, order: Order<'_>, source: &dyn Source) -> Result<Found> {
         let Some(there) = self.named(order.parent, order.name).await? else { return Ok(Found::Nothing) };
         let made = Made::new(order.record.kind, there.id.clone(), order.parent);

@@ -354,6 +354,11 @@ impl Target for MailTarget {
         }
     }
 
+    fn overwriting(&self, record: &Record, cost: Cost) -> Cost {
+        // Of what was sent the state alone changes.
+        if is_draft(record) { cost } else { Cost { requests: 2, units: 2, bytes: 300 } }
+    }
+
     fn identity(&self, record: &Record) -> String {
         match record.kind {
             ItemKind::MailFolder | ItemKind::MailSearchFolder => match record.fact("well_known") {

@@ -138,7 +138,8 @@ impl Target for Contacts {
         let url = format!("contactFolders/{}/contacts", segment(order.parent));
         let answer = self.0.client.send(self.0.post(&url, &Mailbox::marked(body, order.mark))).await?;
         let id = rows::new_id(&answer)?;
-        let made = Made::new(ItemKind::Contact, &id, order.parent);
+        let notes = without_photo(order.record);
+        let made = Made { notes, ..Made::new(ItemKind::Contact, &id, order.parent) };
         if rows::content_bytes(order.record) > 0 {
             rows::note(&made, order).await?;
         }
@@ -157,9 +158,13 @@ impl Target for Contacts {
         let answer = self.0.client.send(self.0.patch(&url, &body)).await?;
         let notes = match self.photo(present, order.record, source).await? {
             true => vec!["undo brings back the contact's values, and not the photo before".to_owned()],
-            false => Vec::new(),
+            false => without_photo(order.record),
         };
         Ok(Made { notes, state: rows::state(&answer, CONTACT), ..Made::over(present, undo) })
+    }
+
+    async fn changed_us(&self, present: &str, _: &str) -> Result<Option<i64>> {
+        rows::changed_us(&self.0.client, self.0.get(&format!("contacts/{}", segment(present)))).await
     }
 
     async fn find(&self, order: Order<'_>, _: &dyn Source) -> Result<Found> {
@@ -237,11 +242,36 @@ impl Contacts {
 
     /// Sends the photo, if there is one; says whether there was.
     async fn photo(&self, id: &str, record: &Record, source: &dyn Source) -> Result<bool> {
+        if rows::content_bytes(record) > PHOTO_LIMIT {
+            return Ok(false);
+        }
         let Some(bytes) = rows::bytes_of(source, record, PHOTO_LIMIT).await?.filter(|bytes| !bytes.is_empty()) else {
             return Ok(false);
         };
         let body = Payload { content_type: "image/jpeg", bytes };
         self.0.client.send(self.0.put(&format!("contacts/{}/photo/$value", segment(id)), body)).await?;
         Ok(true)
+    }
+}
+
+/// What is said of a contact whose photo is not sent.
+fn without_photo(record: &Record) -> Vec<String> {
+    let is_large = rows::content_bytes(record) > PHOTO_LIMIT;
+    is_large.then(|| "its photo is left out: Exchange takes 4 MB".to_owned()).into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::record::{Stream, StreamRole};
+
+    #[test]
+    fn a_photo_that_is_too_large_is_told_and_no_other() {
+        for (size_bytes, notes) in [(0, 0), (PHOTO_LIMIT, 0), (PHOTO_LIMIT + 1, 1)] {
+            let mut record = Record::new(ItemKind::Contact, "1", "", "Ada");
+            let (source_hash, pieces) = (String::new(), Vec::new());
+            record.streams.push(Stream { role: StreamRole::Content, size_bytes, source_hash, pieces });
+            assert_eq!(without_photo(&record).len(), notes, "{size_bytes}");
+        }
     }
 }

@@ -180,7 +180,7 @@ pub enum Undo {
         /// The version before.
         version: String,
     },
-    /// It got other values: it gets the ones before. For settings, never for contents.
+    /// It got other values: it gets the ones before. They stand in the journal, which only its owner reads.
     Values {
         /// What it is.
         #[serde(with = "kind_word")]
@@ -329,6 +329,11 @@ pub trait Target: Send + Sync {
     /// Says whether an item can be made here, and what it costs.
     fn fit(&self, record: &Record) -> Fit;
 
+    /// What it costs to overwrite something with an item that can be made at a cost.
+    fn overwriting(&self, _: &Record, cost: Cost) -> Cost {
+        cost
+    }
+
     /// Says whether items of a kind are folders here: what is in them is made one by one. Else they are made with all of it.
     fn is_container(&self, kind: ItemKind) -> bool {
         kind.is_container()
@@ -350,6 +355,11 @@ pub trait Target: Send + Sync {
 
     /// What an item holds, so that it can be compared with what is there; empty: that cannot be told.
     fn state(&self, record: &Record) -> String;
+
+    /// Says whether it can be told of what is there that it was changed: by what it holds, or by its time.
+    fn tells_changes(&self) -> bool {
+        true
+    }
 
     /// Lists what is directly in a container of the target (empty: the top).
     ///
@@ -399,6 +409,15 @@ pub trait Target: Send + Sync {
     /// # Errors
     /// As [`Target::create`].
     async fn overwrite(&self, present: &str, order: Order<'_>, source: &dyn Source) -> Result<Made>;
+
+    /// When something that is there, in a container, was changed last: microseconds since 1970 UTC; `None`: it is gone, or that
+    /// cannot be told.
+    ///
+    /// # Errors
+    /// Graph's.
+    async fn changed_us(&self, _present: &str, _parent: &str) -> Result<Option<i64>> {
+        Ok(None)
+    }
 
     /// Looks for what a making with this mark left behind.
     ///

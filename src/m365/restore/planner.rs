@@ -95,6 +95,10 @@ impl Target for Planner {
         false
     }
 
+    fn tells_changes(&self) -> bool {
+        false
+    }
+
     async fn probe(&self) -> Result<()> {
         self.client.get_page(get(&format!("groups/{}/planner/plans", segment(&self.group)))).await.map(drop)
     }

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::format::record::{ItemKind, Record, StreamRole};
 use crate::graph::{Client, GraphRequest};
 use crate::m365::contents::{Trouble, trouble};
-use crate::m365::facts::short_hash;
+use crate::m365::facts::{short_hash, time_us};
 use crate::m365::walk::{Told, id_of};
 
 /// Takes of an item's JSON what can be sent; what it lacks is not sent.
@@ -70,6 +70,18 @@ pub(in crate::m365) async fn differs(
     match client.get_json(request).await {
         Ok(now) => Ok(state(&now) != since.state),
         Err(error) if is_gone(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// When something that is there was changed last; `None`: it is gone, or does not say.
+///
+/// # Errors
+/// Graph's.
+pub(in crate::m365) async fn changed_us(client: &Client, request: GraphRequest) -> Result<Option<i64>> {
+    match client.get_json(request).await {
+        Ok(now) => Ok(time_us(&now, &["lastModifiedDateTime"])),
+        Err(error) if is_gone(&error) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -67,6 +67,10 @@ impl Target for Settings {
         false
     }
 
+    fn tells_changes(&self) -> bool {
+        false
+    }
+
     async fn probe(&self) -> Result<()> {
         self.0.client.get_json(self.0.get(SETTINGS)).await.map(drop)
     }

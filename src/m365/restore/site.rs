@@ -84,6 +84,10 @@ impl Target for SiteTarget {
         false
     }
 
+    fn tells_changes(&self) -> bool {
+        false
+    }
+
     async fn probe(&self) -> Result<()> {
         self.client.get_json(of_site(&self.site, "?$select=id")).await.map(drop)
     }

@@ -149,6 +149,11 @@ impl Target for Tasks {
         Ok(made)
     }
 
+    async fn changed_us(&self, present: &str, parent: &str) -> Result<Option<i64>> {
+        let url = format!("todo/lists/{}/tasks/{}", segment(parent), segment(present));
+        rows::changed_us(&self.0.client, self.0.get(&url)).await
+    }
+
     async fn find(&self, order: Order<'_>, source: &dyn Source) -> Result<Found> {
         if order.record.kind == ItemKind::TaskList {
             return Ok(self.find_top(order.name).await?.map_or(Found::Nothing, Found::Whole));

@@ -114,6 +114,10 @@ impl Target for Team {
         false
     }
 
+    fn tells_changes(&self) -> bool {
+        false
+    }
+
     async fn probe(&self) -> Result<()> {
         self.client.get_json(self.get("")).await.map(drop)
     }

@@ -249,6 +249,10 @@ impl Target for ListTarget {
         Ok(Made { state: tag(&now), ..Made::over(present, undo) })
     }
 
+    async fn changed_us(&self, present: &str, parent: &str) -> Result<Option<i64>> {
+        rows::changed_us(&self.client, self.of_list(parent, &format!("items/{}", segment(present)))).await
+    }
+
     async fn find(&self, order: Order<'_>, source: &dyn Source) -> Result<Found> {
         match order.record.kind {
             ItemKind::List if !order.parent.is_empty() => {

@@ -1,4 +1,4 @@
-//! Finds items over all snapshots: each once, with the snapshots that hold it.
+//! Finds items over all snapshots: each once, with the first and the last snapshot that hold it, and how many do.
 //!
 //! The snapshots of a set are told one after another in its search log ([`log`]), each as what differs from the one
 //! before, in blocks of columns ([`segment`]). A query, read by [`query`] and made ready by [`test`], goes over the blocks

@@ -2,9 +2,9 @@
 //!
 //! A line an entry, only ever appended to. That something is meant is durable before the request goes out. The last line may be
 //! torn by a crash; then it says nothing. What takes several requests says on the way how it is taken back by then; what a
-//! try left stays noted until it was taken back, or the step is done. Neither contents nor secrets stand in it: ids, and
-//! reasons in words. Where it is kept is the business of a [`Kept`]: a folder a run ([`RunFolder`]: `plan.json`,
-//! `journal.jsonl`), or a server's database.
+//! try left stays noted until it was taken back, or the step is done. What stands in it: ids, reasons in words, and of contents
+//! only the values before of what was overwritten; no secrets. Only its owner reads it. Where it is kept is the business of a
+//! [`Kept`]: a folder a run ([`RunFolder`]: `plan.json`, `journal.jsonl`), or a server's database.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -165,7 +165,7 @@ impl RunFolder {
     /// The disk's.
     pub fn save(&self, plan: &Plan) -> Result<()> {
         let failed = |e| Error::io(format!("The plan {} cannot be written", self.plan_path().display()), e);
-        std::fs::create_dir_all(&self.path).map_err(failed)?;
+        make(&self.path).map_err(failed)?;
         let file = tempfile::NamedTempFile::new_in(&self.path).map_err(failed)?;
         let mut out = BufWriter::new(file.as_file());
         serde_json::to_writer(&mut out, plan).map_err(|e| failed(e.into()))?;
@@ -219,7 +219,10 @@ impl Kept for RunFolder {
         let path = self.path.join(JOURNAL);
         let failed = |e| Error::io(format!("The journal {} cannot be used", path.display()), e);
         let mut options = OpenOptions::new();
-        let mut file = options.read(true).append(true).create(true).open(&path).map_err(failed)?;
+        options.read(true).append(true).create(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(&path).map_err(failed)?;
         let mut tries = 0;
         loop {
             match file.try_lock() {
@@ -243,6 +246,17 @@ impl Kept for RunFolder {
         file.seek(SeekFrom::End(0)).map_err(failed)?;
         Ok((Box::new(FileBook { file: Arc::new(file), path }), state))
     }
+}
+
+#[cfg(unix)]
+fn make(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+#[cfg(not(unix))]
+fn make(folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)
 }
 
 /// A journal in a file. The lock goes with the last of it.

@@ -88,10 +88,15 @@ impl AtTop {
     }
 }
 
-/// What is in a container, by id and by identity.
+/// What is in a container, by id and by identity. An item that is found by its identity is one of the snapshot's, and no other
+/// one that is called alike.
 pub(super) struct Known<'a> {
     by_id: HashMap<&'a str, &'a Present>,
-    by_identity: HashMap<&'a str, &'a Present>,
+    by_identity: HashMap<&'a str, Vec<&'a Present>>,
+    /// What was found by its identity, by the id in the snapshot.
+    given: HashMap<String, &'a Present>,
+    /// The ids of these.
+    taken: HashSet<&'a str>,
 }
 
 impl<'a> Known<'a> {
@@ -99,30 +104,52 @@ impl<'a> Known<'a> {
     /// is the list that it came from (`in_own`).
     pub(super) fn new(present: &'a [Present], ids: &HashSet<String>, in_own: bool) -> Self {
         let has_own_id = |present: &&Present| in_own || present.kind != ItemKind::ListItem;
-        let others = present.iter().filter(|present| !has_own_id(present) || !ids.contains(&present.id));
-        Self {
-            by_id: present.iter().filter(has_own_id).map(|present| (present.id.as_str(), present)).collect(),
-            by_identity: others.map(|present| (present.identity.as_str(), present)).collect(),
+        let mut by_identity: HashMap<&'a str, Vec<&'a Present>> = HashMap::new();
+        for other in present.iter().filter(|present| !has_own_id(present) || !ids.contains(&present.id)) {
+            by_identity.entry(other.identity.as_str()).or_default().push(other);
         }
+        let by_id = present.iter().filter(has_own_id).map(|present| (present.id.as_str(), present)).collect();
+        Self { by_id, by_identity, given: HashMap::new(), taken: HashSet::new() }
     }
 
     /// Finds the container that a restore into one of its own made of this one, each once.
     pub(super) fn find_apart(
-        &self,
+        &mut self,
         target: &dyn Target,
         record: &Record,
         taken: &mut HashSet<String>,
     ) -> Option<String> {
-        let names = target.names_of(record.kind, &record.name).into_iter();
-        let mut found = names.filter_map(|name| self.find(target, &apart(record, name)));
-        let id = found.find(|found| !taken.contains(&found.id))?.id.clone();
-        taken.insert(id.clone());
-        Some(id)
+        for name in target.names_of(record.kind, &record.name) {
+            let found = self.find(target, &apart(record, name));
+            if let Some(found) = found.filter(|found| !taken.contains(&found.id)) {
+                taken.insert(found.id.clone());
+                return Some(found.id.clone());
+            }
+        }
+        None
     }
 
-    pub(super) fn find(&self, target: &dyn Target, record: &Record) -> Option<&'a Present> {
-        let same = |found: &&&Present| found.kind.is_container() == target.is_container(record.kind);
-        let by_id = self.by_id.get(record.id.as_str()).filter(same);
-        by_id.or_else(|| self.by_identity.get(target.identity(record).as_str()).filter(same)).copied()
+    /// Finds what an item of the snapshot is there: by its id, else what has its identity and was found for no other one.
+    pub(super) fn find(&mut self, target: &dyn Target, record: &Record) -> Option<&'a Present> {
+        let is_container = target.is_container(record.kind);
+        let same = |found: &&'a Present| found.kind.is_container() == is_container;
+        let known = self.by_id.get(record.id.as_str()).copied().filter(same);
+        if let Some(found) = known.or_else(|| self.given.get(&record.id).copied().filter(same)) {
+            return Some(found);
+        }
+        let alike = self.by_identity.get(target.identity(record).as_str())?;
+        let mut alike = alike.iter().rev().copied().filter(same);
+        let found = alike.find(|found| !self.taken.contains(found.id.as_str()))?;
+        // What goes into containers of one name comes together.
+        if !is_container {
+            self.taken.insert(found.id.as_str());
+            self.given.insert(record.id.clone(), found);
+        }
+        Some(found)
+    }
+
+    /// Says whether what was found is that item by its id, and not by what it is called.
+    pub(super) fn is_itself(&self, found: &Present, record: &Record) -> bool {
+        self.by_id.get(record.id.as_str()).is_some_and(|own| own.id == found.id)
     }
 }

@@ -225,14 +225,38 @@ impl Plan {
         counts
     }
 
+    /// Says whether a step is one in a drive.
+    fn is_drive(&self, step: &Step) -> bool {
+        self.targets.get(step.target).is_some_and(|target| target.permission == "Files.ReadWrite.All")
+    }
+
+    /// What its numbers leave out, in words: it hangs below items, and is looked at when they are made.
+    pub fn not_counted(&self) -> Vec<&'static str> {
+        let options = &self.options;
+        let goes = |permission: &str| self.targets.iter().any(|target| target.permission == permission);
+        let files = goes("Files.ReadWrite.All");
+        let all = [
+            (files && options.versions, "earlier versions"),
+            (files && (options.permissions || options.links), "rights and links"),
+            (goes("Calendars.ReadWrite"), "bytes of attachments of events"),
+            (goes("Tasks.ReadWrite.All"), "bytes of attachments of tasks"),
+        ];
+        all.into_iter().filter(|(is_so, _)| *is_so).map(|(_, what)| what).collect()
+    }
+
+    /// How many files get no earlier versions, though these are asked for: those that are there already and get other contents.
+    pub fn keep_versions(&self) -> u64 {
+        let asked = self.options.versions;
+        let over = |step: &Step| matches!(step.action, Action::Overwrite(_)) && self.is_drive(step);
+        self.steps.iter().filter(|step| asked && over(step)).count() as u64
+    }
+
     /// How many files and folders keep the rights that they have, though rights are asked for: those that are there already.
     pub fn keep_rights(&self) -> u64 {
-        let is_drive = |step: &Step| {
-            self.targets.get(step.target).is_some_and(|target| target.permission == "Files.ReadWrite.All")
-        };
         let stays = |step: &Step| matches!(step.action, Action::Skip(_) | Action::Use(_) | Action::Overwrite(_));
         let asked = self.options.permissions || self.options.links;
-        let keep = self.steps.iter().filter(|step| asked && !step.item.is_empty() && stays(step) && is_drive(step));
+        let keep =
+            self.steps.iter().filter(|step| asked && !step.item.is_empty() && stays(step) && self.is_drive(step));
         keep.count() as u64
     }
 

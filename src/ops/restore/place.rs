@@ -16,7 +16,7 @@ use crate::m365::{CollectionKey, Owner};
 pub enum To {
     /// To whom the items came from.
     Original,
-    /// To a user (`bob@contoso.com`), a site (its address), or a team or group (its name, address or id).
+    /// To a user (`bob@contoso.com`), a site (its address), or a team or group (its name or address).
     Named(String),
 }
 

@@ -132,6 +132,7 @@ async fn wanted(view: &View, paths: &[String]) -> Result<Vec<Wanted>> {
     paths.retain(|path| !all.iter().any(|above| is_below(path, above)));
     let mut wanted = Vec::new();
     let mut by_parent: HashMap<(String, String), usize> = HashMap::new();
+    let mut picked_before: HashSet<(String, String)> = HashSet::new();
     for path in paths {
         let (state, record, path) = match view.resolve(path).await? {
             Place::Item(state, record, path) => (state, *record, path),
@@ -140,6 +141,10 @@ async fn wanted(view: &View, paths: &[String]) -> Result<Vec<Wanted>> {
                 continue;
             }
         };
+        // One item has two names: with the mark that tells it from others, and without.
+        if !picked_before.insert((state.key.clone(), record.id.clone())) {
+            continue;
+        }
         let number = *by_parent.entry((state.key.clone(), record.parent.clone())).or_insert(wanted.len());
         match wanted.get_mut(number) {
             Some(Wanted::Picked(_, picked)) => picked.push((record, path)),
@@ -255,6 +260,10 @@ impl Planner<'_> {
         let to = destination(&key, &state.name, self.taker.as_ref());
         let opened = restore::open(self.client, &to).await;
         let target: Arc<dyn Target> = Arc::from(opened.map_err(|e| explain(e, &to.name))?);
+        if self.asked.options.only == Only::Changed && !target.tells_changes() {
+            return Err(Error::invalid(format!("What was changed in {} cannot be told", target.path()))
+                .with_hint("Leave --only changed away"));
+        }
         target.probe().await.map_err(|e| explain(e, &to.name))?;
         may_write(target.permission(), (self.granted.as_deref(), self.client.caller()), &self.asked.grantee)?;
         let owner = state.name.split('/').nth(1).unwrap_or_default();

@@ -8,9 +8,11 @@ use tokio::task::JoinSet;
 use super::journal::{self, Entry, Journal, Known};
 use super::log::StepLog;
 use super::place::{Taker, destination};
+use super::refused::may_write;
 use super::source::RepoSource;
-use super::{Action, Around, Plan, PlannedTarget, Step};
+use super::{Action, Around, Conflict, Plan, PlannedTarget, Step};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::record::Record;
 use crate::graph::{Client, Fate, fate, is_full};
 use crate::m365::restore::{self, Found, Made, Order, Since, Source as _, Target, Undo};
 use crate::m365::{CollectionKey, Owner};
@@ -254,7 +256,7 @@ impl Runner {
                 if report.stopped.is_empty() {
                     let mut text = told(&e);
                     if e.kind() == ErrorKind::Permission {
-                        text.push_str(&format!("; the app needs {}", self.planned.permission));
+                        text.push_str(&self.refusal().await);
                     }
                     report.stopped.push((self.planned.path.clone(), text));
                 }
@@ -267,6 +269,18 @@ impl Runner {
             }
         }
         Ok(())
+    }
+
+    /// What is said where writing is refused: an app that may write is kept off by something else.
+    async fn refusal(&self) -> String {
+        let permission = &self.planned.permission;
+        let granted = self.client.sign_in().await.ok().flatten();
+        let has = may_write(permission, (granted.as_deref(), self.client.caller()), "").is_ok();
+        if has && granted.is_some() {
+            format!("; the app has {permission}: is the target locked, archived or on hold?")
+        } else {
+            format!("; the app needs {permission}")
+        }
     }
 
     /// Does one step. An error is one of the journal.
@@ -288,12 +302,32 @@ impl Runner {
         };
         let mark = format!("{}-{number}", self.run);
         let (begun, left) = self.left_of(number);
+        if !begun
+            && left.is_empty()
+            && let Err(e) = self.is_older(step, (&record, parent.as_str()), target).await
+        {
+            return Ok(Ended::Failed(e));
+        }
         let log = StepLog::new(number, &self.journal, left);
         let (name, extras) = (step.name.as_str(), self.options.extras());
         let order = Order { record: &record, parent: &parent, name, mark: &mark, extras, log: &log };
         self.journal.write(&Entry::Begin { step: number }).await?;
         let ended = self.make(begun, step, order, target, &log).await;
         self.tell(number, step, ended, target, &log).await
+    }
+
+    /// Fails if what a step overwrites for being older was changed after the plan was made.
+    async fn is_older(&self, step: &Step, (record, parent): (&Record, &str), target: &dyn Target) -> Result<()> {
+        let Action::Overwrite(present) = &step.action else { return Ok(()) };
+        if self.options.conflict != Conflict::Newer {
+            return Ok(());
+        }
+        match (target.changed_us(present, parent).await?, record.modified_us) {
+            (Some(there), Some(known)) if there >= known => {
+                Err(Error::new(ErrorKind::AlreadyExists, "What is there was changed later, after the plan was made"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Says whether a step was begun and has no result, and how what an earlier try left of it is taken back.

@@ -21,8 +21,8 @@ use crate::tree::collection::{CollectionReader, CollectionRoots};
 
 /// Graph's JSON of one item is no longer than this.
 const PROPERTIES_BYTES: u64 = 16 << 20;
-/// Parts of one item that are looked at.
-const PARTS: usize = 10_000;
+/// Parts of one item at most: no service keeps as many versions, rights or members.
+const PARTS: usize = 100_000;
 
 /// One collection of a snapshot, with what became of its containers in the target.
 pub(super) struct RepoSource {
@@ -83,12 +83,19 @@ impl Source for RepoSource {
     }
 
     async fn below(&self, record: &Record) -> Result<Vec<Record>> {
-        self.reader().children(&record.id, None, PARTS).await?.records().collect()
+        let page = self.reader().children(&record.id, None, PARTS).await?;
+        if page.next.is_some() {
+            return Err(too_many(&record.name));
+        }
+        page.records().collect()
     }
 
     async fn parts(&self, item: &str) -> Result<Vec<Record>> {
         let (mut parts, mut cursor) = (Vec::new(), self.reader().records_of(&format!("{item}/")));
-        while let Some(part) = cursor.next().await?.filter(|_| parts.len() < PARTS) {
+        while let Some(part) = cursor.next().await? {
+            if parts.len() == PARTS {
+                return Err(too_many(item));
+            }
             parts.push(part);
         }
         Ok(parts)
@@ -101,6 +108,10 @@ impl Source for RepoSource {
     fn made_as(&self, id: &str) -> Option<String> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
+}
+
+fn too_many(name: &str) -> Error {
+    Error::invalid(format!("More than {PARTS} parts hang below '{name}'"))
 }
 
 /// Reads over what was sent before: a stream's pieces have no index by bytes.

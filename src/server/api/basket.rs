@@ -251,7 +251,7 @@ pub(crate) struct SearchView {
     damaged: Vec<String>,
 }
 
-/// Search all snapshots of an unlocked repository: each item once, with the snapshots that hold it
+/// Search all snapshots of an unlocked repository: each item once, with the first and the last snapshot of it
 #[utoipa::path(get, path = "/api/v1/accounts/{account}/repositories/{repository}/search", tag = "restore",
     params(("account" = Id, Path), ("repository" = Id, Path), Looked), responses(
     (status = 200, body = SearchView), (status = 401, body = Problem), (status = 403, body = Problem),

@@ -1,4 +1,5 @@
-//! Restores: what was asked for, the plan, the jobs. Names and paths lie sealed: they are the account's, not the database's.
+//! Restores: what was asked for, the plan, the jobs, the journal. Names, paths and what was overwritten lie sealed: they are the
+//! account's, not the database's.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -77,6 +78,18 @@ pub(crate) struct RestoreRow {
 
 fn place(id: &Id, what: &str) -> String {
     format!("restores/{id}/{what}")
+}
+
+fn lines_place(restore: &Id, number: i64) -> String {
+    place(restore, &format!("journal/{number}"))
+}
+
+/// Lines of a journal. Those of earlier versions do not lie sealed.
+fn open_lines(vault: &Vault, restore: &Id, number: i64, lines: String) -> Result<zeroize::Zeroizing<String>> {
+    if lines.is_empty() || lines.starts_with('{') {
+        return Ok(zeroize::Zeroizing::new(lines));
+    }
+    vault.open_sealed(&lines_place(restore, number), &lines)
 }
 
 fn key_place(job: &Id) -> String {
@@ -316,16 +329,17 @@ impl Db {
     /// What stands in the journal of a restore, and the number that comes next.
     ///
     /// # Errors
-    /// As any query.
-    pub(crate) async fn journal(&self, restore: &Id) -> Result<(String, i64)> {
+    /// `WrongKey` when it does not open with the master key.
+    pub(crate) async fn journal(&self, vault: &Vault, restore: &Id) -> Result<(String, i64)> {
         let rows = sqlx::query("SELECT number, lines FROM restore_journal WHERE restore_id = $1 ORDER BY number")
             .bind(restore.as_str())
             .fetch_all(self.pool())
             .await?;
         let (mut all, mut next) = (String::new(), 0);
         for row in rows {
-            all += &row.text("lines")?;
-            next = row.number("number")? + 1;
+            let number = row.number("number")?;
+            all.push_str(&open_lines(vault, restore, number, row.text("lines")?)?);
+            next = number + 1;
         }
         Ok((all, next))
     }
@@ -336,6 +350,7 @@ impl Db {
     /// `Interrupted` when it is another's now; as any query.
     pub(crate) async fn add_to_journal(
         &self,
+        vault: &Vault,
         restore: &Id,
         number: i64,
         lines: &str,
@@ -349,7 +364,7 @@ impl Db {
         )
         .bind(restore.as_str())
         .bind(number)
-        .bind(lines)
+        .bind(vault.seal(&lines_place(restore, number), lines))
         .bind(job.as_str())
         .bind(worker)
         .bind(attempts)
@@ -368,7 +383,8 @@ impl Db {
                         .bind(number)
                         .fetch_one(self.pool())
                         .await?;
-                if row.text("lines")? == lines && row.text("written_by")? == by { Ok(()) } else { Err(another()) }
+                let known = open_lines(vault, restore, number, row.text("lines")?)?;
+                if known.as_str() == lines && row.text("written_by")? == by { Ok(()) } else { Err(another()) }
             }
             Err(e) => Err(e),
         }

@@ -347,7 +347,7 @@ pub(crate) async fn undo(server: &Server, actor: &Actor, restore: RestoreRow) ->
     if !standing.can_undo() {
         return Err(refused(&standing, "take back"));
     }
-    let state = State::of(server.db.journal(&standing.row.id).await?.0.as_bytes());
+    let state = State::of(server.db.journal(&server.vault, &standing.row.id).await?.0.as_bytes());
     if !state.can_be_undone() {
         return Err(Error::invalid("There is nothing of this restore to take back"));
     }
@@ -416,7 +416,7 @@ pub(crate) async fn steps(server: &Server, restore: &RestoreRow, from: usize, mo
     let steps = plans::steps(server, &restore.id, from, most).await?;
     let mut state = State::default();
     if restore.run_job.is_some() {
-        state = State::of(server.db.journal(&restore.id).await?.0.as_bytes());
+        state = State::of(server.db.journal(&server.vault, &restore.id).await?.0.as_bytes());
     }
     let told = |(number, step)| StepTold { number, step, known: state.steps.get(&number).cloned() };
     Ok(steps.into_iter().map(told).collect())

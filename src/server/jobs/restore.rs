@@ -174,7 +174,7 @@ pub(super) async fn undo(server: &Arc<Server>, task: &Task) -> Result<Ended> {
     let plan = plans::read(server, &restore).await?;
     is_same_tenant(&plan, &tenant.definition.tenant_id)?;
     // What was begun and has no result can be looked for with the snapshot alone; all else needs no key.
-    let state = State::of(server.db.journal(&restore.id).await?.0.as_bytes());
+    let state = State::of(server.db.journal(&server.vault, &restore.id).await?.0.as_bytes());
     let view = match state.has_doubt() {
         false => None,
         true => match view(server, task, &restore).await {
@@ -231,7 +231,7 @@ impl Kept for InDatabase {
     }
 
     async fn open(&self) -> Result<(Box<dyn Book>, State)> {
-        let (text, next) = self.server.db.journal(&self.restore.id).await?;
+        let (text, next) = self.server.db.journal(&self.server.vault, &self.restore.id).await?;
         let book = DatabaseBook {
             server: self.server.clone(),
             restore: self.restore.id.clone(),
@@ -258,7 +258,7 @@ impl Book for DatabaseBook {
         let text = String::from_utf8(lines).map_err(|_| Error::internal("A line of a journal is no text"))?;
         let (job, worker, attempts) = (&self.holder.0, self.holder.1.as_str(), self.holder.2);
         let (server, restore, next) = (&self.server, &self.restore, self.next);
-        let add = || server.db.add_to_journal(restore, next, &text, (job, worker, attempts));
+        let add = || server.db.add_to_journal(&server.vault, restore, next, &text, (job, worker, attempts));
         patiently(&self.stop, add).await?;
         self.next += 1;
         Ok(())

@@ -221,7 +221,8 @@ async fn a_restore_whose_worker_died_is_taken_over_and_makes_nothing_twice() {
         })
     };
     let restore_id = Id::parse(&restore).expect("an id");
-    let done = async || db.journal(&restore_id).await.expect("read").0.matches("\"done\"").count();
+    let journal = async || db.journal(&server.vault, &restore_id).await.expect("read").0;
+    let done = async || journal().await.matches("\"done\"").count();
     while done().await < 8 || place.subjects().len() < before + 4 {
         assert!(!doomed.is_finished(), "it was to be killed on the way");
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -230,13 +231,14 @@ async fn a_restore_whose_worker_died_is_taken_over_and_makes_nothing_twice() {
     assert!(doomed.await.expect("it ended"), "killed on the way");
     // What was on its way to the tenant arrives all the same.
     tokio::time::sleep(Duration::from_millis(500)).await;
-    lose_the_last_words(&place, 3).await;
+    lose_the_last_words(&place, &restore, 3).await;
 
     // Its lease runs out; another takes it over, and the dead one could write no more.
     assert_eq!(db.take_over(now + 2 * LEASE_US).await.expect("looked"), 1);
     let taken = db.take_job("second", None, PLENTY, LEASE_US, now + 2 * LEASE_US).await.expect("asked").expect("a job");
     assert_eq!((&taken.id, taken.attempts), (&job, 2));
-    let late = db.add_to_journal(&restore_id, 1_000_000, "{}\n", (&job, "doomed", 1)).await.expect_err("fenced");
+    let late = db.add_to_journal(&server.vault, &restore_id, 1_000_000, "{}\n", (&job, "doomed", 1)).await;
+    let late = late.expect_err("fenced");
     assert_eq!(late.kind(), crate::error::ErrorKind::Interrupted);
     place.sim.clear_faults();
     let (state, outcome) = jobs::do_now(&server, taken).await.expect("it goes on");
@@ -253,14 +255,16 @@ async fn a_restore_whose_worker_died_is_taken_over_and_makes_nothing_twice() {
 }
 
 /// Takes the last lines that say what came of a step out of the journal: a process that died after the request, and before
-/// it noted the answer, leaves it so.
-async fn lose_the_last_words(place: &Place, most: usize) {
+/// it noted the answer, leaves it so. What is left lies open then, as in a database of an earlier version.
+async fn lose_the_last_words(place: &Place, restore: &str, most: usize) {
     use crate::server::db::Columns as _;
-    let pool = place.bench.server().db.pool();
+    let (pool, vault) = (place.bench.server().db.pool(), &place.bench.server().vault);
     let rows = sqlx::query("SELECT number, lines FROM restore_journal ORDER BY number DESC").fetch_all(pool).await;
     let mut lost = 0;
     for row in rows.expect("read") {
-        let (number, lines) = (row.number("number").expect("a number"), row.text("lines").expect("text"));
+        let (number, sealed) = (row.number("number").expect("a number"), row.text("lines").expect("text"));
+        assert!(!sealed.contains('{'), "a journal that is not sealed");
+        let lines = vault.open_sealed(&format!("restores/{restore}/journal/{number}"), &sealed).expect("it opens");
         let stays = |line: &&str| {
             let goes = lost < most && line.contains("\"done\"");
             lost += usize::from(goes);
@@ -318,7 +322,7 @@ async fn a_restore_whose_snapshot_was_forgotten_is_taken_back_but_for_what_is_in
     let ended = place.bench.ended(&place.restorer, &place.account, &place.begin(&restore, "run").await).await;
     assert!(matches!(ended["state"].as_str(), Some("done" | "gaps")), "{ended}");
     let made = place.subjects().len() - before;
-    lose_the_last_words(&place, 3).await;
+    lose_the_last_words(&place, &restore, 3).await;
     let server = place.bench.server();
     let repository = Id::parse(&place.repository).expect("an id");
     let row = server.db.repository(&place.account, &repository).await.expect("a repository");

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use super::moved::{Elsewhere, UNKNOWN};
 use super::{Planner, is_made};
 use crate::error::Result;
-use crate::format::record::Record;
+use crate::format::record::{ItemKind, Record};
 use crate::m365::restore::{Cost, Fit, Present, Target};
 use crate::monitor::Counter;
 use crate::ops::restore::known::{AtTop, Known, apart, free_name};
@@ -240,7 +240,8 @@ impl Planner<'_> {
         let options = &self.asked.options;
         let state = target.state(record);
         let same = found.is_some_and(|found| !state.is_empty() && found.state == state);
-        if options.only == Only::Changed && same {
+        let is_old = || state.is_empty() && found.is_some_and(|found| is_unchanged(found, record));
+        if options.only == Only::Changed && (same || is_old()) {
             return;
         }
         let skip = |why: &str| (Action::Skip(why.to_owned()), Cost::default());
@@ -260,10 +261,13 @@ impl Planner<'_> {
                 (Action::Copy, cost)
             }
             (Some(_), _) if same => skip("it is there already, the same"),
+            (Some(found), _) if is_by_title(record.kind) && !among.known.is_itself(found, record) => {
+                skip("what is there bears its title, and may be another")
+            }
             (Some(found), Conflict::Newer) if found.modified_us >= record.modified_us => {
                 skip("what is there was changed later")
             }
-            (Some(found), _) => (Action::Overwrite(found.id.clone()), cost),
+            (Some(found), _) => (Action::Overwrite(found.id.clone()), target.overwriting(record, cost)),
         };
         self.push(number, level, record, &name, action, cost);
     }
@@ -272,4 +276,18 @@ impl Planner<'_> {
 /// Says whether what is in an item is planned one by one.
 fn is_made_of_others(target: &dyn Target, record: &Record) -> bool {
     target.is_container(record.kind) && matches!(target.fit(record), Fit::Takes(_))
+}
+
+/// Says whether what has another id is found again by its title alone, which others may bear.
+fn is_by_title(kind: ItemKind) -> bool {
+    matches!(kind, ItemKind::ListItem | ItemKind::Task)
+}
+
+/// Says whether what is there has the time of the snapshot's, where nothing tells what it holds. Columns have none, and are not
+/// overwritten.
+fn is_unchanged(found: &Present, record: &Record) -> bool {
+    match (found.modified_us, record.modified_us) {
+        (Some(there), Some(known)) => there == known,
+        _ => record.kind == ItemKind::Column,
+    }
 }
