@@ -6,6 +6,7 @@ use serde_json::Value;
 use tenantvault::format::record::ItemKind;
 use tenantvault::ops::catalog::Catalog;
 use tenantvault::ops::restore::{Action, Conflict, undo};
+use tenantvault::sim::{Fault, FaultKind};
 
 use crate::restore::{ALICE, Restorer, Thing, in_folder, in_place};
 
@@ -50,9 +51,10 @@ async fn chats_and_threads_come_back_as_pages_in_the_files_of_their_people() {
             let before = r.items(0, &collection).await;
             let plan = match r.plan(&collection, "original", in_folder()).await {
                 Ok(plan) => plan,
-                // A private channel has files of its own, which the simulated tenant has not.
+                // A private channel has files of its own, which the simulated tenant has not, or none yet.
                 Err(e) => {
-                    assert!(e.chain().contains("a valid drive"), "{collection}: {}", e.chain());
+                    let known = ["a valid drive", "has no folder of files"];
+                    assert!(known.iter().any(|text| e.chain().contains(text)), "{collection}: {}", e.chain());
                     continue;
                 }
             };
@@ -127,4 +129,40 @@ async fn one_chat_goes_to_somebody_else_and_a_message_of_it_alone_does_not() {
     let message = format!("{path}/{}", messages.first().unwrap());
     let refused = r.plan(&message, "original", in_folder()).await.unwrap_err();
     assert!(refused.to_string().contains("part of a conversation"), "{refused}");
+}
+
+/// What some people of a team wrote among themselves does not go where all of it reads.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thread_of_a_private_channel_without_files_does_not_go_to_the_whole_team() {
+    let r = Restorer::new().await;
+    let mut memberships = BTreeMap::new();
+    for team in collections(&r, "team").await {
+        for thing in r.items(0, &team).await.into_values().flatten().filter(|thing| thing.kind == ItemKind::Channel) {
+            let of = |name: &str| thing.properties[name].as_str().unwrap_or_default().to_owned();
+            memberships.insert(of("id"), of("membershipType"));
+        }
+    }
+    // Nobody has used the files of any channel.
+    let kind = FaultKind::Status { status: 404 };
+    r.setting.sim.inject(Fault { kind, path: "/filesFolder".into(), probability: 1.0, count: None });
+    let file = r.setting.snapshots().await[0].file.clone();
+    let catalog = Catalog::load(&r.setting.repo, Some(&file)).await.unwrap();
+    let (mut taken, mut refused) = (0, 0);
+    for (key, state) in catalog.states.iter().filter(|(key, _)| key.contains("/channel/")) {
+        let id = key.rsplit('/').next().unwrap();
+        let Some(membership) = memberships.get(id) else { continue };
+        let plan = r.plan(&state.name, "original", in_folder()).await;
+        match membership.as_str() {
+            "standard" => taken += usize::from(plan.is_ok()),
+            _ => {
+                let e = plan.unwrap_err();
+                assert!(e.chain().contains("has no folder of files"), "{}: {}", state.name, e.chain());
+                refused += 1;
+                if state.items.is_some() {
+                    r.plan(&state.name, "bob@contoso.com", in_folder()).await.unwrap();
+                }
+            }
+        }
+    }
+    assert!(taken > 0 && refused > 0, "{taken} {refused}");
 }

@@ -17,7 +17,9 @@ use crate::graph::links::segment;
 use crate::graph::{Client, Fate, GraphRequest, Scope, TeamsCall, fate};
 use crate::m365::door::{Owner, Workload};
 use crate::m365::drive::DriveTarget;
-use crate::m365::facts::short_hash;
+use crate::m365::facts::{short_hash, text};
+use crate::m365::messages::ALL_MEMBERS;
+use crate::m365::walk::id_of;
 
 /// No name in a drive may have these.
 const FORBIDDEN: &str = "\"*:<>?/\\|#%";
@@ -40,8 +42,13 @@ impl Threads {
             }
             Owner::Team(team) if to.original && to.from.workload == Workload::Channel => {
                 match Self::of_channel(client, team, to).await {
-                    // Nobody has put a file there yet: the team's library takes the pages.
-                    Err(e) if fate(&e) == Fate::Gone => DriveTarget::of_owner(client, to).await,
+                    // Nobody has put a file there yet: the team's library takes the pages of what the whole team reads.
+                    Err(e) if fate(&e) == Fate::Gone => {
+                        if !Self::is_standard(client, team, &to.from.id).await? {
+                            return Err(has_no_folder(to));
+                        }
+                        DriveTarget::of_owner(client, to).await
+                    }
                     other => other,
                 }
             }
@@ -60,6 +67,15 @@ impl Threads {
         DriveTarget::in_folder(client, &client.get_json(folder).await?, path, to.from.workload)
     }
 
+    /// Says whether a channel is there, and is one that the whole team reads. Private and shared ones have sites of their own.
+    async fn is_standard(client: &Client, team: &str, channel: &str) -> Result<bool> {
+        let url = format!("teams/{}/channels", segment(team));
+        let list = GraphRequest::get(Scope::teams(TeamsCall::Channels, team), url).prefer(ALL_MEMBERS);
+        let all = client.get_all(list).await?;
+        let row = all.iter().find(|row| id_of(row) == Some(channel));
+        Ok(row.is_some_and(|row| text(row, &["membershipType"]) == Some("standard")))
+    }
+
     /// The page of a conversation as a file.
     async fn page(&self, order: Order<'_>, source: &dyn Source) -> Result<Record> {
         let none = || Error::not_found("The conversation is not in this snapshot");
@@ -70,6 +86,13 @@ impl Threads {
         file.streams.push(contents);
         Ok(file)
     }
+}
+
+/// Why a thread does not go where more people would read it.
+fn has_no_folder(to: &Destination) -> Error {
+    let why = "has no folder of files, and is not one that the whole team reads, or not there any more";
+    Error::not_found(format!("The channel '{}' {why}", to.title))
+        .with_hint("Open the channel's Files tab once, or name who takes the pages with --to USER|SITE|TEAM")
 }
 
 fn changed_us(record: &Record) -> Option<i64> {
