@@ -6,11 +6,12 @@ use serde_json::Value;
 use tenantvault::error::ErrorKind;
 use tenantvault::format::record::{ItemKind, Record, StreamRole};
 use tenantvault::format::snapshot::CollectionState;
+use tenantvault::graph::{GraphRequest, Scope, TeamsCall};
 use tenantvault::ops::access::{State, look_restore};
 use tenantvault::ops::catalog::Catalog;
 use tenantvault::ops::nodes::RepoNodes;
 use tenantvault::ops::read;
-use tenantvault::ops::restore::{Conflict, RestoreOptions, undo};
+use tenantvault::ops::restore::{Action, Conflict, Only, RestoreOptions, Step, undo};
 use tenantvault::sim::{Fault, FaultKind, SimOptions};
 use tenantvault::snapshot::set::Versions;
 use tenantvault::tree::collection::{CollectionReader, CollectionRoots};
@@ -248,6 +249,41 @@ async fn a_team_comes_back_by_the_app_that_restores_and_one_that_refuses_holds_u
     assert!(plan.refused.iter().any(|(left, _)| *left == state.name), "{:?} {:?}", plan.refused, plan.left_out);
     let e = r.plan(&state.name, "original", in_place(Conflict::Skip)).await.unwrap_err();
     assert!(e.chain().contains("403") || e.kind() == ErrorKind::Permission, "{e:?}");
+}
+
+/// What a living team is called, and who sees it, is as people have it now.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_team_that_is_there_keeps_its_settings_unless_they_are_to_be_replaced() {
+    let r = Restorer::with(SimOptions::tiny(), 0, |_| ()).await;
+    let file = r.setting.snapshots().await[0].file.clone();
+    let catalog = Catalog::load(&r.setting.repo, Some(&file)).await.unwrap();
+    let is_team = |state: &&CollectionState| state.name.starts_with("teams/") && state.name.ends_with("/Team");
+    let state = catalog.states.values().find(is_team).expect("a team");
+    let id = state.key.split('/').nth(1).unwrap();
+    let (url, scope) = (format!("teams/{id}"), || Scope::teams(TeamsCall::Team, id));
+    let name = async || {
+        let team = r.client.get_json(GraphRequest::get(scope(), url.as_str())).await.unwrap();
+        team["displayName"].as_str().unwrap().to_owned()
+    };
+    let before = name().await;
+    let changed = serde_json::json!({"displayName": "Renamed"});
+    r.client.send(GraphRequest::patch(scope(), url.as_str(), &changed)).await.unwrap();
+    for only in [Only::All, Only::Deleted] {
+        let options = RestoreOptions { only, ..in_place(Conflict::Skip) };
+        let plan = r.plan(&state.name, "original", options).await.unwrap();
+        assert_eq!(plan.counts().overwrite, 0, "{:?}", plan.steps);
+        let report = r.run(&plan).await.unwrap();
+        assert_eq!(name().await, "Renamed");
+        let said = |(_, note): &(String, String)| note.contains("its settings are left");
+        assert!(report.notes.iter().any(said), "{:?}", report.notes);
+    }
+    let plan = r.plan(&state.name, "original", in_place(Conflict::Replace)).await.unwrap();
+    let is_of_team = |step: &Step| step.item == id && matches!(step.action, Action::Overwrite(_));
+    assert!(plan.steps.iter().any(|step| is_of_team(&step)), "{:?}", plan.steps);
+    r.run(&plan).await.unwrap();
+    assert_eq!(name().await, before);
+    undo(&plan.run, None, &r.client, &r.around()).await.unwrap();
+    assert_eq!(name().await, "Renamed");
 }
 
 /// A personal site is a site: its lists and pages go back into it.

@@ -344,6 +344,11 @@ pub trait Target: Send + Sync {
         false
     }
 
+    /// Says whether making what is there already adds what it lacks, and changes nothing of it.
+    fn adds(&self, _: ItemKind) -> bool {
+        false
+    }
+
     /// Siblings are made in the order of this number, the lowest first.
     fn rank(&self, kind: ItemKind) -> u8 {
         u8::from(!kind.is_container())

@@ -1,7 +1,8 @@
 //! The shape of a team goes back: settings, members, tags, channels with their members and tabs.
 //!
 //! The team itself must be there: a deleted one comes back with its group from the recycle bin of Entra ID, within 30 days. What
-//! it lacks is added, and its settings are set; apps are not installed. Messages of channels are no part of its shape. Source:
+//! it lacks is added, and its settings are set where they are to be overwritten; apps are not installed. Messages of channels are
+//! no part of its shape. Source:
 //! Microsoft Graph, "Update team", "Create channel", "Add member to team", "Add tab to channel", "Create teamworkTag".
 
 use async_trait::async_trait;
@@ -32,6 +33,8 @@ const TEAM: &[&str] = &[
     "messagingSettings",
     "visibility",
 ];
+/// What of it stays where another team takes the shape: what it is called, and who sees it.
+const OF_ITSELF: &[&str] = &["displayName", "visibility"];
 /// What of a channel can be set.
 const CHANNEL: &[&str] = &["description", "displayName", "isFavoriteByDefault", "layoutType", "membershipType"];
 /// What of a tab can be set, beside its app.
@@ -137,8 +140,16 @@ impl Target for Team {
         u8::from(kind != ItemKind::Setting && kind != ItemKind::Member)
     }
 
+    fn adds(&self, kind: ItemKind) -> bool {
+        kind == ItemKind::Setting
+    }
+
     fn identity(&self, record: &Record) -> String {
-        record.name.to_lowercase()
+        match record.kind {
+            // There is one of it.
+            ItemKind::Setting => String::new(),
+            _ => record.name.to_lowercase(),
+        }
     }
 
     fn state(&self, _: &Record) -> String {
@@ -147,13 +158,14 @@ impl Target for Team {
 
     async fn present(&self, parent: &str) -> Result<Vec<Present>> {
         let told = if parent.is_empty() {
-            // The team itself is told by nobody: what it lacks is always looked for.
             let rows = self.client.get_all(self.get("/channels")).await?;
             let channel = |row: Value| {
                 let (id, name) = (id_of(&row)?.to_owned(), text(&row, &["displayName"])?.to_owned());
                 Some(Told::new(ItemKind::Channel, id, "", &name, row))
             };
-            rows.into_iter().filter_map(channel).collect()
+            let mut told: Vec<Told> = rows.into_iter().filter_map(channel).collect();
+            told.push(Told::new(ItemKind::Setting, &*self.id, "", "", Value::Null));
+            told
         } else {
             let mut told = self.told(&of_channel(parent, "/tabs?$expand=teamsApp"), ItemKind::Tab, parent).await?;
             told.extend(self.told(&of_channel(parent, "/members"), ItemKind::Member, parent).await?);
@@ -174,7 +186,7 @@ impl Target for Team {
         let json = source.properties(order.record).await?;
         let below = order.parent;
         match order.record.kind {
-            ItemKind::Setting => self.complete(order, &json, source).await,
+            ItemKind::Setting => self.complete(order, (&json, false), source).await,
             ItemKind::Channel => {
                 let mut body = rows::settable(&json, CHANNEL);
                 body.insert("displayName".into(), order.name.into());
@@ -200,7 +212,10 @@ impl Target for Team {
         }
     }
 
-    async fn overwrite(&self, present: &str, _: Order<'_>, _: &dyn Source) -> Result<Made> {
+    async fn overwrite(&self, present: &str, order: Order<'_>, source: &dyn Source) -> Result<Made> {
+        if order.record.kind == ItemKind::Setting {
+            return self.complete(order, (&source.properties(order.record).await?, true), source).await;
+        }
         let notes = vec!["what is there of a team's channels and tabs is left as it is".to_owned()];
         Ok(Made { id: present.to_owned(), notes, ..Made::default() })
     }
@@ -250,14 +265,22 @@ impl Target for Team {
 }
 
 impl Team {
-    /// Sets the settings, and adds the members and tags that the team lacks.
-    async fn complete(&self, order: Order<'_>, json: &Value, source: &dyn Source) -> Result<Made> {
+    /// Adds the members and tags that the team lacks, and sets its settings if they are to be overwritten.
+    async fn complete(
+        &self,
+        order: Order<'_>,
+        (json, overwrites): (&Value, bool),
+        source: &dyn Source,
+    ) -> Result<Made> {
         let mut made = Made { id: self.id.clone(), ..Made::default() };
         let there = self.client.get_json(self.get("")).await?;
         let (before, wanted) = (rows::settable(&there, TEAM), rows::settable(json, TEAM));
-        let changed: Map<String, Value> =
-            wanted.into_iter().filter(|(name, value)| before.get(name) != Some(value)).collect();
-        if !changed.is_empty() {
+        let stays = |name: &str| !self.original && OF_ITSELF.contains(&name);
+        let differs = |(name, value): &(String, Value)| before.get(name) != Some(value) && !stays(name);
+        let changed: Map<String, Value> = wanted.into_iter().filter(differs).collect();
+        if !overwrites && !changed.is_empty() {
+            made.notes.push("its settings are left as they are: --conflict replace sets them".to_owned());
+        } else if !changed.is_empty() {
             let before: Map<String, Value> =
                 before.into_iter().filter(|(name, _)| changed.contains_key(name)).collect();
             let undo = Undo::Values { kind: ItemKind::Setting, id: self.id.clone(), before: before.into() };

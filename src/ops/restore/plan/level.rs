@@ -226,8 +226,12 @@ impl Planner<'_> {
             return self.push(number, level, record, &named.name, action, Cost::default());
         }
         let is_there = found.is_some() || elsewhere.is_some();
-        if matches!((self.asked.options.only, is_there), (Only::Deleted, true) | (Only::Changed, false)) {
-            return;
+        // What is there may lack something.
+        let adds = found.is_some() && target.adds(record.kind) && self.asked.options.only != Only::Changed;
+        match (self.asked.options.only, is_there) {
+            (Only::Deleted, true) if !adds => return,
+            (Only::Changed, false) => return,
+            _ => {}
         }
         let cost = match target.fit(record) {
             Fit::Takes(cost) => cost,
@@ -248,6 +252,7 @@ impl Planner<'_> {
         let mut name = named.name.clone();
         let (action, cost) = match (found, options.conflict) {
             (Some(_), _) if !level.same_place => (Action::Create, cost),
+            (Some(_), conflict) if adds && conflict != Conflict::Replace => (Action::Create, cost),
             (None, conflict) => {
                 if conflict == Conflict::Copy {
                     among.names.insert(target.identity(named));
