@@ -286,6 +286,16 @@ async fn a_team_that_is_there_keeps_its_settings_unless_they_are_to_be_replaced(
     assert_eq!(name().await, "Renamed");
 }
 
+/// What a mailbox has once is not overwritten by its copy.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_copy_comes_of_settings() {
+    let r = Restorer::new().await;
+    let plan = r.plan(&format!("users/{ALICE}/Settings"), "original", in_place(Conflict::Copy)).await.unwrap();
+    let step = plan.steps.iter().find(|step| step.item == "mailboxSettings").expect("the settings");
+    assert!(matches!(step.action, Action::Skip(_)), "{step:?}");
+    assert!(plan.steps.iter().any(|step| step.action == Action::Copy), "rules can be there twice");
+}
+
 /// A personal site is a site: its lists and pages go back into it.
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_and_pages_of_a_personal_site_come_back() {

@@ -344,6 +344,11 @@ pub trait Target: Send + Sync {
         false
     }
 
+    /// Says whether there is never more than one of it, so that no copy comes beside.
+    fn is_single(&self, _record: &Record) -> bool {
+        false
+    }
+
     /// Says whether making what is there already adds what it lacks, and changes nothing of it.
     fn adds(&self, _: ItemKind) -> bool {
         false

@@ -89,6 +89,11 @@ impl Target for Settings {
         u8::from(kind == ItemKind::Rule)
     }
 
+    /// All but rules and categories: a sender has one override.
+    fn is_single(&self, record: &Record) -> bool {
+        record.kind == ItemKind::Setting
+    }
+
     fn identity(&self, record: &Record) -> String {
         match list_of(&record.id) {
             Some(list) => format!("{}{}", list.prefix, record.name.to_lowercase()),

@@ -260,6 +260,7 @@ impl Planner<'_> {
                 (Action::Create, cost)
             }
             (Some(_), Conflict::Skip) => skip("it is there already"),
+            (Some(_), Conflict::Copy) if target.is_single(record) => skip("there is one of it only, which stays"),
             (Some(_), Conflict::Copy) => {
                 name = free_name(named, target, &mut among.names);
                 among.top.took(record, &name, target);
