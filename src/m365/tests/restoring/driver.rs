@@ -110,6 +110,7 @@ fn level<'a>(
             }
             let identity = target.identity(&record);
             let there = present.iter().find(|there| there.identity == identity && there.kind == record.kind);
+            let there = there.filter(|_| !target.adds(record.kind));
             let mark = format!("run-{}", done.made);
             let order = Order {
                 record: &record,
