@@ -154,7 +154,10 @@ impl Target for Calendars {
         let request = series::in_utc(self.0.patch(&url, &body::whole(&json).into()));
         let answer = self.0.client.send(request).await?;
         let mut made = Made { state: held(&answer), ..Made::over(present, undo) };
-        self.match_attachments(&url, order.record, source, &mut made).await?;
+        let spare = self.match_attachments(&url, (order.record, true), source, &mut made).await?;
+        // Nobody could put them back.
+        let names = spare.iter().filter_map(|row| text(row, &["name"]));
+        made.notes.extend(names.map(|name| format!("the attachment '{name}' is not in the snapshot, and stays")));
         Ok(made)
     }
 
@@ -348,7 +351,10 @@ impl Calendars {
             let place = format!("events/{}", segment(instance));
             let answer = self.0.client.send(self.0.patch(&place, &body::exception(&json).into())).await?;
             let place = format!("events/{}", segment(&rows::new_id(&answer)?));
-            self.match_attachments(&place, record, source, made).await?;
+            for id in self.match_attachments(&place, (record, false), source, made).await?.iter().filter_map(id_of) {
+                let request = self.0.delete(&format!("{place}/attachments/{}", segment(id)));
+                rows::delete(&self.0.client, request).await?;
+            }
         }
         for date in cancelled {
             match instances.on(&date) {
@@ -362,8 +368,15 @@ impl Calendars {
         Ok(())
     }
 
-    /// Gives an event the attachments that it should have, by their names: an exception has those of its series.
-    async fn match_attachments(&self, url: &str, record: &Record, source: &dyn Source, made: &mut Made) -> Result<()> {
+    /// Gives an event the attachments that it should have, by their names: an exception has those of its series. Tells which it
+    /// has besides; `is_old`: what it has may be another of the same name.
+    async fn match_attachments(
+        &self,
+        url: &str,
+        (record, is_old): (&Record, bool),
+        source: &dyn Source,
+        made: &mut Made,
+    ) -> Result<Vec<Value>> {
         let below = source.below(record).await?;
         let wanted: Vec<&Record> = below.iter().filter(|part| part.kind == ItemKind::Attachment).collect();
         let list = format!("{url}/attachments?$select=id,name,size");
@@ -371,14 +384,16 @@ impl Calendars {
         for part in wanted {
             let same = |row: &Value| text(row, &["name"]) == Some(part.name.as_str());
             match there.iter().position(same) {
-                Some(place) => drop(there.swap_remove(place)),
+                Some(place) => {
+                    let (row, json) = (there.swap_remove(place), source.properties(part).await?);
+                    if is_old && at(&row, &["size"]) != at(&json, &["size"]) {
+                        made.notes.push(format!("the attachment '{}' is there in another size, and stays", part.name));
+                    }
+                }
                 None => attach(&self.0, url, Form::Event, part, source, made).await?,
             }
         }
-        for id in there.iter().filter_map(id_of) {
-            rows::delete(&self.0.client, self.0.delete(&format!("{url}/attachments/{}", segment(id)))).await?;
-        }
-        Ok(())
+        Ok(there)
     }
 
     /// The reason to leave an event alone: it has attendees by now. `None` if it is gone, too.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::driver::{Done, Held, json, restore, take_back, told};
 use crate::format::record::{ItemKind, Record};
+use crate::graph::GraphRequest;
 use crate::m365::Collection;
 use crate::m365::restore::{Destination, Extras, Found, Order, Target, Unlogged, open};
 use crate::m365::testing::{Item, State};
@@ -193,4 +194,28 @@ fn attached(state: &State, events: &[&Record]) -> usize {
             && events.iter().any(|event| event.id == item.record.parent)
     };
     state.items.values().filter(of_them).count()
+}
+
+#[tokio::test]
+async fn an_event_that_is_overwritten_keeps_what_was_attached_since() {
+    let tenant = writable().await;
+    let (collection, target) = of(&tenant, "/calendar").await;
+    let mut before = State::default();
+    before.run(&*collection).await.unwrap();
+    let is_alone = |item: &&Item| {
+        item.record.kind == ItemKind::Event
+            && item.record.fact("type") == Some("singleInstance")
+            && json(item)["attendees"].as_array().is_none_or(Vec::is_empty)
+    };
+    let record = before.items.values().find(is_alone).map(|item| &item.record).unwrap();
+    let url = format!("users/{}/events/{}/attachments", collection.key().owner.id(), record.id);
+    let kind = "#microsoft.graph.fileAttachment";
+    let body = serde_json::json!({"@odata.type": kind, "name": "Since.txt", "contentBytes": "c2luY2U="});
+    tenant.client.send(GraphRequest::post(target.scope(), url.as_str(), &body)).await.unwrap();
+    let (parent, name, extras) = (record.parent.as_str(), record.name.as_str(), Extras::default());
+    let order = Order { record, parent, name, mark: "run-1", extras, log: &Unlogged };
+    let made = target.overwrite(&record.id, order, &Held::new(&before)).await.unwrap();
+    assert!(made.notes.iter().any(|note| note.contains("'Since.txt' is not in the snapshot")), "{:?}", made.notes);
+    let there = tenant.client.get_all(GraphRequest::get(target.scope(), format!("{url}?$select=name"))).await.unwrap();
+    assert!(there.iter().any(|row| row["name"] == "Since.txt"), "{there:?}");
 }
