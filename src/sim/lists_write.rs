@@ -209,7 +209,8 @@ fn fields(list: &SiteList, given: &Value) -> Answer<Map<String, Value>> {
         }
         kept.insert(name.clone(), value.clone());
         if lookup {
-            kept.insert(column.name.clone(), format!("Entry {}", value.as_str().unwrap_or_default()).into());
+            let shown = value.as_str().map_or(Value::Null, |id| format!("Entry {id}").into());
+            kept.insert(column.name.clone(), shown);
         }
     }
     Ok(kept)

@@ -29,6 +29,19 @@ pub(in crate::m365) fn replacing(json: &Value, names: &[&str]) -> Map<String, Va
     names.iter().map(|name| ((*name).to_owned(), value(name))).collect()
 }
 
+/// Sends as empty what these values lack and the other ones have: who is sent nothing keeps what it has.
+pub(in crate::m365) fn clear(values: &mut Map<String, Value>, other: &Map<String, Value>) {
+    for (name, value) in other {
+        let empty = match value {
+            // The type of what comes with it.
+            Value::String(_) if name.ends_with("@odata.type") => value.clone(),
+            Value::Array(_) => Value::Array(Vec::new()),
+            _ => Value::Null,
+        };
+        values.entry(name.clone()).or_insert(empty);
+    }
+}
+
 /// What something holds of these, as a hash that is the same for all forms in which Graph tells the same: without nulls, what
 /// is empty, and the order of names.
 pub(in crate::m365) fn state(json: &Value, names: &[&str]) -> String {
@@ -208,6 +221,18 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_values_lack_of_others_is_sent_as_empty() {
+        let map = |value: Value| value.as_object().cloned().unwrap_or_default();
+        let mut values = map(json!({"Title": "a"}));
+        clear(
+            &mut values,
+            &map(json!({"Title": "b", "Due": "2026", "Of@odata.type": "Collection(Edm.String)", "Of": ["x"]})),
+        );
+        let wanted = json!({"Title": "a", "Due": null, "Of@odata.type": "Collection(Edm.String)", "Of": []});
+        assert_eq!(Value::from(values), wanted);
+    }
 
     #[test]
     fn what_something_holds_is_told_alike_in_all_forms_of_it() {

@@ -152,6 +152,16 @@ impl Target for Settings {
         for values in [&mut before, &mut body] {
             tidy(values);
         }
+        if order.record.kind == ItemKind::Rule {
+            let may_lack = |values: &Map<String, Value>| {
+                let all = values.iter().filter(|(name, _)| matches!(name.as_str(), "conditions" | "exceptions"));
+                all.map(|(name, value)| (name.clone(), value.clone())).collect::<Map<String, Value>>()
+            };
+            // One without conditions would keep those of now.
+            let (of_before, of_body) = (may_lack(&before), may_lack(&body));
+            rows::clear(&mut body, &of_before);
+            rows::clear(&mut before, &of_body);
+        }
         if order.record.kind == ItemKind::Category {
             // A category's name is fixed.
             [&mut before, &mut body].into_iter().for_each(|values| drop(values.remove("displayName")));

@@ -239,10 +239,14 @@ impl Target for ListTarget {
         let columns = self.columns(list, source).await?;
         let url = format!("lists/{}/items/{}", segment(list), segment(present));
         let there = self.client.get_json(of_site(&self.site, &format!("{url}?$expand=fields"))).await?;
-        let before = json!({"list": list, "fields": self.fields(&there, columns)});
+        let (mut before, mut fields) =
+            (self.fields(&there, columns), self.fields(&source.properties(order.record).await?, columns));
+        // Graph leaves out what is empty.
+        rows::clear(&mut fields, &before);
+        rows::clear(&mut before, &fields);
+        let before = json!({"list": list, "fields": before});
         let undo = Undo::Values { kind: ItemKind::ListItem, id: present.to_owned(), before };
         let undo = order.log.note(undo).await?;
-        let fields = self.fields(&source.properties(order.record).await?, columns);
         let request = GraphRequest::patch(Scope::Files, self.url(&format!("{url}/fields")), &fields.into());
         self.client.send(request.units(2)).await?;
         let now = self.client.get_json(of_site(&self.site, &url)).await?;
