@@ -35,6 +35,8 @@ const TASK_STATE: &[&str] = &["dueDateTime", "percentComplete", "priority", "sta
 const TASK_DETAILS: &[&str] = &["checklist", "description", "previewType", "references"];
 /// What of a plan's details can be set.
 const PLAN_DETAILS: &[&str] = &["categoryDescriptions", "sharedWith"];
+/// The same where people are not sent.
+const WITHOUT_PEOPLE: &[&str] = &["categoryDescriptions"];
 /// Tells Planner to put something at the end of its list.
 const AT_THE_END: &str = " !";
 
@@ -43,6 +45,7 @@ pub(super) struct Planner {
     client: Client,
     group: String,
     path: String,
+    original: bool,
 }
 
 impl Planner {
@@ -56,7 +59,7 @@ impl Planner {
                 .with_hint("name a team with --to"));
         };
         let path = format!("{}/{}/{}", to.owner.word(), to.name, Workload::Planner.title());
-        Ok(Self { client: client.clone(), group: group.clone(), path })
+        Ok(Self { client: client.clone(), group: group.clone(), path, original: to.original })
     }
 }
 
@@ -150,7 +153,8 @@ impl Target for Planner {
     }
 
     async fn create(&self, order: Order<'_>, source: &dyn Source) -> Result<Made> {
-        let json = source.properties(order.record).await?;
+        let mut json = source.properties(order.record).await?;
+        let notes = if self.original { Vec::new() } else { leave_people_out(&mut json) };
         let (url, body) = match order.record.kind {
             ItemKind::Plan => {
                 let container = format!("https://graph.microsoft.com/v1.0/groups/{}", self.group);
@@ -166,7 +170,7 @@ impl Target for Planner {
         let id = rows::new_id(&answer)?;
         let id = self.named(order, &id);
         let kind = order.record.kind;
-        let mut made = Made::new(kind, &id, order.parent);
+        let mut made = Made { notes, ..Made::new(kind, &id, order.parent) };
         if kind != ItemKind::Bucket {
             rows::note(&made, order).await?;
         }
@@ -242,6 +246,22 @@ fn told(kind: ItemKind, row: Value, parent: &str, name: &str) -> Option<Told> {
     Some(Told::new(kind, id, parent, &name, row).dated())
 }
 
+/// Takes out whom a task is assigned to and a plan shared with: elsewhere their ids may be nobody's. Says who that was.
+fn leave_people_out(json: &mut Value) -> Vec<String> {
+    let mut notes = Vec::new();
+    for (place, said) in
+        [("/assignments", "it is assigned to nobody"), ("/details/sharedWith", "it is shared with nobody")]
+    {
+        if let Some(Value::Object(people)) = json.pointer_mut(place).map(Value::take) {
+            let ids: Vec<&str> = people.iter().map(|(id, _)| id.as_str()).collect();
+            if !ids.is_empty() {
+                notes.push(format!("{said} here; there it was with {}", ids.join(", ")));
+            }
+        }
+    }
+    notes
+}
+
 /// What is sent of a task: who has it goes to the end of their list.
 fn task_values(json: &Value) -> Map<String, Value> {
     let mut body = rows::settable(json, TASK);
@@ -290,6 +310,7 @@ impl Planner {
     /// Gives a plan or task its details.
     async fn details(&self, kind: ItemKind, id: &str, json: &Value) -> Result<()> {
         let names = match kind {
+            ItemKind::Plan if !self.original => WITHOUT_PEOPLE,
             ItemKind::Plan => PLAN_DETAILS,
             ItemKind::Task => TASK_DETAILS,
             _ => return Ok(()),
@@ -331,5 +352,24 @@ impl Planner {
         };
         let tag = there.get("@odata.etag").and_then(Value::as_str).unwrap_or_default();
         rows::delete(&self.client, GraphRequest::delete(Scope::Planner, url).header("If-Match", tag)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_of_another_group_is_sent_and_notes_say_who() {
+        let mut json = json!({
+            "title": "a", "assignments": {"u1": {"orderHint": "x"}},
+            "details": {"sharedWith": {"u2": true}, "categoryDescriptions": {"category1": "b"}},
+        });
+        let notes = leave_people_out(&mut json);
+        assert!(notes.len() == 2 && notes[0].contains("u1") && notes[1].contains("u2"), "{notes:?}");
+        assert!(task_values(&json).get("assignments").is_none());
+        let details = rows::settable(&json["details"], PLAN_DETAILS);
+        assert_eq!(Value::from(details), json!({"categoryDescriptions": {"category1": "b"}}));
+        assert!(leave_people_out(&mut json!({"assignments": {}})).is_empty());
     }
 }
