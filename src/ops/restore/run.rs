@@ -1,7 +1,7 @@
 //! Running a plan: step by step, with the journal before and after each.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinSet;
 
@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::Record;
 use crate::graph::{Client, Fate, fate, is_full};
 use crate::m365::restore::{self, Found, Made, Order, Since, Source as _, Target, Undo};
-use crate::m365::{CollectionKey, Owner};
+use crate::m365::{CollectionKey, Owner, Workload};
 use crate::monitor::Counter;
 use crate::ops::catalog::Catalog;
 use crate::ops::view::View;
@@ -70,10 +70,15 @@ pub async fn run(plan: &Plan, view: &View, client: &Client, around: &Around) -> 
     let mut report = RestoreReport::default();
     let mut running: JoinSet<Result<RestoreReport>> = JoinSet::new();
     let mut failed = None;
-    for (number, planned) in plan.targets.iter().enumerate() {
-        while running.len() >= TARGETS_AT_ONCE {
+    let folders = Folders::default();
+    // Rules name folders of the mail.
+    let mut waited = false;
+    let (last, first): (Vec<_>, Vec<_>) = plan.targets.iter().enumerate().partition(|(_, planned)| is_last(planned));
+    for (number, planned) in first.into_iter().chain(last) {
+        while running.len() >= TARGETS_AT_ONCE || (is_last(planned) && !waited && !running.is_empty()) {
             join(&mut running, &mut report, &mut failed).await;
         }
+        waited |= is_last(planned);
         if failed.is_some() {
             break;
         }
@@ -92,7 +97,11 @@ pub async fn run(plan: &Plan, view: &View, client: &Client, around: &Around) -> 
             around: around.clone(),
             state: state.clone(),
             has_top,
+            folders: is_of(planned, Workload::Mail).then(|| folders.clone()),
         };
+        if is_last(planned) {
+            folders.of(&planned.owner).iter().for_each(|(old, made)| runner.source.note(old, made));
+        }
         running.spawn(Arc::new(runner).run(of_target));
     }
     while !running.is_empty() {
@@ -176,6 +185,33 @@ struct Runner {
     state: Arc<HashMap<usize, Known>>,
     /// The restore has a container of its own there: where that was not made, nothing is.
     has_top: bool,
+    /// Takes note of the folders of mail.
+    folders: Option<Folders>,
+}
+
+/// What became of the folders of mail, by who takes them: pairs of the ids in the snapshot and there.
+#[derive(Clone, Default)]
+struct Folders(Arc<Mutex<HashMap<String, Vec<(String, String)>>>>);
+
+impl Folders {
+    fn add(&self, owner: &str, item: &str, made: &str) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.entry(owner.to_owned()).or_default().push((item.to_owned(), made.to_owned()));
+    }
+
+    fn of(&self, owner: &str) -> Vec<(String, String)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(owner).cloned().unwrap_or_default()
+    }
+}
+
+/// Says whether a target is written to when all others were.
+fn is_last(planned: &PlannedTarget) -> bool {
+    is_of(planned, Workload::Settings)
+}
+
+/// Says whether a target takes items of a workload.
+fn is_of(planned: &PlannedTarget, workload: Workload) -> bool {
+    planned.from.parse::<CollectionKey>().is_ok_and(|key| key.workload == workload)
 }
 
 /// How a step ended.
@@ -386,6 +422,9 @@ impl Runner {
     fn note(&self, step: &Step, made: &str) {
         if step.container {
             self.source.note(&step.item, made);
+            if let Some(folders) = &self.folders {
+                folders.add(&self.planned.owner, &step.item, made);
+            }
         }
     }
 
