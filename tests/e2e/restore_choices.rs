@@ -286,6 +286,26 @@ async fn a_team_that_is_there_keeps_its_settings_unless_they_are_to_be_replaced(
     assert_eq!(name().await, "Renamed");
 }
 
+/// A plan does not promise to overwrite what it leaves.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_never_overwritten_is_not_planned_to_be() {
+    let r = Restorer::new().await;
+    let file = r.setting.snapshots().await[0].file.clone();
+    let catalog = Catalog::load(&r.setting.repo, Some(&file)).await.unwrap();
+    let is_meant = |state: &&CollectionState| {
+        let key = state.key.as_str();
+        key.starts_with("sites/") && key.ends_with("/pages") || key.ends_with("/site") || key.ends_with("tenant/terms")
+    };
+    let mut skipped = 0;
+    for state in catalog.states.values().filter(|state| state.items.is_some()).filter(is_meant) {
+        let plan = r.plan(&state.name, "original", in_place(Conflict::Replace)).await.unwrap();
+        assert_eq!(plan.counts().overwrite, 0, "{}: {:?}", state.name, plan.steps);
+        let why = |step: &Step| matches!(&step.action, Action::Skip(why) if why.contains("it is there already: "));
+        skipped += plan.steps.iter().filter(why).count();
+    }
+    assert!(skipped > 0);
+}
+
 /// What a mailbox has once is not overwritten by its copy.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_copy_comes_of_settings() {

@@ -77,6 +77,10 @@ impl Target for Calendars {
         (1..=last).map(|n| numbered(name, n)).collect()
     }
 
+    fn stays(&self, record: &Record) -> Option<&'static str> {
+        model::is_series(record).then_some("it is there already: the exceptions of a series cannot be put back")
+    }
+
     fn identity(&self, record: &Record) -> String {
         match record.kind {
             ItemKind::Calendar if record.fact("default").is_some() => "\ndefault".to_owned(),

@@ -359,6 +359,11 @@ pub trait Target: Send + Sync {
         u8::from(!kind.is_container())
     }
 
+    /// Why what is there of an item is never overwritten; `None`: it may be.
+    fn stays(&self, _record: &Record) -> Option<&'static str> {
+        None
+    }
+
     /// What makes an item the same thing as one in the target, among those of one container: a file's name, a message's
     /// Internet message id.
     fn identity(&self, record: &Record) -> String;

@@ -112,6 +112,10 @@ impl Target for Pages {
         }
     }
 
+    fn stays(&self, _: &Record) -> Option<&'static str> {
+        Some("it is there already: the versions of a page cannot be put back")
+    }
+
     fn identity(&self, record: &Record) -> String {
         record.name.to_lowercase()
     }

@@ -110,6 +110,10 @@ impl Target for SiteTarget {
         u8::from(kind != ItemKind::Column)
     }
 
+    fn stays(&self, _: &Record) -> Option<&'static str> {
+        Some("it is there already: lists and items of the site rest on it")
+    }
+
     fn identity(&self, record: &Record) -> String {
         match record.kind {
             // There is one.

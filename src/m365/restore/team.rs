@@ -144,6 +144,11 @@ impl Target for Team {
         kind == ItemKind::Setting
     }
 
+    fn stays(&self, record: &Record) -> Option<&'static str> {
+        (record.kind != ItemKind::Setting)
+            .then_some("it is there already: channels, tabs and members are left as they are")
+    }
+
     fn identity(&self, record: &Record) -> String {
         match record.kind {
             // There is one of it.

@@ -95,6 +95,10 @@ impl Target for Terms {
         }
     }
 
+    fn stays(&self, _: &Record) -> Option<&'static str> {
+        Some("it is there already: what is there of the term store is left as it is")
+    }
+
     fn identity(&self, record: &Record) -> String {
         record.name.to_lowercase()
     }

@@ -156,6 +156,10 @@ impl Target for ListTarget {
         kind == ItemKind::List
     }
 
+    fn stays(&self, record: &Record) -> Option<&'static str> {
+        (record.kind != ItemKind::ListItem).then_some("it is there already: columns are left as they are")
+    }
+
     fn identity(&self, record: &Record) -> String {
         match record.kind {
             ItemKind::Column => format!("column\n{}", record.fact("field").unwrap_or_default()),

@@ -273,7 +273,10 @@ impl Planner<'_> {
             (Some(found), Conflict::Newer) if found.modified_us >= record.modified_us => {
                 skip("what is there was changed later")
             }
-            (Some(found), _) => (Action::Overwrite(found.id.clone()), target.overwriting(record, cost)),
+            (Some(found), _) => match target.stays(record) {
+                Some(why) => skip(why),
+                None => (Action::Overwrite(found.id.clone()), target.overwriting(record, cost)),
+            },
         };
         self.push(number, level, record, &name, action, cost);
     }
