@@ -216,6 +216,7 @@ async fn an_event_that_is_overwritten_keeps_what_was_attached_since() {
     let order = Order { record, parent, name, mark: "run-1", extras, log: &Unlogged };
     let made = target.overwrite(&record.id, order, &Held::new(&before)).await.unwrap();
     assert!(made.notes.iter().any(|note| note.contains("'Since.txt' is not in the snapshot")), "{:?}", made.notes);
-    let there = tenant.client.get_all(GraphRequest::get(target.scope(), format!("{url}?$select=id,name,size"))).await.unwrap();
+    let there =
+        tenant.client.get_all(GraphRequest::get(target.scope(), format!("{url}?$select=id,name,size"))).await.unwrap();
     assert!(there.iter().any(|row| row["name"] == "Since.txt"), "{there:?}");
 }
