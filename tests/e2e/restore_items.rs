@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::json;
 use tenantvault::format::record::ItemKind;
+use tenantvault::graph::{GraphRequest, Scope};
 use tenantvault::m365::restore::lost::{lost_of, take_lost};
 use tenantvault::ops::catalog::Catalog;
-use tenantvault::ops::restore::{Action, Conflict, Into, RestoreOptions, undo};
+use tenantvault::ops::restore::{Action, Asked, Conflict, Into, Only, RestoreOptions, make, undo};
 use tenantvault::sim::SimOptions;
 
 use crate::restore::{ALICE, Restorer, Thing, in_folder, in_place};
