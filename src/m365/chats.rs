@@ -140,7 +140,7 @@ impl Chats {
                 Ok(rows) => members = Some(rows.into()),
                 Err(error) => {
                     let name = name(&row, members.as_ref());
-                    walk.gap(id, &name, ItemKind::Chat, error).await?;
+                    walk.gap_of_listed(id, &name, ItemKind::Chat, error).await?;
                     if walk.known(id).await?.is_some() {
                         return Ok(name);
                     }

@@ -135,6 +135,7 @@ pub(super) async fn fetch_if_there(
     contents: &mut dyn ContentSink,
 ) -> Result<Fetched> {
     let record = &wanted.record;
+    let own = own_of(&request).filter(|_| !may_lack);
     let (error, what) = match client.get_stream(request).await {
         Err(error) => {
             let what = trouble(&error);
@@ -160,9 +161,30 @@ pub(super) async fn fetch_if_there(
             let text = "The mailbox vanished while it was read";
             Ok(Fetched::Unreadable(gap_of(record, collection, "vanished", text)))
         }
+        Trouble::Gone | Trouble::Resync { .. } if is_there(client, own.as_ref()).await? => {
+            Ok(Fetched::Unreadable(gap_of(record, collection, "refused", NOT_FOUND)))
+        }
         Trouble::Gone | Trouble::Resync { .. } => Ok(Fetched::Gone),
         Trouble::Gap { reason, text } => Ok(Fetched::Unreadable(gap_of(record, collection, reason, text))),
         Trouble::Fatal => Err(error.context(format!("Reading a {} of {collection} failed", record.kind.word()))),
+    }
+}
+
+/// Why something that is there is a gap all the same: taken for gone, no delta would tell of it again.
+pub(super) const NOT_FOUND: &str = "It is there, but the service does not find its contents";
+
+/// The request for the thing itself, by that for its contents.
+fn own_of(contents: &GraphRequest) -> Option<GraphRequest> {
+    contents.url.strip_suffix("/$value").map(|own| contents.with_url(format!("{own}?$select=id")))
+}
+
+/// Says whether that is there of which the contents are not found. Not everything with contents can be asked for itself.
+async fn is_there(client: &Client, own: Option<&GraphRequest>) -> Result<bool> {
+    let Some(own) = own else { return Ok(false) };
+    match client.get_json(own.clone()).await {
+        Ok(_) => Ok(true),
+        Err(error) if trouble(&error) == Trouble::Fatal => Err(error),
+        Err(_) => Ok(false),
     }
 }
 

@@ -9,7 +9,7 @@ use futures::stream::BoxStream;
 
 use crate::error::{Error, Result};
 use crate::format::collection::{Cursors, Gap};
-use crate::format::record::{ItemKind, Record, StreamRole};
+use crate::format::record::{Record, StreamRole};
 use crate::snapshot::set::Workload as Part;
 
 /// Who owns a collection.
@@ -256,8 +256,8 @@ pub trait Known: Send + Sync {
     async fn children(&self, parent: &str) -> Result<BoxStream<'_, Result<String>>>;
     /// Walks the ids of all items, in no order.
     async fn ids(&self) -> Result<BoxStream<'_, Result<String>>>;
-    /// Walks the ids of all items with their kinds, in no order.
-    async fn kinds(&self) -> Result<BoxStream<'_, Result<(String, ItemKind)>>>;
+    /// Walks the records of all items, in no order.
+    async fn records(&self) -> Result<BoxStream<'_, Result<Record>>>;
     /// Walks the parts of an item: what has its id, a slash, and one of its own.
     async fn parts(&self, item: &str) -> Result<BoxStream<'_, Result<Record>>>;
 }

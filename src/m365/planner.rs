@@ -39,8 +39,11 @@ impl Source for Planner {
             let Row::There(row) = row else { continue };
             let Some(id) = id_of(&row).map(str::to_owned) else { continue };
             let name = text(&row, &["title"]).unwrap_or_default().to_owned();
-            if let Err(error) = self.plan(walk, &id, &name, row).await {
-                walk.gap(&id, &name, ItemKind::Plan, error).await?;
+            if let Err(error) = self.plan(walk, &id, &name, row.clone()).await {
+                if walk.known(&id).await?.is_none() && !walk.was_told(&id) {
+                    walk.put(Told::new(ItemKind::Plan, &*id, "", &name, row).dated()).await?;
+                }
+                walk.gap_of_listed(&id, &name, ItemKind::Plan, error).await?;
             }
         }
         rows.close(walk, "");
@@ -85,19 +88,26 @@ impl Planner {
     async fn task(&self, walk: &mut Walk<'_>, plan: &str, buckets: &HashSet<String>, row: Value) -> Result<()> {
         let Some(id) = id_of(&row).map(str::to_owned) else { return Ok(()) };
         let name = text(&row, &["title"]).unwrap_or_default().to_owned();
-        let row = match at(&row, &["details"]) {
-            Some(_) => row,
+        let (row, failed) = match at(&row, &["details"]) {
+            Some(_) => (row, None),
             None => match self.client.get_json(get(&format!("planner/tasks/{}/details", segment(&id)))).await {
-                Ok(details) => with_details(row, details),
-                Err(error) => return walk.gap(&id, &name, ItemKind::Task, error).await,
+                Ok(details) => (with_details(row, details), None),
+                Err(error) if walk.known(&id).await?.is_some() => {
+                    return walk.gap_of_listed(&id, &name, ItemKind::Task, error).await;
+                }
+                Err(error) => (row, Some(error)),
             },
         };
         let parent = text(&row, &["bucketId"]).filter(|bucket| buckets.contains(*bucket)).unwrap_or(plan).to_owned();
         let done = number(&row, &["percentComplete"]).map(|percent| format!("{percent} %")).unwrap_or_default();
         let due = text(&row, &["dueDateTime"]).unwrap_or_default().to_owned();
         let sort = time_us(&row, &["createdDateTime"]);
-        let task = Told::new(ItemKind::Task, id, &parent, &name, row).dated().sorted_by(sort);
-        walk.put(task.fact("done", &done).fact("due", &due)).await.map(drop)
+        let task = Told::new(ItemKind::Task, &*id, &parent, &name, row).dated().sorted_by(sort);
+        walk.put(task.fact("done", &done).fact("due", &due)).await?;
+        match failed {
+            Some(error) => walk.gap(&id, &name, ItemKind::Task, error).await,
+            None => Ok(()),
+        }
     }
 }
 

@@ -41,7 +41,7 @@ pub(crate) struct State {
     pub(crate) gaps: Vec<Gap>,
     /// When the next run begins.
     pub(crate) now_us: i64,
-    /// How often all that is known was walked for its kinds.
+    /// How often the records of all that is known were walked.
     pub(crate) walks: Arc<AtomicU32>,
 }
 
@@ -73,10 +73,9 @@ impl Known for State {
         Ok(futures::stream::iter(self.items.keys().cloned()).map(Ok).boxed())
     }
 
-    async fn kinds(&self) -> Result<BoxStream<'_, Result<(String, ItemKind)>>> {
+    async fn records(&self) -> Result<BoxStream<'_, Result<Record>>> {
         self.walks.fetch_add(1, Ordering::Relaxed);
-        let all = self.items.values().map(|item| Ok((item.record.id.clone(), item.record.kind)));
-        Ok(futures::stream::iter(all).boxed())
+        Ok(futures::stream::iter(self.items.values().map(|item| Ok(item.record.clone()))).boxed())
     }
 
     async fn parts(&self, item: &str) -> Result<BoxStream<'_, Result<Record>>> {

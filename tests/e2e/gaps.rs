@@ -98,6 +98,32 @@ async fn a_user_who_cannot_be_looked_at_keeps_what_is_stored_with_a_gap() {
     equals_the_tenant(&setting).await;
 }
 
+/// The site of a drive is locked after the drive was found.
+#[tokio::test(flavor = "multi_thread")]
+async fn drives_that_are_locked_in_the_middle_of_a_run_stay_as_they_were_with_a_gap() {
+    let setting = Setting::new(SimOptions::tiny()).await;
+    setting.backup().await.unwrap();
+    let before = newest(&setting).await;
+    setting.next_day();
+    setting.sim.inject(fault(FaultKind::Status { status: 423 }, "root/delta", 1.0));
+    let report = setting.backup().await.unwrap();
+    assert!(!report.complete && !report.stopped);
+    let mut drives = 0;
+    for (key, state) in newest(&setting).await.states {
+        let is_drive = key.rsplit('/').next().is_some_and(|id| id.starts_with("b!"));
+        assert_eq!(state.complete, !is_drive, "{}", state.name);
+        let Some(was) = before.states.get(&key).filter(|_| is_drive) else { continue };
+        assert_eq!((state.items, &state.cursors), (was.items, &was.cursors), "{}", state.name);
+        let gap = report.gaps.iter().find(|gap| gap.collection == key && gap.id.is_empty());
+        assert!(gap.is_some_and(|gap| gap.text.contains("423")), "{gap:?}");
+        drives += 1;
+    }
+    assert!(drives > 2, "{drives}");
+    setting.sim.clear_faults();
+    assert!(setting.backup().await.unwrap().complete);
+    equals_the_tenant(&setting).await;
+}
+
 // Found by the test below: a message whose contents failed so while the last ones of a mailbox were waited for ended
 // the run, and no snapshot was written.
 #[tokio::test(flavor = "multi_thread")]

@@ -260,10 +260,14 @@ impl Calendar {
         }
         let name = row.as_ref().and_then(|row| text(row, &["subject"])).map(str::to_owned);
         let name = name.or_else(|| known.as_ref().map(|known| known.name.clone())).unwrap_or_default();
+        let is_listed = row.is_some();
         if let (Some(told), None) = (row.and_then(|row| model::event(row, calendar, 1)), known) {
             walk.put(told).await?;
         }
-        walk.gap(id, &name, ItemKind::Event, error).await
+        match is_listed {
+            true => walk.gap_of_listed(id, &name, ItemKind::Event, error).await,
+            false => walk.gap(id, &name, ItemKind::Event, error).await,
+        }
     }
 
     /// Asks for the events of which something is a gap, and that nobody mentioned so far.

@@ -6,8 +6,9 @@ use super::parts::keep_listed;
 use crate::error::{Error, Result};
 use crate::format::collection::Gap;
 use crate::format::record::{ItemKind, Record, StreamRole};
-use crate::m365::contents::{Seen, SourceHasher, Trouble, Watch, gap_of, trouble, trouble_with_contents};
+use crate::m365::contents::{NOT_FOUND, Seen, SourceHasher, Trouble, Watch, gap_of, trouble, trouble_with_contents};
 use crate::m365::door::{ContentSink, Fetched, Wanted};
+use crate::m365::walk::id_of;
 
 /// How a transfer ended that the sink had no part in failing.
 enum Transfer {
@@ -29,13 +30,13 @@ pub(super) async fn file(
     if record.kind == ItemKind::Version {
         return match transfer(api, record, None, "", contents).await? {
             Transfer::Whole(_) => Ok(Fetched::Stored { source_hash: String::new(), newer: None, gap: None }),
-            Transfer::Failed(error, what) => end_of(error, what, record, collection),
+            Transfer::Failed(error, what) => end_of(api, error, what, record, collection).await,
         };
     }
     let first = transfer(api, record, wanted.download_url.as_deref(), &wanted.source_hash, contents).await?;
     let seen = match first {
         Transfer::Whole(seen) => seen,
-        Transfer::Failed(error, what) => return end_of(error, what, record, collection),
+        Transfer::Failed(error, what) => return end_of(api, error, what, record, collection).await,
     };
     if matches(&seen, &wanted.source_hash) {
         return Ok(Fetched::Stored { source_hash: seen.hash.unwrap_or_default(), newer: None, gap: None });
@@ -47,7 +48,7 @@ pub(super) async fn file(
         }
         Err(error) => {
             let what = trouble(&error);
-            return end_of(error, what, record, collection);
+            return end_of(api, error, what, record, collection).await;
         }
     };
     let mut now = match now {
@@ -64,7 +65,7 @@ async fn once_more(api: &Api, collection: &str, now: Told, contents: &mut dyn Co
     let Told { mut record, properties, download_url, source_hash, .. } = now;
     let seen = match transfer(api, &record, download_url.as_deref(), &source_hash, contents).await? {
         Transfer::Whole(seen) => seen,
-        Transfer::Failed(error, what) => return end_of(error, what, &record, collection),
+        Transfer::Failed(error, what) => return end_of(api, error, what, &record, collection).await,
     };
     if matches(&seen, &source_hash) {
         let newer = Some((Box::new(record), properties));
@@ -115,10 +116,28 @@ async fn transfer(
     }
 }
 
-fn end_of(error: Error, what: Trouble, record: &Record, collection: &str) -> Result<Fetched> {
+async fn end_of(api: &Api, error: Error, what: Trouble, record: &Record, collection: &str) -> Result<Fetched> {
     match what {
+        Trouble::Gone | Trouble::Resync { .. } if is_there(api, record).await? => {
+            Ok(Fetched::Unreadable(gap_of(record, collection, "refused", NOT_FOUND)))
+        }
         Trouble::Gone | Trouble::Resync { .. } => Ok(Fetched::Gone),
         Trouble::Gap { reason, text } => Ok(Fetched::Unreadable(gap_of(record, collection, reason, text))),
         Trouble::Fatal => Err(error.context(format!("Reading a file of {collection} failed"))),
+    }
+}
+
+/// Says whether that is there of which the contents are not found.
+async fn is_there(api: &Api, record: &Record) -> Result<bool> {
+    let answer = match record.kind {
+        ItemKind::Version => {
+            let number = record.fact("number");
+            api.versions(&record.parent).await.map(|all| all.iter().any(|row| id_of(row) == number))
+        }
+        _ => api.item(&record.id).await.map(|_| true),
+    };
+    match answer {
+        Err(error) if trouble(&error) == Trouble::Fatal => Err(error),
+        answer => Ok(answer.unwrap_or(false)),
     }
 }

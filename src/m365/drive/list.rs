@@ -43,8 +43,8 @@ const LOOKED: &str = "looked";
 const LISTED: &str = "listed";
 /// The name of the pair that says whether any item has rights of its own: [`NONE`], or nobody looked.
 const RIGHTS: &str = "rights";
-/// What stands there if none has.
-const NONE: &str = "none";
+/// What stands there if none has; "none" once said that of permissions that were told alone.
+const NONE: &str = "no item";
 /// The name of the pair that holds a file to ask for its label, where those of all files were refused.
 const REFUSED: &str = "labels-refused";
 /// The name of the pair that says that labels were read here once: who refuses one then speaks for one file.
@@ -90,7 +90,7 @@ pub(super) async fn changes(
         parents: BTreeSet::new(),
         untold: BTreeSet::new(),
         told_parts: Default::default(),
-        gone_parts: HashSet::new(),
+        gone: HashSet::new(),
         no_rights: saved(RIGHTS) == Some(NONE),
         rights_told: false,
         checkpoints: false,
@@ -120,18 +120,20 @@ pub(super) async fn changes(
     round.look_again(round.turns).await?;
     round.remove().await?;
     round.report_missing_parents().await?;
-    let listed = goes_on || round.enumerating;
+    let mut listed = goes_on || round.enumerating;
     let link = match link {
         Some(link) if !listed && (asks_more || listing.is_due(collection)) => {
             let still_asked = if asks_more { String::new() } else { asked.clone() };
             let settled = round.cursors(Some(&link), (listing.word(false), still_asked));
             round.sink.settled(settled).await?;
-            Some(round.list_anew().await?.unwrap_or(link))
+            let (link, whole) = round.list_anew(link).await?;
+            listed = whole;
+            link
         }
         link => link,
     };
     round.tell_refused_labels().await?;
-    end.cursors = round.cursors(link.as_deref(), (listing.word(listed || round.enumerating), asked));
+    end.cursors = round.cursors(link.as_deref(), (listing.word(listed), asked));
     Ok(end)
 }
 
@@ -165,8 +167,8 @@ struct Round<'a> {
     containers: HashSet<String>,
     /// The permissions, and the versions, that were told below items in this reading.
     told_parts: [ToldBelow; 2],
-    /// The parts that this reading told to be gone.
-    gone_parts: HashSet<String>,
+    /// The parts that this reading told to be gone, and before a listing anew the items.
+    gone: HashSet<String>,
     /// No item but the root is known to have rights of its own.
     no_rights: bool,
     /// One was told that has.
@@ -271,15 +273,25 @@ impl Round<'_> {
     }
 
     /// Lists all items after what changed was told: what delta never told is seen then, and what was not asked for before is
-    /// asked of each file. The records say what was asked already, so a listing that is broken off loses nothing.
-    async fn list_anew(&mut self) -> Result<Option<String>> {
+    /// asked of each file. The records say what was asked already, so a listing that is broken off loses nothing. `changed` is
+    /// the link after those changes. Gives the link to read on from, and whether what was told is what is there.
+    async fn list_anew(&mut self, changed: String) -> Result<(Option<String>, bool)> {
         self.asks_rights = false;
         self.doubted.clear();
+        // What is back meanwhile is told whole: it is not there any more for who takes the changes.
+        self.gone.extend(std::mem::take(&mut self.removed));
+        let first_walk = self.seen.walk() + 1;
         let link = self.read(None, false, &mut false).await?;
         self.look_at_root().await?;
         self.remove().await?;
         self.report_missing_parents().await?;
-        Ok(link)
+        Ok(match link {
+            Some(link) => (Some(link), true),
+            // Of what only a walk saw that was given up, no link tells what became of it: the next reading compares.
+            None if self.seen.has_phantoms(DRIVE, first_walk) => (None, false),
+            // What was told as changed and is not listed is told again, as gone.
+            None => (Some(changed), false),
+        })
     }
 
     fn begin_walk(&mut self) {
@@ -359,7 +371,7 @@ impl Round<'_> {
                 self.untold.insert(record.parent.clone());
             }
         }
-        let known = self.known.record(&record.id).await?;
+        let known = self.known.record(&record.id).await?.filter(|known| !self.gone.contains(&known.id));
         let unsure =
             forced || self.doubted.contains(&record.id) || (!self.settled && self.lacks_parts(known.as_ref()).await?);
         let rights = self.asks_rights || unsure || sharing_changed;

@@ -24,6 +24,10 @@ use crate::m365::walk::{Told, id_of};
 const VERSIONS_READ: &str = "versions_read";
 /// Says that the permissions of an item were read.
 pub(super) const PERMISSIONS_READ: &str = "permissions_read";
+/// The retention label of a file; "none": it was asked for, and there is none.
+const LABEL: &str = "label";
+/// Says that the label of a file is the one that it had before: it could not be asked for since.
+const LABEL_KEPT: &str = "label_kept";
 /// What hangs below items.
 pub(super) const PART_KINDS: [ItemKind; 2] = [ItemKind::Permission, ItemKind::Version];
 /// What a delta says of an item whose sharing changed. Good for one telling, so it is not stored.
@@ -111,7 +115,7 @@ impl Needs {
             permissions: has_own_rights(now)
                 && (sharing || !was_read(PERMISSIONS_READ) || !same("shared") || !same("etag")),
             versions: is_file && options.versions.most() > 0 && (anew || !versions_known || !same_contents),
-            label: is_file && options.labels && (anew || !same("etag") || !was_read("label")),
+            label: is_file && options.labels && (anew || !same("etag") || !was_read(LABEL) || was_read(LABEL_KEPT)),
         }
     }
 }
@@ -125,8 +129,11 @@ pub(super) fn keep_facts(now: &mut Record, known: Option<&Record>, needs: &Needs
     if !needs.versions && now.kind == ItemKind::File && options.versions.most() > 0 {
         set_fact(now, VERSIONS_READ, kept(VERSIONS_READ));
     }
-    if !needs.label && options.labels {
-        set_fact(now, "label", kept("label"));
+    if options.labels {
+        // That of before, till another is told.
+        let is_old = kept(LABEL).filter(|_| needs.label).map(|_| "true");
+        set_fact(now, LABEL, kept(LABEL));
+        set_fact(now, LABEL_KEPT, is_old.or(kept(LABEL_KEPT)));
     }
     if now.kind == ItemKind::File || now.kind == ItemKind::Shortcut {
         set_fact(now, PARTS, kept(PARTS));
@@ -136,7 +143,7 @@ pub(super) fn keep_facts(now: &mut Record, known: Option<&Record>, needs: &Needs
 /// Takes over, into an item that was asked for again after it was listed, the facts that say which state of it what hangs
 /// below it belongs to. If it changed meanwhile, the next listing tells it again, and has to see what changed.
 pub(super) fn keep_listed(now: &mut Record, listed: &Record) {
-    for fact in ["etag", "shared", UNIQUE, "label", PARTS, PERMISSIONS_READ] {
+    for fact in ["etag", "shared", UNIQUE, LABEL, LABEL_KEPT, PARTS, PERMISSIONS_READ] {
         set_fact(now, fact, listed.fact(fact));
     }
     let same_contents = !now.version.is_empty() && now.version == listed.version;
@@ -209,7 +216,10 @@ pub(super) async fn list(
         if listed.label_refused.is_none() {
             let label = listed.take("Its retention label", answer)?;
             needs.label = label.is_some();
-            set_fact(item, "label", label.as_ref().map(|label| text(label, &["name"]).unwrap_or("none")));
+            if let Some(label) = label {
+                set_fact(item, LABEL, Some(text(&label, &["name"]).unwrap_or("none")));
+                set_fact(item, LABEL_KEPT, None);
+            }
         }
     }
     Ok(listed)

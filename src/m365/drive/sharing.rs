@@ -1,13 +1,14 @@
 //! Which items' permissions are asked for again although nothing tells that they changed.
 //!
 //! That somebody was taken out of a sharing is told by delta only with all rights, and not of every folder. So whatever has
-//! permissions is asked for them again a week after its last turn at the latest. The ids of items spread them over the days of a
-//! week, and a day's items are asked once a day: no run has much to ask, and most runs of a day have nothing.
+//! rights of its own is asked for them again a week after its last turn at the latest. The ids of items spread them over the
+//! days of a week, and a day's items are asked once a day: no run has much to ask, and most runs of a day have nothing.
 
 use std::collections::BTreeSet;
 
 use futures::TryStreamExt;
 
+use super::model::has_own_rights;
 use super::parts::item_of;
 use crate::error::Result;
 use crate::format::record::ItemKind;
@@ -58,18 +59,20 @@ impl Turns {
         next <= self.today
     }
 
-    /// Finds the items of a drive whose turn it is, among those of which permissions are known, but the root. Says also
-    /// whether none are known of any.
+    /// Finds the items of a drive whose turn it is, among those that have rights of their own, but the root: also where nobody
+    /// was told who has them. Says also whether there are none.
     ///
     /// # Errors
     /// As reading what is known.
     pub(super) async fn items(self, known: &dyn Known, root: &str) -> Result<(BTreeSet<String>, bool)> {
         let (mut items, mut none) = (BTreeSet::new(), true);
-        let mut all = known.kinds().await?;
-        while let Some((id, kind)) = all.try_next().await? {
-            let Some(item) = item_of(&id).filter(|item| kind == ItemKind::Permission && *item != root) else {
-                continue;
+        let mut all = known.records().await?;
+        while let Some(record) = all.try_next().await? {
+            let item = match record.kind {
+                ItemKind::Permission => item_of(&record.id),
+                _ => Some(record.id.as_str()).filter(|_| has_own_rights(&record)),
             };
+            let Some(item) = item.filter(|item| *item != root) else { continue };
             none = false;
             if self.has(item) && !items.contains(item) {
                 items.insert(item.to_owned());

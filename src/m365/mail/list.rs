@@ -169,6 +169,12 @@ impl Round<'_> {
                         self.sink.checkpoint(self.so_far.clone(), doubtful).await?;
                     }
                 }
+                // Dropped, no list of folders would tell of it again.
+                Ok(FolderEnd::Gone) if self.is_there(folder).await? => {
+                    folder.note(cursors, folder.link.as_deref());
+                    let text = "It is there, but the service does not find its messages".to_owned();
+                    self.tell_folder_gap(folder, "refused", text).await?;
+                }
                 // Went away in the middle: what was read of it stays, and the next reading removes all of it.
                 Ok(FolderEnd::Gone) if self.taken > 0 => folder.note(cursors, folder.link.as_deref()),
                 Ok(FolderEnd::Gone) => {
@@ -195,6 +201,22 @@ impl Round<'_> {
             Trouble::Resync { .. } => ("resync", "The service gave up its list of the folder twice".to_owned()),
             Trouble::Gone | Trouble::Fatal => return Err(error),
         };
+        self.tell_folder_gap(folder, reason, text).await
+    }
+
+    /// Says whether a folder is there of which the messages are not found; where that is not told, it may be.
+    async fn is_there(&self, folder: &Folder) -> Result<bool> {
+        match self.api.folder(&folder.id).await {
+            Ok(_) => Ok(true),
+            Err(error) => match trouble(&error) {
+                Trouble::Fatal => Err(error),
+                Trouble::Gone => Ok(false),
+                Trouble::Gap { .. } | Trouble::Resync { .. } => Ok(true),
+            },
+        }
+    }
+
+    async fn tell_folder_gap(&mut self, folder: &Folder, reason: &str, text: String) -> Result<()> {
         let name = self.known.record(&folder.id).await?.map(|record| record.name).unwrap_or_default();
         let gap = Gap {
             collection: self.collection.to_owned(),

@@ -79,7 +79,7 @@ impl Pages {
                 if known.is_none() {
                     walk.put(told(id.clone(), row)).await?;
                 }
-                walk.gap(&id, &name, ItemKind::Page, error).await
+                walk.gap_of_listed(&id, &name, ItemKind::Page, error).await
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Answers that the service may give and the simulated tenant does not: in an order of our choosing, by hand.
 
+mod again;
 mod by_half;
 
 use std::collections::HashMap;
@@ -35,7 +36,7 @@ impl TokenSource for Anybody {
 struct Script(Arc<Mutex<HashMap<String, Value>>>);
 
 impl Script {
-    /// From now on a path is answered so.
+    /// From now on a path is answered so; null: as if it had never been set.
     fn set(&self, path: &str, answer: Value) {
         self.0.lock().unwrap().insert(path.to_owned(), answer);
     }
@@ -48,17 +49,19 @@ impl Script {
 
 async fn answer(Shared((base, script)): Shared<(String, Script)>, request: Request) -> Response {
     let path = request.uri().path().trim_start_matches("/v1.0").trim_start_matches('/').to_owned();
-    if path.ends_with("$value") || path.ends_with("/content") || path.starts_with("bytes/") {
+    let told = script.0.lock().unwrap().get(&path).filter(|answer| !answer.is_null()).cloned();
+    if told.is_none() && (path.ends_with("$value") || path.ends_with("/content") || path.starts_with("bytes/")) {
         return match path.strip_suffix("/content") {
             Some(item) => (StatusCode::FOUND, [("Location", format!("{base}/bytes/{item}"))]).into_response(),
             None => "contents".into_response(),
         };
     }
-    match script.0.lock().unwrap().get(&path) {
+    match told {
         Some(answer) if answer.get("status").is_some() => {
             let status = answer["status"].as_u64().and_then(|status| u16::try_from(status).ok()).unwrap();
             let refused = json!({"error": {"code": "accessDenied", "message": "no"}});
-            (StatusCode::from_u16(status).unwrap(), axum::Json(refused)).into_response()
+            let location = answer["location"].as_str().map(|link| [("Location", link.replace("{base}", &base))]);
+            (StatusCode::from_u16(status).unwrap(), location, axum::Json(refused)).into_response()
         }
         Some(answer) => {
             axum::Json::<Value>(serde_json::from_str(&answer.to_string().replace("{base}", &base)).unwrap())
@@ -400,6 +403,21 @@ async fn a_folder_that_is_gone_takes_its_messages_along() {
     let run = state.run(&mail).await.unwrap();
     assert_eq!(paths(&state), ["g", "g/2", "g/3"]);
     assert_eq!(run.fetched, Vec::<String>::new(), "moved out in time");
+}
+
+/// Of one folder the messages are not found though it is there, the other is gone.
+#[tokio::test]
+async fn a_folder_that_is_there_and_whose_messages_are_not_found_is_a_gap() {
+    let (mail, script, mut state) = mailbox().await;
+    script.set("users/u/mailFolders/f", json!({"id": "f", "displayName": "f"}));
+    ["f", "g"].iter().for_each(|folder| script.set(&messages(folder), json!({"status": 404})));
+    for _ in 0..2 {
+        state.run(&mail).await.unwrap();
+        assert_eq!((paths(&state).join(" "), gaps(&state)), ("f f/1 f/2".to_owned(), vec!["f"]));
+    }
+    script.tell(&messages("f"), &[message("4", "k1", false)]);
+    state.run(&mail).await.unwrap();
+    assert_eq!((paths(&state).join(" "), gaps(&state)), ("f f/1 f/2 f/4".to_owned(), vec![]));
 }
 
 /// The simulated tenant tells of exceptions by their masters only.

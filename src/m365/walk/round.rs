@@ -328,6 +328,22 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
+    /// The same of an item that a list of this reading told, and that was not put: if it is known, it is no longer there only if
+    /// a list says so.
+    ///
+    /// # Errors
+    /// As [`Walk::gap`].
+    pub(in crate::m365) async fn gap_of_listed(
+        &mut self,
+        id: &str,
+        name: &str,
+        kind: ItemKind,
+        error: Error,
+    ) -> Result<()> {
+        self.keep(id).await?;
+        self.gap(id, name, kind, error).await
+    }
+
     /// The same where what hangs below the item was read all the same.
     pub(in crate::m365) async fn gap_beside(
         &mut self,

@@ -5,7 +5,7 @@ use futures::stream::{BoxStream, Stream, StreamExt, TryStreamExt};
 
 use super::loss::{Loss, Watched};
 use crate::error::Result;
-use crate::format::record::{ItemKind, Record};
+use crate::format::record::Record;
 use crate::m365::Known;
 use crate::ops::nodes::WriterNodes;
 use crate::repo::Writer;
@@ -41,9 +41,8 @@ impl Known for KnownRecords {
         Ok(stream_of(CollectionReader::new(&self.nodes, self.roots).records()).map_ok(|record| record.id).boxed())
     }
 
-    async fn kinds(&self) -> Result<BoxStream<'_, Result<(String, ItemKind)>>> {
-        let records = stream_of(CollectionReader::new(&self.nodes, self.roots).records());
-        Ok(records.map_ok(|record| (record.id, record.kind)).boxed())
+    async fn records(&self) -> Result<BoxStream<'_, Result<Record>>> {
+        Ok(stream_of(CollectionReader::new(&self.nodes, self.roots).records()).boxed())
     }
 
     async fn parts(&self, item: &str) -> Result<BoxStream<'_, Result<Record>>> {

@@ -90,17 +90,16 @@ impl Round<'_> {
         anew: (bool, bool),
     ) -> Result<()> {
         let mut needs = Needs::of(self.options, known, record, anew);
-        let is_refused = needs.label && matches!(self.labels, Labels::Refused(..));
-        needs.label &= !is_refused;
         keep_facts(record, known, &needs, self.options);
         if let Labels::Refused(next, _) = &mut self.labels
-            && is_refused
+            && needs.label
         {
-            // So it is asked for once that is allowed.
-            set_fact(record, "label", None);
+            // Its record says that it is to be asked for once that is allowed.
+            needs.label = false;
             next.clone_from(&record.id);
         }
         let is_unshared = !has_own_rights(record);
+        self.rights_told |= !is_unshared && record.id != self.root;
         // Of one that was not known something may be left below: it was out of the snapshots for a while.
         let told = self.told_parts_of(&record.id);
         let unshared = is_unshared && (known.is_none_or(has_own_rights) || !told.is_empty());
@@ -118,7 +117,7 @@ impl Round<'_> {
         let mut gone: BTreeSet<String> = BTreeSet::new();
         let mut parts = self.known.parts(&record.id).await?;
         while let Some(part) = parts.try_next().await? {
-            if self.gone_parts.contains(&part.id) {
+            if self.gone.contains(&part.id) {
                 continue;
             }
             below.insert(part.id.clone());
@@ -139,9 +138,8 @@ impl Round<'_> {
             gone.remove(&id);
             below.insert(id.clone());
             now.push((id.clone(), new.record.kind));
-            self.rights_told |= new.record.kind == ItemKind::Permission && !above.is_empty();
             // What this reading told of it already is not what is known.
-            let told_before = self.gone_parts.remove(&id) || told.iter().any(|(told, _)| *told == id);
+            let told_before = self.gone.remove(&id) || told.iter().any(|(told, _)| *told == id);
             let known = self.known.record(&id).await?.filter(|_| !told_before);
             let Some((part, properties, kept)) = parts::changed(new, known.as_ref()) else { continue };
             let contents = match part.kind {
@@ -155,7 +153,7 @@ impl Round<'_> {
         for id in gone {
             below.remove(&id);
             self.sink.change(Change::Remove { id: id.clone() }).await?;
-            self.gone_parts.insert(id);
+            self.gone.insert(id);
         }
         for (told, kind) in self.told_parts.iter_mut().zip(PART_KINDS) {
             told.set(&record.id, now.iter().filter(|part| part.1 == kind).map(|part| part.0.as_str()));
@@ -246,10 +244,10 @@ impl Round<'_> {
 
     /// Finds any file that is known but this one.
     async fn other_file(&self, not: &str) -> Result<Option<String>> {
-        let mut all = self.known.kinds().await?;
-        while let Some((id, kind)) = all.try_next().await? {
-            if kind == ItemKind::File && id != not {
-                return Ok(Some(id));
+        let mut all = self.known.records().await?;
+        while let Some(record) = all.try_next().await? {
+            if record.kind == ItemKind::File && record.id != not {
+                return Ok(Some(record.id));
             }
         }
         Ok(None)

@@ -2,9 +2,17 @@
 
 use serde_json::{Value, json};
 
-use super::{HASH, ITEMS, Script, deleted, file, gaps, ids, permit, properties, serve, shared, top, users};
+use super::{
+    HASH, ITEMS, Script, deleted, file, gaps, ids, mailbox, message, messages, paths, permit, properties, serve,
+    shared, top, users,
+};
+use crate::format::record::StreamRole;
 use crate::graph::Client;
+use crate::m365::calendar::calendar;
+use crate::m365::door::{Collection, Owner};
 use crate::m365::drive::{Drive, DriveOptions, Versions};
+use crate::m365::planner::planner;
+use crate::m365::sites;
 use crate::m365::tasks::tasks;
 use crate::m365::testing::State;
 
@@ -102,6 +110,125 @@ async fn what_one_question_does_not_find_is_a_gap_and_asked_again_and_what_other
     assert_eq!((ids(&state), gaps(&state)), (vec!["1", "1/1.0", "1/p", "2", "2/1.0", "2/p"], vec![]));
 }
 
+/// Taken for gone, nothing would tell of it again.
+#[tokio::test]
+async fn what_is_there_and_whose_contents_are_not_found_is_a_gap_and_asked_for_again() {
+    let (client, script) = serve().await;
+    script.set("drives/d/root", json!({"id": "root"}));
+    permit(&script, "root", &[]);
+    let not_found = |path: &str| script.set(path, json!({"status": 404}));
+    // The second is gone, and the third has an earlier version without contents.
+    for (id, versions) in [("1", vec!["1.0"]), ("2", vec!["1.0"]), ("3", vec!["2.0", "1.0"])] {
+        let rows: Vec<Value> = versions.iter().map(|id| json!({"id": id, "size": 8})).collect();
+        script.set(&format!("drives/d/items/{id}/versions"), json!({"value": rows}));
+    }
+    ["1", "3"].iter().for_each(|id| script.set(&format!("drives/d/items/{id}"), file(id, "root", HASH)));
+    let lost = ["drives/d/items/1/content", "drives/d/items/3/versions/1.0/content"];
+    lost.iter().chain(&["drives/d/items/2/content"]).for_each(|path| not_found(path));
+    let rows = ["1", "2", "3"].map(|id| file(id, "root", HASH));
+    script.tell(ITEMS, &[vec![top(json!({}))], rows.to_vec()].concat());
+    let (drive, mut state) = (with(client, DriveOptions { versions: Versions::All, labels: false }), State::default());
+    for _ in 0..2 {
+        state.run(&drive).await.unwrap();
+        assert_eq!((ids(&state), gaps(&state)), (vec!["1", "3", "3/1.0"], vec!["1", "3/1.0"]));
+        let without = |id: &&str| !state.items[*id].streams.contains_key(&StreamRole::Content);
+        assert_eq!(ids(&state).into_iter().filter(without).collect::<Vec<_>>(), ["1", "3/1.0"]);
+        script.tell(ITEMS, &[]);
+    }
+    lost.iter().for_each(|path| script.set(path, Value::Null));
+    state.run(&drive).await.unwrap();
+    assert!(
+        gaps(&state).is_empty() && state.items.values().all(|item| item.streams.contains_key(&StreamRole::Content))
+    );
+}
+
+#[tokio::test]
+async fn a_message_that_is_there_and_cannot_be_fetched_as_it_is_not_found_is_a_gap() {
+    let (mail, script, mut state) = mailbox().await;
+    let mut row = message("4", "k1", false);
+    row["parentFolderId"] = json!("g");
+    script.set("users/u/messages/4", row);
+    ["4", "5"].iter().for_each(|id| script.set(&format!("users/u/messages/{id}/$value"), json!({"status": 404})));
+    script.tell(&messages("g"), &[message("4", "k1", false), message("5", "k1", false)]);
+    state.run(&mail).await.unwrap();
+    assert_eq!(
+        (paths(&state), gaps(&state)),
+        (["f", "f/1", "f/2", "g", "g/3", "g/4"].map(str::to_owned).into(), vec!["4"])
+    );
+    script.tell(&messages("g"), &[]);
+    script.set("users/u/messages/4/$value", Value::Null);
+    state.run(&mail).await.unwrap();
+    assert_eq!((state.items["4"].streams.contains_key(&StreamRole::Mime), gaps(&state)), (true, vec![]));
+}
+
+/// A plan of which the details are not found, a page that is not found by itself, and a series: known, and new.
+#[tokio::test]
+async fn what_a_list_tells_is_not_gone_where_a_further_question_does_not_find_it() {
+    let (client, script) = serve().await;
+    let not_found = |path: &str| script.set(path, json!({"status": 404}));
+    let plans = planner(client.clone(), "g", "g@x");
+    let pages = sites::pages(client.clone(), Owner::Site("s".to_owned()), "s", "s");
+    let calendar = calendar(client, "u", "alice", Default::default());
+    let place = json!({"id": "c", "name": "Calendar", "isDefaultCalendar": true, "canShare": false});
+    script.set("users/u/calendars", json!({"value": [place]}));
+    script.set("users/u/calendarGroups", json!({"value": [{"id": "g", "name": "Mine"}]}));
+    let series = |id: &str, key: &str| {
+        let now = json!({"dateTime": "2026-11-02T06:00:00.0000000", "timeZone": "UTC"});
+        json!({"id": id, "type": "seriesMaster", "subject": id, "changeKey": key, "start": now, "end": now})
+    };
+    let tell = |all: &[&str], title: &str| {
+        let rows: Vec<Value> = all.iter().map(|id| json!({"id": id, "title": title})).collect();
+        script.set("groups/g/planner/plans", json!({"value": rows}));
+        script.set("sites/s/pages", json!({"value": rows}));
+        let events: Vec<Value> = all.iter().map(|id| series(id, title)).collect();
+        script.tell("users/u/calendars/c/events/delta", &events);
+        for id in all {
+            for list in ["buckets", "tasks"] {
+                script.set(&format!("planner/plans/{id}/{list}"), json!({"value": []}));
+            }
+        }
+    };
+    let further = |id: &str| {
+        [
+            format!("planner/plans/{id}/details"),
+            format!("sites/s/pages/{id}/microsoft.graph.sitePage"),
+            format!("users/u/events/{id}"),
+        ]
+    };
+    let answer = |id: &str, title: &str| {
+        let [details, page, event] = further(id);
+        script.set(&details, json!({"description": title}));
+        script.set(&page, json!({"id": id, "title": title}));
+        script.set(&event, series(id, title));
+    };
+    tell(&["a"], "1");
+    answer("a", "1");
+    let all: [&dyn Collection; 3] = [&plans, &pages, &calendar];
+    let mut states = vec![State::default(); 3];
+    let has = |state: &State, id: &str| state.items.contains_key(id);
+    for (collection, state) in all.iter().zip(&mut states) {
+        state.run(*collection).await.unwrap();
+        assert!(has(state, "a") && state.gaps.is_empty(), "{}", collection.path());
+    }
+    tell(&["a", "b"], "2");
+    ["a", "b"].iter().for_each(|id| further(id).iter().for_each(|path| not_found(path)));
+    for (collection, state) in all.iter().zip(&mut states) {
+        state.run(*collection).await.unwrap();
+        assert_eq!(
+            (has(state, "a"), has(state, "b"), gaps(state)),
+            (true, true, vec!["a", "b"]),
+            "{}",
+            collection.path()
+        );
+    }
+    ["a", "b"].iter().for_each(|id| answer(id, "2"));
+    script.tell("users/u/calendars/c/events/delta", &[]);
+    for (collection, state) in all.iter().zip(&mut states) {
+        state.run(*collection).await.unwrap();
+        assert_eq!((has(state, "a"), has(state, "b"), gaps(state)), (true, true, vec![]), "{}", collection.path());
+    }
+}
+
 /// A drive of these files, of which some refuse their labels.
 async fn labelled(files: &[&str], refuse: &[&str]) -> (Drive, Script, State) {
     let (client, script) = serve().await;
@@ -151,6 +278,42 @@ async fn a_file_that_refuses_its_label_is_a_gap_of_its_own_and_the_labels_of_oth
     script.tell(ITEMS, &[file("9", "root", HASH)]);
     state.run(&drive).await.unwrap();
     assert_eq!(with_labels(&state), ["3", "9"]);
+}
+
+/// Of two files, then of so many that the drive is taken for one that refuses.
+#[tokio::test]
+async fn a_label_that_cannot_be_asked_for_stays_as_it_was_with_a_gap() {
+    let files: Vec<String> = (100..220).map(|n| n.to_string()).collect();
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    let (drive, script, mut state) = labelled(&files, &[]).await;
+    let labels =
+        |state: &State, is: &str| state.items.values().filter(|item| item.record.fact("label") == Some(is)).count();
+    assert_eq!(labels(&state, "Keep"), 120);
+    for (changed, told, label) in [(&files[..2], &files[..2], "Seal"), (&files[..], &["labels"][..], "Drop")] {
+        let rows: Vec<Value> = changed.iter().map(|id| with_tag(file(id, "root", HASH), label)).collect();
+        let last = changed.last().unwrap();
+        let before = state.items[*last].record.fact("label").unwrap().to_owned();
+        let count = labels(&state, &before);
+        for (id, row) in changed.iter().zip(&rows) {
+            self::label(&script, id, false);
+            script.set(&format!("drives/d/items/{id}"), row.clone());
+        }
+        script.tell(ITEMS, &rows);
+        for _ in 0..2 {
+            state.run(&drive).await.unwrap();
+            assert_eq!((labels(&state, &before), gaps(&state)), (count, told.to_vec()));
+        }
+        let answer = json!({"name": label});
+        changed.iter().for_each(|id| script.set(&format!("drives/d/items/{id}/retentionLabel"), answer.clone()));
+        // Told as it is known.
+        state.run(&drive).await.unwrap();
+        assert_eq!((labels(&state, label), gaps(&state)), (changed.len(), vec![]));
+    }
+}
+
+fn with_tag(mut item: Value, tag: &str) -> Value {
+    item["eTag"] = tag.into();
+    item
 }
 
 #[tokio::test]
