@@ -182,7 +182,7 @@ fn a_file_says_what_neither_flag_nor_environment_does() {
 fn a_file_that_cannot_be_meant_is_refused_with_its_line() {
     let place = Place::empty();
     for (text, told) in [
-        ("\njob = 3\n", &["server.toml, line 2: unknown key 'job'", "'jobs'"][..]),
+        ("\njob = 3\nrole = \"king\"\n", &["server.toml, line 2: unknown key 'job'", "'jobs'"][..]),
         ("\n\njobs = \"3\"\n", &["server.toml, line 3: jobs must be a number; found: string"]),
         ("jobs = 0\n", &["server.toml, line 1: jobs is '0'", "1 to 64"]),
         ("public_targets_only = \"yes\"\n", &["line 1: public_targets_only must be true or false"]),

@@ -219,6 +219,18 @@ async fn a_plan_says_how_many_files_keep_their_rights() {
         let there = plan.steps.len() as u64 - counts.cannot;
         assert_eq!(plan.keep_rights(), if permissions { there } else { 0 }, "{conflict:?}");
     }
+    // What is overwritten keeps its own too.
+    for _ in 0..60 {
+        r.setting.next_day();
+        let options = RestoreOptions { permissions: true, ..in_place(Conflict::Replace) };
+        let plan = r.plan(&drive, "original", options).await.unwrap();
+        let counts = plan.counts();
+        if counts.overwrite > 0 {
+            assert_eq!(plan.keep_rights(), plan.steps.len() as u64 - counts.cannot - counts.create);
+            return;
+        }
+    }
+    panic!("nobody changes a file");
 }
 
 /// Alice's files, with the hash of each.

@@ -340,6 +340,15 @@ async fn what_hangs_below_a_file_is_kept_where_its_label_is_refused_and_that_is_
     tenant.sim.clear_faults();
     state.run(&drive).await.unwrap();
     assert_eq!((labels(&state), gaps(&state)), (labels(&whole), vec![]));
+    // The very file whose label is refused keeps its versions.
+    let (version, _) = parts_of(&whole, ItemKind::Version).pop_first().unwrap();
+    let asked = format!("{}/retentionLabel", version.split_once('/').unwrap().0);
+    tenant.inject(FaultKind::Status { status: 403 }, &asked, 1.0);
+    let mut state = State::default();
+    state.run(&drive).await.unwrap();
+    assert_eq!(parts_of(&state, ItemKind::Version), parts_of(&whole, ItemKind::Version));
+    assert_eq!(state.gaps.len(), 1);
+    tenant.sim.clear_faults();
     // Versions and labels are kept where permissions are refused.
     tenant.inject(FaultKind::Status { status: 403 }, "/permissions", 1.0);
     let mut state = State::default();
@@ -484,6 +493,7 @@ async fn what_was_asked_of_files_before_a_run_was_broken_off_is_not_asked_again(
             // Of folders, and who may use them, a whole run may be full where nothing was known.
             assert!(again.0 == again.1 && (again.0 < before || runs == 0 || !first), "{again:?} after {before}");
             assert!(again.0 <= before, "{again:?} after {before}");
+            assert!(!first || asked("/permissions") <= 1, "of all but the root they are known");
             (runs, before) = (runs + 1, again.0);
             // All that changed had been told: there is a link to go on from.
             assert!(!first || state.cursors.is_some(), "run {runs}");

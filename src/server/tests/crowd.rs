@@ -106,10 +106,34 @@ async fn a_storage_that_does_not_answer_holds_up_no_other_repository() {
     }
     // A page of both says which one does not answer, and shows the other.
     let cookie = bench.sign_in("owner@one.example", PASSWORD).await.expect("signed in");
-    let (status, page) = bench.page(&cookie, &format!("/a/{}/keys", one.account)).await;
+    let path = format!("/a/{}/keys", one.account);
+    let page = timeout(Duration::from_secs(11), bench.page(&cookie, &path)).await;
+    let (status, page) = page.expect("a page waits less long than one who opens");
     assert!(status.is_success() && page.contains("does not answer") && page.contains("this server"), "{page}");
     let ended = timeout(SOON, hung).await.expect("it is not tried for ever").expect("no panic");
     assert_eq!(ended.expect_err("it never answers").kind(), ErrorKind::Unavailable);
+}
+
+/// It would wait with all that it can have in hand.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_has_a_place_for_others_while_an_account_waits_for_its_storage() {
+    let bench = Bench::with(|options| options.jobs_at_once = 2, None).await;
+    let (one, other) = (Yard::new(&bench, "one").await, Yard::new(&bench, "other").await);
+    let dead = silent(&bench, &one.account).await;
+    let ask = async |yard: &Yard, repository: &str, kind: &str| {
+        let path = format!("/accounts/{}/repositories/{repository}/upkeep", yard.account);
+        bench.good(&yard.token, Method::POST, &path, Some(json!({"kind": kind}))).await["job"].clone()
+    };
+    for kind in ["check", "prune"] {
+        ask(&one, dead.id.as_str(), kind).await;
+    }
+    // Until it has taken what it takes.
+    sleep(3 * A_WHILE).await;
+    let job = ask(&other, &other.repository, "check").await;
+    let ended = bench.ended(&other.token, &other.account, job.as_str().expect("a job"));
+    let ended = timeout(Duration::from_secs(9), ended).await.expect("there is a place for it");
+    assert_eq!(ended["state"], "done", "{ended}");
+    bench.running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -159,6 +159,11 @@ async fn the_servers_own_key_is_renewed_by_an_owner_and_runs_go_on() {
     bench.running.stop().await;
 }
 
+/// As a form sends it.
+fn encode(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
 /// The key that a page shows.
 fn shown(page: &str) -> String {
     let (_, rest) = page.split_once("<code id=\"key\">").unwrap_or_else(|| panic!("no key: {page}"));
@@ -176,7 +181,6 @@ async fn the_page_of_keys_lists_adds_replaces_removes_renews_and_hands_over() {
     let (repository, first) = make(&bench, &token, &account).await;
     let (base, here) =
         (format!("/accounts/{account}/repositories/{repository}"), format!("/a/{account}/keys/{repository}"));
-    let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let send = async |path: &str, body: String| {
         let answer = bench.send_form(&format!("{here}/{path}"), Some(&cookie), body).await;
         (answer.status(), answer.text().await.expect("text"))
@@ -390,7 +394,7 @@ async fn the_page_of_keys_is_read_by_all_and_changed_by_owners() {
         assert!(status.is_success() && page.contains("this server") && !page.contains(&here), "{role}: {page}");
         assert_eq!(bench.page(&cookie, &here).await.0, StatusCode::FORBIDDEN, "{role}");
         for path in ["new", "confirmation", "removal", "server-key", "held-key", "held-key/removal"] {
-            let body = format!("key={key}&label=x&understood=yes");
+            let body = format!("key={}&label=x&understood=yes", encode(&key));
             let answer = bench.send_form(&format!("{here}/{path}"), Some(&cookie), body).await;
             assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{role}: {path}");
         }
