@@ -162,24 +162,40 @@ impl Db {
                 sqlx::query(sqlx::AssertSqlSafe(sql)).bind(person.id.as_str()).execute(&mut *tx).await?;
             }
         }
-        for table in ["outbox", "receivers", "stored_days", "sign_ins", "drafts", "left_behind"] {
+        for table in ["tenants", "sets", "clients", "repositories"] {
+            let sql = format!("SELECT id FROM {table} WHERE account_id = $1 LIMIT 1");
+            let one = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id.as_str()).fetch_optional(&mut *tx).await?;
+            if one.is_some() {
+                return Err(holds_something());
+            }
+        }
+        // What it did goes with it; the audit log stays.
+        for (table, of) in [("restore_steps", "restores"), ("restore_journal", "restores"), ("job_keys", "jobs")] {
+            let key = if of == "jobs" { "job_id" } else { "restore_id" };
+            let sql = format!("DELETE FROM {table} WHERE {key} IN (SELECT id FROM {of} WHERE account_id = $1)");
+            sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id.as_str()).execute(&mut *tx).await?;
+        }
+        let mine =
+            ["outbox", "receivers", "stored_days", "sign_ins", "drafts", "left_behind", "restores", "runs", "jobs"];
+        for table in mine {
             let sql = format!("DELETE FROM {table} WHERE account_id = $1");
             sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id.as_str()).execute(&mut *tx).await?;
         }
         sqlx::query("DELETE FROM people WHERE account_id = $1").bind(id.as_str()).execute(&mut *tx).await?;
         sqlx::query("DELETE FROM accounts WHERE id = $1").bind(id.as_str()).execute(&mut *tx).await.map_err(|e| {
             match Error::from(e) {
-                e if e.kind() == ErrorKind::AlreadyExists => Error::new(
-                    ErrorKind::AlreadyExists,
-                    "The account still has tenants, backup sets, clients or repositories",
-                )
-                .with_hint("Remove them first; what is stored stays where it is"),
+                e if e.kind() == ErrorKind::AlreadyExists => holds_something(),
                 e => e,
             }
         })?;
         tx.commit().await?;
         Ok(())
     }
+}
+
+fn holds_something() -> Error {
+    Error::new(ErrorKind::AlreadyExists, "The account still has tenants, backup sets, clients or repositories")
+        .with_hint("Remove them first; what is stored stays where it is")
 }
 
 fn taken(e: Error, name: &str) -> Error {

@@ -1,17 +1,19 @@
 //! What is taken over from a repository that another server wrote: its history.
 
 use super::Db;
+use super::runs::count;
 use crate::error::Result;
 use crate::format::snapshot::RunFile;
 use crate::server::id::Id;
 
 impl Db {
-    /// Notes the runs of a set as its repository tells them, the oldest first, and how the set stands since.
+    /// Notes the runs of a set as its repository tells them, the oldest first, and how the set stands since. None was later than
+    /// now.
     ///
     /// # Errors
     /// As any query.
-    pub(crate) async fn take_over_runs(&self, account: &Id, set: &Id, runs: &[&RunFile]) -> Result<()> {
-        let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    pub(crate) async fn take_over_runs(&self, account: &Id, set: &Id, runs: &[&RunFile], now_us: i64) -> Result<()> {
+        let time = |us: i64| us.clamp(0, now_us);
         let mut tx = self.write().await?;
         for run in runs {
             let t = &run.totals;
@@ -24,8 +26,8 @@ impl Db {
             .bind(Id::random().as_str().to_owned())
             .bind(account.as_str())
             .bind(set.as_str())
-            .bind(run.started_us)
-            .bind(run.ended_us)
+            .bind(time(run.started_us))
+            .bind(time(run.ended_us))
             .bind(&run.outcome)
             .bind(Some(run.error.as_str()).filter(|text| !text.is_empty()))
             .bind(run.snapshot.map(|snapshot| snapshot.to_string()))
@@ -47,8 +49,8 @@ impl Db {
         if let Some(last) = runs.last() {
             sqlx::query("UPDATE sets SET last_state = $1, last_us = $2, last_good_us = $3 WHERE id = $4")
                 .bind(&last.outcome)
-                .bind(last.ended_us)
-                .bind(runs.iter().rev().find(good).map(|run| run.ended_us))
+                .bind(time(last.ended_us))
+                .bind(runs.iter().rev().find(good).map(|run| time(run.ended_us)))
                 .bind(set.as_str())
                 .execute(&mut *tx)
                 .await?;

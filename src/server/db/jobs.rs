@@ -137,6 +137,8 @@ pub(crate) struct Job {
     pub(crate) worker: Option<String>,
     /// Somebody asked it to stop.
     pub(crate) cancel: bool,
+    /// What the kind needs.
+    pub(crate) arguments: Value,
     /// How far it is.
     pub(crate) progress: Option<Value>,
     /// What came of it.
@@ -182,7 +184,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, account_id, kind, set_id, repository_id, client_id, state, asked_by, created_us, \
-             run_after_us, started_us, ended_us, attempts, worker, cancel, progress, outcome, error FROM jobs ",
+             run_after_us, started_us, ended_us, attempts, worker, cancel, arguments, progress, outcome, error FROM jobs ",
             $rest
         )
     };
@@ -209,6 +211,7 @@ fn read(row: &AnyRow) -> Result<Job> {
         attempts: row.number("attempts")?,
         worker: row.maybe_text("worker")?,
         cancel: row.flag("cancel")?,
+        arguments: super::from_json(&row.text("arguments")?)?,
         progress: json(row.maybe_text("progress")?)?,
         outcome: json(row.maybe_text("outcome")?)?,
         error: row.maybe_text("error")?,

@@ -209,6 +209,20 @@ impl Db {
         Ok(())
     }
 
+    /// Passes over a notice that cannot be made: its receiver's next time comes.
+    ///
+    /// # Errors
+    /// As any query.
+    pub(crate) async fn skip_notice(&self, receiver: &Id, due_us: i64, next_us: Option<i64>) -> Result<()> {
+        sqlx::query("UPDATE receivers SET next_us = $1 WHERE id = $2 AND next_us = $3")
+            .bind(next_us)
+            .bind(receiver.as_str())
+            .bind(due_us)
+            .execute(self.pool())
+            .await?;
+        Ok(())
+    }
+
     /// Tries again now what waits longer than it ever does: the clock was ahead when that was written.
     ///
     /// # Errors

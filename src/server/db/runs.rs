@@ -149,6 +149,14 @@ fn read(row: &AnyRow) -> Result<RunRow> {
     })
 }
 
+/// The most that is kept of a count: what is summed over all runs stays in range, whatever a client or a repository says of one.
+const MOST_COUNTED: u64 = 1 << 46;
+
+/// A count as it is kept.
+pub(super) fn count(n: u64) -> i64 {
+    i64::try_from(n.min(MOST_COUNTED)).unwrap_or(0)
+}
+
 impl Db {
     /// Notes a run, and how its set stands since.
     ///
@@ -156,7 +164,6 @@ impl Db {
     /// As any query.
     pub(crate) async fn note_run(&self, run: &NewRun<'_>) -> Result<Id> {
         let id = Id::random();
-        let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         let t = &run.totals;
         let mut tx = self.write().await?;
         // Told twice when the answer to the first telling was lost.

@@ -168,7 +168,7 @@ async fn rebuild(server: &Server, account: &Id, repo: &Repository, adopted: &mut
         };
         let id = definition.id(&repo.config().id);
         let own: Vec<&RunFile> = runs.iter().filter(|run| run.set == id).collect();
-        server.db.take_over_runs(account, &set.id, &own).await?;
+        server.db.take_over_runs(account, &set.id, &own, server.now_us()).await?;
         adopted.sets.push(AdoptedSet { id: set.id, name: set.name, runs: own.len() });
     }
     adopted.row = server.db.repository(account, &adopted.row.id).await?;

@@ -6,7 +6,7 @@ use super::notice::Notice;
 use super::send;
 use crate::error::{Error, Result};
 use crate::server::choices::zone;
-use crate::server::db::{DigestTime, NewDelivery, Receiver, ReceiverDefinition, ReceiverKind};
+use crate::server::db::{DigestTime, NewDelivery, Receiver, ReceiverDefinition, ReceiverKind, is_away};
 use crate::server::pages::words;
 use crate::server::schedule::{self, Timing};
 use crate::server::state::Server;
@@ -73,22 +73,33 @@ pub(super) async fn pass(server: &Server) -> Result<()> {
             let Some(due_us) = receiver.next_us else { continue };
             // What stood still for a day tells once, not once for each hour that it missed.
             let next = first(&receiver.definition, now).unwrap_or_default();
-            let notice = if receiver.definition.kind == ReceiverKind::Ping {
-                let account = server.db.account(&receiver.account).await?;
-                Notice::new("beat", now, &account.name, "The backup server works".to_owned())
-            } else {
-                digest(server, &receiver, receiver.told_us, now).await?
-            };
-            let text = serde_json::to_string(&notice)
-                .map_err(|e| Error::internal("A notice cannot be kept").with_source(e))?;
-            let event = format!("due {due_us}");
-            let new = NewDelivery { account: &receiver.account, receiver: &receiver.id, event: &event, notice: &text };
-            server.db.tell_on_time(due_us, next, &new, now).await?;
+            if let Err(e) = put(server, &receiver, due_us, next, now).await {
+                if is_away(&e) {
+                    return Err(e);
+                }
+                // What is wrong with one keeps nothing from others; it comes again at its next time.
+                tracing::error!(receiver = receiver.id.as_str(), "A notice cannot be made: {}", e.chain());
+                server.db.skip_notice(&receiver.id, due_us, next).await?;
+            }
         }
         if many < PAGE as usize {
             return Ok(());
         }
     }
+}
+
+/// Puts what a receiver is to hear into the outbox.
+async fn put(server: &Server, receiver: &Receiver, due_us: i64, next: Option<i64>, now: i64) -> Result<()> {
+    let notice = if receiver.definition.kind == ReceiverKind::Ping {
+        let account = server.db.account(&receiver.account).await?;
+        Notice::new("beat", now, &account.name, "The backup server works".to_owned())
+    } else {
+        digest(server, receiver, receiver.told_us, now).await?
+    };
+    let text = serde_json::to_string(&notice).map_err(|e| Error::internal("A notice cannot be kept").with_source(e))?;
+    let event = format!("due {due_us}");
+    let new = NewDelivery { account: &receiver.account, receiver: &receiver.id, event: &event, notice: &text };
+    server.db.tell_on_time(due_us, next, &new, now).await
 }
 
 /// What was done since the digest before, and how things stand.

@@ -7,7 +7,7 @@ use futures::StreamExt as _;
 use super::notice::Notice;
 use super::{mail, webhook};
 use crate::error::{Error, ErrorKind, Result};
-use crate::server::db::{Delivery, DeliveryState, ReceiverKind};
+use crate::server::db::{Delivery, DeliveryState, ReceiverKind, is_away};
 use crate::server::state::Server;
 
 const MINUTE_US: i64 = 60_000_000;
@@ -34,7 +34,10 @@ pub(super) async fn pass(server: &Server) -> Result<()> {
             .map(|delivery| async move { attempt(server, &delivery).await })
             .buffer_unordered(AT_ONCE);
         while let Some(noted) = sending.next().await {
-            noted?;
+            match noted {
+                Err(e) if !is_away(&e) => tracing::error!("A notice cannot be noted: {}", e.chain()),
+                noted => noted?,
+            }
         }
         if many < PAGE as usize {
             return Ok(());

@@ -170,7 +170,7 @@ impl Facts {
                 JobKind::Check if one.failed => format!("The last check of '{place}' failed: see why"),
                 JobKind::Check => format!("The last check of '{place}' found damage: see what"),
                 JobKind::Mirror => format!("The replicas of '{place}' could not be brought up to date: see why"),
-                JobKind::Plan | JobKind::Restore | JobKind::Undo => continue,
+                JobKind::Plan | JobKind::Restore | JobKind::Undo | JobKind::Export => continue,
             };
             all.push((text, format!("{base}/jobs/{}", one.job)));
         }

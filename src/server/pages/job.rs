@@ -132,8 +132,11 @@ pub(super) async fn show(
         }
         @let may_run = job.state.has_ended() && actor.may(Right::Run, Some(&account.id));
         @if job.kind == JobKind::Backup {
-            @let found = server.db.runs(&account.id, job.set.as_ref(), i64::MAX, 100).await?;
-            @let run = found.iter().find(|run| run.job.as_ref() == Some(&job.id));
+            @let found = match &job.set {
+                Some(set) => server.db.run_of_job(&account.id, set, &job.id).await?,
+                None => None,
+            };
+            @let run = found.as_ref();
             @if let Some(run) = run { (waits(run)) (gaps(run)) }
             @if let Some(set) = set.as_ref().filter(|_| may_run && (job.state == JobState::Failed || run.is_some_and(|run| run.gaps > 0))) {
                 form method="post" action={ "/a/" (account.id) "/sets/" (set.id) "/runs" } {
@@ -231,7 +234,11 @@ fn counters(kind: JobKind) -> &'static [(&'static str, &'static str)] {
 }
 
 fn bytes(kind: JobKind) -> &'static [(&'static str, &'static str)] {
-    if is_of_restore(kind) || kind == JobKind::Export { &[("bytes_read", "Sent")] } else { &[("bytes_read", "Read"), ("bytes_stored", "Stored")] }
+    if is_of_restore(kind) || kind == JobKind::Export {
+        &[("bytes_read", "Sent")]
+    } else {
+        &[("bytes_read", "Read"), ("bytes_stored", "Stored")]
+    }
 }
 
 /// What a job was at, and had counted, when it failed.

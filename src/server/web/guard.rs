@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use axum::extract::{RawPathParams, Request, State};
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
+use futures::StreamExt as _;
 
 use super::{Access, Door, Peer};
 use crate::error::{Error, ErrorKind, Result};
@@ -25,6 +26,8 @@ pub(super) struct Guard {
     pub(super) server: Arc<Server>,
     pub(super) access: Access,
     pub(super) door: Door,
+    /// Its handler takes the body as it comes, and stores all of it or nothing.
+    pub(super) streams: bool,
 }
 
 /// Lets a request through, with its [`Actor`], or answers why not.
@@ -51,7 +54,14 @@ pub(super) async fn hold(
             };
             // What a page shows in a frame has that page around it.
             let is_inside = request.headers().get("sec-fetch-dest").is_some_and(|to| to == "iframe");
-            let answer = next.run(request).await;
+            let answer = if request.method().is_safe() || guard.streams {
+                next.run(request).await
+            } else {
+                match guard.whole(request).await {
+                    Ok(request) => guard.see_through(next, request).await,
+                    Err(answer) => answer,
+                }
+            };
             if is_inside { answer } else { guard.framed(answer, person.as_ref(), account.as_deref()).await }
         }
         Err(Refused::SignIn) if guard.door == Door::Page => {
@@ -66,7 +76,7 @@ pub(super) async fn hold(
                     .with_hint("Send a token: Authorization: Bearer …"),
             )
             .into_response();
-            *answer.status_mut() = axum::http::StatusCode::UNAUTHORIZED;
+            *answer.status_mut() = StatusCode::UNAUTHORIZED;
             answer.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
             answer
         }
@@ -96,6 +106,44 @@ impl From<Error> for Refused {
 }
 
 impl Guard {
+    /// A request with all of its body: what is begun with it then needs nobody at the other end.
+    async fn whole(&self, request: Request) -> std::result::Result<Request, Response> {
+        let (parts, body) = request.into_parts();
+        let (mut body, mut bytes, mut too_long) = (body.into_data_stream(), Vec::new(), false);
+        let cut_off = loop {
+            match body.next().await {
+                None => return Ok(Request::from_parts(parts, bytes.into())),
+                Some(Ok(more)) if bytes.len() + more.len() <= super::MOST_BODY_BYTES => bytes.extend_from_slice(&more),
+                Some(Ok(_)) => {
+                    too_long = true;
+                    break "The body is too long";
+                }
+                Some(Err(_)) => break "The body cannot be read",
+            }
+        };
+        let e = Error::invalid(cut_off);
+        let mut answer = match self.door {
+            Door::Page => pages::refusal(&e),
+            Door::Api => ApiError(e).into_response(),
+        };
+        if too_long {
+            *answer.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
+        }
+        Err(answer)
+    }
+
+    /// Does what a request asks for to its end, also when whoever asks goes away or no answer comes in time: what is done and not
+    /// noted, or half done, would stay so.
+    async fn see_through(&self, next: Next, request: Request) -> Response {
+        match self.server.aside.spawn(next.run(request)).await {
+            Ok(answer) => answer,
+            Err(e) => match e.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(e) => ApiError(Error::internal("A request was cut off").with_source(e)).into_response(),
+            },
+        }
+    }
+
     async fn admit(
         &self,
         method: &Method,

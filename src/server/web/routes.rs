@@ -91,7 +91,7 @@ impl Routes {
             Method::OPTIONS => MethodFilter::OPTIONS,
             _ => MethodFilter::POST,
         };
-        let guard = guard::Guard { server: self.server.clone(), access, door };
+        let guard = guard::Guard { server: self.server.clone(), access, door, streams: false };
         let guarded = on(filter, handler).layer(axum::middleware::from_fn_with_state(guard, guard::hold));
         self.router = self.router.route(path, guarded);
         #[cfg(test)]
@@ -137,7 +137,7 @@ impl Routes {
         T: 'static,
     {
         let (access, door) = (Access::Client, Door::Api);
-        let guard = guard::Guard { server: self.server.clone(), access, door };
+        let guard = guard::Guard { server: self.server.clone(), access, door, streams: true };
         let guarded = axum::routing::any(handler).layer(axum::middleware::from_fn_with_state(guard, guard::hold));
         self.files = self.files.route(path, guarded);
         #[cfg(test)]
