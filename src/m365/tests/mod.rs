@@ -5,6 +5,7 @@ mod drives;
 mod groups;
 mod mails;
 mod outlook;
+mod permissions;
 mod restoring;
 mod scripted;
 mod sites;

@@ -313,3 +313,14 @@ impl Db {
         Ok(days)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_run_is_said_to_have_counted_can_be_summed() {
+        assert_eq!((count(0), count(7)), (0, 7));
+        assert!(count(u64::MAX).checked_mul(100_000).is_some());
+    }
+}

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::{Bench, PASSWORD};
 use crate::server::auth::{Role, code_at};
+use crate::server::db::{JobKind, NewJob};
 use crate::server::web::{Door, routes};
 
 /// What makes a session of a password: programs have tokens.
@@ -161,6 +162,19 @@ async fn a_role_is_changed_and_an_account_removed_on_pages_and_by_the_api() {
     assert_eq!(answer.status(), StatusCode::UNPROCESSABLE_ENTITY);
     let answer = bench.send_form(&form, Some(&cookie), "typed=Contoso".into()).await;
     assert_eq!(answer.status(), StatusCode::SEE_OTHER);
+    // What it did once keeps no account.
+    let job = NewJob {
+        account: &two,
+        kind: JobKind::Check,
+        set: None,
+        tenant: None,
+        repository: None,
+        client: None,
+        arguments: json!({}),
+        asked_by: "test",
+        run_after_us: i64::MAX,
+    };
+    bench.server().db.ask_for(&job, 0).await.expect("asked");
     let (status, _) = bench.ask(&admin, Method::DELETE, &format!("/accounts/{two}"), None).await;
     assert_eq!(status, StatusCode::NO_CONTENT);
     assert!(bench.server().db.accounts().await.expect("read").is_empty());
