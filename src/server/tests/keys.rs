@@ -376,6 +376,14 @@ async fn of_two_owners_who_remove_each_others_key_at_once_one_keeps_theirs() {
     db.release_keys(&id, 1_000, 500).await.expect("not this one's any more");
     assert!(!db.take_keys(&id, 1_600, 500).await.expect("asked"));
     assert!(db.take_keys(&id, 100, 500).await.expect("asked"), "a clock that was ahead");
+    // Who finds them in another's hand waits.
+    let (now_us, longest_us) = (bench.server().now_us(), 60_000_000);
+    assert!(db.take_keys(&id, now_us, longest_us).await.expect("asked"));
+    let path = format!("{base}/server-key");
+    let renew = async || other.ask(&token, Method::POST, &path, Some(json!({"key": first}))).await.0;
+    tokio::time::timeout(std::time::Duration::from_secs(5), renew()).await.expect_err("it waits");
+    db.release_keys(&id, now_us, longest_us).await.expect("let go of");
+    assert_eq!(renew().await, StatusCode::NO_CONTENT);
     other.running.stop().await;
 }
 
