@@ -41,6 +41,7 @@ pub(super) const DOORS: &[Door] = &[
         roles: WRITE,
         run: publish,
     },
+    Door { method: "PATCH", path: "/sites/{id}/pages/{id}/microsoft.graph.sitePage", roles: WRITE, run: change },
     Door { method: "DELETE", path: "/sites/{id}/pages/{id}", roles: WRITE, run: remove },
 ];
 
@@ -83,6 +84,20 @@ fn add(app: &App, request: &Request, route: &Route) -> Answer {
     let new = New { entity: &PAGE_ENTITY, kind: &PAGE, parent: TOP, mark: 0, usual };
     let number = create(&app.cast, pages, new, body, now);
     Ok(shown(app, 201, "pages", pages.json(&app.cast, number)))
+}
+
+fn change(app: &App, request: &Request, route: &Route) -> Answer {
+    if schema::object(request)?.get("@odata.type") != Some(&json!("#microsoft.graph.sitePage")) {
+        return Err(Reply::fail(400, "invalidRequest", "The type of the page is not valid."));
+    }
+    let body = PAGE_ENTITY.body(request)?;
+    accepted(body.get("canvasLayout").unwrap_or(&Value::Null))?;
+    let mut world = app.write();
+    let now = world.now();
+    let pages = &mut world.sites[route.user].pages;
+    let number = pages.find(&PAGE, route.id(0)).ok_or_else(Reply::item_not_found)?;
+    pages.write(number, body, now);
+    Ok(shown(app, 200, "pages", pages.json(&app.cast, number)))
 }
 
 fn publish(app: &App, _: &Request, route: &Route) -> Answer {

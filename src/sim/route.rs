@@ -288,9 +288,14 @@ fn site_route(site: usize, all: &[&str], names: &[&str], request: &Request) -> A
         ["lists", _, "items", _, "versions"] => route("/sites/{id}/lists/{id}/items/{id}/versions", 2, &[at(1), at(3)]),
         ["termstore"] => terms("/sites/{id}/termStore", 1, &["store"]),
         ["termstore", "groups"] => terms("/sites/{id}/termStore/groups", 2, &["groups"]),
+        ["termstore", "groups", _] => terms("/sites/{id}/termStore/groups/{id}", 1, &["group", at(2)]),
+        ["termstore", "sets", _] => terms("/sites/{id}/termStore/sets/{id}", 1, &["set", at(2)]),
         ["termstore", "groups", _, "sets"] => terms("/sites/{id}/termStore/groups/{id}/sets", 2, &["sets", at(2)]),
         ["termstore", "sets", _, "children"] => {
             terms("/sites/{id}/termStore/sets/{id}/children", 2, &["children", at(2)])
+        }
+        ["termstore", "sets", _, "terms", _] => {
+            terms("/sites/{id}/termStore/sets/{id}/terms/{id}", 1, &["term", at(2), at(4)])
         }
         ["termstore", "sets", _, "terms"] => terms("/sites/{id}/termStore/sets/{id}/terms", 2, &["terms", at(2)]),
         ["termstore", "sets", _, "relations"] => {

@@ -378,6 +378,16 @@ pub(super) fn term_store(app: &App, request: &Request, site: usize, what: &str, 
             }
             return rows(app, request, ("group", properties::TERM_GROUP), app.options.pages.drive, all);
         }
+        "group" => {
+            let (shelf, group) = find_term(&world, site, &terms::GROUP, ids.0)?;
+            let mut json = shelf.json(&app.cast, group);
+            json.shift_remove("parentSiteId");
+            return one(app, "group", json.into());
+        }
+        "set" => {
+            let (shelf, set) = find_term(&world, site, &terms::SET, ids.0)?;
+            return one(app, "set", shelf.json(&app.cast, set).into());
+        }
         "sets" => {
             let (shelf, group) = find_term(&world, site, &terms::GROUP, ids.0)?;
             ("set", terms_of(shelf, shelf.below(&terms::SET, group).collect()))
@@ -385,6 +395,10 @@ pub(super) fn term_store(app: &App, request: &Request, site: usize, what: &str, 
         _ => {
             let (shelf, set) = find_term(&world, site, &terms::SET, ids.0)?;
             match what {
+                "term" => {
+                    let term = terms::find_term(shelf, set, ids.1).ok_or_else(Reply::item_not_found)?;
+                    return one(app, "term", shelf.json(&app.cast, term).into());
+                }
                 "terms" => ("term", terms_of(shelf, terms::all_terms(shelf, set))),
                 "relations" => ("relation", terms::relations(&app.cast, shelf, set)),
                 "children" => ("term", terms_of(shelf, shelf.below(&terms::TERM, set).collect())),

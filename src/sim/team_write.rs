@@ -17,6 +17,7 @@ use super::team::{CHANNEL, MEMBER, OWNER, PRIVATE, SHARED, STANDARD, TAB, TAG, T
 
 const SETTINGS: &[&str] = &["TeamSettings.ReadWrite.All", "Group.ReadWrite.All", "Directory.ReadWrite.All"];
 const CREATE: &[&str] = &["Channel.Create", "Group.ReadWrite.All", "Directory.ReadWrite.All", "Teamwork.Migrate.All"];
+const CHANNEL_SETTINGS: &[&str] = &["ChannelSettings.ReadWrite.All", "Group.ReadWrite.All", "Directory.ReadWrite.All"];
 const DELETE: &[&str] = &["Channel.Delete.All", "Group.ReadWrite.All", "Directory.ReadWrite.All"];
 const MEMBERS: &[&str] = &["TeamMember.ReadWrite.All"];
 const CHANNEL_MEMBERS: &[&str] = &["ChannelMember.ReadWrite.All"];
@@ -60,8 +61,10 @@ static TAG_ENTITY: Entity = Entity {
 pub(super) const DOORS: &[Door] = &[
     Door { method: "PATCH", path: "/teams/{id}", roles: SETTINGS, run: change_team },
     Door { method: "POST", path: "/teams/{id}/members", roles: MEMBERS, run: add_member },
+    Door { method: "PATCH", path: "/teams/{id}/members/{id}", roles: MEMBERS, run: change_member },
     Door { method: "DELETE", path: "/teams/{id}/members/{id}", roles: MEMBERS, run: remove_member },
     Door { method: "POST", path: "/teams/{id}/channels", roles: CREATE, run: add_channel },
+    Door { method: "PATCH", path: "/teams/{id}/channels/{id}", roles: CHANNEL_SETTINGS, run: change_channel },
     Door { method: "DELETE", path: "/teams/{id}/channels/{id}", roles: DELETE, run: remove_channel },
     Door { method: "POST", path: "/teams/{id}/channels/{id}/members", roles: CHANNEL_MEMBERS, run: add_channel_member },
     Door {
@@ -71,8 +74,10 @@ pub(super) const DOORS: &[Door] = &[
         run: remove_channel_member,
     },
     Door { method: "POST", path: "/teams/{id}/channels/{id}/tabs", roles: TABS, run: add_tab },
+    Door { method: "PATCH", path: "/teams/{id}/channels/{id}/tabs/{id}", roles: TABS, run: change_tab },
     Door { method: "DELETE", path: "/teams/{id}/channels/{id}/tabs/{id}", roles: TABS, run: remove_tab },
     Door { method: "POST", path: "/teams/{id}/tags", roles: TAGS, run: add_tag },
+    Door { method: "PATCH", path: "/teams/{id}/tags/{id}", roles: TAGS, run: change_tag },
     Door { method: "DELETE", path: "/teams/{id}/tags/{id}", roles: TAGS, run: remove_tag },
 ];
 
@@ -145,6 +150,44 @@ fn add_channel_member(app: &App, request: &Request, route: &Route) -> Answer {
     }
     let number = put_member(parts, channel, mark, now)?;
     Ok(answer(app, 201, parts, number))
+}
+
+/// Changes what a part of a team says.
+fn change(app: &App, route: &Route, (kind, id): (&'static Kind, &str), body: Map<String, Value>) -> Answer {
+    let mut world = app.write();
+    let now = world.now();
+    let parts = &mut team_of(&mut world, route)?.parts;
+    let number = parts.find(kind, id).ok_or_else(|| not_found(kind.name))?;
+    parts.write(number, body, now);
+    Ok(answer(app, 200, parts, number))
+}
+
+fn change_channel(app: &App, request: &Request, route: &Route) -> Answer {
+    change(app, route, (&CHANNEL, route.id(0)), CHANNEL_ENTITY.body(request)?)?;
+    Ok(Reply::status(204))
+}
+
+fn change_tab(app: &App, request: &Request, route: &Route) -> Answer {
+    change(app, route, (&TAB, route.id(1)), TAB_ENTITY.body(request)?)
+}
+
+fn change_tag(app: &App, request: &Request, route: &Route) -> Answer {
+    change(app, route, (&TAG, route.id(0)), TAG_ENTITY.body(request)?)
+}
+
+/// Makes a member an owner, or no owner.
+fn change_member(app: &App, request: &Request, route: &Route) -> Answer {
+    let body = schema::object(request)?;
+    let known = body.keys().all(|key| matches!(key.as_str(), "@odata.type" | "roles"));
+    let roles = body.get("roles").and_then(Value::as_array).filter(|_| known).ok_or_else(|| bad("roles"))?;
+    let owns = if roles.contains(&json!("owner")) { OWNER } else { 0 };
+    let mut world = app.write();
+    let now = world.now();
+    let parts = &mut team_of(&mut world, route)?.parts;
+    let number = parts.find(&MEMBER, route.id(0)).ok_or_else(|| not_found("member"))?;
+    parts.things[number as usize].mark = parts.thing(number).mark & !OWNER | owns;
+    parts.edit(number, now);
+    Ok(answer(app, 200, parts, number))
 }
 
 fn remove(world: &mut World, route: &Route, kind: &'static Kind, id: &str) -> Answer {

@@ -42,6 +42,7 @@ pub(super) const DOORS: &[Door] = &[
     Door { method: "DELETE", path: "/sites/{id}/termStore/sets/{id}", roles: WRITE, run: remove_set },
     Door { method: "POST", path: "/sites/{id}/termStore/sets/{id}/children", roles: WRITE, run: add_term },
     Door { method: "POST", path: BELOW_TERM, roles: WRITE, run: add_term },
+    Door { method: "PATCH", path: "/sites/{id}/termStore/sets/{id}/terms/{id}", roles: WRITE, run: change_term },
     Door { method: "DELETE", path: "/sites/{id}/termStore/sets/{id}/terms/{id}", roles: WRITE, run: remove_term },
 ];
 
@@ -97,6 +98,15 @@ fn add_term(app: &App, request: &Request, route: &Route) -> Answer {
         };
         let new = New { entity: &TERM_ENTITY, kind: &TERM, parent, mark: 0, usual: Value::Null };
         made(app, shelf, new, body, now)
+    })
+}
+
+fn change_term(app: &App, request: &Request, route: &Route) -> Answer {
+    let body = TERM_ENTITY.body(request)?;
+    in_store(app, route, (&SET, route.id(0)), |shelf, set, now| {
+        let term = find_term(shelf, set, route.id(1)).ok_or_else(Reply::item_not_found)?;
+        shelf.write(term, body, now);
+        Ok(shown(app, 200, TERM_ENTITY.name, shelf.json(&app.cast, term)))
     })
 }
 

@@ -23,6 +23,7 @@ mod restore_halves;
 mod restore_items;
 mod restore_plan;
 mod restore_policies;
+mod restore_shared;
 mod restore_threads;
 mod restore_traps;
 mod resume;

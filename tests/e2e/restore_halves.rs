@@ -17,7 +17,7 @@ use crate::restore::{ALICE, Restorer, client_of, in_folder, in_place, seen};
 const RUN_OF_TENANT: &str = "20261102-235959-0000000000";
 
 /// What is in a collection of the tenant now, by id.
-fn things(r: &Restorer, name: &str) -> BTreeMap<String, ExpectedThing> {
+pub fn things(r: &Restorer, name: &str) -> BTreeMap<String, ExpectedThing> {
     let all = r.setting.sim.expected().collections;
     let collection = all.into_values().find(|collection| collection.name == name).expect("a collection");
     collection.things.into_iter().map(|thing| (thing.id.clone(), thing)).collect()
@@ -29,11 +29,11 @@ fn files(r: &Restorer) -> Vec<ExpectedItem> {
     items.into_iter().filter(|item| item.content.as_ref().is_some_and(|blob| !blob.is_empty())).collect()
 }
 
-fn mailbox() -> Scope {
+pub fn mailbox() -> Scope {
     Scope::Mailbox(ALICE.into())
 }
 
-fn strike(r: &Restorer, path: &str, status: u16, count: Option<u64>) {
+pub fn strike(r: &Restorer, path: &str, status: u16, count: Option<u64>) {
     let kind = FaultKind::Status { status };
     r.setting.sim.inject(Fault { kind, path: path.into(), probability: 1.0, count });
 }
@@ -50,7 +50,7 @@ impl Monitor for At {
 }
 
 /// Runs a plan and kills it at a request; says whether it came to its end before. Then goes on with it.
-async fn killed_at(r: &Restorer, plan: &Plan, at: i64) -> (bool, RestoreReport) {
+pub async fn killed_at(r: &Restorer, plan: &Plan, at: i64) -> (bool, RestoreReport) {
     let (_, view) = r.view(0).await;
     let switch = Arc::new(tokio::sync::Notify::new());
     let client = client_of(&r.setting, Arc::new(At(at.into(), switch.clone())));
@@ -239,7 +239,7 @@ async fn overwritten_and_back(r: &Restorer, place: &str, options: &RestoreOption
 }
 
 /// So many messages that some of them are drafts.
-async fn with_drafts() -> Restorer {
+pub async fn with_drafts() -> Restorer {
     Restorer::with(SimOptions { messages: 300, ..SimOptions::tiny() }, 0, |_| ()).await
 }
 

@@ -10,6 +10,7 @@ use tenantvault::ops::view::Entry;
 use tenantvault::sim::{ExpectedMailbox, Fault, FaultKind, SimOptions};
 
 use crate::restore::{ALICE, Restorer, in_folder, in_place};
+use crate::restore_halves::strike;
 
 fn deleted() -> RestoreOptions {
     RestoreOptions { only: Only::Deleted, ..in_place(Conflict::Skip) }
@@ -219,8 +220,69 @@ async fn an_item_of_which_nobody_says_whether_it_was_deleted_is_told() {
         r.setting.sim.inject(Fault { kind, path: "/messages/".into(), probability: 1.0, count: None });
         let plan = r.plan_of(&paths, "original", deleted()).await.unwrap();
         r.setting.sim.clear_faults();
-        let cannot = |step: &Step| matches!(&step.action, Action::Cannot(why) if why.contains("or moved is not known"));
+        let cannot =
+            |step: &Step| matches!(&step.action, Action::Unknown(why) if why.contains("or moved is not known"));
         assert_eq!((items(&plan), plan.steps.iter().filter(cannot).count()), (1, 1), "{status}: {:?}", plan.steps);
     }
     assert_eq!(items(&r.plan_of(&paths, "original", deleted()).await.unwrap()), 2);
+}
+
+fn unknown(plan: &Plan) -> Vec<Step> {
+    plan.steps.iter().filter(|step| matches!(step.action, Action::Unknown(_))).collect()
+}
+
+/// One folder or plan that Graph does not list is told as what is not known; a collection of which it does not list the top as
+/// one that refuses. All others are planned as ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_is_not_listed_is_told_and_ends_no_plan() {
+    let r = Restorer::with(SimOptions { groups: 2, ..SimOptions::tiny() }, 2, |_| ()).await;
+    let collections = r.setting.sim.expected().collections;
+    let part = |end: &str| collections.iter().find(|(key, c)| key.ends_with(end) && c.things.len() > 3).unwrap();
+    let (_, planner) = part("/planner");
+    let planned = planner.things.iter().find(|thing| thing.kind == "plannerPlan").unwrap();
+    let inbox = mailbox(&r).folders.iter().find(|f| f.well_known == Some("inbox")).unwrap().id.clone();
+    let mail = format!("users/{ALICE}/Mail");
+    let of_folder = format!("mailFolders/{}", inbox.trim_end_matches('='));
+    let doors = [(&mail, of_folder), (&planner.name, format!("planner/plans/{}/buckets", planned.id))];
+    for (name, door) in &doors {
+        let all = r.plan(name, "original", in_place(Conflict::Replace)).await.unwrap();
+        for status in [403, 404, 500] {
+            strike(&r, door, status, None);
+            let plan = r.plan(name, "original", in_place(Conflict::Replace)).await.unwrap();
+            r.setting.sim.clear_faults();
+            let [told] = &unknown(&plan)[..] else { panic!("{name} {status}: {:?}", unknown(&plan)) };
+            let below = format!("{}/", told.path);
+            assert!(told.container && all.steps.iter().any(|step| step.path.starts_with(&below)), "{told:?}");
+            let beside = |step: &Step| step.path != told.path && !step.path.starts_with(&below);
+            assert!(all.steps.iter().filter(beside).eq(plan.steps.iter().filter(beside)), "{name} {status}");
+            assert!(plan.steps.iter().all(|step| !step.path.starts_with(&below)), "{name} {status}");
+        }
+    }
+    // What is told stays, though nothing else is to be done; the run says it.
+    strike(&r, &doors[0].1, 403, None);
+    let plan = r.plan(&mail, "original", deleted()).await.unwrap();
+    assert_eq!((unknown(&plan).len(), items(&plan)), (1, 0), "{:?}", plan.steps);
+    let picked = paths_in(&r, &format!("{mail}/Inbox")).await;
+    let others = paths_in(&r, &format!("users/{ALICE}/OneDrive/Documents/Committee")).await;
+    let paths = [&picked[..2], &others[..1]].concat();
+    let plan = r.plan_of(&paths, "original", in_place(Conflict::Replace)).await.unwrap();
+    r.setting.sim.clear_faults();
+    let told: Vec<String> = unknown(&plan).into_iter().map(|step| step.path).collect();
+    assert_eq!(told, {
+        let mut paths = picked[..2].to_vec();
+        paths.sort();
+        paths
+    });
+    assert!(plan.steps.iter().any(|step| step.path == others[0]), "{:?}", plan.steps);
+    assert_eq!(r.run(&plan).await.unwrap().problems.len(), 2);
+    // The top of a collection.
+    let (_, list) = collections.iter().find(|(_, c)| c.name.ends_with("/Lists/Issues and risks")).unwrap();
+    let (site, _) = list.name.split_once("/Lists/").unwrap();
+    strike(&r, "/lists?", 403, None);
+    let plan = r.plan(site, "original", in_place(Conflict::Skip)).await.unwrap();
+    let alone = r.plan(&list.name, "original", in_place(Conflict::Skip)).await;
+    r.setting.sim.clear_faults();
+    assert!(plan.refused.iter().any(|(path, _)| *path == list.name), "{:?}", plan.refused);
+    assert!(plan.steps.iter().any(|step| step.path.contains("/Pages/")), "{:?}", plan.targets);
+    assert!(alone.is_err());
 }

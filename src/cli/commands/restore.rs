@@ -257,7 +257,7 @@ fn print_plan(app: &App, plan: &Plan, folder: &Path) -> Result<Outcome> {
             Action::Overwrite(_) => ("overwrite", None),
             Action::Use(_) => ("use", None),
             Action::Skip(why) => ("skip", Some(why)),
-            Action::Cannot(why) => ("cannot", Some(why)),
+            Action::Cannot(why) | Action::Unknown(why) => ("cannot", Some(why)),
         };
         let more = why.map(|why| format!(": {}", output::plain(why))).unwrap_or_default();
         app.screen.line(format!("{word:9} {}{more}", output::plain(&step.path)))?;

@@ -17,7 +17,7 @@ use crate::graph::Scope;
 use crate::graph::links::segment;
 use crate::m365::door::Workload;
 use crate::m365::facts::{at, text};
-use crate::m365::restore::attachments::{Form, attach};
+use crate::m365::restore::attachments::{self, ATTACHMENTS, Form, attach};
 use crate::m365::restore::mailbox::Mailbox;
 use crate::m365::restore::{Cost, Fit, Found, Made, Order, Present, Since, Source, Target, Undo, rows};
 use crate::m365::walk::id_of;
@@ -204,7 +204,12 @@ impl Target for Calendars {
     async fn was_changed(&self, undo: &Undo, since: Since<'_>) -> Result<bool> {
         let (Undo::Delete { kind: ItemKind::Event, id, .. } | Undo::Values { id, .. }) = undo else { return Ok(false) };
         let request = series::in_utc(self.0.get(&format!("events/{}", segment(id))));
-        rows::differs(&self.0.client, request, since, held).await
+        let differs = rows::differs(&self.0.client, request, since, held).await?;
+        // Undo gives back values, and leaves attachments.
+        let is_made = matches!(undo, Undo::Delete { .. });
+        let url = format!("events/{}", segment(id));
+        let now = attachments::state(&self.0, &url, Form::Event);
+        Ok(differs || is_made && rows::part_differs(since.of(ATTACHMENTS), now).await?)
     }
 
     async fn undo(&self, undo: &Undo) -> Result<Option<String>> {
@@ -322,6 +327,11 @@ impl Calendars {
         }
         let exceptions: Vec<&Record> = below.iter().filter(|part| part.kind == ItemKind::Event).collect();
         self.differences(&url, &json, &exceptions, source, &mut made).await?;
+        let attached = match below.iter().any(|part| part.kind == ItemKind::Attachment) {
+            true => attachments::state(&self.0, &url, Form::Event).await.unwrap_or_default(),
+            false => attachments::no_state(),
+        };
+        made.tell(ATTACHMENTS, &attached);
         Ok(made)
     }
 

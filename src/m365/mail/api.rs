@@ -137,6 +137,12 @@ impl Api {
         self.client.send(request.repeatable()).await.map(drop)
     }
 
+    /// The attachments of a message, without their bytes.
+    pub(super) async fn attachments(&self, message: &str) -> Result<Vec<Value>> {
+        let chosen = "?$select=id,name,size,lastModifiedDateTime";
+        self.client.get_all(self.get(&format!("messages/{}/attachments{chosen}", segment(message)))).await
+    }
+
     /// Adds a small attachment to a message.
     pub(super) async fn attach(&self, message: &str, body: &Value) -> Result<()> {
         let url = format!("messages/{}/attachments", segment(message));

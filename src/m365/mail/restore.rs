@@ -22,6 +22,7 @@ use crate::format::record::{ItemKind, Record, StreamRole};
 use crate::graph::{Fate, Scope, UploadSource, fate, is_doubtful};
 use crate::m365::door::Workload;
 use crate::m365::facts::text;
+use crate::m365::restore::attachments::ATTACHMENTS;
 use crate::m365::restore::{
     Cost, Extras, Fit, Found, Made, Order, Present, Since, Source, Target, Undo, Unlogged, rows,
 };
@@ -185,7 +186,11 @@ impl MailTarget {
             }
             match self.attach_all(&id, &composed.later).await {
                 // What people write in again is a draft; of all others only the state changes.
-                Ok(()) if is_draft(order.record) => return Ok(Made { notes: composed.notes, state, ..made }),
+                Ok(()) if is_draft(order.record) => {
+                    let mut made = Made { notes: composed.notes, state, ..made };
+                    made.tell(ATTACHMENTS, &self.attached(&id).await.unwrap_or_default());
+                    return Ok(made);
+                }
                 Ok(()) => return Ok(Made { notes: composed.notes, ..made }),
                 // What became of an attachment is not known: the message is made again.
                 Err(e) if is_doubtful(&e) && tries < TRIES => self.api.delete_message(&id).await?,
@@ -213,6 +218,11 @@ impl MailTarget {
                 Err(e) => return Err(e),
             }
         }
+    }
+
+    /// What is attached to a message now.
+    async fn attached(&self, message: &str) -> Result<String> {
+        Ok(rows::state_of_all(&self.api.attachments(message).await?, &["lastModifiedDateTime", "name", "size"]))
     }
 
     async fn attach_all(&self, message: &str, files: &[Enclosure]) -> Result<()> {
@@ -491,7 +501,7 @@ impl Target for MailTarget {
         let (Undo::Delete { kind: ItemKind::Message, id, .. } | Undo::Values { id, .. }) = undo else {
             return Ok(false);
         };
-        if since.state.is_empty() {
+        if since.own().is_empty() {
             return Ok(false);
         }
         let now = match self.api.message(id).await {
@@ -502,7 +512,7 @@ impl Target for MailTarget {
             Undo::Values { .. } => rows::state_of(&state(&now).into()),
             _ => rows::state(&now, DRAFT),
         };
-        Ok(now != since.state)
+        Ok(now != since.own() || rows::part_differs(since.of(ATTACHMENTS), self.attached(id)).await?)
     }
 
     async fn undo(&self, undo: &Undo) -> Result<Option<String>> {

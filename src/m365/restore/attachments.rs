@@ -26,6 +26,27 @@ pub(in crate::m365) enum Form {
     Task,
 }
 
+/// The part of an event or task that is its attachments.
+pub(in crate::m365) const ATTACHMENTS: &str = "attachments";
+/// What is looked at of attachments before what they hang on is taken back.
+const STATE: &[&str] = &["lastModifiedDateTime", "name", "size"];
+
+/// What hangs on what is at `url` now.
+///
+/// # Errors
+/// Graph's.
+pub(in crate::m365) async fn state(mailbox: &Mailbox, url: &str, form: Form) -> Result<String> {
+    // Those of events come with their bytes if nothing else is asked for.
+    let chosen = if form == Form::Event { "?$select=id,name,size,lastModifiedDateTime" } else { "" };
+    let rows = mailbox.client.get_all(mailbox.get(&format!("{url}/attachments{chosen}"))).await?;
+    Ok(rows::state_of_all(&rows, STATE))
+}
+
+/// What hangs on something without attachments.
+pub(in crate::m365) fn no_state() -> String {
+    rows::state_of_all(&[], STATE)
+}
+
 struct Stored<'a>(&'a dyn Source, &'a Record);
 
 #[async_trait]

@@ -55,6 +55,10 @@ const CONTACT: &[&str] = &[
 /// Longest photo that is sent; Exchange takes 4 MB.
 const PHOTO_LIMIT: u64 = 4 << 20;
 
+/// The part of a contact that is its photo, and what it is where there is none.
+const PHOTO: &str = "photo";
+const NO_PHOTO: &str = "none";
+
 /// The contacts of a mailbox.
 pub(super) struct Contacts(pub(super) Mailbox);
 
@@ -85,7 +89,8 @@ impl Target for Contacts {
         match record.kind {
             ItemKind::ContactFolder => Fit::Takes(Cost { requests: 1, units: 1, bytes: 200 }),
             ItemKind::Contact => {
-                let requests = 1 + u64::from(photo > 0);
+                // A photo is read once more, to know it again.
+                let requests = 1 + 2 * u64::from(photo > 0);
                 Fit::Takes(Cost { requests, units: requests, bytes: 1_000 + photo })
             }
             kind => Fit::Cannot(format!("a {} is no contact", kind.word())),
@@ -143,8 +148,14 @@ impl Target for Contacts {
         if rows::content_bytes(order.record) > 0 {
             rows::note(&made, order).await?;
         }
-        self.photo(&id, order.record, source).await?;
-        Ok(Made { state: rows::state(&answer, CONTACT), ..made })
+        let has_photo = self.photo(&id, order.record, source).await?;
+        let mut made = Made { state: rows::state(&answer, CONTACT), ..made };
+        match has_photo {
+            // What a photo has become is compared with nothing if it is not told now.
+            true => made.tell(PHOTO, &self.photo_now(&id).await.unwrap_or_default()),
+            false => made.tell(PHOTO, NO_PHOTO),
+        }
+        Ok(made)
     }
 
     async fn overwrite(&self, present: &str, order: Order<'_>, source: &dyn Source) -> Result<Made> {
@@ -184,7 +195,10 @@ impl Target for Contacts {
             return Ok(false);
         };
         let request = self.0.get(&format!("contacts/{}", segment(id)));
-        rows::differs(&self.0.client, request, since, |now| rows::state(now, CONTACT)).await
+        let differs = rows::differs(&self.0.client, request, since, |now| rows::state(now, CONTACT)).await?;
+        // Undo gives back values, and leaves the photo.
+        let is_made = matches!(undo, Undo::Delete { .. });
+        Ok(differs || is_made && rows::part_differs(since.of(PHOTO), self.photo_now(id)).await?)
     }
 
     async fn undo(&self, undo: &Undo) -> Result<Option<String>> {
@@ -238,6 +252,16 @@ impl Contacts {
             }
         }
         rows::delete(&self.0.client, self.0.delete(&url)).await
+    }
+
+    /// What the photo of a contact is now.
+    async fn photo_now(&self, id: &str) -> Result<String> {
+        let request = self.0.get(&format!("contacts/{}/photo/$value", segment(id)));
+        match self.0.client.get_bytes(request, PHOTO_LIMIT).await {
+            Ok(bytes) => Ok(blake3::hash(&bytes).to_hex().chars().take(16).collect()),
+            Err(error) if rows::is_gone(&error) => Ok(NO_PHOTO.to_owned()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Sends the photo, if there is one; says whether there was.

@@ -53,6 +53,13 @@ pub trait Source: Send + Sync {
     /// Another item of the same collection.
     async fn record(&self, id: &str) -> Result<Option<Record>>;
 
+    /// Says whether another step of this restore made what has this id in a container of the target, as far as that was known when
+    /// the run went on: then it is not what is looked for.
+    fn is_made(&self, id: &str, parent: &str) -> bool {
+        let _ = (id, parent);
+        false
+    }
+
     /// What became of a container of this restore: the id that the one with this id in the snapshot has in the target, if it was
     /// made or found there. Rules name folders, tasks name buckets.
     fn made_as(&self, id: &str) -> Option<String>;
@@ -226,6 +233,19 @@ pub struct Since<'a> {
     pub state: &'a str,
 }
 
+impl<'a> Since<'a> {
+    /// What the thing itself held; empty: that is not known.
+    pub fn own(self) -> &'a str {
+        self.state.split('\n').next().unwrap_or_default()
+    }
+
+    /// What was told of a part ([`Made::tell`]); empty: that is not known.
+    pub fn of(self, part: &str) -> &'a str {
+        let mut parts = self.state.split('\n').skip(1).filter_map(|line| line.split_once('\t'));
+        parts.find(|(name, _)| *name == part).map_or("", |(_, state)| state)
+    }
+}
+
 /// What was made.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Made {
@@ -235,7 +255,8 @@ pub struct Made {
     pub undo: Vec<Undo>,
     /// What did not come back as it was, in words.
     pub notes: Vec<String>,
-    /// What it holds now as Graph told it, in a form that [`Target::was_changed`] compares; empty: that is not known.
+    /// What it holds now as Graph told it, in a form that [`Target::was_changed`] compares; empty: that is not known. Lines below
+    /// tell of parts ([`Made::tell`]).
     pub state: String,
 }
 
@@ -245,6 +266,14 @@ impl Made {
         let id = id.into();
         let undo = vec![Undo::Delete { kind, id: id.clone(), parent: parent.to_owned() }];
         Self { id, undo, ..Self::default() }
+    }
+
+    /// Adds what a part of it holds now: one that has a name, or something else that was made with it, by its id. Nothing is
+    /// not known.
+    pub fn tell(&mut self, part: &str, state: &str) {
+        if !state.is_empty() {
+            self.state.extend(["\n", part, "\t", state]);
+        }
     }
 
     /// Something that was there, and got other contents or values.
@@ -473,5 +502,24 @@ mod kind_word {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<ItemKind, D::Error> {
         let word = String::deserialize(from)?;
         ItemKind::of(&word).ok_or_else(|| D::Error::custom("no kind of item"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_of_parts_stands_beside_what_the_thing_holds() {
+        let mut made = Made { state: "a".into(), ..Made::default() };
+        made.tell("photo", "b");
+        made.tell("id", "");
+        made.tell("id/1", "c\td");
+        let since = Since { run_us: None, state: &made.state };
+        let parts = ["photo", "id", "id/1", "a", ""].map(|part| since.of(part));
+        assert_eq!((since.own(), parts), ("a", ["b", "", "c\td", "", ""]));
+        let of_before = Since { run_us: None, state: "\"x,1\"" };
+        assert_eq!((of_before.own(), of_before.of("photo")), ("\"x,1\"", ""));
+        assert_eq!((Since::default().own(), Since::default().of("photo")), ("", ""));
     }
 }

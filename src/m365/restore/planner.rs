@@ -33,6 +33,9 @@ const TASK: &[&str] = &[
 const TASK_STATE: &[&str] = &["dueDateTime", "percentComplete", "priority", "startDateTime", "title"];
 /// What of a task's details can be set.
 const TASK_DETAILS: &[&str] = &["checklist", "description", "previewType", "references"];
+/// What of them is looked at before the task is taken back; the part of a task that they are.
+const HELD: &[&str] = &["checklist", "description", "references"];
+const DETAILS: &str = "details";
 /// What of a plan's details can be set.
 const PLAN_DETAILS: &[&str] = &["categoryDescriptions", "sharedWith"];
 /// The same where people are not sent.
@@ -174,9 +177,14 @@ impl Target for Planner {
         if kind != ItemKind::Bucket {
             rows::note(&made, order).await?;
         }
-        self.details(kind, &id, &json).await?;
+        let has_details = self.details(kind, &id, &json).await?;
         if kind == ItemKind::Task {
             made.state = rows::state(&answer, TASK_STATE);
+            let details = match has_details {
+                true => self.details_now(&id).await.unwrap_or_default(),
+                false => held(&Value::Null),
+            };
+            made.tell(DETAILS, &details);
         }
         Ok(made)
     }
@@ -197,15 +205,19 @@ impl Target for Planner {
         self.patch(&url, &there, &task_values(&json).into()).await?;
         self.details(kind, present, &json).await?;
         let now = self.client.get_json(get(&url)).await?;
-        Ok(Made { state: rows::state(&now, TASK_STATE), ..Made::over(present, undo) })
+        let mut made = Made { state: rows::state(&now, TASK_STATE), ..Made::over(present, undo) };
+        made.tell(DETAILS, &self.details_now(present).await.unwrap_or_default());
+        Ok(made)
     }
 
     async fn find(&self, order: Order<'_>, source: &dyn Source) -> Result<Found> {
-        let wanted = self.identity(order.record);
+        let wanted = order.name.to_lowercase();
         let there = self.present(order.parent).await?;
-        let Some(there) = there.into_iter().find(|one| one.identity == wanted && one.kind == order.record.kind) else {
-            return Ok(Found::Nothing);
+        // Tasks may bear one name.
+        let is_it = |one: &Present| {
+            one.identity == wanted && one.kind == order.record.kind && !source.is_made(&one.id, order.parent)
         };
+        let Some(there) = there.into_iter().find(is_it) else { return Ok(Found::Nothing) };
         let json = source.properties(order.record).await?;
         self.details(there.kind, &there.id, &json).await?;
         Ok(rows::as_it_should_be(there.id))
@@ -216,7 +228,9 @@ impl Target for Planner {
         if *kind != ItemKind::Task {
             return Ok(false);
         }
-        rows::differs(&self.client, get(&url_of(*kind, id)), since, |now| rows::state(now, TASK_STATE)).await
+        let values = get(&url_of(*kind, id));
+        Ok(rows::differs(&self.client, values, since, |now| rows::state(now, TASK_STATE)).await?
+            || rows::part_differs(since.of(DETAILS), self.details_now(id)).await?)
     }
 
     async fn undo(&self, undo: &Undo) -> Result<Option<String>> {
@@ -273,6 +287,23 @@ fn task_values(json: &Value) -> Map<String, Value> {
     body
 }
 
+/// Says whether something of a step or link is its own. Where it stood is told in hints that only its own list understands.
+// The shape that maps call.
+#[allow(clippy::ptr_arg)]
+fn is_own(name: &String, _: &mut Value) -> bool {
+    !matches!(name.as_str(), "orderHint" | "previewPriority") && !name.starts_with("last")
+}
+
+/// What details of a task hold, as a hash: also of none something.
+fn held(details: &Value) -> String {
+    let mut values = rows::settable(details, HELD);
+    for list in ["checklist", "references"] {
+        let Some(Value::Object(all)) = values.get_mut(list) else { continue };
+        all.values_mut().filter_map(Value::as_object_mut).for_each(|one| one.retain(is_own));
+    }
+    rows::state_of_all(&[values.into()], HELD)
+}
+
 fn task(json: &Value, order: Order<'_>) -> Map<String, Value> {
     let mut body = task_values(json);
     let (plan, bucket) =
@@ -307,31 +338,33 @@ impl Planner {
         self.client.send(GraphRequest::patch(Scope::Planner, url, body).header("If-Match", tag)).await
     }
 
-    /// Gives a plan or task its details.
-    async fn details(&self, kind: ItemKind, id: &str, json: &Value) -> Result<()> {
+    /// What the details of a task hold now.
+    async fn details_now(&self, id: &str) -> Result<String> {
+        self.client.get_json(get(&format!("{}/details", url_of(ItemKind::Task, id)))).await.map(|now| held(&now))
+    }
+
+    /// Gives a plan or task its details; says whether it has any.
+    async fn details(&self, kind: ItemKind, id: &str, json: &Value) -> Result<bool> {
         let names = match kind {
             ItemKind::Plan if !self.original => WITHOUT_PEOPLE,
             ItemKind::Plan => PLAN_DETAILS,
             ItemKind::Task => TASK_DETAILS,
-            _ => return Ok(()),
+            _ => return Ok(false),
         };
         let mut body = rows::settable(json.get("details").unwrap_or(&Value::Null), names);
         for (list, kind) in [("checklist", "plannerChecklistItem"), ("references", "plannerExternalReference")] {
             let Some(Value::Object(all)) = body.get_mut(list) else { continue };
             for one in all.values_mut().filter_map(Value::as_object_mut) {
                 one.insert("@odata.type".into(), format!("#microsoft.graph.{kind}").into());
-                // Where it stood is told in hints that only its own list understands.
-                one.retain(|name, _| {
-                    !matches!(name.as_str(), "orderHint" | "previewPriority") && !name.starts_with("last")
-                });
+                one.retain(is_own);
             }
         }
         if body.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let url = format!("{}/details", url_of(kind, id));
         let there = self.client.get_json(get(&url)).await?;
-        self.patch(&url, &there, &body.into()).await.map(drop)
+        self.patch(&url, &there, &body.into()).await.map(|_| true)
     }
 
     /// Deletes what was made, if nothing else came into it.

@@ -67,6 +67,28 @@ fn plain(value: &Value) -> Option<Value> {
     }
 }
 
+/// What all rows of a list hold of these, in whatever order: also of an empty list that is something.
+pub(in crate::m365) fn state_of_all(rows: &[Value], names: &[&str]) -> String {
+    let mut all: Vec<String> = rows.iter().map(|row| state(row, names)).collect();
+    all.sort_unstable();
+    short_hash([Some(&all.into())])
+}
+
+/// Says whether a part of something that was made is another one by now; it is not where that was never told, or all is gone.
+///
+/// # Errors
+/// Graph's.
+pub(in crate::m365) async fn part_differs(was: &str, now: impl Future<Output = Result<String>>) -> Result<bool> {
+    if was.is_empty() {
+        return Ok(false);
+    }
+    match now.await {
+        Ok(now) => Ok(now != was),
+        Err(error) if is_gone(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Says whether something that was made holds something else by now; what is gone does not.
 ///
 /// # Errors
@@ -77,11 +99,11 @@ pub(in crate::m365) async fn differs(
     since: Since<'_>,
     state: impl FnOnce(&Value) -> String,
 ) -> Result<bool> {
-    if since.state.is_empty() {
+    if since.own().is_empty() {
         return Ok(false);
     }
     match client.get_json(request).await {
-        Ok(now) => Ok(state(&now) != since.state),
+        Ok(now) => Ok(state(&now) != since.own()),
         Err(error) if is_gone(&error) => Ok(false),
         Err(error) => Err(error),
     }

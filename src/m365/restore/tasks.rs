@@ -6,9 +6,10 @@
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
+use super::attachments::{self, ATTACHMENTS, Form};
 use super::door::{Cost, Fit, Found, Made, Order, Present, Since, Source, Target, Undo};
 use super::mailbox::Mailbox;
-use super::{attachments, rows};
+use super::rows;
 use crate::error::Result;
 use crate::format::record::{ItemKind, Record};
 use crate::graph::Scope;
@@ -38,6 +39,10 @@ const STEP: &[&str] = &["displayName", "isChecked"];
 const LINK: &[&str] = &["applicationName", "displayName", "externalId", "webUrl"];
 /// The parts of a task: their names in its JSON and in paths.
 const PARTS: [(&str, &[&str]); 2] = [("checklistItems", STEP), ("linkedResources", LINK)];
+/// Asks for them with the task.
+const EXPAND: &str = "?$expand=checklistItems,linkedResources";
+/// The part of a task that is its steps and links.
+const STEPS: &str = "steps";
 /// The list that follows from mail.
 const FLAGGED: &str = "flaggedEmails";
 /// Steps and links of a task, at most; more are cut short by no service that is known.
@@ -129,7 +134,13 @@ impl Target for Tasks {
         let id = rows::new_id(&answer)?;
         let mut made = Made::new(ItemKind::Task, id.clone(), order.parent);
         rows::note(&made, order).await?;
-        self.complete(&format!("{url}/{}", segment(&id)), order.record, &json, (source, &mut made)).await?;
+        let url = format!("{url}/{}", segment(&id));
+        let attached = self.complete(&url, order.record, &json, (source, &mut made)).await?;
+        let attached = match attached {
+            true => attachments::state(&self.0, &url, Form::Task).await.unwrap_or_default(),
+            false => attachments::no_state(),
+        };
+        made.tell(ATTACHMENTS, &attached);
         Ok(made)
     }
 
@@ -175,8 +186,16 @@ impl Target for Tasks {
             Undo::Values { id, before, .. } => (text(before, &["list"]).unwrap_or_default(), id),
             _ => return Ok(false),
         };
-        let request = self.0.get(&format!("todo/lists/{}/tasks/{}", segment(list), segment(id)));
-        rows::differs(&self.0.client, request, since, |now| rows::state(now, TASK)).await
+        let url = format!("todo/lists/{}/tasks/{}", segment(list), segment(id));
+        let differs = rows::differs(&self.0.client, self.0.get(&url), since, |now| rows::state(now, TASK)).await?;
+        // Undo gives back values, and leaves what hangs on the task.
+        if differs || !matches!(undo, Undo::Delete { .. }) {
+            return Ok(differs);
+        }
+        let attached = attachments::state(&self.0, &url, Form::Task);
+        let parts = async || self.0.client.get_json(self.0.get(&format!("{url}{EXPAND}"))).await.map(|now| parts(&now));
+        Ok(rows::part_differs(since.of(ATTACHMENTS), attached).await?
+            || rows::part_differs(since.of(STEPS), parts()).await?)
     }
 
     async fn undo(&self, undo: &Undo) -> Result<Option<String>> {
@@ -206,6 +225,12 @@ impl Target for Tasks {
     }
 }
 
+/// The steps and links of a task, as a hash.
+fn parts(task: &Value) -> String {
+    let rows = |name: &str| task.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    PARTS.map(|(name, names)| rows::state_of_all(rows(name), names)).concat()
+}
+
 /// What is sent of a task.
 fn body(json: &Value, order: Order<'_>) -> Map<String, Value> {
     let mut body = rows::settable(json, TASK);
@@ -214,17 +239,17 @@ fn body(json: &Value, order: Order<'_>) -> Map<String, Value> {
 }
 
 impl Tasks {
-    /// Gives a task the steps, links and attachments that it lacks; takes note of what it holds.
+    /// Gives a task the steps, links and attachments that it lacks; takes note of what it holds. Says whether it has attachments.
     async fn complete(
         &self,
         url: &str,
         record: &Record,
         json: &Value,
         (source, made): (&dyn Source, &mut Made),
-    ) -> Result<()> {
-        let there =
-            self.0.client.get_json(self.0.get(&format!("{url}?$expand=checklistItems,linkedResources"))).await?;
-        made.state = rows::state(&there, TASK);
+    ) -> Result<bool> {
+        let whole = self.0.get(&format!("{url}{EXPAND}"));
+        let mut there = self.0.client.get_json(whole.clone()).await?;
+        let mut added = false;
         for (part, names) in PARTS {
             let wanted = json.get(part).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
             let have: Vec<Map<String, Value>> = there
@@ -234,20 +259,26 @@ impl Tasks {
                 .unwrap_or_default();
             for row in wanted.iter().take(MOST_PARTS).map(|row| rows::settable(row, names)) {
                 if !have.contains(&row) {
+                    added = true;
                     self.0.client.send(self.0.post(&format!("{url}/{part}"), &row.into())).await?;
                 }
             }
         }
+        if added {
+            there = self.0.client.get_json(whole).await?;
+        }
+        made.state = rows::state(&there, TASK);
+        made.tell(STEPS, &parts(&there));
         let below = source.below(record).await?;
         let wanted: Vec<&Record> = below.iter().filter(|part| part.kind == ItemKind::Attachment).collect();
         if wanted.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let have = self.0.client.get_all(self.0.get(&format!("{url}/attachments"))).await?;
         let have: Vec<&str> = have.iter().filter_map(|row| text(row, &["name"])).collect();
         for part in wanted.into_iter().filter(|part| !have.contains(&part.name.as_str())) {
-            attachments::attach(&self.0, url, attachments::Form::Task, part, source, made).await?;
+            attachments::attach(&self.0, url, Form::Task, part, source, made).await?;
         }
-        Ok(())
+        Ok(true)
     }
 }

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
 use super::Destination;
-use super::door::{Cost, Fit, Found, Log, Made, Order, Present, Source, Target, Undo};
+use super::door::{Cost, Fit, Found, Log, Made, Order, Present, Since, Source, Target, Undo};
 use super::rows;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{ItemKind, Record};
@@ -39,6 +39,14 @@ const OF_ITSELF: &[&str] = &["displayName", "visibility"];
 const CHANNEL: &[&str] = &["description", "displayName", "isFavoriteByDefault", "layoutType", "membershipType"];
 /// What of a tab can be set, beside its app.
 const TAB: &[&str] = &["configuration", "displayName"];
+/// What of a tag is looked at before it is taken back.
+const TAG: &[&str] = &["description", "displayName", "memberCount"];
+/// The parts of a channel.
+const TABS: &str = "tabs";
+const MEMBERS: &str = "members";
+/// What is said where adding members and tags broke off.
+const IN_DOUBT: &str =
+    "a member or tag that was just being added is there perhaps, and nothing says who made it: undo leaves it";
 /// Where bindings name things; each cloud reads the path alone.
 const GRAPH: &str = "https://graph.microsoft.com/v1.0";
 
@@ -195,11 +203,12 @@ impl Target for Team {
             ItemKind::Channel => {
                 let mut body = rows::settable(&json, CHANNEL);
                 body.insert("displayName".into(), order.name.into());
-                if text(&json, &["membershipType"]).is_some_and(|kind| kind != "standard") {
+                let is_standard = text(&json, &["membershipType"]).is_none_or(|kind| kind == "standard");
+                if !is_standard {
                     body.insert("members".into(), self.owners(order.record, source).await?.into());
                 }
                 let answer = self.post("/channels", &body.into()).await?;
-                Ok(Made::new(ItemKind::Channel, rows::new_id(&answer)?, ""))
+                self.channel(order, &answer, is_standard).await
             }
             ItemKind::Member => {
                 let Some(body) = self.member(&json) else { return Err(rows::no_place(ItemKind::Member)) };
@@ -211,7 +220,8 @@ impl Target for Team {
                 body.insert("displayName".into(), order.name.into());
                 body.insert("teamsApp@odata.bind".into(), format!("{GRAPH}/appCatalogs/teamsApps/{app}").into());
                 let answer = self.post(&of_channel(below, "/tabs"), &body.into()).await?;
-                Ok(Made::new(ItemKind::Tab, format!("{below}/{}", rows::new_id(&answer)?), below))
+                let id = format!("{below}/{}", rows::new_id(&answer)?);
+                Ok(Made { state: held(ItemKind::Tab, &answer), ..Made::new(ItemKind::Tab, id, below) })
             }
             kind => Err(rows::no_place(kind)),
         }
@@ -227,12 +237,47 @@ impl Target for Team {
 
     async fn find(&self, order: Order<'_>, source: &dyn Source) -> Result<Found> {
         if order.record.kind == ItemKind::Setting {
-            return self.create(order, source).await.map(Found::Whole);
+            let mut made = self.create(order, source).await?;
+            made.notes.push(IN_DOUBT.to_owned());
+            return Ok(Found::Whole(made));
         }
-        let wanted = self.identity(order.record);
+        let wanted = order.name.to_lowercase();
         let there = self.present(order.parent).await?;
         let found = there.into_iter().find(|one| one.identity == wanted && one.kind == order.record.kind);
         Ok(found.map_or(Found::Nothing, |one| rows::as_it_should_be(one.id)))
+    }
+
+    async fn was_changed(&self, undo: &Undo, since: Since<'_>) -> Result<bool> {
+        let (kind, id, parent) = match undo {
+            Undo::Values { before, .. } => {
+                let now = |now: &Value| held_as(before, now);
+                return rows::differs(&self.client, self.get(""), since, now).await;
+            }
+            Undo::Delete { kind, id, parent } if !since.state.is_empty() => (*kind, id.as_str(), parent.as_str()),
+            _ => return Ok(false),
+        };
+        let list = match kind {
+            ItemKind::Channel => "/channels".to_owned(),
+            ItemKind::Tab => of_channel(parent, "/tabs"),
+            ItemKind::Member if parent.is_empty() => "/members?$top=999".to_owned(),
+            ItemKind::Member => of_channel(parent, "/members"),
+            _ => "/tags".to_owned(),
+        };
+        let all = match self.client.get_all(self.get(&list)).await {
+            Err(error) if rows::is_gone(&error) => return Ok(false),
+            other => other?,
+        };
+        let Some(now) = all.iter().find(|row| id_of(row) == Some(bare(id, parent))) else { return Ok(false) };
+        if held(kind, now) != since.own() {
+            return Ok(true);
+        }
+        // What the restore itself put into a channel was taken back before.
+        for part in [TABS, MEMBERS].into_iter().filter(|_| kind == ItemKind::Channel) {
+            if rows::part_differs(since.of(part), self.in_channel(id, part)).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     async fn undo(&self, undo: &Undo) -> Result<Option<String>> {
@@ -291,6 +336,9 @@ impl Team {
             let undo = Undo::Values { kind: ItemKind::Setting, id: self.id.clone(), before: before.into() };
             let undo = order.log.note(undo).await?;
             self.client.send(GraphRequest::patch(self.scope(), self.url(""), &changed.into())).await?;
+            if let (Undo::Values { before, .. }, Ok(now)) = (&undo, self.client.get_json(self.get("")).await) {
+                made.state = held_as(before, &now);
+            }
             made.undo.push(undo);
         }
         let below = source.below(order.record).await?;
@@ -300,6 +348,27 @@ impl Team {
             made.notes.push("apps are not installed: a team's owner does that".to_owned());
         }
         Ok(made)
+    }
+
+    /// A channel that was made, and what is in it from the beginning.
+    async fn channel(&self, order: Order<'_>, answer: &Value, is_standard: bool) -> Result<Made> {
+        let made = Made::new(ItemKind::Channel, rows::new_id(answer)?, "");
+        rows::note(&made, order).await?;
+        let mut made = Made { state: held(ItemKind::Channel, answer), ..made };
+        let tabs = self.in_channel(&made.id, TABS).await.unwrap_or_default();
+        made.tell(TABS, &tabs);
+        // The members of all others are those of the team.
+        if !is_standard {
+            let members = self.in_channel(&made.id, MEMBERS).await.unwrap_or_default();
+            made.tell(MEMBERS, &members);
+        }
+        Ok(made)
+    }
+
+    /// Which tabs or members a channel has now.
+    async fn in_channel(&self, channel: &str, part: &str) -> Result<String> {
+        let rows = self.client.get_all(self.get(&of_channel(channel, &format!("/{part}")))).await?;
+        Ok(rows::state_of_all(&rows, &["id"]))
     }
 
     async fn members(&self, below: &[Record], source: &dyn Source, log: &dyn Log, made: &mut Made) -> Result<()> {
@@ -313,6 +382,7 @@ impl Team {
             match self.add("/members", body, (ItemKind::Member, &part.id, "")).await {
                 Ok(member) => {
                     for undo in member.undo {
+                        made.tell(undo.id(), &member.state);
                         made.undo.push(log.note(undo).await?);
                     }
                 }
@@ -353,6 +423,7 @@ impl Team {
             match self.post("/tags", &body.into()).await {
                 Ok(answer) => {
                     let (kind, id) = (ItemKind::Tag, rows::new_id(&answer)?);
+                    made.tell(&id, &held(kind, &answer));
                     made.undo.push(log.note(Undo::Delete { kind, id, parent: String::new() }).await?);
                 }
                 Err(error) if matches!(error.kind(), ErrorKind::Permission | ErrorKind::InvalidInput) => {
@@ -394,11 +465,31 @@ impl Team {
     /// Adds a member; one who is there already stays.
     async fn add(&self, url: &str, body: Value, (kind, id, parent): (ItemKind, &str, &str)) -> Result<Made> {
         match self.post(url, &body).await {
-            Ok(answer) => Ok(Made::new(kind, rows::new_id(&answer)?, parent)),
+            Ok(answer) => {
+                let made = Made::new(kind, rows::new_id(&answer)?, parent);
+                Ok(Made { state: held(kind, &answer), ..made })
+            }
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Made { id: id.to_owned(), ..Made::default() }),
             Err(error) => Err(error),
         }
     }
+}
+
+/// What a part of a team holds.
+fn held(kind: ItemKind, json: &Value) -> String {
+    match kind {
+        ItemKind::Channel => rows::state(json, &["description", "displayName"]),
+        ItemKind::Tab => rows::state(json, TAB),
+        // Who has no role is a member as well.
+        ItemKind::Member => rows::state_of_all(std::slice::from_ref(json), &["roles"]),
+        _ => rows::state(json, TAG),
+    }
+}
+
+/// What a team holds of these values, as a hash.
+fn held_as(values: &Value, team: &Value) -> String {
+    let names: Vec<&str> = values.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+    rows::state(team, &names)
 }
 
 /// Says whether a member is one of these.

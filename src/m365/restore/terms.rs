@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::Destination;
-use super::door::{Cost, Fit, Found, Made, Order, Present, Source, Target, Undo};
+use super::door::{Cost, Fit, Found, Made, Order, Present, Since, Source, Target, Undo};
 use super::rows;
 use crate::error::{Error, Result};
 use crate::format::record::{ItemKind, Record};
@@ -18,7 +18,8 @@ use crate::m365::door::{Owner, Workload};
 use crate::m365::sites::{is_own, localized};
 use crate::m365::walk::{Told, id_of};
 
-/// What of sets and terms can be set.
+/// What of groups, sets and terms can be set.
+const GROUP: &[&str] = &["description", "displayName"];
 const SET: &[&str] = &["description", "localizedNames", "properties"];
 const TERM: &[&str] = &["descriptions", "labels", "properties"];
 
@@ -166,12 +167,14 @@ impl Target for Terms {
             _ => (children(order.parent), rows::settable(&json, TERM)),
         };
         let request = GraphRequest::post(Scope::Files, url(&place), &body.into()).units(2);
-        let id = rows::new_id(&self.client.send(request).await?)?;
+        let answer = self.client.send(request).await?;
+        let id = rows::new_id(&answer)?;
         let id = match order.record.kind {
             ItemKind::Term => format!("{}/{id}", order.parent.split('/').next().unwrap_or_default()),
             _ => id,
         };
-        Ok(Made::new(order.record.kind, id, order.parent))
+        let kind = order.record.kind;
+        Ok(Made { state: held(kind, &answer), ..Made::new(kind, id, order.parent) })
     }
 
     async fn overwrite(&self, present: &str, _: Order<'_>, _: &dyn Source) -> Result<Made> {
@@ -185,6 +188,11 @@ impl Target for Terms {
         Ok(found.map_or(Found::Nothing, |one| rows::as_it_should_be(one.id)))
     }
 
+    async fn was_changed(&self, undo: &Undo, since: Since<'_>) -> Result<bool> {
+        let Undo::Delete { kind, id, .. } = undo else { return Ok(false) };
+        rows::differs(&self.client, get(&place(*kind, id)), since, |now| held(*kind, now)).await
+    }
+
     async fn undo(&self, undo: &Undo) -> Result<Option<String>> {
         let Undo::Delete { kind, id, .. } = undo else { return Ok(rows::left(undo)) };
         match self.present(id).await {
@@ -192,11 +200,26 @@ impl Target for Terms {
             Err(error) if rows::is_gone(&error) => return Ok(None),
             other => drop(other?),
         }
-        let place = match (kind, id.split_once('/')) {
-            (ItemKind::TermGroup, _) => format!("groups/{}", segment(id)),
-            (_, Some((set, term))) => format!("sets/{}/terms/{}", segment(set), segment(term)),
-            _ => format!("sets/{}", segment(id)),
-        };
-        rows::delete(&self.client, GraphRequest::delete(Scope::Files, url(&place)).units(2)).await
+        let request = GraphRequest::delete(Scope::Files, url(&place(*kind, id))).units(2);
+        rows::delete(&self.client, request).await
+    }
+}
+
+/// What a group, set or term holds.
+fn held(kind: ItemKind, json: &Value) -> String {
+    let names = match kind {
+        ItemKind::TermGroup => GROUP,
+        ItemKind::TermSet => SET,
+        _ => TERM,
+    };
+    rows::state(json, names)
+}
+
+/// Where something is, by its id.
+fn place(kind: ItemKind, id: &str) -> String {
+    match (kind, id.split_once('/')) {
+        (ItemKind::TermGroup, _) => format!("groups/{}", segment(id)),
+        (_, Some((set, term))) => format!("sets/{}/terms/{}", segment(set), segment(term)),
+        _ => format!("sets/{}", segment(id)),
     }
 }

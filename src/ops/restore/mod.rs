@@ -115,6 +115,8 @@ pub enum Action {
     Skip(String),
     /// It cannot be made; the reason in words.
     Cannot(String),
+    /// Whether it is to be made is not known, and so it is not; the reason in words.
+    Unknown(String),
 }
 
 /// One step of a plan.
@@ -199,7 +201,7 @@ pub struct PlanCounts {
     pub overwrite: u64,
     /// Items that are left out.
     pub skip: u64,
-    /// Items that cannot be made.
+    /// Items that cannot be made, or of which is not known whether they are to be.
     pub cannot: u64,
     /// Requests.
     pub requests: u64,
@@ -216,7 +218,7 @@ impl Plan {
                 Action::Create | Action::Copy => counts.create += 1,
                 Action::Overwrite(_) => counts.overwrite += 1,
                 Action::Skip(_) => counts.skip += 1,
-                Action::Cannot(_) => counts.cannot += 1,
+                Action::Cannot(_) | Action::Unknown(_) => counts.cannot += 1,
                 Action::Use(_) => {}
             }
             counts.requests += step.cost.requests;

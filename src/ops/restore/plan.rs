@@ -372,7 +372,10 @@ impl Planner<'_> {
         let mut depth = 0;
         for holder in above.into_iter().rev() {
             let found = match level.there.take() {
-                Some(there) => self.find(depth, number, &there, &holder).await?,
+                Some(there) => match self.find(depth, number, &there, &holder).await? {
+                    Ok(found) => found,
+                    Err(e) => return self.not_found(number, &picked, &e),
+                },
                 None => None,
             };
             if in_place {
@@ -391,7 +394,10 @@ impl Planner<'_> {
             }
         }
         let present = match &level.there {
-            Some(there) => self.listed(depth, number, there).await?,
+            Some(there) => match self.listed(depth, number, there).await? {
+                Ok(present) => present,
+                Err(e) => return self.not_found(number, &picked, &e),
+            },
             None => Arc::default(),
         };
         let records = picked.into_iter().map(|(record, _)| record).collect();
@@ -402,20 +408,34 @@ impl Planner<'_> {
         Ok(())
     }
 
-    async fn find(&mut self, depth: usize, number: usize, there: &str, record: &Record) -> Result<Option<String>> {
-        let (present, target) = (self.listed(depth, number, there).await?, &self.open(number)?.target);
-        Ok(Known::new(&present, &HashSet::new(), true).find(&**target, record).map(|found| found.id.clone()))
+    async fn find(
+        &mut self,
+        depth: usize,
+        number: usize,
+        there: &str,
+        record: &Record,
+    ) -> Result<Result<Option<String>>> {
+        let listed = self.listed(depth, number, there).await?;
+        let target = &self.open(number)?.target;
+        let find = |present: Arc<Vec<Present>>| {
+            Known::new(&present, &HashSet::new(), true).find(&**target, record).map(|found| found.id.clone())
+        };
+        Ok(listed.map(find))
     }
 
-    /// What lies in a container of a target, which is asked once for all that is picked below it one after another.
-    async fn listed(&mut self, depth: usize, number: usize, there: &str) -> Result<Arc<Vec<Present>>> {
+    /// What lies in a container of a target, which is asked once for all that is picked below it one after another. The inner
+    /// error is of that container alone.
+    async fn listed(&mut self, depth: usize, number: usize, there: &str) -> Result<Result<Arc<Vec<Present>>>> {
         match self.chain.get(&depth) {
-            Some((of, container, present)) if (*of, container.as_str()) == (number, there) => Ok(present.clone()),
+            Some((of, container, present)) if (*of, container.as_str()) == (number, there) => Ok(Ok(present.clone())),
             _ => {
                 self.chain.retain(|at, _| *at < depth);
-                let present = Arc::new(self.open(number)?.target.present(there).await?);
+                let present = match self.look(number, there).await? {
+                    Ok(present) => Arc::new(present),
+                    Err(e) => return Ok(Err(e)),
+                };
                 self.chain.insert(depth, (number, there.to_owned(), present.clone()));
-                Ok(present)
+                Ok(Ok(present))
             }
         }
     }

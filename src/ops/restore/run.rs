@@ -86,7 +86,7 @@ pub async fn run(plan: &Plan, view: &View, client: &Client, around: &Around) -> 
         let has_top = plan.steps.of_target(number).next().is_some_and(|(_, step)| step.item.is_empty());
         let missing = || Error::not_found(format!("The snapshot does not hold {} any more", planned.from));
         let collection = catalog.states.get(&planned.from).ok_or_else(missing)?;
-        let source = Arc::new(RepoSource::new(view, collection));
+        let source = Arc::new(RepoSource::new(view, collection).going_on(state.clone()));
         let runner = Runner {
             planned: planned.clone(),
             client: client.clone(),
@@ -264,7 +264,7 @@ impl Runner {
         let monitor = &self.around.monitor;
         match (&step.action, self.state.get(&number)) {
             (Action::Skip(_), _) => report.skipped += 1,
-            (Action::Cannot(why), _) => {
+            (Action::Cannot(why) | Action::Unknown(why), _) => {
                 monitor.problem(&step.path, why);
                 report.problems.push((step.path.clone(), why.clone()));
             }

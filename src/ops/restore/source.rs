@@ -8,10 +8,11 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use serde_json::Value;
 
+use super::journal::Known;
 use crate::error::{Error, Result};
 use crate::format::record::{Record, StreamRole};
 use crate::format::snapshot::CollectionState;
-use crate::m365::restore::{Opened, Source};
+use crate::m365::restore::{Opened, Source, Undo};
 use crate::ops::nodes::RepoNodes;
 use crate::ops::present::{self, Face, Make, Mode};
 use crate::ops::read;
@@ -32,13 +33,21 @@ pub(super) struct RepoSource {
     nodes: RepoNodes,
     roots: CollectionRoots,
     made: Mutex<HashMap<String, String>>,
+    /// What the journal says of the steps of the run that goes on.
+    known: Arc<HashMap<usize, Known>>,
 }
 
 impl RepoSource {
     pub(super) fn new(view: &View, state: &CollectionState) -> Self {
         let roots = CollectionRoots { items: state.items, children: state.children };
         let (repo, view) = (view.repository().clone(), view.clone().shown(Mode::Presented));
-        Self { nodes: RepoNodes(repo.clone()), repo, view, state: state.clone(), roots, made: Mutex::default() }
+        let (made, known) = (Mutex::default(), Arc::default());
+        Self { nodes: RepoNodes(repo.clone()), repo, view, state: state.clone(), roots, made, known }
+    }
+
+    /// The same for a run that goes on.
+    pub(super) fn going_on(self, known: Arc<HashMap<usize, Known>>) -> Self {
+        Self { known, ..self }
     }
 
     pub(super) fn reader(&self) -> CollectionReader<'_> {
@@ -103,6 +112,11 @@ impl Source for RepoSource {
 
     async fn record(&self, id: &str) -> Result<Option<Record>> {
         self.reader().get(id).await
+    }
+
+    fn is_made(&self, id: &str, parent: &str) -> bool {
+        let of = |undo: &Undo| matches!(undo, Undo::Delete { id: made, parent: of, .. } if made == id && of == parent);
+        self.known.values().any(|known| matches!(known, Known::Done { undo, .. } if undo.iter().any(of)))
     }
 
     fn made_as(&self, id: &str) -> Option<String> {

@@ -13,6 +13,9 @@ use crate::monitor::Counter;
 use crate::ops::catalog::Catalog;
 use crate::ops::view::View;
 
+/// Why something stays.
+const CHANGED: &str = "it was changed after it was restored";
+
 /// How taking back ended.
 #[derive(Debug, Clone, Default)]
 pub struct UndoReport {
@@ -164,18 +167,24 @@ async fn doubtful(
 /// What somebody changed after the run is theirs, and stays, as far as the target tells. `made`: the id of what was made, and
 /// what is known of it.
 async fn take_back(target: &dyn Target, undo: &[Undo], made: (&str, Since<'_>)) -> Result<Option<String>> {
+    let state = |one: &Undo| if one.id() == made.0 { made.1.state } else { made.1.of(one.id()) };
+    // Of what was told by itself each stays by itself; else a step is taken back as a whole.
+    let is_apart = undo.iter().all(|one| !state(one).is_empty());
+    let mut changed = Vec::new();
     for one in undo {
-        let state = if one.id() == made.0 { made.1.state } else { "" };
-        if target.was_changed(one, Since { state, ..made.1 }).await? {
-            return Ok(Some("it was changed after it was restored".to_owned()));
+        if target.was_changed(one, Since { state: state(one), ..made.1 }).await? {
+            changed.push(one);
         }
     }
-    for one in undo.iter().rev() {
+    if !changed.is_empty() && !is_apart {
+        return Ok(Some(CHANGED.to_owned()));
+    }
+    for one in undo.iter().rev().filter(|one| !changed.contains(one)) {
         if let Some(why) = target.undo(one).await? {
             return Ok(Some(why));
         }
     }
-    Ok(None)
+    Ok((!changed.is_empty()).then(|| CHANGED.to_owned()))
 }
 
 async fn left_as_it_is(

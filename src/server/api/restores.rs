@@ -180,7 +180,7 @@ pub(crate) fn action(action: &Action) -> (&'static str, Option<&str>) {
         Action::Overwrite(_) => ("overwrite", None),
         Action::Use(_) => ("use", None),
         Action::Skip(why) => ("skip", Some(why)),
-        Action::Cannot(why) => ("cannot", Some(why)),
+        Action::Cannot(why) | Action::Unknown(why) => ("cannot", Some(why)),
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::moved::{Elsewhere, UNKNOWN};
+use super::moved::{Elsewhere, is_of_item};
 use super::{Planner, is_made};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::record::{ItemKind, Record};
 use crate::m365::restore::{Cost, Fit, Present, Target};
 use crate::monitor::Counter;
@@ -46,13 +46,60 @@ struct Among<'a> {
 impl Planner<'_> {
     /// Plans all that is below a level.
     pub(super) async fn level(&mut self, number: usize, level: Level) -> Result<()> {
-        let open = self.open(number)?;
-        let siblings = Siblings::of(open.source.clone(), &level.from).await?;
+        let siblings = Siblings::of(self.open(number)?.source.clone(), &level.from).await?;
         let present = match &level.there {
-            Some(there) => open.target.present(there).await?,
+            Some(there) => match self.look(number, there).await? {
+                Ok(present) => present,
+                Err(e) => return self.not_listed(number, &level, e),
+            },
             None => Vec::new(),
         };
         self.siblings(number, &level, &siblings, &present).await
+    }
+
+    /// Lists a container of a target. The inner error is what Graph says of that one alone: others may be listed.
+    pub(super) async fn look(&self, number: usize, there: &str) -> Result<Result<Vec<Present>>> {
+        match self.open(number)?.target.present(there).await {
+            Err(e) if is_of_item(&e) => Ok(Err(e)),
+            listed => listed.map(Ok),
+        }
+    }
+
+    /// Plans nothing of what goes into a container that Graph does not list: it might come twice. That is told of the container,
+    /// and of the whole collection if it is its top.
+    fn not_listed(&mut self, number: usize, level: &Level, e: Error) -> Result<()> {
+        if level.from.is_empty() {
+            if self.asked.paths.contains(&level.path) {
+                return Err(e);
+            }
+            self.without.push((level.path.clone(), e));
+            return Ok(());
+        }
+        self.containers.remove(&(number, level.from.clone()));
+        let last = self.steps.len().saturating_sub(1);
+        let own = |step: &Step| step.target == number && step.item == level.from;
+        let planned = self.steps.get(last).filter(own);
+        if planned.is_some() {
+            self.steps.truncate(last);
+        }
+        let named = || {
+            let name = level.path.rsplit('/').next().unwrap_or_default().to_owned();
+            let (item, path) = (level.from.clone(), level.path.clone());
+            unknown(number, (item, name, path), true)
+        };
+        let step = planned.unwrap_or_else(named);
+        self.steps.push(Step { action: Action::Unknown(not_compared(&e)), cost: Cost::default(), ..step });
+        Ok(())
+    }
+
+    /// The same of what was picked in it.
+    pub(super) fn not_found(&mut self, number: usize, picked: &[(Record, String)], e: &Error) -> Result<()> {
+        for (record, path) in picked {
+            let container = self.open(number)?.target.is_container(record.kind);
+            let step = unknown(number, (record.id.clone(), record.name.clone(), path.clone()), container);
+            self.steps.push(Step { action: Action::Unknown(not_compared(e)), ..step });
+        }
+        Ok(())
     }
 
     /// Plans siblings in the order of their ranks, those of a rank as they are listed. `present`: what lies where they go.
@@ -64,6 +111,14 @@ impl Planner<'_> {
         present: &[Present],
     ) -> Result<()> {
         let target = self.open(number)?.target.clone();
+        let beside = self.open(number)?.beside.clone().filter(|_| level.from.is_empty() && level.same_place);
+        let present_beside = match &beside {
+            Some(_) => match self.look(number, "").await? {
+                Ok(present) => present,
+                Err(e) => return self.not_listed(number, level, e),
+            },
+            None => Vec::new(),
+        };
         // What has one of these ids is that item, also if it lies beside the one that is restored.
         let ids = if present.is_empty() { HashSet::new() } else { siblings.ids_around().await? };
         let is_at_top = siblings.alone && self.asked.options.into != Into::Place && level.from.is_empty();
@@ -81,11 +136,6 @@ impl Planner<'_> {
             let by_name = page.iter().filter(|record| is_copy && target.tells_by_name(record.kind));
             names.extend(by_name.map(|record| target.identity(record)));
         }
-        let beside = self.open(number)?.beside.clone().filter(|_| level.from.is_empty() && level.same_place);
-        let present_beside = match &beside {
-            Some(_) => target.present("").await?,
-            None => Vec::new(),
-        };
         let mut among = Among {
             target: &*target,
             // Items of a list are numbered: in another list, also one made anew, a number is another item's.
@@ -167,7 +217,7 @@ impl Planner<'_> {
             for step in self.steps.iter_from(from).filter(|step| step.container) {
                 self.containers.remove(&(step.target, step.item));
             }
-            let is_told = |step: &Step| matches!(&step.action, Action::Cannot(why) if why.starts_with(UNKNOWN));
+            let is_told = |step: &Step| matches!(step.action, Action::Unknown(_));
             let told: Vec<Step> = self.steps.iter_from(from).filter(is_told).collect();
             self.steps.truncate(from);
             told.into_iter().for_each(|step| self.steps.push(step));
@@ -222,7 +272,7 @@ impl Planner<'_> {
         let target = among.target;
         let elsewhere = among.elsewhere.get(&record.id);
         if let Some(Elsewhere::Unknown(why)) = elsewhere {
-            let action = Action::Cannot(why.clone());
+            let action = Action::Unknown(why.clone());
             return self.push(number, level, record, &named.name, action, Cost::default());
         }
         let is_there = found.is_some() || elsewhere.is_some();
@@ -280,6 +330,17 @@ impl Planner<'_> {
         };
         self.push(number, level, record, &name, action, cost);
     }
+}
+
+/// Why nothing is planned where what is there cannot be listed.
+fn not_compared(e: &Error) -> String {
+    format!("what is there already is not known: {e}")
+}
+
+/// A step that does nothing, as something is not known.
+fn unknown(target: usize, (item, name, path): (String, String, String), container: bool) -> Step {
+    let (parent, action, cost) = (String::new(), Action::Unknown(String::new()), Cost::default());
+    Step { target, item, parent, name, path, container, action, cost }
 }
 
 /// Says whether what is in an item is planned one by one.

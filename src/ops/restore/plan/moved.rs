@@ -22,7 +22,7 @@ const FIRST: usize = 200;
 const AT_ONCE: usize = 20;
 
 /// What is said of an item of which that is not known.
-pub(super) const UNKNOWN: &str = "whether it was deleted or moved is not known";
+const UNKNOWN: &str = "whether it was deleted or moved is not known";
 
 /// What became of something that is not where it was, and was not surely deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +100,6 @@ async fn list(target: &dyn Target, pages: usize) -> Result<Option<HashSet<IdKey>
 }
 
 /// Says whether Graph answered, and did so of what it was asked for alone.
-fn is_of_item(e: &Error) -> bool {
+pub(super) fn is_of_item(e: &Error) -> bool {
     matches!(fate(e), Fate::Gap(_) | Fate::Denied(_) | Fate::Gone)
 }
