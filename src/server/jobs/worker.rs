@@ -211,8 +211,10 @@ async fn dispatch(server: &Arc<Server>, task: &Task) -> Result<Ended> {
         JobKind::Restore => patiently(stop, || restore::run(server, task)).await,
         JobKind::Undo => patiently(stop, || restore::undo(server, task)).await,
         // Whoever sent it is gone, and with it whoever read it.
-        JobKind::Export => Err(Error::new(ErrorKind::Unavailable, "The server stopped while it was sent")
-            .with_hint("Download it again")),
+        JobKind::Export => {
+            Err(Error::new(ErrorKind::Unavailable, "The server stopped while it was sent")
+                .with_hint("Download it again"))
+        }
     }
 }
 

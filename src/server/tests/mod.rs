@@ -7,6 +7,7 @@ mod browsers;
 mod clients;
 mod consent;
 mod crowd;
+mod digests;
 mod downloads;
 mod flood;
 mod history;
