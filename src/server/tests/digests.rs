@@ -21,7 +21,7 @@ async fn a_digest_that_cannot_be_made_keeps_none_from_others() {
         let token = bench.person(Some(&account), Role::Owner, &format!("owner@{name}.com")).await;
         let wanted = json!({"name": "day", "url": url, "definition": {
             "kind": "webhook", "digest": {"hour": 2, "zone": "Europe/Berlin"}}});
-        receivers.push(id(&receiver(&bench, &token, &account, wanted).await));
+        receivers.push(id(&receiver(&bench, &token, &account, wanted).await["receiver"]));
     }
     // As no version of this program writes it.
     let broken =

@@ -544,5 +544,7 @@ async fn an_account_that_stores_as_much_as_it_may_gets_no_further_set() {
     assert_eq!(status, StatusCode::FORBIDDEN, "{problem}");
     assert!(problem["message"].as_str().expect("a message").contains("stores as much as it may"), "{problem}");
     // What is there may be changed all the same.
-    bench.good(&token, Method::PUT, &format!("{path}/{set}"), Some(wanted("everybody"))).await;
+    bench
+        .good(&token, Method::PUT, &format!("{path}/{set}"), Some(wanted(before["name"].as_str().expect("a name"))))
+        .await;
 }
