@@ -48,6 +48,8 @@ pub(crate) struct Server {
     pub(crate) endpoint: Endpoint,
     /// Archives that are being sent.
     pub(crate) downloads: Downloads,
+    /// The figures that were told last, and when.
+    pub(crate) figures: tokio::sync::Mutex<Option<(i64, String)>>,
     /// What people have picked.
     pub(crate) baskets: Baskets,
     /// What tenants have, of those that somebody looked at.
@@ -95,6 +97,7 @@ impl Server {
             unlocked: Unlocked::default(),
             endpoint: Endpoint::default(),
             downloads: Downloads::default(),
+            figures: tokio::sync::Mutex::default(),
             baskets: Baskets::default(),
             contents: Asked::default(),
             reach: (!options.allow_private_targets).then(Reach::public),

@@ -189,9 +189,12 @@ struct Runner {
     folders: Option<Folders>,
 }
 
-/// What became of the folders of mail, by who takes them: pairs of the ids in the snapshot and there.
+/// Pairs of ids: in the snapshot, and there.
+type Pairs = Vec<(String, String)>;
+
+/// What became of the folders of mail, by who takes them.
 #[derive(Clone, Default)]
-struct Folders(Arc<Mutex<HashMap<String, Vec<(String, String)>>>>);
+struct Folders(Arc<Mutex<HashMap<String, Pairs>>>);
 
 impl Folders {
     fn add(&self, owner: &str, item: &str, made: &str) {
@@ -199,7 +202,7 @@ impl Folders {
         all.entry(owner.to_owned()).or_default().push((item.to_owned(), made.to_owned()));
     }
 
-    fn of(&self, owner: &str) -> Vec<(String, String)> {
+    fn of(&self, owner: &str) -> Pairs {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(owner).cloned().unwrap_or_default()
     }
 }

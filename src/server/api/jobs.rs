@@ -27,6 +27,8 @@ type Answer<T> = Result<T, ApiError>;
 
 /// How often is looked how far a job is.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Looks of one listener: ten minutes.
+const MOST_LOOKS: u32 = 600;
 /// The most on one page.
 const MOST: i64 = 500;
 
@@ -162,8 +164,8 @@ pub(crate) async fn events(
     At((account, id)): At<(Id, Id)>,
 ) -> Answer<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
     let first = server.db.job(&account, &id).await?;
-    let steps = futures::stream::unfold(Some((server, account, first)), |state| async move {
-        let (server, account, job) = state?;
+    let steps = futures::stream::unfold(Some((server, account, first, MOST_LOOKS)), |state| async move {
+        let (server, account, job, left) = state?;
         let (id, ended) = (job.id.clone(), job.state.has_ended());
         let event = Event::default()
             .event(if ended { "end" } else { "progress" })
@@ -174,7 +176,8 @@ pub(crate) async fn events(
         }
         tokio::time::sleep(LOOK_EVERY).await;
         let next = server.db.job(&account, &id).await.ok();
-        Some((Ok(event), next.map(|job| (server, account, job))))
+        // Who listens on comes again, and is looked at again.
+        Some((Ok(event), next.filter(|_| left > 0).map(|job| (server, account, job, left.saturating_sub(1)))))
     });
     Ok(Sse::new(steps.fuse()).keep_alive(KeepAlive::default()))
 }

@@ -28,7 +28,8 @@ impl Db {
     /// As any query; then nothing was done.
     pub(crate) async fn start_due(&self, starts: &[Start<'_>], now_us: i64) -> Result<()> {
         let mut tx = self.write().await?;
-        for start in starts {
+        // Each has a time of its own, by which lists go on.
+        for (now_us, start) in (now_us..).zip(starts) {
             let moved = sqlx::query("UPDATE schedules SET next_us = $1 WHERE id = $2 AND next_us = $3")
                 .bind(start.next_us)
                 .bind(start.schedule.as_str())

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::note;
+use super::{keys, note};
 use crate::crypto::{KeyRight, Passphrase, random_bytes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::id::KeyId;
@@ -147,6 +147,7 @@ pub(crate) async fn remove(server: &Server, actor: &Actor, account: &Id, id: &Id
                 _ => {}
             }
         }
+        keys::spread(server, actor, &row).await?;
         server.db.forget_client_key(id, &key.repository).await?;
     }
     server.db.remove_client(id).await

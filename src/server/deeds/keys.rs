@@ -367,7 +367,7 @@ async fn renew_alone(server: &Server, actor: &Actor, account: &Id, id: &Id, repo
 }
 
 /// Replicas have a copy of every key slot: that one is new, or gone, is to reach them too.
-async fn spread(server: &Server, actor: &Actor, row: &RepositoryRow) -> Result<()> {
+pub(super) async fn spread(server: &Server, actor: &Actor, row: &RepositoryRow) -> Result<()> {
     if server.db.destinations(&row.id).await?.len() > 1 {
         repositories::ask(server, row, JobKind::Mirror, &actor.login).await?;
     }

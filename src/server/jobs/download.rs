@@ -250,11 +250,11 @@ mod tests {
     fn an_account_has_some_of_the_places_and_no_more() {
         let (downloads, busy, other) = (Downloads::default(), Id::random(), Id::random());
         let held: Vec<_> = (0..MOST_OF_ACCOUNT).map(|_| downloads.place(&busy).expect("a place")).collect();
-        let refused = downloads.place(&busy).err().expect("no place is left");
+        let refused = downloads.place(&busy).expect_err("no place is left");
         assert_eq!(refused.kind(), ErrorKind::Unavailable);
-        downloads.place(&other).expect("others have theirs");
+        drop(downloads.place(&other).expect("others have theirs"));
         drop(held);
-        downloads.place(&busy).expect("a place again");
+        drop(downloads.place(&busy).expect("a place again"));
         let held: Vec<_> = (0..MOST).map(|_| downloads.place(&Id::random()).expect("a place")).collect();
         assert!(downloads.place(&other).is_err(), "{} in all", held.len());
     }

@@ -26,7 +26,7 @@ async fn a_download_is_a_job_that_can_be_stopped_and_is_over_when_nobody_reads()
     };
 
     // One of which all was sent.
-    let (whole, body) = Download::begin(&server, &row, "restorer").await.expect("begun");
+    let (whole, body) = Download::begin(server, &row, "restorer").await.expect("begun");
     let (job, mut out) = (whole.job().clone(), whole.out());
     let jobs = place.bench.good(&place.owner, Method::GET, &place.at("jobs"), None).await;
     assert!(jobs.to_string().contains(r#""kind":"export""#), "{jobs}");
@@ -40,7 +40,7 @@ async fn a_download_is_a_job_that_can_be_stopped_and_is_over_when_nobody_reads()
     assert_eq!(ended(&job).await.0, JobState::Done);
 
     // One that somebody stops while its reader waits: what was sent does not pass for the whole.
-    let (stopped, body) = Download::begin(&server, &row, "restorer").await.expect("begun");
+    let (stopped, body) = Download::begin(server, &row, "restorer").await.expect("begun");
     let (job, stop) = (stopped.job().clone(), stopped.stop());
     let until = async {
         stop.stopped().await;
@@ -53,7 +53,7 @@ async fn a_download_is_a_job_that_can_be_stopped_and_is_over_when_nobody_reads()
     assert_eq!(ended(&job).await, (JobState::Cancelled, "Somebody stopped it".to_owned()));
 
     // One whose reader goes away, though nothing is sent just then.
-    let (left, body) = Download::begin(&server, &row, "restorer").await.expect("begun");
+    let (left, body) = Download::begin(server, &row, "restorer").await.expect("begun");
     let (job, stop) = (left.job().clone(), left.stop());
     drop(body);
     left.hold(async {
@@ -64,7 +64,7 @@ async fn a_download_is_a_job_that_can_be_stopped_and_is_over_when_nobody_reads()
     assert_eq!(ended(&job).await, (JobState::Cancelled, "Who read it went away".to_owned()));
 
     // One whose process dies: no worker sends it in its place.
-    let (lost, _body) = Download::begin(&server, &row, "restorer").await.expect("begun");
+    let (lost, _body) = Download::begin(server, &row, "restorer").await.expect("begun");
     let job = lost.job().clone();
     drop(lost);
     server.db.take_over(server.now_us() + 60_000_000).await.expect("taken over");

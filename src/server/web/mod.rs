@@ -15,14 +15,17 @@ mod within;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Router};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
-use tower_http::timeout::TimeoutLayer;
 
+use super::error::ApiError;
 use super::state::Server;
+use crate::error::{Error, ErrorKind};
 pub(crate) use guard::{cookie, cookie_name};
 pub(crate) use peer::Peer;
 pub(crate) use routes::{Access, Door, Routes};
@@ -50,6 +53,17 @@ fn worth_packing() -> impl Predicate {
         .and(NotForContentType::const_new("application/zip"))
 }
 
+/// Answers that it takes too long, when it does.
+async fn in_time(request: Request, next: Next) -> Response {
+    let is_of_api = request.uri().path().starts_with("/api/");
+    let Ok(answer) = tokio::time::timeout(SLOWEST, next.run(request)).await else {
+        let text = "This takes too long";
+        let e = Error::new(ErrorKind::Unavailable, text).with_hint("Try again later; what was begun goes on");
+        return if is_of_api { ApiError(e).into_response() } else { super::pages::refusal(&e) };
+    };
+    answer
+}
+
 /// The whole service.
 pub(crate) fn service(server: &Arc<Server>) -> Router {
     let (usual, files) = routes(server).into_routers();
@@ -57,7 +71,7 @@ pub(crate) fn service(server: &Arc<Server>) -> Router {
         .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
         .layer(CompressionLayer::new().compress_when(worth_packing()))
         // Handlers take the body before they answer: one that trickles ends with the time of its answer.
-        .layer(TimeoutLayer::with_status_code(axum::http::StatusCode::SERVICE_UNAVAILABLE, SLOWEST))
+        .layer(axum::middleware::from_fn(in_time))
         // Files have times of their own (see `endpoint`), and gain nothing by compression.
         .merge(files)
         .layer(axum::middleware::from_fn_with_state(server.clone(), headers::add))
