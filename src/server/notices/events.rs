@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::notice::Notice;
 use crate::error::{Error, Result};
-use crate::server::db::{EndedJob, NewDelivery, Receiver, ReceiverKind, RunsTold};
+use crate::server::db::{EndedJob, NewDelivery, Receiver, ReceiverKind, RunsTold, is_away};
 use crate::server::id::Id;
 use crate::server::pages::words;
 use crate::server::state::Server;
@@ -33,8 +33,16 @@ pub(super) async fn pass(server: &Server) -> Result<()> {
             if wanting.is_empty() {
                 continue;
             }
-            let notice = serde_json::to_string(&tell(server, job).await?)
-                .map_err(|e| Error::internal("A notice cannot be kept").with_source(e))?;
+            let told = match tell(server, job).await {
+                // It is noticed all the same: what cannot be told of one keeps nothing from others.
+                Err(e) if !is_away(&e) => {
+                    tracing::error!(job = job.id.as_str(), "What came of a job cannot be told: {}", e.chain());
+                    continue;
+                }
+                told => told?,
+            };
+            let notice =
+                serde_json::to_string(&told).map_err(|e| Error::internal("A notice cannot be kept").with_source(e))?;
             for receiver in wanting {
                 news.push((receiver.account.clone(), receiver.id.clone(), format!("job {}", job.id), notice.clone()));
             }

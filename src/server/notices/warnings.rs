@@ -6,7 +6,7 @@ use futures::StreamExt as _;
 
 use super::notice::Notice;
 use crate::error::{Error, Result};
-use crate::server::db::{Account, DestinationRow, NewDelivery, Receiver, SetRow, Tenant};
+use crate::server::db::{Account, DestinationRow, NewDelivery, Receiver, SetRow, Tenant, is_away};
 use crate::server::id::Id;
 use crate::server::pages::words;
 use crate::server::schedule;
@@ -49,7 +49,14 @@ pub(super) async fn pass(server: &Server) -> Result<()> {
         if wanting.is_empty() {
             continue;
         }
-        for (event, notice) in gather(server, &account).await? {
+        let gathered = match gather(server, &account).await {
+            Err(e) if !is_away(&e) => {
+                tracing::error!(account = account.as_str(), "Warnings cannot be gathered: {}", e.chain());
+                continue;
+            }
+            gathered => gathered?,
+        };
+        for (event, notice) in gathered {
             let text = serde_json::to_string(&notice)
                 .map_err(|e| Error::internal("A notice cannot be kept").with_source(e))?;
             for receiver in &wanting {

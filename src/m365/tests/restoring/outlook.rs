@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::driver::{Done, Held, json, restore, take_back, told};
 use crate::format::record::{ItemKind, Record};
 use crate::graph::GraphRequest;
+use crate::graph::links::segment;
 use crate::m365::Collection;
 use crate::m365::restore::{Destination, Extras, Found, Order, Target, Unlogged, open};
 use crate::m365::testing::{Item, State};
@@ -208,7 +209,7 @@ async fn an_event_that_is_overwritten_keeps_what_was_attached_since() {
             && json(item)["attendees"].as_array().is_none_or(Vec::is_empty)
     };
     let record = before.items.values().find(is_alone).map(|item| &item.record).unwrap();
-    let url = format!("users/{}/events/{}/attachments", collection.key().owner.id(), record.id);
+    let url = format!("users/{}/events/{}/attachments", collection.key().owner.id(), segment(&record.id));
     let kind = "#microsoft.graph.fileAttachment";
     let body = serde_json::json!({"@odata.type": kind, "name": "Since.txt", "contentBytes": "c2luY2U="});
     tenant.client.send(GraphRequest::post(target.scope(), url.as_str(), &body)).await.unwrap();
