@@ -60,6 +60,12 @@ pub async fn killed_at(r: &Restorer, plan: &Plan, at: i64) -> (bool, RestoreRepo
         () = switch.notified() => false,
     };
     drop(client);
+    // What was on its way when the run was killed comes to its end before anybody goes on.
+    let mut before = None;
+    while before != Some(r.setting.sim.stats().requests) {
+        before = Some(r.setting.sim.stats().requests);
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
     loop {
         match r.run(plan).await {
             // Whoever was killed holds the journal no longer than its last write.

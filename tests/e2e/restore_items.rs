@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::json;
 use tenantvault::format::record::ItemKind;
-use tenantvault::graph::{GraphRequest, Scope};
 use tenantvault::m365::restore::lost::{lost_of, take_lost};
 use tenantvault::ops::catalog::Catalog;
-use tenantvault::ops::restore::{Action, Asked, Conflict, Into, Only, RestoreOptions, make, undo};
+use tenantvault::ops::restore::{Action, Conflict, Into, RestoreOptions, undo};
 use tenantvault::sim::SimOptions;
 
 use crate::restore::{ALICE, Restorer, Thing, in_folder, in_place};
@@ -200,45 +198,6 @@ async fn a_rule_names_the_folder_that_came_back_with_it() {
     assert!(off.is_empty(), "{off:?}");
     let after = moving(r.again().await).await;
     assert!(before > 0 && after == before, "{before} {after}");
-}
-
-/// What bears the title of something that was deleted stands for one of it at most, and is never overwritten by it.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_title_stands_for_one_task_and_is_no_reason_to_overwrite() {
-    let r = Restorer::new().await;
-    let scope = || Scope::Mailbox(ALICE.into());
-    let lists = format!("users/{ALICE}/todo/lists");
-    let list =
-        r.client.send(GraphRequest::post(scope(), lists.as_str(), &json!({"displayName": "Twins"}))).await.unwrap();
-    let tasks = format!("{lists}/{}/tasks", list["id"].as_str().unwrap());
-    let add = async || {
-        let task =
-            r.client.send(GraphRequest::post(scope(), tasks.as_str(), &json!({"title": "Twice"}))).await.unwrap();
-        task["id"].as_str().unwrap().to_owned()
-    };
-    let old = [add().await, add().await];
-    let (snapshot, view) = r.view(r.again().await).await;
-    for id in &old {
-        r.client.send(GraphRequest::delete(scope(), format!("{tasks}/{id}"))).await.unwrap();
-    }
-    add().await;
-    for (conflict, only) in
-        [(Conflict::Skip, Only::All), (Conflict::Skip, Only::Deleted), (Conflict::Replace, Only::All)]
-    {
-        let asked = Asked {
-            view: &view,
-            snapshot: snapshot.clone(),
-            paths: vec![format!("users/{ALICE}/Tasks/Twins")],
-            to: "original".parse().unwrap(),
-            tenant: "sim".into(),
-            tenant_id: String::new(),
-            options: RestoreOptions { only, ..in_place(conflict) },
-            grantee: "whoever the caller names".into(),
-        };
-        let plan = make(asked, &r.client, &r.around()).await.unwrap();
-        let counts = plan.counts();
-        assert_eq!((counts.create, counts.overwrite), (1, 0), "{conflict:?} {only:?}: {:?}", plan.steps);
-    }
 }
 
 /// What belongs to groups and to the tenant, the whole way: two snapshots, and between them all was wiped and restored.

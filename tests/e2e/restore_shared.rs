@@ -136,7 +136,9 @@ async fn plans_lists_pages_and_teams_are_made_once_though_the_run_is_killed_at_a
         let clean = r.plan(name, "original", in_place(Conflict::Skip)).await.unwrap();
         let whole = r.run(&clean).await.unwrap().created;
         let made = there(&r, part).len() - before.len();
-        undo(&clean.run, None, &r.client, &r.around()).await.unwrap();
+        let back = undo(&clean.run, None, &r.client, &r.around()).await.unwrap();
+        assert!(back.left.is_empty(), "{name}: {:?}", back.left);
+        assert_eq!(there(&r, part), before, "{name}");
         let mut sure = 0;
         for at in (2..).step_by(5) {
             let plan = r.plan(name, "original", in_place(Conflict::Skip)).await.unwrap();
@@ -147,15 +149,15 @@ async fn plans_lists_pages_and_teams_are_made_once_though_the_run_is_killed_at_a
             let back = undo(&plan.run, None, &r.client, &r.around()).await.unwrap();
             let left = there(&r, part).difference(&before).count();
             match doubts {
-                // A member or tag whose answer was lost is there when the run goes on, as one that was there before.
-                0 if part.name.starts_with("teams/") && left == 1 => r.setting.sim.wipe_items(&part.owner),
                 0 => {
                     assert!(back.left.is_empty(), "{name} at {at}: {:?}", back.left);
                     assert_eq!(there(&r, part), before, "{name} at {at}");
                     sure += 1;
                 }
                 _ => {
-                    assert!(left < made, "{name} at {at}: {left} of {made} are left for {doubts} that are in doubt");
+                    // What is made at once may all be in doubt.
+                    let all = doubts as u64 >= whole;
+                    assert!(left < made || all, "{name} at {at}: {left} of {made} are left for {doubts} in doubt");
                     r.setting.sim.wipe_items(&part.owner);
                     assert_eq!(there(&r, part), before, "{name} at {at}");
                 }
