@@ -44,7 +44,7 @@ pub use stop::Stop;
 
 /// Collections read at once. The budgets decide how many requests really run: those of so many mailboxes are more than a few cores
 /// can serve, and each collection holds a page, a segment and records.
-const COLLECTIONS_AT_ONCE: usize = 96;
+const COLLECTIONS_AT_ONCE: usize = 80;
 
 /// What to back up, and how it is to be called.
 #[derive(Debug, Clone)]
