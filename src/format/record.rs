@@ -360,6 +360,11 @@ impl Record {
         !self.kind.is_container() && self.fact(PARTS).is_some()
     }
 
+    /// Says how long all streams of the item are together, in bytes.
+    pub fn stream_bytes(&self) -> u64 {
+        self.streams.iter().fold(0, |sum, stream| sum.saturating_add(stream.size_bytes))
+    }
+
     /// Finds a stream by its role.
     pub fn stream(&self, role: StreamRole) -> Option<&Stream> {
         self.streams.iter().find(|s| s.role == role)

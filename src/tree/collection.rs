@@ -259,7 +259,7 @@ impl RecordDiffCursor<'_> {
     }
 }
 
-/// How many items an editor added, changed and removed.
+/// How much an editor added, changed and removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct EditCounts {
     /// Items that were not there before.
@@ -268,6 +268,10 @@ pub struct EditCounts {
     pub changed: u64,
     /// Items that are there no more.
     pub removed: u64,
+    /// Bytes of the streams of records that were put.
+    pub bytes_added: u64,
+    /// Bytes of the streams of records that others took the place of, or that were removed.
+    pub bytes_removed: u64,
 }
 
 /// Changes a collection: takes changes in any order, makes them in batches.
@@ -282,10 +286,11 @@ pub struct CollectionEditor<'a> {
     pending_bytes: usize,
 }
 
-/// A record to be put: its key in the `children` tree, its bytes in the `items` tree.
+/// A record to be put: its key in the `children` tree, its bytes in the `items` tree, and how long its streams are.
 struct Pending {
     children_key: Vec<u8>,
     value: Vec<u8>,
+    stream_bytes: u64,
 }
 
 impl<'a> CollectionEditor<'a> {
@@ -315,7 +320,8 @@ impl<'a> CollectionEditor<'a> {
                 value.len()
             )));
         }
-        self.note(record.id.clone(), Some(Pending { children_key: children_key(record), value }));
+        let (children_key, stream_bytes) = (children_key(record), record.stream_bytes());
+        self.note(record.id.clone(), Some(Pending { children_key, value, stream_bytes }));
         Ok(())
     }
 
@@ -358,6 +364,10 @@ impl<'a> CollectionEditor<'a> {
                 (Some(_), None) => counts.removed += 1,
             }
             let old_record = old.map(|old| decode_record(id.as_bytes(), &old)).transpose()?;
+            let bytes =
+                (new.as_ref().map_or(0, |new| new.stream_bytes), old_record.as_ref().map_or(0, Record::stream_bytes));
+            counts.bytes_added = counts.bytes_added.saturating_add(bytes.0);
+            counts.bytes_removed = counts.bytes_removed.saturating_add(bytes.1);
             let old_key = old_record.as_ref().map(children_key);
             let new_key = new.as_ref().map(|new| new.children_key.clone());
             if old_key != new_key {

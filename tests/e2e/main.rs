@@ -13,6 +13,7 @@ mod find;
 mod gaps;
 mod history;
 mod lifecycle;
+mod logical;
 mod occasions;
 mod order;
 mod repair;

@@ -15,6 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::contents::{ItemSink, PendingStream, SharedSegmenter};
 use super::exclude::{Excluding, Filter};
 use super::known::KnownRecords;
+use super::logical;
 use super::loss::{Loss, Watched};
 use super::resume::{self, Checkpoints};
 use super::room::Room;
@@ -55,6 +56,8 @@ pub(super) struct Outcome {
     pub(super) gaps: Vec<Gap>,
     pub(super) counts: EditCounts,
     pub(super) bytes_read: u64,
+    /// The collection's logical bytes, where they are known.
+    pub(super) logical: Option<u64>,
     /// It was not read to its end, for the user stopped the run.
     pub(super) stopped: bool,
     /// What the repository had lost of it, in words: it was read from the beginning.
@@ -81,7 +84,10 @@ pub(super) async fn read(
     let from_start = is_to_compare(&source, &previous_gaps, &known).await?;
     let mut going_on = cursors.clone().filter(|_| !from_start);
     let doubtful = going_on.as_mut().and_then(resume::take);
-    going_on.iter_mut().for_each(unread::take);
+    going_on.iter_mut().for_each(|cursors| {
+        unread::take(cursors);
+        logical::take(cursors);
+    });
     let (mut excluding, going_on) =
         Excluding::begin(&shared.exclusions, shared.now_us, previous.as_ref(), going_on, doubtful.is_some());
     let is_first = before == CollectionRoots::default() || (doubtful.is_some() && going_on.is_some());
@@ -124,6 +130,10 @@ pub(super) async fn read(
         Some((at, None)) if excluding.is_none() => cursors = Some(at),
         _ => {}
     }
+    let logical = logical::after(previous.as_ref(), &done.counts);
+    if let (Some(bytes), Some(cursors)) = (logical, &mut cursors) {
+        logical::note(cursors, done.roots.items, bytes);
+    }
     let mut gaps = done.gaps;
     gaps.extend(trouble);
     if !complete {
@@ -143,7 +153,8 @@ pub(super) async fn read(
         complete,
     };
     let again = complete && excluding.is_some_and(|excluding| excluding.again);
-    Ok(Outcome { state, gaps, counts: done.counts, bytes_read: done.bytes_read, stopped, damage: None, again })
+    let (counts, bytes_read) = (done.counts, done.bytes_read);
+    Ok(Outcome { state, gaps, counts, bytes_read, logical, stopped, damage: None, again })
 }
 
 /// Says whether a collection must be compared from the start, as the repository lost something of it: mail and drives ask for

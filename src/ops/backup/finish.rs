@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::merged::Merged;
-use super::{BackupOptions, BackupReport, Surroundings, outcome_of};
+use super::{BackupOptions, BackupReport, Surroundings, logical, outcome_of};
 use crate::error::{Error, Result};
 use crate::format::snapshot::{RunFile, SnapshotFile, Totals};
 use crate::monitor::Counter;
@@ -17,7 +17,7 @@ use crate::snapshot::store::{self, Snapshot};
 pub(super) async fn write_snapshot(
     repo: &Arc<Repository>,
     writer: &Writer,
-    merged: Merged,
+    mut merged: Merged,
     previous: Option<Snapshot>,
     requests: &(dyn Fn() -> (u64, u64) + Sync),
     options: &BackupOptions,
@@ -26,6 +26,7 @@ pub(super) async fn write_snapshot(
 ) -> Result<BackupReport> {
     around.monitor.phase("Writing the snapshot");
     let before = Catalog::load(repo, previous.as_ref().map(|p| &p.file)).await?;
+    let bytes_logical = logical::sum(writer, &mut merged, &around.stop).await;
     let (catalog, gaps) = catalog::write(writer, &before, &merged.states, &merged.gaps, &merged.coverage).await?;
     let stats = writer.finish().await?;
     let (sent, throttled) = requests();
@@ -79,6 +80,7 @@ pub(super) async fn write_snapshot(
         complete: file.complete,
         stopped: merged.stopped,
         totals: file.totals,
+        bytes_logical,
         gaps: merged.gaps,
         damage: Vec::new(),
         found: Vec::new(),

@@ -62,6 +62,9 @@ pub(super) async fn read_collection(
         format!("{}: what the last snapshot keeps of it is damaged, so all was read again: {why}", source.path());
     let anew = passes::read(shared, source, None, gaps, &Loss::default()).await?;
     // A part read anew is no better than what is left of the whole.
-    let state = if anew.state.complete { anew.state } else { CollectionState { complete: false, ..previous } };
-    Ok(Outcome { state, damage: Some(text), ..anew })
+    let (state, logical) = match anew.state.complete {
+        true => (anew.state, anew.logical),
+        false => (CollectionState { complete: false, ..previous }, None),
+    };
+    Ok(Outcome { state, logical, damage: Some(text), ..anew })
 }

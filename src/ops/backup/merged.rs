@@ -19,6 +19,8 @@ pub(super) struct Merged {
     pub(super) gaps: Vec<Gap>,
     pub(super) counts: EditCounts,
     pub(super) bytes_read: u64,
+    /// The logical bytes of collections that were read now: those without cursors have no other place for them.
+    pub(super) logical: HashMap<String, u64>,
     pub(super) complete: bool,
     pub(super) stopped: bool,
     pub(super) coverage: Vec<CoverageEntry>,
@@ -31,6 +33,7 @@ impl Merged {
             gaps: Vec::new(),
             counts: EditCounts::default(),
             bytes_read: 0,
+            logical: HashMap::new(),
             complete: true,
             stopped: false,
             coverage: Vec::new(),
@@ -43,6 +46,7 @@ impl Merged {
             merged.counts.removed += outcome.counts.removed;
             merged.bytes_read += outcome.bytes_read;
             merged.gaps.extend(outcome.gaps);
+            merged.logical.extend(outcome.logical.map(|bytes| (outcome.state.key.clone(), bytes)));
             merged.states.insert(outcome.state.key.clone(), outcome.state);
         }
         merged.keep_unreadable(before, coverage, now_us);

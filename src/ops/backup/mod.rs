@@ -10,6 +10,7 @@ mod exclude;
 mod finish;
 mod known;
 mod leavers;
+pub(crate) mod logical;
 mod loss;
 mod merged;
 mod passes;
@@ -87,6 +88,8 @@ pub struct BackupReport {
     pub stopped: bool,
     /// Counts.
     pub totals: Totals,
+    /// How long the streams of all items in the snapshot are, together; `None`: it could not be counted.
+    pub bytes_logical: Option<u64>,
     /// What is missing from the snapshot.
     pub gaps: Vec<Gap>,
     /// What the repository had lost of the snapshot before, in words; it was read from the tenant again.

@@ -12,6 +12,7 @@ mod history;
 mod jobs;
 mod keys;
 mod left_behind;
+mod logical;
 mod migrate;
 mod outbox;
 mod protected;

@@ -5,7 +5,7 @@ use serde_json::Value;
 use sqlx::any::AnyRow;
 use utoipa::ToSchema;
 
-use super::{Columns as _, Db};
+use super::{Columns as _, Db, logical};
 use crate::error::Result;
 use crate::format::snapshot::Totals;
 use crate::server::id::Id;
@@ -41,7 +41,9 @@ pub(crate) struct RunRow {
     pub(crate) collections: i64,
     /// Items that could not be read.
     pub(crate) gaps: i64,
-    /// Bytes of contents read from the tenant. How large all contents of a snapshot are, none tells, and it is not kept.
+    /// How long all contents of the snapshot are together; null: nobody counted.
+    pub(crate) bytes_logical: Option<i64>,
+    /// Bytes of contents read from the tenant.
     pub(crate) bytes_read: i64,
     /// Bytes that were new to the repository.
     pub(crate) bytes_new: i64,
@@ -106,6 +108,8 @@ pub(crate) struct NewRun<'a> {
     pub(crate) snapshot: Option<&'a str>,
     /// Counts.
     pub(crate) totals: Totals,
+    /// How long all contents of the snapshot are together, where that was counted.
+    pub(crate) bytes_logical: Option<u64>,
     /// How long it waited, by what for: microseconds.
     pub(crate) waits: Value,
     /// The first gaps.
@@ -116,8 +120,8 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, set_id, job_id, started_us, ended_us, outcome, error, snapshot, items, items_added, items_changed, \
-             items_removed, collections, gaps, bytes_read, bytes_new, bytes_stored, requests, throttled, waits, gap_list \
-             FROM runs ",
+             items_removed, collections, gaps, logical_bytes, bytes_read, bytes_new, bytes_stored, requests, throttled, waits, \
+             gap_list FROM runs ",
             $rest
         )
     };
@@ -139,6 +143,7 @@ fn read(row: &AnyRow) -> Result<RunRow> {
         items_removed: row.number("items_removed")?,
         collections: row.number("collections")?,
         gaps: row.number("gaps")?,
+        bytes_logical: row.maybe_number("logical_bytes")?,
         bytes_read: row.number("bytes_read")?,
         bytes_new: row.number("bytes_new")?,
         bytes_stored: row.number("bytes_stored")?,
@@ -165,6 +170,7 @@ impl Db {
     pub(crate) async fn note_run(&self, run: &NewRun<'_>) -> Result<Id> {
         let id = Id::random();
         let t = &run.totals;
+        let logical = run.bytes_logical.map(logical::bounded);
         let mut tx = self.write().await?;
         // Told twice when the answer to the first telling was lost.
         let noted = sqlx::query("SELECT id FROM runs WHERE job_id = $1 AND set_id = $2 AND started_us = $3")
@@ -176,11 +182,12 @@ impl Db {
         if let Some(row) = noted {
             return row.id("id");
         }
+        let grown = logical::grown(&mut tx, run.set, logical).await?;
         sqlx::query(
             "INSERT INTO runs (id, account_id, set_id, job_id, started_us, ended_us, outcome, error, snapshot, items, \
              items_added, items_changed, items_removed, collections, gaps, bytes_logical, bytes_read, bytes_new, \
-             bytes_stored, requests, throttled, waits, gap_list) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, \
-             $12, $13, $14, $15, 0, $16, $17, $18, $19, $20, $21, $22)",
+             bytes_stored, requests, throttled, waits, gap_list, logical_bytes, logical_grown) VALUES ($1, $2, $3, $4, $5, \
+             $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 0, $16, $17, $18, $19, $20, $21, $22, $23, $24)",
         )
         .bind(id.as_str())
         .bind(run.account.as_str())
@@ -204,15 +211,19 @@ impl Db {
         .bind(count(t.throttled))
         .bind(run.waits.to_string())
         .bind(run.gap_list.to_string())
+        .bind(logical)
+        .bind(grown)
         .execute(&mut *tx)
         .await?;
         let good = matches!(run.outcome, "complete" | "gaps").then_some(run.ended_us);
         sqlx::query(
-            "UPDATE sets SET last_state = $1, last_us = $2, last_good_us = COALESCE($3, last_good_us) WHERE id = $4",
+            "UPDATE sets SET last_state = $1, last_us = $2, last_good_us = COALESCE($3, last_good_us), \
+             logical_bytes = COALESCE($4, logical_bytes) WHERE id = $5",
         )
         .bind(run.outcome)
         .bind(run.ended_us)
         .bind(good)
+        .bind(logical)
         .bind(run.set.as_str())
         .execute(&mut *tx)
         .await?;

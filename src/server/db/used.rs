@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Columns as _, Db, Entitlements, Protected};
+use super::{Columns as _, Db, Entitlements, Protected, logical};
 use crate::error::Result;
 use crate::server::id::Id;
 
@@ -50,6 +50,9 @@ pub(crate) struct Grown {
     pub(crate) read: i64,
     /// Bytes that they wrote, after deduplication and compression.
     pub(crate) written: i64,
+    /// How long all contents of the newest snapshots were together then, where a run counted; of the backup sets that there are
+    /// now.
+    pub(crate) logical: Option<i64>,
     /// Bytes that were stored then, where that was counted; those that count though they are off the list among them.
     pub(crate) stored: Option<i64>,
 }
@@ -93,18 +96,21 @@ impl Db {
         let first = since_us / DAY_US;
         let rows = sqlx::query(
             "SELECT started_us / 86400000000 AS day, CAST(SUM(bytes_read) AS BIGINT) AS bytes_read, \
-             CAST(SUM(bytes_stored) AS BIGINT) AS bytes_stored FROM runs \
-             WHERE account_id = $1 AND started_us / 86400000000 >= $2 GROUP BY started_us / 86400000000",
+             CAST(SUM(bytes_stored) AS BIGINT) AS bytes_stored, CAST(SUM(logical_grown) AS BIGINT) AS logical_grown FROM runs \
+             WHERE account_id = $1 AND started_us / 86400000000 >= $2 GROUP BY started_us / 86400000000 ORDER BY 1",
         )
         .bind(account.as_str())
         .bind(first)
         .fetch_all(self.pool())
         .await?;
         let mut days = std::collections::BTreeMap::<i64, Grown>::new();
+        let mut by_day = Vec::with_capacity(rows.len());
         for row in &rows {
             let (day, read, written) = (row.number("day")?, row.number("bytes_read")?, row.number("bytes_stored")?);
-            days.insert(day, Grown { day, read, written, stored: None });
+            days.insert(day, Grown { day, read, written, ..Grown::default() });
+            by_day.push((day, row.maybe_number("logical_grown")?));
         }
+        logical::put(&mut days, &by_day, self.logical(account).await?.unwrap_or_default());
         for (day, stored) in self.stored_since(account, first).await? {
             let grown = days.entry(day).or_insert(Grown { day, ..Grown::default() });
             grown.stored = Some(stored);

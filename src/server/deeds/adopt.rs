@@ -2,6 +2,7 @@
 //! explains itself: its sets, their runs and snapshots are read back from it. What it does not hold, since it must not, has to
 //! be entered again: the tenant's secret, and when sets run.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use super::{is_administrator, note, own_storage, sets};
 use crate::crypto::Passphrase;
 use crate::error::{ErrorKind, Result};
 use crate::format::snapshot::RunFile;
+use crate::ops::backup::logical;
 use crate::repo::Repository;
 use crate::server::auth::{Actor, Password};
 use crate::server::choices::Choices;
@@ -23,6 +25,9 @@ use crate::server::state::Server;
 use crate::server::{store, targets};
 use crate::snapshot::set::{Effect, SetDefinition, TenantRef, Workload};
 use crate::snapshot::store as snapshots;
+
+/// Snapshots of a set of which the logical bytes are looked up, the newest: each costs a look at its list of collections.
+const MOST_COUNTED: usize = 200;
 
 /// A repository to take over.
 #[derive(Deserialize, ToSchema)]
@@ -134,7 +139,7 @@ async fn from_own(
 }
 
 /// Makes sets and history from what the repository says.
-async fn rebuild(server: &Server, account: &Id, repo: &Repository, adopted: &mut Adopted) -> Result<()> {
+async fn rebuild(server: &Server, account: &Id, repo: &Arc<Repository>, adopted: &mut Adopted) -> Result<()> {
     let stored = repo.stored_packs().await?.values().sum::<u64>();
     server.db.keep_stored_bytes(&adopted.row.id, i64::try_from(stored).unwrap_or(i64::MAX)).await?;
     let enabled = within_limits(server, account, &mut adopted.remarks).await?;
@@ -168,11 +173,35 @@ async fn rebuild(server: &Server, account: &Id, repo: &Repository, adopted: &mut
         };
         let id = definition.id(&repo.config().id);
         let own: Vec<&RunFile> = runs.iter().filter(|run| run.set == id).collect();
+        let own = with_logical(repo, &listing, own).await;
         server.db.take_over_runs(account, &set.id, &own, server.now_us()).await?;
         adopted.sets.push(AdoptedSet { id: set.id, name: set.name, runs: own.len() });
     }
     adopted.row = server.db.repository(account, &adopted.row.id).await?;
     Ok(())
+}
+
+/// Runs, each with the logical bytes of its snapshot: of the newest, as far as they are there and tell.
+async fn with_logical<'a>(
+    repo: &Arc<Repository>,
+    listing: &snapshots::Listing,
+    runs: Vec<&'a RunFile>,
+) -> Vec<(&'a RunFile, Option<u64>)> {
+    let files: HashMap<_, _> = listing.snapshots.iter().map(|snapshot| (snapshot.id, &snapshot.file)).collect();
+    let mut left = MOST_COUNTED;
+    let mut all = Vec::with_capacity(runs.len());
+    for run in runs.into_iter().rev() {
+        let file = run.snapshot.and_then(|id| files.get(&id)).filter(|_| left > 0);
+        let logical_bytes = match file {
+            // What cannot be read a check tells.
+            Some(file) => logical::of_snapshot(repo, file).await.ok().flatten(),
+            None => None,
+        };
+        left -= usize::from(file.is_some());
+        all.push((run, logical_bytes));
+    }
+    all.reverse();
+    all
 }
 
 /// Says whether backup sets may be added: where a limit is reached they come back, and run when there is room.

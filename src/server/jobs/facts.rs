@@ -76,6 +76,9 @@ pub(crate) struct Facts {
     /// Counts.
     #[schema(value_type = Object)]
     pub(crate) totals: Totals,
+    /// How long all contents of the snapshot are together, where that was counted.
+    #[serde(default)]
+    pub(crate) bytes_logical: Option<u64>,
     /// The first gaps.
     #[schema(max_items = 100)]
     pub(crate) gaps: Vec<GapTold>,
@@ -102,6 +105,7 @@ impl Facts {
                     error: (!interrupted).then(text),
                     snapshot: None,
                     totals: Totals::default(),
+                    bytes_logical: None,
                     gaps: Vec::new(),
                     waits: BTreeMap::new(),
                     protected: None,
@@ -122,6 +126,7 @@ impl Facts {
             error: None,
             snapshot: Some(report.snapshot.to_string()),
             totals: report.totals,
+            bytes_logical: report.bytes_logical,
             gaps: report.gaps.iter().take(MOST_GAPS).map(gap).collect(),
             waits: BTreeMap::new(),
             protected: Some(Protected::of(&report.coverage)),
@@ -182,6 +187,7 @@ pub(crate) async fn note(server: &Server, set: &SetRow, job: &Id, started_us: i6
         error: facts.error.as_deref(),
         snapshot: facts.snapshot.as_deref(),
         totals: facts.totals,
+        bytes_logical: facts.snapshot.as_ref().and(facts.bytes_logical),
         waits: json!(facts.waits),
         gap_list: json!(facts.gaps),
     };
@@ -196,6 +202,9 @@ pub(crate) async fn note(server: &Server, set: &SetRow, job: &Id, started_us: i6
             server.db.ask_for(&of_set(set, JobKind::Mirror, "schedule", now), now).await?;
         }
     }
-    let told = json!({"snapshot": facts.snapshot, "totals": facts.totals, "outcome": outcome});
+    let mut told = json!({"snapshot": facts.snapshot, "totals": facts.totals, "outcome": outcome});
+    if let (Some(bytes), Some(fields)) = (new.bytes_logical, told.as_object_mut()) {
+        fields.insert("bytes_logical".to_owned(), json!(bytes));
+    }
     Ok(Ended { state: facts.outcome.state(), outcome: told })
 }

@@ -101,8 +101,19 @@ pub(super) fn timeline(jobs: &[Job], now_us: i64) -> Markup {
     }
 }
 
-/// Lines of what was read and written, in sum, and of what is held: from the first of `days`, but a fortnight ago at the
-/// latest and `span_us` ago at the earliest, up to now.
+/// The lines of growth, as they are called.
+const LINES: [&str; 4] = ["read", "written", "contents", "stored"];
+
+/// What each line of growth stands for.
+pub(super) fn growth_key() -> Markup {
+    let words = ["read, in sum", "written, in sum", "contents of the newest snapshots", "stored in all"];
+    html! {
+        p.quiet { @for (class, words) in LINES.iter().zip(words) { span class={ "line " (class) } {} " " (words) " " } }
+    }
+}
+
+/// Lines of what was read and written, in sum, of how large the contents of the newest snapshots are, and of what is held: from
+/// the first of `days`, but a fortnight ago at the latest and `span_us` ago at the earliest, up to now.
 pub(super) fn growth(days: &[Grown], now_us: i64, span_us: i64) -> Markup {
     const DAY_US: i64 = 86_400_000_000;
     const LEAST_DAYS: i64 = 14;
@@ -111,12 +122,13 @@ pub(super) fn growth(days: &[Grown], now_us: i64, span_us: i64) -> Markup {
     let age = days.first().map_or(0, |day| today - day.day);
     let many = age.clamp(LEAST_DAYS, (span_us / DAY_US).max(LEAST_DAYS));
     let (mut read, mut written) = (0, 0);
-    let mut lines: [Vec<(i64, i64)>; 3] = Default::default();
+    let mut lines: [Vec<(i64, i64)>; 4] = Default::default();
     for day in days {
         (read, written) = (read + day.read, written + day.written);
-        let [of_read, of_written, of_stored] = &mut lines;
+        let [of_read, of_written, of_contents, of_stored] = &mut lines;
         of_read.push((day.day, read));
         of_written.push((day.day, written));
+        of_contents.extend(day.logical.map(|bytes| (day.day, bytes)));
         of_stored.extend(day.stored.map(|stored| (day.day, stored)));
     }
     let most = lines.iter().flatten().map(|(_, bytes)| *bytes).max().unwrap_or(0).max(1);
@@ -129,21 +141,25 @@ pub(super) fn growth(days: &[Grown], now_us: i64, span_us: i64) -> Markup {
         let all = line.iter().copied().chain(last).map(|(day, bytes)| format!("{},{}", x(day), y(bytes)));
         all.collect::<Vec<_>>().join(" ")
     };
-    let held = lines[2].first().zip(lines[2].last());
-    let held = held.map_or_else(
-        || "What all repositories hold was not counted yet".to_owned(),
-        |((from, least), (_, last))| {
-            format!("All repositories held {} on {} and {} at last", size(*least), date(*from), size(*last))
-        },
-    );
-    let label = format!("Growth in the last {many} days: {} read, {} written. {held}", size(read), size(written));
+    let told = |line: &[(i64, i64)], what: &str, verb: &str, else_: &str| match line {
+        [(from, first), .., (_, last)] => {
+            format!("{what} {verb} {} on {} and {} at last", size(*first), date(*from), size(*last))
+        }
+        [(_, only)] => format!("{what} {verb} {}", size(*only)),
+        [] => format!("{else_} was not counted yet"),
+    };
+    let [_, _, of_contents, of_stored] = &lines;
+    let contents = told(of_contents, "The contents of the newest snapshots", "were", "How large all contents are");
+    let held = told(of_stored, "All repositories", "held", "What all repositories hold");
+    let (read_all, written_all) = (size(read), size(written));
+    let label = format!("Growth in the last {many} days: {read_all} read, {written_all} written. {contents}. {held}");
     html! {
         svg.growth role="img" aria-label=(label) viewBox={ "0 0 " (width) " " (height + axis) } width=(width) height=(height + axis) {
             text x="4" y=(height + 14) { (date(today - many)) }
             text x=(width - 4) y=(height + 14) text-anchor="end" { (date(today)) }
             text x="8" y="16" { (size(most)) }
             line.ground x1="4" x2=(width - 4) y1=(height - 4) y2=(height - 4) {}
-            @for (line, class) in lines.iter().zip(["read", "written", "stored"]) {
+            @for (line, class) in lines.iter().zip(LINES) {
                 @if !line.is_empty() { polyline class=(class) points=(points(line)) { title { (class) ": " (size(line.last().map_or(0, |(_, bytes)| *bytes))) } } }
             }
         }
@@ -163,14 +179,22 @@ mod tests {
         assert_eq!(text.matches("class=\"bad\"").count(), 1);
         assert!(stored(&days, 20_001, 30).into_string().contains("2.0 MiB"));
         assert!(calendar(&[], 20_001, 4).into_string().contains("role=\"img\""));
-        let grown = |day, mib: i64, stored| Grown { day, read: mib << 20, written: mib << 19, stored };
+        let grown =
+            |day, mib: i64, stored| Grown { day, read: mib << 20, written: mib << 19, stored, ..Grown::default() };
         let days = [grown(19_990, 2, None), grown(20_000, 6, Some(3 << 20)), grown(20_001, 0, Some(5 << 20))];
         let text = growth(&days, 20_001 * 86_400_000_000, 26 * 7 * 86_400_000_000).into_string();
-        for words in ["8.0 MiB read, 4.0 MiB written", "held 3.0 MiB on 2024-10-04 and 5.0 MiB at last", "2024-09-21<"]
-        {
+        for words in [
+            "8.0 MiB read, 4.0 MiB written. How large all contents are was not counted yet. All repositories held 3.0 MiB",
+            "held 3.0 MiB on 2024-10-04 and 5.0 MiB at last",
+            "2024-09-21<",
+        ] {
             assert!(text.contains(words), "{words}: {text}");
         }
         assert_eq!(text.matches("<polyline").count(), 3);
+        let contents = |day, mib: i64| Grown { day, logical: Some(mib << 20), ..Grown::default() };
+        let text = growth(&[contents(20_000, 1), contents(20_001, 9)], 20_001 * 86_400_000_000, 0).into_string();
+        assert!(text.contains("The contents of the newest snapshots were 1.0 MiB on 2024-10-04 and 9.0 MiB at last"));
+        assert!(text.contains("<polyline class=\"contents\""), "{text}");
         // What is older than a fortnight has the whole width; what is older than the stretch is not looked at.
         for (first, from) in [(19_950, "2024-08-15<"), (19_700, "2024-04-06<")] {
             let text = growth(&[grown(first, 2, None)], 20_001 * 86_400_000_000, 26 * 7 * 86_400_000_000).into_string();

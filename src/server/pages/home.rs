@@ -47,6 +47,7 @@ struct Facts {
     open: Vec<Job>,
     runs: Vec<RunRow>,
     newest: Newest,
+    logical: Option<i64>,
     used: Used,
     days: Vec<Day>,
     grown: Vec<Grown>,
@@ -68,6 +69,7 @@ impl Facts {
             open: db.open_jobs(account).await?,
             runs: db.runs(account, None, i64::MAX, 10).await?,
             newest: db.newest(account).await?,
+            logical: db.logical(account).await?,
             used: db.used(Some(account)).await?.remove(account).unwrap_or_default(),
             days: db.days(account, now_us - WEEKS * 7 * DAY_US).await?,
             grown: db.growth(account, now_us - WEEKS * 7 * DAY_US).await?,
@@ -277,6 +279,7 @@ fn figures(facts: &Facts) -> Markup {
         h2 { "Figures" }
         div.cards {
             div.card { h3 { "Items protected" } p.figure { (words::number(items)) } p.quiet { "in the newest snapshots" } }
+            div.card { h3 { "Contents" } p.figure { @match facts.logical { Some(bytes) => (words::size(u64::try_from(bytes).unwrap_or(0))), None => "not counted yet" } } p.quiet { "of these items, before deduplication and compression" } }
             div.card { h3 { "Stored" } p.figure { (words::size(u64::try_from(stored).unwrap_or(0))) } p.quiet { "in " (words::count(facts.repositories.len(), "repository")) ", encrypted" } }
             div.card {
                 h3 { "Read and written" }
@@ -306,7 +309,7 @@ fn history(facts: &Facts) -> Markup {
         @if !facts.grown.is_empty() {
             h2 { "Growth" }
             div.scroll tabindex="0" { (charts::growth(&facts.grown, facts.now_us, WEEKS * 7 * DAY_US)) }
-            p.quiet { span.line.read {} " read, in sum " span.line.written {} " written, in sum " span.line.stored {} " stored in all" }
+            (charts::growth_key())
         }
         h2 { "Stored each day" }
         div.scroll tabindex="0" { (charts::stored(&facts.days, today, 60)) }

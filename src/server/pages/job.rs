@@ -269,8 +269,10 @@ fn facts(outcome: &Value) -> Markup {
 }
 
 fn label(name: &str) -> String {
-    if name == "throttled" {
-        return "Requests told to wait".to_owned();
+    match name {
+        "throttled" => return "Requests told to wait".to_owned(),
+        "bytes_logical" => return "Contents of the snapshot".to_owned(),
+        _ => {}
     }
     let mut words = name.replace('_', " ");
     if let Some(first) = words.get_mut(..1) {

@@ -103,7 +103,7 @@ async fn growth(server: &Server, account: &Account, all: &[RepositoryRow]) -> cr
         @if days.is_empty() { p.empty { "Nothing has been stored yet." } } @else {
             p { "All repositories hold " (size(stored)) " now. In the last 26 weeks runs read " (size(read)) ", of which " (size(written)) " had to be written, after deduplication and compression." }
             div.scroll tabindex="0" { (charts::growth(&days, server.now_us(), GROWTH_US)) }
-            p.quiet { span.line.read {} " read, in sum " span.line.written {} " written, in sum " span.line.stored {} " stored in all" }
+            (charts::growth_key())
         }
         p.quiet { "What retention takes out next stands on each repository's page." }
     })

@@ -50,6 +50,8 @@ async fn a_repository_gives_sets_history_and_snapshots_back_to_a_server_that_los
         snapshots(&lost, &token, &account, &repository).await,
     );
     assert_eq!(before.1.len(), 2);
+    assert!(before.1.iter().all(|run| run["bytes_logical"].as_u64() > Some(1_000)), "{before:?}");
+    let newest = before.1[0]["bytes_logical"].clone();
     let Bench { running, folder, .. } = lost;
     running.stop().await;
     let place = folder.path().join("server/storage").join(account.as_str()).join(&repository);
@@ -82,6 +84,9 @@ async fn a_repository_gives_sets_history_and_snapshots_back_to_a_server_that_los
     assert_eq!(now["choices"].take(), before.0);
     assert_eq!(history(&bench, &token, &account, &set).await, before.1);
     assert_eq!(snapshots(&bench, &token, &account, &repository).await, before.2);
+    let grown = bench.good(&token, Method::GET, &format!("/accounts/{account}/growth"), None).await;
+    let last = grown["items"].as_array().and_then(|days| days.iter().rev().find(|day| !day["logical"].is_null()));
+    assert_eq!(last.map(|day| &day["logical"]), Some(&newest), "{grown}");
     let cookie = bench.sign_in("owner@contoso.com", PASSWORD).await.expect("signed in");
     let tenant = adopted["tenants"][0]["id"].as_str().expect("an id");
     let (_, page) = bench.page(&cookie, &format!("/a/{account}/tenants/{tenant}")).await;

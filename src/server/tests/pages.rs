@@ -24,6 +24,7 @@ async fn note(bench: &Bench, (account, set, job): (&Id, &Id, &Id), outcome: &'st
         error: None,
         snapshot: None,
         totals,
+        bytes_logical: None,
         waits: json!({"SharePoint's request budget": 90_000_000}),
         gap_list: json!([{"name": "Report.docx", "message": "locked"}]),
     };
@@ -169,6 +170,48 @@ async fn home_shows_growth_the_last_day_and_what_deduplication_and_compression_s
     ] {
         assert!(page.contains(words), "{words}: {page}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn home_and_the_api_show_how_the_contents_of_the_newest_snapshots_grew() {
+    let at = ready().await;
+    let (db, now) = (&at.bench.server().db, at.bench.server().now_us());
+    assert!(at.page("").await.contains("<h3>Contents</h3><p class=\"figure\">not counted yet"));
+    // The first is of an early program, which did not count; the third was stopped before it had.
+    for (days, counted) in [(5, None), (3, Some(8)), (2, None), (1, Some(6)), (0, Some(9))] {
+        let ended_us = now - days * DAY_US;
+        let run = NewRun {
+            account: &at.account,
+            set: &at.set,
+            job: &at.job,
+            started_us: ended_us - 1,
+            ended_us,
+            outcome: "complete",
+            error: None,
+            snapshot: Some("x"),
+            totals: Totals::default(),
+            bytes_logical: counted.map(|mib: u64| mib << 20),
+            waits: json!({}),
+            gap_list: json!([]),
+        };
+        db.note_run(&run).await.expect("noted");
+    }
+    let page = at.page("").await;
+    for words in [
+        "<h3>Contents</h3><p class=\"figure\">9.0 MiB",
+        "The contents of the newest snapshots were 8.0 MiB on",
+        "and 9.0 MiB at last",
+        "polyline class=\"contents\"",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    let grown = at.bench.good(&at.token, Method::GET, &format!("/accounts/{}/growth", at.account), None).await;
+    let told: Vec<Value> =
+        grown["items"].as_array().expect("a list").iter().map(|day| day["logical"].clone()).collect();
+    assert_eq!(told, [json!(null), json!(8 << 20), json!(null), json!(6 << 20), json!(9 << 20)]);
+    let runs = at.bench.good(&at.token, Method::GET, &format!("/accounts/{}/runs", at.account), None).await;
+    let told: Vec<&Value> = runs["items"].as_array().expect("a list").iter().map(|run| &run["bytes_logical"]).collect();
+    assert_eq!(told, [&json!(9 << 20), &json!(6 << 20), &json!(null), &json!(8 << 20), &json!(null)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

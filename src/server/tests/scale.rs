@@ -123,8 +123,8 @@ async fn what_pages_and_queues_ask_for_is_found_by_indexes() {
             "INDEX runs_of_day",
         ),
         (
-            "SELECT started_us / 86400000000 AS day, SUM(bytes_read), SUM(bytes_stored) FROM runs \
-             WHERE account_id = 'x' AND started_us / 86400000000 >= 5 GROUP BY started_us / 86400000000",
+            "SELECT started_us / 86400000000 AS day, SUM(bytes_read), SUM(bytes_stored), SUM(logical_grown) FROM runs \
+             WHERE account_id = 'x' AND started_us / 86400000000 >= 5 GROUP BY started_us / 86400000000 ORDER BY 1",
             "INDEX runs_of_growth",
         ),
         (

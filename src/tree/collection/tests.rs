@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::error::ErrorKind;
-use crate::format::record::ItemKind;
+use crate::format::record::{ItemKind, Stream, StreamRole};
 use crate::tree::memory::MemoryStore;
 
 fn record(id: &str, parent: &str, name: &str, kind: ItemKind) -> Record {
@@ -64,7 +64,9 @@ fn records() -> impl Strategy<Value = Record> {
     let name = prop_oneof!["[aAbBäÄ ]{0,3}", "\\PC{0,20}", "\0[ab]{0,2}"];
     (0..400u32, 0..3usize, name, kind, -5i64..5, 0..3u64).prop_map(|(id, parent, name, kind, time, size_bytes)| {
         let sort_us = (kind == ItemKind::Message).then_some(time);
-        Record { sort_us, size_bytes, ..record(&format!("id{id}"), PARENTS[parent], &name, kind) }
+        let stream = Stream { role: StreamRole::Content, size_bytes, source_hash: String::new(), pieces: Vec::new() };
+        let streams = vec![stream.clone(), Stream { role: StreamRole::Mime, ..stream }];
+        Record { sort_us, size_bytes, streams, ..record(&format!("id{id}"), PARENTS[parent], &name, kind) }
     })
 }
 
@@ -99,6 +101,8 @@ proptest! {
                 added: model.keys().filter(|id| !old.contains_key(*id)).count() as u64,
                 changed: old.iter().filter(|(id, r)| model.get(*id).is_some_and(|new| new != *r)).count() as u64,
                 removed: old.keys().filter(|id| !model.contains_key(*id)).count() as u64,
+                bytes_added: model.iter().filter(|(id, r)| old.get(*id) != Some(*r)).map(|(_, r)| 2 * r.size_bytes).sum(),
+                bytes_removed: old.iter().filter(|(id, r)| model.get(*id) != Some(*r)).map(|(_, r)| 2 * r.size_bytes).sum(),
             };
             prop_assert_eq!(counts, expected);
             let mut diff = CollectionReader::new(&store, old_roots).diff(roots);
