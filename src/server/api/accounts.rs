@@ -10,14 +10,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::List;
+use super::{List, PartOf, Span};
 use crate::server::audit::Deed;
 use crate::server::auth::Actor;
 use crate::server::db::{Account, Entitlements, Grown, Used};
 use crate::server::error::{ApiError, Problem};
 use crate::server::id::Id;
 use crate::server::state::Server;
-use crate::server::web::{At, Wanted};
+use crate::server::web::{Asked, At, Wanted};
 
 type Answer<T> = Result<T, ApiError>;
 
@@ -60,18 +60,21 @@ pub(crate) struct AccountToBe {
 }
 
 /// Accounts: one's own, or, for administrators, all
-#[utoipa::path(get, path = "/api/v1/accounts", tag = "accounts", responses(
-    (status = 200, body = List<AccountView>), (status = 401, body = Problem)))]
+#[utoipa::path(get, path = "/api/v1/accounts", tag = "accounts", params(Span), responses(
+    (status = 200, body = PartOf<AccountView>), (status = 401, body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn list(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-) -> Answer<Json<List<AccountView>>> {
+    Asked(span): Asked<Span>,
+) -> Answer<Json<PartOf<AccountView>>> {
     let accounts = match &actor.account {
         Some(own) => vec![server.db.account(own).await?],
         None => server.db.accounts().await?,
     };
     let used = server.db.used(actor.account.as_ref()).await?;
-    Ok(List::of(accounts.into_iter().map(|account| AccountView::of(account, &used))))
+    let all = accounts.len();
+    let items = span.of(accounts).map(|account| AccountView::of(account, &used)).collect();
+    Ok(Json(PartOf { items, all }))
 }
 
 /// Add an account

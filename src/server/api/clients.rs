@@ -8,14 +8,14 @@ use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::List;
+use super::{PartOf, Span};
 use crate::server::auth::Actor;
 use crate::server::db::{ClientRow, ClientToBe};
 use crate::server::deeds::clients::{self, NewCode};
 use crate::server::error::{ApiError, Problem};
 use crate::server::id::Id;
 use crate::server::state::Server;
-use crate::server::web::{At, Wanted};
+use crate::server::web::{Asked, At, Wanted};
 
 type Answer<T> = Result<T, ApiError>;
 
@@ -76,11 +76,17 @@ pub(crate) struct ClientAdded {
 }
 
 /// Clients of an account
-#[utoipa::path(get, path = "/api/v1/accounts/{account}/clients", tag = "clients", params(("account" = Id, Path)),
-    responses((status = 200, body = List<ClientView>), (status = 401, body = Problem), (status = 404, body = Problem)))]
-pub(crate) async fn list(State(server): State<Arc<Server>>, At(account): At<Id>) -> Answer<Json<List<ClientView>>> {
-    let all = server.db.clients(&account).await?;
-    Ok(List::of(all.into_iter().map(ClientView::from)))
+#[utoipa::path(get, path = "/api/v1/accounts/{account}/clients", tag = "clients", params(("account" = Id, Path), Span),
+    responses((status = 200, body = PartOf<ClientView>), (status = 401, body = Problem), (status = 404, body = Problem),
+    (status = 422, body = Problem)))]
+pub(crate) async fn list(
+    State(server): State<Arc<Server>>,
+    At(account): At<Id>,
+    Asked(span): Asked<Span>,
+) -> Answer<Json<PartOf<ClientView>>> {
+    let rows = server.db.clients(&account).await?;
+    let all = rows.len();
+    Ok(Json(PartOf { items: span.of(rows).map(ClientView::from).collect(), all }))
 }
 
 /// Add a client

@@ -23,7 +23,7 @@ mod tenants;
 
 use axum::Json;
 use axum::http::Method;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 
@@ -48,6 +48,36 @@ impl<T: utoipa::ToSchema> List<T> {
     pub(crate) fn of(items: impl IntoIterator<Item = T>) -> Json<Self> {
         Json(Self { items: items.into_iter().collect() })
     }
+}
+
+/// Which part of a list.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Span {
+    /// How many are passed over.
+    from: Option<usize>,
+    /// How many at most; as many as may be unless told otherwise.
+    #[param(minimum = 1, maximum = 1000)]
+    most: Option<usize>,
+}
+
+impl Span {
+    /// That part of what there is.
+    pub(crate) fn of<T>(&self, all: Vec<T>) -> impl Iterator<Item = T> + use<T> {
+        all.into_iter().skip(self.from.unwrap_or(0)).take(self.most.unwrap_or(MOST).clamp(1, MOST))
+    }
+}
+
+/// The longest part of a list.
+const MOST: usize = 1_000;
+
+/// A part of a list.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct PartOf<T: utoipa::ToSchema> {
+    /// What is in it.
+    pub(crate) items: Vec<T>,
+    /// How many there are in all.
+    pub(crate) all: usize,
 }
 
 /// The document.

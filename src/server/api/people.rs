@@ -8,13 +8,13 @@ use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::List;
+use super::{PartOf, Span};
 use crate::server::auth::{Actor, Invitation, NewPerson, Person, Role};
 use crate::server::deeds::people as deeds;
 use crate::server::error::{ApiError, Problem};
 use crate::server::id::Id;
 use crate::server::state::Server;
-use crate::server::web::{At, Wanted};
+use crate::server::web::{Asked, At, Wanted};
 
 type Answer<T> = Result<T, ApiError>;
 
@@ -88,11 +88,21 @@ pub(crate) struct PersonAdded {
 }
 
 /// People of an account
-#[utoipa::path(get, path = "/api/v1/accounts/{account}/people", tag = "people", params(("account" = Id, Path)), responses(
-    (status = 200, body = List<PersonView>), (status = 401, body = Problem), (status = 404, body = Problem)))]
-pub(crate) async fn list(State(server): State<Arc<Server>>, At(account): At<Id>) -> Answer<Json<List<PersonView>>> {
-    let people = server.db.people(Some(&account)).await?;
-    Ok(List::of(people.into_iter().map(PersonView::from)))
+#[utoipa::path(get, path = "/api/v1/accounts/{account}/people", tag = "people", params(("account" = Id, Path), Span),
+    responses((status = 200, body = PartOf<PersonView>), (status = 401, body = Problem), (status = 404, body = Problem),
+    (status = 422, body = Problem)))]
+pub(crate) async fn list(
+    State(server): State<Arc<Server>>,
+    At(account): At<Id>,
+    Asked(span): Asked<Span>,
+) -> Answer<Json<PartOf<PersonView>>> {
+    people(&server, Some(&account), &span).await
+}
+
+async fn people(server: &Server, account: Option<&Id>, span: &Span) -> Answer<Json<PartOf<PersonView>>> {
+    let people = server.db.people(account).await?;
+    let all = people.len();
+    Ok(Json(PartOf { items: span.of(people).map(PersonView::from).collect(), all }))
 }
 
 /// Add somebody to an account
@@ -167,10 +177,14 @@ pub(crate) async fn invite(
 }
 
 /// Administrators of the server
-#[utoipa::path(get, path = "/api/v1/administrators", tag = "people", responses(
-    (status = 200, body = List<PersonView>), (status = 401, body = Problem), (status = 403, body = Problem)))]
-pub(crate) async fn list_administrators(State(server): State<Arc<Server>>) -> Answer<Json<List<PersonView>>> {
-    Ok(List::of(server.db.people(None).await?.into_iter().map(PersonView::from)))
+#[utoipa::path(get, path = "/api/v1/administrators", tag = "people", params(Span), responses(
+    (status = 200, body = PartOf<PersonView>), (status = 401, body = Problem), (status = 403, body = Problem),
+    (status = 422, body = Problem)))]
+pub(crate) async fn list_administrators(
+    State(server): State<Arc<Server>>,
+    Asked(span): Asked<Span>,
+) -> Answer<Json<PartOf<PersonView>>> {
+    people(&server, None, &span).await
 }
 
 /// Add an administrator of the server

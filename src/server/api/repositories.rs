@@ -8,7 +8,7 @@ use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::List;
+use super::{List, Span};
 use crate::server::auth::{Actor, Password};
 use crate::server::db::{DestinationRow, JobKind, LeftBehind, RepositoryRow};
 use crate::server::deeds::repositories::{self, PlaceToBe, RepositoryToMake};
@@ -17,7 +17,7 @@ use crate::server::deeds::{keys, own_storage};
 use crate::server::error::{ApiError, Problem};
 use crate::server::id::Id;
 use crate::server::state::Server;
-use crate::server::web::{At, Wanted};
+use crate::server::web::{Asked, At, Wanted};
 
 type Answer<T> = Result<T, ApiError>;
 
@@ -90,6 +90,8 @@ pub(crate) struct RepositoryMade {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RepositoryList {
     items: Vec<RepositoryView>,
+    /// How many there are in all.
+    all: usize,
     /// Those that were taken off the list and lie in the server's own storage still. They count towards the account's bytes, and
     /// are taken over again from `server:` and their id.
     left_behind: Vec<LeftBehind>,
@@ -97,15 +99,21 @@ pub(crate) struct RepositoryList {
 
 /// Repositories of an account
 #[utoipa::path(get, path = "/api/v1/accounts/{account}/repositories", tag = "repositories",
-    params(("account" = Id, Path)), responses(
-    (status = 200, body = RepositoryList), (status = 401, body = Problem), (status = 404, body = Problem)))]
-pub(crate) async fn list(State(server): State<Arc<Server>>, At(account): At<Id>) -> Answer<Json<RepositoryList>> {
-    let mut items = Vec::new();
-    for row in server.db.repositories(&account).await? {
+    params(("account" = Id, Path), Span), responses(
+    (status = 200, body = RepositoryList), (status = 401, body = Problem), (status = 404, body = Problem),
+    (status = 422, body = Problem)))]
+pub(crate) async fn list(
+    State(server): State<Arc<Server>>,
+    At(account): At<Id>,
+    Asked(span): Asked<Span>,
+) -> Answer<Json<RepositoryList>> {
+    let rows = server.db.repositories(&account).await?;
+    let (all, mut items) = (rows.len(), Vec::new());
+    for row in span.of(rows) {
         items.push(view(&server, row).await?);
     }
     let left_behind = own_storage::left_behind(&server, &account).await?;
-    Ok(Json(RepositoryList { items, left_behind }))
+    Ok(Json(RepositoryList { items, all, left_behind }))
 }
 
 /// Make a repository; its key is shown this once

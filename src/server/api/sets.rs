@@ -8,8 +8,8 @@ use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::List;
 use super::repositories::JobAsked;
+use super::{PartOf, Span};
 use crate::server::auth::Actor;
 use crate::server::choices::Choices;
 use crate::server::db::{ScheduleRow, SetRow};
@@ -18,7 +18,7 @@ use crate::server::error::{ApiError, Problem};
 use crate::server::id::Id;
 use crate::server::schedule;
 use crate::server::state::Server;
-use crate::server::web::{At, Wanted};
+use crate::server::web::{Asked, At, Wanted};
 
 type Answer<T> = Result<T, ApiError>;
 
@@ -72,14 +72,20 @@ async fn view(server: &Server, set: SetRow) -> crate::Result<SetView> {
 }
 
 /// Backup sets of an account
-#[utoipa::path(get, path = "/api/v1/accounts/{account}/sets", tag = "sets", params(("account" = Id, Path)), responses(
-    (status = 200, body = List<SetView>), (status = 401, body = Problem), (status = 404, body = Problem)))]
-pub(crate) async fn list(State(server): State<Arc<Server>>, At(account): At<Id>) -> Answer<Json<List<SetView>>> {
-    let mut all = Vec::new();
-    for set in server.db.sets(&account).await? {
-        all.push(view(&server, set).await?);
+#[utoipa::path(get, path = "/api/v1/accounts/{account}/sets", tag = "sets", params(("account" = Id, Path), Span),
+    responses((status = 200, body = PartOf<SetView>), (status = 401, body = Problem), (status = 404, body = Problem),
+    (status = 422, body = Problem)))]
+pub(crate) async fn list(
+    State(server): State<Arc<Server>>,
+    At(account): At<Id>,
+    Asked(span): Asked<Span>,
+) -> Answer<Json<PartOf<SetView>>> {
+    let sets = server.db.sets(&account).await?;
+    let (all, mut items) = (sets.len(), Vec::new());
+    for set in span.of(sets) {
+        items.push(view(&server, set).await?);
     }
-    Ok(List::of(all))
+    Ok(Json(PartOf { items, all }))
 }
 
 /// Make a backup set

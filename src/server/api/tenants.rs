@@ -9,14 +9,14 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::List;
+use super::{PartOf, Span};
 use crate::server::auth::Actor;
 use crate::server::db::{Refused, SignedInUser, Tenant, TenantDefinition};
 use crate::server::deeds::tenants::{self, TenantToBe};
 use crate::server::error::{ApiError, Problem};
 use crate::server::id::Id;
 use crate::server::state::Server;
-use crate::server::web::{At, Wanted};
+use crate::server::web::{Asked, At, Wanted};
 
 type Answer<T> = Result<T, ApiError>;
 
@@ -57,11 +57,17 @@ impl From<Tenant> for TenantView {
 }
 
 /// Tenants of an account
-#[utoipa::path(get, path = "/api/v1/accounts/{account}/tenants", tag = "tenants", params(("account" = Id, Path)),
-    responses((status = 200, body = List<TenantView>), (status = 401, body = Problem), (status = 404, body = Problem)))]
-pub(crate) async fn list(State(server): State<Arc<Server>>, At(account): At<Id>) -> Answer<Json<List<TenantView>>> {
-    let all = server.db.tenants(&account).await?;
-    Ok(List::of(all.into_iter().map(TenantView::from)))
+#[utoipa::path(get, path = "/api/v1/accounts/{account}/tenants", tag = "tenants", params(("account" = Id, Path), Span),
+    responses((status = 200, body = PartOf<TenantView>), (status = 401, body = Problem), (status = 404, body = Problem),
+    (status = 422, body = Problem)))]
+pub(crate) async fn list(
+    State(server): State<Arc<Server>>,
+    At(account): At<Id>,
+    Asked(span): Asked<Span>,
+) -> Answer<Json<PartOf<TenantView>>> {
+    let rows = server.db.tenants(&account).await?;
+    let all = rows.len();
+    Ok(Json(PartOf { items: span.of(rows).map(TenantView::from).collect(), all }))
 }
 
 /// Add a tenant

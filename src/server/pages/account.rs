@@ -9,7 +9,8 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Answer, Chrome, Form, Page, Place, Query, encode, go, page, words};
+use super::part::{Part, Which};
+use super::{Answer, Chrome, Form, Page, Place, Query, go, page, words};
 use crate::error::{Error, Result};
 use crate::server::audit::Deed;
 use crate::server::auth::Actor;
@@ -20,15 +21,6 @@ use crate::server::web::OfAccount;
 const GIB: i64 = 1 << 30;
 /// Accounts on a page.
 const MOST: usize = 100;
-
-/// Which part of the list, and which names.
-#[derive(Debug, Deserialize)]
-pub(super) struct Part {
-    #[serde(default)]
-    from: usize,
-    #[serde(default)]
-    q: String,
-}
 
 /// What the forms send.
 #[derive(Debug, Deserialize)]
@@ -105,11 +97,10 @@ pub(super) fn limits(limits: Entitlements, used: Used) -> Markup {
 pub(super) async fn list(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
-    Query(part): Query<Part>,
+    Query(which): Query<Which>,
 ) -> Answer {
     let (accounts, used) = (server.db.accounts().await?, server.db.used(None).await?);
-    let wanted = part.q.trim().to_lowercase();
-    let found: Vec<&Account> = accounts.iter().filter(|one| one.name.to_lowercase().contains(&wanted)).collect();
+    let part = Part::of(&accounts, &which, MOST, "account", |account| &account.name);
     let chrome = Chrome { actor: &actor, account: None, place: Place::Accounts };
     let body = html! {
         h1 { "Accounts" }
@@ -117,17 +108,14 @@ pub(super) async fn list(
             p.empty { "There is no account yet. Add the first one: whose tenants and backup sets are to be kept apart from others'." }
         } @else {
             p.quiet { "What is used, and of how much where there is a limit. Over a limit nothing is added; runs and restores go on." }
-            @if accounts.len() > MOST {
-                form method="get" { label for="q" { "Part of the name" } input #q name="q" maxlength="100" value=(part.q); button.plain type="submit" { "Find" } }
-                p.quiet { (words::count(found.len(), "account")) }
-            }
+            (part.finder())
             div.scroll tabindex="0" { table {
                 thead { tr {
                     th scope="col" { "Account" } th.number scope="col" { "Mailboxes" } th.number scope="col" { "Drives" }
                     th.number scope="col" { "Sites" } th.number scope="col" { "Stored" } th scope="col" { "Since" } th scope="col" { span.unseen { "Change" } }
                 } }
                 tbody {
-                    @for account in found.iter().skip(part.from).take(MOST) {
+                    @for account in &part.shown {
                         @let (may, used) = (account.limits, used.get(&account.id).copied().unwrap_or_default());
                         tr {
                             th scope="row" { a href={ "/a/" (account.id) } { (account.name) } }
@@ -141,11 +129,7 @@ pub(super) async fn list(
                     }
                 }
             } }
-            @if found.is_empty() { p.empty { "No account has such a name." } }
-            div.actions {
-                @if part.from > 0 { a.button.plain href={ "?q=" (encode(&part.q)) "&from=" (part.from.saturating_sub(MOST)) } { "Before" } }
-                @if found.len() > part.from.saturating_add(MOST) { a.button.plain href={ "?q=" (encode(&part.q)) "&from=" (part.from + MOST) } { "More" } }
-            }
+            (part.ways())
         }
         h2 { "Add an account" }
         form.card method="post" action="/accounts" {

@@ -8,7 +8,8 @@ use axum::response::IntoResponse;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::{Answer, Chrome, Form, Page, Place, go, page, words};
+use super::part::{Part, Which};
+use super::{Answer, Chrome, Form, Page, Place, Query, go, page, words};
 use crate::error::{Error, Result};
 use crate::server::auth::{Actor, Right};
 use crate::server::db::{Account, ClientRow, ClientToBe, SetRow};
@@ -18,6 +19,10 @@ use crate::server::state::Server;
 use crate::server::web::At;
 
 const GIB: i64 = 1 << 30;
+/// Clients on a page: each has a form.
+const MOST: usize = 40;
+/// Backup sets of a client that are named.
+const MOST_SETS: usize = 5;
 
 /// What the form of a new one sends.
 #[derive(Debug, Deserialize)]
@@ -47,13 +52,21 @@ pub(super) async fn list(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
     At(account): At<Id>,
+    Query(which): Query<Which>,
 ) -> Answer {
     let account = server.db.account(&account).await?;
-    Ok(Page(show(&server, &actor, &account, None).await?).into_response())
+    Ok(Page(show(&server, &actor, &account, &which, None).await?).into_response())
 }
 
-async fn show(server: &Server, actor: &Actor, account: &Account, new: Option<(&str, &NewCode)>) -> Result<Markup> {
+async fn show(
+    server: &Server,
+    actor: &Actor,
+    account: &Account,
+    which: &Which,
+    new: Option<(&str, &NewCode)>,
+) -> Result<Markup> {
     let (all, sets) = (server.db.clients(&account.id).await?, server.db.sets(&account.id).await?);
+    let part = Part::of(&all, which, MOST, "client", |client| &client.name);
     let may = actor.may(Right::Change, Some(&account.id));
     let body = html! {
         h1 { "Clients" }
@@ -70,10 +83,12 @@ async fn show(server: &Server, actor: &Actor, account: &Account, new: Option<(&s
             }
         }
         @if all.is_empty() { p.empty { "There is no client yet: the server runs all backup sets itself." } } @else {
+            (part.finder())
             div.scroll tabindex="0" { table {
                 thead { tr { th scope="col" { "Client" } th scope="col" { "State" } th scope="col" { "Heard of" } th scope="col" { "Backup sets" } th scope="col" { "Limit" } @if may { th scope="col" { "Change" } } } }
-                tbody { @for client in &all { (row(server, account, client, &sets, may)) } }
+                tbody { @for client in &part.shown { (row(server, account, client, &sets, may)) } }
             } }
+            (part.ways())
         }
         @if may {
             h2 { "Add a client" }
@@ -104,9 +119,9 @@ fn row(server: &Server, account: &Account, client: &ClientRow, sets: &[SetRow], 
         th scope="row" { (client.name) @if let Some(version) = &client.version { br; span.quiet { "version " (version) } } }
         td { @if client.enrolled { span.state.good { "enrolled" } } @else if waits { span.state.warn { "waits for its code" } } @else { span.state.bad { "not enrolled" } } }
         td { @match client.seen_us { Some(at) => (words::time(at)), None => { span.quiet { "never" } } } }
-        td { @if own.is_empty() { span.quiet { "none" } } @for (number, set) in own.iter().enumerate() {
+        td { @if own.is_empty() { span.quiet { "none" } } @for (number, set) in own.iter().take(MOST_SETS).enumerate() {
             @if number > 0 { ", " } a href={ "/a/" (account.id) "/sets/" (set.id) } { (set.name) }
-        } }
+        } @if own.len() > MOST_SETS { " and " (own.len() - MOST_SETS) " more" } }
         td { @match client.most_bytes { Some(most) => (words::size(u64::try_from(most).unwrap_or_default())), None => { span.quiet { "none" } } } }
         @if may { td {
             form method="post" action={ "/a/" (account.id) "/clients/" (client.id) } {
@@ -135,7 +150,7 @@ pub(super) async fn add(
 ) -> Answer {
     let account = server.db.account(&account).await?;
     let (client, code) = clients::add(&server, &actor, &account.id, &typed.wanted()?).await?;
-    Ok(Page(show(&server, &actor, &account, Some((&client.name, &code))).await?).into_response())
+    Ok(Page(show(&server, &actor, &account, &Which::default(), Some((&client.name, &code))).await?).into_response())
 }
 
 /// What is to be done.
@@ -174,7 +189,8 @@ pub(super) async fn change(
         What::Code => {
             let client = server.db.client(&account.id, &id).await?;
             let code = clients::give_code(&server, &actor, &account.id, &id).await?;
-            return Ok(Page(show(&server, &actor, &account, Some((&client.name, &code))).await?).into_response());
+            return Ok(Page(show(&server, &actor, &account, &Which::default(), Some((&client.name, &code))).await?)
+                .into_response());
         }
         What::Remove => clients::remove(&server, &actor, &account.id, &id).await?,
     }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use futures::stream::{self, StreamExt as _};
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use super::part::{Part, Which};
 use super::storage::{key_mark, kit_facts, typed_back};
-use super::{Answer, Chrome, Form, Page, Place, go, page, words};
+use super::{Answer, Chrome, Form, Page, Place, Query, go, page, words};
 use crate::error::{Error, Result};
 use crate::server::auth::{Actor, Password, Right};
 use crate::server::db::{Account, ClientRow, RepositoryRow};
@@ -22,8 +22,8 @@ use crate::server::state::Server;
 use crate::server::store;
 use crate::server::web::{At, OfAccount, OfRepository};
 
-/// Repositories that are asked at once: many, so that some that do not answer cost the page no more time than one.
-const AT_ONCE: usize = 64;
+/// Repositories on a page. All are asked at once, so that some that do not answer cost the page no more time than one.
+const MOST: usize = 25;
 
 async fn slots(server: &Server, row: &RepositoryRow) -> Result<Vec<KeySlot>> {
     store::soon(&row.name, keys::slots(server, row)).await
@@ -34,21 +34,25 @@ pub(super) async fn list(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
     OfAccount(account): OfAccount,
+    Query(which): Query<Which>,
 ) -> Answer {
     let clients = server.db.clients(&account.id).await?;
     let may = actor.may(Right::Keys, Some(&account.id));
-    let asked = stream::iter(server.db.repositories(&account.id).await?).map(|row| {
+    let rows = server.db.repositories(&account.id).await?;
+    let part = Part::of(&rows, &which, MOST, "repository", |row| &row.name);
+    let asked = part.shown.iter().map(|row| {
         let server = &server;
-        async move { (slots(server, &row).await, row) }
+        async move { (slots(server, row).await, *row) }
     });
-    let all: Vec<_> = asked.buffered(AT_ONCE).collect().await;
+    let all = futures::future::join_all(asked).await;
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Keys };
     let body = html! {
         h1 { "Keys" }
-        @if all.is_empty() {
+        @if rows.is_empty() {
             p.empty { "There is no key yet: one is made with the first repository. " a href={ "/a/" (account.id) "/storage" } { "Make a repository" } "." }
         } @else {
             p.quiet { "An owner's key reads everything. A write-only key adds snapshots and cannot read what is in them: this server has one for each repository, and each client one of its own." }
+            (part.finder())
         }
         @for (slots, row) in &all {
             section {
@@ -60,6 +64,7 @@ pub(super) async fn list(
                 @if may { p { a.button.plain href={ "/a/" (account.id) "/keys/" (row.id) } aria-label={ "Change the keys of " (row.name) } { "Change" } } }
             }
         }
+        @if !rows.is_empty() { (part.ways()) }
     };
     Ok(Page(page("Keys", chrome, &body)).into_response())
 }

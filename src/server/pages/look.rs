@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use super::part::{Part, Which};
 use super::{Answer, Chrome, Form, Page, Place, Query, basket, encode, go, page, shown, who, words};
 use crate::error::{Error, ErrorKind};
 use crate::format::record::ItemKind;
@@ -18,6 +19,9 @@ use crate::server::deeds::look::{self, Listing};
 use crate::server::id::Id;
 use crate::server::state::Server;
 use crate::server::web::{OfAccount, OfRepository};
+
+/// Repositories on a page.
+const MOST: usize = 200;
 
 /// Where to look.
 #[derive(Debug, Deserialize)]
@@ -43,8 +47,10 @@ pub(super) async fn list(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
     OfAccount(account): OfAccount,
+    Query(which): Query<Which>,
 ) -> Answer {
     let all = server.db.repositories(&account.id).await?;
+    let part = Part::of(&all, &which, MOST, "repository", |row| &row.name);
     if let [only] = all.as_slice() {
         return Ok(go(&format!("/a/{}/look/{}", account.id, only.id)));
     }
@@ -54,7 +60,9 @@ pub(super) async fn list(
         @if all.is_empty() { p.empty { "There is no " a href={ "/a/" (account.id) "/storage" } { "repository" } " yet, so there is nothing to look at." } }
         @else {
             h2 { "In which repository?" }
-            ul { @for row in &all { li { a href={ "/a/" (account.id) "/look/" (row.id) } { (row.name) } } } }
+            (part.finder())
+            ul { @for row in &part.shown { li { a href={ "/a/" (account.id) "/look/" (row.id) } { (row.name) } } } }
+            (part.ways())
         }
         p { a href={ "/a/" (account.id) "/restores" } { "Restores so far" } }
     };

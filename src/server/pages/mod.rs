@@ -20,6 +20,7 @@ mod layout;
 mod look;
 mod me;
 mod notices;
+mod part;
 mod people;
 mod restore;
 mod search;

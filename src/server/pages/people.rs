@@ -8,7 +8,8 @@ use axum::response::IntoResponse;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::{Answer, Chrome, Form, Page, Place, go, page, words};
+use super::part::{Part, Which};
+use super::{Answer, Chrome, Form, Page, Place, Query, go, page, words};
 use crate::error::Error;
 use crate::server::auth::{Actor, NewPerson, Person, Right, Role};
 use crate::server::db::Account;
@@ -16,6 +17,9 @@ use crate::server::deeds::people as deeds;
 use crate::server::id::Id;
 use crate::server::state::Server;
 use crate::server::web::At;
+
+/// People on a page: each has a form.
+const MOST: usize = 50;
 
 /// What the form sends.
 #[derive(Debug, Deserialize)]
@@ -53,21 +57,30 @@ pub(super) async fn list(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
     At(account): At<Id>,
+    Query(which): Query<Which>,
 ) -> Answer {
     let account = server.db.account(&account).await?;
-    Ok(Page(people(&server, &actor, Whose(Some(&account)), None).await?).into_response())
+    Ok(Page(people(&server, &actor, Whose(Some(&account)), &which, None).await?).into_response())
 }
 
 /// The page of the server's administrators.
 pub(super) async fn list_administrators(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
+    Query(which): Query<Which>,
 ) -> Answer {
-    Ok(Page(people(&server, &actor, Whose(None), None).await?).into_response())
+    Ok(Page(people(&server, &actor, Whose(None), &which, None).await?).into_response())
 }
 
-async fn people(server: &Server, actor: &Actor, whose: Whose<'_>, link: Option<(&str, &str)>) -> crate::Result<Markup> {
+async fn people(
+    server: &Server,
+    actor: &Actor,
+    whose: Whose<'_>,
+    which: &Which,
+    link: Option<(&str, &str)>,
+) -> crate::Result<Markup> {
     let all = server.db.people(whose.id()).await?;
+    let part = Part::of(&all, which, MOST, "login", |person| &person.login);
     let right = if whose.0.is_some() { Right::People } else { Right::Server };
     let may = actor.may(right, whose.id());
     let body = html! {
@@ -80,10 +93,12 @@ async fn people(server: &Server, actor: &Actor, whose: Whose<'_>, link: Option<(
             }
         }
         @if all.is_empty() { p.empty { "Nobody has a login to this account yet, but the server's administrators may help in it." } } @else {
+            (part.finder())
             div.scroll tabindex="0" { table {
                 thead { tr { th scope="col" { "Login" } th scope="col" { "Role" } th scope="col" { "Second factor" } th scope="col" { "Since" } th scope="col" { "State" } @if may { th scope="col" { "Change" } } } }
-                tbody { @for person in &all { (row(whose, person, may, actor)) } }
+                tbody { @for person in &part.shown { (row(whose, person, may, actor)) } }
             } }
+            (part.ways())
         }
         @if may {
             h2 { "Add somebody" }
@@ -151,7 +166,7 @@ pub(super) async fn add_administrator(
 async fn add_to(server: &Server, actor: &Actor, whose: Whose<'_>, login: &str, role: Role) -> Answer {
     let (person, invitation) = deeds::add(server, actor, &NewPerson { account: whose.id(), login, role }).await?;
     let link = server.link(&format!("/welcome/{}", invitation.token));
-    Ok(Page(people(server, actor, whose, Some((&person.login, &link))).await?).into_response())
+    Ok(Page(people(server, actor, whose, &Which::default(), Some((&person.login, &link))).await?).into_response())
 }
 
 /// What is to be done.
@@ -203,7 +218,8 @@ async fn change_of(server: &Server, actor: &Actor, whose: Whose<'_>, person: &Id
         What::Invite => {
             let invitation = deeds::invite(server, actor, &person).await?;
             let link = server.link(&format!("/welcome/{}", invitation.token));
-            return Ok(Page(people(server, actor, whose, Some((&person.login, &link))).await?).into_response());
+            return Ok(Page(people(server, actor, whose, &Which::default(), Some((&person.login, &link))).await?)
+                .into_response());
         }
         What::Enable => drop(deeds::change(server, actor, &person, person.role, false).await?),
         What::Disable => drop(deeds::change(server, actor, &person, person.role, true).await?),

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::basket::{field, fields};
 use super::look::{bar, opened};
-use super::{Answer, Chrome, Page, Place, Query, encode, go, job, page, words};
+use super::{Answer, Chrome, Page, Place, Query, encode, go, job, page, part, words};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::restore::Known;
 use crate::server::api::restores::action;
@@ -101,6 +101,7 @@ pub(super) async fn ask(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
     OfRepository { account, row }: OfRepository,
+    Query(which): Query<part::Which>,
 ) -> Answer {
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Look };
     let here = format!("/a/{}/look/{}", account.id, row.id);
@@ -118,7 +119,9 @@ pub(super) async fn ask(
         } @else {
             p { (words::count(items.len(), "thing")) " from the " a href={ (here) "/basket" } { "basket" } ". Nothing is written before you have seen the plan." }
             ul.plain { @for item in items.iter().take(10) { li { @if item.path.is_empty() { "All of a snapshot" } @else { (item.path) } } } @if items.len() > 10 { li.quiet { "and " (items.len() - 10) " more" } } }
-            (choices(&here, &tenants))
+            @let narrower = part::narrower("q", &which.q, tenants.len());
+            @if !narrower.0.is_empty() { form.card method="get" { p { "To another tenant:" } (narrower) } }
+            (choices(&here, &part::offered(&tenants, &which.q, |tenant| &tenant.name, |_| false)))
         }
     };
     Ok(Page(page("Restore", chrome, &body)).into_response())
@@ -128,7 +131,7 @@ fn radio(name: &str, value: &str, text: &str, checked: bool) -> Markup {
     html! { label { input type="radio" name=(name) value=(value) checked[checked]; " " (text) } }
 }
 
-fn choices(here: &str, tenants: &[Tenant]) -> Markup {
+fn choices(here: &str, tenants: &[&Tenant]) -> Markup {
     html! {
         form.card.wide method="post" action={ (here) "/restore" } {
             fieldset { legend { "To whom" }

@@ -9,7 +9,8 @@ use axum::response::IntoResponse;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::{Answer, Chrome, Form, Page, Place, charts, go, keys as key_pages, page, words};
+use super::part::{Part, Which};
+use super::{Answer, Chrome, Form, Page, Place, Query, charts, go, keys as key_pages, page, words};
 use crate::server::api::accounts::GROWTH_US;
 use crate::server::auth::{Actor, Password, Right};
 use crate::server::db::{Account, JobKind, RepositoryRow};
@@ -24,6 +25,10 @@ use crate::server::targets::OWN;
 use crate::server::web::At;
 use crate::snapshot::store as snapshots;
 
+/// Repositories on a page.
+const MOST_REPOSITORIES: usize = 100;
+/// Repositories off the list on a page: each has a form.
+const MOST_OFF: usize = 25;
 /// Snapshots on a page.
 const MOST: usize = 100;
 /// Snapshots that are named of those that retention takes out.
@@ -41,53 +46,71 @@ pub(super) struct Typed {
     passphrase: String,
 }
 
+/// Which of those off the list.
+#[derive(Debug, Deserialize)]
+pub(super) struct Off {
+    /// How many are passed over.
+    #[serde(default)]
+    off: usize,
+}
+
 /// The page.
 pub(super) async fn list(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
     At(account): At<Id>,
+    Query(which): Query<Which>,
+    Query(off): Query<Off>,
 ) -> Answer {
     let account = server.db.account(&account).await?;
     let all = server.db.repositories(&account.id).await?;
+    let part = Part::of(&all, &which, MOST_REPOSITORIES, "repository", |row| &row.name);
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Storage };
     let body = html! {
         h1 { "Storage" }
         (super::sets::way_back(&server, &actor, &account.id).await?)
         @if all.is_empty() { p.empty { "There is no repository yet: the encrypted place that snapshots are kept in." } } @else {
+            (part.finder())
             div.scroll tabindex="0" { table {
                 thead { tr { th scope="col" { "Repository" } th.number scope="col" { "Stored" } th scope="col" { "Key" } th scope="col" { "Since" } } }
-                tbody { @for row in &all { tr {
+                tbody { @for row in &part.shown { tr {
                     th scope="row" { a href={ "/a/" (account.id) "/storage/" (row.id) } { (row.name) } }
                     td.number { (words::size(u64::try_from(row.stored_bytes).unwrap_or(0))) }
                     td { (key_mark(row)) }
                     td { (words::time(row.created_us)) }
                 } } }
             } }
+            (part.ways())
         }
         @if !all.is_empty() { (growth(&server, &account, &all).await?) }
-        (off_list(&server, &account, actor.may(Right::Keys, Some(&account.id))).await?)
+        (off_list(&server, &account, actor.may(Right::Keys, Some(&account.id)), off.off).await?)
         @if actor.may(Right::Keys, Some(&account.id)) { (form(&account)) (super::adopt::form(&account)) }
     };
     Ok(Page(page("Storage", chrome, &body)).into_response())
 }
 
 /// What was taken off the list and lies in the server's own storage still.
-async fn off_list(server: &Server, account: &Account, may: bool) -> crate::Result<Markup> {
+async fn off_list(server: &Server, account: &Account, may: bool, from: usize) -> crate::Result<Markup> {
     let all = own_storage::left_behind(server, &account.id).await?;
+    let shown: Vec<_> = all.iter().skip(from).take(MOST_OFF).collect();
     Ok(html! {
         @if !all.is_empty() {
             h2 { "Off the list" }
             p.quiet { "These were taken off the list and lie in this server's own storage still: they count towards what the account may store. Whoever has a key takes one over again; whoever runs the server deletes its folder." }
             div.scroll tabindex="0" { table {
                 thead { tr { th scope="col" { "Repository" } th.number scope="col" { "Stored" } th scope="col" { "Since" } th scope="col" { "Lies at" } } }
-                tbody { @for left in &all { tr {
+                tbody { @for left in &shown { tr {
                     th scope="row" { (left.name) }
                     td.number { (words::size(u64::try_from(left.stored_bytes).unwrap_or(0))) }
                     td { (words::time(left.removed_us)) }
                     td { code { (OWN) (left.id) } }
                 } } }
             } }
-            @if may { @for left in &all { (super::adopt::again(account, left)) } }
+            @if all.len() > MOST_OFF { div.actions {
+                @if from > 0 { a.button.plain href={ "?off=" (from.saturating_sub(MOST_OFF)) } { "Before" } }
+                @if all.len() > from.saturating_add(MOST_OFF) { a.button.plain href={ "?off=" (from + MOST_OFF) } { "More off the list" } }
+            } }
+            @if may { @for left in &shown { (super::adopt::again(account, left)) } }
         }
     })
 }

@@ -9,6 +9,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::part::{Part, Which};
 use super::{Answer, Chrome, Form, Page, Place, Query, connect, go, job, page, words};
 use crate::graph::Caller;
 use crate::server::auth::{Actor, Password, Right};
@@ -18,6 +19,9 @@ use crate::server::deeds::tenants::{self, TenantToBe};
 use crate::server::id::Id;
 use crate::server::state::Server;
 use crate::server::web::At;
+
+/// Tenants on a page.
+const MOST: usize = 100;
 
 pub(super) fn given(text: &str) -> Option<String> {
     Some(text.trim().to_owned()).filter(|text| !text.is_empty())
@@ -29,9 +33,11 @@ pub(super) async fn list(
     Extension(actor): Extension<Actor>,
     At(account): At<Id>,
     Query(asked): Query<connect::Given>,
+    Query(which): Query<Which>,
 ) -> Answer {
     let account = server.db.account(&account).await?;
     let all = server.db.tenants(&account.id).await?;
+    let part = Part::of(&all, &which, MOST, "tenant", |tenant| &tenant.name);
     let forms = match actor.may(Right::Change, Some(&account.id)) {
         true => connect::forms(&server, &actor, &account, &asked).await?,
         false => html! {},
@@ -41,10 +47,12 @@ pub(super) async fn list(
         h1 { "Tenants" }
         (super::sets::way_back(&server, &actor, &account.id).await?)
         @if all.is_empty() { p.empty { "No tenant is connected yet. Below is what it takes." } } @else {
+            (part.finder())
             div.scroll tabindex="0" { table {
                 thead { tr { th scope="col" { "Tenant" } th scope="col" { "Directory" } th scope="col" { "Permissions" } th scope="col" { "Secret" } th scope="col" { "Budget used" } th scope="col" { "Tested" } } }
-                tbody { @for tenant in &all { (row(&account, tenant, server.now_us())) } }
+                tbody { @for tenant in &part.shown { (row(&account, tenant, server.now_us())) } }
             } }
+            (part.ways())
         }
         (forms)
     };

@@ -1,7 +1,7 @@
-//! A thousand sets and a hundred thousand runs: pages stay small, and queries find their way by indexes. How fast it is,
+//! A thousand sets and a hundred thousand runs; a thousand tenants, repositories, clients and people: pages stay small, and queries find their way by indexes. How fast it is,
 //! `docs/performance.md` tells; here is counted, not timed.
 
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use sqlx::AssertSqlSafe;
 
 use super::{Bench, PASSWORD};
@@ -66,7 +66,7 @@ async fn pages_stay_small_with_a_thousand_sets_and_a_hundred_thousand_runs() {
     bench.person(Some(&account), Role::Owner, "owner@contoso.com").await;
     let receiver = serde_json::json!({"name": "x", "definition": {"kind": "mail", "to": ["a@b.c"], "runs": "all", "warnings": true}});
     let token = bench.person(Some(&account), Role::Owner, "second@contoso.com").await;
-    bench.good(&token, reqwest::Method::POST, &format!("/accounts/{account}/receivers"), Some(receiver)).await;
+    bench.good(&token, Method::POST, &format!("/accounts/{account}/receivers"), Some(receiver)).await;
     fill(&bench, &account).await;
     let cookie = bench.sign_in("owner@contoso.com", PASSWORD).await.expect("signed in");
     let set = format!("a{}", "0".repeat(31));
@@ -99,6 +99,86 @@ async fn pages_stay_small_with_a_thousand_sets_and_a_hundred_thousand_runs() {
             assert!(page.contains("1,000,000,000"), "the newest runs of all sets count, not only the last ones");
         }
     }
+}
+
+/// An account with long lists.
+async fn fill_lists(bench: &Bench, account: &Id) {
+    let (db, now) = (&bench.server().db, bench.server().now_us());
+    let id = |mark: &str| {
+        format!("substr('{mark}0000000000000000000000000000000', 1, 32 - length(CAST(i AS TEXT))) || CAST(i AS TEXT)")
+    };
+    let name = |what: &str| format!("'a {what} with a name of some length ' || CAST(i AS TEXT)");
+    let (tenants, repositories, clients, people, left) = (id("d"), id("e"), id("f"), id("9"), id("8"));
+    let (tenant, repository, client, gone) = (name("tenant"), name("repository"), name("client"), name("lost one"));
+    for insert in [
+        format!(
+            "tenants (id, account_id, name, definition, created_us) SELECT {tenants}, '{account}', {tenant}, \
+             '{{\"tenant_id\": \"3f9a6c1e-0000-4000-8000-000000000000\", \"client_id\": \"c\", \"sign_in\": \"secret\"}}', {now}"
+        ),
+        format!(
+            "repositories (id, account_id, name, repository, write_key, created_us, confirmed) \
+             SELECT {repositories}, '{account}', {repository}, {repositories}, 'x', {now}, 1"
+        ),
+        format!("clients (id, account_id, name, created_us) SELECT {clients}, '{account}', {client}, {now}"),
+        format!(
+            "people (id, account_id, login, role, created_us) \
+             SELECT {people}, '{account}', 'person-' || CAST(i AS TEXT) || '@customer.example.com', 'operator', {now}"
+        ),
+        format!(
+            "left_behind (id, account_id, name, repository, stored_bytes, removed_us) \
+             SELECT {left}, '{account}', {gone}, {left}, 1, {now}"
+        ),
+    ] {
+        let rows = "WITH RECURSIVE n(i) AS (SELECT CAST(0 AS BIGINT) UNION ALL SELECT i + 1 FROM n WHERE i < 999)";
+        let statement = format!("{rows} INSERT INTO {insert} FROM n");
+        sqlx::query(AssertSqlSafe(statement)).execute(db.pool()).await.expect("filled");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_stay_small_with_a_thousand_tenants_repositories_clients_and_people() {
+    let bench = Bench::quiet().await;
+    let account = bench.account("Contoso").await;
+    let token = bench.person(Some(&account), Role::Owner, "owner@contoso.com").await;
+    fill_lists(&bench, &account).await;
+    let cookie = bench.sign_in("owner@contoso.com", PASSWORD).await.expect("signed in");
+    let page = async |path: &str| {
+        let (status, page) = bench.page(&cookie, &format!("/a/{account}{path}")).await;
+        println!("{path:40} {:6} bytes", page.len());
+        assert_eq!(status, StatusCode::OK, "{path}: {page}");
+        assert!(page.len() < MOST_BYTES, "{path}: {} bytes", page.len());
+        page
+    };
+    for path in ["", "/sets/new", "/sets/new/connect", "/activity", "/restores", "/coverage", "/notices"] {
+        page(path).await;
+    }
+    // By pages, and by a part of the name that ten have.
+    for (path, mark, most) in [
+        ("/tenants", "a tenant with a name of some length ", 100),
+        ("/storage", "a repository with a name of some length ", 100),
+        ("/clients", "<th scope=\"row\">a client with a name of some length ", 40),
+        ("/people", "<th scope=\"row\">person-", 50),
+        ("/keys", "<h2>a repository with a name of some length ", 25),
+        ("/look", "a repository with a name of some length ", 200),
+    ] {
+        let many = async |query: &str| page(&format!("{path}{query}")).await.matches(mark).count();
+        assert_eq!(many("").await, most, "{path}");
+        assert_eq!(many("?from=995").await, 5 + usize::from(path == "/people"), "{path}");
+        let found = many("?q=99").await;
+        assert!((19..=20).contains(&found), "{path}: {found}");
+    }
+    for (path, most) in [("/storage", 25), ("/storage?off=990", 10)] {
+        assert_eq!(page(path).await.matches("<summary>Take 'a lost one").count(), most, "{path}");
+    }
+    for (list, more) in [("tenants", 0), ("repositories", 0), ("clients", 0), ("people", 1)] {
+        let part = bench.good(&token, Method::GET, &format!("/accounts/{account}/{list}?from=990&most=7"), None).await;
+        let items = part["items"].as_array().expect("a list").len();
+        assert_eq!((items, part["all"].as_u64()), (7, Some(1_000 + more)), "{list}");
+        let rest = bench.good(&token, Method::GET, &format!("/accounts/{account}/{list}?from=997"), None).await;
+        assert_eq!(rest["items"].as_array().map(Vec::len), Some(3 + more as usize), "{list}");
+    }
+    let (status, _) = bench.ask(&token, Method::GET, &format!("/accounts/{account}/tenants?from=x"), None).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
 }
 
 #[tokio::test(flavor = "multi_thread")]

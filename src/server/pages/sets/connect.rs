@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::server::db::Tenant;
 use crate::server::deeds::tenants;
 use crate::server::id::Id;
-use crate::server::pages::{tenants as pages, words};
+use crate::server::pages::{part, tenants as pages, words};
 
 /// The tenant that is chosen; of none the one that was connected last.
 async fn chosen(desk: &Desk) -> Result<(Vec<Tenant>, Option<Tenant>)> {
@@ -30,9 +30,11 @@ pub(super) async fn part(desk: &Desk) -> Result<Markup> {
         @if all.is_empty() {
             p.empty { "No tenant is connected yet." }
         } @else if !fixed {
+            @let is_chosen = |tenant: &Tenant| found.as_ref().is_some_and(|found| found.id == tenant.id);
+            (part::narrower("find_tenant", desk.sent("find_tenant"), all.len()))
             label for="tenant" { "Tenant" }
-            select #tenant name="tenant" data-stay { @for tenant in &all {
-                option value=(tenant.id) selected[found.as_ref().is_some_and(|found| found.id == tenant.id)] { (tenant.name) }
+            select #tenant name="tenant" data-stay { @for tenant in part::offered(&all, desk.sent("find_tenant"), |tenant| &tenant.name, is_chosen) {
+                option value=(tenant.id) selected[is_chosen(tenant)] { (tenant.name) }
             } }
         }
         @if let Some(tenant) = &found { (stands(desk, tenant)) }

@@ -19,9 +19,9 @@ use axum::Extension;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use maud::{Markup, html};
-use serde::Deserialize;
 
-use super::{Answer, Chrome, Page, Place, Query, encode, go, job, page, words};
+use super::part::{Part, Which};
+use super::{Answer, Chrome, Page, Place, Query, go, job, page, words};
 use crate::server::auth::{Actor, Right};
 use crate::server::db::SetRow;
 use crate::server::deeds::sets;
@@ -35,41 +35,28 @@ pub(super) use wizard::way_back;
 /// Sets on a page.
 const MOST: usize = 100;
 
-/// Which part of the list, and which names.
-#[derive(Debug, Deserialize)]
-pub(super) struct Part {
-    #[serde(default)]
-    from: usize,
-    #[serde(default)]
-    q: String,
-}
-
 /// The page.
 pub(super) async fn list(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
     At(account): At<Id>,
-    Query(part): Query<Part>,
+    Query(which): Query<Which>,
 ) -> Answer {
     let account = server.db.account(&account).await?;
     let (all, tenants) = (server.db.sets(&account.id).await?, server.db.tenants(&account.id).await?);
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Sets };
     let may_change = actor.may(Right::Change, Some(&account.id));
-    let wanted = part.q.trim().to_lowercase();
-    let found: Vec<&SetRow> = all.iter().filter(|set| set.name.to_lowercase().contains(&wanted)).collect();
+    let part = Part::of(&all, &which, MOST, "backup set", |set| &set.name);
     let body = html! {
         h1 { "Backup sets" }
         @if may_change { (way_back(&server, &actor, &account.id).await?) }
         @if all.is_empty() {
             p.empty { "There is no backup set yet. It says what of a tenant is protected, when it is read, and how long snapshots are kept." }
         } @else {
-            @if all.len() > MOST {
-                form method="get" { label for="q" { "Part of the name" } input #q name="q" value=(part.q); button.plain type="submit" { "Find" } }
-                p.quiet { (words::count(found.len(), "backup set")) }
-            }
+            (part.finder())
             div.scroll tabindex="0" { table {
                 thead { tr { th scope="col" { "Backup set" } th scope="col" { "Tenant" } th scope="col" { "Last run" } th scope="col" { "Last good run" } th scope="col" { "Runs by" } } }
-                tbody { @for set in found.iter().skip(part.from).take(MOST) { tr {
+                tbody { @for set in &part.shown { tr {
                     th scope="row" { a href={ "/a/" (account.id) "/sets/" (set.id) } { (set.name) } }
                     td { @if let Some(tenant) = tenants.iter().find(|tenant| tenant.id == set.tenant) { (tenant.name) } }
                     td { (last(set)) }
@@ -77,11 +64,7 @@ pub(super) async fn list(
                     td { @if set.enabled { "schedule" } @else { span.state.calm { "hand only" } } }
                 } } }
             } }
-            @if found.is_empty() { p.empty { "No backup set has such a name." } }
-            div.actions {
-                @if part.from > 0 { a.button.plain href={ "?q=" (encode(&part.q)) "&from=" (part.from.saturating_sub(MOST)) } { "Before" } }
-                @if found.len() > part.from.saturating_add(MOST) { a.button.plain href={ "?q=" (encode(&part.q)) "&from=" (part.from + MOST) } { "More" } }
-            }
+            (part.ways())
         }
         @if may_change { p { a.button href={ "/a/" (account.id) "/sets/new" } { "New backup set" } } }
     };

@@ -7,9 +7,10 @@ use super::key;
 use super::steps::Step;
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::auth::{Password, Right};
-use crate::server::db::RepositoryRow;
+use crate::server::db::{ClientRow, RepositoryRow};
 use crate::server::deeds::repositories::{self, PlaceToBe, RepositoryToMake};
 use crate::server::id::Id;
+use crate::server::pages::part;
 use crate::server::pages::storage::{key_mark, pairs};
 use crate::server::targets::OWN;
 
@@ -85,10 +86,12 @@ pub(super) async fn part(desk: &Desk) -> Result<Markup> {
                 p { "Repository " a href={ "/a/" (desk.account.id) "/storage/" (row.id) } { (row.name) } " " (key_mark(row)) }
                 p.quiet { "A backup set keeps its repository. Further destinations hold copies of it." }
             } @else {
+                @let is_chosen = |row: &RepositoryRow| found.as_ref().is_some_and(|found| found.id == row.id);
+                (part::narrower("find_repository", desk.sent("find_repository"), all.len()))
                 label for="repository" { "Repository" }
                 select #repository name="repository" data-stay {
                     @if may_make { option value=(NEW) selected[found.is_none()] { "a new one, made here" } }
-                    @for row in &all { option value=(row.id) selected[found.as_ref().is_some_and(|found| found.id == row.id)] { (row.name) @if !row.confirmed { " (key not confirmed)" } } }
+                    @for row in part::offered(&all, desk.sent("find_repository"), |row| &row.name, is_chosen) { option value=(row.id) selected[is_chosen(row)] { (row.name) @if !row.confirmed { " (key not confirmed)" } } }
                 }
             }
             @if let Some(places) = &places { (places) }
@@ -163,12 +166,14 @@ async fn places(desk: &Desk, row: &RepositoryRow) -> Result<Markup> {
 async fn runner(desk: &Desk) -> Result<Markup> {
     let clients = desk.server.db.clients(&desk.account.id).await?;
     let chosen = desk.fields.get("client");
+    let is_chosen = |client: &ClientRow| client.id.as_str() == chosen;
     Ok(html! {
         fieldset { legend { "Who runs it" }
+            (part::narrower("find_client", desk.sent("find_client"), clients.len()))
             label for="client" { "It runs on" }
             select #client name="client" {
                 option value="" { "the server" }
-                @for client in &clients { option value=(client.id) selected[client.id.as_str() == chosen] { "client " (client.name) @if !client.enrolled { " (not enrolled yet)" } } }
+                @for client in part::offered(&clients, desk.sent("find_client"), |client| &client.name, is_chosen) { option value=(client.id) selected[is_chosen(client)] { "client " (client.name) @if !client.enrolled { " (not enrolled yet)" } } }
             }
             p.quiet { "This may change at any time: the next run goes on from the last one, whoever made it. A client signs in to the tenant itself, so it is handed the tenant's secret for each run." }
         }
