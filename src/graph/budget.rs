@@ -6,6 +6,8 @@
 //! ([`super::transport`]). While its windows allow it a lane runs at full speed; after an unexpected 429 it spends its allowance evenly for one
 //! window, as somebody else spends from it too. What a `RateLimit-Remaining` header leaves is never exceeded before its reset.
 
+mod spent;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +20,8 @@ use super::limits::{Limits, WindowLimit};
 use super::request::{Scope, TeamsCall};
 use super::window::Window;
 use crate::monitor::Monitor;
+
+pub use spent::Spent;
 
 /// How many lanes of mailboxes are kept before idle ones are dropped.
 const LANES_KEPT: usize = 2048;
@@ -58,17 +62,6 @@ pub struct RateLimit {
     pub remaining: u32,
     /// Time until the reset.
     pub reset: Duration,
-}
-
-/// How much is used of one of the budgets of a tenant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Spent {
-    /// Which: `files_minute`, `files_day` (SharePoint and OneDrive), `directory`.
-    pub what: &'static str,
-    /// Units used in the window that ends now.
-    pub used: u32,
-    /// Units that may be used in it.
-    pub limit: u32,
 }
 
 impl Budget {
@@ -211,13 +204,6 @@ impl Budget {
     /// How many units of SharePoint and OneDrive each window allows, as far as is known: of a minute and of a day.
     pub fn files_units(&self) -> Vec<u32> {
         self.files.state().windows.iter().map(Window::units).collect()
-    }
-
-    /// How much is used of what the whole tenant shares. Mailboxes and teams have budgets of their own.
-    pub fn spent(&self) -> Vec<Spent> {
-        let mut all = self.files.spent(&["files_minute", "files_day"]);
-        all.extend(self.directory.spent(&["directory"]));
-        all
     }
 
     /// What this budget allowed at first.

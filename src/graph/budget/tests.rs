@@ -305,11 +305,30 @@ async fn what_is_spent_is_told_with_what_may_be() {
     let budget = Budget::new(Limits::default(), Arc::new(Silent));
     let mut permit = budget.acquire(&Scope::Files, 5).await;
     let told = |budget: &Budget| budget.spent().iter().map(|one| (one.what, one.used, one.limit)).collect::<Vec<_>>();
-    let of = |used| vec![("files_minute", used, 1_225), ("files_day", 5, 1_176_000), ("directory", 0, 3_430)];
+    let shared = |used| [("files_minute", used, 1_225), ("files_day", 5, 1_176_000), ("directory", 0, 3_430)];
+    let single = [("teams", 0, 29), ("planner", 0, 19), ("mailbox", 0, 9_800), ("mailboxes", 0, 0)];
+    let of = |used| [&shared(used)[..], &single].concat();
     assert_eq!(told(&budget), of(5));
     permit.answered();
     assert_eq!(told(&budget), of(5));
     let left = RateLimit { limit: None, remaining: 25, reset: Duration::from_secs(5) };
     budget.observe(&Scope::Files, left);
     assert_eq!(told(&budget), of(1_200), "the server knows of others");
+}
+
+#[tokio::test]
+async fn of_mailboxes_and_teams_those_nearest_to_their_limits_are_told() {
+    let budget = Budget::new(Limits::default(), Arc::new(Silent));
+    let mut permits = Vec::new();
+    for (mailbox, requests) in [("anna", 2), ("bert", 3), ("carl", 1)] {
+        for _ in 0..requests {
+            permits.push(budget.acquire(&Scope::Mailbox(mailbox.to_owned()), 1).await);
+        }
+    }
+    for call in [TeamsCall::Export, TeamsCall::Team, TeamsCall::Team] {
+        permits.push(budget.acquire(&Scope::Teams(call, String::new()), 1).await);
+    }
+    budget.throttled(&Scope::Mailbox("carl".to_owned()), Duration::from_secs(60), false);
+    let told: Vec<_> = budget.spent().iter().skip(3).map(|one| (one.what, one.used, one.limit)).collect();
+    assert_eq!(told, [("teams", 2, 29), ("planner", 0, 19), ("mailbox", 3, 9_800), ("mailboxes", 1, 3)]);
 }

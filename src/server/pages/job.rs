@@ -174,8 +174,12 @@ pub(super) fn progress(job: &Job) -> Markup {
                 @if count("items") > 0 && seconds > 0 {
                     div { dt { "Items a second" } dd #rate { (words::number(count("items") / seconds)) } }
                 }
-                @for (label, what, used, limit) in budget(job.progress.as_ref().and_then(|p| p.get("budget"))) {
+                @let told = job.progress.as_ref().and_then(|p| p.get("budget"));
+                @for (label, what, used, limit) in budget(told) {
                     div { dt { "Requests left, " (label) } dd data-left=(what) { (words::number((limit - used).max(0))) " of " (words::number(limit)) } }
+                }
+                @if let Some((waiting, asked)) = mailboxes(told) {
+                    div { dt { "Mailboxes that have to wait, of those asked lately" } dd data-spent="mailboxes" { (words::number(waiting)) " of " (words::number(asked)) } }
                 }
                 @for (name, label) in bytes(job.kind) {
                     div { dt { (label) } dd data-bytes=(name) { (words::size(u64::try_from(count(name)).unwrap_or(0))) } }
@@ -188,21 +192,28 @@ pub(super) fn progress(job: &Job) -> Markup {
 /// The budgets of a tenant: in words, by name, units used, and how many there are. Clients tell of them too: what is none is left
 /// out.
 pub(super) fn budget(told: Option<&Value>) -> Vec<(&'static str, &'static str, i64, i64)> {
-    const KNOWN: [(&str, &str); 3] = [
+    const KNOWN: [(&str, &str); 6] = [
         ("SharePoint and OneDrive, a minute", "files_minute"),
         ("SharePoint and OneDrive, a day", "files_day"),
         ("directory, ten seconds", "directory"),
+        ("the busiest mailbox, ten minutes", "mailbox"),
+        ("Teams, the busiest kind of call, a second", "teams"),
+        ("Planner, a second", "planner"),
     ];
-    let all = told.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let number = |one: &Value, name: &str| one.get(name).and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
-    let mut found = Vec::new();
-    for (label, what) in KNOWN {
-        let one = all.iter().find(|one| one.get("what").and_then(Value::as_str) == Some(what));
-        if let Some((used, limit)) = one.and_then(|one| number(one, "used").zip(number(one, "limit"))) {
-            found.push((label, what, i64::from(used), i64::from(limit)));
-        }
-    }
-    found
+    let spent = |(label, what)| spent(told, what).map(|(used, limit)| (label, what, used, limit));
+    KNOWN.into_iter().filter_map(spent).collect()
+}
+
+/// How many mailboxes have to wait for their budgets, of how many that were asked lately.
+pub(super) fn mailboxes(told: Option<&Value>) -> Option<(i64, i64)> {
+    spent(told, "mailboxes").filter(|(_, asked)| *asked > 0)
+}
+
+/// What is used of one budget, and how much there is.
+fn spent(told: Option<&Value>, what: &str) -> Option<(i64, i64)> {
+    let one = told?.as_array()?.iter().find(|one| one.get("what").and_then(Value::as_str) == Some(what))?;
+    let number = |name: &str| one.get(name).and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
+    Some((i64::from(number("used")?), i64::from(number("limit")?)))
 }
 
 /// Says whether a job is about a restore.

@@ -93,12 +93,16 @@ fn used(tenant: &Tenant, now_us: i64) -> Markup {
     let holds = |what: &str| match what {
         "files_day" => age_us < 86_400 * SECOND_US,
         "files_minute" => age_us < 60 * SECOND_US,
+        "mailbox" => age_us < 600 * SECOND_US,
+        "teams" | "planner" => age_us < SECOND_US,
         _ => age_us < 10 * SECOND_US,
     };
     let mut all = job::budget(told.as_ref());
     all.retain(|(_, what, ..)| holds(what));
+    let waiting = job::mailboxes(told.as_ref()).filter(|(waiting, _)| *waiting > 0 && holds("mailboxes"));
     html! {
         @if all.is_empty() { span.quiet { "nothing lately" } }
+        @if let Some((waiting, asked)) = waiting { div { (words::number(waiting)) " of " (words::number(asked)) " mailboxes have to wait" } }
         @for (label, _, used, limit) in &all {
             div { (words::number(*used)) " of " (words::number(*limit)) " " span.quiet { (label) } }
         }

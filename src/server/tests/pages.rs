@@ -221,15 +221,36 @@ async fn what_is_used_of_budgets_and_how_fast_it_goes_are_shown() {
     assert!(at.page("/tenants").await.contains("nothing lately"));
     at.bench.good(&at.token, Method::POST, &format!("/accounts/{}/sets/{}/runs", at.account, at.set), None).await;
     let job = db.take_job("w", None, super::PLENTY, 30_000_000, now + DAY_US).await.expect("taken").expect("a job");
-    let budget = json!([{"what": "files_day", "used": 1_500, "limit": 1_176_000}, {"what": "x", "used": "y"}]);
+    let budget = json!([
+        {"what": "files_day", "used": 1_500, "limit": 1_176_000},
+        {"what": "mailbox", "used": 9_000, "limit": 9_800},
+        {"what": "teams", "used": 4, "limit": 29},
+        {"what": "mailboxes", "used": 2, "limit": 120},
+        {"what": "x", "used": "y"},
+    ]);
     let progress = json!({"counts": {"items": 4_000}, "seconds": 8, "budget": budget});
     db.renew(&job.id, "w", &progress, 30_000_000, now).await.expect("renewed");
     db.keep_budget(&job.id, &budget, now).await.expect("kept");
     let page = at.page(&format!("/jobs/{}", job.id)).await;
-    for words in ["Items a second</dt><dd id=\"rate\">500</dd>", "1,174,500 of 1,176,000"] {
+    for words in [
+        "Items a second</dt><dd id=\"rate\">500</dd>",
+        "1,174,500 of 1,176,000",
+        "the busiest mailbox, ten minutes</dt><dd data-left=\"mailbox\">800 of 9,800",
+        "Teams, the busiest kind of call, a second</dt><dd data-left=\"teams\">25 of 29",
+        "Mailboxes that have to wait, of those asked lately</dt><dd data-spent=\"mailboxes\">2 of 120",
+    ] {
         assert!(page.contains(words), "{words}: {page}");
     }
-    assert!(at.page("/tenants").await.contains("1,500 of 1,176,000"));
+    let page = at.page("/tenants").await;
+    for words in ["1,500 of 1,176,000", "9,000 of 9,800", "2 of 120 mailboxes have to wait"] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    db.keep_budget(&job.id, &budget, now - 60_000_000).await.expect("kept");
+    let page = at.page("/tenants").await;
+    assert!(
+        page.contains("9,000 of 9,800") && !page.contains("mailboxes have to wait"),
+        "a minute has gone by: {page}"
+    );
     db.keep_budget(&job.id, &budget, now - 2 * DAY_US).await.expect("kept");
     assert!(at.page("/tenants").await.contains("nothing lately"), "a day has gone by");
 }

@@ -170,6 +170,10 @@ async fn pages_stay_small_with_a_thousand_tenants_repositories_clients_and_peopl
     for (path, most) in [("/storage", 25), ("/storage?off=990", 10)] {
         assert_eq!(page(path).await.matches("<summary>Take 'a lost one").count(), most, "{path}");
     }
+    let find = "name=x&find_tenant=length+99&do=find".to_owned();
+    let found = bench.send_form(&format!("/a/{account}/sets/new/connect"), Some(&cookie), find).await;
+    let found = found.text().await.expect("a page");
+    assert!(found.contains("some length 990<") && !found.contains("some length 500<"), "{found}");
     for (list, more) in [("tenants", 0), ("repositories", 0), ("clients", 0), ("people", 1)] {
         let part = bench.good(&token, Method::GET, &format!("/accounts/{account}/{list}?from=990&most=7"), None).await;
         let items = part["items"].as_array().expect("a list").len();

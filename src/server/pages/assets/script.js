@@ -54,6 +54,10 @@ if (job) {
       const one = (progress.budget || []).find((one) => one.what === element.dataset.left);
       if (one) { element.textContent = `${Math.max(0, one.limit - one.used).toLocaleString()} of ${one.limit.toLocaleString()}`; }
     }
+    for (const element of job.querySelectorAll("[data-spent]")) {
+      const one = (progress.budget || []).find((one) => one.what === element.dataset.spent);
+      if (one) { element.textContent = `${one.used.toLocaleString()} of ${one.limit.toLocaleString()}`; }
+    }
     for (const element of job.querySelectorAll("[data-bytes]")) {
       element.textContent = size(progress.counts[element.dataset.bytes] || 0);
     }
