@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::merged::Merged;
-use super::stop::Stop;
+use super::{Stop, Surroundings};
 use crate::error::Result;
 use crate::format::codec;
 use crate::format::collection::Cursors;
@@ -49,7 +49,7 @@ pub(super) fn after(previous: Option<&CollectionState>, counts: &EditCounts) -> 
 
 /// The logical bytes of all collections of a run, of which those are counted that nobody counted. `None`: something cannot be
 /// read, or the run is to end.
-pub(super) async fn sum(writer: &Writer, merged: &mut Merged, stop: &Stop) -> Option<u64> {
+pub(super) async fn sum(writer: &Writer, merged: &mut Merged, around: &Surroundings) -> Option<u64> {
     let nodes = WriterNodes(writer.clone());
     let mut sum = 0_u64;
     for state in merged.states.values_mut() {
@@ -57,7 +57,8 @@ pub(super) async fn sum(writer: &Writer, merged: &mut Merged, stop: &Stop) -> Op
         let bytes = match known {
             Some(bytes) => bytes,
             None => {
-                let bytes = count(&nodes, super::collection::roots(state), stop).await.ok()?;
+                around.monitor.phase(&format!("Counting how large all of {} is", state.name));
+                let bytes = count(&nodes, super::collection::roots(state), &around.stop).await.ok()?;
                 state.cursors.iter_mut().for_each(|cursors| note(cursors, state.items, bytes));
                 bytes
             }

@@ -22,7 +22,7 @@ pub(super) async fn grown(tx: &mut Transaction<'static, Any>, set: &Id, counted:
     let Some(counted) = counted else { return Ok(None) };
     let row = sqlx::query(
         "SELECT logical_bytes, CASE WHEN EXISTS (SELECT 1 FROM runs WHERE set_id = $1 AND snapshot IS NOT NULL) \
-         THEN 1 ELSE 0 END AS known FROM sets WHERE id = $1",
+         THEN CAST(1 AS BIGINT) ELSE 0 END AS known FROM sets WHERE id = $1",
     )
     .bind(set.as_str())
     .fetch_optional(&mut **tx)

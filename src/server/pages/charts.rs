@@ -141,12 +141,12 @@ pub(super) fn growth(days: &[Grown], now_us: i64, span_us: i64) -> Markup {
         let all = line.iter().copied().chain(last).map(|(day, bytes)| format!("{},{}", x(day), y(bytes)));
         all.collect::<Vec<_>>().join(" ")
     };
-    let told = |line: &[(i64, i64)], what: &str, verb: &str, else_: &str| match line {
+    let told = |line: &[(i64, i64)], what: &str, verb: &str, unknown: &str| match line {
         [(from, first), .., (_, last)] => {
             format!("{what} {verb} {} on {} and {} at last", size(*first), date(*from), size(*last))
         }
         [(_, only)] => format!("{what} {verb} {}", size(*only)),
-        [] => format!("{else_} was not counted yet"),
+        [] => format!("{unknown} was not counted yet"),
     };
     let [_, _, of_contents, of_stored] = &lines;
     let contents = told(of_contents, "The contents of the newest snapshots", "were", "How large all contents are");

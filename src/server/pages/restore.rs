@@ -121,7 +121,8 @@ pub(super) async fn ask(
             ul.plain { @for item in items.iter().take(10) { li { @if item.path.is_empty() { "All of a snapshot" } @else { (item.path) } } } @if items.len() > 10 { li.quiet { "and " (items.len() - 10) " more" } } }
             @let narrower = part::narrower("q", &which.q, tenants.len());
             @if !narrower.0.is_empty() { form.card method="get" { p { "To another tenant:" } (narrower) } }
-            (choices(&here, &part::offered(&tenants, &which.q, |tenant| &tenant.name, |_| false)))
+            @let others = if tenants.len() > 1 { part::offered(&tenants, &which.q, |tenant| &tenant.name, |_| false) } else { Vec::new() };
+            (choices(&here, &others))
         }
     };
     Ok(Page(page("Restore", chrome, &body)).into_response())
@@ -139,7 +140,7 @@ fn choices(here: &str, tenants: &[&Tenant]) -> Markup {
                 (radio("to", "other", "To somebody else:", false))
                 label for="who" { "A user's address, a site's https://…, a team's name" }
                 input #who name="who" maxlength="4096" placeholder="bob@contoso.com" spellcheck="false";
-                @if tenants.len() > 1 {
+                @if !tenants.is_empty() {
                     label for="tenant" { "Tenant" }
                     select #tenant name="tenant" {
                         option value="" { "The one that it came from" }
