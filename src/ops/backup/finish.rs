@@ -24,9 +24,9 @@ pub(super) async fn write_snapshot(
     around: &Surroundings,
     started_us: i64,
 ) -> Result<BackupReport> {
-    let before = Catalog::load(repo, previous.as_ref().map(|p| &p.file)).await?;
     let bytes_logical = logical::sum(writer, &mut merged, around).await;
     around.monitor.phase("Writing the snapshot");
+    let before = Catalog::load(repo, previous.as_ref().map(|p| &p.file)).await?;
     let (catalog, gaps) = catalog::write(writer, &before, &merged.states, &merged.gaps, &merged.coverage).await?;
     let stats = writer.finish().await?;
     let (sent, throttled) = requests();
