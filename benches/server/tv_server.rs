@@ -211,7 +211,6 @@ async fn pages(folder: &Path, people: u64, seconds: u64) -> Result<()> {
         "/people".to_owned(),
         "/activity".to_owned(),
         "/notices".to_owned(),
-        format!("/sets/{set}/runs"),
         format!("/sets/{set}/change/when"),
         "/sets/new".to_owned(),
         format!("/tenants/{}", "d".repeat(32)),
@@ -220,7 +219,6 @@ async fn pages(folder: &Path, people: u64, seconds: u64) -> Result<()> {
         "/keys".to_owned(),
         "/clients".to_owned(),
         "/restores".to_owned(),
-        "/look".to_owned(),
     ];
     for path in &paths {
         let (mut times, mut bytes) = (Vec::new(), 0);
