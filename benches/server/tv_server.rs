@@ -4,6 +4,7 @@
 //! afterwards, with all of them waiting for their next time. `pages`: an account of 1,000 sets and 100,000 runs; how long the first
 //! byte of each page takes and how large it is; then so many people at once, who look at a page, read for one to five
 //! seconds, and go on to the next. Server and people are one process on the same cores. DIR is made and removed. A line of JSON each.
+//! With `TV_DATABASE` the rows are in that PostgreSQL database, which must be empty.
 
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -40,7 +41,13 @@ async fn main() -> Result<()> {
 fn options(folder: &Path, role: ProcessRole) -> ServerOptions {
     let mut options = ServerOptions::in_folder(folder.to_owned());
     options.role = role;
+    options.database_url = database_url();
     options
+}
+
+/// `TV_DATABASE`: the address of an empty PostgreSQL database; without it SQLite in DIR.
+fn database_url() -> Option<String> {
+    std::env::var("TV_DATABASE").ok()
 }
 
 fn now_us() -> Result<i64> {
@@ -48,6 +55,9 @@ fn now_us() -> Result<i64> {
 }
 
 async fn database(folder: &Path) -> Result<AnyConnection> {
+    if let Some(url) = database_url() {
+        return Ok(AnyConnection::connect(&url).await?);
+    }
     let mut connection = AnyConnection::connect(&format!("sqlite://{}/server.db", folder.display())).await?;
     sqlx::query("PRAGMA busy_timeout = 10000").execute(&mut connection).await?;
     Ok(connection)
@@ -201,6 +211,14 @@ async fn pages(folder: &Path, people: u64, seconds: u64) -> Result<()> {
         "/people".to_owned(),
         "/activity".to_owned(),
         "/notices".to_owned(),
+        format!("/sets/{set}/change/when"),
+        "/sets/new".to_owned(),
+        format!("/tenants/{}", "d".repeat(32)),
+        format!("/storage/{}", "e".repeat(32)),
+        "/coverage".to_owned(),
+        "/keys".to_owned(),
+        "/clients".to_owned(),
+        "/restores".to_owned(),
     ];
     for path in &paths {
         let (mut times, mut bytes) = (Vec::new(), 0);

@@ -1,6 +1,6 @@
 //! What changed between two snapshots, item by item.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::error::Result;
@@ -32,7 +32,7 @@ pub enum Kind {
 pub struct Difference {
     /// What happened.
     pub kind: Kind,
-    /// The path in the newer snapshot; of a removed item in the older.
+    /// The path in the newer snapshot, of a removed item in the older; it leads to this very item.
     pub path: String,
     /// The path in the older snapshot, of a moved item.
     pub old_path: Option<String>,
@@ -59,25 +59,26 @@ pub async fn diff(
         let roots = |s: Option<&CollectionState>| {
             s.map(|s| CollectionRoots { items: s.items, children: s.children }).unwrap_or_default()
         };
+        let (mut old_folders, mut new_folders) = (HashMap::new(), HashMap::new());
         let mut cursor = CollectionReader::new(&nodes, roots(was)).diff(roots(is));
         while let Some(found) = cursor.next().await? {
             let sides = (found.old.zip(was), found.new.zip(is));
             let difference = match sides {
                 (None, Some((record, state))) => Difference {
                     kind: Kind::Added,
-                    path: new_view.path_of(state, &record).await?,
+                    path: new_view.exact_path_of(state, &record, &mut new_folders).await?,
                     old_path: None,
                     record,
                 },
                 (Some((record, state)), None) => Difference {
                     kind: Kind::Removed,
-                    path: old_view.path_of(state, &record).await?,
+                    path: old_view.exact_path_of(state, &record, &mut old_folders).await?,
                     old_path: None,
                     record,
                 },
                 (Some((a, a_state)), Some((b, b_state))) => {
-                    let path = new_view.path_of(b_state, &b).await?;
-                    let old_path = old_view.path_of(a_state, &a).await?;
+                    let path = new_view.exact_path_of(b_state, &b, &mut new_folders).await?;
+                    let old_path = old_view.exact_path_of(a_state, &a, &mut old_folders).await?;
                     let kind = kind(&a, &b);
                     Difference { kind, path, old_path: (kind == Kind::Moved).then_some(old_path), record: b }
                 }

@@ -328,28 +328,6 @@ impl View {
         }
         Ok(out)
     }
-
-    /// The path of an item within its collection.
-    ///
-    /// # Errors
-    /// `Corrupt`; the storage's.
-    pub async fn path_of(&self, state: &CollectionState, record: &Record) -> Result<String> {
-        let reader = self.reader(state);
-        let mut parts = vec![self.component(record)];
-        let mut parent = record.parent.clone();
-        while !parent.is_empty() && parts.len() < 200 {
-            let Some(above) = reader.get(&parent).await? else { break };
-            parts.push(self.component(&above));
-            parent = above.parent;
-        }
-        parts.push(state.name.clone());
-        parts.reverse();
-        Ok(parts.join("/"))
-    }
-
-    fn component(&self, record: &Record) -> String {
-        names::component(record, Face::Item, self.mode)
-    }
 }
 
 /// Keys of the `children` tree just before the places where a name can stand.

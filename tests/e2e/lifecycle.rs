@@ -200,11 +200,21 @@ async fn diff_tells_what_the_day_changed() {
     let report = setting.backup().await.unwrap();
     let snapshots = setting.snapshots().await;
     let mut kinds = BTreeMap::new();
+    let mut differences = Vec::new();
     let mut visit = |d: diff::Difference| {
         *kinds.entry(format!("{:?}", d.kind)).or_insert(0u64) += 1;
+        differences.push(d);
         Ok(())
     };
     diff::diff(&setting.repo, &snapshots[0].file, &snapshots[1].file, &mut visit).await.unwrap();
+    // Each path leads to the item that it stands for.
+    for d in &differences {
+        let of = if d.kind == diff::Kind::Removed { &snapshots[0] } else { &snapshots[1] };
+        match View::new(setting.repo.clone(), of.file.clone()).resolve(&d.path).await {
+            Ok(Place::Item(_, record, _)) => assert_eq!(record.id, d.record.id, "{}", d.path),
+            other => panic!("{}: {other:?}", d.path),
+        }
+    }
     let count = |k: &str| kinds.get(k).copied().unwrap_or(0);
     assert_eq!(count("Added"), report.totals.items_added);
     assert_eq!(count("Removed"), report.totals.items_removed);
