@@ -175,8 +175,18 @@ impl Db {
             let sql = format!("DELETE FROM {table} WHERE {key} IN (SELECT id FROM {of} WHERE account_id = $1)");
             sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id.as_str()).execute(&mut *tx).await?;
         }
-        let mine =
-            ["outbox", "receivers", "stored_days", "sign_ins", "drafts", "left_behind", "restores", "runs", "jobs"];
+        let mine = [
+            "outbox",
+            "receivers",
+            "stored_days",
+            "sign_ins",
+            "drafts",
+            "left_behind",
+            "restores",
+            "run_days",
+            "runs",
+            "jobs",
+        ];
         for table in mine {
             let sql = format!("DELETE FROM {table} WHERE account_id = $1");
             sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id.as_str()).execute(&mut *tx).await?;

@@ -1,8 +1,8 @@
 //! What is taken over from a repository that another server wrote: its history.
 
-use super::Db;
 use super::logical::{bounded, by};
 use super::runs::count;
+use super::{Db, days};
 use crate::error::Result;
 use crate::format::snapshot::RunFile;
 use crate::server::id::Id;
@@ -61,15 +61,19 @@ impl Db {
             .execute(&mut *tx)
             .await?;
         }
+        days::recount(&mut tx, account).await?;
         let good = |(run, _): &&TakenRun<'_>| matches!(run.outcome.as_str(), "complete" | "gaps");
         if let Some((last, _)) = runs.last() {
-            let sql =
-                "UPDATE sets SET last_state = $1, last_us = $2, last_good_us = $3, logical_bytes = $4 WHERE id = $5";
+            let stands = runs.iter().rev().find(|(run, _)| run.outcome != "failed").map(|(run, _)| &run.totals);
+            let sql = "UPDATE sets SET last_state = $1, last_us = $2, last_good_us = $3, logical_bytes = $4, items = $5, gaps = $6 \
+                       WHERE id = $7";
             sqlx::query(sql)
                 .bind(&last.outcome)
                 .bind(time(last.ended_us))
                 .bind(runs.iter().rev().find(good).map(|(run, _)| time(run.ended_us)))
                 .bind(before)
+                .bind(stands.map(|totals| count(totals.items)))
+                .bind(stands.map(|totals| count(totals.gaps)))
                 .bind(set.as_str())
                 .execute(&mut *tx)
                 .await?;

@@ -1,10 +1,16 @@
 //! Starts what is due: many schedules at a time.
 
-use super::Db;
-use super::jobs::{ask_in, insert};
-use super::{JobState, NewJob};
+use std::collections::{HashMap, HashSet};
+
+use sqlx::{Any, AssertSqlSafe, Transaction};
+
+use super::jobs::ask_in;
+use super::{Columns as _, Db, JobState, NewJob};
 use crate::error::Result;
 use crate::server::id::Id;
+
+/// Schedules of which one statement tells: a database is asked over a network, and each statement is a way there and back.
+const TOGETHER: usize = 100;
 
 /// What becomes of a schedule whose time has come.
 #[derive(Debug)]
@@ -21,6 +27,13 @@ pub(crate) struct Start<'a> {
     pub(crate) missed: bool,
 }
 
+/// A job to put into the queue, or to note as missed.
+struct ToQueue<'a> {
+    job: &'a NewJob<'a>,
+    missed: bool,
+    now_us: i64,
+}
+
 impl Db {
     /// Moves schedules on and asks for their jobs, in one. A schedule that another scheduler moved on is left to it.
     ///
@@ -28,27 +41,115 @@ impl Db {
     /// As any query; then nothing was done.
     pub(crate) async fn start_due(&self, starts: &[Start<'_>], now_us: i64) -> Result<()> {
         let mut tx = self.write().await?;
-        // Each has a time of its own, by which lists go on.
-        for (now_us, start) in (now_us..).zip(starts) {
-            let moved = sqlx::query("UPDATE schedules SET next_us = $1 WHERE id = $2 AND next_us = $3")
-                .bind(start.next_us)
-                .bind(start.schedule.as_str())
-                .bind(start.due_us)
-                .execute(&mut *tx)
-                .await?;
-            let Some(job) = start.job.as_ref().filter(|_| moved.rows_affected() == 1) else { continue };
-            if start.missed {
-                let id = insert(&mut tx, job, JobState::Missed, now_us).await?;
-                sqlx::query("UPDATE jobs SET ended_us = $1 WHERE id = $2")
-                    .bind(now_us)
-                    .bind(id.as_str())
-                    .execute(&mut *tx)
-                    .await?;
-            } else {
-                ask_in(&mut tx, job, now_us).await?;
+        let mut at_us = now_us;
+        for starts in starts.chunks(TOGETHER) {
+            let moved = move_on(&mut tx, starts).await?;
+            let mut waiting = sets_that_wait(&mut tx, starts).await?;
+            let mut to_queue = Vec::new();
+            for start in starts {
+                // Each has a time of its own, by which lists go on.
+                at_us += 1;
+                let Some(job) = start.job.as_ref().filter(|_| moved.contains(start.schedule.as_str())) else {
+                    continue;
+                };
+                let alone =
+                    !start.missed && job.set.is_some_and(|set| waiting.insert((set.to_string(), job.kind.word())));
+                if start.missed || alone {
+                    to_queue.push(ToQueue { job, missed: start.missed, now_us: at_us });
+                } else {
+                    insert(&mut tx, &std::mem::take(&mut to_queue)).await?;
+                    ask_in(&mut tx, job, at_us).await?;
+                }
             }
+            insert(&mut tx, &to_queue).await?;
         }
         tx.commit().await?;
         Ok(())
     }
+}
+
+/// Moves schedules on; gives those that nobody moved before.
+async fn move_on(tx: &mut Transaction<'static, Any>, starts: &[Start<'_>]) -> Result<HashSet<String>> {
+    if starts.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let place = |number: usize, of: usize| format!("${}", number * 3 + of);
+    let (mut next, mut due, mut ids) = (String::new(), String::new(), Vec::new());
+    for number in 0..starts.len() {
+        let id = place(number, 1);
+        next += &format!(" WHEN {id} THEN {}", place(number, 2));
+        due += &format!(" WHEN {id} THEN {}", place(number, 3));
+        ids.push(id);
+    }
+    let sql = format!(
+        "UPDATE schedules SET next_us = CASE id{next} END WHERE id IN ({}) AND next_us = CASE id{due} END RETURNING id",
+        ids.join(", ")
+    );
+    let mut query = sqlx::query(AssertSqlSafe(sql));
+    for start in starts {
+        query = query.bind(start.schedule.as_str()).bind(start.next_us).bind(start.due_us);
+    }
+    query.fetch_all(&mut **tx).await?.iter().map(|row| row.text("id")).collect()
+}
+
+/// Of the sets of these jobs, those for which one of the kind waits already.
+async fn sets_that_wait(
+    tx: &mut Transaction<'static, Any>,
+    starts: &[Start<'_>],
+) -> Result<HashSet<(String, &'static str)>> {
+    let mut by_kind: HashMap<&'static str, Vec<&Id>> = HashMap::new();
+    for job in starts.iter().filter_map(|start| start.job.as_ref()) {
+        by_kind.entry(job.kind.word()).or_default().extend(job.set);
+    }
+    let mut waiting = HashSet::new();
+    for (kind, sets) in by_kind.into_iter().filter(|(_, sets)| !sets.is_empty()) {
+        let ids: Vec<String> = (2..sets.len() + 2).map(|number| format!("${number}")).collect();
+        let sql =
+            format!("SELECT set_id FROM jobs WHERE kind = $1 AND state = 'queued' AND set_id IN ({})", ids.join(", "));
+        let mut query = sqlx::query(AssertSqlSafe(sql)).bind(kind);
+        for set in sets {
+            query = query.bind(set.as_str());
+        }
+        for row in &query.fetch_all(&mut **tx).await? {
+            waiting.insert((row.text("set_id")?, kind));
+        }
+    }
+    Ok(waiting)
+}
+
+async fn insert(tx: &mut Transaction<'static, Any>, jobs: &[ToQueue<'_>]) -> Result<()> {
+    const COLUMNS: usize = 13;
+    if jobs.is_empty() {
+        return Ok(());
+    }
+    let row = |number: usize| {
+        let places: Vec<String> = (1..=COLUMNS).map(|of| format!("${}", number * COLUMNS + of)).collect();
+        format!("({})", places.join(", "))
+    };
+    let rows: Vec<String> = (0..jobs.len()).map(row).collect();
+    let sql = format!(
+        "INSERT INTO jobs (id, account_id, kind, set_id, tenant_id, repository_id, client_id, arguments, state, asked_by, \
+         created_us, run_after_us, ended_us) VALUES {}",
+        rows.join(", ")
+    );
+    let mut query = sqlx::query(AssertSqlSafe(sql));
+    for ToQueue { job, missed, now_us } in jobs {
+        let state = if *missed { JobState::Missed } else { JobState::Queued };
+        query = query
+            .bind(Id::random().as_str().to_owned())
+            .bind(job.account.as_str())
+            .bind(job.kind.word())
+            .bind(job.set.map(Id::as_str))
+            .bind(job.tenant.map(Id::as_str))
+            .bind(job.repository.map(Id::as_str))
+            .bind(job.client.map(Id::as_str))
+            .bind(job.arguments.to_string())
+            .bind(state.word())
+            .bind(job.asked_by)
+            .bind(*now_us)
+            .bind(job.run_after_us)
+            .bind(missed.then_some(*now_us));
+    }
+    query.execute(&mut **tx).await?;
+    Ok(())
 }

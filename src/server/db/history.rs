@@ -40,6 +40,7 @@ impl Db {
         }
         let runs = "DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE started_us < $1 LIMIT $2)".to_owned();
         gone += self.forget_rows(&runs, now_us - RUNS_KEPT_US).await?;
+        self.forget_days(now_us - RUNS_KEPT_US).await?;
         let jobs = |which: &str| {
             format!(
                 "DELETE FROM jobs WHERE id IN (SELECT j.id FROM jobs j WHERE j.created_us < $1 AND {which} AND {DONE_WITH} LIMIT $2)"

@@ -20,6 +20,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (9, include_str!("migrations/0009-keys.sql")),
     (11, include_str!("migrations/0011-trouble.sql")),
     (12, include_str!("migrations/0012-logical.sql")),
+    (13, include_str!("migrations/0013-run-days.sql")),
 ];
 
 /// The number of PostgreSQL's lock under which one process at a time brings the tables up to date.

@@ -5,6 +5,7 @@
 mod accounts;
 mod adopt;
 mod clients;
+mod days;
 mod drafts;
 mod due;
 mod held;
@@ -40,6 +41,7 @@ use crate::server::id::Id;
 
 pub(crate) use accounts::{Account, Entitlements};
 pub(crate) use clients::{ClientRow, ClientToBe, Handed};
+pub(crate) use days::Day;
 pub(crate) use due::Start;
 pub(crate) use held::changed as sign_in_changed;
 pub(crate) use jobs::{AtOnce, Job, JobKind, JobState, NewJob};
@@ -52,7 +54,7 @@ pub(crate) use receivers::{
 };
 pub(crate) use repositories::{DestinationRow, NewDestination, NewRepository, RepositoryRow};
 pub(crate) use restores::{Asking, NewRestore, Part, RestoreRow};
-pub(crate) use runs::{Day, NewRun, Newest, RunRow};
+pub(crate) use runs::{NewRun, Newest, RunRow};
 pub(crate) use sets::{Due, ScheduleRow, SetRow, SetToBe};
 pub(crate) use sign_ins::{SignInKind, SignInRow, SignInState};
 pub(crate) use tenants::{Refused, RestoreApp, SignInWay, SignedInUser, Tenant, TenantDefinition};

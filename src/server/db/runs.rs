@@ -5,7 +5,7 @@ use serde_json::Value;
 use sqlx::any::AnyRow;
 use utoipa::ToSchema;
 
-use super::{Columns as _, Db, logical};
+use super::{Columns as _, Db, days, logical};
 use crate::error::Result;
 use crate::format::snapshot::Totals;
 use crate::server::id::Id;
@@ -59,23 +59,6 @@ pub(crate) struct RunRow {
     /// The first gaps: name and reason of each.
     #[schema(value_type = Vec<Object>)]
     pub(crate) gap_list: Value,
-}
-
-const DAY_US: i64 = 86_400_000_000;
-
-/// What a day's runs came to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Day {
-    /// Days since 1970-01-01 UTC.
-    pub(crate) day: i64,
-    /// Runs that were whole.
-    pub(crate) complete: i64,
-    /// Runs with gaps, or stopped.
-    pub(crate) partly: i64,
-    /// Runs that failed.
-    pub(crate) failed: i64,
-    /// Bytes written.
-    pub(crate) stored: i64,
 }
 
 /// What the newest snapshots of all sets come to.
@@ -215,15 +198,26 @@ impl Db {
         .bind(grown)
         .execute(&mut *tx)
         .await?;
+        let of_day = days::Counted {
+            started_us: run.started_us,
+            outcome: run.outcome,
+            bytes_read: count(t.bytes_read),
+            bytes_stored: count(t.bytes_stored),
+            logical_grown: grown,
+        };
+        days::note(&mut tx, run.account, &of_day).await?;
         let good = matches!(run.outcome, "complete" | "gaps").then_some(run.ended_us);
+        let stands = run.outcome != "failed";
         sqlx::query(
             "UPDATE sets SET last_state = $1, last_us = $2, last_good_us = COALESCE($3, last_good_us), \
-             logical_bytes = COALESCE($4, logical_bytes) WHERE id = $5",
+             logical_bytes = COALESCE($4, logical_bytes), items = COALESCE($5, items), gaps = COALESCE($6, gaps) WHERE id = $7",
         )
         .bind(run.outcome)
         .bind(run.ended_us)
         .bind(good)
         .bind(logical)
+        .bind(stands.then_some(count(t.items)))
+        .bind(stands.then_some(count(t.gaps)))
         .bind(run.set.as_str())
         .execute(&mut *tx)
         .await?;
@@ -283,45 +277,13 @@ impl Db {
     /// As any query.
     pub(crate) async fn newest(&self, account: &Id) -> Result<Newest> {
         let row = sqlx::query(
-            "SELECT CAST(COALESCE(SUM(r.items), 0) AS BIGINT) AS items, CAST(COALESCE(SUM(r.gaps), 0) AS BIGINT) AS gaps \
-             FROM sets s CROSS JOIN runs r WHERE s.account_id = $1 AND r.id = (SELECT n.id FROM runs n \
-             WHERE n.set_id = s.id AND n.outcome <> 'failed' ORDER BY n.started_us DESC LIMIT 1)",
+            "SELECT CAST(COALESCE(SUM(items), 0) AS BIGINT) AS items, CAST(COALESCE(SUM(gaps), 0) AS BIGINT) AS gaps \
+             FROM sets WHERE account_id = $1",
         )
         .bind(account.as_str())
         .fetch_one(self.pool())
         .await?;
         Ok(Newest { items: row.number("items")?, gaps: row.number("gaps")? })
-    }
-
-    /// What the days since that of a time came to, by UTC days.
-    ///
-    /// # Errors
-    /// As any query.
-    pub(crate) async fn days(&self, account: &Id, since_us: i64) -> Result<Vec<Day>> {
-        let rows = sqlx::query(
-            "SELECT started_us / 86400000000 AS day, outcome, COUNT(*) AS many, CAST(SUM(bytes_stored) AS BIGINT) AS stored \
-             FROM runs WHERE account_id = $1 AND started_us / 86400000000 >= $2 \
-             GROUP BY started_us / 86400000000, outcome ORDER BY 1, 2",
-        )
-        .bind(account.as_str())
-        .bind(since_us / DAY_US)
-        .fetch_all(self.pool())
-        .await?;
-        let mut days: Vec<Day> = Vec::new();
-        for row in &rows {
-            let (day, many) = (row.number("day")?, row.number("many")?);
-            if days.last().is_none_or(|last| last.day != day) {
-                days.push(Day { day, complete: 0, partly: 0, failed: 0, stored: 0 });
-            }
-            let Some(last) = days.last_mut() else { continue };
-            match row.text("outcome")?.as_str() {
-                "complete" => last.complete += many,
-                "failed" => last.failed += many,
-                _ => last.partly += many,
-            }
-            last.stored += row.number("stored")?;
-        }
-        Ok(days)
     }
 }
 

@@ -206,6 +206,7 @@ impl Db {
         ] {
             sqlx::query(sql).bind(id.as_str()).bind(account.as_str()).execute(&mut *tx).await?;
         }
+        super::days::recount(&mut tx, account).await?;
         let removed = sqlx::query("DELETE FROM sets WHERE id = $1 AND account_id = $2")
             .bind(id.as_str())
             .bind(account.as_str())

@@ -95,9 +95,9 @@ impl Db {
     pub(crate) async fn growth(&self, account: &Id, since_us: i64) -> Result<Vec<Grown>> {
         let first = since_us / DAY_US;
         let rows = sqlx::query(
-            "SELECT started_us / 86400000000 AS day, CAST(SUM(bytes_read) AS BIGINT) AS bytes_read, \
-             CAST(SUM(bytes_stored) AS BIGINT) AS bytes_stored, CAST(SUM(logical_grown) AS BIGINT) AS logical_grown FROM runs \
-             WHERE account_id = $1 AND started_us / 86400000000 >= $2 GROUP BY started_us / 86400000000 ORDER BY 1",
+            "SELECT day, CAST(SUM(bytes_read) AS BIGINT) AS bytes_read, CAST(SUM(bytes_stored) AS BIGINT) AS bytes_stored, \
+             CAST(SUM(logical_grown) AS BIGINT) AS logical_grown FROM run_days WHERE account_id = $1 AND day >= $2 \
+             GROUP BY day ORDER BY 1",
         )
         .bind(account.as_str())
         .bind(first)
