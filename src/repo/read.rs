@@ -9,17 +9,21 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::crypto::{BlobKind, Secret};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::header::FileKind;
-use crate::format::id::BlobId;
+use crate::format::id::{BlobId, PackId};
 use crate::format::index::{IndexedBlob, IndexedPack};
 use crate::format::pack;
+use crate::repo::cache::Cache;
 use crate::repo::recent::Recent;
 use crate::repo::reload::Trust;
 use crate::repo::repository::{Repository, pack_path, run_blocking};
+use crate::storage::Storage;
 
 /// Pack keys kept in memory.
 const KEYS_KEPT: usize = 100_000;
 /// Blobs smaller than this are opened where they are, without a thread of their own; in bytes.
 const SMALL_BLOB: u32 = 64 << 10;
+/// Tree packs up to so many bytes are fetched whole for a node of them; of larger ones the node comes first, the pack behind.
+const SMALL_TREE_PACK: u64 = 512 << 10;
 
 impl Repository {
     /// Reads a blob's plaintext. Where one pack fails, another that holds the blob is tried; where prune moved it
@@ -177,7 +181,8 @@ impl Repository {
         run_blocking(move || pack::open_blob(&what, &key, &blob, ciphertext.into())).await?.map_err(damaged)
     }
 
-    /// Reads a tree blob through the local cache; fetches the whole pack into it first.
+    /// Reads a tree blob through the local cache; fetches the whole pack into it, a large one behind whoever reads: a page of a
+    /// folder has its nodes in many packs. `None`: the pack is not there (yet).
     async fn read_cached_tree(
         &self,
         pack: &IndexedPack,
@@ -187,16 +192,35 @@ impl Repository {
     ) -> Result<Option<Vec<u8>>> {
         let Some(cache) = &self.cache else { return Ok(None) };
         if !cache.has_pack(&pack.id) {
-            let bytes = match self.storage.get(&pack_path(&pack.id), pack.size_bytes).await {
-                Ok(bytes) if crate::crypto::hash_buffers([&bytes[..]]) == pack.id.0 => bytes,
+            if pack.size_bytes > SMALL_TREE_PACK {
+                self.fetch_behind(cache, pack);
+                return Ok(None);
+            }
+            match whole_pack(&*self.storage, &pack.id, pack.size_bytes).await? {
+                Some(bytes) => cache.write_pack(&pack.id, &bytes),
                 // Not kept; the reader takes what it needs by range, so that other blobs still read.
-                Ok(_) => return Ok(None),
-                Err(e) if e.kind() == ErrorKind::Corrupt => return Ok(None),
-                Err(e) => return Err(e),
-            };
-            cache.write_pack(&pack.id, &bytes);
+                None => return Ok(None),
+            }
         }
         Ok(self.open_kept(what, pack, blob, key))
+    }
+
+    /// Fetches a tree pack into the cache while others go on; one at a time, and none twice.
+    fn fetch_behind(&self, cache: &Cache, pack: &IndexedPack) {
+        let Ok(alone) = self.fetching.clone().try_acquire_owned() else { return };
+        let is_new = self.fetched.lock().is_ok_and(|mut fetched| fetched.insert(pack.id));
+        if !is_new {
+            return;
+        }
+        let (storage, cache, id, size_bytes) = (self.storage.clone(), cache.clone(), pack.id, pack.size_bytes);
+        tokio::spawn(async move {
+            let _alone = alone;
+            match whole_pack(&*storage, &id, size_bytes).await {
+                Ok(Some(bytes)) => drop(run_blocking(move || cache.write_pack(&id, &bytes)).await),
+                Ok(None) => {}
+                Err(e) => tracing::debug!("Pack {id} does not come into the cache: {}", e.chain()),
+            }
+        });
     }
 
     /// The key that opens a blob of a pack.
@@ -219,5 +243,15 @@ impl Repository {
             known.insert(*sealed, key.clone());
         }
         Ok(key)
+    }
+}
+
+/// A pack, unless what lies there is not what its name says.
+async fn whole_pack(storage: &dyn Storage, id: &PackId, size_bytes: u64) -> Result<Option<Bytes>> {
+    match storage.get(&pack_path(id), size_bytes).await {
+        Ok(bytes) if crate::crypto::hash_buffers([&bytes[..]]) == id.0 => Ok(Some(bytes)),
+        Ok(_) => Ok(None),
+        Err(e) if e.kind() == ErrorKind::Corrupt => Ok(None),
+        Err(e) => Err(e),
     }
 }

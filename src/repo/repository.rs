@@ -1,10 +1,11 @@
 //! A repository, made and opened.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 
 use crate::crypto::{KeyRight, MasterKeys, Passphrase, SealedKey, Secret, SlotSecrets};
 use crate::error::{Error, ErrorKind, Result};
@@ -66,6 +67,10 @@ pub struct Repository {
     pub(super) tree_nodes: Mutex<Recent<BlobId, Bytes>>,
     /// Segments opened lately, on the disk; `None` in it: there is no disk to take them.
     pub(super) opened: OnceLock<Option<Arc<OpenedSegments>>>,
+    /// Taken while a tree pack comes into the cache behind whoever reads.
+    pub(super) fetching: Arc<Semaphore>,
+    /// The tree packs that came so, or did not.
+    pub(super) fetched: Mutex<HashSet<PackId>>,
     /// Where else to read.
     pub(super) elsewhere: OnceLock<Elsewhere>,
     /// How keys are derived of passphrases.
@@ -187,6 +192,8 @@ impl Repository {
             contents: Mutex::new(Recent::new(CONTENT_CACHE_BYTES)),
             tree_nodes: Mutex::new(Recent::new(TREE_CACHE_BYTES)),
             opened: OnceLock::new(),
+            fetching: Arc::new(Semaphore::new(1)),
+            fetched: Mutex::new(HashSet::new()),
             elsewhere: OnceLock::new(),
             deriving,
         });

@@ -1,5 +1,6 @@
 //! What is written reads back, equal, once.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -274,6 +275,43 @@ async fn a_cache_makes_no_difference_whatever_becomes_of_it() {
     for (_, doc) in documents(&repo).await.unwrap() {
         verify_doc(&repo, &doc).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_node_of_a_large_tree_pack_comes_before_the_pack_does() {
+    let storage = memory();
+    let repo = Repository::init(storage.clone(), &pass(), "test", T0, None).await.unwrap();
+    let writer = writer(&repo);
+    let mut ids = Vec::new();
+    for n in 0..32u64 {
+        ids.push(writer.put_blob(BlobKind::Tree, noise(n, 30_000).into()).await.unwrap());
+    }
+    writer.finish().await.unwrap();
+    let read_all = async |repo: &Arc<Repository>| {
+        for (n, id) in ids.iter().enumerate() {
+            assert_eq!(repo.read_blob(BlobKind::Tree, id).await.unwrap(), noise(n as u64, 30_000));
+        }
+    };
+    let packs = |cache: &Path| {
+        let found = std::fs::read_dir(cache).unwrap().map(|repo| repo.unwrap().path().join("packs"));
+        let names = found.flat_map(|packs| std::fs::read_dir(packs).unwrap()).map(|entry| entry.unwrap().file_name());
+        names.filter(|name| !name.to_string_lossy().starts_with("tmp-")).count()
+    };
+    // Whoever reads does not wait for the pack: it does not come at all here.
+    let cache = tempfile::tempdir().unwrap();
+    let plan = FaultPlan::new().every(Which::Under(Call::Get, "packs/"), Fault::Fail(ErrorKind::Unavailable));
+    let broken: Arc<dyn Storage> = Arc::new(FaultStorage::new(storage.clone(), plan));
+    read_all(&reopen_with(&broken, cache.path()).await).await;
+    assert_eq!(packs(cache.path()), 0);
+    // It comes behind, once.
+    let repo = reopen_with(&storage, cache.path()).await;
+    read_all(&repo).await;
+    while packs(cache.path()) == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let plan = FaultPlan::new().every(Which::Under(Call::GetRange, "packs/"), Fault::Fail(ErrorKind::Unavailable));
+    let broken: Arc<dyn Storage> = Arc::new(FaultStorage::new(storage.clone(), plan));
+    read_all(&reopen_with(&broken, cache.path()).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
