@@ -119,6 +119,14 @@ async fn fill(db: &mut AnyConnection, sets: u64, runs: u64, due_us: Option<i64>)
             from(runs)
         ));
     }
+    // As noting each run does.
+    statements.push(
+        "INSERT INTO run_days (account_id, day, outcome, many, bytes_read, bytes_stored) SELECT account_id, \
+         started_us / 86400000000, outcome, COUNT(*), SUM(bytes_read), SUM(bytes_stored) FROM runs \
+         GROUP BY account_id, started_us / 86400000000, outcome"
+            .to_owned(),
+    );
+    statements.push("UPDATE sets SET items = 1000000, gaps = 0".to_owned());
     for statement in statements {
         sqlx::query(AssertSqlSafe(statement)).execute(&mut *db).await?;
     }

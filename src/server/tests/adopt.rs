@@ -3,6 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::history::days_are_those_of_their_runs;
 use super::{Bench, PASSWORD, id, set_up};
 use crate::server::ProcessRole;
 use crate::server::auth::Role;
@@ -87,6 +88,7 @@ async fn a_repository_gives_sets_history_and_snapshots_back_to_a_server_that_los
     let grown = bench.good(&token, Method::GET, &format!("/accounts/{account}/growth"), None).await;
     let last = grown["items"].as_array().and_then(|days| days.iter().rev().find(|day| !day["logical"].is_null()));
     assert_eq!(last.map(|day| &day["logical"]), Some(&newest), "{grown}");
+    assert!(days_are_those_of_their_runs(&bench).await > 0);
     let cookie = bench.sign_in("owner@contoso.com", PASSWORD).await.expect("signed in");
     let tenant = adopted["tenants"][0]["id"].as_str().expect("an id");
     let (_, page) = bench.page(&cookie, &format!("/a/{account}/tenants/{tenant}")).await;
@@ -125,7 +127,9 @@ async fn what_is_taken_off_the_list_counts_where_it_lies_and_comes_back_within_t
     run(&bench, &token, &account, &set).await;
     let before = snapshots(&bench, &token, &account, &repository).await;
     let at = |path: &str| format!("/accounts/{account}/{path}");
+    assert!(days_are_those_of_their_runs(&bench).await > 0);
     remove_set(&bench, &token, &at(&format!("sets/{set}"))).await;
+    assert_eq!(days_are_those_of_their_runs(&bench).await, 0);
     // As if the retention that counts what is stored had not come to its turn.
     let row = Id::parse(&repository).expect("an id");
     bench.server().db.keep_stored_bytes(&row, 0).await.expect("kept");

@@ -3,6 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use sqlx::AssertSqlSafe;
+use sqlx::any::AnyRow;
 
 use super::{Bench, PASSWORD};
 use crate::server::auth::Role;
@@ -22,6 +23,30 @@ async fn ids(bench: &Bench, table: &str) -> Vec<String> {
     let rows = sqlx::query(sql).fetch_all(bench.server().db.pool()).await.expect("read");
     // A letter and zeros.
     rows.iter().map(|row| row.text("id").expect("an id").trim_end_matches('0').to_owned()).collect()
+}
+
+/// Holds what is kept of days against the runs that are remembered; gives how many days there are.
+pub(super) async fn days_are_those_of_their_runs(bench: &Bench) -> usize {
+    let read = async |sql: &'static str| -> Vec<(String, String, Vec<i64>)> {
+        let rows = sqlx::query(sql).fetch_all(bench.server().db.pool()).await.expect("read");
+        let numbers = ["day", "many", "bytes_read", "bytes_stored", "grown"];
+        let number = |row: &AnyRow| numbers.iter().map(|name| row.number(name).expect("a number")).collect();
+        let text = |row: &AnyRow, name| row.text(name).expect("a text");
+        rows.iter().map(|row| (text(row, "account_id"), text(row, "outcome"), number(row))).collect()
+    };
+    let kept = read(
+        "SELECT account_id, day, outcome, many, bytes_read, bytes_stored, COALESCE(logical_grown, -1) AS grown FROM run_days \
+         ORDER BY account_id, day, outcome",
+    );
+    let counted = read(
+        "SELECT account_id, started_us / 86400000000 AS day, outcome, COUNT(*) AS many, \
+         CAST(SUM(bytes_read) AS BIGINT) AS bytes_read, CAST(SUM(bytes_stored) AS BIGINT) AS bytes_stored, \
+         CAST(COALESCE(SUM(logical_grown), -1) AS BIGINT) AS grown FROM runs \
+         GROUP BY account_id, started_us / 86400000000, outcome ORDER BY account_id, 2, outcome",
+    );
+    let kept = kept.await;
+    assert_eq!(kept, counted.await);
+    kept.len()
 }
 
 fn long(id: &str) -> String {
@@ -51,6 +76,7 @@ async fn fill(bench: &Bench, account: &Id) {
         let at = NOW_US - days * DAY_US;
         write(bench, format!("INSERT INTO runs (id, account_id, set_id, job_id, started_us, ended_us, outcome, items, items_added, items_changed, items_removed, collections, gaps, bytes_logical, bytes_read, bytes_new, bytes_stored, requests, throttled, waits, gap_list) VALUES ('{}', '{account}', '{set}', '{}', {at}, {at}, 'complete', 1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1, '{{}}', '[]')", long(id), long(job))).await;
     }
+    write(bench, "INSERT INTO run_days (account_id, day, outcome, many, bytes_read, bytes_stored) SELECT account_id, started_us / 86400000000, outcome, 1, 1, 1 FROM runs".to_owned()).await;
     for (id, plan, run, days) in [("d1", "b7", "b8", 1_200), ("d2", "b9", "b9", 1_000)] {
         let (at, id) = (NOW_US - days * DAY_US, long(id));
         write(bench, format!("INSERT INTO restores (id, account_id, repository_id, tenant_id, snapshot, asked, asked_by, created_us, plan_job, run_job) VALUES ('{id}', '{account}', '{repository}', '{tenant}', 'x', 'x', 'test', {at}, '{}', '{}')", long(plan), long(run))).await;
@@ -70,6 +96,7 @@ async fn history_goes_when_it_is_old_and_not_because_a_clock_was_ahead() {
     fill(&bench, &account).await;
     let db = &bench.server().db;
     let everything = ids(&bench, "jobs").await;
+    assert_eq!(days_are_those_of_their_runs(&bench).await, 2);
     for (now, what) in [
         (NOW_US, "nobody looked before"),
         (NOW_US + 3_600_000_000, "once a day is enough"),
@@ -83,6 +110,7 @@ async fn history_goes_when_it_is_old_and_not_because_a_clock_was_ahead() {
     assert_eq!(ids(&bench, "jobs").await, ["b2", "b3", "b4", "b9"]);
     assert_eq!(ids(&bench, "runs").await, ["c1"]);
     assert_eq!(ids(&bench, "restores").await, ["d2"]);
+    assert_eq!(days_are_those_of_their_runs(&bench).await, 1);
     for table in ["restore_steps", "restore_journal"] {
         let sql = AssertSqlSafe(format!("SELECT COUNT(*) AS many FROM {table}"));
         let row = sqlx::query(sql).fetch_one(db.pool()).await.expect("read");

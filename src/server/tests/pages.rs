@@ -3,6 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::history::days_are_those_of_their_runs;
 use super::{Bench, PASSWORD, id, set_up};
 use crate::format::snapshot::Totals;
 use crate::server::auth::Role;
@@ -196,6 +197,7 @@ async fn home_and_the_api_show_how_the_contents_of_the_newest_snapshots_grew() {
         };
         db.note_run(&run).await.expect("noted");
     }
+    assert_eq!(days_are_those_of_their_runs(&at.bench).await, 5);
     let page = at.page("").await;
     for words in [
         "<h3>Contents</h3><p class=\"figure\">9.0 MiB",

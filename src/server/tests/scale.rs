@@ -53,6 +53,14 @@ async fn fill(bench: &Bench, account: &Id) {
          SELECT {run}, '{account}', {set}, {job}, {now} - i * 1000000, {now} - i * 1000000, 'gaps', 1000000, 1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, '{{}}', '[]' FROM n",
         count(RUNS)
     ));
+    // As noting each run does.
+    statements.push(
+        "INSERT INTO run_days (account_id, day, outcome, many, bytes_read, bytes_stored) SELECT account_id, \
+         started_us / 86400000000, outcome, COUNT(*), SUM(bytes_read), SUM(bytes_stored) FROM runs \
+         GROUP BY account_id, started_us / 86400000000, outcome"
+            .to_owned(),
+    );
+    statements.push("UPDATE sets SET items = 1000000, gaps = 1".to_owned());
     for statement in statements {
         sqlx::query(AssertSqlSafe(statement)).execute(db.pool()).await.expect("filled");
     }
