@@ -511,7 +511,8 @@ impl Target for DriveTarget {
             return Ok(Found::Nothing);
         }
         if order.record.kind != ItemKind::File {
-            return Ok(Found::Whole(self.furnish(made, order, source).await?));
+            let made = if order.only_looks { made } else { self.furnish(made, order, source).await? };
+            return Ok(Found::Whole(made));
         }
         let plain = order.extras == Extras::default();
         if alike(&there, order.record) {

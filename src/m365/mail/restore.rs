@@ -450,7 +450,7 @@ impl Target for MailTarget {
     async fn create_top(&self, name: &str) -> Result<Made> {
         let record = Record::new(ItemKind::MailFolder, "", "", name);
         let extras = Extras::default();
-        let order = Order { record: &record, parent: "", name, mark: "top", extras, log: &Unlogged };
+        let order = Order { record: &record, parent: "", name, mark: "top", extras, log: &Unlogged, only_looks: false };
         self.create_folder(order).await
     }
 

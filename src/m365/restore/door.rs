@@ -88,6 +88,8 @@ pub struct Order<'a> {
     pub extras: Extras,
     /// Hears on the way how what is done is taken back.
     pub log: &'a dyn Log,
+    /// It is to be taken back: [`Target::find`] looks for it, and completes nothing of what it finds.
+    pub only_looks: bool,
 }
 
 /// Keeps, durably, how what a making did so far is taken back. A target tells it of what was made before it goes on with
@@ -463,7 +465,7 @@ pub trait Target: Send + Sync {
         Ok(None)
     }
 
-    /// Looks for what a making with this mark left behind.
+    /// Looks for what a making with this mark left behind. What is there may be completed, if it is not only looked for.
     ///
     /// # Errors
     /// Graph's.

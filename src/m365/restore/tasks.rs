@@ -175,8 +175,10 @@ impl Target for Tasks {
         let rows = self.0.client.get_all(self.0.get(&format!("{url}?$top=100"))).await?;
         let same = |row: &Value| wanted.iter().all(|(name, value)| row.get(name) == Some(value));
         let Some(id) = rows.iter().find(|row| same(row)).and_then(id_of) else { return Ok(Found::Nothing) };
-        let mut made = Made::default();
-        self.complete(&format!("{url}/{}", segment(id)), order.record, &json, (source, &mut made)).await?;
+        if !order.only_looks {
+            let mut made = Made::default();
+            self.complete(&format!("{url}/{}", segment(id)), order.record, &json, (source, &mut made)).await?;
+        }
         Ok(rows::as_it_should_be(id.to_owned()))
     }
 

@@ -236,6 +236,9 @@ impl Target for Team {
     }
 
     async fn find(&self, order: Order<'_>, source: &dyn Source) -> Result<Found> {
+        if order.record.kind == ItemKind::Setting && order.only_looks {
+            return Ok(Found::Whole(Made { id: self.id.clone(), ..Made::default() }));
+        }
         if order.record.kind == ItemKind::Setting {
             let mut made = self.create(order, source).await?;
             made.notes.push(IN_DOUBT.to_owned());

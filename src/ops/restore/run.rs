@@ -349,7 +349,8 @@ impl Runner {
         }
         let log = StepLog::new(number, &self.journal, left);
         let (name, extras) = (step.name.as_str(), self.options.extras());
-        let order = Order { record: &record, parent: &parent, name, mark: &mark, extras, log: &log };
+        let (record, parent, mark) = (&record, parent.as_str(), mark.as_str());
+        let order = Order { record, parent, name, mark, extras, log: &log, only_looks: false };
         self.journal.write(&Entry::Begin { step: number }).await?;
         let ended = self.make(begun, step, order, target, &log).await;
         self.tell(number, step, ended, target, &log).await

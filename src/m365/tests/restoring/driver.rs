@@ -119,6 +119,7 @@ fn level<'a>(
                 mark: &mark,
                 extras: Extras { permissions: true, links: false, versions: true },
                 log: &Unlogged,
+                only_looks: false,
             };
             let id = match there {
                 Some(there) if record.id == "mailboxSettings" => {

@@ -169,7 +169,8 @@ async fn events_by_themselves_go_into_a_calendar_of_the_group() {
     for (number, record) in events.iter().enumerate() {
         let mark = format!("one-{number}");
         let name = &record.name;
-        let order = Order { record, parent: &top.id, name, mark: &mark, extras: Extras::default(), log: &Unlogged };
+        let extras = Extras::default();
+        let order = Order { record, parent: &top.id, name, mark: &mark, extras, log: &Unlogged, only_looks: false };
         let made = target.create(order, &held).await.unwrap();
         assert!(matches!(target.find(order, &held).await.unwrap(), Found::Part(found) if found.id == made.id));
         done.undo.extend(made.undo);
@@ -214,7 +215,7 @@ async fn an_event_that_is_overwritten_keeps_what_was_attached_since() {
     let body = serde_json::json!({"@odata.type": kind, "name": "Since.txt", "contentBytes": "c2luY2U="});
     tenant.client.send(GraphRequest::post(target.scope(), url.as_str(), &body)).await.unwrap();
     let (parent, name, extras) = (record.parent.as_str(), record.name.as_str(), Extras::default());
-    let order = Order { record, parent, name, mark: "run-1", extras, log: &Unlogged };
+    let order = Order { record, parent, name, mark: "run-1", extras, log: &Unlogged, only_looks: false };
     let made = target.overwrite(&record.id, order, &Held::new(&before)).await.unwrap();
     assert!(made.notes.iter().any(|note| note.contains("'Since.txt' is not in the snapshot")), "{:?}", made.notes);
     let there =
