@@ -187,6 +187,7 @@ impl DriveTarget {
             item["name"] = order.name.into();
         }
         let bytes = FromSource { source, record };
+        let _held = source.room(size_bytes.min(FRAGMENT_BYTES)).await?;
         match self.api.upload(place, &json!({"item": item}), size_bytes, &bytes).await? {
             Uploaded::Done(file, _) => Ok((id_of(&file)?, true)),
             Uploaded::Doubtful => {

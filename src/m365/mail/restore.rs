@@ -172,6 +172,9 @@ impl MailTarget {
     }
 
     async fn create_message(&self, order: Order<'_>, source: &dyn Source) -> Result<Made> {
+        // The message, and its parts as they are sent.
+        let size_bytes = order.record.stream(StreamRole::Mime).map_or(0, |stream| stream.size_bytes);
+        let _held = source.room(size_bytes.saturating_mul(2)).await?;
         let properties = source.properties(order.record).await?;
         let mime = read(source, order.record).await?;
         let composed = compose(&properties, &mime, order.mark);

@@ -86,6 +86,8 @@ pub(in crate::m365) async fn attach(
         made.notes.push(format!("the attached item '{}' came back as the file '{name}'", part.name));
         facts.insert("name".into(), name.into());
     }
+    // Its bytes, and in Base64 and in the request; of a larger one a part at a time.
+    let _held = source.room(size.min(INLINE_BYTES).saturating_mul(3)).await?;
     if size <= INLINE_BYTES {
         let bytes = rows::bytes_of(source, part, INLINE_BYTES).await?.unwrap_or_default();
         let kind = if form == Form::Event { "fileAttachment" } else { "taskFileAttachment" };

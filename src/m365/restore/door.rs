@@ -15,6 +15,7 @@ use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::room::Held;
 use crate::error::Result;
 use crate::format::record::{ItemKind, Record, StreamRole};
 use crate::graph::Scope;
@@ -58,6 +59,16 @@ pub trait Source: Send + Sync {
     fn is_made(&self, id: &str, parent: &str) -> bool {
         let _ = (id, parent);
         false
+    }
+
+    /// Waits till there is room in memory for so many bytes that are held at once, and keeps it until what this gives is dropped. Who has
+    /// some asks for no more.
+    ///
+    /// # Errors
+    /// The run is over.
+    async fn room(&self, bytes: u64) -> Result<Held> {
+        let _ = bytes;
+        Ok(Held::default())
     }
 
     /// What became of a container of this restore: the id that the one with this id in the snapshot has in the target, if it was

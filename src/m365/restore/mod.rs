@@ -9,6 +9,7 @@ pub mod lost;
 pub(super) mod mailbox;
 mod pages;
 mod planner;
+mod room;
 pub(super) mod rows;
 mod settings;
 mod site;
@@ -18,6 +19,7 @@ mod terms;
 mod threads;
 
 pub use door::{Cost, Extras, Fit, Found, Log, Made, Opened, Order, Present, Since, Source, Target, Undo, Unlogged};
+pub use room::{Held, Room};
 
 use crate::error::{Error, Result};
 use crate::graph::links::segment;

@@ -222,3 +222,24 @@ async fn an_event_that_is_overwritten_keeps_what_was_attached_since() {
         tenant.client.get_all(GraphRequest::get(target.scope(), format!("{url}?$select=id,name,size"))).await.unwrap();
     assert!(there.iter().any(|row| row["name"] == "Since.txt"), "{there:?}");
 }
+
+#[tokio::test]
+async fn what_is_held_whole_waits_for_the_room_that_all_share() {
+    let tenant = writable().await;
+    for (word, kind) in [("/mail", ItemKind::Message), ("/contacts", ItemKind::Contact)] {
+        let (collection, target) = of(&tenant, word).await;
+        let mut before = State::default();
+        before.run(&*collection).await.unwrap();
+        let held = Held::new(&before);
+        let has_bytes = |item: &&Item| item.record.kind == kind && item.streams.len() > 1;
+        let record = before.items.values().find(has_bytes).map(|item| &item.record).unwrap();
+        let top = target.create_top("Restored").await.unwrap();
+        let (name, extras) = (&record.name, Extras::default());
+        let order = |mark| Order { record, parent: &top.id, name, mark, extras, log: &Unlogged, only_looks: false };
+        let taken = held.room.take(u64::MAX).await.unwrap();
+        let wait = std::time::Duration::from_millis(300);
+        assert!(tokio::time::timeout(wait, target.create(order("one"), &held)).await.is_err(), "{word}");
+        drop(taken);
+        target.create(order("two"), &held).await.unwrap();
+    }
+}
