@@ -157,6 +157,19 @@ pub struct Cost {
     pub bytes: u64,
 }
 
+impl Cost {
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let add = u64::saturating_add;
+        Self {
+            requests: add(self.requests, other.requests),
+            units: add(self.units, other.units),
+            bytes: add(self.bytes, other.bytes),
+        }
+    }
+}
+
 /// Something that is in the target now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Present {
@@ -370,6 +383,15 @@ pub trait Target: Send + Sync {
 
     /// Says whether an item can be made here, and what it costs.
     fn fit(&self, record: &Record) -> Fit;
+
+    /// What making an item costs further, for what hangs below it in the snapshot: versions, rights and attachments. The snapshot's
+    /// records tell; no contents are read.
+    ///
+    /// # Errors
+    /// The source's.
+    async fn further(&self, _record: &Record, _extras: Extras, _source: &dyn Source) -> Result<Cost> {
+        Ok(Cost::default())
+    }
 
     /// What it costs to overwrite something with an item that can be made at a cost.
     fn overwriting(&self, _: &Record, cost: Cost) -> Cost {

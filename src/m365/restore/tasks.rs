@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
 use super::attachments::{self, ATTACHMENTS, Form};
-use super::door::{Cost, Fit, Found, Made, Order, Present, Since, Source, Target, Undo};
+use super::door::{Cost, Extras, Fit, Found, Made, Order, Present, Since, Source, Target, Undo};
 use super::mailbox::Mailbox;
 use super::rows;
 use crate::error::Result;
@@ -86,6 +86,10 @@ impl Target for Tasks {
             ItemKind::Task => Fit::Takes(Cost { requests: 4, units: 4, bytes: 1_000 }),
             kind => Fit::Cannot(format!("a {} goes with its task", kind.word())),
         }
+    }
+
+    async fn further(&self, record: &Record, _: Extras, source: &dyn Source) -> Result<Cost> {
+        attachments::cost(record, Form::Task, source).await
     }
 
     fn identity(&self, record: &Record) -> String {
