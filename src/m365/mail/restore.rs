@@ -38,7 +38,7 @@ const DRAFT: &[&str] = &["subject", "bodyPreview", "toRecipients", "ccRecipients
 /// How often a message is begun anew where nobody knows what became of a request.
 const TRIES: u32 = 4;
 /// Names by which Graph finds folders whatever they are called in the mailbox.
-const WELL_KNOWN: [&str; 8] =
+pub(in crate::m365) const WELL_KNOWN: [&str; 8] =
     ["inbox", "drafts", "sentitems", "deleteditems", "junkemail", "outbox", "archive", "conversationhistory"];
 /// The folder of all that was deleted from Deleted Items.
 const RECOVERABLE: &str = "recoverableitemsroot";

@@ -65,7 +65,7 @@ pub async fn open(client: &Client, to: &Destination) -> Result<Box<dyn Target>> 
         }
         (Workload::Contacts, _) => return Ok(Box::new(contacts::Contacts(mailbox()?))),
         (Workload::Tasks, _) => return Ok(Box::new(tasks::Tasks(mailbox()?))),
-        (Workload::Settings, _) => return Ok(Box::new(settings::Settings(mailbox()?))),
+        (Workload::Settings, _) => return Ok(Box::new(settings::Settings::new(mailbox()?, to))),
         (Workload::List, _) => return Ok(Box::new(ListTarget::new(client, to)?)),
         (Workload::Team, _) => return Ok(Box::new(team::Team::new(client, to)?)),
         (Workload::Site, _) => return Ok(Box::new(site::SiteTarget::new(client, to)?)),

@@ -18,7 +18,7 @@ use crate::graph::{Client, GraphRequest, Scope, TeamsCall};
 use crate::m365::door::{Owner, Workload};
 use crate::m365::facts::text;
 use crate::m365::messages::ALL_MEMBERS;
-use crate::m365::team::part;
+use crate::m365::team::{MEMBER_EMAIL, MEMBER_USER, part};
 use crate::m365::walk::{Told, id_of};
 
 /// What of a team can be set.
@@ -161,6 +161,7 @@ impl Target for Team {
         match record.kind {
             // There is one of it.
             ItemKind::Setting => String::new(),
+            ItemKind::Member => who(record, self.original),
             _ => record.name.to_lowercase(),
         }
     }
@@ -244,7 +245,10 @@ impl Target for Team {
             made.notes.push(IN_DOUBT.to_owned());
             return Ok(Found::Whole(made));
         }
-        let wanted = order.name.to_lowercase();
+        let wanted = match order.record.kind {
+            ItemKind::Member => self.identity(order.record),
+            _ => order.name.to_lowercase(),
+        };
         let there = self.present(order.parent).await?;
         let found = there.into_iter().find(|one| one.identity == wanted && one.kind == order.record.kind);
         Ok(found.map_or(Found::Nothing, |one| rows::as_it_should_be(one.id)))
@@ -478,6 +482,12 @@ impl Team {
     }
 }
 
+/// Who a member is: by their id, elsewhere by their address. Snapshots of before either was a fact of its record tell the name alone.
+fn who(record: &Record, original: bool) -> String {
+    let known = record.fact(if original { MEMBER_USER } else { MEMBER_EMAIL });
+    known.map_or_else(|| record.name.to_lowercase(), |known| format!("member\n{}", known.to_lowercase()))
+}
+
 /// What a part of a team holds.
 fn held(kind: ItemKind, json: &Value) -> String {
     match kind {
@@ -501,4 +511,25 @@ fn is_among(people: &[Value], member: &Value) -> bool {
         ["userId", "email"].iter().any(|key| text(row, &[key]).is_some_and(|one| text(member, &[key]) == Some(one)))
     };
     people.iter().any(same)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_of_one_name_are_told_apart_by_who_they_are() {
+        let member = |user: &str, email: &str| {
+            let row = json!({"id": user, "displayName": "Ada", "roles": [], "userId": user, "email": email});
+            part(row, ItemKind::Member, "channel").expect("a member").record
+        };
+        let (one, other) = (member("u1", "Ada@contoso.com"), member("u2", "ada2@contoso.com"));
+        let elsewhere = member("u9", "ada@contoso.com");
+        assert_ne!(who(&one, true), who(&other, true));
+        assert_ne!(who(&one, false), who(&other, false));
+        assert!(who(&one, true) != who(&elsewhere, true) && who(&one, false) == who(&elsewhere, false));
+        // Of a tag or channel nothing of that is kept.
+        let channel = part(json!({"id": "c", "displayName": "Ada", "email": "c@contoso.com"}), ItemKind::Tab, "t");
+        assert_eq!(channel.expect("a part").record.fact(MEMBER_EMAIL), None);
+    }
 }
