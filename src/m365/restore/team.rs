@@ -409,6 +409,10 @@ impl Team {
 
     async fn tags(&self, below: &[Record], source: &dyn Source, log: &dyn Log, made: &mut Made) -> Result<()> {
         let people = self.in_team().await?;
+        let mut known = Vec::new();
+        for member in below.iter().filter(|part| part.kind == ItemKind::Member) {
+            known.push(source.properties(member).await?);
+        }
         let there = self.client.get_all(self.get("/tags")).await?;
         for part in below.iter().filter(|part| part.kind == ItemKind::Tag) {
             if there.iter().any(|row| text(row, &["displayName"]) == Some(part.name.as_str())) {
@@ -418,7 +422,7 @@ impl Team {
             for member in source.below(part).await? {
                 let json = source.properties(&member).await?;
                 // One who left would keep the tag from the others.
-                let id = text(&json, &["userId"]).filter(|_| is_among(&people, &json));
+                let id = if self.original { id_among(&people, &json) } else { id_elsewhere(&people, &known, &json) };
                 users.extend(id.map(|id| json!({"userId": id})));
             }
             if users.is_empty() {
@@ -507,10 +511,25 @@ fn held_as(values: &Value, team: &Value) -> String {
 
 /// Says whether a member is one of these.
 fn is_among(people: &[Value], member: &Value) -> bool {
-    let same = |row: &Value| {
-        ["userId", "email"].iter().any(|key| text(row, &[key]).is_some_and(|one| text(member, &[key]) == Some(one)))
+    among(people, member, &["userId", "email"]).is_some()
+}
+
+/// The one of these who has the id or address of a member.
+fn among<'a>(people: &'a [Value], member: &Value, keys: &[&str]) -> Option<&'a Value> {
+    let same = |row: &&Value, key: &str| {
+        text(row, &[key]).is_some_and(|one| text(member, &[key]).is_some_and(|other| one.eq_ignore_ascii_case(other)))
     };
-    people.iter().any(same)
+    people.iter().find(|row| keys.iter().any(|key| same(row, key)))
+}
+
+/// The id of a member who is one of these.
+fn id_among<'a>(people: &'a [Value], member: &Value) -> Option<&'a str> {
+    text(among(people, member, &["userId", "email"])?, &["userId"])
+}
+
+/// The id that a member has here: who bears a tag is told by an id of there, of which the members there (`known`) tell the address.
+fn id_elsewhere<'a>(people: &'a [Value], known: &[Value], member: &Value) -> Option<&'a str> {
+    text(among(people, among(known, member, &["userId"])?, &["email"])?, &["userId"])
 }
 
 #[cfg(test)]
@@ -528,6 +547,13 @@ mod tests {
         assert_ne!(who(&one, true), who(&other, true));
         assert_ne!(who(&one, false), who(&other, false));
         assert!(who(&one, true) != who(&elsewhere, true) && who(&one, false) == who(&elsewhere, false));
+        // Who bears a tag is told by an id alone.
+        let person = |user: &str, email: &str| json!({"userId": user, "email": email});
+        let (people, known) = ([person("u9", "ADA@contoso.com")], [person("u1", "ada@contoso.com"), person("u2", "x@y")]);
+        let bears = |user: &str| json!({"userId": user, "displayName": "Ada"});
+        assert_eq!(id_elsewhere(&people, &known, &bears("u1")), Some("u9"));
+        assert_eq!([bears("u2"), bears("u3")].map(|one| id_elsewhere(&people, &known, &one)), [None, None]);
+        assert_eq!((id_among(&people, &bears("u9")), id_among(&people, &bears("u1"))), (Some("u9"), None));
         // Of a tag or channel nothing of that is kept.
         let channel = part(json!({"id": "c", "displayName": "Ada", "email": "c@contoso.com"}), ItemKind::Tab, "t");
         assert_eq!(channel.expect("a part").record.fact(MEMBER_EMAIL), None);
