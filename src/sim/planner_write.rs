@@ -148,7 +148,9 @@ fn add_task(app: &App, request: &Request, _: &Route) -> Answer {
 
 /// What something says now, without what goes its own way: a change of one thing leaves all others as they are.
 fn kept(mut json: Map<String, Value>) -> Map<String, Value> {
-    json.retain(|name, _| !matches!(name.as_str(), "@odata.etag" | "bucketId" | "details" | "id" | "orderHint" | "planId"));
+    json.retain(|name, _| {
+        !matches!(name.as_str(), "@odata.etag" | "bucketId" | "details" | "id" | "orderHint" | "planId")
+    });
     json
 }
 

@@ -150,7 +150,10 @@ async fn a_plan_counts_versions_rights_and_attachments() {
     let plan = r.plan(&calendar, "original", in_folder()).await.unwrap();
     let events = plan.steps.iter().filter(|step| !step.container).count() as u64;
     let counts = plan.counts();
-    assert!(bytes > 0 && counts.bytes >= bytes as u64 && counts.bytes <= bytes as u64 * 2 + events * 4_000, "{counts:?}");
+    assert!(
+        bytes > 0 && counts.bytes >= bytes as u64 && counts.bytes <= bytes as u64 * 2 + events * 4_000,
+        "{counts:?}"
+    );
 }
 
 /// Permissions of what lies in a shared folder stand at the folder. What comes back without it gets them itself.

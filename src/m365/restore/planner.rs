@@ -463,7 +463,8 @@ mod tests {
             "title": "a", "dueDateTime": "2026-12-24T10:00:00Z", "assignments": {"u1": {"orderHint": "x"}, "u2": {}},
             "appliedCategories": {"category1": true},
         });
-        let (mut values, mut before) = (map(json!({"title": "b", "assignments": {"u2": {}, "u3": {}}})), map(there.clone()));
+        let (mut values, mut before) =
+            (map(json!({"title": "b", "assignments": {"u2": {}, "u3": {}}})), map(there.clone()));
         clear_each_other(&mut values, &mut before);
         let own = json!({"@odata.type": "#microsoft.graph.plannerAssignment", "orderHint": AT_THE_END});
         let wanted = json!({

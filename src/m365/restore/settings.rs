@@ -16,8 +16,8 @@ use super::mailbox::Mailbox;
 use super::rows;
 use crate::error::{ErrorKind, Result};
 use crate::format::record::{ItemKind, Record};
-use crate::graph::{GraphRequest, IMMUTABLE_IDS, Scope};
 use crate::graph::links::segment;
+use crate::graph::{GraphRequest, IMMUTABLE_IDS, Scope};
 use crate::m365::door::Workload;
 use crate::m365::facts::text;
 use crate::m365::mail::WELL_KNOWN;
@@ -211,7 +211,9 @@ impl Target for Settings {
     async fn undo(&self, undo: &Undo) -> Result<Option<String>> {
         match undo {
             Undo::Delete { id, .. } => rows::delete(&self.mailbox.client, self.mailbox.delete(&place(id))).await,
-            Undo::Values { id, before, .. } => rows::delete(&self.mailbox.client, self.mailbox.patch(&place(id), before)).await,
+            Undo::Values { id, before, .. } => {
+                rows::delete(&self.mailbox.client, self.mailbox.patch(&place(id), before)).await
+            }
             other => Ok(rows::left(other)),
         }
     }
@@ -361,8 +363,7 @@ impl Settings {
 
 /// Says whether an error means that a mailbox tells nothing of a folder.
 fn is_refused(error: &crate::error::Error) -> bool {
-    is_no_folder(error)
-        || matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput | ErrorKind::Permission)
+    is_no_folder(error) || matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput | ErrorKind::Permission)
 }
 
 /// Says whether an error means that a folder of that id is not in this mailbox: an id of another one is malformed.

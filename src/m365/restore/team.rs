@@ -549,7 +549,8 @@ mod tests {
         assert!(who(&one, true) != who(&elsewhere, true) && who(&one, false) == who(&elsewhere, false));
         // Who bears a tag is told by an id alone.
         let person = |user: &str, email: &str| json!({"userId": user, "email": email});
-        let (people, known) = ([person("u9", "ADA@contoso.com")], [person("u1", "ada@contoso.com"), person("u2", "x@y")]);
+        let (people, known) =
+            ([person("u9", "ADA@contoso.com")], [person("u1", "ada@contoso.com"), person("u2", "x@y")]);
         let bears = |user: &str| json!({"userId": user, "displayName": "Ada"});
         assert_eq!(id_elsewhere(&people, &known, &bears("u1")), Some("u9"));
         assert_eq!([bears("u2"), bears("u3")].map(|one| id_elsewhere(&people, &known, &one)), [None, None]);

@@ -238,14 +238,13 @@ impl Plan {
 
     /// What its numbers leave out, in words: what is known only when the items are made.
     pub fn not_counted(&self) -> Vec<&'static str> {
-        let of = |target: &PlannedTarget, workload| target.from.parse().is_ok_and(|key: CollectionKey| key.workload == workload);
+        let of = |target: &PlannedTarget, workload| {
+            target.from.parse().is_ok_and(|key: CollectionKey| key.workload == workload)
+        };
         let goes = |workload| self.targets.iter().any(|target| of(target, workload));
         let files = self.targets.iter().any(|target| target.permission == FILES);
-        let attach: Vec<bool> = self
-            .targets
-            .iter()
-            .map(|target| of(target, Workload::Calendar) || of(target, Workload::Tasks))
-            .collect();
+        let attach: Vec<bool> =
+            self.targets.iter().map(|target| of(target, Workload::Calendar) || of(target, Workload::Tasks)).collect();
         let attaches = |step: &Step| attach.get(step.target) == Some(&true);
         let over = attach.contains(&true)
             && self.steps.iter().any(|step| attaches(&step) && matches!(step.action, Action::Overwrite(_)));
