@@ -290,3 +290,21 @@ async fn plans_move_to_a_group_of_another_tenant() {
     assert!(tasks.len() > 3 && left_out > 0 && told == left_out, "{told} of {left_out}");
     taken_back((&here, &abroad), &plan, &to).await;
 }
+
+/// Nobody there can be asked which folder it was: the snapshot tells which was the Archive.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_names_the_archive_of_another_tenant() {
+    let (here, abroad) = two().await;
+    let settings = format!("users/{ALICE}/Settings");
+    let plan = here.plan(&settings, ALICE, in_place(Conflict::Copy)).await.unwrap();
+    let (report, is) = moved((&here, &abroad), &plan, &settings).await;
+    assert!(report.notes.iter().all(|(_, note)| !note.contains("switched off")), "{:?}", report.notes);
+    let moves = |items: &BTreeMap<String, Vec<Thing>>| {
+        let rules = of_kind(items, ItemKind::Rule).into_iter();
+        rules.filter(|(_, rule)| rule.properties["actions"]["moveToFolder"].is_string()).count()
+    };
+    let (was, before) = (here.items(0, &settings).await, abroad.items(0, &settings).await);
+    assert!(moves(&was) > 0);
+    assert_eq!(moves(&is), moves(&was) + moves(&before));
+    taken_back((&here, &abroad), &plan, &settings).await;
+}

@@ -299,8 +299,7 @@ impl Settings {
             let Some(old) = actions.get(action).and_then(Value::as_str).map(str::to_owned) else { continue };
             let there = match source.made_as(&old) {
                 Some(new) => Some(new),
-                None if self.folder(&old).await?.is_some() => Some(old),
-                None => self.folder_of_that_name(&old, source).await?,
+                None => self.folder_here(old, source).await?,
             };
             match there {
                 Some(id) => drop(actions.insert(action.to_owned(), id.into())),
@@ -330,11 +329,14 @@ impl Settings {
         }
     }
 
-    /// The folder here that is what a folder of the mailbox is which the rule comes from: its Inbox, its Archive.
-    async fn folder_of_that_name(&self, old: &str, source: &dyn Source) -> Result<Option<String>> {
+    /// The folder here that a folder of the mailbox is which the rule comes from, or stands for: its Inbox, its Archive.
+    async fn folder_here(&self, old: String, source: &dyn Source) -> Result<Option<String>> {
+        if self.folder(&old).await?.is_some() {
+            return Ok(Some(old));
+        }
         let Some(from) = &self.from else { return Ok(None) };
         let known = self.known.get_or_try_init(|| self.well_known(from, source)).await?;
-        match known.get(old) {
+        match known.get(&old) {
             Some(known) => self.folder(known).await,
             None => Ok(None),
         }

@@ -238,7 +238,7 @@ impl Plan {
 
     /// What its numbers leave out, in words: what is known only when the items are made.
     pub fn not_counted(&self) -> Vec<&'static str> {
-        let of = |target: &PlannedTarget, workload| {
+        let of = |target: &PlannedTarget, workload: Workload| {
             target.from.parse().is_ok_and(|key: CollectionKey| key.workload == workload)
         };
         let goes = |workload| self.targets.iter().any(|target| of(target, workload));
