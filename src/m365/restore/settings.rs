@@ -1,8 +1,9 @@
 //! Settings of a mailbox go back: automatic replies and working hours, rules, categories, focused-inbox overrides.
 //!
 //! The settings that are no list are always there: they are overwritten, and undo puts back the values before. A rule names
-//! folders by their ids: those that were restored with it have new ones, and so have the Inbox and the Archive of somebody else. Source: Microsoft Graph, "Update user mailbox
-//! settings", "Create rule", "Create Outlook category", "Create inferenceClassificationOverride".
+//! folders by their ids: those that were restored with it have new ones, and so have the Inbox and the Archive of somebody
+//! else. Source: Microsoft Graph, "Update user mailbox settings", "Create rule", "Create Outlook category", "Create
+//! inferenceClassificationOverride".
 
 use std::collections::HashMap;
 
