@@ -28,6 +28,11 @@ const FILES_DRIVE: &str = "files_drive";
 /// The folder of a channel's files in that drive.
 const FILES_ITEM: &str = "files_item";
 
+/// The directory's id of a member.
+pub(super) const MEMBER_USER: &str = "user";
+/// The address of a member.
+pub(super) const MEMBER_EMAIL: &str = "email";
+
 /// The lists that a team has itself.
 const LISTS: [(TeamsCall, &str, ItemKind); 3] = [
     (TeamsCall::Channels, "/members?$top=999", ItemKind::Member),
@@ -231,5 +236,13 @@ pub(super) fn part(row: Value, kind: ItemKind, parent: &str) -> Option<Told> {
     let roles = row.get("roles").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let roles: Vec<&str> = roles.iter().filter_map(Value::as_str).collect();
     let roles = roles.join(", ");
-    Some(Told::new(kind, id, parent, &name, row).fact("roles", &roles))
+    // People may be called alike.
+    let of_person = |key: &str| text(&row, &[key]).filter(|_| kind == ItemKind::Member).unwrap_or_default().to_owned();
+    let (user, email) = (of_person("userId"), of_person("email"));
+    Some(
+        Told::new(kind, id, parent, &name, row)
+            .fact("roles", &roles)
+            .fact(MEMBER_USER, &user)
+            .fact(MEMBER_EMAIL, &email),
+    )
 }

@@ -146,22 +146,62 @@ fn add_task(app: &App, request: &Request, _: &Route) -> Answer {
     Ok(answer(app, 201, shelf, number))
 }
 
+/// What something says now, without what goes its own way: a change of one thing leaves all others as they are.
+fn kept(mut json: Map<String, Value>) -> Map<String, Value> {
+    json.retain(|name, _| {
+        !matches!(name.as_str(), "@odata.etag" | "bucketId" | "details" | "id" | "orderHint" | "planId")
+    });
+    json
+}
+
+/// Puts entries over those of a map: a null takes one out, and so does `false` with a label.
+fn put_entries(there: &mut Value, entries: Value) {
+    merge(there, entries);
+    if let Value::Object(all) = there {
+        all.retain(|_, one| !one.is_null() && *one != json!(false));
+    }
+}
+
+/// What a task tells of its details.
+fn counts(details: &Value) -> Map<String, Value> {
+    let all = |list: &str| details[list].as_object().into_iter().flat_map(Map::values).collect::<Vec<_>>();
+    let (steps, references) = (all("checklist"), all("references"));
+    let open = steps.iter().filter(|step| step["isChecked"] != json!(true)).count();
+    object(json!({
+        "activeChecklistItemCount": open,
+        "checklistItemCount": steps.len(),
+        "hasDescription": details["description"].as_str().is_some_and(|text| !text.is_empty()),
+        "referenceCount": references.len(),
+    }))
+}
+
 fn change_details(app: &App, request: &Request, route: &Route) -> Answer {
     let (kind, entity) = match route.template.starts_with("/planner/plans") {
         true => (&PLAN, &PLAN_DETAILS),
         false => (&TASK, &TASK_DETAILS),
     };
-    let body = entity.body(request)?;
+    let mut body = entity.body(request)?;
     let mut world = app.write();
     let (group, number) = find(&world, kind, route.id(0))?;
     let now = world.now();
     let shelf = &mut world.groups[group].plans;
-    let mut details = Value::Object(shelf.json(&app.cast, number)).get("details").cloned().unwrap_or_default();
+    let there = shelf.json(&app.cast, number);
+    let mut details = there.get("details").cloned().unwrap_or_default();
     unchanged(request, &details)?;
+    for list in ["checklist", "references"] {
+        if let Some(entries) = body.shift_remove(list) {
+            put_entries(&mut details[list], entries);
+        }
+    }
     merge(&mut details, Value::Object(body));
     let revision = shelf.thing(number).revision + 1;
     details["@odata.etag"] = format!("W/\"details-{number}-{revision}\"").into();
-    shelf.write(number, [("details".to_owned(), details.clone())].into_iter().collect(), now);
+    let mut given = kept(there);
+    if kind.name == TASK.name {
+        given.extend(counts(&details));
+    }
+    given.insert("details".to_owned(), details.clone());
+    shelf.write(number, given, now);
     Ok(shown(app, 200, &format!("planner/{}", entity.name), object(details)))
 }
 
@@ -171,8 +211,20 @@ fn change_task(app: &App, request: &Request, route: &Route) -> Answer {
     let (group, number) = find(&world, &TASK, route.id(0))?;
     let now = world.now();
     let shelf = &mut world.groups[group].plans;
-    unchanged(request, &Value::Object(shelf.json(&app.cast, number)))?;
-    shelf.write(number, body, now);
+    let there = shelf.json(&app.cast, number);
+    unchanged(request, &Value::Object(there.clone()))?;
+    let mut given = kept(there);
+    if let Some(percent) = body.get("percentComplete").filter(|percent| given.get("percentComplete") != Some(*percent)) {
+        let completed = if *percent == json!(100) { json!(super::times::graph(now)) } else { Value::Null };
+        given.insert("completedDateTime".into(), completed);
+    }
+    for (name, value) in body {
+        match name.as_str() {
+            "appliedCategories" | "assignments" => put_entries(given.entry(name).or_insert(Value::Null), value),
+            _ => drop(given.insert(name, value)),
+        }
+    }
+    shelf.write(number, given, now);
     Ok(answer(app, 200, shelf, number))
 }
 

@@ -23,6 +23,7 @@ mod restore_choices;
 mod restore_halves;
 mod restore_items;
 mod restore_plan;
+mod restore_planner;
 mod restore_policies;
 mod restore_shared;
 mod restore_threads;

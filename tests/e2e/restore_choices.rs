@@ -12,11 +12,11 @@ use tenantvault::ops::catalog::Catalog;
 use tenantvault::ops::nodes::RepoNodes;
 use tenantvault::ops::read;
 use tenantvault::ops::restore::{Action, Conflict, Only, RestoreOptions, Step, undo};
-use tenantvault::sim::{Fault, FaultKind, SimOptions};
+use tenantvault::sim::{Fault, FaultKind, SimOptions, SimStats};
 use tenantvault::snapshot::set::Versions;
 use tenantvault::tree::collection::{CollectionReader, CollectionRoots};
 
-use crate::restore::{ALICE, Restorer, in_folder, in_place};
+use crate::restore::{ALICE, Restorer, in_folder, in_place, seen};
 
 /// Of a file: the contents of its versions, the oldest first, the present one last; whom it is granted to, with which roles,
 /// but for what it inherits. Of a folder the latter alone.
@@ -111,6 +111,71 @@ async fn versions_and_rights_of_files_come_back_if_that_is_asked_and_not_else() 
         assert_eq!(said, if asked { links } else { 0 }, "{:?}", report.notes);
         assert_eq!(r.setting.sim.mails_sent(), 0, "somebody was sent a mail");
     }
+}
+
+/// The snapshot's records tell what hangs below files and events: a plan counts it, and reads no contents for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_counts_versions_rights_and_attachments() {
+    let drive = format!("users/{ALICE}/OneDrive");
+    let mut tenant = SimOptions::tiny();
+    tenant.script.edited_files = 8;
+    let r = Restorer::with(tenant, 6, |options| options.versions = Versions::All).await;
+    r.setting.sim.wipe(ALICE);
+    let plain = in_place(Conflict::Skip);
+    let versions = RestoreOptions { versions: true, ..plain.clone() };
+    let shared = RestoreOptions { permissions: true, links: true, ..plain.clone() };
+    let of = |stats: &SimStats, doors: &[&str]| -> u64 { doors.iter().map(|door| stats.requests_to(door)).sum() };
+    let uploads = ["POST /drives/{id}/items/{id}/createUploadSession", "PUT /drives/{id}/items/{id}/content"];
+    let sharing = ["POST /drives/{id}/items/{id}/invite", "POST /drives/{id}/items/{id}/createLink"];
+    let mut seen = Vec::new();
+    for options in [plain, versions, shared] {
+        let plan = r.plan(&drive, "original", options).await.unwrap();
+        r.setting.sim.clear_stats();
+        let report = r.run(&plan).await.unwrap();
+        let stats = r.setting.sim.stats();
+        seen.push((plan.counts(), of(&stats, &uploads), of(&stats, &sharing), report.bytes));
+        let back = undo(&plan.run, None, &r.client, &r.around()).await.unwrap();
+        assert!(back.left.is_empty(), "{:?}", back.left);
+    }
+    let [(plain, files, none, _), (versions, with_versions, ..), (shared, _, given, _)] = seen[..] else { panic!() };
+    assert!(none == 0 && with_versions > files + 2 && versions.bytes > plain.bytes, "{seen:?}");
+    assert_eq!(versions.requests - plain.requests, (with_versions - files) * 2, "a session and a part for each");
+    let counted = shared.requests - plain.requests;
+    assert!(given > 1 && counted >= given, "{counted} counted, {given} given");
+    // Attachments of events.
+    let calendar = format!("users/{ALICE}/Calendar");
+    let items = r.items(0, &calendar).await;
+    let attached = items.values().flatten().filter(|thing| thing.kind == ItemKind::Attachment);
+    let bytes: usize = attached.filter_map(|thing| thing.content.as_ref()).map(Vec::len).sum();
+    let plan = r.plan(&calendar, "original", in_folder()).await.unwrap();
+    let own = |step: &Step| if step.container { 200 } else { 3_000 };
+    let made = plan.steps.iter().filter(|step| step.action == Action::Create);
+    let counted = plan.counts().bytes - made.map(|step| own(&step)).sum::<u64>();
+    // Those of calendars of others are not made; as text they are longer.
+    assert!(bytes > 0 && counted >= bytes as u64 / 2 && counted <= bytes as u64 * 2, "{counted} of {bytes}");
+}
+
+/// What may be there is looked for by undo, and taken away as it is: it may be somebody else's.
+#[tokio::test(flavor = "multi_thread")]
+async fn undo_gives_a_folder_in_doubt_neither_times_nor_rights() {
+    let r = Restorer::new().await;
+    r.setting.sim.wipe(ALICE);
+    let before = seen(&r);
+    let options = RestoreOptions { permissions: true, ..in_place(Conflict::Skip) };
+    let plan = r.plan(&format!("users/{ALICE}/OneDrive/Documents"), "original", options).await.unwrap();
+    // The folder is made, and nobody hears of it.
+    let (kind, path) = (FaultKind::Drop, "/children".to_owned());
+    r.setting.sim.inject(Fault { kind, path, probability: 1.0, count: None });
+    assert_eq!(r.run(&plan).await.unwrap().created, 0);
+    r.setting.sim.clear_faults();
+    assert_ne!(seen(&r), before);
+    r.setting.sim.clear_stats();
+    let (_, view) = r.view(0).await;
+    let back = undo(&plan.run, Some(&view), &r.client, &r.around()).await.unwrap();
+    assert!(back.undone > 0 && back.left.is_empty(), "{back:?}");
+    let stats = r.setting.sim.stats();
+    assert_eq!(stats.requests_to("PATCH /drives") + stats.requests_to("/invite"), 0, "{stats:?}");
+    assert_eq!(seen(&r), before);
 }
 
 /// Permissions of what lies in a shared folder stand at the folder. What comes back without it gets them itself.

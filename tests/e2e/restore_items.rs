@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tenantvault::format::record::ItemKind;
+use tenantvault::graph::{GraphRequest, IMMUTABLE_IDS, Scope};
 use tenantvault::m365::restore::lost::{lost_of, take_lost};
 use tenantvault::ops::catalog::Catalog;
 use tenantvault::ops::restore::{Action, Conflict, Into, RestoreOptions, undo};
@@ -198,6 +199,30 @@ async fn a_rule_names_the_folder_that_came_back_with_it() {
     assert!(off.is_empty(), "{off:?}");
     let after = moving(r.again().await).await;
     assert!(before > 0 && after == before, "{before} {after}");
+}
+
+/// Everybody has an Inbox and an Archive: a rule that goes to somebody else names theirs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_goes_to_somebody_else_names_the_folder_of_that_name_there() {
+    let r = Restorer::new().await;
+    let users = r.setting.sim.expected().users;
+    let bob = users.iter().find(|user| user.upn != ALICE && user.mailbox.is_some()).unwrap();
+    let folders = &bob.mailbox.as_ref().unwrap().folders;
+    let archive = &folders.iter().find(|folder| folder.well_known == Some("archive")).expect("an archive").id;
+    let url = format!("users/{}/mailFolders/inbox/messageRules", bob.id);
+    let rules = async || {
+        let request = GraphRequest::get(Scope::Mailbox(bob.id.clone()), url.clone());
+        r.client.get_all(request.prefer(IMMUTABLE_IDS)).await.unwrap()
+    };
+    let before = rules().await;
+    let path = format!("users/{ALICE}/Settings");
+    let plan = r.plan(&path, &bob.upn, in_place(Conflict::Copy)).await.unwrap();
+    let report = r.run(&plan).await.unwrap();
+    assert!(report.notes.iter().all(|(_, note)| !note.contains("switched off")), "{:?}", report.notes);
+    let mut after = rules().await;
+    after.retain(|rule| !before.iter().any(|old| old["id"] == rule["id"]));
+    assert!(!after.is_empty(), "{report:?}");
+    assert!(after.iter().all(|rule| rule["actions"]["moveToFolder"] == archive.as_str()), "{after:?} {archive}");
 }
 
 /// What belongs to groups and to the tenant, the whole way: two snapshots, and between them all was wiped and restored.

@@ -387,3 +387,40 @@ async fn undo_leaves_tags_and_members_that_somebody_changed() {
     })
     .await;
 }
+
+/// Columns carry no mark: those that are in doubt are looked for, and none is made for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn undo_makes_no_columns_to_look_for_those_in_doubt() {
+    let (r, parts) = shared().await;
+    let lists = format!("sites/{}/lists", parts[2].owner);
+    let get = async |url: &str| r.client.get_all(GraphRequest::get(Scope::Files, url.to_owned())).await.unwrap();
+    let is_list = |row: &&Value| row["displayName"] == "Issues and risks";
+    let list = get(&lists).await.iter().find(is_list).expect("the list")["id"].as_str().unwrap().to_owned();
+    let columns = format!("{lists}/{list}/columns");
+    let names = async || get(&columns).await.iter().map(|row| row["name"].to_string()).collect::<BTreeSet<_>>();
+    let before = names().await;
+    for column in get(&columns).await {
+        let url = format!("{columns}/{}", column["id"].as_str().unwrap());
+        // Those of SharePoint stay.
+        drop(r.client.send(GraphRequest::delete(Scope::Files, url)).await);
+    }
+    let without = names().await;
+    assert!(without.len() + 2 < before.len(), "{without:?}");
+    let (_, view) = r.view(0).await;
+    for goes_on in [false, true] {
+        let plan = r.plan(&parts[2].name, "original", in_place(Conflict::Skip)).await.unwrap();
+        // What became of the columns is not known.
+        strike(&r, "/columns ", 500, None);
+        assert_eq!(r.run(&plan).await.unwrap().created, 0);
+        r.setting.sim.clear_faults();
+        if goes_on {
+            let report = r.run(&plan).await.unwrap();
+            assert_eq!(report.created, plan.counts().create, "{:?}", report.problems);
+            assert!(names().await.len() > without.len());
+        } else {
+            let back = undo(&plan.run, Some(&view), &r.client, &r.around()).await.unwrap();
+            assert!(back.undone > 1 && back.left.is_empty(), "{back:?}");
+            assert_eq!(names().await, without, "undo made columns");
+        }
+    }
+}

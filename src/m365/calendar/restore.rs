@@ -19,7 +19,7 @@ use crate::m365::door::Workload;
 use crate::m365::facts::{at, text};
 use crate::m365::restore::attachments::{self, ATTACHMENTS, Form, attach};
 use crate::m365::restore::mailbox::Mailbox;
-use crate::m365::restore::{Cost, Fit, Found, Made, Order, Present, Since, Source, Target, Undo, rows};
+use crate::m365::restore::{Cost, Extras, Fit, Found, Made, Order, Present, Since, Source, Target, Undo, rows};
 use crate::m365::walk::id_of;
 
 /// The calendars of a mailbox.
@@ -66,6 +66,10 @@ impl Target for Calendars {
             }
             kind => Fit::Cannot(format!("a {} goes with its event", kind.word())),
         }
+    }
+
+    async fn further(&self, record: &Record, _: Extras, source: &dyn Source) -> Result<Cost> {
+        attachments::cost(record, Form::Event, source).await
     }
 
     fn melts(&self, kind: ItemKind) -> bool {

@@ -7,6 +7,7 @@
 
 mod again;
 mod api;
+mod cost;
 mod fetch;
 mod list;
 mod listing;

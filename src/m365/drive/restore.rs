@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::again::{invitation, link};
 use super::api::Api;
+use super::cost::{self, FRAGMENT_BYTES};
 use super::model::{Row, UNIQUE, has_own_rights, row};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{ItemKind, Record, StreamRole};
@@ -24,9 +25,6 @@ use crate::m365::facts::{at, text};
 use crate::m365::restore::{
     Cost, Destination, Extras, Fit, Found, Made, Order, Present, Since, Source, Target, Undo, rows,
 };
-
-/// What one fragment of an upload holds.
-const FRAGMENT_BYTES: u64 = 10 << 20;
 
 /// A drive, as a target.
 pub(in crate::m365) struct DriveTarget {
@@ -187,6 +185,7 @@ impl DriveTarget {
             item["name"] = order.name.into();
         }
         let bytes = FromSource { source, record };
+        let _held = source.room(size_bytes.min(FRAGMENT_BYTES)).await?;
         match self.api.upload(place, &json!({"item": item}), size_bytes, &bytes).await? {
             Uploaded::Done(file, _) => Ok((id_of(&file)?, true)),
             Uploaded::Doubtful => {
@@ -401,13 +400,14 @@ impl Target for DriveTarget {
             ItemKind::Shortcut => Fit::Cannot("a shortcut into another drive is kept as a reference only".to_owned()),
             ItemKind::File => match record.stream(StreamRole::Content) {
                 None => Fit::Cannot("its contents are not in this snapshot".to_owned()),
-                Some(stream) => {
-                    let fragments = stream.size_bytes.div_ceil(FRAGMENT_BYTES).max(1);
-                    Fit::Takes(Cost { requests: 1 + fragments, units: 2 + fragments, bytes: stream.size_bytes })
-                }
+                Some(stream) => Fit::Takes(cost::upload(stream.size_bytes)),
             },
             other => Fit::Cannot(format!("a {} is not made in a drive", other.word())),
         }
+    }
+
+    async fn further(&self, record: &Record, extras: Extras, source: &dyn Source) -> Result<Cost> {
+        cost::below(record, extras, source).await
     }
 
     fn comes_along(&self, kind: ItemKind) -> bool {
@@ -511,7 +511,8 @@ impl Target for DriveTarget {
             return Ok(Found::Nothing);
         }
         if order.record.kind != ItemKind::File {
-            return Ok(Found::Whole(self.furnish(made, order, source).await?));
+            let made = if order.only_looks { made } else { self.furnish(made, order, source).await? };
+            return Ok(Found::Whole(made));
         }
         let plain = order.extras == Extras::default();
         if alike(&there, order.record) {

@@ -21,7 +21,7 @@ use super::door::{
 use crate::error::Result;
 use crate::graph::Client;
 use api::Api;
-pub(super) use restore::MailTarget;
+pub(super) use restore::{MailTarget, WELL_KNOWN};
 
 /// How the mail of a mailbox is read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

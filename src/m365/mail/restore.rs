@@ -38,7 +38,7 @@ const DRAFT: &[&str] = &["subject", "bodyPreview", "toRecipients", "ccRecipients
 /// How often a message is begun anew where nobody knows what became of a request.
 const TRIES: u32 = 4;
 /// Names by which Graph finds folders whatever they are called in the mailbox.
-const WELL_KNOWN: [&str; 8] =
+pub(in crate::m365) const WELL_KNOWN: [&str; 8] =
     ["inbox", "drafts", "sentitems", "deleteditems", "junkemail", "outbox", "archive", "conversationhistory"];
 /// The folder of all that was deleted from Deleted Items.
 const RECOVERABLE: &str = "recoverableitemsroot";
@@ -172,6 +172,9 @@ impl MailTarget {
     }
 
     async fn create_message(&self, order: Order<'_>, source: &dyn Source) -> Result<Made> {
+        // The message, and its parts as they are sent.
+        let size_bytes = order.record.stream(StreamRole::Mime).map_or(0, |stream| stream.size_bytes);
+        let _held = source.room(size_bytes.saturating_mul(2)).await?;
         let properties = source.properties(order.record).await?;
         let mime = read(source, order.record).await?;
         let composed = compose(&properties, &mime, order.mark);
@@ -450,7 +453,7 @@ impl Target for MailTarget {
     async fn create_top(&self, name: &str) -> Result<Made> {
         let record = Record::new(ItemKind::MailFolder, "", "", name);
         let extras = Extras::default();
-        let order = Order { record: &record, parent: "", name, mark: "top", extras, log: &Unlogged };
+        let order = Order { record: &record, parent: "", name, mark: "top", extras, log: &Unlogged, only_looks: false };
         self.create_folder(order).await
     }
 

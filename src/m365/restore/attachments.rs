@@ -8,16 +8,18 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use serde_json::{Map, Value, json};
 
-use super::door::{Made, Source};
+use super::door::{Cost, Made, Source};
 use super::mailbox::Mailbox;
 use super::rows;
 use crate::error::{Error, Result};
-use crate::format::record::{Record, StreamRole};
+use crate::format::record::{ItemKind, PARTS, Record, StreamRole};
 use crate::graph::{Upload, UploadKind, UploadSource, Uploaded};
 use crate::m365::facts::{at, flag, text};
 
 /// Longest attachment that goes inside JSON: with Base64 a request stays below 4 MB.
 const INLINE_BYTES: u64 = 2_900_000;
+/// What a part of an upload session holds.
+const FRAGMENT_BYTES: u64 = 12 * 320 * 1024;
 
 /// What the attachments hang on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +88,8 @@ pub(in crate::m365) async fn attach(
         made.notes.push(format!("the attached item '{}' came back as the file '{name}'", part.name));
         facts.insert("name".into(), name.into());
     }
+    // Its bytes, and in Base64 and in the request; of a larger one a part at a time.
+    let _held = source.room(size.min(INLINE_BYTES).saturating_mul(3)).await?;
     if size <= INLINE_BYTES {
         let bytes = rows::bytes_of(source, part, INLINE_BYTES).await?.unwrap_or_default();
         let kind = if form == Form::Event { "fileAttachment" } else { "taskFileAttachment" };
@@ -110,6 +114,40 @@ pub(in crate::m365) async fn attach(
         Uploaded::Doubtful => made.notes.push(format!("whether the attachment '{}' arrived is not known", part.name)),
     }
     Ok(())
+}
+
+/// What it costs to attach what hangs below an item, and below the exceptions of a series.
+///
+/// # Errors
+/// The source's.
+pub(in crate::m365) async fn cost(record: &Record, form: Form, source: &dyn Source) -> Result<Cost> {
+    let (mut cost, mut all) = (Cost::default(), vec![record.clone()]);
+    while let Some(one) = all.pop() {
+        let below = if one.fact(PARTS).is_some() { source.below(&one).await? } else { Vec::new() };
+        for part in below {
+            match part.kind {
+                ItemKind::Attachment => cost = cost.and(cost_of(rows::content_bytes(&part), form)),
+                // An exception, which has none below it.
+                ItemKind::Event if one.id == record.id => all.push(part),
+                _ => {}
+            }
+        }
+    }
+    Ok(cost)
+}
+
+/// What one attachment of so many bytes costs.
+fn cost_of(size_bytes: u64, form: Form) -> Cost {
+    match size_bytes {
+        0 => Cost::default(),
+        // In Base64.
+        1..=INLINE_BYTES => Cost { requests: 1, units: 1, bytes: size_bytes.div_ceil(3) * 4 },
+        _ if form == Form::Task => Cost::default(),
+        _ => {
+            let requests = 1 + size_bytes.div_ceil(FRAGMENT_BYTES);
+            Cost { requests, units: requests, bytes: size_bytes }
+        }
+    }
 }
 
 /// What is sent of an attachment beside its bytes.
@@ -147,4 +185,22 @@ async fn item_name(source: &dyn Source, part: &Record) -> Result<String> {
         "eml"
     };
     Ok(format!("{}.{ending}", part.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_attached_is_counted_as_it_is_sent() {
+        let cost = |requests: u64, bytes: u64| Cost { requests, units: requests, bytes };
+        for (size_bytes, event, task) in [
+            (0, cost(0, 0), cost(0, 0)),
+            (300, cost(1, 400), cost(1, 400)),
+            (INLINE_BYTES, cost(1, 3_866_668), cost(1, 3_866_668)),
+            (10 << 20, cost(4, 10 << 20), cost(0, 0)),
+        ] {
+            assert_eq!((cost_of(size_bytes, Form::Event), cost_of(size_bytes, Form::Task)), (event, task));
+        }
+    }
 }

@@ -269,6 +269,7 @@ impl Contacts {
         if rows::content_bytes(record) > PHOTO_LIMIT {
             return Ok(false);
         }
+        let _held = source.room(rows::content_bytes(record)).await?;
         let Some(bytes) = rows::bytes_of(source, record, PHOTO_LIMIT).await?.filter(|bytes| !bytes.is_empty()) else {
             return Ok(false);
         };

@@ -15,6 +15,7 @@ use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::room::Held;
 use crate::error::Result;
 use crate::format::record::{ItemKind, Record, StreamRole};
 use crate::graph::Scope;
@@ -60,6 +61,16 @@ pub trait Source: Send + Sync {
         false
     }
 
+    /// Waits till there is room in memory for so many bytes that are held at once, and keeps it until what this gives is dropped. Who has
+    /// some asks for no more.
+    ///
+    /// # Errors
+    /// The run is over.
+    async fn room(&self, bytes: u64) -> Result<Held> {
+        let _ = bytes;
+        Ok(Held::default())
+    }
+
     /// What became of a container of this restore: the id that the one with this id in the snapshot has in the target, if it was
     /// made or found there. Rules name folders, tasks name buckets.
     fn made_as(&self, id: &str) -> Option<String>;
@@ -88,6 +99,8 @@ pub struct Order<'a> {
     pub extras: Extras,
     /// Hears on the way how what is done is taken back.
     pub log: &'a dyn Log,
+    /// It is to be taken back: [`Target::find`] looks for it, and completes nothing of what it finds.
+    pub only_looks: bool,
 }
 
 /// Keeps, durably, how what a making did so far is taken back. A target tells it of what was made before it goes on with
@@ -142,6 +155,19 @@ pub struct Cost {
     pub units: u64,
     /// Bytes sent.
     pub bytes: u64,
+}
+
+impl Cost {
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let add = u64::saturating_add;
+        Self {
+            requests: add(self.requests, other.requests),
+            units: add(self.units, other.units),
+            bytes: add(self.bytes, other.bytes),
+        }
+    }
 }
 
 /// Something that is in the target now.
@@ -358,6 +384,15 @@ pub trait Target: Send + Sync {
     /// Says whether an item can be made here, and what it costs.
     fn fit(&self, record: &Record) -> Fit;
 
+    /// What making an item costs further, for what hangs below it in the snapshot: versions, rights and attachments. The snapshot's
+    /// records tell; no contents are read.
+    ///
+    /// # Errors
+    /// The source's.
+    async fn further(&self, _record: &Record, _extras: Extras, _source: &dyn Source) -> Result<Cost> {
+        Ok(Cost::default())
+    }
+
     /// What it costs to overwrite something with an item that can be made at a cost.
     fn overwriting(&self, _: &Record, cost: Cost) -> Cost {
         cost
@@ -463,7 +498,7 @@ pub trait Target: Send + Sync {
         Ok(None)
     }
 
-    /// Looks for what a making with this mark left behind.
+    /// Looks for what a making with this mark left behind. What is there may be completed, if it is not only looked for.
     ///
     /// # Errors
     /// Graph's.

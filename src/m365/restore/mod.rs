@@ -9,6 +9,7 @@ pub mod lost;
 pub(super) mod mailbox;
 mod pages;
 mod planner;
+mod room;
 pub(super) mod rows;
 mod settings;
 mod site;
@@ -18,6 +19,7 @@ mod terms;
 mod threads;
 
 pub use door::{Cost, Extras, Fit, Found, Log, Made, Opened, Order, Present, Since, Source, Target, Undo, Unlogged};
+pub use room::{Held, Room};
 
 use crate::error::{Error, Result};
 use crate::graph::links::segment;
@@ -63,7 +65,7 @@ pub async fn open(client: &Client, to: &Destination) -> Result<Box<dyn Target>> 
         }
         (Workload::Contacts, _) => return Ok(Box::new(contacts::Contacts(mailbox()?))),
         (Workload::Tasks, _) => return Ok(Box::new(tasks::Tasks(mailbox()?))),
-        (Workload::Settings, _) => return Ok(Box::new(settings::Settings(mailbox()?))),
+        (Workload::Settings, _) => return Ok(Box::new(settings::Settings::new(mailbox()?, to))),
         (Workload::List, _) => return Ok(Box::new(ListTarget::new(client, to)?)),
         (Workload::Team, _) => return Ok(Box::new(team::Team::new(client, to)?)),
         (Workload::Site, _) => return Ok(Box::new(site::SiteTarget::new(client, to)?)),

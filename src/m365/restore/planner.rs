@@ -18,6 +18,9 @@ use crate::m365::door::{Owner, Workload};
 use crate::m365::facts::text;
 use crate::m365::walk::{Told, id_of};
 
+/// The maps of a task and of its details whose entries come and go one by one.
+const MAPS: &[&str] = &[LABELS, "assignments", "checklist", "references"];
+const LABELS: &str = "appliedCategories";
 /// What of a task can be set.
 const TASK: &[&str] = &[
     "appliedCategories",
@@ -198,12 +201,19 @@ impl Target for Planner {
         let url = url_of(kind, present);
         let there = self.client.get_json(get(&url)).await?;
         let details = self.client.get_json(get(&format!("{url}/details"))).await?;
-        let before = json!({
-            "values": rows::settable(&there, TASK), "details": rows::settable(&details, TASK_DETAILS),
-        });
+        let (mut values, mut values_before) = (rows::settable(&json, TASK), rows::settable(&there, TASK));
+        clear_each_other(&mut values, &mut values_before);
+        let mut details_before = rows::settable(&details, TASK_DETAILS);
+        // Where the snapshot has no details of it, those that are there stay.
+        let own = json.get("details").filter(|details| details.is_object());
+        let mut wanted = own.map(|details| rows::settable(details, TASK_DETAILS));
+        if let Some(wanted) = &mut wanted {
+            clear_each_other(wanted, &mut details_before);
+        }
+        let before = json!({"values": values_before, "details": details_before});
         let undo = order.log.note(Undo::Values { kind, id: present.to_owned(), before }).await?;
-        self.patch(&url, &there, &task_values(&json).into()).await?;
-        self.details(kind, present, &json).await?;
+        self.patch(&url, &there, &sent(values, &there).into()).await?;
+        self.put_details(kind, present, wanted.unwrap_or_default()).await?;
         let now = self.client.get_json(get(&url)).await?;
         let mut made = Made { state: rows::state(&now, TASK_STATE), ..Made::over(present, undo) };
         made.tell(DETAILS, &self.details_now(present).await.unwrap_or_default());
@@ -218,8 +228,10 @@ impl Target for Planner {
             one.identity == wanted && one.kind == order.record.kind && !source.is_made(&one.id, order.parent)
         };
         let Some(there) = there.into_iter().find(is_it) else { return Ok(Found::Nothing) };
-        let json = source.properties(order.record).await?;
-        self.details(there.kind, &there.id, &json).await?;
+        if !order.only_looks {
+            let json = source.properties(order.record).await?;
+            self.details(there.kind, &there.id, &json).await?;
+        }
         Ok(rows::as_it_should_be(there.id))
     }
 
@@ -242,9 +254,9 @@ impl Target for Planner {
                     Err(error) if rows::is_gone(&error) => return Ok(None),
                     other => other?,
                 };
-                self.patch(&url, &there, before.get("values").unwrap_or(&Value::Null)).await?;
-                let details = before.get("details").cloned().unwrap_or_default();
-                self.details(*kind, id, &json!({"details": details})).await?;
+                let of = |part: &str| before.get(part).and_then(Value::as_object).cloned().unwrap_or_default();
+                self.patch(&url, &there, &sent(of("values"), &there).into()).await?;
+                self.put_details(*kind, id, of("details")).await?;
                 Ok(None)
             }
             other => Ok(rows::left(other)),
@@ -276,15 +288,56 @@ fn leave_people_out(json: &mut Value) -> Vec<String> {
     notes
 }
 
-/// What is sent of a task: who has it goes to the end of their list.
-fn task_values(json: &Value) -> Map<String, Value> {
-    let mut body = rows::settable(json, TASK);
-    if let Some(Value::Object(assignments)) = body.get_mut("assignments") {
-        for assignment in assignments.values_mut() {
-            *assignment = json!({"@odata.type": "#microsoft.graph.plannerAssignment", "orderHint": AT_THE_END});
+/// What takes an entry out of a map: a label is set or not.
+fn no_entry(map: &str) -> Value {
+    if map == LABELS { false.into() } else { Value::Null }
+}
+
+/// Makes each of two sets of values clear what the other one has and it lacks: who is sent nothing keeps what it has.
+fn clear_each_other(one: &mut Map<String, Value>, other: &mut Map<String, Value>) {
+    clear(one, other);
+    clear(other, one);
+}
+
+fn clear(values: &mut Map<String, Value>, other: &Map<String, Value>) {
+    for map in MAPS {
+        let Some(Value::Object(theirs)) = other.get(*map) else { continue };
+        let Value::Object(own) = values.entry(*map).or_insert_with(|| json!({})) else { continue };
+        for name in theirs.keys() {
+            own.entry(name.clone()).or_insert_with(|| no_entry(map));
         }
     }
-    body
+    rows::clear(values, other);
+}
+
+/// Values as they are sent to what is `there`: who has a task goes to the end of their list, a step or link to the end of its own, and
+/// what is to be taken out and is not there is left out.
+fn sent(mut values: Map<String, Value>, there: &Value) -> Map<String, Value> {
+    for map in MAPS {
+        let Some(Value::Object(entries)) = values.get_mut(*map) else { continue };
+        let is_there = |name: &str| there.get(*map).and_then(|map| map.get(name)).is_some();
+        entries.retain(|name, entry| *entry != no_entry(map) || is_there(name));
+        for entry in entries.values_mut().filter(|entry| entry.is_object()) {
+            match *map {
+                "assignments" => *entry = typed("plannerAssignment", json!({"orderHint": AT_THE_END})),
+                "checklist" => *entry = typed("plannerChecklistItem", entry.take()),
+                "references" => *entry = typed("plannerExternalReference", entry.take()),
+                _ => {}
+            }
+        }
+    }
+    values
+}
+
+/// An entry with its type, and without what its own list alone understands.
+fn typed(kind: &str, mut entry: Value) -> Value {
+    if let Some(entry) = entry.as_object_mut() {
+        entry.insert("@odata.type".into(), format!("#microsoft.graph.{kind}").into());
+        if kind != "plannerAssignment" {
+            entry.retain(is_own);
+        }
+    }
+    entry
 }
 
 /// Says whether something of a step or link is its own. Where it stood is told in hints that only its own list understands.
@@ -305,7 +358,7 @@ fn held(details: &Value) -> String {
 }
 
 fn task(json: &Value, order: Order<'_>) -> Map<String, Value> {
-    let mut body = task_values(json);
+    let mut body = sent(rows::settable(json, TASK), &Value::Null);
     let (plan, bucket) =
         order.parent.split_once('/').map_or((order.parent, None), |(plan, bucket)| (plan, Some(bucket)));
     body.insert("title".into(), order.name.into());
@@ -351,20 +404,17 @@ impl Planner {
             ItemKind::Task => TASK_DETAILS,
             _ => return Ok(false),
         };
-        let mut body = rows::settable(json.get("details").unwrap_or(&Value::Null), names);
-        for (list, kind) in [("checklist", "plannerChecklistItem"), ("references", "plannerExternalReference")] {
-            let Some(Value::Object(all)) = body.get_mut(list) else { continue };
-            for one in all.values_mut().filter_map(Value::as_object_mut) {
-                one.insert("@odata.type".into(), format!("#microsoft.graph.{kind}").into());
-                one.retain(is_own);
-            }
-        }
-        if body.is_empty() {
+        self.put_details(kind, id, rows::settable(json.get("details").unwrap_or(&Value::Null), names)).await
+    }
+
+    /// Sends details; says whether there were any.
+    async fn put_details(&self, kind: ItemKind, id: &str, details: Map<String, Value>) -> Result<bool> {
+        if details.is_empty() {
             return Ok(false);
         }
         let url = format!("{}/details", url_of(kind, id));
         let there = self.client.get_json(get(&url)).await?;
-        self.patch(&url, &there, &body.into()).await.map(|_| true)
+        self.patch(&url, &there, &sent(details, &there).into()).await.map(|_| true)
     }
 
     /// Deletes what was made, if nothing else came into it.
@@ -400,9 +450,39 @@ mod tests {
         });
         let notes = leave_people_out(&mut json);
         assert!(notes.len() == 2 && notes[0].contains("u1") && notes[1].contains("u2"), "{notes:?}");
-        assert!(task_values(&json).get("assignments").is_none());
+        assert!(rows::settable(&json, TASK).get("assignments").is_none());
         let details = rows::settable(&json["details"], PLAN_DETAILS);
         assert_eq!(Value::from(details), json!({"categoryDescriptions": {"category1": "b"}}));
         assert!(leave_people_out(&mut json!({"assignments": {}})).is_empty());
+    }
+
+    #[test]
+    fn what_one_lacks_of_the_other_is_taken_out_and_put_back() {
+        let map = |value: Value| value.as_object().cloned().unwrap_or_default();
+        let there = json!({
+            "title": "a", "dueDateTime": "2026-12-24T10:00:00Z", "assignments": {"u1": {"orderHint": "x"}, "u2": {}},
+            "appliedCategories": {"category1": true},
+        });
+        let (mut values, mut before) =
+            (map(json!({"title": "b", "assignments": {"u2": {}, "u3": {}}})), map(there.clone()));
+        clear_each_other(&mut values, &mut before);
+        let own = json!({"@odata.type": "#microsoft.graph.plannerAssignment", "orderHint": AT_THE_END});
+        let wanted = json!({
+            "title": "b", "dueDateTime": null, "assignments": {"u1": null, "u2": own, "u3": own},
+            "appliedCategories": {"category1": false},
+        });
+        assert_eq!(Value::from(sent(values, &there)), wanted);
+        // Somebody took u3 out meanwhile.
+        let now = json!({"assignments": {"u2": {}, "u4": {}}});
+        let back = json!({
+            "title": "a", "dueDateTime": "2026-12-24T10:00:00Z", "assignments": {"u1": own, "u2": own},
+            "appliedCategories": {"category1": true},
+        });
+        assert_eq!(Value::from(sent(before.clone(), &now)), back);
+        let now = json!({"assignments": {"u3": {}}});
+        assert_eq!(sent(before, &now)["assignments"], json!({"u1": own, "u2": own, "u3": null}));
+        let steps = map(json!({"checklist": {"s": {"title": "t", "orderHint": "x"}}, "references": {"r": null}}));
+        let step = json!({"title": "t", "@odata.type": "#microsoft.graph.plannerChecklistItem"});
+        assert_eq!(Value::from(sent(steps, &Value::Null)), json!({"checklist": {"s": step}, "references": {}}));
     }
 }

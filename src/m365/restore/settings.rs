@@ -1,22 +1,29 @@
 //! Settings of a mailbox go back: automatic replies and working hours, rules, categories, focused-inbox overrides.
 //!
 //! The settings that are no list are always there: they are overwritten, and undo puts back the values before. A rule names
-//! folders by their ids: those that were restored with it have new ones. Source: Microsoft Graph, "Update user mailbox
-//! settings", "Create rule", "Create Outlook category", "Create inferenceClassificationOverride".
+//! folders by their ids: those that were restored with it have new ones, and so have the Inbox and the Archive of somebody
+//! else. Source: Microsoft Graph, "Update user mailbox settings", "Create rule", "Create Outlook category", "Create
+//! inferenceClassificationOverride".
+
+use std::collections::HashMap;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
+use tokio::sync::OnceCell;
 
+use super::Destination;
 use super::door::{Cost, Fit, Found, Made, Order, Present, Since, Source, Target, Undo};
 use super::mailbox::Mailbox;
 use super::rows;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::format::record::{ItemKind, Record};
-use crate::graph::Scope;
 use crate::graph::links::segment;
+use crate::graph::{GraphRequest, IMMUTABLE_IDS, Scope};
 use crate::m365::door::Workload;
 use crate::m365::facts::text;
+use crate::m365::mail::WELL_KNOWN;
 use crate::m365::settings::{LISTS, List, SETTINGS, item};
+use crate::m365::walk::id_of;
 
 /// What of the settings that are no list can be set.
 const MAILBOX: &[&str] = &[
@@ -38,7 +45,21 @@ const OVERRIDE: &[&str] = &["classifyAs", "senderEmailAddress"];
 const INTO_FOLDER: [&str; 2] = ["moveToFolder", "copyToFolder"];
 
 /// The settings of a mailbox.
-pub(super) struct Settings(pub(super) Mailbox);
+pub(super) struct Settings {
+    mailbox: Mailbox,
+    /// Whose they were, if that is another mailbox.
+    from: Option<String>,
+    /// The folders there that have names of their own, by id: what each is called whatever people see.
+    known: OnceCell<HashMap<String, &'static str>>,
+}
+
+impl Settings {
+    /// The settings of a mailbox, as they go to a destination.
+    pub(super) fn new(mailbox: Mailbox, to: &Destination) -> Self {
+        let from = (!to.original).then(|| to.from.owner.id().to_owned());
+        Self { mailbox, from, known: OnceCell::new() }
+    }
+}
 
 #[async_trait]
 impl Target for Settings {
@@ -47,11 +68,11 @@ impl Target for Settings {
     }
 
     fn path(&self) -> &str {
-        self.0.path()
+        self.mailbox.path()
     }
 
     fn scope(&self) -> Scope {
-        self.0.scope()
+        self.mailbox.scope()
     }
 
     fn permission(&self) -> &'static str {
@@ -72,7 +93,7 @@ impl Target for Settings {
     }
 
     async fn probe(&self) -> Result<()> {
-        self.0.client.get_json(self.0.get(SETTINGS)).await.map(drop)
+        self.mailbox.client.get_json(self.mailbox.get(SETTINGS)).await.map(drop)
     }
 
     fn fit(&self, record: &Record) -> Fit {
@@ -115,7 +136,7 @@ impl Target for Settings {
             modified_us: None,
         }];
         for list in LISTS {
-            let rows = self.0.client.get_all(self.0.get(list.url)).await?;
+            let rows = self.mailbox.client.get_all(self.mailbox.get(list.url)).await?;
             all.extend(rows.into_iter().filter_map(|row| item(row, list)).map(|told| rows::present(self, told)));
         }
         Ok(all)
@@ -133,7 +154,7 @@ impl Target for Settings {
         let Some(list) = list_of(&order.record.id) else { return self.overwrite(SETTINGS, order, source).await };
         let mut made = Made::default();
         let body = self.body(list, order, source, &mut made.notes).await?;
-        let answer = self.0.client.send(self.0.post(list.url, &body.into())).await?;
+        let answer = self.mailbox.client.send(self.mailbox.post(list.url, &body.into())).await?;
         let id = format!("{}{}", list.prefix, rows::new_id(&answer)?);
         let state = held(list.prefix, &answer);
         Ok(Made { notes: made.notes, state, ..Made::new(order.record.kind, id, "") })
@@ -168,7 +189,7 @@ impl Target for Settings {
         }
         let undo = Undo::Values { kind: order.record.kind, id: present.to_owned(), before: before.into() };
         let undo = order.log.note(undo).await?;
-        self.0.client.send(self.0.patch(&url, &body.into())).await?;
+        self.mailbox.client.send(self.mailbox.patch(&url, &body.into())).await?;
         let state = held(present, &self.row(present, &url).await?);
         Ok(Made { notes, state, ..Made::over(present, undo) })
     }
@@ -190,8 +211,10 @@ impl Target for Settings {
 
     async fn undo(&self, undo: &Undo) -> Result<Option<String>> {
         match undo {
-            Undo::Delete { id, .. } => rows::delete(&self.0.client, self.0.delete(&place(id))).await,
-            Undo::Values { id, before, .. } => rows::delete(&self.0.client, self.0.patch(&place(id), before)).await,
+            Undo::Delete { id, .. } => rows::delete(&self.mailbox.client, self.mailbox.delete(&place(id))).await,
+            Undo::Values { id, before, .. } => {
+                rows::delete(&self.mailbox.client, self.mailbox.patch(&place(id), before)).await
+            }
             other => Ok(rows::left(other)),
         }
     }
@@ -248,7 +271,7 @@ impl Settings {
 
     /// What is there; null if it is gone.
     async fn row(&self, id: &str, url: &str) -> Result<Value> {
-        let answer = self.0.client.get_json(self.0.get(&self.url_to_read(id, url))).await?;
+        let answer = self.mailbox.client.get_json(self.mailbox.get(&self.url_to_read(id, url))).await?;
         Ok(row_of(answer, id))
     }
 
@@ -275,14 +298,9 @@ impl Settings {
         let mut lacks = false;
         for action in INTO_FOLDER {
             let Some(old) = actions.get(action).and_then(Value::as_str).map(str::to_owned) else { continue };
-            let url = format!("mailFolders/{}?$select=id", segment(&old));
             let there = match source.made_as(&old) {
                 Some(new) => Some(new),
-                None => match self.0.client.get_json(self.0.get(&url)).await {
-                    Ok(_) => Some(old),
-                    Err(error) if is_no_folder(&error) => None,
-                    Err(error) => return Err(error),
-                },
+                None => self.folder_here(old, source).await?,
             };
             match there {
                 Some(id) => drop(actions.insert(action.to_owned(), id.into())),
@@ -301,6 +319,54 @@ impl Settings {
         }
         Ok(())
     }
+
+    /// The id of a folder of this mailbox, by its id or the name that Graph knows it by.
+    async fn folder(&self, folder: &str) -> Result<Option<String>> {
+        let url = format!("mailFolders/{}?$select=id", segment(folder));
+        match self.mailbox.client.get_json(self.mailbox.get(&url)).await {
+            Ok(row) => Ok(id_of(&row).map(str::to_owned)),
+            Err(error) if is_no_folder(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The folder here that a folder of the mailbox is which the rule comes from, or stands for: its Inbox, its Archive.
+    async fn folder_here(&self, old: String, source: &dyn Source) -> Result<Option<String>> {
+        if self.folder(&old).await?.is_some() {
+            return Ok(Some(old));
+        }
+        let Some(from) = &self.from else { return Ok(None) };
+        let known = self.known.get_or_try_init(|| self.well_known(from, source)).await?;
+        match known.get(&old) {
+            Some(known) => self.folder(known).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The folders of a mailbox by id, as far as it can be asked, and as its settings told then.
+    async fn well_known(&self, user: &str, source: &dyn Source) -> Result<HashMap<String, &'static str>> {
+        let mut all = HashMap::new();
+        for known in WELL_KNOWN {
+            let url = format!("users/{}/mailFolders/{known}?$select=id", segment(user));
+            let request = GraphRequest::get(Scope::Mailbox(user.to_owned()), url).prefer(IMMUTABLE_IDS);
+            match self.mailbox.client.get_json(request).await {
+                Ok(row) => all.extend(id_of(&row).map(|id| (id.to_owned(), known))),
+                // Whoever it was may be gone, or be of another tenant.
+                Err(error) if is_refused(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some(settings) = source.record(SETTINGS).await? {
+            let archive = source.properties(&settings).await?;
+            all.extend(text(&archive, &["archiveFolder"]).map(|id| (id.to_owned(), "archive")));
+        }
+        Ok(all)
+    }
+}
+
+/// Says whether an error means that a mailbox tells nothing of a folder.
+fn is_refused(error: &crate::error::Error) -> bool {
+    is_no_folder(error) || matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput | ErrorKind::Permission)
 }
 
 /// Says whether an error means that a folder of that id is not in this mailbox: an id of another one is malformed.

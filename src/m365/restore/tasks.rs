@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
 use super::attachments::{self, ATTACHMENTS, Form};
-use super::door::{Cost, Fit, Found, Made, Order, Present, Since, Source, Target, Undo};
+use super::door::{Cost, Extras, Fit, Found, Made, Order, Present, Since, Source, Target, Undo};
 use super::mailbox::Mailbox;
 use super::rows;
 use crate::error::Result;
@@ -86,6 +86,10 @@ impl Target for Tasks {
             ItemKind::Task => Fit::Takes(Cost { requests: 4, units: 4, bytes: 1_000 }),
             kind => Fit::Cannot(format!("a {} goes with its task", kind.word())),
         }
+    }
+
+    async fn further(&self, record: &Record, _: Extras, source: &dyn Source) -> Result<Cost> {
+        attachments::cost(record, Form::Task, source).await
     }
 
     fn identity(&self, record: &Record) -> String {
@@ -175,8 +179,10 @@ impl Target for Tasks {
         let rows = self.0.client.get_all(self.0.get(&format!("{url}?$top=100"))).await?;
         let same = |row: &Value| wanted.iter().all(|(name, value)| row.get(name) == Some(value));
         let Some(id) = rows.iter().find(|row| same(row)).and_then(id_of) else { return Ok(Found::Nothing) };
-        let mut made = Made::default();
-        self.complete(&format!("{url}/{}", segment(id)), order.record, &json, (source, &mut made)).await?;
+        if !order.only_looks {
+            let mut made = Made::default();
+            self.complete(&format!("{url}/{}", segment(id)), order.record, &json, (source, &mut made)).await?;
+        }
         Ok(rows::as_it_should_be(id.to_owned()))
     }
 

@@ -18,7 +18,7 @@ use crate::graph::{Client, GraphRequest, Scope, TeamsCall};
 use crate::m365::door::{Owner, Workload};
 use crate::m365::facts::text;
 use crate::m365::messages::ALL_MEMBERS;
-use crate::m365::team::part;
+use crate::m365::team::{MEMBER_EMAIL, MEMBER_USER, part};
 use crate::m365::walk::{Told, id_of};
 
 /// What of a team can be set.
@@ -161,6 +161,7 @@ impl Target for Team {
         match record.kind {
             // There is one of it.
             ItemKind::Setting => String::new(),
+            ItemKind::Member => who(record, self.original),
             _ => record.name.to_lowercase(),
         }
     }
@@ -236,12 +237,18 @@ impl Target for Team {
     }
 
     async fn find(&self, order: Order<'_>, source: &dyn Source) -> Result<Found> {
+        if order.record.kind == ItemKind::Setting && order.only_looks {
+            return Ok(Found::Whole(Made { id: self.id.clone(), ..Made::default() }));
+        }
         if order.record.kind == ItemKind::Setting {
             let mut made = self.create(order, source).await?;
             made.notes.push(IN_DOUBT.to_owned());
             return Ok(Found::Whole(made));
         }
-        let wanted = order.name.to_lowercase();
+        let wanted = match order.record.kind {
+            ItemKind::Member => self.identity(order.record),
+            _ => order.name.to_lowercase(),
+        };
         let there = self.present(order.parent).await?;
         let found = there.into_iter().find(|one| one.identity == wanted && one.kind == order.record.kind);
         Ok(found.map_or(Found::Nothing, |one| rows::as_it_should_be(one.id)))
@@ -402,6 +409,10 @@ impl Team {
 
     async fn tags(&self, below: &[Record], source: &dyn Source, log: &dyn Log, made: &mut Made) -> Result<()> {
         let people = self.in_team().await?;
+        let mut known = Vec::new();
+        for member in below.iter().filter(|part| part.kind == ItemKind::Member) {
+            known.push(source.properties(member).await?);
+        }
         let there = self.client.get_all(self.get("/tags")).await?;
         for part in below.iter().filter(|part| part.kind == ItemKind::Tag) {
             if there.iter().any(|row| text(row, &["displayName"]) == Some(part.name.as_str())) {
@@ -411,7 +422,7 @@ impl Team {
             for member in source.below(part).await? {
                 let json = source.properties(&member).await?;
                 // One who left would keep the tag from the others.
-                let id = text(&json, &["userId"]).filter(|_| is_among(&people, &json));
+                let id = if self.original { id_among(&people, &json) } else { id_elsewhere(&people, &known, &json) };
                 users.extend(id.map(|id| json!({"userId": id})));
             }
             if users.is_empty() {
@@ -475,6 +486,12 @@ impl Team {
     }
 }
 
+/// Who a member is: by their id, elsewhere by their address. Snapshots of before either was a fact of its record tell the name alone.
+fn who(record: &Record, original: bool) -> String {
+    let known = record.fact(if original { MEMBER_USER } else { MEMBER_EMAIL });
+    known.map_or_else(|| record.name.to_lowercase(), |known| format!("member\n{}", known.to_lowercase()))
+}
+
 /// What a part of a team holds.
 fn held(kind: ItemKind, json: &Value) -> String {
     match kind {
@@ -494,8 +511,52 @@ fn held_as(values: &Value, team: &Value) -> String {
 
 /// Says whether a member is one of these.
 fn is_among(people: &[Value], member: &Value) -> bool {
-    let same = |row: &Value| {
-        ["userId", "email"].iter().any(|key| text(row, &[key]).is_some_and(|one| text(member, &[key]) == Some(one)))
+    among(people, member, &["userId", "email"]).is_some()
+}
+
+/// The one of these who has the id or address of a member.
+fn among<'a>(people: &'a [Value], member: &Value, keys: &[&str]) -> Option<&'a Value> {
+    let same = |row: &&Value, key: &str| {
+        text(row, &[key]).is_some_and(|one| text(member, &[key]).is_some_and(|other| one.eq_ignore_ascii_case(other)))
     };
-    people.iter().any(same)
+    people.iter().find(|row| keys.iter().any(|key| same(row, key)))
+}
+
+/// The id of a member who is one of these.
+fn id_among<'a>(people: &'a [Value], member: &Value) -> Option<&'a str> {
+    text(among(people, member, &["userId", "email"])?, &["userId"])
+}
+
+/// The id that a member has here: who bears a tag is told by an id of there, of which the members there (`known`) tell the address.
+fn id_elsewhere<'a>(people: &'a [Value], known: &[Value], member: &Value) -> Option<&'a str> {
+    text(among(people, among(known, member, &["userId"])?, &["email"])?, &["userId"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_of_one_name_are_told_apart_by_who_they_are() {
+        let member = |user: &str, email: &str| {
+            let row = json!({"id": user, "displayName": "Ada", "roles": [], "userId": user, "email": email});
+            part(row, ItemKind::Member, "channel").expect("a member").record
+        };
+        let (one, other) = (member("u1", "Ada@contoso.com"), member("u2", "ada2@contoso.com"));
+        let elsewhere = member("u9", "ada@contoso.com");
+        assert_ne!(who(&one, true), who(&other, true));
+        assert_ne!(who(&one, false), who(&other, false));
+        assert!(who(&one, true) != who(&elsewhere, true) && who(&one, false) == who(&elsewhere, false));
+        // Who bears a tag is told by an id alone.
+        let person = |user: &str, email: &str| json!({"userId": user, "email": email});
+        let (people, known) =
+            ([person("u9", "ADA@contoso.com")], [person("u1", "ada@contoso.com"), person("u2", "x@y")]);
+        let bears = |user: &str| json!({"userId": user, "displayName": "Ada"});
+        assert_eq!(id_elsewhere(&people, &known, &bears("u1")), Some("u9"));
+        assert_eq!([bears("u2"), bears("u3")].map(|one| id_elsewhere(&people, &known, &one)), [None, None]);
+        assert_eq!((id_among(&people, &bears("u9")), id_among(&people, &bears("u1"))), (Some("u9"), None));
+        // Of a tag or channel nothing of that is kept.
+        let channel = part(json!({"id": "c", "displayName": "Ada", "email": "c@contoso.com"}), ItemKind::Tab, "t");
+        assert_eq!(channel.expect("a part").record.fact(MEMBER_EMAIL), None);
+    }
 }

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use super::Destination;
 use super::door::{Cost, Extras, Fit, Found, Made, Opened, Order, Present, Since, Source, Target, Undo};
+use super::room::Held;
 use crate::error::{Error, Result};
 use crate::format::record::{ItemKind, Record, Stream, StreamRole};
 use crate::graph::links::segment;
@@ -140,6 +141,10 @@ impl Source for OfPage<'_> {
 
     async fn record(&self, _: &str) -> Result<Option<Record>> {
         Ok(None)
+    }
+
+    async fn room(&self, bytes: u64) -> Result<Held> {
+        self.source.room(bytes).await
     }
 
     fn made_as(&self, _: &str) -> Option<String> {

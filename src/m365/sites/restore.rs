@@ -270,11 +270,11 @@ impl Target for ListTarget {
                 Some(row) => rows::as_it_should_be(rows::new_id(&row)?),
                 None => Found::Nothing,
             }),
-            // Making a column twice makes one.
-            ItemKind::Column => self.create(order, source).await.map(Found::Whole),
+            ItemKind::Column => self.find_column(order, source).await,
             _ => {
-                let columns = self.columns(order.parent, source).await?;
-                let wanted = self.fields(&source.properties(order.record).await?, columns);
+                // What has no columns of its own yet is not there.
+                let columns = self.columns_there(order.parent).await?;
+                let wanted = self.fields(&source.properties(order.record).await?, &columns);
                 let items = self.of_list(order.parent, "items?$expand=fields&$top=200").units(2);
                 let items = self.client.get_all(items).await?;
                 let same = |row: &&Value| {
@@ -392,6 +392,34 @@ impl ListTarget {
         Ok(made)
     }
 
+    /// Looks whether a column is there: making the next one makes all that the list lacks.
+    async fn find_column(&self, order: Order<'_>, source: &dyn Source) -> Result<Found> {
+        let looked = async {
+            let list = self.list_id(order.parent).await?;
+            self.columns_there(&list).await
+        };
+        let columns = match looked.await {
+            Err(error) if rows::is_gone(&error) || error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
+            other => other?,
+        };
+        let json = source.properties(order.record).await?;
+        let is_there = columns.there.contains(text(&json, &["name"]).unwrap_or_default());
+        let made = Made { id: order.record.id.clone(), ..Made::default() };
+        Ok(if is_there { Found::Whole(made) } else { Found::Nothing })
+    }
+
+    /// The columns that the list has now.
+    async fn columns_there(&self, list: &str) -> Result<Columns> {
+        let now = self.client.get_all(self.of_list(list, "columns").units(2)).await?;
+        let written = |row: &Value| Some((text(row, &["name"])?.to_owned(), writes(row)?));
+        let name = |row: &Value| text(row, &["name"]).map(str::to_owned);
+        Ok(Columns {
+            written: now.iter().filter_map(written).collect(),
+            there: now.iter().filter_map(name).collect(),
+            refused: BTreeMap::new(),
+        })
+    }
+
     /// Makes the columns that the list lacks, and says what it has then.
     async fn columns(&self, list: &str, source: &dyn Source) -> Result<&Columns> {
         self.columns
@@ -417,14 +445,7 @@ impl ListTarget {
                         _ => {}
                     }
                 }
-                let now = self.client.get_all(self.of_list(list, "columns").units(2)).await?;
-                let written = |row: &Value| Some((text(row, &["name"])?.to_owned(), writes(row)?));
-                let name = |row: &Value| text(row, &["name"]).map(str::to_owned);
-                Ok(Columns {
-                    written: now.iter().filter_map(written).collect(),
-                    there: now.iter().filter_map(name).collect(),
-                    refused,
-                })
+                Ok(Columns { refused, ..self.columns_there(list).await? })
             })
             .await
     }

@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::crypto::KeyRight;
 use crate::error::{Error, ErrorKind, Result};
 use crate::m365::restore::{Cost, Extras};
+use crate::m365::{CollectionKey, Workload};
 use crate::monitor::Monitor;
 use crate::ops::backup::Stop;
 use crate::repo::Repository;
@@ -189,6 +190,9 @@ pub struct Plan {
     pub refused: Vec<(String, String)>,
 }
 
+/// The permission that targets in drives take.
+const FILES: &str = "Files.ReadWrite.All";
+
 /// The version of plans that this program writes.
 pub const PLAN_VERSION: u32 = 1;
 
@@ -229,19 +233,25 @@ impl Plan {
 
     /// Says whether a step is one in a drive.
     fn is_drive(&self, step: &Step) -> bool {
-        self.targets.get(step.target).is_some_and(|target| target.permission == "Files.ReadWrite.All")
+        self.targets.get(step.target).is_some_and(|target| target.permission == FILES)
     }
 
-    /// What its numbers leave out, in words: it hangs below items, and is looked at when they are made.
+    /// What its numbers leave out, in words: what is known only when the items are made.
     pub fn not_counted(&self) -> Vec<&'static str> {
-        let options = &self.options;
-        let goes = |permission: &str| self.targets.iter().any(|target| target.permission == permission);
-        let files = goes("Files.ReadWrite.All");
+        let of = |target: &PlannedTarget, workload: Workload| {
+            target.from.parse().is_ok_and(|key: CollectionKey| key.workload == workload)
+        };
+        let goes = |workload| self.targets.iter().any(|target| of(target, workload));
+        let files = self.targets.iter().any(|target| target.permission == FILES);
+        let attach: Vec<bool> =
+            self.targets.iter().map(|target| of(target, Workload::Calendar) || of(target, Workload::Tasks)).collect();
+        let attaches = |step: &Step| attach.get(step.target) == Some(&true);
+        let over = attach.contains(&true)
+            && self.steps.iter().any(|step| attaches(&step) && matches!(step.action, Action::Overwrite(_)));
         let all = [
-            (files && options.versions, "earlier versions"),
-            (files && (options.permissions || options.links), "rights and links"),
-            (goes("Calendars.ReadWrite"), "bytes of attachments of events"),
-            (goes("Tasks.ReadWrite.All"), "bytes of attachments of tasks"),
+            (files && self.options.permissions, "rights from folders that do not come back with what is in them"),
+            (goes(Workload::Tasks), "steps and links of tasks"),
+            (over, "attachments of what is overwritten"),
         ];
         all.into_iter().filter(|(is_so, _)| *is_so).map(|(_, what)| what).collect()
     }

@@ -379,7 +379,7 @@ impl Planner<'_> {
                 None => None,
             };
             if in_place {
-                self.container(number, &level, (&holder, &holder.name), found.as_deref())?;
+                self.container(number, &level, (&holder, &holder.name), found.as_deref()).await?;
             }
             let path = format!("{}/{}", level.path, holder.name);
             level = Level { from: holder.id, path, there: found, same_place: level.same_place };

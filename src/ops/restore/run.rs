@@ -14,7 +14,7 @@ use super::{Action, Around, Conflict, Plan, PlannedTarget, Step};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::Record;
 use crate::graph::{Client, Fate, fate, is_full};
-use crate::m365::restore::{self, Found, Made, Order, Since, Source as _, Target, Undo};
+use crate::m365::restore::{self, Found, Made, Order, Room, Since, Source as _, Target, Undo};
 use crate::m365::{CollectionKey, Owner, Workload};
 use crate::monitor::Counter;
 use crate::ops::catalog::Catalog;
@@ -70,7 +70,7 @@ pub async fn run(plan: &Plan, view: &View, client: &Client, around: &Around) -> 
     let mut report = RestoreReport::default();
     let mut running: JoinSet<Result<RestoreReport>> = JoinSet::new();
     let mut failed = None;
-    let folders = Folders::default();
+    let (folders, room) = (Folders::default(), Room::default());
     // Rules name folders of the mail.
     let mut waited = false;
     let (last, first): (Vec<_>, Vec<_>) = plan.targets.iter().enumerate().partition(|(_, planned)| is_last(planned));
@@ -86,7 +86,7 @@ pub async fn run(plan: &Plan, view: &View, client: &Client, around: &Around) -> 
         let has_top = plan.steps.of_target(number).next().is_some_and(|(_, step)| step.item.is_empty());
         let missing = || Error::not_found(format!("The snapshot does not hold {} any more", planned.from));
         let collection = catalog.states.get(&planned.from).ok_or_else(missing)?;
-        let source = Arc::new(RepoSource::new(view, collection).going_on(state.clone()));
+        let source = Arc::new(RepoSource::new(view, collection).of_run(state.clone(), room.clone()));
         let runner = Runner {
             planned: planned.clone(),
             client: client.clone(),
@@ -349,7 +349,8 @@ impl Runner {
         }
         let log = StepLog::new(number, &self.journal, left);
         let (name, extras) = (step.name.as_str(), self.options.extras());
-        let order = Order { record: &record, parent: &parent, name, mark: &mark, extras, log: &log };
+        let (record, parent, mark) = (&record, parent.as_str(), mark.as_str());
+        let order = Order { record, parent, name, mark, extras, log: &log, only_looks: false };
         self.journal.write(&Entry::Begin { step: number }).await?;
         let ended = self.make(begun, step, order, target, &log).await;
         self.tell(number, step, ended, target, &log).await

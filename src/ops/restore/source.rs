@@ -12,7 +12,7 @@ use super::journal::Known;
 use crate::error::{Error, Result};
 use crate::format::record::{Record, StreamRole};
 use crate::format::snapshot::CollectionState;
-use crate::m365::restore::{Opened, Source, Undo};
+use crate::m365::restore::{Held, Opened, Room, Source, Undo};
 use crate::ops::nodes::RepoNodes;
 use crate::ops::present::{self, Face, Make, Mode};
 use crate::ops::read;
@@ -35,6 +35,8 @@ pub(super) struct RepoSource {
     made: Mutex<HashMap<String, String>>,
     /// What the journal says of the steps of the run that goes on.
     known: Arc<HashMap<usize, Known>>,
+    /// What all of a run may hold in memory.
+    room: Room,
 }
 
 impl RepoSource {
@@ -42,12 +44,13 @@ impl RepoSource {
         let roots = CollectionRoots { items: state.items, children: state.children };
         let (repo, view) = (view.repository().clone(), view.clone().shown(Mode::Presented));
         let (made, known) = (Mutex::default(), Arc::default());
-        Self { nodes: RepoNodes(repo.clone()), repo, view, state: state.clone(), roots, made, known }
+        let (nodes, room) = (RepoNodes(repo.clone()), Room::default());
+        Self { nodes, repo, view, state: state.clone(), roots, made, known, room }
     }
 
-    /// The same for a run that goes on.
-    pub(super) fn going_on(self, known: Arc<HashMap<usize, Known>>) -> Self {
-        Self { known, ..self }
+    /// The same for a run, which may go on, and shares its room in memory.
+    pub(super) fn of_run(self, known: Arc<HashMap<usize, Known>>, room: Room) -> Self {
+        Self { known, room, ..self }
     }
 
     pub(super) fn reader(&self) -> CollectionReader<'_> {
@@ -117,6 +120,10 @@ impl Source for RepoSource {
     fn is_made(&self, id: &str, parent: &str) -> bool {
         let of = |undo: &Undo| matches!(undo, Undo::Delete { id: made, parent: of, .. } if made == id && of == parent);
         self.known.values().any(|known| matches!(known, Known::Done { undo, .. } if undo.iter().any(of)))
+    }
+
+    async fn room(&self, bytes: u64) -> Result<Held> {
+        self.room.take(bytes).await
     }
 
     fn made_as(&self, id: &str) -> Option<String> {

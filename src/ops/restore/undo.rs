@@ -157,7 +157,8 @@ async fn doubtful(
     };
     let mark = format!("{}-{number}", plan.run);
     let extras = plan.options.extras();
-    let order = Order { record: &record, parent: &parent, name: &step.name, mark: &mark, extras, log: &Unlogged };
+    let (record, parent, name, mark) = (&record, parent.as_str(), step.name.as_str(), mark.as_str());
+    let order = Order { record, parent, name, mark, extras, log: &Unlogged, only_looks: true };
     match target.find(order, &source).await? {
         Found::Nothing => Ok(None),
         Found::Whole(made) | Found::Part(made) => found(plan, &made, target).await,

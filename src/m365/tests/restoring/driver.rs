@@ -11,18 +11,21 @@ use serde_json::Value;
 use crate::error::Result;
 use crate::format::record::{ItemKind, Record, StreamRole};
 use crate::m365::restore::lost::{lost_of, take_lost};
-use crate::m365::restore::{Extras, Fit, Found, Made, Opened, Order, Source, Target, Undo, Unlogged};
+use crate::m365::restore::{
+    Extras, Fit, Found, Held as Place, Made, Opened, Order, Room, Source, Target, Undo, Unlogged,
+};
 use crate::m365::testing::{Item, State};
 
 /// What a backup holds, as a source of a restore.
 pub(super) struct Held<'a> {
     pub(super) state: &'a State,
     made: Mutex<HashMap<String, String>>,
+    pub(super) room: Room,
 }
 
 impl<'a> Held<'a> {
     pub(super) fn new(state: &'a State) -> Self {
-        Self { state, made: Mutex::default() }
+        Self { state, made: Mutex::default(), room: Room::of(64 << 10, 0) }
     }
 }
 
@@ -53,6 +56,10 @@ impl Source for Held<'_> {
 
     async fn record(&self, id: &str) -> Result<Option<Record>> {
         Ok(self.state.items.get(id).map(|item| item.record.clone()))
+    }
+
+    async fn room(&self, bytes: u64) -> Result<Place> {
+        self.room.take(bytes.max(1)).await
     }
 
     fn made_as(&self, id: &str) -> Option<String> {
@@ -119,6 +126,7 @@ fn level<'a>(
                 mark: &mark,
                 extras: Extras { permissions: true, links: false, versions: true },
                 log: &Unlogged,
+                only_looks: false,
             };
             let id = match there {
                 Some(there) if record.id == "mailboxSettings" => {

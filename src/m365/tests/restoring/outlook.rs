@@ -169,7 +169,8 @@ async fn events_by_themselves_go_into_a_calendar_of_the_group() {
     for (number, record) in events.iter().enumerate() {
         let mark = format!("one-{number}");
         let name = &record.name;
-        let order = Order { record, parent: &top.id, name, mark: &mark, extras: Extras::default(), log: &Unlogged };
+        let extras = Extras::default();
+        let order = Order { record, parent: &top.id, name, mark: &mark, extras, log: &Unlogged, only_looks: false };
         let made = target.create(order, &held).await.unwrap();
         assert!(matches!(target.find(order, &held).await.unwrap(), Found::Part(found) if found.id == made.id));
         done.undo.extend(made.undo);
@@ -214,10 +215,31 @@ async fn an_event_that_is_overwritten_keeps_what_was_attached_since() {
     let body = serde_json::json!({"@odata.type": kind, "name": "Since.txt", "contentBytes": "c2luY2U="});
     tenant.client.send(GraphRequest::post(target.scope(), url.as_str(), &body)).await.unwrap();
     let (parent, name, extras) = (record.parent.as_str(), record.name.as_str(), Extras::default());
-    let order = Order { record, parent, name, mark: "run-1", extras, log: &Unlogged };
+    let order = Order { record, parent, name, mark: "run-1", extras, log: &Unlogged, only_looks: false };
     let made = target.overwrite(&record.id, order, &Held::new(&before)).await.unwrap();
     assert!(made.notes.iter().any(|note| note.contains("'Since.txt' is not in the snapshot")), "{:?}", made.notes);
     let there =
         tenant.client.get_all(GraphRequest::get(target.scope(), format!("{url}?$select=id,name,size"))).await.unwrap();
     assert!(there.iter().any(|row| row["name"] == "Since.txt"), "{there:?}");
+}
+
+#[tokio::test]
+async fn what_is_held_whole_waits_for_the_room_that_all_share() {
+    let tenant = writable().await;
+    for (word, kind) in [("/mail", ItemKind::Message), ("/contacts", ItemKind::Contact)] {
+        let (collection, target) = of(&tenant, word).await;
+        let mut before = State::default();
+        before.run(&*collection).await.unwrap();
+        let held = Held::new(&before);
+        let has_bytes = |item: &&Item| item.record.kind == kind && item.streams.len() > 1;
+        let record = before.items.values().find(has_bytes).map(|item| &item.record).unwrap();
+        let top = target.create_top("Restored").await.unwrap();
+        let (name, extras) = (&record.name, Extras::default());
+        let order = |mark| Order { record, parent: &top.id, name, mark, extras, log: &Unlogged, only_looks: false };
+        let taken = held.room.take(u64::MAX).await.unwrap();
+        let wait = std::time::Duration::from_millis(300);
+        assert!(tokio::time::timeout(wait, target.create(order("one"), &held)).await.is_err(), "{word}");
+        drop(taken);
+        target.create(order("two"), &held).await.unwrap();
+    }
 }

@@ -188,8 +188,7 @@ impl Planner<'_> {
         // What is compared with where it was bears its own name there.
         let found = among.known.find(target, if level.same_place { named } else { record });
         if !is_made_of_others(target, record) {
-            self.item(number, level, (record, named), found, among);
-            return Ok(());
+            return self.item(number, level, (record, named), found, among).await;
         }
         let before = self.steps.len();
         let marked = among.beside.as_ref().map(|folder| apart(record, format!("{} ({folder})", named.name)));
@@ -201,7 +200,7 @@ impl Planner<'_> {
         };
         let used = there.as_deref().filter(|_| level.same_place);
         let name = marked.map_or_else(|| named.name.clone(), |marked| marked.name);
-        self.container(number, level, (record, &name), used)?;
+        self.container(number, level, (record, &name), used).await?;
         let path = format!("{}/{}", level.path, record.name);
         let below = Level { from: record.id.clone(), path, there, same_place: level.same_place };
         Box::pin(self.level(number, below)).await?;
@@ -224,7 +223,8 @@ impl Planner<'_> {
         }
     }
 
-    pub(super) fn container(
+    /// Plans a container.
+    pub(super) async fn container(
         &mut self,
         number: usize,
         level: &Level,
@@ -235,12 +235,18 @@ impl Planner<'_> {
             return Ok(());
         }
         let cost = match self.open(number)?.target.fit(record) {
-            Fit::Takes(cost) if there.is_none() => cost,
+            Fit::Takes(cost) if there.is_none() => cost.and(self.further(number, record).await?),
             _ => Cost::default(),
         };
         let action = there.map_or(Action::Create, |id| Action::Use(id.to_owned()));
         self.push(number, level, record, name, action, cost);
         Ok(())
+    }
+
+    /// What making something costs for what hangs below it.
+    async fn further(&self, number: usize, record: &Record) -> Result<Cost> {
+        let open = self.open(number)?;
+        open.target.further(record, self.asked.options.extras(), &*open.source).await
     }
 
     fn push(&mut self, target: usize, level: &Level, record: &Record, name: &str, action: Action, cost: Cost) {
@@ -261,26 +267,27 @@ impl Planner<'_> {
     }
 
     /// Plans an item, which may get another name (`named`) where it goes.
-    fn item(
+    async fn item(
         &mut self,
         number: usize,
         level: &Level,
         (record, named): (&Record, &Record),
         found: Option<&Present>,
         among: &mut Among<'_>,
-    ) {
+    ) -> Result<()> {
         let target = among.target;
         let elsewhere = among.elsewhere.get(&record.id);
         if let Some(Elsewhere::Unknown(why)) = elsewhere {
             let action = Action::Unknown(why.clone());
-            return self.push(number, level, record, &named.name, action, Cost::default());
+            self.push(number, level, record, &named.name, action, Cost::default());
+            return Ok(());
         }
         let is_there = found.is_some() || elsewhere.is_some();
         // What is there may lack something.
         let adds = found.is_some() && target.adds(record.kind) && self.asked.options.only != Only::Changed;
         match (self.asked.options.only, is_there) {
-            (Only::Deleted, true) if !adds => return,
-            (Only::Changed, false) => return,
+            (Only::Deleted, true) if !adds => return Ok(()),
+            (Only::Changed, false) => return Ok(()),
             _ => {}
         }
         let cost = match target.fit(record) {
@@ -288,7 +295,8 @@ impl Planner<'_> {
             Fit::Cannot(why) => {
                 let stays = found.is_some() && level.same_place && self.asked.options.conflict == Conflict::Skip;
                 let action = if stays { Action::Skip("it is there already".to_owned()) } else { Action::Cannot(why) };
-                return self.push(number, level, record, &named.name, action, Cost::default());
+                self.push(number, level, record, &named.name, action, Cost::default());
+                return Ok(());
             }
         };
         let options = &self.asked.options;
@@ -296,7 +304,7 @@ impl Planner<'_> {
         let same = found.is_some_and(|found| !state.is_empty() && found.state == state);
         let is_old = || state.is_empty() && found.is_some_and(|found| is_unchanged(found, record));
         if options.only == Only::Changed && (same || is_old()) {
-            return;
+            return Ok(());
         }
         let skip = |why: &str| (Action::Skip(why.to_owned()), Cost::default());
         let mut name = named.name.clone();
@@ -328,7 +336,10 @@ impl Planner<'_> {
                 None => (Action::Overwrite(found.id.clone()), target.overwriting(record, cost)),
             },
         };
+        let is_new = matches!(action, Action::Create | Action::Copy);
+        let cost = if is_new { cost.and(self.further(number, record).await?) } else { cost };
         self.push(number, level, record, &name, action, cost);
+        Ok(())
     }
 }
 
