@@ -170,7 +170,8 @@ async fn pages_stay_small_with_a_thousand_tenants_repositories_clients_and_peopl
         ("/look", "a repository with a name of some length ", 200),
     ] {
         let many = async |query: &str| page(&format!("{path}{query}")).await.matches(mark).count();
-        assert_eq!(many("").await, most, "{path}");
+        // The owner is the first of the people.
+        assert_eq!(many("").await, most - usize::from(path == "/people"), "{path}");
         assert_eq!(many("?from=995").await, 5 + usize::from(path == "/people"), "{path}");
         let found = many("?q=99").await;
         assert!((19..=20).contains(&found), "{path}: {found}");
