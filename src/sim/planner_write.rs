@@ -214,7 +214,8 @@ fn change_task(app: &App, request: &Request, route: &Route) -> Answer {
     let there = shelf.json(&app.cast, number);
     unchanged(request, &Value::Object(there.clone()))?;
     let mut given = kept(there);
-    if let Some(percent) = body.get("percentComplete").filter(|percent| given.get("percentComplete") != Some(*percent)) {
+    if let Some(percent) = body.get("percentComplete").filter(|percent| given.get("percentComplete") != Some(*percent))
+    {
         let completed = if *percent == json!(100) { json!(super::times::graph(now)) } else { Value::Null };
         given.insert("completedDateTime".into(), completed);
     }

@@ -15,7 +15,10 @@ use crate::restore::{ALICE, Restorer, Thing, client_of, in_folder, in_place};
 use crate::restore_choices::kept;
 
 fn options() -> SimOptions {
-    SimOptions { users: 3, sites: 1, groups: 1, ..SimOptions::tiny() }
+    let mut options = SimOptions { users: 3, sites: 1, groups: 1, ..SimOptions::tiny() };
+    // Who joins later is in a team already, and nobody's tag yet.
+    options.script.staff = false;
+    options
 }
 
 /// A tenant with a snapshot, and another one into which its restores go.
