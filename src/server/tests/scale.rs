@@ -114,10 +114,6 @@ async fn what_pages_and_queues_ask_for_is_found_by_indexes() {
     // The conditions of the queries in `db`.
     for (query, index) in [
         (
-            "SELECT * FROM runs WHERE account_id = 'x' AND started_us < 5 ORDER BY started_us DESC LIMIT 10",
-            "INDEX runs_of_account",
-        ),
-        (
             "SELECT started_us / 86400000000 AS day, outcome, COUNT(*), SUM(bytes_stored) FROM runs \
              WHERE account_id = 'x' AND started_us / 86400000000 >= 5 GROUP BY started_us / 86400000000, outcome ORDER BY 1, 2",
             "INDEX runs_of_day",
@@ -137,9 +133,14 @@ async fn what_pages_and_queues_ask_for_is_found_by_indexes() {
         assert!(steps.len() == 1 && steps[0].starts_with("SEARCH") && steps[0].contains(index), "{query}\n{steps:?}");
     }
     for query in [
-        "SELECT * FROM runs WHERE set_id = 'x' AND account_id = 'x' AND started_us < 5 ORDER BY started_us DESC LIMIT 10",
+        // What shares a time is sorted, and nothing else.
+        "SELECT * FROM runs WHERE account_id = 'x' AND started_us <= 5 AND (started_us < 5 OR id < 'x') \
+         ORDER BY started_us DESC, id DESC LIMIT 10",
+        "SELECT * FROM runs WHERE account_id = 'x' AND started_us <= 5 AND (started_us < 5 OR id < 'x') AND set_id = 'x' \
+         ORDER BY started_us DESC, id DESC LIMIT 10",
         "SELECT * FROM runs WHERE set_id = 'x' AND account_id = 'x' AND job_id = 'x' ORDER BY started_us DESC LIMIT 1",
-        "SELECT * FROM jobs WHERE account_id = 'x' AND created_us < 5 ORDER BY created_us DESC LIMIT 10",
+        "SELECT * FROM jobs WHERE account_id = 'x' AND created_us <= 5 AND (created_us < 5 OR id < 'x') \
+         ORDER BY created_us DESC, id DESC LIMIT 10",
         "SELECT * FROM jobs WHERE account_id = 'x' AND state IN ('queued', 'running') ORDER BY state DESC, run_after_us LIMIT 200",
         "SELECT * FROM jobs WHERE noticed = 0 AND ended_us IS NOT NULL ORDER BY ended_us LIMIT 10",
         "SELECT id FROM jobs WHERE set_id = 'x' AND kind = 'backup' AND state = 'queued'",
@@ -150,7 +151,8 @@ async fn what_pages_and_queues_ask_for_is_found_by_indexes() {
         "SELECT r.account_id FROM jobs r WHERE r.state = 'running' AND r.worker = 'x' GROUP BY r.account_id HAVING COUNT(*) >= 3",
         "SELECT * FROM receivers WHERE next_us <= 5 ORDER BY next_us LIMIT 10",
         "SELECT * FROM outbox WHERE state = 'waiting' AND next_us <= 5 ORDER BY next_us LIMIT 10",
-        "SELECT * FROM outbox WHERE account_id = 'x' AND created_us < 5 ORDER BY created_us DESC LIMIT 10",
+        "SELECT * FROM outbox WHERE account_id = 'x' AND created_us <= 5 AND (created_us < 5 OR id < 'x') \
+         ORDER BY created_us DESC, id DESC LIMIT 10",
         "SELECT * FROM audit WHERE account_id = 'x' AND number < 5 ORDER BY number DESC LIMIT 10",
         "SELECT id FROM jobs WHERE account_id = 'x' AND state = 'failed' AND kind IN ('backup', 'check') \
          AND repository_id IS NOT NULL ORDER BY ended_us DESC LIMIT 500",
@@ -160,6 +162,10 @@ async fn what_pages_and_queues_ask_for_is_found_by_indexes() {
     ] {
         for step in plan(db, query).await {
             assert!(!step.starts_with("SCAN") || step.contains("INDEX"), "{query}\n{step}");
+            assert!(
+                !query.contains("id DESC") || step.contains("INDEX") || step.contains("LAST TERM"),
+                "{query}\n{step}"
+            );
         }
     }
 }
