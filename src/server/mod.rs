@@ -31,6 +31,7 @@ mod setup;
 mod state;
 mod store;
 mod targets;
+mod tls;
 mod turns;
 mod unlock;
 mod vault;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum_server::Handle;
-use axum_server::tls_rustls::RustlsConfig;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,6 +20,16 @@ const LAST_REQUESTS: Duration = Duration::from_secs(10);
 /// How long the head of a request may take to come, also the next one of a connection: who holds connections open without asking
 /// anything is let go.
 const LONGEST_HEAD: Duration = Duration::from_secs(if cfg!(test) { 5 } else { 30 });
+
+/// How long a connection of HTTP/2, on which nothing came for so long, may take to answer a ping. It waits its turn behind what is
+/// on its way: on a slow line, for a while.
+const LONGEST_SILENCE: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 60 });
+
+/// Requests of one connection of HTTP/2 at once.
+const MOST_STREAMS: u32 = 100;
+
+/// The longest head of a request of HTTP/2.
+const MOST_HEAD_BYTES: u32 = 16 * 1024;
 
 /// A server that runs.
 #[derive(Debug)]
@@ -159,31 +168,32 @@ async fn serve(
     tasks: &TaskTracker,
 ) -> Result<()> {
     let service = web::service(server).into_make_service_with_connect_info::<SocketAddr>();
-    let cannot = |e| Error::io("The server's socket cannot be used", e);
+    let http = axum_server::from_tcp(listener).map_err(|e| Error::io("The server's socket cannot be used", e))?;
+    let http = bounded(http.handle(handle.clone()));
     match &server.options.tls {
         None => {
-            let mut http = axum_server::from_tcp(listener)
-                .map_err(cannot)?
-                .handle(handle.clone())
-                .first_request_timeout(LONGEST_HEAD);
-            http.http_builder().http1().header_read_timeout(LONGEST_HEAD);
             tasks.spawn(async move { tell(http.serve(service).await) });
         }
         Some(tls) => {
-            let config =
-                RustlsConfig::from_pem_file(&tls.certificate_file, &tls.private_key_file).await.map_err(|e| {
-                    let (certificate, key) = (tls.certificate_file.display(), tls.private_key_file.display());
-                    Error::io(format!("The certificate {certificate} and the key {key} cannot be used"), e)
-                })?;
-            let mut https = axum_server::from_tcp_rustls(listener, config)
-                .map_err(cannot)?
-                .handle(handle.clone())
-                .first_request_timeout(LONGEST_HEAD);
-            https.http_builder().http1().header_read_timeout(LONGEST_HEAD);
+            let https = http.acceptor(super::tls::acceptor(tls).await?);
             tasks.spawn(async move { tell(https.serve(service).await) });
         }
     }
     Ok(())
+}
+
+/// Bounds what a connection may take up without asking anything.
+fn bounded(http: axum_server::Server<SocketAddr>) -> axum_server::Server<SocketAddr> {
+    let mut http = http.first_request_timeout(LONGEST_HEAD);
+    http.http_builder().http1().header_read_timeout(LONGEST_HEAD);
+    // A head that comes in parts lets nothing else through, the answer to a ping neither.
+    http.http_builder()
+        .http2()
+        .keep_alive_interval(LONGEST_HEAD)
+        .keep_alive_timeout(LONGEST_SILENCE)
+        .max_concurrent_streams(MOST_STREAMS)
+        .max_header_list_size(MOST_HEAD_BYTES);
+    http
 }
 
 fn tell(ended: std::io::Result<()>) {

@@ -17,7 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::List;
 use crate::server::audit::Deed;
 use crate::server::auth::Actor;
-use crate::server::db::{Job, JobKind, JobState, RunRow};
+use crate::server::db::{Before, Job, JobKind, JobState, RunRow};
 use crate::server::error::{ApiError, Problem};
 use crate::server::id::Id;
 use crate::server::state::Server;
@@ -94,31 +94,36 @@ impl From<Job> for JobView {
 /// Which page.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Before {
-    /// What was made, or began, before this time: microseconds since 1970 UTC.
+pub(crate) struct WhichJobs {
+    /// What was made before this time: microseconds since 1970 UTC.
     before_us: Option<i64>,
+    /// Of what was made at that very time, what the list has after this one: with both of the last that was seen, none is left out.
+    #[param(value_type = Option<Id>)]
+    before_id: Option<String>,
     /// How many at most.
     #[param(minimum = 1, maximum = 500)]
     most: Option<i64>,
 }
 
-impl Before {
-    fn limits(&self) -> (i64, i64) {
-        (self.before_us.unwrap_or(i64::MAX), self.most.unwrap_or(100).clamp(1, MOST))
-    }
+/// Where a page begins.
+///
+/// # Errors
+/// `NotFound` for an id that is none.
+pub(super) fn before(us: Option<i64>, id: Option<&str>) -> crate::Result<Before> {
+    Ok(Before::of(us, id.map(Id::parse).transpose()?))
 }
 
 /// Jobs of an account, the newest first
-#[utoipa::path(get, path = "/api/v1/accounts/{account}/jobs", tag = "jobs", params(("account" = Id, Path), Before),
+#[utoipa::path(get, path = "/api/v1/accounts/{account}/jobs", tag = "jobs", params(("account" = Id, Path), WhichJobs),
     responses((status = 200, body = List<JobView>), (status = 401, body = Problem), (status = 404, body = Problem),
     (status = 422, body = Problem)))]
 pub(crate) async fn list(
     State(server): State<Arc<Server>>,
     At(account): At<Id>,
-    Asked(page): Asked<Before>,
+    Asked(page): Asked<WhichJobs>,
 ) -> Answer<Json<List<JobView>>> {
-    let (before, most) = page.limits();
-    let all = server.db.jobs(&account, before, most).await?;
+    let before = before(page.before_us, page.before_id.as_deref())?;
+    let all = server.db.jobs(&account, &before, page.most.unwrap_or(100).clamp(1, MOST)).await?;
     Ok(List::of(all.into_iter().map(JobView::from)))
 }
 
@@ -191,6 +196,9 @@ pub(crate) struct WhichRuns {
     set: Option<String>,
     /// What began before this time: microseconds since 1970 UTC.
     before_us: Option<i64>,
+    /// Of what began at that very time, what the list has after this one: with both of the last that was seen, none is left out.
+    #[param(value_type = Option<Id>)]
+    before_id: Option<String>,
     /// How many at most.
     #[param(minimum = 1, maximum = 500)]
     most: Option<i64>,
@@ -205,8 +213,8 @@ pub(crate) async fn runs(
     At(account): At<Id>,
     Asked(which): Asked<WhichRuns>,
 ) -> Answer<Json<List<RunRow>>> {
-    let page = Before { before_us: which.before_us, most: which.most };
-    let (before, most) = page.limits();
+    let before = before(which.before_us, which.before_id.as_deref())?;
     let set = which.set.as_deref().map(Id::parse).transpose()?;
-    Ok(List::of(server.db.runs(&account, set.as_ref(), before, most).await?))
+    let most = which.most.unwrap_or(100).clamp(1, MOST);
+    Ok(List::of(server.db.runs(&account, set.as_ref(), &before, most).await?))
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::List;
+use super::jobs::before;
 use crate::server::auth::{Actor, Password};
 use crate::server::db::{Delivery, DeliveryState, Receiver, ReceiverDefinition};
 use crate::server::deeds::receivers::{self, ReceiverToBe};
@@ -190,6 +191,10 @@ pub(crate) struct Which {
     /// Those that came up before: microseconds since 1970 UTC.
     #[serde(default)]
     before_us: Option<i64>,
+    /// Of those that came up at that very time, those that the list has after this one: with both of the last that was seen, none is
+    /// left out.
+    #[param(value_type = Option<Id>)]
+    before_id: Option<String>,
     /// At most so many.
     #[serde(default)]
     #[param(minimum = 1, maximum = 1000)]
@@ -207,7 +212,8 @@ pub(crate) async fn deliveries(
     Asked(which): Asked<Which>,
 ) -> Answer<Json<List<DeliveryView>>> {
     let most = i64::from(which.most.unwrap_or(100).clamp(1, 1_000));
-    let all = server.db.deliveries(&account, which.before_us.unwrap_or(i64::MAX), most).await?;
+    let before = before(which.before_us, which.before_id.as_deref())?;
+    let all = server.db.deliveries(&account, &before, most).await?;
     Ok(List::of(all.into_iter().map(DeliveryView::from)))
 }
 

@@ -10,6 +10,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::List;
+use super::jobs::before;
 use super::repositories::JobAsked;
 use crate::ops::restore::{Action, Known};
 use crate::server::auth::{Actor, Right};
@@ -112,27 +113,32 @@ pub(crate) async fn ask(
 /// Which page.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Before {
+pub(crate) struct WhichRestores {
     /// What was asked for before this time: microseconds since 1970 UTC.
     before_us: Option<i64>,
+    /// Of what was asked for at that very time, what the list has after this one: with both of the last that was seen, none is left
+    /// out.
+    #[param(value_type = Option<Id>)]
+    before_id: Option<String>,
     /// How many at most.
     #[param(minimum = 1, maximum = 100)]
     most: Option<i64>,
 }
 
 /// Restores of an account, the newest first
-#[utoipa::path(get, path = "/api/v1/accounts/{account}/restores", tag = "restore", params(("account" = Id, Path), Before),
+#[utoipa::path(get, path = "/api/v1/accounts/{account}/restores", tag = "restore", params(("account" = Id, Path), WhichRestores),
     responses((status = 200, body = List<RestoreView>), (status = 401, body = Problem), (status = 404, body = Problem),
     (status = 422, body = Problem)))]
 pub(crate) async fn list(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
     OfAccount(account): OfAccount,
-    Asked(page): Asked<Before>,
+    Asked(page): Asked<WhichRestores>,
 ) -> Answer<Json<List<RestoreView>>> {
     let most = page.most.unwrap_or(50).clamp(1, 100);
+    let before = before(page.before_us, page.before_id.as_deref())?;
     let mut all = Vec::new();
-    for row in server.db.restores(&account.id, page.before_us.unwrap_or(i64::MAX), most).await? {
+    for row in server.db.restores(&account.id, &before, most).await? {
         all.push(view(&server, &actor, restore::standing(&server, row).await?)?);
     }
     Ok(List::of(all))

@@ -7,7 +7,7 @@ use serde_json::Value;
 use sqlx::any::AnyRow;
 use utoipa::ToSchema;
 
-use super::{Columns as _, Db, Engine};
+use super::{Before, Columns as _, Db, Engine};
 use crate::error::{Error, Result};
 use crate::server::id::Id;
 
@@ -464,17 +464,21 @@ impl Db {
         read(&row.ok_or_else(|| Error::not_found("There is no such job"))?)
     }
 
-    /// Jobs of an account made before a time, the newest first.
+    /// Jobs of an account, the newest first.
     ///
     /// # Errors
     /// As any query.
-    pub(crate) async fn jobs(&self, account: &Id, before_us: i64, most: i64) -> Result<Vec<Job>> {
-        let rows = sqlx::query(select!("WHERE account_id = $1 AND created_us < $2 ORDER BY created_us DESC LIMIT $3"))
-            .bind(account.as_str())
-            .bind(before_us)
-            .bind(most)
-            .fetch_all(self.pool())
-            .await?;
+    pub(crate) async fn jobs(&self, account: &Id, before: &Before, most: i64) -> Result<Vec<Job>> {
+        let rows = sqlx::query(select!(
+            "WHERE account_id = $1 AND created_us <= $2 AND (created_us < $2 OR id < $3) \
+             ORDER BY created_us DESC, id DESC LIMIT $4"
+        ))
+        .bind(account.as_str())
+        .bind(before.us)
+        .bind(before.id())
+        .bind(most)
+        .fetch_all(self.pool())
+        .await?;
         rows.iter().map(read).collect()
     }
 

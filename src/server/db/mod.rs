@@ -47,7 +47,7 @@ pub(crate) use held::changed as sign_in_changed;
 pub(crate) use jobs::{AtOnce, Job, JobKind, JobState, NewJob};
 pub(crate) use keys::GoneKeys;
 pub(crate) use left_behind::LeftBehind;
-pub(crate) use outbox::{Delivery, DeliveryState, EndedJob, NewDelivery};
+pub(crate) use outbox::{Delivery, DeliveryState, EndedJob, NewDelivery, Room};
 pub(crate) use protected::Protected;
 pub(crate) use receivers::{
     DigestTime, NewReceiver, Receiver, ReceiverDefinition, ReceiverKind, ReceiverSecret, RunsTold,
@@ -197,6 +197,31 @@ fn sqlite_url(folder: &Path, used: Use) -> Result<String> {
         Use::Reading => "ro",
     };
     Ok(format!("sqlite://{path}?mode={mode}"))
+}
+
+/// Where a list goes on, from the newest back: before a time, and of the rows of that very time before one. Without a row, none of
+/// that time.
+#[derive(Debug, Clone)]
+pub(crate) struct Before {
+    /// The time.
+    pub(crate) us: i64,
+    /// The row that was seen last.
+    pub(crate) id: Option<Id>,
+}
+
+impl Before {
+    /// From the newest on.
+    pub(crate) const NOTHING: Self = Self { us: i64::MAX, id: None };
+
+    /// What somebody asks for.
+    pub(crate) fn of(us: Option<i64>, id: Option<Id>) -> Self {
+        us.map_or(Self::NOTHING, |us| Self { us, id })
+    }
+
+    /// For a column: no id is less than nothing.
+    fn id(&self) -> &str {
+        self.id.as_ref().map_or("", Id::as_str)
+    }
 }
 
 /// A value as JSON, for a column.

@@ -6,7 +6,7 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, Transaction};
 use utoipa::ToSchema;
 
-use super::{Columns as _, Db, Engine};
+use super::{Before, Columns as _, Db};
 use crate::error::{Error, Result};
 use crate::server::id::Id;
 
@@ -60,6 +60,52 @@ pub(crate) struct NewDelivery<'a> {
     pub(crate) notice: &'a str,
 }
 
+/// How much is taken to be sent.
+#[derive(Debug)]
+pub(crate) struct Room<'a> {
+    /// At once.
+    pub(crate) most: usize,
+    /// Of one account.
+    pub(crate) of_account: usize,
+    /// To one receiver.
+    pub(crate) of_receiver: usize,
+    /// The accounts and receivers of what is being sent, which counts in all three.
+    pub(crate) taken: &'a [(Id, Id)],
+}
+
+impl Room<'_> {
+    /// Whether no more goes out of an account, and to a receiver.
+    fn is_full(&self, taken: &[(Id, Id)], account: &Id, receiver: &Id) -> (bool, bool) {
+        let of_account = taken.iter().filter(|(of, _)| of == account).count();
+        let to_receiver = taken.iter().filter(|(_, to)| to == receiver).count();
+        (of_account >= self.of_account, to_receiver >= self.of_receiver)
+    }
+
+    /// Accounts and receivers that are full: ids with spaces between.
+    fn full(&self) -> String {
+        let mut full = Vec::new();
+        for (account, receiver) in self.taken {
+            let (of_account, to_receiver) = self.is_full(self.taken, account, receiver);
+            full.extend(of_account.then_some(account.as_str()));
+            full.extend(to_receiver.then_some(receiver.as_str()));
+        }
+        full.join(" ")
+    }
+
+    /// Of what is there, in its order, as much as has room.
+    fn fit(&self, there: Vec<Delivery>) -> Vec<Delivery> {
+        let (mut taken, mut fits) = (self.taken.to_vec(), Vec::new());
+        for delivery in there {
+            if taken.len() < self.most && self.is_full(&taken, &delivery.account, &delivery.receiver) == (false, false)
+            {
+                taken.push((delivery.account.clone(), delivery.receiver.clone()));
+                fits.push(delivery);
+            }
+        }
+        fits
+    }
+}
+
 /// A job that ended, of which nobody was told yet.
 #[derive(Debug, Clone)]
 pub(crate) struct EndedJob {
@@ -91,6 +137,18 @@ macro_rules! select {
         )
     };
 }
+
+/// What is due and has room. Of each account the first comes first, then the second of each, and so on; within an account it goes
+/// likewise by receivers.
+const DUE: &str = select!(
+    "JOIN (SELECT c.id AS due_id, c.turn FROM (SELECT b.id, b.next_us, \
+     ROW_NUMBER() OVER (PARTITION BY b.account_id ORDER BY b.turn, b.next_us, b.id) AS turn FROM (\
+     SELECT a.id, a.account_id, a.next_us, \
+     ROW_NUMBER() OVER (PARTITION BY a.receiver_id ORDER BY a.next_us, a.id) AS turn FROM outbox a \
+     WHERE a.state = 'waiting' AND a.next_us <= $1 AND $2 NOT LIKE '%' || a.account_id || '%' \
+     AND $2 NOT LIKE '%' || a.receiver_id || '%') b WHERE b.turn <= $3) c WHERE c.turn <= $4 \
+     ORDER BY c.turn, c.next_us, c.id LIMIT $5) d ON d.due_id = id ORDER BY d.turn, next_us, id"
+);
 
 fn read(row: &AnyRow) -> Result<Delivery> {
     Ok(Delivery {
@@ -236,30 +294,42 @@ impl Db {
         Ok(())
     }
 
-    /// Takes what is due to be sent: nobody else takes it for `hold_us`.
+    /// Takes what is due to be sent: nobody else takes it for `hold_us`. Who has much to be told leaves others their turn.
     ///
     /// # Errors
     /// As any query.
-    pub(crate) async fn take_deliveries(&self, now_us: i64, hold_us: i64, most: i64) -> Result<Vec<Delivery>> {
-        let mut tx = self.write().await?;
-        let due = match self.engine() {
-            Engine::Sqlite => {
-                select!("WHERE state = 'waiting' AND next_us <= $1 ORDER BY next_us LIMIT $2")
+    pub(crate) async fn take_deliveries(&self, now_us: i64, hold_us: i64, room: &Room<'_>) -> Result<Vec<Delivery>> {
+        let number = |many: usize| i64::try_from(many).unwrap_or(i64::MAX);
+        let rows = sqlx::query(DUE)
+            .bind(now_us)
+            .bind(room.full())
+            .bind(number(room.of_receiver))
+            .bind(number(room.of_account))
+            .bind(number(room.most))
+            .fetch_all(self.pool())
+            .await?;
+        let mut due = room.fit(rows.iter().map(read).collect::<Result<_>>()?);
+        if due.is_empty() {
+            return Ok(due);
+        }
+        // Another process takes some of the same: in one order, neither waits for the other for ever.
+        due.sort_by(|one, other| one.id.cmp(&other.id));
+        let (mut tx, mut taken) = (self.write().await?, Vec::new());
+        for mut delivery in due {
+            let moved = sqlx::query(
+                "UPDATE outbox SET attempts = attempts + 1, next_us = $1 \
+                 WHERE id = $2 AND attempts = $3 AND state = 'waiting' AND next_us <= $4",
+            )
+            .bind(now_us + hold_us)
+            .bind(delivery.id.as_str())
+            .bind(delivery.attempts)
+            .bind(now_us)
+            .execute(&mut *tx)
+            .await?;
+            if moved.rows_affected() == 1 {
+                delivery.attempts += 1;
+                taken.push(delivery);
             }
-            Engine::Postgres => {
-                select!("WHERE state = 'waiting' AND next_us <= $1 ORDER BY next_us LIMIT $2 FOR UPDATE SKIP LOCKED")
-            }
-        };
-        let rows = sqlx::query(due).bind(now_us).bind(most).fetch_all(&mut *tx).await?;
-        let mut taken: Vec<Delivery> = rows.iter().map(read).collect::<Result<_>>()?;
-        for delivery in &mut taken {
-            delivery.attempts += 1;
-            sqlx::query("UPDATE outbox SET attempts = $1, next_us = $2 WHERE id = $3")
-                .bind(delivery.attempts)
-                .bind(now_us + hold_us)
-                .bind(delivery.id.as_str())
-                .execute(&mut *tx)
-                .await?;
         }
         tx.commit().await?;
         Ok(taken)
@@ -297,17 +367,21 @@ impl Db {
         Ok(())
     }
 
-    /// Deliveries of an account that came up before a time, the newest first.
+    /// Deliveries of an account, the newest first.
     ///
     /// # Errors
     /// As any query.
-    pub(crate) async fn deliveries(&self, account: &Id, before_us: i64, most: i64) -> Result<Vec<Delivery>> {
-        let rows = sqlx::query(select!("WHERE account_id = $1 AND created_us < $2 ORDER BY created_us DESC LIMIT $3"))
-            .bind(account.as_str())
-            .bind(before_us)
-            .bind(most)
-            .fetch_all(self.pool())
-            .await?;
+    pub(crate) async fn deliveries(&self, account: &Id, before: &Before, most: i64) -> Result<Vec<Delivery>> {
+        let rows = sqlx::query(select!(
+            "WHERE account_id = $1 AND created_us <= $2 AND (created_us < $2 OR id < $3) \
+             ORDER BY created_us DESC, id DESC LIMIT $4"
+        ))
+        .bind(account.as_str())
+        .bind(before.us)
+        .bind(before.id())
+        .bind(most)
+        .fetch_all(self.pool())
+        .await?;
         rows.iter().map(read).collect()
     }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use sqlx::any::AnyRow;
 
 use super::jobs::insert;
-use super::{Columns as _, Db, JobState, NewJob};
+use super::{Before, Columns as _, Db, JobState, NewJob};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::restore::{Conflict, Into, Only, RestoreOptions};
 use crate::server::id::Id;
@@ -269,13 +269,17 @@ impl Db {
     ///
     /// # Errors
     /// As any query.
-    pub(crate) async fn restores(&self, account: &Id, before_us: i64, most: i64) -> Result<Vec<RestoreRow>> {
-        let rows = sqlx::query(select!("WHERE account_id = $1 AND created_us < $2 ORDER BY created_us DESC LIMIT $3"))
-            .bind(account.as_str())
-            .bind(before_us)
-            .bind(most)
-            .fetch_all(self.pool())
-            .await?;
+    pub(crate) async fn restores(&self, account: &Id, before: &Before, most: i64) -> Result<Vec<RestoreRow>> {
+        let rows = sqlx::query(select!(
+            "WHERE account_id = $1 AND created_us <= $2 AND (created_us < $2 OR id < $3) \
+             ORDER BY created_us DESC, id DESC LIMIT $4"
+        ))
+        .bind(account.as_str())
+        .bind(before.us)
+        .bind(before.id())
+        .bind(most)
+        .fetch_all(self.pool())
+        .await?;
         rows.iter().map(read).collect()
     }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use sqlx::any::AnyRow;
 use utoipa::ToSchema;
 
-use super::{Columns as _, Db, days, logical};
+use super::{Before, Columns as _, Db, days, logical};
 use crate::error::Result;
 use crate::format::snapshot::Totals;
 use crate::server::id::Id;
@@ -225,32 +225,31 @@ impl Db {
         Ok(id)
     }
 
-    /// Runs of a set, or of an account, that began before a time, the newest first.
+    /// Runs of a set, or of an account, the newest first.
     ///
     /// # Errors
     /// As any query.
-    pub(crate) async fn runs(&self, account: &Id, set: Option<&Id>, before_us: i64, most: i64) -> Result<Vec<RunRow>> {
+    pub(crate) async fn runs(&self, account: &Id, set: Option<&Id>, before: &Before, most: i64) -> Result<Vec<RunRow>> {
         let rows = match set {
-            Some(set) => {
-                sqlx::query(select!(
-                    "WHERE set_id = $1 AND account_id = $2 AND started_us < $3 ORDER BY started_us DESC LIMIT $4"
-                ))
-                .bind(set.as_str())
-                .bind(account.as_str())
-                .bind(before_us)
-                .bind(most)
-                .fetch_all(self.pool())
-                .await?
-            }
-            None => {
-                sqlx::query(select!("WHERE account_id = $1 AND started_us < $2 ORDER BY started_us DESC LIMIT $3"))
-                    .bind(account.as_str())
-                    .bind(before_us)
-                    .bind(most)
-                    .fetch_all(self.pool())
-                    .await?
-            }
+            Some(set) => sqlx::query(select!(
+                "WHERE account_id = $1 AND started_us <= $2 AND (started_us < $2 OR id < $3) AND set_id = $5 \
+                 ORDER BY started_us DESC, id DESC LIMIT $4"
+            ))
+            .bind(account.as_str())
+            .bind(before.us)
+            .bind(before.id())
+            .bind(most)
+            .bind(set.as_str()),
+            None => sqlx::query(select!(
+                "WHERE account_id = $1 AND started_us <= $2 AND (started_us < $2 OR id < $3) \
+                 ORDER BY started_us DESC, id DESC LIMIT $4"
+            ))
+            .bind(account.as_str())
+            .bind(before.us)
+            .bind(before.id())
+            .bind(most),
         };
+        let rows = rows.fetch_all(self.pool()).await?;
         rows.iter().map(read).collect()
     }
 

@@ -1,13 +1,14 @@
 //! Sends what waits in the outbox. What does not work is tried again with growing pauses, and given up after a day.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 
 use super::notice::Notice;
 use super::{mail, webhook};
 use crate::error::{Error, ErrorKind, Result};
-use crate::server::db::{Delivery, DeliveryState, ReceiverKind, is_away};
+use crate::server::db::{Delivery, DeliveryState, ReceiverKind, Room, is_away};
 use crate::server::state::Server;
 
 const MINUTE_US: i64 = 60_000_000;
@@ -21,26 +22,45 @@ pub(super) const LONGEST_PAUSE_US: i64 = 120 * MINUTE_US;
 const MOST_WAIT_US: i64 = 24 * 60 * MINUTE_US;
 /// A ping that comes this late would say what is no longer so.
 const MOST_WAIT_OF_PING_US: i64 = 60 * MINUTE_US;
-/// Sent at once.
-const AT_ONCE: usize = 8;
-const PAGE: i64 = 32;
+/// Sent at once; of one account; to one receiver.
+const AT_ONCE: usize = 16;
+const OF_ACCOUNT: usize = 4;
+const TO_RECEIVER: usize = 2;
 
-/// Sends all that is due.
+/// Sends all that is due. What takes its time holds up neither other receivers nor, but for a few places, other accounts.
 pub(super) async fn pass(server: &Server) -> Result<()> {
+    let (mut sending, mut taken, mut trouble) = (FuturesUnordered::new(), Vec::new(), None);
+    let mut looked = None::<Instant>;
     loop {
-        let due = server.db.take_deliveries(server.now_us(), HOLD_US, PAGE).await?;
-        let many = due.len();
-        let mut sending = futures::stream::iter(due)
-            .map(|delivery| async move { attempt(server, &delivery).await })
-            .buffer_unordered(AT_ONCE);
-        while let Some(noted) = sending.next().await {
-            match noted {
-                Err(e) if !is_away(&e) => tracing::error!("A notice cannot be noted: {}", e.chain()),
-                noted => noted?,
+        let is_free = taken.len() <= AT_ONCE / 2 || looked.is_none_or(|at| at.elapsed() >= super::LOOK_EVERY);
+        if is_free && trouble.is_none() && !server.ending.is_cancelled() {
+            looked = Some(Instant::now());
+            let room = Room { most: AT_ONCE, of_account: OF_ACCOUNT, of_receiver: TO_RECEIVER, taken: &taken };
+            match server.db.take_deliveries(server.now_us(), HOLD_US, &room).await {
+                Ok(due) => {
+                    for delivery in due {
+                        taken.push((delivery.account.clone(), delivery.receiver.clone()));
+                        sending.push(async move { (attempt(server, &delivery).await, delivery) });
+                    }
+                }
+                // What is being sent comes to its end: begun anew, it would come twice.
+                Err(e) => trouble = Some(e),
             }
         }
-        if many < PAGE as usize {
-            return Ok(());
+        // What comes up meanwhile is looked for too.
+        match tokio::time::timeout(super::LOOK_EVERY, sending.next()).await {
+            Ok(Some((noted, delivery))) => {
+                if let Some(place) = taken.iter().position(|(_, receiver)| *receiver == delivery.receiver) {
+                    taken.swap_remove(place);
+                }
+                match noted {
+                    Err(e) if is_away(&e) => trouble = Some(e),
+                    Err(e) => tracing::error!("A notice cannot be noted: {}", e.chain()),
+                    Ok(()) => {}
+                }
+            }
+            Ok(None) => return trouble.map_or(Ok(()), Err),
+            Err(_) => {}
         }
     }
 }

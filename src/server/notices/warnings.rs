@@ -23,8 +23,10 @@ const GROWTH_DAYS: i64 = 30;
 const FEWEST_DAYS: i64 = 3;
 /// How long a storage may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Storages asked at once.
-const AT_ONCE: usize = 8;
+/// Storages of one account asked at once.
+const AT_ONCE: usize = 4;
+/// Accounts looked at at once: what hangs of one holds up no others.
+const ACCOUNTS_AT_ONCE: usize = 8;
 /// How long is remembered what was told.
 const REMEMBERED_US: i64 = 60 * DAY_US;
 /// How long a backup set that somebody began to describe waits to be finished.
@@ -42,27 +44,37 @@ pub(super) async fn pass(server: &Server) -> Result<()> {
     server.db.keep_stored_of_day(now.div_euclid(DAY_US)).await?;
     server.db.forget_deliveries(now - REMEMBERED_US).await?;
     server.db.forget_drafts(now - UNFINISHED_US).await?;
-    for account in server.db.accounts_with_receivers().await? {
-        let receivers = server.db.receivers(&account).await?;
-        let wanting: Vec<&Receiver> =
-            receivers.iter().filter(|to| to.definition.enabled && to.definition.warnings).collect();
-        if wanting.is_empty() {
-            continue;
+    let accounts = server.db.accounts_with_receivers().await?;
+    let mut warned = futures::stream::iter(accounts)
+        .map(|account| async move { warn(server, &account, now).await })
+        .buffer_unordered(ACCOUNTS_AT_ONCE);
+    while let Some(told) = warned.next().await {
+        told?;
+    }
+    Ok(())
+}
+
+/// Warns an account's receivers.
+async fn warn(server: &Server, account: &Id, now_us: i64) -> Result<()> {
+    let receivers = server.db.receivers(account).await?;
+    let wanting: Vec<&Receiver> =
+        receivers.iter().filter(|to| to.definition.enabled && to.definition.warnings).collect();
+    if wanting.is_empty() {
+        return Ok(());
+    }
+    let gathered = match gather(server, account).await {
+        Err(e) if !is_away(&e) => {
+            tracing::error!(account = account.as_str(), "Warnings cannot be gathered: {}", e.chain());
+            return Ok(());
         }
-        let gathered = match gather(server, &account).await {
-            Err(e) if !is_away(&e) => {
-                tracing::error!(account = account.as_str(), "Warnings cannot be gathered: {}", e.chain());
-                continue;
-            }
-            gathered => gathered?,
-        };
-        for (event, notice) in gathered {
-            let text = serde_json::to_string(&notice)
-                .map_err(|e| Error::internal("A notice cannot be kept").with_source(e))?;
-            for receiver in &wanting {
-                let new = NewDelivery { account: &account, receiver: &receiver.id, event: &event, notice: &text };
-                server.db.post(&new, now).await?;
-            }
+        gathered => gathered?,
+    };
+    for (event, notice) in gathered {
+        let text =
+            serde_json::to_string(&notice).map_err(|e| Error::internal("A notice cannot be kept").with_source(e))?;
+        for receiver in &wanting {
+            let new = NewDelivery { account, receiver: &receiver.id, event: &event, notice: &text };
+            server.db.post(&new, now_us).await?;
         }
     }
     Ok(())

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::{Answer, Chrome, Page, Place, Query, job, page, words};
 use crate::server::audit::{Entry, Verified};
 use crate::server::auth::{Actor, Right};
-use crate::server::db::{Account, Job};
+use crate::server::db::{Account, Before, Job};
 use crate::server::id::Id;
 use crate::server::state::Server;
 use crate::server::web::At;
@@ -25,6 +25,8 @@ const LONGEST: usize = 200;
 #[derive(Debug, Deserialize)]
 pub(super) struct Which {
     before: Option<i64>,
+    /// Of jobs, which share times.
+    id: Option<Id>,
     /// `jobs`: what was done in the background, in place of who did what.
     #[serde(default)]
     of: String,
@@ -39,7 +41,7 @@ pub(super) async fn show(
 ) -> Answer {
     let account = server.db.account(&account).await?;
     if which.of == "jobs" {
-        return jobs(&server, &actor, &account, which.before).await;
+        return jobs(&server, &actor, &account, &Before::of(which.before, which.id)).await;
     }
     let all = server.db.audit(Some(&account.id), which.before.unwrap_or(i64::MAX), MOST).await?;
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Activity };
@@ -66,8 +68,8 @@ fn tabs(here: &str) -> Markup {
 }
 
 /// What was done in the background, the newest first.
-async fn jobs(server: &Server, actor: &Actor, account: &Account, before: Option<i64>) -> Answer {
-    let all = server.db.jobs(&account.id, before.unwrap_or(i64::MAX), MOST).await?;
+async fn jobs(server: &Server, actor: &Actor, account: &Account, before: &Before) -> Answer {
+    let all = server.db.jobs(&account.id, before, MOST).await?;
     let (sets, places) = (server.db.sets(&account.id).await?, server.db.repositories(&account.id).await?);
     let about = |job: &Job| {
         let set = sets.iter().find(|set| Some(&set.id) == job.set.as_ref()).map(|set| set.name.as_str());
@@ -92,7 +94,7 @@ async fn jobs(server: &Server, actor: &Actor, account: &Account, before: Option<
                 } } }
             } }
             @if let Some(last) = all.last().filter(|_| all.len() as i64 == MOST) {
-                p { a.button.plain href={ "?of=jobs&before=" (last.created_us) } { "Earlier" } }
+                p { a.button.plain href={ "?of=jobs&before=" (last.created_us) "&id=" (last.id) } { "Earlier" } }
             }
         }
     };

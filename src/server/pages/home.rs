@@ -12,8 +12,8 @@ use super::{Answer, Chrome, Page, Place, account, charts, go, job, page, words};
 use crate::error::Result;
 use crate::server::auth::{Actor, Right};
 use crate::server::db::{
-    Account, Day, Entitlements, Grown, Job, JobKind, Lagging, Newest, RepositoryRow, RunRow, SetRow, Tenant, Trouble,
-    Used,
+    Account, Before, Day, Entitlements, Grown, Job, JobKind, Lagging, Newest, RepositoryRow, RunRow, SetRow, Tenant,
+    Trouble, Used,
 };
 use crate::server::id::Id;
 use crate::server::schedule::{self, Timing};
@@ -67,13 +67,13 @@ impl Facts {
             tenants: db.tenants(account).await?,
             repositories: db.repositories(account).await?,
             open: db.open_jobs(account).await?,
-            runs: db.runs(account, None, i64::MAX, 10).await?,
+            runs: db.runs(account, None, &Before::NOTHING, 10).await?,
             newest: db.newest(account).await?,
             logical: db.logical(account).await?,
             used: db.used(Some(account)).await?.remove(account).unwrap_or_default(),
             days: db.days(account, now_us - WEEKS * 7 * DAY_US).await?,
             grown: db.growth(account, now_us - WEEKS * 7 * DAY_US).await?,
-            lately: db.jobs(account, i64::MAX, MOST_LATELY).await?,
+            lately: db.jobs(account, &Before::NOTHING, MOST_LATELY).await?,
             trouble: db.trouble(account).await?,
             lagging: db.lagging(account).await?,
             now_us,

@@ -12,7 +12,7 @@ use super::{Answer, Chrome, Form, Page, Place, go, page, words};
 use crate::error::{Error, Result};
 use crate::server::auth::{Actor, Password, Right};
 use crate::server::db::{
-    Account, Delivery, DeliveryState, DigestTime, Receiver, ReceiverDefinition, ReceiverKind, RunsTold, SetRow,
+    Account, Before, Delivery, DeliveryState, DigestTime, Receiver, ReceiverDefinition, ReceiverKind, RunsTold, SetRow,
 };
 use crate::server::deeds::receivers::{self, ReceiverToBe};
 use crate::server::id::Id;
@@ -93,7 +93,7 @@ pub(super) async fn list(
 ) -> Answer {
     let account = server.db.account(&account).await?;
     let all = server.db.receivers(&account.id).await?;
-    let sent = server.db.deliveries(&account.id, i64::MAX, MOST).await?;
+    let sent = server.db.deliveries(&account.id, &Before::NOTHING, MOST).await?;
     let sets = server.db.sets(&account.id).await?;
     let may = actor.may(Right::Change, Some(&account.id));
     let mails = all.iter().any(|receiver| receiver.definition.kind == ReceiverKind::Mail);
@@ -253,7 +253,7 @@ async fn one(
     let account = server.db.account(account).await?;
     let receiver = server.db.receiver(&account.id, receiver).await?;
     let sets = server.db.sets(&account.id).await?;
-    let sent = server.db.deliveries(&account.id, i64::MAX, 1_000).await?;
+    let sent = server.db.deliveries(&account.id, &Before::NOTHING, 1_000).await?;
     let sent: Vec<Delivery> =
         sent.into_iter().filter(|d| d.receiver == receiver.id).take(usize::try_from(MOST).unwrap_or(0)).collect();
     let here = format!("/a/{}/notices/{}", account.id, receiver.id);

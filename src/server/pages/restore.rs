@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ops::restore::Known;
 use crate::server::api::restores::action;
 use crate::server::auth::{Actor, Right};
-use crate::server::db::{RestoreRow, Tenant};
+use crate::server::db::{Before, RestoreRow, Tenant};
 use crate::server::deeds::restore::{self, OnConflict, RestoreWanted, Stage, Standing, StepTold, Which};
 use crate::server::id::Id;
 use crate::server::state::Server;
@@ -48,6 +48,7 @@ fn badge(stage: Stage) -> Markup {
 #[derive(Debug, Deserialize)]
 pub(super) struct Earlier {
     before: Option<i64>,
+    id: Option<Id>,
 }
 
 /// The page: restores so far.
@@ -60,7 +61,7 @@ pub(super) async fn list(
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Look };
     let tenants = server.db.tenants(&account.id).await?;
     let mut all = Vec::new();
-    for row in server.db.restores(&account.id, which.before.unwrap_or(i64::MAX), MOST).await? {
+    for row in server.db.restores(&account.id, &Before::of(which.before, which.id), MOST).await? {
         all.push(restore::standing(&server, row).await?);
     }
     let body = html! {
@@ -81,7 +82,7 @@ pub(super) async fn list(
                 } } }
             } }
             @if let Some(last) = all.last().filter(|_| all.len() as i64 == MOST) {
-                p { a.button.plain href={ "?before=" (last.row.created_us) } { "Earlier" } }
+                p { a.button.plain href={ "?before=" (last.row.created_us) "&id=" (last.row.id) } { "Earlier" } }
             }
         }
     };

@@ -64,7 +64,7 @@ async fn made(bench: &Bench, token: &str, account: &Id, name: &str) -> (String, 
 }
 
 /// A repository at an address that takes connections and answers nothing.
-async fn silent(bench: &Bench, account: &Id) -> RepositoryRow {
+pub(super) async fn silent(bench: &Bench, account: &Id) -> RepositoryRow {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("webdav+http://{}/x", listener.local_addr().expect("an address"));
     tokio::spawn(async move {

@@ -14,6 +14,7 @@ mod history;
 mod hostile;
 mod keys;
 mod lifecycle;
+mod lines;
 mod notices;
 mod operating;
 mod others;
@@ -26,6 +27,7 @@ mod served_by_both;
 mod sets;
 mod signing_in;
 mod signing_in_attacks;
+mod turns;
 
 use reqwest::{Client, Method, StatusCode, header};
 use serde_json::{Value, json};

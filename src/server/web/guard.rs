@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{RawPathParams, Request, State};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -39,7 +40,10 @@ pub(super) async fn hold(
     next: Next,
 ) -> Response {
     let account = params.iter().find(|(name, _)| *name == "account").map(|(_, value)| value.to_owned());
-    match guard.admit(request.method(), request.headers(), account.as_deref(), &peer).await {
+    let (headers, uri) = (request.headers(), request.uri());
+    // By HTTP/2 the host stands beside the path.
+    let host = uri.authority().map(Authority::as_str).or_else(|| headers.get(header::HOST)?.to_str().ok());
+    match guard.admit(request.method(), headers, host, account.as_deref(), &peer).await {
         Ok(admitted) => {
             let person = match admitted {
                 Admitted::Anybody => None,
@@ -148,6 +152,7 @@ impl Guard {
         &self,
         method: &Method,
         headers: &HeaderMap,
+        host: Option<&str>,
         account: Option<&str>,
         peer: &Peer,
     ) -> std::result::Result<Admitted, Refused> {
@@ -159,7 +164,7 @@ impl Guard {
             Access::Needs(_) => true,
         };
         if !method.is_safe() && by_token.is_none() && by_cookie {
-            same_origin(&self.server, headers)?;
+            same_origin(&self.server, headers, host)?;
         }
         let (server, now) = (&self.server, self.server.now_us());
         let right = match self.access {
@@ -240,7 +245,7 @@ pub(crate) fn cookie_name(server: &Server) -> String {
 
 /// Refuses what another site's page made a browser send. Browsers say where a request comes from in `Sec-Fetch-Site`, or
 /// at least in `Origin`; what says neither is no browser, and has no business with cookies.
-fn same_origin(server: &Server, headers: &HeaderMap) -> Result<()> {
+fn same_origin(server: &Server, headers: &HeaderMap, host: Option<&str>) -> Result<()> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let refused = || Error::new(ErrorKind::Permission, "The request comes from another site's page");
     match (text("sec-fetch-site"), text("origin")) {
@@ -249,7 +254,7 @@ fn same_origin(server: &Server, headers: &HeaderMap) -> Result<()> {
         (None, Some(origin)) => {
             let own = |origin: &str| {
                 server.options.public_url.as_deref().is_some_and(|url| url.trim_end_matches('/') == origin)
-                    || origin.split_once("://").is_some_and(|(_, host)| Some(host) == text("host"))
+                    || origin.split_once("://").is_some_and(|(_, own)| Some(own) == host)
             };
             if own(origin) { Ok(()) } else { Err(refused()) }
         }

@@ -23,7 +23,7 @@ use maud::{Markup, html};
 use super::part::{Part, Which};
 use super::{Answer, Chrome, Page, Place, Query, go, job, page, words};
 use crate::server::auth::{Actor, Right};
-use crate::server::db::SetRow;
+use crate::server::db::{Before, SetRow};
 use crate::server::deeds::sets;
 use crate::server::id::Id;
 use crate::server::schedule;
@@ -89,7 +89,7 @@ pub(super) async fn show(
     let account = server.db.account(&account).await?;
     let set = server.db.backup_set(&account.id, &set).await?;
     let schedules = server.db.schedules(&set.id).await?;
-    let runs = server.db.runs(&account.id, Some(&set.id), i64::MAX, 30).await?;
+    let runs = server.db.runs(&account.id, Some(&set.id), &Before::NOTHING, 30).await?;
     let tenant = server.db.tenant(&account.id, &set.tenant).await?;
     let repository = server.db.repository(&account.id, &set.repository).await?;
     let open = server.db.open_jobs(&account.id).await?;

@@ -1,0 +1,254 @@
+//! Lines to the server: TLS by files, connections of HTTP/2 that fall silent, and those that break.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use reqwest::{Certificate, Client, StatusCode, Version, header};
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+
+use super::{Bench, PASSWORD, id};
+use crate::error::{Error, ErrorKind};
+use crate::server::ProcessRole;
+use crate::server::auth::Role;
+use crate::server::id::Id;
+use crate::server::options::{ServerOptions, Tls};
+use crate::server::run::start_at;
+
+/// Longer than anything here takes.
+const SOON: Duration = Duration::from_secs(20);
+/// How long a connection on which nothing is asked is watched.
+const WATCHED: Duration = Duration::from_secs(14);
+
+/// A file of `tests/fixtures/tls`.
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tls").join(name)
+}
+
+/// Puts a certificate and its key where the server looks for them.
+fn lay(folder: &Path, name: &str) -> Tls {
+    let tls = Tls { certificate_file: folder.join("server.pem"), private_key_file: folder.join("server.key") };
+    std::fs::copy(fixture(&format!("{name}.pem")), &tls.certificate_file).expect("the certificate");
+    std::fs::copy(fixture(&format!("{name}.key")), &tls.private_key_file).expect("the key");
+    tls
+}
+
+/// A client that trusts one certificate and no other.
+fn trusting(name: &str) -> Client {
+    let pem = std::fs::read(fixture(&format!("{name}.pem"))).expect("a certificate");
+    Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .pool_max_idle_per_host(0)
+        .tls_certs_only([Certificate::from_pem(&pem).expect("a certificate")])
+        .build()
+        .expect("a client")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_with_a_certificate_by_files_speaks_https_alone_and_has_a_new_one_after_a_start() {
+    let files = tempfile::tempdir().expect("a folder");
+    let tls = lay(files.path(), "first");
+    let mut bench = Bench::with(
+        |options| {
+            options.role = ProcessRole::Web;
+            options.tls = Some(tls);
+        },
+        None,
+    )
+    .await;
+    bench.client = trusting("first");
+    bench.person(None, Role::Administrator, "admin@example.com").await;
+    assert!(bench.running.url().starts_with("https://127.0.0.1:"), "{}", bench.running.url());
+    let answer = bench.client.get(bench.url("/readyz")).send().await.expect("an answer");
+    assert_eq!((answer.status(), answer.version()), (StatusCode::OK, Version::HTTP_2));
+    assert!(answer.headers().contains_key(header::STRICT_TRANSPORT_SECURITY));
+
+    // Cookies are bound to this host and to HTTPS; a page of ours is known also by a browser that says its origin alone.
+    let form = [("login", "admin@example.com"), ("password", PASSWORD), ("code", "")];
+    let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+    for (origin, status) in
+        [(bench.running.url(), StatusCode::SEE_OTHER), ("https://example.com".to_owned(), StatusCode::FORBIDDEN)]
+    {
+        let request = bench.client.post(bench.url("/sign-in")).header(header::ORIGIN, &origin);
+        let request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(body.clone());
+        let answer = request.send().await.expect("an answer");
+        assert_eq!(answer.status(), status, "{origin}");
+        if status == StatusCode::SEE_OTHER {
+            let cookie = answer.headers()[header::SET_COOKIE].to_str().expect("text").to_owned();
+            assert!(cookie.starts_with("__Host-tenantvault=") && cookie.ends_with("; Secure"), "{cookie}");
+            let (status, page) = bench.page(cookie.split(';').next().unwrap_or_default(), "/accounts").await;
+            assert_eq!(status, StatusCode::OK, "{page}");
+        }
+    }
+
+    // Who writes http:// is told what to do.
+    let plain = Client::new().get(bench.url("/readyz").replacen("https", "http", 1)).send().await.expect("an answer");
+    assert_eq!(plain.status(), StatusCode::BAD_REQUEST);
+    let text = plain.text().await.expect("text");
+    assert!(text.contains("write https://"), "{text}");
+
+    // A renewed certificate counts from the next start on.
+    lay(files.path(), "second");
+    let (old, new) = (trusting("first"), trusting("second"));
+    assert!(old.get(bench.url("/healthz")).send().await.is_ok_and(|answer| answer.status() == StatusCode::OK));
+    new.get(bench.url("/healthz")).send().await.expect_err("not yet");
+    let options =
+        ServerOptions { listen: bench.running.address().expect("it listens"), ..bench.server().options.clone() };
+    let Bench { running, folder, .. } = bench;
+    running.stop().await;
+    let again = start_at(options, None).await.expect("it starts");
+    let health = format!("{}/healthz", again.url());
+    assert!(new.get(&health).send().await.is_ok_and(|answer| answer.status() == StatusCode::OK));
+    old.get(&health).send().await.expect_err("no more");
+    again.stop().await;
+    drop(folder);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_cannot_be_used_is_told_with_its_files() {
+    let files = tempfile::tempdir().expect("a folder");
+    let tls = lay(files.path(), "first");
+    let began = async || -> Error {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options =
+            ServerOptions { tls: Some(tls.clone()), ..ServerOptions::in_folder(folder.path().join("server")) };
+        start_at(options, None).await.expect_err("it cannot be used")
+    };
+    let pem = std::fs::read_to_string(&tls.certificate_file).expect("read");
+    let key = std::fs::read_to_string(&tls.private_key_file).expect("read");
+    let other = std::fs::read_to_string(fixture("second.key")).expect("read");
+    let sealed = key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
+    for (what, certificate, key, kind) in [
+        ("another's key", Some(&*pem), Some(&*other), ErrorKind::InvalidInput),
+        ("a key with a passphrase", Some(&*pem), Some(&*sealed), ErrorKind::InvalidInput),
+        ("the certificate for the key", Some(&*pem), Some(&*pem), ErrorKind::InvalidInput),
+        ("the key for the certificate", Some(&*key), Some(&*key), ErrorKind::InvalidInput),
+        ("no PEM", Some("no certificate"), Some(&*key), ErrorKind::InvalidInput),
+        ("no certificate", None, Some(&*key), ErrorKind::NotFound),
+        ("no key", Some(&*pem), None, ErrorKind::NotFound),
+    ] {
+        for (file, text) in [(&tls.certificate_file, certificate), (&tls.private_key_file, key)] {
+            match text {
+                Some(text) => std::fs::write(file, text).expect("written"),
+                None => std::fs::remove_file(file).expect("removed"),
+            }
+        }
+        let refused = began().await;
+        let told = refused.chain();
+        assert_eq!(refused.kind(), kind, "{what}: {told}");
+        assert!(told.contains("server.pem") && told.contains("server.key"), "{what}: {told}");
+        let secret = key.unwrap_or_default().lines().nth(1).unwrap_or("-----");
+        assert!(!told.contains(secret), "{what}: {told}");
+    }
+}
+
+/// A frame of HTTP/2 (RFC 9113, 4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// Asks once by HTTP/2, and then for nothing more; answers pings or does not. Gives whether it was answered, and how long the
+/// connection was kept.
+async fn ask_once(address: std::net::SocketAddr, answers_pings: bool) -> std::io::Result<(bool, Duration)> {
+    let mut line = TcpStream::connect(address).await?;
+    let mut head = vec![0x82, 0x86, 0x04, 8];
+    head.extend_from_slice(b"/healthz");
+    head.extend_from_slice(&[0x01, 1, b'x']);
+    line.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await?;
+    line.write_all(&frame(4, 0, 0, &[])).await?;
+    line.write_all(&frame(1, 0x5, 1, &head)).await?;
+    let (began, mut answered) = (Instant::now(), false);
+    let reading = async {
+        loop {
+            let mut start = [0; 9];
+            if line.read_exact(&mut start).await.is_err() {
+                return;
+            }
+            let length = u32::from_be_bytes([0, start[0], start[1], start[2]]);
+            let mut payload = vec![0; length as usize];
+            if line.read_exact(&mut payload).await.is_err() {
+                return;
+            }
+            match (start[3], start[4]) {
+                // Headers.
+                (1, _) => answered = true,
+                (6, 0) if answers_pings && line.write_all(&frame(6, 1, 0, &payload)).await.is_err() => return,
+                // The server says farewell.
+                (7, _) => return,
+                _ => {}
+            }
+        }
+    };
+    let _ = timeout(WATCHED, reading).await;
+    Ok((answered, began.elapsed()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_of_http_2_that_falls_silent_is_let_go_and_one_that_answers_is_kept() {
+    let bench = Bench::quiet().await;
+    let address = bench.running.address().expect("it listens");
+    let (silent, lively) = tokio::join!(ask_once(address, false), ask_once(address, true));
+    let (answered, kept) = silent.expect("a line");
+    assert!(answered && (Duration::from_secs(6)..Duration::from_secs(12)).contains(&kept), "{answered}, {kept:?}");
+    let (answered, kept) = lively.expect("a line");
+    assert!(answered && kept >= WATCHED, "{answered}, {kept:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_begun_is_done_and_noted_though_who_asked_went_away() {
+    let bench = Bench::quiet().await;
+    let account = bench.account("Contoso").await;
+    let owner = bench.person(Some(&account), Role::Owner, "owner@contoso.com").await;
+    let cookie = bench.sign_in("owner@contoso.com", PASSWORD).await.expect("signed in");
+    // In Microsoft's place stands who answers when it is told to.
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let slow = format!("http://{}", listener.local_addr().expect("an address"));
+    let (asked, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (was_asked, goes) = (asked.clone(), go.clone());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = [0; 8192];
+            let _ = stream.read(&mut head).await;
+            was_asked.notify_one();
+            goes.notified().await;
+            goes.notify_one();
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\nodd!").await;
+        }
+    });
+    let wanted = json!({"name": "Contoso", "secret": "secret", "definition": {
+        "tenant_id": "contoso.com", "client_id": "11111111-1111-4111-8111-111111111111", "sign_in": "secret",
+        "graph_url": slow, "login_url": slow}});
+    let path = format!("/accounts/{account}/tenants");
+    let tenant = id(&bench.good(&owner, reqwest::Method::POST, &path, Some(wanted)).await);
+    let tenant_id = Id::parse(&tenant).expect("an id");
+
+    let address = bench.running.address().expect("it listens");
+    let mut line = TcpStream::connect(address).await.expect("a line");
+    let request = format!(
+        "POST /a/{account}/tenants/{tenant}/test HTTP/1.1\r\nhost: {address}\r\ncookie: {cookie}\r\n\
+         sec-fetch-site: same-origin\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: 0\r\n\r\n"
+    );
+    line.write_all(request.as_bytes()).await.expect("sent");
+    timeout(SOON, asked.notified()).await.expect("Microsoft is asked");
+    drop(line);
+    // Long enough for the server to see that nobody is there any more.
+    sleep(Duration::from_millis(500)).await;
+    let state = async || bench.server().db.tenant(&account, &tenant_id).await.expect("a tenant").state;
+    assert_eq!(state().await, None);
+    go.notify_one();
+    let noted = async {
+        loop {
+            match state().await {
+                Some(state) => break state,
+                None => sleep(Duration::from_millis(50)).await,
+            }
+        }
+    };
+    let noted = timeout(SOON, noted).await.expect("what came of it is noted");
+    assert!(noted.contains("cannot be read"), "{noted}");
+}
