@@ -4,11 +4,13 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 use super::restoring::Place;
 use crate::error::{Error, ErrorKind};
+use crate::monitor::{Counter, Monitor as _};
+use crate::server::auth::Role;
 use crate::server::db::{JobKind, JobState};
 use crate::server::jobs::download::Download;
 
@@ -46,11 +48,19 @@ async fn a_download_is_a_job_that_can_be_stopped_and_is_over_when_nobody_reads()
         stop.stopped().await;
         Err(Error::new(ErrorKind::Interrupted, "stopped"))
     };
-    let path = place.at(&format!("jobs/{job}/stop"));
-    let ask = async { server.db.cancel_job(&place.account, &job, server.now_us()).await.expect(&path) };
+    stopped.counts().add(Counter::Items, 5);
+    let path = place.at(&format!("jobs/{job}"));
+    let looks_on = place.bench.person(Some(&place.account), Role::Auditor, "auditor@contoso.com").await;
+    let ask = async {
+        let (status, _) = place.bench.ask(&looks_on, Method::DELETE, &path, None).await;
+        assert_eq!(status, StatusCode::FORBIDDEN);
+        place.bench.good(&place.owner, Method::DELETE, &path, None).await;
+    };
     let (parts, (), ()) = tokio::join!(body.collect::<Vec<_>>(), stopped.hold(until), ask);
     assert!(parts.last().is_some_and(Result::is_err));
     assert_eq!(ended(&job).await, (JobState::Cancelled, "Somebody stopped it".to_owned()));
+    let told = server.db.job(&place.account, &job).await.expect("a job").progress.expect("how far it was");
+    assert_eq!(told["counts"]["items"], 5, "{told}");
 
     // One whose reader goes away, though nothing is sent just then.
     let (left, body) = Download::begin(server, &row, "restorer").await.expect("begun");

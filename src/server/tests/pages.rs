@@ -411,6 +411,16 @@ async fn accounts_and_restores_are_shown_page_by_page() {
     assert_eq!(rows("/accounts?from=100").await.0, 21);
     assert_eq!(rows("/accounts?q=customer+11").await.0, 10);
     assert!(at.page("/restores?before=5").await.contains("There is no earlier restore"));
+    let row = "INSERT INTO restores (id, account_id, repository_id, tenant_id, snapshot, asked, asked_by, created_us, \
+               plan_job) SELECT $1, account_id, repository_id, tenant_id, '', '', '', $2, id FROM jobs WHERE id = $3";
+    for made_us in 1..=101_i64 {
+        let query = sqlx::query(row).bind(Id::random().to_string()).bind(made_us).bind(at.job.as_str());
+        query.execute(at.bench.server().db.pool()).await.expect("written");
+    }
+    let one = format!("href=\"/a/{}/restores/", at.account);
+    let page = at.page("/restores").await;
+    assert!(page.matches(&one).count() == 100 && page.contains("before=2"), "{page}");
+    assert_eq!(at.page("/restores?before=2").await.matches(&one).count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! Restoring by the API and the pages: found, picked, planned, run, taken back; by whom, and after a worker's death.
 
 use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode, header};
@@ -526,4 +527,28 @@ async fn a_long_folder_is_listed_to_its_end() {
     let there = mailbox.messages.iter().filter(|m| !m.recoverable && m.folder_id == *id).count();
     assert!(there > 400, "more than two pages: {there}");
     assert_eq!(names.len(), there);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_of_every_byte_finds_one_that_changed() {
+    let place = Place::new().await;
+    let folder = place.bench.server().storage_folder(&place.account).join(&place.repository).join("packs");
+    let in_it = |folder: &Path| -> Vec<PathBuf> {
+        std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect()
+    };
+    // The largest holds contents.
+    let packs = in_it(&folder).into_iter().flat_map(|folder| in_it(&folder));
+    let pack = packs.max_by_key(|pack| pack.metadata().expect("a file").len()).expect("a pack");
+    let mut bytes = std::fs::read(&pack).expect("read");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::remove_file(&pack).expect("removed");
+    std::fs::write(&pack, bytes).expect("written");
+    for (every_byte, state) in [(false, "done"), (true, "gaps")] {
+        let wanted = json!({"kind": "check", "read_data": every_byte});
+        let asked = place.bench.good(&place.owner, Method::POST, &place.of_repository("upkeep"), Some(wanted)).await;
+        let job = asked["job"].as_str().expect("a job");
+        let ended = place.bench.ended(&place.owner, &place.account, job).await;
+        assert_eq!(ended["state"], state, "{ended}");
+    }
 }

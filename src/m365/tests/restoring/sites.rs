@@ -6,10 +6,10 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::driver::{Held, json, restore, take_back, told};
-use crate::format::record::ItemKind;
+use crate::format::record::{ItemKind, StreamRole};
 use crate::graph::{GraphRequest, Scope};
 use crate::m365::Collection;
-use crate::m365::restore::{Destination, open};
+use crate::m365::restore::{Destination, Extras, Order, Unlogged, open};
 use crate::m365::testing::State;
 use crate::m365::tests::{Tenant, steady};
 
@@ -130,4 +130,56 @@ async fn pages_that_were_deleted_come_back_published() {
         return;
     }
     panic!("no site with pages");
+}
+
+/// In one state of it an item lacks a value.
+#[tokio::test]
+async fn an_item_that_is_overwritten_has_no_value_that_it_lacked() {
+    let mut options = steady(1);
+    options.roles.extend(["Sites.Manage.All", "Sites.ReadWrite.All"].map(str::to_owned));
+    let tenant = Tenant::start(options).await;
+    for collection in tenant.collections("/list/").await {
+        let mut whole = State::default();
+        whole.run(&*collection).await.unwrap();
+        let columns = of(&whole, ItemKind::Column);
+        let is_text = |column: &&Value| column.get("text").is_some() && column["readOnly"] == false;
+        let names: Vec<&str> = columns.iter().filter(is_text).map(|column| column["name"].as_str().unwrap()).collect();
+        let value =
+            |item: &Value| names.iter().copied().find(|name| *name != "Title" && item["fields"][*name].is_string());
+        let mut items = whole.items.values().filter(|item| item.record.kind == ItemKind::ListItem);
+        let Some((record, name)) = items.find_map(|item| Some((item.record.clone(), value(&json(item))?))) else {
+            continue;
+        };
+        let mut bare = whole.clone();
+        let item = bare.items.get_mut(&record.id).unwrap();
+        let mut values = json(item);
+        values["fields"].as_object_mut().unwrap().remove(name);
+        item.streams.insert(StreamRole::Properties, values.to_string().into());
+
+        let key = collection.key().clone();
+        let (site, list) = (key.owner.id().to_owned(), key.id.clone());
+        let parts: Vec<&str> = collection.path().split('/').collect();
+        let (title, owner_name) = ((*parts.last().unwrap()).to_owned(), parts[1].to_owned());
+        let to = Destination { owner: key.owner.clone(), name: owner_name, from: key, title, original: true };
+        let target = open(&tenant.client, &to).await.unwrap();
+        let url = format!("sites/{site}/lists/{list}/items/{}?$expand=fields", record.id);
+        let there = async || {
+            let item = tenant.client.get_json(GraphRequest::get(Scope::Files, url.as_str())).await.unwrap();
+            item["fields"][name].clone()
+        };
+        let (item_name, extras) = (record.name.as_str(), Extras::default());
+        let order = Order { record: &record, parent: &list, name: item_name, mark: "run-1", extras, log: &Unlogged };
+        let before = there().await;
+        let emptied = target.overwrite(&record.id, order, &Held::new(&bare)).await.unwrap();
+        assert!(there().await.is_null(), "{name}: {}", there().await);
+        // And the other way round: what came back is taken back.
+        let filled = target.overwrite(&record.id, order, &Held::new(&whole)).await.unwrap();
+        assert_eq!(there().await, before);
+        target.undo(&filled.undo[0]).await.unwrap();
+        assert!(there().await.is_null(), "{name}: {}", there().await);
+        target.undo(&emptied.undo[0]).await.unwrap();
+        assert_eq!(there().await, before);
+        return;
+    }
+    panic!("no list has an item with a text");
 }
