@@ -168,7 +168,15 @@ async fn an_item_that_is_overwritten_has_no_value_that_it_lacked() {
             item["fields"][name].clone()
         };
         let (item_name, extras) = (record.name.as_str(), Extras::default());
-        let order = Order { record: &record, parent: &list, name: item_name, mark: "run-1", extras, log: &Unlogged };
+        let order = Order {
+            record: &record,
+            parent: &list,
+            name: item_name,
+            mark: "run-1",
+            extras,
+            log: &Unlogged,
+            only_looks: false,
+        };
         let before = there().await;
         let emptied = target.overwrite(&record.id, order, &Held::new(&bare)).await.unwrap();
         assert!(there().await.is_null(), "{name}: {}", there().await);
