@@ -414,6 +414,12 @@ impl<'a> Walk<'a> {
             gone.extend(self.untold_below(parent).await?);
         }
         gone.extend(self.no_longer_below());
+        // Of what came after the last checkpoint of a reading that broke off, a part may have been stored and its item not.
+        for id in self.must_list.iter().filter(|id| !id.is_empty() && !self.unchanged.contains(*id)) {
+            if self.seen.get(id).is_none() && self.known.record(id).await?.is_none() {
+                gone.extend(self.untold_below(id).await?);
+            }
+        }
         let mut removed = HashSet::new();
         while let Some(id) = gone.pop() {
             if removed.insert(id.clone()) {
@@ -520,6 +526,28 @@ mod tests {
         walk.put(attachment("b", "t")).await.unwrap();
         walk.finish().await.unwrap();
         assert_eq!(sink.ends(), (vec!["t".into(), "t/b".into()], vec!["t/a".into()]));
+    }
+
+    #[tokio::test]
+    async fn a_part_that_was_stored_without_its_item_goes_with_it() {
+        let (mut known, mut sink) = (State::default(), Changes::default());
+        let mut walk = Walk::new("c".to_owned(), Previous::default(), &known, &mut sink).await.unwrap();
+        walk.put(attachment("a", "t")).await.unwrap();
+        walk.finish().await.unwrap();
+        known.take(sink);
+        let doubtful = ["t".to_owned()];
+        let previous = || Previous { retry: &doubtful, ..Previous::default() };
+        let mut sink = Changes::default();
+        let mut walk = Walk::new("c".to_owned(), previous(), &known, &mut sink).await.unwrap();
+        walk.put(task(1, "l", 1)).await.unwrap();
+        walk.put(attachment("a", "t")).await.unwrap();
+        walk.finish().await.unwrap();
+        assert_eq!(sink.ends(), (vec!["t".into()], vec![]));
+        // It vanished while nobody looked.
+        let mut sink = Changes::default();
+        let walk = Walk::new("c".to_owned(), previous(), &known, &mut sink).await.unwrap();
+        walk.finish().await.unwrap();
+        assert_eq!(sink.ends(), (vec![], vec!["t/a".into()]));
     }
 
     #[tokio::test]

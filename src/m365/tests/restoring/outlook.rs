@@ -1,13 +1,15 @@
 //! Calendars, contacts, To Do, settings, plans.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
 
 use super::driver::{Done, Held, json, restore, take_back, told};
-use crate::format::record::{ItemKind, Record};
+use crate::format::record::{ItemKind, Record, Stream, StreamRole};
 use crate::graph::GraphRequest;
 use crate::graph::links::segment;
 use crate::m365::Collection;
-use crate::m365::restore::{Destination, Extras, Found, Order, Target, Unlogged, open};
+use crate::m365::restore::{Destination, Extras, Found, Log, Order, Target, Undo, Unlogged, open};
 use crate::m365::testing::{Item, State};
 use crate::m365::tests::{Tenant, steady};
 use crate::sim::SimOptions;
@@ -128,6 +130,35 @@ async fn a_team_gets_back_what_it_lacks() {
     round_trip("/team").await;
 }
 
+/// What a step notes.
+#[derive(Debug, Default)]
+struct Noted(Mutex<Vec<Undo>>);
+
+#[async_trait]
+impl Log for Noted {
+    async fn note(&self, undo: Undo) -> crate::Result<Undo> {
+        self.0.lock().unwrap().push(undo.clone());
+        Ok(undo)
+    }
+}
+
+#[tokio::test]
+async fn what_a_team_gets_back_is_noted_piece_by_piece() {
+    let tenant = writable().await;
+    let (collection, target) = of(&tenant, "/team").await;
+    let mut before = State::default();
+    before.run(&*collection).await.unwrap();
+    tenant.sim.wipe_items(collection.key().owner.id());
+    let team = before.items.values().find(|item| item.record.kind == ItemKind::Setting);
+    let (record, log) = (&team.unwrap().record, Noted::default());
+    let (name, extras) = (record.name.as_str(), Extras::default());
+    let order = Order { record, parent: "", name, mark: "run-1", extras, log: &log };
+    let made = target.create(order, &Held::new(&before)).await.unwrap();
+    let is_tag = |undo: &Undo| matches!(undo, Undo::Delete { kind: ItemKind::Tag, .. });
+    assert!(made.undo.iter().any(is_tag), "{:?}", made.undo);
+    assert_eq!(made.undo, *log.0.lock().unwrap());
+}
+
 #[tokio::test]
 async fn deleted_terms_come_back_in_their_tree() {
     round_trip("tenant/terms").await;
@@ -241,5 +272,88 @@ async fn what_is_held_whole_waits_for_the_room_that_all_share() {
         assert!(tokio::time::timeout(wait, target.create(order("one"), &held)).await.is_err(), "{word}");
         drop(taken);
         target.create(order("two"), &held).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_contact_whose_photo_is_too_large_comes_back_without_it() {
+    let tenant = writable().await;
+    let (collection, target) = of(&tenant, "/contacts").await;
+    let mut before = State::default();
+    before.run(&*collection).await.unwrap();
+    let item = before.items.values_mut().find(|item| item.record.kind == ItemKind::Contact).unwrap();
+    let photo = vec![0xff; (4 << 20) + 1];
+    let (size_bytes, source_hash, pieces) = (photo.len() as u64, String::new(), Vec::new());
+    item.record.streams = vec![Stream { role: StreamRole::Content, size_bytes, source_hash, pieces }];
+    item.streams.insert(StreamRole::Content, photo.into());
+    let record = item.record.clone();
+    let (parent, name, extras) = (record.parent.as_str(), record.name.as_str(), Extras::default());
+    let order = Order { record: &record, parent, name, mark: "run-1", extras, log: &Unlogged, only_looks: false };
+    let made = target.create(order, &Held::new(&before)).await.unwrap();
+    assert!(made.notes.iter().any(|note| note.contains("photo is left out")), "{:?}", made.notes);
+    let url = format!("users/{}/contacts/{}", collection.key().owner.id(), segment(&made.id));
+    let there = tenant.client.get_json(GraphRequest::get(target.scope(), url)).await.unwrap();
+    assert_eq!(there["id"], made.id.as_str());
+}
+
+/// In the first state of it a rule lacks its conditions.
+#[tokio::test]
+async fn a_rule_that_is_overwritten_has_no_conditions_that_it_lacked() {
+    let tenant = writable().await;
+    let (collection, target) = of(&tenant, "/settings").await;
+    let mut whole = State::default();
+    whole.run(&*collection).await.unwrap();
+    let has = |item: &&Item| item.record.kind == ItemKind::Rule && json(item)["conditions"].is_object();
+    let record = whole.items.values().find(has).map(|item| item.record.clone()).unwrap();
+    let mut bare = whole.clone();
+    let item = bare.items.get_mut(&record.id).unwrap();
+    let mut values = json(item);
+    values.as_object_mut().unwrap().remove("conditions");
+    item.streams.insert(StreamRole::Properties, values.to_string().into());
+
+    let url = format!("users/{}/mailFolders/inbox/messageRules", collection.key().owner.id());
+    let (_, id) = record.id.split_once('/').unwrap();
+    let there = async || {
+        let rows = tenant.client.get_all(GraphRequest::get(target.scope(), url.as_str())).await.unwrap();
+        let rule = rows.into_iter().find(|row| row["id"] == id).expect("the rule");
+        rule["conditions"].clone()
+    };
+    let (name, extras) = (record.name.as_str(), Extras::default());
+    let order = Order { record: &record, parent: "", name, mark: "run-1", extras, log: &Unlogged, only_looks: false };
+    let before = there().await;
+    let emptied = target.overwrite(&record.id, order, &Held::new(&bare)).await.unwrap();
+    assert!(there().await.is_null(), "{}", there().await);
+    // And the other way round: what came back is taken back.
+    let filled = target.overwrite(&record.id, order, &Held::new(&whole)).await.unwrap();
+    assert_eq!(there().await, before);
+    target.undo(&filled.undo[0]).await.unwrap();
+    assert!(there().await.is_null(), "{}", there().await);
+    target.undo(&emptied.undo[0]).await.unwrap();
+    assert_eq!(there().await, before);
+}
+
+#[tokio::test]
+async fn a_plan_of_another_group_takes_nobody_along() {
+    let tenant = writable().await;
+    let all = tenant.collections("/planner").await;
+    let (mut before, mut there) = (State::default(), State::default());
+    before.run(&*all[0]).await.unwrap();
+    there.run(&*all[1]).await.unwrap();
+    let (from, owner) = (all[0].key().clone(), all[1].key().owner.clone());
+    let name = all[1].path().split('/').nth(1).unwrap_or_default().to_owned();
+    let to = Destination { owner, name, from, title: String::new(), original: false };
+    let target = open(&tenant.client, &to).await.unwrap();
+    let done = restore(&*target, &Held::new(&before), None).await;
+    for said in ["it is assigned to nobody here", "it is shared with nobody here"] {
+        assert!(done.notes.iter().any(|note| note.starts_with(said)), "{said}: {:?}", done.notes);
+    }
+    let mut after = there.clone();
+    after.run(&*all[1]).await.unwrap();
+    let new: Vec<&Item> = after.items.values().filter(|item| !there.items.contains_key(&item.record.id)).collect();
+    assert!(new.iter().any(|item| item.record.kind == ItemKind::Task));
+    let is_empty = |value: &serde_json::Value| value.as_object().is_none_or(serde_json::Map::is_empty);
+    for item in new {
+        let values = json(item);
+        assert!(is_empty(&values["assignments"]) && is_empty(&values["details"]["sharedWith"]), "{values}");
     }
 }
