@@ -46,7 +46,7 @@ pub fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         if let Some(found) = look() {
             return found;
         }
-        assert!(began.elapsed() < Duration::from_secs(180), "{what}");
+        assert!(began.elapsed() < Duration::from_secs(900), "{what}");
         std::thread::sleep(Duration::from_millis(100));
     }
 }
