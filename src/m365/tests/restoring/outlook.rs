@@ -152,7 +152,7 @@ async fn what_a_team_gets_back_is_noted_piece_by_piece() {
     let team = before.items.values().find(|item| item.record.kind == ItemKind::Setting);
     let (record, log) = (&team.unwrap().record, Noted::default());
     let (name, extras) = (record.name.as_str(), Extras::default());
-    let order = Order { record, parent: "", name, mark: "run-1", extras, log: &log };
+    let order = Order { record, parent: "", name, mark: "run-1", extras, log: &log, only_looks: false };
     let made = target.create(order, &Held::new(&before)).await.unwrap();
     let is_tag = |undo: &Undo| matches!(undo, Undo::Delete { kind: ItemKind::Tag, .. });
     assert!(made.undo.iter().any(is_tag), "{:?}", made.undo);
