@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::{Value, json};
 use tenantvault::format::record::ItemKind;
 use tenantvault::graph::{GraphRequest, IMMUTABLE_IDS, Scope};
 use tenantvault::m365::restore::lost::{lost_of, take_lost};
 use tenantvault::ops::catalog::Catalog;
-use tenantvault::ops::restore::{Action, Conflict, Into, RestoreOptions, undo};
+use tenantvault::ops::restore::{Action, Asked, Conflict, Into, RestoreOptions, make, run, undo};
 use tenantvault::sim::SimOptions;
 
 use crate::restore::{ALICE, Restorer, Thing, in_folder, in_place};
@@ -182,23 +183,44 @@ async fn the_same_folder_again_gets_nothing_twice() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rule_names_the_folder_that_came_back_with_it() {
     let r = Restorer::new().await;
-    let settings = format!("users/{ALICE}/Settings");
-    let moving = async |snapshot: usize| {
-        let things = r.items(snapshot, &settings).await.into_values().flatten();
-        let moves =
-            |thing: &Thing| thing.kind == ItemKind::Rule && thing.properties["actions"]["moveToFolder"].is_string();
-        things.filter(moves).count()
+    let request = |url: &str| format!("users/{ALICE}/{url}");
+    let send = async |url: &str, body: Value| {
+        let request = GraphRequest::post(Scope::Mailbox(ALICE.into()), request(url), &body);
+        r.client.send(request.prefer(IMMUTABLE_IDS)).await.unwrap()
     };
-    let before = moving(0).await;
+    let rows = async |url: &str| {
+        let request = GraphRequest::get(Scope::Mailbox(ALICE.into()), request(url));
+        let rows: Vec<Value> = r.client.get_all(request.prefer(IMMUTABLE_IDS)).await.unwrap();
+        rows.into_iter().find(|row| row["displayName"] == "Orders")
+    };
+    let (folders, rules) = ("mailFolders?$top=100", "mailFolders/inbox/messageRules");
+    let old = send("mailFolders", json!({"displayName": "Orders"})).await["id"].clone();
+    let rule = json!({
+        "displayName": "Orders", "sequence": 90, "isEnabled": true, "conditions": {"subjectContains": ["Order"]},
+        "actions": {"moveToFolder": old},
+    });
+    send(rules, rule).await;
+    let (snapshot, view) = r.view(r.again().await).await;
     r.setting.sim.wipe(ALICE);
     r.setting.sim.wipe_items(ALICE);
-    let paths = [format!("users/{ALICE}/Mail"), settings.clone()];
-    let plan = r.plan_of(&paths, "original", in_place(Conflict::Skip)).await.unwrap();
-    let report = r.run(&plan).await.unwrap();
+    assert_eq!((rows(folders).await, rows(rules).await), (None, None));
+    let asked = Asked {
+        view: &view,
+        snapshot,
+        paths: ["Settings", "Mail"].map(request).to_vec(),
+        to: "original".parse().unwrap(),
+        tenant: "sim".into(),
+        tenant_id: String::new(),
+        options: in_place(Conflict::Skip),
+        grantee: String::new(),
+    };
+    let plan = make(asked, &r.client, &r.around()).await.unwrap();
+    let report = run(&plan, &view, &r.client, &r.around()).await.unwrap();
     let off: Vec<_> = report.notes.iter().filter(|(_, note)| note.contains("switched off")).collect();
     assert!(off.is_empty(), "{off:?}");
-    let after = moving(r.again().await).await;
-    assert!(before > 0 && after == before, "{before} {after}");
+    let (folder, rule) = (rows(folders).await.expect("the folder"), rows(rules).await.expect("the rule"));
+    assert_eq!((&rule["actions"]["moveToFolder"], &rule["isEnabled"]), (&folder["id"], &json!(true)));
+    assert_ne!(folder["id"], old);
 }
 
 /// Everybody has an Inbox and an Archive: a rule that goes to somebody else names theirs.

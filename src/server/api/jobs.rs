@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
-use super::List;
+use super::{List, before};
 use crate::server::audit::Deed;
 use crate::server::auth::Actor;
-use crate::server::db::{Before, Job, JobKind, JobState, RunRow};
+use crate::server::db::{Job, JobKind, JobState, RunRow};
 use crate::server::error::{ApiError, Problem};
 use crate::server::id::Id;
 use crate::server::state::Server;
@@ -103,14 +103,6 @@ pub(crate) struct WhichJobs {
     /// How many at most.
     #[param(minimum = 1, maximum = 500)]
     most: Option<i64>,
-}
-
-/// Where a page begins.
-///
-/// # Errors
-/// `NotFound` for an id that is none.
-pub(super) fn before(us: Option<i64>, id: Option<&str>) -> crate::Result<Before> {
-    Ok(Before::of(us, id.map(Id::parse).transpose()?))
 }
 
 /// Jobs of an account, the newest first

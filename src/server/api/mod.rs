@@ -28,6 +28,8 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 
 use super::auth::Right;
+use super::db::Before;
+use super::id::Id;
 use super::web::{Access, Routes};
 
 /// What every route of the API begins with.
@@ -48,6 +50,14 @@ impl<T: utoipa::ToSchema> List<T> {
     pub(crate) fn of(items: impl IntoIterator<Item = T>) -> Json<Self> {
         Json(Self { items: items.into_iter().collect() })
     }
+}
+
+/// Where a list goes on.
+///
+/// # Errors
+/// `NotFound` for an id that is none.
+fn before(us: Option<i64>, id: Option<&str>) -> crate::error::Result<Before> {
+    Ok(Before::of(us, id.map(Id::parse).transpose()?))
 }
 
 /// Which part of a list.

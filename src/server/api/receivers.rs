@@ -8,8 +8,7 @@ use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::List;
-use super::jobs::before;
+use super::{List, before};
 use crate::server::auth::{Actor, Password};
 use crate::server::db::{Delivery, DeliveryState, Receiver, ReceiverDefinition};
 use crate::server::deeds::receivers::{self, ReceiverToBe};

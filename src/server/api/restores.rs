@@ -9,9 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use super::List;
-use super::jobs::before;
 use super::repositories::JobAsked;
+use super::{List, before};
 use crate::ops::restore::{Action, Known};
 use crate::server::auth::{Actor, Right};
 use crate::server::deeds::restore::{self, RestoreWanted, Stage, Standing, StepTold};

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use sqlx::{Any, AssertSqlSafe, Transaction};
 
-use super::jobs::ask_in;
+use super::jobs::{ask_in, insert_all};
 use super::{Columns as _, Db, JobState, NewJob};
 use crate::error::Result;
 use crate::server::id::Id;
@@ -27,13 +27,6 @@ pub(crate) struct Start<'a> {
     pub(crate) missed: bool,
 }
 
-/// A job to put into the queue, or to note as missed.
-struct ToQueue<'a> {
-    job: &'a NewJob<'a>,
-    missed: bool,
-    now_us: i64,
-}
-
 impl Db {
     /// Moves schedules on and asks for their jobs, in one. A schedule that another scheduler moved on is left to it.
     ///
@@ -45,23 +38,24 @@ impl Db {
         for starts in starts.chunks(TOGETHER) {
             let moved = move_on(&mut tx, starts).await?;
             let mut waiting = sets_that_wait(&mut tx, starts).await?;
-            let mut to_queue = Vec::new();
+            let mut to_make = Vec::new();
             for start in starts {
                 // Each has a time of its own, by which lists go on.
                 at_us += 1;
                 let Some(job) = start.job.as_ref().filter(|_| moved.contains(start.schedule.as_str())) else {
                     continue;
                 };
-                let alone =
-                    !start.missed && job.set.is_some_and(|set| waiting.insert((set.to_string(), job.kind.word())));
-                if start.missed || alone {
-                    to_queue.push(ToQueue { job, missed: start.missed, now_us: at_us });
+                if start.missed {
+                    to_make.push((job, JobState::Missed, at_us));
+                } else if job.set.is_some_and(|set| waiting.insert((set.to_string(), job.kind.word()))) {
+                    to_make.push((job, JobState::Queued, at_us));
                 } else {
-                    insert(&mut tx, &std::mem::take(&mut to_queue)).await?;
+                    // The one that waits may be among those before.
+                    insert_all(&mut tx, &std::mem::take(&mut to_make)).await?;
                     ask_in(&mut tx, job, at_us).await?;
                 }
             }
-            insert(&mut tx, &to_queue).await?;
+            insert_all(&mut tx, &to_make).await?;
         }
         tx.commit().await?;
         Ok(())
@@ -115,41 +109,4 @@ async fn sets_that_wait(
         }
     }
     Ok(waiting)
-}
-
-async fn insert(tx: &mut Transaction<'static, Any>, jobs: &[ToQueue<'_>]) -> Result<()> {
-    const COLUMNS: usize = 13;
-    if jobs.is_empty() {
-        return Ok(());
-    }
-    let row = |number: usize| {
-        let places: Vec<String> = (1..=COLUMNS).map(|of| format!("${}", number * COLUMNS + of)).collect();
-        format!("({})", places.join(", "))
-    };
-    let rows: Vec<String> = (0..jobs.len()).map(row).collect();
-    let sql = format!(
-        "INSERT INTO jobs (id, account_id, kind, set_id, tenant_id, repository_id, client_id, arguments, state, asked_by, \
-         created_us, run_after_us, ended_us) VALUES {}",
-        rows.join(", ")
-    );
-    let mut query = sqlx::query(AssertSqlSafe(sql));
-    for ToQueue { job, missed, now_us } in jobs {
-        let state = if *missed { JobState::Missed } else { JobState::Queued };
-        query = query
-            .bind(Id::random().as_str().to_owned())
-            .bind(job.account.as_str())
-            .bind(job.kind.word())
-            .bind(job.set.map(Id::as_str))
-            .bind(job.tenant.map(Id::as_str))
-            .bind(job.repository.map(Id::as_str))
-            .bind(job.client.map(Id::as_str))
-            .bind(job.arguments.to_string())
-            .bind(state.word())
-            .bind(job.asked_by)
-            .bind(*now_us)
-            .bind(job.run_after_us)
-            .bind(missed.then_some(*now_us));
-    }
-    query.execute(&mut **tx).await?;
-    Ok(())
 }

@@ -257,11 +257,6 @@ impl Db {
     pub(crate) async fn note_missed(&self, new: &NewJob<'_>, now_us: i64) -> Result<Id> {
         let mut tx = self.write().await?;
         let id = insert(&mut tx, new, JobState::Missed, now_us).await?;
-        sqlx::query("UPDATE jobs SET ended_us = $1 WHERE id = $2")
-            .bind(now_us)
-            .bind(id.as_str())
-            .execute(&mut *tx)
-            .await?;
         tx.commit().await?;
         Ok(id)
     }
@@ -537,24 +532,46 @@ pub(super) async fn insert(
     state: JobState,
     now_us: i64,
 ) -> Result<Id> {
-    let id = Id::random();
-    sqlx::query(
+    insert_all(tx, &[(new, state, now_us)]).await?.pop().ok_or_else(|| Error::internal("No job was made"))
+}
+
+/// Makes jobs in one statement, each with its state and its time; gives their ids. What was missed has ended then.
+pub(super) async fn insert_all(
+    tx: &mut sqlx::Transaction<'static, sqlx::Any>,
+    jobs: &[(&NewJob<'_>, JobState, i64)],
+) -> Result<Vec<Id>> {
+    const COLUMNS: usize = 13;
+    if jobs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let row = |number: usize| {
+        let places: Vec<String> = (1..=COLUMNS).map(|of| format!("${}", number * COLUMNS + of)).collect();
+        format!("({})", places.join(", "))
+    };
+    let rows: Vec<String> = (0..jobs.len()).map(row).collect();
+    let sql = format!(
         "INSERT INTO jobs (id, account_id, kind, set_id, tenant_id, repository_id, client_id, arguments, state, asked_by, \
-         created_us, run_after_us) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-    )
-    .bind(id.as_str())
-    .bind(new.account.as_str())
-    .bind(new.kind.word())
-    .bind(new.set.map(Id::as_str))
-    .bind(new.tenant.map(Id::as_str))
-    .bind(new.repository.map(Id::as_str))
-    .bind(new.client.map(Id::as_str))
-    .bind(new.arguments.to_string())
-    .bind(state.word())
-    .bind(new.asked_by)
-    .bind(now_us)
-    .bind(new.run_after_us)
-    .execute(&mut **tx)
-    .await?;
-    Ok(id)
+         created_us, run_after_us, ended_us) VALUES {}",
+        rows.join(", ")
+    );
+    let ids: Vec<Id> = jobs.iter().map(|_| Id::random()).collect();
+    let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+    for ((new, state, now_us), id) in jobs.iter().zip(&ids) {
+        query = query
+            .bind(id.as_str())
+            .bind(new.account.as_str())
+            .bind(new.kind.word())
+            .bind(new.set.map(Id::as_str))
+            .bind(new.tenant.map(Id::as_str))
+            .bind(new.repository.map(Id::as_str))
+            .bind(new.client.map(Id::as_str))
+            .bind(new.arguments.to_string())
+            .bind(state.word())
+            .bind(new.asked_by)
+            .bind(*now_us)
+            .bind(new.run_after_us)
+            .bind((*state == JobState::Missed).then_some(*now_us));
+    }
+    query.execute(&mut **tx).await?;
+    Ok(ids)
 }

@@ -257,7 +257,7 @@ async fn an_event_that_is_overwritten_keeps_what_was_attached_since() {
 #[tokio::test]
 async fn what_is_held_whole_waits_for_the_room_that_all_share() {
     let tenant = writable().await;
-    for (word, kind) in [("/mail", ItemKind::Message), ("/contacts", ItemKind::Contact)] {
+    for (word, kind, asked) in [("/mail", ItemKind::Message, "/messages"), ("/contacts", ItemKind::Contact, "photo")] {
         let (collection, target) = of(&tenant, word).await;
         let mut before = State::default();
         before.run(&*collection).await.unwrap();
@@ -267,11 +267,15 @@ async fn what_is_held_whole_waits_for_the_room_that_all_share() {
         let top = target.create_top("Restored").await.unwrap();
         let (name, extras) = (&record.name, Extras::default());
         let order = |mark| Order { record, parent: &top.id, name, mark, extras, log: &Unlogged, only_looks: false };
+        let sent = || tenant.sim.stats().routes.into_iter().filter(|(route, _)| route.contains(asked)).count();
+        tenant.sim.clear_stats();
         let taken = held.room.take(u64::MAX).await.unwrap();
-        let wait = std::time::Duration::from_millis(300);
+        let wait = std::time::Duration::from_secs(1);
         assert!(tokio::time::timeout(wait, target.create(order("one"), &held)).await.is_err(), "{word}");
+        assert_eq!(sent(), 0, "{word}");
         drop(taken);
         target.create(order("two"), &held).await.unwrap();
+        assert!(sent() > 0, "{word}");
     }
 }
 
