@@ -62,11 +62,7 @@ impl Repository {
 
     async fn read_alone(&self, kind: BlobKind, id: &BlobId) -> Result<Bytes> {
         // Many items lie in one segment: whoever comes while it is being read waits for it instead of reading it too.
-        let gate = self.gates.get(usize::from(id.0[0]) % self.gates.len().max(1));
-        let _alone = match gate {
-            Some(gate) => Some(gate.lock().await),
-            None => None,
-        };
+        let _alone = pass(&self.gates, id.0[0]).await;
         if let Some(bytes) = self.in_memory(kind).lock().ok().and_then(|mut c| c.get(id)) {
             return Ok(bytes);
         }
@@ -196,10 +192,14 @@ impl Repository {
                 self.fetch_behind(cache, pack);
                 return Ok(None);
             }
-            match whole_pack(&*self.storage, &pack.id, pack.size_bytes).await? {
-                Some(bytes) => cache.write_pack(&pack.id, &bytes),
-                // Not kept; the reader takes what it needs by range, so that other blobs still read.
-                None => return Ok(None),
+            // Several nodes of it may be asked for at once.
+            let _alone = pass(&self.pack_gates, pack.id.0[0]).await;
+            if !cache.has_pack(&pack.id) {
+                match whole_pack(&*self.storage, &pack.id, pack.size_bytes).await? {
+                    Some(bytes) => cache.write_pack(&pack.id, &bytes),
+                    // Not kept; the reader takes what it needs by range, so that other blobs still read.
+                    None => return Ok(None),
+                }
             }
         }
         Ok(self.open_kept(what, pack, blob, key))
@@ -243,6 +243,14 @@ impl Repository {
             known.insert(*sealed, key.clone());
         }
         Ok(key)
+    }
+}
+
+/// Waits at the gate of what a byte belongs to.
+async fn pass(gates: &[tokio::sync::Mutex<()>], byte: u8) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+    match gates.get(usize::from(byte) % gates.len().max(1)) {
+        Some(gate) => Some(gate.lock().await),
+        None => None,
     }
 }
 

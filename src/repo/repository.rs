@@ -58,6 +58,8 @@ pub struct Repository {
     pub(super) me: Weak<Self>,
     /// One for every 64th blob: readers of one blob wait for each other.
     pub(super) gates: Vec<tokio::sync::Mutex<()>>,
+    /// The same for tree packs that come whole into the cache.
+    pub(super) pack_gates: Vec<tokio::sync::Mutex<()>>,
     /// Held while the index is loaded anew.
     pub(super) reloading: tokio::sync::Mutex<()>,
     /// The index was read past the local cache once, for the cache seemed damaged.
@@ -185,6 +187,7 @@ impl Repository {
             cache,
             slot: Mutex::new(slot),
             gates: (0..64).map(|_| tokio::sync::Mutex::new(())).collect(),
+            pack_gates: (0..64).map(|_| tokio::sync::Mutex::new(())).collect(),
             reloading: tokio::sync::Mutex::new(()),
             distrusted: tokio::sync::Mutex::default(),
             index: RwLock::new(Arc::new(Index::default())),

@@ -1,13 +1,19 @@
 //! Loading a node, held against what its parent says of it, and look-ups by key.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
+use futures::{StreamExt, stream};
 
 use crate::error::{Error, Result};
 use crate::format::id::BlobId;
 use crate::format::node::{Child, FlatLeaf, Node};
 use crate::tree::{NodeStore, Tree, TreeRoot};
+
+/// So many keys are looked at for which nodes to read ahead: at most so many leaves are held.
+const KEYS_AHEAD: usize = 64;
+/// Nodes read at once.
+const NODES_AT_ONCE: usize = 16;
 
 /// A node that is named but not read yet, and what is said of it.
 #[derive(Debug, Clone)]
@@ -92,14 +98,21 @@ impl Tree<'_> {
     ) -> Result<()> {
         let mut path = Path::new(self.store, root);
         let mut last: Option<K> = None;
-        for key in keys {
-            if last.as_ref().is_some_and(|last| last.as_ref() >= key.as_ref()) {
-                return Err(Error::invalid("Keys to look up must ascend"));
+        let mut keys = keys.into_iter();
+        loop {
+            let some: Vec<K> = keys.by_ref().take(KEYS_AHEAD).collect();
+            if some.is_empty() {
+                return Ok(());
             }
-            visit(&key, path.find(key.as_ref()).await?)?;
-            last = Some(key);
+            path.read_ahead(&some).await?;
+            for key in some {
+                if last.as_ref().is_some_and(|last| last.as_ref() >= key.as_ref()) {
+                    return Err(Error::invalid("Keys to look up must ascend"));
+                }
+                visit(&key, path.find(key.as_ref()).await?)?;
+                last = Some(key);
+            }
         }
-        Ok(())
     }
 
     /// Counts the records whose keys are below `key`. Reads one node a level.
@@ -132,18 +145,53 @@ struct Path<'a> {
     /// The rest of each inner node on the way, the root first.
     inner: Vec<(u8, VecDeque<Child>)>,
     leaf: FlatLeaf,
+    /// Nodes that were read before they are come to.
+    ready: HashMap<BlobId, Opened>,
+}
+
+/// A node that was read.
+enum Opened {
+    Inner(u8, VecDeque<Child>),
+    Leaf(FlatLeaf),
 }
 
 impl<'a> Path<'a> {
     fn new(store: &'a dyn NodeStore, root: Option<TreeRoot>) -> Self {
-        Self { store, root: root.map(Link::to_root), inner: Vec::new(), leaf: FlatLeaf::default() }
+        let root = root.map(Link::to_root);
+        Self { store, root, inner: Vec::new(), leaf: FlatLeaf::default(), ready: HashMap::new() }
+    }
+
+    /// Reads the nodes that the next keys lie in, level by level, some at once: one after the other, each would wait for its
+    /// storage. What does not read is told when it is come to.
+    async fn read_ahead<K: AsRef<[u8]>>(&mut self, keys: &[K]) -> Result<()> {
+        if let Some(root) = self.root.take() {
+            self.open(&root).await?;
+        }
+        let known = keys.partition_point(|key| self.leaf.last_key().is_some_and(|last| key.as_ref() <= last));
+        let mut rest = keys.get(known..).unwrap_or_default();
+        let mut wanted = Vec::new();
+        for (level, children) in self.inner.iter().rev() {
+            rest = want(*level, children, rest, &mut wanted);
+        }
+        // One is no faster ahead than when it is come to.
+        while wanted.len() > 1 || wanted.first().is_some_and(|(link, _)| link.level > 0) {
+            let store = self.store;
+            let reading = wanted.into_iter().map(|(link, keys)| async move { (open(store, &link).await, link, keys) });
+            let read: Vec<_> = stream::iter(reading).buffered(NODES_AT_ONCE).collect().await;
+            wanted = Vec::new();
+            for (opened, link, keys) in read {
+                let Ok(opened) = opened else { continue };
+                if let Opened::Inner(level, children) = &opened {
+                    want(*level, children, keys, &mut wanted);
+                }
+                self.ready.insert(link.id, opened);
+            }
+        }
+        Ok(())
     }
 
     /// Finds a key above all that were looked up before.
     async fn find(&mut self, key: &[u8]) -> Result<Option<Bytes>> {
-        if let Some(root) = self.root.take() {
-            self.open(&root).await?;
-        }
         while self.leaf.last_key().is_none_or(|last| last < key) {
             let Some((level, children)) = self.inner.last_mut() else { return Ok(None) };
             children.drain(..children.partition_point(|child| child.key.as_slice() < key));
@@ -159,14 +207,50 @@ impl<'a> Path<'a> {
     }
 
     async fn open(&mut self, link: &Link) -> Result<()> {
-        if link.level == 0 {
-            let bytes = self.store.get(&link.id).await?;
-            let leaf = FlatLeaf::decode(&link.id, &bytes)?;
-            link.holds(0, Some(leaf.count()), leaf.last_key().unwrap_or_default())?;
-            self.leaf = leaf;
-        } else if let Node::Inner { level, children } = load(self.store, link).await?.0 {
-            self.inner.push((level, children.into()));
+        let opened = match self.ready.remove(&link.id) {
+            Some(opened) => opened,
+            None => open(self.store, link).await?,
+        };
+        match opened {
+            Opened::Leaf(leaf) => self.leaf = leaf,
+            Opened::Inner(level, children) => self.inner.push((level, children)),
         }
         Ok(())
     }
+}
+
+/// Reads a node; values of a leaf stay where they lie in its bytes.
+async fn open(store: &dyn NodeStore, link: &Link) -> Result<Opened> {
+    if link.level == 0 {
+        let bytes = store.get(&link.id).await?;
+        let leaf = FlatLeaf::decode(&link.id, &bytes)?;
+        link.holds(0, Some(leaf.count()), leaf.last_key().unwrap_or_default())?;
+        return Ok(Opened::Leaf(leaf));
+    }
+    match load(store, link).await?.0 {
+        Node::Inner { level, children } => Ok(Opened::Inner(level, children.into())),
+        Node::Leaf(_) => Err(Error::corrupt(format!("Tree node {} is a leaf above others", link.id))),
+    }
+}
+
+/// Which children of a node of the level given some keys lie in, each with its keys; returns the keys beyond all of them.
+fn want<'k, K: AsRef<[u8]>>(
+    level: u8,
+    children: &VecDeque<Child>,
+    keys: &'k [K],
+    wanted: &mut Vec<(Link, &'k [K])>,
+) -> &'k [K] {
+    let mut rest = keys;
+    while let Some(first) = rest.first() {
+        let at = children.partition_point(|child| child.key.as_slice() < first.as_ref());
+        let Some(child) = children.get(at) else { break };
+        let (here, beyond) = rest.split_at(rest.partition_point(|key| key.as_ref() <= child.key.as_slice()));
+        // Keys that do not ascend are refused when they are come to.
+        if here.is_empty() {
+            break;
+        }
+        wanted.push((Link::to_child(level, child.clone()), here));
+        rest = beyond;
+    }
+    rest
 }

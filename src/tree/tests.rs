@@ -154,7 +154,7 @@ proptest! {
 
     #[test]
     fn lookups_and_ranges_agree_with_a_map(
-        step in 1usize..5, wanted in prop::collection::btree_set(0..UNIVERSE + 10, 0..60),
+        step in 1usize..5, wanted in prop::collection::btree_set(0..UNIVERSE + 10, 0..200),
         from in 0..UNIVERSE, to in 0..UNIVERSE, ends in 0u8..9,
     ) {
         let store = MemoryStore::new();

@@ -314,6 +314,29 @@ async fn a_node_of_a_large_tree_pack_comes_before_the_pack_does() {
     read_all(&reopen_with(&broken, cache.path()).await).await;
 }
 
+#[tokio::test]
+async fn a_small_tree_pack_comes_once_for_all_who_read_of_it_at_once() {
+    let storage = memory();
+    let repo = Repository::init(storage.clone(), &pass(), "test", T0, None).await.unwrap();
+    let writer = writer(&repo);
+    let mut ids = Vec::new();
+    for n in 0..12u64 {
+        ids.push(writer.put_blob(BlobKind::Tree, noise(n, 3000).into()).await.unwrap());
+    }
+    writer.finish().await.unwrap();
+    let slow = FaultPlan::new()
+        .every(Which::Under(Call::Get, "packs/"), Fault::Delay(std::time::Duration::from_millis(20)));
+    let counted = Arc::new(FaultStorage::new(storage, slow));
+    let cache = tempfile::tempdir().unwrap();
+    let repo = reopen_with(&(counted.clone() as Arc<dyn Storage>), cache.path()).await;
+    counted.recorder().clear();
+    let reading = ids.iter().map(|id| repo.read_blob(BlobKind::Tree, id));
+    for (n, read) in futures::future::join_all(reading).await.into_iter().enumerate() {
+        assert_eq!(read.unwrap(), noise(n as u64, 3000));
+    }
+    assert_eq!(counted.recorder().count(&Which::Under(Call::Get, "packs/")), 1);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_stream_flows_through_a_bounded_space() {
     // A store slower than the source: what cannot be stored must wait where it comes from.

@@ -1,6 +1,8 @@
 //! What trees promise of node sizes, also for hostile keys, and of the price of reads and edits.
 
 use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::format::node::{CUT_MAX, CUT_MIN, cut_hash};
@@ -115,4 +117,53 @@ fn ten_edits_in_100_000_records_cost_ten_ways_down() {
     let mut cursor = Tree::new(&store).range(Some(root), graph_key(50)..);
     assert_eq!(block_on(cursor.next()).unwrap().unwrap().key, graph_key(50));
     assert_eq!(store.gets(), height);
+}
+
+/// A store that answers once others were asked too; knows what was asked for, and how many waited at once.
+#[derive(Default)]
+struct Slow {
+    store: MemoryStore,
+    asked: Mutex<Vec<BlobId>>,
+    waiting: AtomicUsize,
+    most: AtomicUsize,
+}
+
+#[async_trait]
+impl NodeStore for Slow {
+    async fn get(&self, id: &BlobId) -> crate::Result<Bytes> {
+        self.asked.lock().unwrap().push(*id);
+        self.most.fetch_max(self.waiting.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.store.get(id).await
+    }
+
+    async fn put(&self, bytes: Vec<u8>) -> crate::Result<BlobId> {
+        self.store.put(bytes).await
+    }
+}
+
+#[tokio::test]
+async fn nodes_that_many_keys_lie_in_are_read_some_at_once_and_each_once() {
+    let slow = Slow::default();
+    let map: Map = (0..60_000u32).map(|n| (n.to_be_bytes().to_vec(), vec![n as u8; 100])).collect();
+    let mut builder = Tree::new(&slow).build();
+    for (key, value) in &map {
+        builder.push(key, value).await.unwrap();
+    }
+    let root = builder.finish().await.unwrap();
+    // As ids of a folder's messages lie among those of all others; and all of them.
+    for (step, from) in [(613, 5), (1, 0)] {
+        slow.asked.lock().unwrap().clear();
+        slow.most.store(0, Ordering::Relaxed);
+        let keys: Vec<_> = map.keys().skip(from).step_by(step).cloned().collect();
+        let found = Tree::new(&slow).get_many(root, &keys).await.unwrap();
+        assert!(keys.iter().zip(found).all(|(key, value)| value.as_deref() == map.get(key).map(Vec::as_slice)));
+        let asked = std::mem::take(&mut *slow.asked.lock().unwrap());
+        assert_eq!(asked.iter().collect::<HashSet<_>>().len(), asked.len(), "a node was read twice");
+        let most = slow.most.load(Ordering::Relaxed);
+        assert!(if step == 1 { most <= 2 } else { (8..=16).contains(&most) }, "{most} at once");
+    }
 }
