@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::{StreamExt, stream};
 
 use crate::error::{Error, Result};
@@ -176,16 +177,20 @@ impl<'a> Path<'a> {
         // One is no faster ahead than when it is come to.
         while wanted.len() > 1 || wanted.first().is_some_and(|(link, _)| link.level > 0) {
             let store = self.store;
-            let reading = wanted.into_iter().map(|(link, keys)| async move { (open(store, &link).await, link, keys) });
+            let mut reading: Vec<BoxFuture<'_, Result<Opened>>> = Vec::with_capacity(wanted.len());
+            for (link, _) in &wanted {
+                reading.push(Box::pin(open(store, link)));
+            }
             let read: Vec<_> = stream::iter(reading).buffered(NODES_AT_ONCE).collect().await;
-            wanted = Vec::new();
-            for (opened, link, keys) in read {
+            let mut next = Vec::new();
+            for (opened, (link, keys)) in read.into_iter().zip(&wanted) {
                 let Ok(opened) = opened else { continue };
                 if let Opened::Inner(level, children) = &opened {
-                    want(*level, children, keys, &mut wanted);
+                    want(*level, children, keys, &mut next);
                 }
                 self.ready.insert(link.id, opened);
             }
+            wanted = next;
         }
         Ok(())
     }
