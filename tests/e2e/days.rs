@@ -14,6 +14,11 @@ async fn all_snapshots_equal(setting: &Setting, truths: &[Expected], recoverable
     for (snapshot, truth) in snapshots.iter().zip(truths) {
         assert_equal(&repo, &snapshot.file, truth, recoverable).await;
     }
+    // What came and went is told in full, collections that went whole with what they held too.
+    for totals in snapshots.array_windows().map(|[before, after]| [before.file.totals, after.file.totals]) {
+        let [before, after] = totals;
+        assert_eq!(after.items + after.items_removed, before.items + after.items_added, "{before:?} {after:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -48,7 +48,7 @@ pub(super) async fn write_snapshot(
             items: merged.items(),
             items_added: merged.counts.added,
             items_changed: merged.counts.changed,
-            items_removed: merged.counts.removed,
+            items_removed: merged.counts.removed + merged.items_gone(&before),
             gaps: merged.gaps.len() as u64,
             bytes_read: merged.bytes_read,
             bytes_new: stats.new_bytes,

@@ -142,6 +142,12 @@ impl Merged {
     pub(super) fn items(&self) -> u64 {
         self.states.values().map(|s| s.items.map_or(0, |t| t.count)).sum()
     }
+
+    /// Counts the items of collections that are in the snapshot no more.
+    pub(super) fn items_gone(&self, before: &Catalog) -> u64 {
+        let gone = before.states.values().filter(|state| !self.states.contains_key(&state.key));
+        gone.map(|state| state.items.map_or(0, |tree| tree.count)).sum()
+    }
 }
 
 /// Says whether a collection is of what could not be looked at.
