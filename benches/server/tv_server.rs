@@ -113,9 +113,9 @@ async fn fill(db: &mut AnyConnection, sets: u64, runs: u64, due_us: Option<i64>)
         ));
         statements.push(format!(
             "{} INSERT INTO runs (id, account_id, set_id, job_id, started_us, ended_us, outcome, items, items_added, items_changed, \
-             items_removed, collections, gaps, bytes_logical, bytes_read, bytes_new, bytes_stored, requests, throttled, waits, \
+             items_removed, collections, gaps, bytes_read, bytes_new, bytes_stored, requests, throttled, waits, \
              gap_list) SELECT {run}, '{ACCOUNT}', {of_run}, {job}, {now} - i * 100000000, {now} - i * 100000000, 'complete', 1000000, \
-             1, 1, 1, 1, 0, 0, 1, 1, 1, 1, 1, '{{}}', '[]' FROM n",
+             1, 1, 1, 1, 0, 1, 1, 1, 1, 1, '{{}}', '[]' FROM n",
             from(runs)
         ));
     }
