@@ -1,7 +1,12 @@
-//! Measures the backup server at size: `tv-server schedule DIR SETS` and `tv-server pages DIR PEOPLE SECONDS`.
+//! Measures the backup server at size: `tv-server schedule DIR SETS`, `tv-server started DIR [SETS] [SECONDS] [TENANTS]` and
+//! `tv-server pages DIR PEOPLE SECONDS`.
 //!
 //! `schedule`: so many sets are due in one instant; how long until each is in the queue, and how much of a core the server takes
-//! afterwards, with all of them waiting for their next time. `pages`: an account of 1,000 sets and 100,000 runs; how long the first
+//! afterwards, with all of them waiting for their next time. `started`: so many sets (10,000) of so many tenants (100) fall due one
+//! after another over so many seconds (600), and a server of all parts, as it is unless told otherwise, starts them: how much later
+//! than its time each was begun. A run ends as soon as it is begun, by a failure that is noted as any other: what stands in the place
+//! of the server's key to the repository is none. More than two runs of a tenant are not begun at once, and a worker that finds
+//! only such looks again half a second later: with few tenants that is what is measured. `pages`: an account of 1,000 sets and 100,000 runs; how long the first
 //! byte of each page takes and how large it is; then so many people at once, who look at a page, read for one to five
 //! seconds, and go on to the next. Server and people are one process on the same cores. DIR is made and removed. A line of JSON each.
 //! With `TV_DATABASE` the rows are in that PostgreSQL database, which must be empty.
@@ -22,17 +27,23 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 const ACCOUNT: &str = "0123456789abcdef0123456789abcdef";
 const PASSWORD: &str = "three+plain+words";
+const USAGE: &str = "tv-server schedule DIR SETS | tv-server started DIR [SETS] [SECONDS] [TENANTS] | \
+                     tv-server pages DIR PEOPLE SECONDS";
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().collect();
     let number = |place: usize| -> Result<u64> { Ok(arguments.get(place).ok_or("a number is missing")?.parse()?) };
+    let usual = |place: usize, number: u64| -> Result<u64> {
+        arguments.get(place).map_or(Ok(number), |text| Ok(text.parse()?))
+    };
     let folder = Path::new(arguments.get(2).ok_or("which folder?")?).to_owned();
     std::fs::create_dir_all(&folder)?;
     match arguments.get(1).map(String::as_str) {
         Some("schedule") => schedule(&folder, number(3)?).await?,
+        Some("started") => started(&folder, usual(3, 10_000)?, usual(4, 600)?, usual(5, 100)?).await?,
         Some("pages") => pages(&folder, number(3)?, number(4)?).await?,
-        _ => return Err("tv-server schedule DIR SETS | tv-server pages DIR PEOPLE SECONDS".into()),
+        _ => return Err(USAGE.into()),
     }
     std::fs::remove_dir_all(&folder)?;
     Ok(())
@@ -63,8 +74,15 @@ async fn database(folder: &Path) -> Result<AnyConnection> {
     Ok(connection)
 }
 
+/// When schedules fall due: the first of them, and over how long all of them.
+#[derive(Clone, Copy)]
+struct Due {
+    first_us: i64,
+    over_us: i64,
+}
+
 /// Rows by the number: ids are its digits after a letter.
-async fn fill(db: &mut AnyConnection, sets: u64, runs: u64, due_us: Option<i64>) -> Result<()> {
+async fn fill(db: &mut AnyConnection, tenants: u64, sets: u64, runs: u64, due: Option<Due>) -> Result<()> {
     let now = now_us()?;
     let hex = |column: &str, mark: &str| {
         format!(
@@ -79,43 +97,47 @@ async fn fill(db: &mut AnyConnection, sets: u64, runs: u64, due_us: Option<i64>)
     };
     let (set, run, job) = (hex("i", "a"), hex("i", "b"), hex("i", "c"));
     let of_run = hex(&format!("i % {sets}"), "a");
-    let (tenant, repository) = ("d".repeat(32), "e".repeat(32));
+    let of_tenant = format!("i % {tenants}");
+    let (tenant, repository) = (hex(&of_tenant, "d"), hex(&of_tenant, "e"));
     let mut statements = vec![
         format!("INSERT INTO accounts (id, name, created_us) VALUES ('{ACCOUNT}', 'Contoso', {now})"),
         format!(
-            "INSERT INTO tenants (id, account_id, name, definition, created_us) VALUES ('{tenant}', '{ACCOUNT}', 'T', \
-             '{{\"tenant_id\": \"t\", \"client_id\": \"c\", \"sign_in\": \"secret\"}}', 0)"
+            "{} INSERT INTO tenants (id, account_id, name, definition, created_us) SELECT {tenant}, '{ACCOUNT}', \
+             'T' || CAST(i AS TEXT), '{{\"tenant_id\": \"t\", \"client_id\": \"c\", \"sign_in\": \"secret\"}}', 0 FROM n",
+            from(tenants)
         ),
         format!(
-            "INSERT INTO repositories (id, account_id, name, repository, write_key, created_us, confirmed) \
-             VALUES ('{repository}', '{ACCOUNT}', 'R', 'x', 'x', 0, 1)"
+            "{} INSERT INTO repositories (id, account_id, name, repository, write_key, created_us, confirmed) \
+             SELECT {repository}, '{ACCOUNT}', 'R' || CAST(i AS TEXT), 'x', 'x', 0, 1 FROM n",
+            from(tenants)
         ),
         format!(
             "{} INSERT INTO sets (id, account_id, tenant_id, repository_id, name, definition, created_us, last_state, last_us, \
-             last_good_us) SELECT {set}, '{ACCOUNT}', '{tenant}', '{repository}', 'backup-set-' || CAST(i AS TEXT), '{{}}', {now}, \
+             last_good_us) SELECT {set}, '{ACCOUNT}', {tenant}, {repository}, 'backup-set-' || CAST(i AS TEXT), '{{}}', {now}, \
              'complete', {now}, {now} FROM n",
             from(sets)
         ),
     ];
-    if let Some(due) = due_us {
+    if let Some(Due { first_us, over_us }) = due {
         statements.push(format!(
             "{} INSERT INTO schedules (id, account_id, set_id, cron, zone, jitter_s, catch_up, next_us) \
-             SELECT {set}, '{ACCOUNT}', {set}, '0 0 1 1 *', 'Europe/Berlin', 0, 1, {due} FROM n",
+             SELECT {set}, '{ACCOUNT}', {set}, '0 0 1 1 *', 'Europe/Berlin', 0, 1, \
+             {first_us} + i * {over_us} / {sets} FROM n",
             from(sets)
         ));
     }
     if runs > 0 {
         statements.push(format!(
             "{} INSERT INTO jobs (id, account_id, kind, set_id, tenant_id, repository_id, arguments, state, asked_by, created_us, \
-             run_after_us, started_us, ended_us, noticed) SELECT {job}, '{ACCOUNT}', 'backup', {of_run}, '{tenant}', '{repository}', \
+             run_after_us, started_us, ended_us, noticed) SELECT {job}, '{ACCOUNT}', 'backup', {of_run}, {tenant}, {repository}, \
              '{{}}', 'done', 'schedule', {now} - i * 100000000, {now}, {now}, {now} - i * 100000000, 1 FROM n",
             from(runs)
         ));
         statements.push(format!(
             "{} INSERT INTO runs (id, account_id, set_id, job_id, started_us, ended_us, outcome, items, items_added, items_changed, \
-             items_removed, collections, gaps, bytes_logical, bytes_read, bytes_new, bytes_stored, requests, throttled, waits, \
+             items_removed, collections, gaps, bytes_read, bytes_new, bytes_stored, requests, throttled, waits, \
              gap_list) SELECT {run}, '{ACCOUNT}', {of_run}, {job}, {now} - i * 100000000, {now} - i * 100000000, 'complete', 1000000, \
-             1, 1, 1, 1, 0, 0, 1, 1, 1, 1, 1, '{{}}', '[]' FROM n",
+             1, 1, 1, 1, 0, 1, 1, 1, 1, 1, '{{}}', '[]' FROM n",
             from(runs)
         ));
     }
@@ -138,7 +160,7 @@ async fn schedule(folder: &Path, sets: u64) -> Result<()> {
     start(options(folder, ProcessRole::Web)).await?.stop().await;
     let mut db = database(folder).await?;
     let due = now_us()? + 60_000_000;
-    fill(&mut db, sets, 0, Some(due)).await?;
+    fill(&mut db, 1, sets, 0, Some(Due { first_us: due, over_us: 0 })).await?;
     let running = start(options(folder, ProcessRole::Scheduler)).await?;
     let mut first = None;
     let last = loop {
@@ -159,6 +181,54 @@ async fn schedule(folder: &Path, sets: u64) -> Result<()> {
     let idle = (process::cpu_s() - before) / began.elapsed().as_secs_f64();
     let line = json!({
         "sets": sets, "first_late_s": first.map(seconds), "last_late_s": seconds(last), "idle_core_percent": idle * 100.0,
+    });
+    println!("{line}");
+    running.stop().await;
+    Ok(())
+}
+
+/// How long after the last set's time is waited for runs that are late.
+const PATIENCE_US: i64 = 300_000_000;
+
+async fn started(folder: &Path, sets: u64, seconds: u64, tenants: u64) -> Result<()> {
+    start(options(folder, ProcessRole::Web)).await?.stop().await;
+    let mut db = database(folder).await?;
+    let due = Due { first_us: now_us()? + 60_000_000, over_us: i64::try_from(seconds)? * 1_000_000 };
+    fill(&mut db, tenants, sets, 0, Some(due)).await?;
+    let running = start(options(folder, ProcessRole::All)).await?;
+    if now_us()? > due.first_us {
+        return Err("The first set was due before the server had started".into());
+    }
+    let (all, before) = (i64::try_from(sets)?, process::cpu_s());
+    loop {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let counts = "SELECT COUNT(*), COUNT(started_us), COUNT(ended_us) FROM jobs WHERE kind = 'backup'";
+        let row = sqlx::query(counts).fetch_one(&mut db).await?;
+        let (asked, begun, ended): (i64, i64, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let past = now_us()? - due.first_us;
+        eprintln!("{}", json!({"second": past / 1_000_000, "asked_for": asked, "begun": begun, "ended": ended}));
+        if ended >= all || past > due.over_us + PATIENCE_US {
+            break;
+        }
+    }
+    let cpu = process::cpu_s() - before;
+    let begun = "SELECT set_id, started_us FROM jobs WHERE kind = 'backup' AND started_us IS NOT NULL";
+    let mut late = Vec::new();
+    for row in sqlx::query(begun).fetch_all(&mut db).await? {
+        let (set, at): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
+        let number: i64 = set.trim_start_matches('a').parse()?;
+        let after = at - (due.first_us + number * due.over_us / all);
+        late.push(Duration::from_micros(u64::try_from(after).unwrap_or_default()));
+    }
+    let how = "SELECT COUNT(*), MIN(error) FROM jobs WHERE kind = 'backup' AND state = 'failed'";
+    let row = sqlx::query(how).fetch_one(&mut db).await?;
+    let (failed, error): (i64, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
+    let line = json!({
+        "sets": sets, "seconds": seconds, "tenants": tenants, "begun": late.len(),
+        "median_s": milliseconds(&mut late, 0.5) / 1e3, "p99_s": milliseconds(&mut late, 0.99) / 1e3,
+        "longest_s": milliseconds(&mut late, 1.0) / 1e3,
+        "over_5_s": late.iter().filter(|time| **time > Duration::from_secs(5)).count(),
+        "cpu_s": cpu, "memory_mib": process::memory_mib("VmRSS"), "ended_by_failure": failed, "error": error,
     });
     println!("{line}");
     running.stop().await;
@@ -200,7 +270,7 @@ async fn pages(folder: &Path, people: u64, seconds: u64) -> Result<()> {
     let options = options(folder, ProcessRole::Web);
     start(options.clone()).await?.stop().await;
     let mut db = database(folder).await?;
-    fill(&mut db, 1_000, 100_000, None).await?;
+    fill(&mut db, 1, 1_000, 100_000, None).await?;
     drop(db);
     println!("{}", json!({"database_mib": process::stored_bytes(folder) >> 20}));
     let running = start(options).await?;
@@ -221,8 +291,8 @@ async fn pages(folder: &Path, people: u64, seconds: u64) -> Result<()> {
         "/notices".to_owned(),
         format!("/sets/{set}/change/when"),
         "/sets/new".to_owned(),
-        format!("/tenants/{}", "d".repeat(32)),
-        format!("/storage/{}", "e".repeat(32)),
+        format!("/tenants/d{}", "0".repeat(31)),
+        format!("/storage/e{}", "0".repeat(31)),
         "/coverage".to_owned(),
         "/keys".to_owned(),
         "/clients".to_owned(),

@@ -20,6 +20,7 @@ mod endpoint;
 mod error;
 mod id;
 mod jobs;
+mod lines;
 mod network;
 mod notices;
 mod options;

@@ -63,6 +63,8 @@ pub struct ServerOptions {
     pub role: Role,
     /// Jobs done at once by this process.
     pub jobs_at_once: usize,
+    /// Connections open at once to this process; who comes over that waits. At most half of the files that it may open.
+    pub connections_at_once: usize,
     /// Proxies that are believed as to where requests come from, beside those on this machine.
     pub trusted_proxies: Vec<Network>,
     /// Destinations and webhooks may lie in private networks and on this machine. For whoever runs the server for
@@ -83,6 +85,7 @@ impl ServerOptions {
             tls: None,
             role: Role::All,
             jobs_at_once: 4,
+            connections_at_once: 4_096,
             trusted_proxies: Vec::new(),
             allow_private_targets: true,
             worker_name: String::new(),

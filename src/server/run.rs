@@ -9,6 +9,7 @@ use axum_server::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::lines::{Caller, Lines};
 use super::options::{Role, ServerOptions};
 use super::state::{Clock, Server};
 use super::{setup, web};
@@ -36,7 +37,7 @@ const MOST_HEAD_BYTES: u32 = 16 * 1024;
 pub struct Running {
     server: Arc<Server>,
     address: Option<SocketAddr>,
-    handle: Handle<SocketAddr>,
+    handle: Handle<Caller>,
     tasks: TaskTracker,
     stop: CancellationToken,
     first_link: Option<String>,
@@ -102,7 +103,8 @@ pub async fn start(options: ServerOptions) -> Result<Running> {
 pub(crate) async fn start_at(options: ServerOptions, clock: Option<Clock>) -> Result<Running> {
     let lock = lock(&options)?;
     let server = Server::open(options, clock).await?;
-    let (handle, tasks, stop) = (Handle::new(), TaskTracker::new(), CancellationToken::new());
+    let handle = Handle::with_control(server.connections.clone());
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let mut address = None;
     if server.options.role.serves() {
         let listen = server.options.listen;
@@ -164,12 +166,13 @@ fn lock(options: &ServerOptions) -> Result<Option<File>> {
 async fn serve(
     server: &Arc<Server>,
     listener: TcpListener,
-    handle: &Handle<SocketAddr>,
+    handle: &Handle<Caller>,
     tasks: &TaskTracker,
 ) -> Result<()> {
     let service = web::service(server).into_make_service_with_connect_info::<SocketAddr>();
-    let http = axum_server::from_tcp(listener).map_err(|e| Error::io("The server's socket cannot be used", e))?;
-    let http = bounded(http.handle(handle.clone()));
+    let lines = Lines::of(listener, server.options.connections_at_once);
+    let lines = lines.map_err(|e| Error::io("The server's socket cannot be used", e))?;
+    let http = bounded(axum_server::Server::<Caller>::from_listener(lines).handle(handle.clone()));
     match &server.options.tls {
         None => {
             tasks.spawn(async move { tell(http.serve(service).await) });
@@ -183,7 +186,7 @@ async fn serve(
 }
 
 /// Bounds what a connection may take up without asking anything.
-fn bounded(http: axum_server::Server<SocketAddr>) -> axum_server::Server<SocketAddr> {
+fn bounded(http: axum_server::Server<Caller>) -> axum_server::Server<Caller> {
     let mut http = http.first_request_timeout(LONGEST_HEAD);
     http.http_builder().http1().header_read_timeout(LONGEST_HEAD);
     // A head that comes in parts lets nothing else through, the answer to a ping neither.

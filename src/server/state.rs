@@ -58,6 +58,8 @@ pub(crate) struct Server {
     pub(crate) reach: Option<Reach>,
     /// What goes on beside jobs and answers: it is waited for when the server stops.
     pub(crate) aside: TaskTracker,
+    /// The connections that are open.
+    pub(crate) connections: axum_server::Control,
     /// The server stops.
     pub(crate) ending: CancellationToken,
     /// Where this process listens, once it does.
@@ -102,6 +104,7 @@ impl Server {
             contents: Asked::default(),
             reach: (!options.allow_private_targets).then(Reach::public),
             aside: TaskTracker::new(),
+            connections: axum_server::Control::new(),
             ending: CancellationToken::new(),
             address: std::sync::OnceLock::new(),
             budgets: Mutex::default(),

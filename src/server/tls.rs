@@ -7,9 +7,9 @@ use axum_server::accept::Accept;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use futures::future::BoxFuture;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::lines::Line;
 use super::options::Tls;
 use crate::error::{Error, Result};
 
@@ -40,12 +40,12 @@ pub(super) async fn acceptor(tls: &Tls) -> Result<RustlsAcceptor<TlsAlone>> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TlsAlone;
 
-impl<S: Send + 'static> Accept<TcpStream, S> for TlsAlone {
-    type Stream = TcpStream;
+impl<S: Send + 'static> Accept<Line, S> for TlsAlone {
+    type Stream = Line;
     type Service = S;
-    type Future = BoxFuture<'static, io::Result<(TcpStream, S)>>;
+    type Future = BoxFuture<'static, io::Result<(Line, S)>>;
 
-    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+    fn accept(&self, stream: Line, service: S) -> Self::Future {
         Box::pin(async move {
             let mut first = [0];
             timeout(PATIENCE, stream.peek(&mut first)).await??;
@@ -60,7 +60,7 @@ impl<S: Send + 'static> Accept<TcpStream, S> for TlsAlone {
 }
 
 /// Answers one request, whatever it is.
-async fn tell(mut stream: TcpStream) -> io::Result<()> {
+async fn tell(mut stream: Line) -> io::Result<()> {
     let head = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\nconnection: close\r\n";
     let answer = format!("{head}content-length: {}\r\n\r\n{TOLD}", TOLD.len());
     stream.write_all(answer.as_bytes()).await?;

@@ -16,6 +16,8 @@ use settings::options;
 
 /// How many jobs a process may do at once.
 const MOST_JOBS: std::ops::RangeInclusive<i64> = 1..=64;
+/// How many connections a process may have open at once.
+const MOST_CONNECTIONS: std::ops::RangeInclusive<i64> = 16..=1_000_000;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,8 +30,8 @@ At the first start it prints a link by which the first administrator chooses a
 password. Without TLS it is for this machine, or behind a proxy on it.
 All but --demo can stand in the environment: TENANTVAULT_SERVER_DIR, …_LISTEN,
 …_DATABASE_URL, …_DATABASE_URL_FILE (a file that holds it), …_PUBLIC_URL, …_ROLE,
-…_TLS_CERTIFICATE, …_TLS_KEY, …_JOBS, …_PUBLIC_TARGETS_ONLY (true or false),
-…_TRUSTED_PROXIES (with commas between); or in a file that --config or
+…_TLS_CERTIFICATE, …_TLS_KEY, …_JOBS, …_CONNECTIONS, …_PUBLIC_TARGETS_ONLY (true or
+false), …_TRUSTED_PROXIES (with commas between); or in a file that --config or
 TENANTVAULT_SERVER_CONFIG names, in TOML, by the same names in small letters:
 jobs = 8. A flag counts before the environment, and that before the file.";
 
@@ -58,6 +60,10 @@ pub(crate) struct Args {
     /// Jobs done at once by this process, 4 unless told [env: TENANTVAULT_SERVER_JOBS]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(MOST_JOBS))]
     jobs: Option<u16>,
+    /// Connections open at once to this process, 4096 unless told, and at most half of the files that it may open (ulimit -n);
+    /// who comes over that waits [env: TENANTVAULT_SERVER_CONNECTIONS]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(MOST_CONNECTIONS))]
+    connections: Option<u32>,
     /// Make one to look at: two accounts, a simulated tenant, some days of history; in a temporary folder, unless --dir
     /// names one
     #[arg(long)]

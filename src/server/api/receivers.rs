@@ -8,7 +8,7 @@ use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{List, before};
+use super::{List, PartOf, Span, before};
 use crate::server::auth::{Actor, Password};
 use crate::server::db::{Delivery, DeliveryState, Receiver, ReceiverDefinition};
 use crate::server::deeds::receivers::{self, ReceiverToBe};
@@ -95,13 +95,18 @@ impl From<Delivery> for DeliveryView {
 }
 
 /// Receivers of reports and notices of an account
-#[utoipa::path(get, path = "/api/v1/accounts/{account}/receivers", tag = "notices", params(("account" = Id, Path)),
-    responses((status = 200, body = List<ReceiverView>), (status = 401, body = Problem), (status = 403, body = Problem),
-    (status = 404, body = Problem)))]
-pub(crate) async fn list(State(server): State<Arc<Server>>, At(account): At<Id>) -> Answer<Json<List<ReceiverView>>> {
-    let all = server.db.receivers(&account).await?;
-    let views: crate::Result<Vec<_>> = all.into_iter().map(|receiver| view(&server, receiver)).collect();
-    Ok(List::of(views?))
+#[utoipa::path(get, path = "/api/v1/accounts/{account}/receivers", tag = "notices", params(("account" = Id, Path), Span),
+    responses((status = 200, body = PartOf<ReceiverView>), (status = 401, body = Problem), (status = 403, body = Problem),
+    (status = 404, body = Problem), (status = 422, body = Problem)))]
+pub(crate) async fn list(
+    State(server): State<Arc<Server>>,
+    At(account): At<Id>,
+    Asked(span): Asked<Span>,
+) -> Answer<Json<PartOf<ReceiverView>>> {
+    let rows = server.db.receivers(&account).await?;
+    let all = rows.len();
+    let items: crate::Result<Vec<_>> = span.of(rows).map(|receiver| view(&server, receiver)).collect();
+    Ok(Json(PartOf { items: items?, all }))
 }
 
 /// Add a receiver; a key that is made is shown this once

@@ -33,9 +33,9 @@ impl Db {
             (before, known) = (logical.or(before), known || run.snapshot.is_some());
             sqlx::query(
                 "INSERT INTO runs (id, account_id, set_id, started_us, ended_us, outcome, error, snapshot, items, \
-                 items_added, items_changed, items_removed, collections, gaps, bytes_logical, bytes_read, bytes_new, \
+                 items_added, items_changed, items_removed, collections, gaps, bytes_read, bytes_new, \
                  bytes_stored, requests, throttled, waits, gap_list, logical_bytes, logical_grown) VALUES ($1, $2, $3, $4, \
-                 $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 0, $15, $16, $17, $18, $19, '{}', '[]', $20, $21)",
+                 $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, '{}', '[]', $20, $21)",
             )
             .bind(Id::random().as_str().to_owned())
             .bind(account.as_str())

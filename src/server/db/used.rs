@@ -93,6 +93,15 @@ impl Db {
     /// # Errors
     /// As any query.
     pub(crate) async fn growth(&self, account: &Id, since_us: i64) -> Result<Vec<Grown>> {
+        let logical = self.logical(account).await?;
+        self.growth_to(account, since_us, logical).await
+    }
+
+    /// As [`Self::growth`], for who has asked already how long all contents are together ([`Self::logical`]).
+    ///
+    /// # Errors
+    /// As any query.
+    pub(crate) async fn growth_to(&self, account: &Id, since_us: i64, logical: Option<i64>) -> Result<Vec<Grown>> {
         let first = since_us / DAY_US;
         let rows = sqlx::query(
             "SELECT day, CAST(SUM(bytes_read) AS BIGINT) AS bytes_read, CAST(SUM(bytes_stored) AS BIGINT) AS bytes_stored, \
@@ -110,7 +119,7 @@ impl Db {
             days.insert(day, Grown { day, read, written, ..Grown::default() });
             by_day.push((day, row.maybe_number("logical_grown")?));
         }
-        logical::put(&mut days, &by_day, self.logical(account).await?.unwrap_or_default());
+        logical::put(&mut days, &by_day, logical.unwrap_or_default());
         for (day, stored) in self.stored_since(account, first).await? {
             let grown = days.entry(day).or_insert(Grown { day, ..Grown::default() });
             grown.stored = Some(stored);

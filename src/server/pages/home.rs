@@ -60,6 +60,7 @@ struct Facts {
 impl Facts {
     async fn gather(server: &Server, account: &Id) -> Result<Self> {
         let (db, now_us) = (&server.db, server.now_us());
+        let logical = db.logical(account).await?;
         Ok(Self {
             account: db.account(account).await?,
             sets: db.sets(account).await?,
@@ -69,10 +70,10 @@ impl Facts {
             open: db.open_jobs(account).await?,
             runs: db.runs(account, None, &Before::NOTHING, 10).await?,
             newest: db.newest(account).await?,
-            logical: db.logical(account).await?,
+            logical,
             used: db.used(Some(account)).await?.remove(account).unwrap_or_default(),
             days: db.days(account, now_us - WEEKS * 7 * DAY_US).await?,
-            grown: db.growth(account, now_us - WEEKS * 7 * DAY_US).await?,
+            grown: db.growth_to(account, now_us - WEEKS * 7 * DAY_US, logical).await?,
             lately: db.jobs(account, &Before::NOTHING, MOST_LATELY).await?,
             trouble: db.trouble(account).await?,
             lagging: db.lagging(account).await?,

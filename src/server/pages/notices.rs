@@ -8,7 +8,8 @@ use axum::response::IntoResponse;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::{Answer, Chrome, Form, Page, Place, go, page, words};
+use super::part::{Part, Which};
+use super::{Answer, Chrome, Form, Page, Place, Query, go, page, words};
 use crate::error::{Error, Result};
 use crate::server::auth::{Actor, Password, Right};
 use crate::server::db::{
@@ -22,6 +23,10 @@ use crate::server::web::At;
 
 /// Deliveries on the page.
 const MOST: i64 = 30;
+/// Receivers on the page.
+const MOST_SHOWN: usize = 20;
+/// Backup sets that are offered to be told of.
+const MOST_SETS: usize = 500;
 
 /// What the form sends.
 #[derive(Debug, Deserialize)]
@@ -90,9 +95,11 @@ pub(super) async fn list(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
     At(account): At<Id>,
+    Query(which): Query<Which>,
 ) -> Answer {
     let account = server.db.account(&account).await?;
     let all = server.db.receivers(&account.id).await?;
+    let part = Part::of(&all, &which, MOST_SHOWN, "receiver", |receiver| &receiver.name);
     let sent = server.db.deliveries(&account.id, &Before::NOTHING, MOST).await?;
     let sets = server.db.sets(&account.id).await?;
     let may = actor.may(Right::Change, Some(&account.id));
@@ -105,10 +112,12 @@ pub(super) async fn list(
                 @if actor.may(Right::Server, None) { a href="/settings" { "Enter them" } } @else { "Whoever runs this server enters them." } }
         }
         @if all.is_empty() { p.empty { "Nobody is told anything yet. Add at least a digest by mail each morning, and a ping to a monitor elsewhere, which notices when this server itself stands still." } } @else {
+            (part.finder())
             div.scroll tabindex="0" { table {
                 thead { tr { th scope="col" { "Receiver" } th scope="col" { "Goes to" } th scope="col" { "Is told" } th scope="col" { "Last" } } }
-                tbody { @for receiver in &all { (row(&server, &account, receiver, &sets, &sent)?) } }
+                tbody { @for receiver in &part.shown { (row(&server, &account, receiver, &sets, &sent)?) } }
             } }
+            (part.ways())
         }
         @if may { (form(&account, &sets, None, &format!("/a/{}/notices", account.id))) }
         h2 { "What was sent" }
@@ -192,6 +201,8 @@ fn form(account: &Account, sets: &[SetRow], of: Option<&Receiver>, action: &str)
     let zone = digest.map_or("UTC", |at| at.zone.as_str());
     let hour = digest.map_or(7, |at| at.hour);
     let set = definition.and_then(|d| d.set.as_ref());
+    // The one that is chosen stays so, wherever in a long list it is.
+    let (chosen, others): (Vec<&SetRow>, Vec<&SetRow>) = sets.iter().partition(|row| set == Some(&row.id));
     let beat = definition.and_then(|d| d.beat_minutes).map(|n| n.to_string()).unwrap_or_default();
     html! {
         h2 { @if of.is_some() { "Change it" } @else { "Add a receiver" } }
@@ -217,7 +228,7 @@ fn form(account: &Account, sets: &[SetRow], of: Option<&Receiver>, action: &str)
             label for="set" { "Of which backup set" }
             select #set name="set" {
                 option value="" { "All" }
-                @for row in sets.iter().take(500) { option value=(row.id) selected[set == Some(&row.id)] { (row.name) } }
+                @for row in chosen.iter().chain(others.iter().take(MOST_SETS)) { option value=(row.id) selected[set == Some(&row.id)] { (row.name) } }
             }
             label { input type="checkbox" name="warnings" value="yes" checked[definition.is_none_or(|d| d.warnings)]; " Warnings: secrets that end, quotas that fill up, sets without a good run, storage that cannot be reached" }
             label { input type="checkbox" name="digest" value="yes" checked[digest.is_some()]; " A digest each day" }

@@ -74,7 +74,7 @@ async fn fill(bench: &Bench, account: &Id) {
     }
     for (id, job, days) in [("c1", "b4", 100), ("c2", "b5", 1_200)] {
         let at = NOW_US - days * DAY_US;
-        write(bench, format!("INSERT INTO runs (id, account_id, set_id, job_id, started_us, ended_us, outcome, items, items_added, items_changed, items_removed, collections, gaps, bytes_logical, bytes_read, bytes_new, bytes_stored, requests, throttled, waits, gap_list) VALUES ('{}', '{account}', '{set}', '{}', {at}, {at}, 'complete', 1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1, '{{}}', '[]')", long(id), long(job))).await;
+        write(bench, format!("INSERT INTO runs (id, account_id, set_id, job_id, started_us, ended_us, outcome, items, items_added, items_changed, items_removed, collections, gaps, bytes_read, bytes_new, bytes_stored, requests, throttled, waits, gap_list) VALUES ('{}', '{account}', '{set}', '{}', {at}, {at}, 'complete', 1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, '{{}}', '[]')", long(id), long(job))).await;
     }
     write(bench, "INSERT INTO run_days (account_id, day, outcome, many, bytes_read, bytes_stored) SELECT account_id, started_us / 86400000000, outcome, 1, 1, 1 FROM runs".to_owned()).await;
     for (id, plan, run, days) in [("d1", "b7", "b8", 1_200), ("d2", "b9", "b9", 1_000)] {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use reqwest::{Certificate, Client, StatusCode, Version, header};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
@@ -197,6 +197,86 @@ async fn a_connection_of_http_2_that_falls_silent_is_let_go_and_one_that_answers
     assert!(answered && (Duration::from_secs(6)..Duration::from_secs(12)).contains(&kept), "{answered}, {kept:?}");
     let (answered, kept) = lively.expect("a line");
     assert!(answered && kept >= WATCHED, "{answered}, {kept:?}");
+}
+
+/// Waits until so many connections are open.
+async fn open(bench: &Bench, many: usize) {
+    let are_open = || bench.server().connections.connection_count();
+    let waited = async {
+        while are_open() != many {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let in_time = timeout(2 * SOON, waited).await;
+    assert!(in_time.is_ok(), "{} are open, not {many}", are_open());
+}
+
+/// A connection on which something is written.
+async fn line(address: std::net::SocketAddr, written: &str) -> TcpStream {
+    let mut line = TcpStream::connect(address).await.expect("a line");
+    line.write_all(written.as_bytes()).await.expect("sent");
+    line
+}
+
+/// Asks once, by a connection of its own; gives the whole answer.
+async fn answered(address: std::net::SocketAddr, path: &'static str) -> String {
+    let mut line = line(address, &format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")).await;
+    let mut answer = String::new();
+    line.read_to_string(&mut answer).await.expect("an answer");
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_when_all_places_are_taken_waits_and_is_answered_when_one_goes() {
+    let change = |options: &mut ServerOptions| {
+        options.role = ProcessRole::Web;
+        options.connections_at_once = 3;
+    };
+    let bench = Bench::with(change, None).await;
+    let address = bench.running.address().expect("it listens");
+    // A body that does not come holds its place for a minute.
+    let begun = "POST /sign-in HTTP/1.1\r\nhost: x\r\nsec-fetch-site: same-origin\r\n\
+                 content-type: application/x-www-form-urlencoded\r\ncontent-length: 9\r\n\r\n";
+    let mut held = vec![line(address, begun).await, line(address, begun).await];
+    open(&bench, 2).await;
+    let figures = timeout(SOON, answered(address, "/metrics")).await.expect("in time");
+    assert!(figures.contains("\ntenantvault_connections 3\n"), "{figures}");
+    open(&bench, 2).await;
+    held.push(line(address, begun).await);
+    open(&bench, 3).await;
+    let waiting: Vec<_> = (0..6).map(|_| tokio::spawn(answered(address, "/healthz"))).collect();
+    sleep(Duration::from_secs(1)).await;
+    assert!(!waiting.iter().any(tokio::task::JoinHandle::is_finished), "no place is free");
+    assert_eq!(bench.server().connections.connection_count(), 3);
+    // One place is enough for all of them, and none is lost.
+    drop(held.pop());
+    for one in waiting {
+        let answer = timeout(SOON, one).await.expect("in time").expect("it ran");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    // Those that say nothing go by themselves.
+    drop(held);
+    open(&bench, 0).await;
+    let silent = [line(address, "").await, line(address, "").await, line(address, "GET /").await];
+    open(&bench, 3).await;
+    let answer = timeout(SOON, answered(address, "/healthz")).await.expect("in time");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    drop(silent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_nothing_of_an_answer_is_let_go() {
+    let bench = Bench::quiet().await;
+    let address = bench.running.address().expect("it listens");
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a small one");
+    let mut line = socket.connect(address).await.expect("a line");
+    // More than lies between the two.
+    let asked = "GET /assets/style.css HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1_500);
+    timeout(SOON, line.write_all(asked.as_bytes())).await.expect("in time").expect("sent");
+    open(&bench, 1).await;
+    open(&bench, 0).await;
+    drop(line);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! A thousand sets and a hundred thousand runs; a thousand tenants, repositories, clients and people: pages stay small, and queries find their way by indexes. How fast it is,
+//! A thousand sets and a hundred thousand runs; a thousand tenants, repositories, clients, people and receivers: pages stay small, and queries find their way by indexes. How fast it is,
 //! `docs/performance.md` tells; here is counted, not timed.
 
 use reqwest::{Method, StatusCode};
@@ -49,8 +49,8 @@ async fn fill(bench: &Bench, account: &Id) {
     ));
     statements.push(format!(
         "{} INSERT INTO runs (id, account_id, set_id, job_id, started_us, ended_us, outcome, items, items_added, items_changed, items_removed, \
-         collections, gaps, bytes_logical, bytes_read, bytes_new, bytes_stored, requests, throttled, waits, gap_list) \
-         SELECT {run}, '{account}', {set}, {job}, {now} - i * 1000000, {now} - i * 1000000, 'gaps', 1000000, 1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, '{{}}', '[]' FROM n",
+         collections, gaps, bytes_read, bytes_new, bytes_stored, requests, throttled, waits, gap_list) \
+         SELECT {run}, '{account}', {set}, {job}, {now} - i * 1000000, {now} - i * 1000000, 'gaps', 1000000, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, '{{}}', '[]' FROM n",
         count(RUNS)
     ));
     // As noting each run does.
@@ -107,6 +107,14 @@ async fn pages_stay_small_with_a_thousand_sets_and_a_hundred_thousand_runs() {
             assert!(page.contains("1,000,000,000"), "the newest runs of all sets count, not only the last ones");
         }
     }
+    // Of which set a receiver is told stays chosen in its form, wherever that stands in the list.
+    let last = format!("a{}999", "0".repeat(28));
+    let wanted = serde_json::json!({"name": "y", "definition": {"kind": "mail", "to": ["a@b.c"], "set": last}});
+    let made = bench.good(&token, Method::POST, &format!("/accounts/{account}/receivers"), Some(wanted)).await;
+    let receiver = super::id(&made["receiver"]);
+    let (status, page) = bench.page(&cookie, &format!("/a/{account}/notices/{receiver}")).await;
+    assert_eq!(status, StatusCode::OK, "{page}");
+    assert!(page.len() < MOST_BYTES && page.contains(&format!("value=\"{last}\" selected")), "{page}");
 }
 
 /// An account with long lists.
@@ -117,6 +125,7 @@ async fn fill_lists(bench: &Bench, account: &Id) {
     };
     let name = |what: &str| format!("'a {what} with a name of some length ' || CAST(i AS TEXT)");
     let (tenants, repositories, clients, people, left) = (id("d"), id("e"), id("f"), id("9"), id("8"));
+    let (receivers, receiver) = (id("7"), name("receiver"));
     let (tenant, repository, client, gone) = (name("tenant"), name("repository"), name("client"), name("lost one"));
     for insert in [
         format!(
@@ -133,6 +142,10 @@ async fn fill_lists(bench: &Bench, account: &Id) {
              SELECT {people}, '{account}', 'person-' || CAST(i AS TEXT) || '@customer.example.com', 'operator', {now}"
         ),
         format!(
+            "receivers (id, account_id, name, definition, created_us, told_us) \
+             SELECT {receivers}, '{account}', {receiver}, '{{\"kind\": \"mail\", \"to\": [\"it@contoso.com\"]}}', {now}, {now}"
+        ),
+        format!(
             "left_behind (id, account_id, name, repository, stored_bytes, removed_us) \
              SELECT {left}, '{account}', {gone}, {left}, 1, {now}"
         ),
@@ -144,7 +157,7 @@ async fn fill_lists(bench: &Bench, account: &Id) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_stay_small_with_a_thousand_tenants_repositories_clients_and_people() {
+async fn pages_stay_small_with_a_thousand_tenants_repositories_clients_people_and_receivers() {
     let bench = Bench::quiet().await;
     let account = bench.account("Contoso").await;
     let token = bench.person(Some(&account), Role::Owner, "owner@contoso.com").await;
@@ -166,6 +179,7 @@ async fn pages_stay_small_with_a_thousand_tenants_repositories_clients_and_peopl
         ("/storage", "a repository with a name of some length ", 100),
         ("/clients", "<th scope=\"row\">a client with a name of some length ", 40),
         ("/people", "<th scope=\"row\">person-", 50),
+        ("/notices", "a receiver with a name of some length ", 20),
         ("/keys", "<h2>a repository with a name of some length ", 25),
         ("/look", "a repository with a name of some length ", 200),
     ] {
@@ -183,7 +197,7 @@ async fn pages_stay_small_with_a_thousand_tenants_repositories_clients_and_peopl
     let found = bench.send_form(&format!("/a/{account}/sets/new/connect"), Some(&cookie), find).await;
     let found = found.text().await.expect("a page");
     assert!(found.contains("some length 990<") && !found.contains("some length 500<"), "{found}");
-    for (list, more) in [("tenants", 0), ("repositories", 0), ("clients", 0), ("people", 1)] {
+    for (list, more) in [("tenants", 0), ("repositories", 0), ("clients", 0), ("people", 1), ("receivers", 0)] {
         let part = bench.good(&token, Method::GET, &format!("/accounts/{account}/{list}?from=990&most=7"), None).await;
         let items = part["items"].as_array().expect("a list").len();
         assert_eq!((items, part["all"].as_u64()), (7, Some(1_000 + more)), "{list}");

@@ -183,8 +183,8 @@ async fn rows_of_one_time_come_once_each_page_by_page() {
         db.ask_for(&job, now).await.expect("asked");
     }
     let run = "INSERT INTO runs (id, account_id, set_id, started_us, ended_us, outcome, items, items_added, items_changed, \
-        items_removed, collections, gaps, bytes_logical, bytes_read, bytes_new, bytes_stored, requests, throttled, waits, gap_list) \
-        VALUES ($1, $2, $3, $4, $4, 'complete', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, '{}', '[]')";
+        items_removed, collections, gaps, bytes_read, bytes_new, bytes_stored, requests, throttled, waits, gap_list) \
+        VALUES ($1, $2, $3, $4, $4, 'complete', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, '{}', '[]')";
     let restore = "INSERT INTO restores (id, account_id, repository_id, tenant_id, snapshot, asked, asked_by, created_us, plan_job) \
         VALUES ($1, $2, $3, $3, 'x', 'x', 'test', $4, $3)";
     for (sql, about) in [(run, &set), (restore, &repository)] {

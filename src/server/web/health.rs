@@ -9,7 +9,7 @@ use axum::response::IntoResponse;
 
 use super::{Access, Door, Routes};
 use crate::error::Result;
-use crate::server::db::{Columns as _, Db};
+use crate::server::db::Columns as _;
 use crate::server::error::ApiError;
 use crate::server::state::Server;
 
@@ -41,7 +41,7 @@ async fn metrics(State(server): State<Arc<Server>>) -> Result<impl IntoResponse,
     let text = match &*kept {
         Some((at, text)) if (0..FIGURES_US).contains(&(now - at)) => text.clone(),
         _ => {
-            let text = figures(&server.db, now).await?;
+            let text = figures(&server, now).await?;
             *kept = Some((now, text.clone()));
             text
         }
@@ -50,11 +50,14 @@ async fn metrics(State(server): State<Arc<Server>>) -> Result<impl IntoResponse,
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
 }
 
-async fn figures(db: &Db, now_us: i64) -> Result<String> {
+async fn figures(server: &Server, now_us: i64) -> Result<String> {
+    let db = &server.db;
     let mut text = String::new();
     let head = |name: &str, kind: &str, help: &str| format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
     text.push_str(&head("tenantvault_build_info", "gauge", "The version that runs"));
     let _ = writeln!(text, "tenantvault_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
+    text.push_str(&head("tenantvault_connections", "gauge", "Connections to this process that are open"));
+    let _ = writeln!(text, "tenantvault_connections {}", server.connections.connection_count());
     text.push_str(&head("tenantvault_jobs", "gauge", "Jobs by kind and state"));
     for row in
         sqlx::query("SELECT kind, state, COUNT(*) AS many FROM jobs GROUP BY kind, state").fetch_all(db.pool()).await?

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Spanned, Value};
 
-use super::{Args, MOST_JOBS};
+use super::{Args, MOST_CONNECTIONS, MOST_JOBS};
 use crate::cli::app::App;
 use crate::cli::config::Complaints;
 use crate::cli::values::absolute;
@@ -46,6 +46,7 @@ const SETTINGS: &[(&str, Kind)] = &[
     ("tls_certificate", Kind::Path),
     ("tls_key", Kind::Path),
     ("jobs", Kind::Number),
+    ("connections", Kind::Number),
     ("public_targets_only", Kind::Switch),
     ("trusted_proxies", Kind::List),
 ];
@@ -109,6 +110,11 @@ pub(super) fn options(args: &Args, app: &App) -> Result<ServerOptions> {
         let good = |jobs: &u16| MOST_JOBS.contains(&i64::from(*jobs));
         let jobs: u16 = said.read("a number from 1 to 64", |text| text.parse().ok().filter(good))?;
         options.jobs_at_once = jobs.into();
+    }
+    if let Some(said) = settings.get("connections") {
+        let good = |connections: &usize| i64::try_from(*connections).is_ok_and(|many| MOST_CONNECTIONS.contains(&many));
+        options.connections_at_once =
+            said.read("a number from 16 to 1000000", |text| text.parse().ok().filter(good))?;
     }
     if let Some(said) = settings.get("public_targets_only") {
         options.allow_private_targets = !said.read("true or false", |text| text.parse::<bool>().ok())?;
@@ -222,6 +228,7 @@ fn of_flags(settings: &mut Settings, args: &Args) {
         ("public_url", args.public_url.clone(), "--public-url"),
         ("role", args.role.clone(), "--role"),
         ("jobs", args.jobs.map(|jobs| jobs.to_string()), "--jobs"),
+        ("connections", args.connections.map(|many| many.to_string()), "--connections"),
         ("public_targets_only", args.public_targets_only.then(|| "true".to_owned()), "--public-targets-only"),
         ("trusted_proxies", proxies, "--trusted-proxy"),
     ];
