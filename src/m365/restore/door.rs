@@ -384,8 +384,9 @@ pub trait Target: Send + Sync {
     /// Says whether an item can be made here, and what it costs.
     fn fit(&self, record: &Record) -> Fit;
 
-    /// What making an item costs further, for what hangs below it in the snapshot: versions, rights and attachments. The snapshot's
-    /// records tell; no contents are read.
+    /// What making an item costs further, for what comes with it: versions, rights, attachments, steps. The snapshot's records tell, and
+    /// where they do not, Graph's JSON of the item; no contents are read. The source tells which containers are planned to be there
+    /// ([`Source::made_as`]).
     ///
     /// # Errors
     /// The source's.

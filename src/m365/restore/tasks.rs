@@ -89,7 +89,12 @@ impl Target for Tasks {
     }
 
     async fn further(&self, record: &Record, _: Extras, source: &dyn Source) -> Result<Cost> {
-        attachments::cost(record, Form::Task, source).await
+        let attached = attachments::cost(record, Form::Task, source).await?;
+        if record.kind != ItemKind::Task {
+            return Ok(attached);
+        }
+        let json = rows::unless_damaged(source.properties(record).await)?;
+        Ok(attached.and(cost_of_parts(&json)))
     }
 
     fn identity(&self, record: &Record) -> String {
@@ -237,6 +242,19 @@ fn parts(task: &Value) -> String {
     PARTS.map(|(name, names)| rows::state_of_all(rows(name), names)).concat()
 }
 
+/// The steps or links of a task in the snapshot, as they are sent.
+fn wanted(task: &Value, part: &str, names: &[&str]) -> Vec<Map<String, Value>> {
+    let all = task.get(part).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    all.iter().take(MOST_PARTS).map(|row| rows::settable(row, names)).collect()
+}
+
+/// What it costs to make the steps and links of a task.
+fn cost_of_parts(task: &Value) -> Cost {
+    let all = PARTS.into_iter().flat_map(|(part, names)| wanted(task, part, names));
+    let bytes = |row: Map<String, Value>| Value::Object(row).to_string().len() as u64;
+    all.map(|row| Cost { requests: 1, units: 1, bytes: bytes(row) }).fold(Cost::default(), Cost::and)
+}
+
 /// What is sent of a task.
 fn body(json: &Value, order: Order<'_>) -> Map<String, Value> {
     let mut body = rows::settable(json, TASK);
@@ -257,13 +275,12 @@ impl Tasks {
         let mut there = self.0.client.get_json(whole.clone()).await?;
         let mut added = false;
         for (part, names) in PARTS {
-            let wanted = json.get(part).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
             let have: Vec<Map<String, Value>> = there
                 .get(part)
                 .and_then(Value::as_array)
                 .map(|all| all.iter().map(|row| rows::settable(row, names)).collect())
                 .unwrap_or_default();
-            for row in wanted.iter().take(MOST_PARTS).map(|row| rows::settable(row, names)) {
+            for row in wanted(json, part, names) {
                 if !have.contains(&row) {
                     added = true;
                     self.0.client.send(self.0.post(&format!("{url}/{part}"), &row.into())).await?;
