@@ -54,9 +54,9 @@ pub trait Source: Send + Sync {
     /// Another item of the same collection.
     async fn record(&self, id: &str) -> Result<Option<Record>>;
 
-    /// Says whether another step of this restore made what has this id in a container of the target, as far as that was known when
-    /// the run went on: then it is not what is looked for.
-    fn is_made(&self, id: &str, parent: &str) -> bool {
+    /// Says whether what has this id in a container of the target is another step's: made by it, or found for it since the run went on.
+    /// Then it is not what is looked for; else it is from now on, so that this is asked last.
+    fn is_taken(&self, id: &str, parent: &str) -> bool {
         let _ = (id, parent);
         false
     }

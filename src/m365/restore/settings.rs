@@ -192,9 +192,13 @@ impl Target for Settings {
         Ok(Made { notes, state, ..Made::over(present, undo) })
     }
 
-    async fn find(&self, order: Order<'_>, _: &dyn Source) -> Result<Found> {
-        let wanted = self.identity(order.record);
-        let found = self.present("").await?.into_iter().find(|there| there.identity == wanted && there.id != SETTINGS);
+    async fn find(&self, order: Order<'_>, source: &dyn Source) -> Result<Found> {
+        // A copy is not called as what it comes beside, and rules may bear one name.
+        let wanted = self.identity(&Record { name: order.name.to_owned(), ..order.record.clone() });
+        let is_it = |there: &Present| {
+            there.identity == wanted && there.id != SETTINGS && !source.is_taken(&there.id, order.parent)
+        };
+        let found = self.present("").await?.into_iter().find(is_it);
         Ok(found.map_or(Found::Nothing, |there| rows::as_it_should_be(there.id)))
     }
 
