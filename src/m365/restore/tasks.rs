@@ -344,8 +344,9 @@ mod tests {
 
     #[test]
     fn each_attachment_that_is_there_stands_for_one() {
-        let part = |id: &str, name: &str, size_bytes: u64| {
-            Record { size_bytes, ..Record::new(ItemKind::Attachment, id, "task", name) }
+        let part = |id: &str, name: &str, size_bytes: u64| Record {
+            size_bytes,
+            ..Record::new(ItemKind::Attachment, id, "task", name)
         };
         let all = [part("1", "a", 5), part("2", "a", 7), part("3", "b", 5)];
         let of = |there: &[(&str, u64)]| -> Vec<String> {
