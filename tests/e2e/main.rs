@@ -28,5 +28,6 @@ mod restore_policies;
 mod restore_shared;
 mod restore_threads;
 mod restore_traps;
+mod restore_twins;
 mod resume;
 mod support;

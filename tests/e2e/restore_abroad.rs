@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tenantvault::format::record::ItemKind;
+use tenantvault::graph::{Client, GraphRequest, IMMUTABLE_IDS, Scope};
 use tenantvault::m365::restore::lost::take_lost;
 use tenantvault::monitor::Silent;
 use tenantvault::ops::catalog::Catalog;
-use tenantvault::ops::restore::{Conflict, Plan, RestoreOptions, RestoreReport, undo};
+use tenantvault::ops::restore::{Asked, Conflict, Plan, RestoreOptions, RestoreReport, make, run, undo};
 use tenantvault::sim::SimOptions;
 
 use crate::restore::{ALICE, Restorer, Thing, client_of, in_folder, in_place};
@@ -310,4 +311,64 @@ async fn a_rule_names_the_archive_of_another_tenant() {
     assert!(moves(&was) > 0);
     assert_eq!(moves(&is), moves(&was) + moves(&before));
     taken_back((&here, &abroad), &plan, &settings).await;
+}
+
+/// The folders of Alice's mailbox that every mailbox has: their ids, by the names that Graph knows them by.
+fn well_known(r: &Restorer) -> BTreeMap<&'static str, String> {
+    let mailbox = r.setting.sim.expected().user(ALICE).unwrap().mailbox.clone().unwrap();
+    mailbox.folders.into_iter().filter_map(|folder| Some((folder.well_known?, folder.id))).collect()
+}
+
+/// What a request to make something in Alice's mailbox gives.
+async fn made(client: &Client, url: &str, body: Value) -> Value {
+    let request = GraphRequest::post(Scope::Mailbox(ALICE.into()), format!("users/{ALICE}/{url}"), &body);
+    client.send(request.prefer(IMMUTABLE_IDS)).await.unwrap()
+}
+
+/// Nobody there can be asked either: the backup took note of which folder was which.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_names_the_folders_of_another_tenant_that_every_mailbox_has() {
+    let (here, abroad) = two().await;
+    let (ours, theirs) = (well_known(&here), well_known(&abroad));
+    let (own, rules) = (client_of(&here.setting, Arc::new(Silent)), "mailFolders/inbox/messageRules");
+    let rule = |name: &str, to: &str, copy: &str| {
+        json!({
+            "displayName": format!("To {name}"), "sequence": 90, "isEnabled": true,
+            "conditions": {"subjectContains": [name]}, "actions": {"moveToFolder": to, "copyToFolder": copy},
+        })
+    };
+    let names = "inbox drafts sentitems deleteditems junkemail outbox archive conversationhistory".split(' ');
+    for name in names.clone() {
+        made(&own, rules, rule(name, &ours[name], &ours["inbox"])).await;
+    }
+    let folder = made(&own, "mailFolders", json!({"displayName": "Orders"})).await;
+    made(&own, rules, rule("orders", folder["id"].as_str().unwrap(), &ours["sentitems"])).await;
+    let (snapshot, view) = here.view(here.again().await).await;
+    let asked = Asked {
+        view: &view,
+        snapshot,
+        paths: vec![format!("users/{ALICE}/Settings")],
+        to: ALICE.parse().unwrap(),
+        tenant: "sim".into(),
+        tenant_id: String::new(),
+        options: in_place(Conflict::Copy),
+        grantee: String::new(),
+    };
+    let plan = make(asked, &here.client, &here.around()).await.unwrap();
+    let report = run(&plan, &view, &here.client, &here.around()).await.unwrap();
+    assert!(report.stopped.is_empty() && report.created == plan.counts().create, "{report:?}");
+    let request = GraphRequest::get(Scope::Mailbox(ALICE.into()), format!("users/{ALICE}/{rules}"));
+    let there = here.client.get_all(request.prefer(IMMUTABLE_IDS)).await.unwrap();
+    let named = |name: &str| there.iter().find(|rule| rule["displayName"] == format!("To {name}")).expect("the rule");
+    for name in names {
+        let (rule, inbox) = (named(name), &theirs["inbox"]);
+        let folders = (&rule["actions"]["moveToFolder"], &rule["actions"]["copyToFolder"]);
+        assert_eq!((folders, &rule["isEnabled"]), ((&json!(theirs[name]), &json!(inbox)), &json!(true)), "{name}");
+    }
+    // What people made is not there.
+    let rule = named("orders");
+    assert_eq!((&rule["isEnabled"], &rule["actions"]["moveToFolder"]), (&json!(false), &Value::Null));
+    assert_eq!(rule["actions"]["copyToFolder"], theirs["sentitems"].as_str());
+    let off = report.notes.iter().filter(|(_, note)| note.contains("switched off")).count();
+    assert_eq!(off, 1, "{:?}", report.notes);
 }

@@ -155,6 +155,45 @@ async fn a_plan_counts_versions_rights_and_attachments() {
     assert!(bytes > 0 && counted >= bytes as u64 / 2 && counted <= bytes as u64 * 2, "{counted} of {bytes}");
 }
 
+/// What comes back without its folder is given the folder's rights: a plan counts these too, and the steps and links of tasks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_counts_rights_of_a_folder_that_stays_away_and_steps_of_tasks() {
+    let r = Restorer::new().await;
+    let file = r.setting.snapshots().await[0].file.clone();
+    let catalog = Catalog::load(&r.setting.repo, Some(&file)).await.unwrap();
+    let library = catalog.states.values().find(|state| state.name.ends_with("/Files/Plans & more")).unwrap();
+    r.setting.sim.wipe(ALICE);
+    let shared = RestoreOptions { permissions: true, links: true, ..in_folder() };
+    let counted_and_given = async |path: &str| {
+        let plain = r.plan(path, ALICE, in_folder()).await.unwrap().counts().requests;
+        let plan = r.plan(path, ALICE, shared.clone()).await.unwrap();
+        assert!(plan.not_counted().is_empty(), "{:?}", plan.not_counted());
+        r.setting.sim.clear_stats();
+        r.run(&plan).await.unwrap();
+        let stats = r.setting.sim.stats();
+        (plan.counts().requests - plain, stats.requests_to("/invite") + stats.requests_to("/createLink"))
+    };
+    // Two guests, and a link.
+    for name in ["Agenda.txt", "Minutes/Minutes of May.txt"] {
+        let path = format!("users/{ALICE}/OneDrive/Documents/Committee/{name}");
+        assert_eq!(counted_and_given(&path).await, (3, 3), "{name}");
+    }
+    // Who may use a whole library stands at its root, which is no item.
+    let (counted, given) = counted_and_given(&library.name).await;
+    assert!(given > 1 && counted >= given, "{counted} counted, {given} given");
+    let plan = r.plan(&format!("users/{ALICE}/Tasks"), "original", in_folder()).await.unwrap();
+    r.setting.sim.clear_stats();
+    r.run(&plan).await.unwrap();
+    let stats = r.setting.sim.stats();
+    let sent = |part: &str| stats.requests_to(&format!("POST /users/{{id}}/todo/lists/{{id}}/tasks/{{id}}/{part}"));
+    let (parts, attached) = (sent("checklistItems") + sent("linkedResources"), sent("attachments"));
+    // Without them a task takes four requests.
+    let made = plan.steps.iter().filter(|step| step.action == Action::Create && !step.container);
+    let counted: u64 = made.map(|step| step.cost.requests - 4).sum();
+    assert!(parts > 2 && attached > 0, "{stats:?}");
+    assert_eq!(counted, parts + attached);
+}
+
 /// What may be there is looked for by undo, and taken away as it is: it may be somebody else's.
 #[tokio::test(flavor = "multi_thread")]
 async fn undo_gives_a_folder_in_doubt_neither_times_nor_rights() {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tenantvault::graph::{GraphRequest, IMMUTABLE_IDS, Payload, Scope};
 use tenantvault::monitor::{Counter, Monitor};
 use tenantvault::ops::restore::{Conflict, Only, Plan, RestoreOptions, RestoreReport, run, undo};
+use tenantvault::ops::view::View;
 use tenantvault::sim::{ExpectedItem, ExpectedThing, Fault, FaultKind, SimOptions};
 use tenantvault::snapshot::set::Versions;
 
@@ -51,12 +52,16 @@ impl Monitor for At {
 
 /// Runs a plan and kills it at a request; says whether it came to its end before. Then goes on with it.
 pub async fn killed_at(r: &Restorer, plan: &Plan, at: i64) -> (bool, RestoreReport) {
-    let (_, view) = r.view(0).await;
+    killed_in(r, &r.view(0).await.1, plan, at).await
+}
+
+/// The same of a plan of any snapshot.
+pub async fn killed_in(r: &Restorer, view: &View, plan: &Plan, at: i64) -> (bool, RestoreReport) {
     let switch = Arc::new(tokio::sync::Notify::new());
     let client = client_of(&r.setting, Arc::new(At(at.into(), switch.clone())));
     let around = r.around();
     let ended = tokio::select! {
-        ended = run(plan, &view, &client, &around) => ended.is_ok(),
+        ended = run(plan, view, &client, &around) => ended.is_ok(),
         () = switch.notified() => false,
     };
     drop(client);
@@ -67,7 +72,7 @@ pub async fn killed_at(r: &Restorer, plan: &Plan, at: i64) -> (bool, RestoreRepo
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     loop {
-        match r.run(plan).await {
+        match run(plan, view, &r.client, &r.around()).await {
             // Whoever was killed holds the journal no longer than its last write.
             Err(e) if e.to_string().contains("Another process") => {
                 tokio::time::sleep(std::time::Duration::from_millis(5)).await;

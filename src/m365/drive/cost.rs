@@ -1,6 +1,5 @@
 //! What making an item of a drive costs, with what hangs below it.
 
-use super::model::has_own_rights;
 use crate::error::Result;
 use crate::format::record::{ItemKind, PARTS, Record, StreamRole};
 use crate::m365::restore::{Cost, Extras, Source};
@@ -16,21 +15,21 @@ pub(super) fn upload(size_bytes: u64) -> Cost {
     Cost { requests: 1 + fragments, units: 2 + fragments, bytes: size_bytes }
 }
 
-/// What the versions, rights and links below an item cost that go back with it. What it inherits from a folder that does not come back
-/// with it is not among them, nor is known which of them Microsoft refuses.
-pub(super) async fn below(record: &Record, extras: Extras, source: &dyn Source) -> Result<Cost> {
-    let versions = extras.versions && record.kind == ItemKind::File && record.fact(PARTS).is_some();
-    let sharing = (extras.permissions || extras.links) && has_own_rights(record);
-    if !versions && !sharing {
+/// What the versions below an item cost that go back with it.
+pub(super) async fn versions(record: &Record, extras: Extras, source: &dyn Source) -> Result<Cost> {
+    if !extras.versions || record.kind != ItemKind::File || record.fact(PARTS).is_none() {
         return Ok(Cost::default());
     }
     let parts = source.parts(&record.id).await?;
-    let cost = |part: &Record| match part.kind {
-        ItemKind::Version if versions => part.stream(StreamRole::Content).map(|stream| upload(stream.size_bytes)),
-        ItemKind::Permission if sharing && is_given(part, extras) => Some(SHARING),
-        _ => None,
-    };
-    Ok(parts.iter().filter_map(cost).fold(Cost::default(), Cost::and))
+    let contents = |part: &Record| part.stream(StreamRole::Content).map(|stream| upload(stream.size_bytes));
+    let all = parts.iter().filter(|part| part.kind == ItemKind::Version).filter_map(contents);
+    Ok(all.fold(Cost::default(), Cost::and))
+}
+
+/// What it costs to give these rights and links again. Which of them Microsoft refuses is not known.
+pub(super) fn sharing(parts: &[Record], extras: Extras) -> Cost {
+    let given = parts.iter().filter(|part| part.kind == ItemKind::Permission && is_given(part, extras));
+    given.fold(Cost::default(), |cost, _| cost.and(SHARING))
 }
 
 /// Says whether a permission is one that is given again, as far as its record tells.

@@ -407,7 +407,14 @@ impl Target for DriveTarget {
     }
 
     async fn further(&self, record: &Record, extras: Extras, source: &dyn Source) -> Result<Cost> {
-        cost::below(record, extras, source).await
+        let versions = cost::versions(record, extras, source).await?;
+        // What has no rights of its own and lies in a container of this restore gets none.
+        let in_one = !record.parent.is_empty() && source.made_as(&record.parent).is_some();
+        if !(extras.permissions || extras.links) || (in_one && !has_own_rights(record)) {
+            return Ok(versions);
+        }
+        let (parts, _) = rows::unless_damaged(self.rights(record, source).await)?;
+        Ok(versions.and(cost::sharing(&parts, extras)))
     }
 
     fn comes_along(&self, kind: ItemKind) -> bool {

@@ -126,7 +126,10 @@ pub(in crate::m365) async fn cost(record: &Record, form: Form, source: &dyn Sour
         let below = if one.fact(PARTS).is_some() { source.below(&one).await? } else { Vec::new() };
         for part in below {
             match part.kind {
-                ItemKind::Attachment => cost = cost.and(cost_of(rows::content_bytes(&part), form)),
+                ItemKind::Attachment => {
+                    let attached = part.stream(StreamRole::Content).map(|stream| cost_of(stream.size_bytes, form));
+                    cost = cost.and(attached.unwrap_or_default());
+                }
                 // An exception, which has none below it.
                 ItemKind::Event if one.id == record.id => all.push(part),
                 _ => {}
@@ -139,9 +142,8 @@ pub(in crate::m365) async fn cost(record: &Record, form: Form, source: &dyn Sour
 /// What one attachment of so many bytes costs.
 fn cost_of(size_bytes: u64, form: Form) -> Cost {
     match size_bytes {
-        0 => Cost::default(),
         // In Base64.
-        1..=INLINE_BYTES => Cost { requests: 1, units: 1, bytes: size_bytes.div_ceil(3) * 4 },
+        0..=INLINE_BYTES => Cost { requests: 1, units: 1, bytes: size_bytes.div_ceil(3) * 4 },
         _ if form == Form::Task => Cost::default(),
         _ => {
             let requests = 1 + size_bytes.div_ceil(FRAGMENT_BYTES);
@@ -195,7 +197,7 @@ mod tests {
     fn what_is_attached_is_counted_as_it_is_sent() {
         let cost = |requests: u64, bytes: u64| Cost { requests, units: requests, bytes };
         for (size_bytes, event, task) in [
-            (0, cost(0, 0), cost(0, 0)),
+            (0, cost(1, 0), cost(1, 0)),
             (300, cost(1, 400), cost(1, 400)),
             (INLINE_BYTES, cost(1, 3_866_668), cost(1, 3_866_668)),
             (10 << 20, cost(4, 10 << 20), cost(0, 0)),

@@ -54,9 +54,9 @@ pub trait Source: Send + Sync {
     /// Another item of the same collection.
     async fn record(&self, id: &str) -> Result<Option<Record>>;
 
-    /// Says whether another step of this restore made what has this id in a container of the target, as far as that was known when
-    /// the run went on: then it is not what is looked for.
-    fn is_made(&self, id: &str, parent: &str) -> bool {
+    /// Says whether what has this id in a container of the target is another step's: made by it, or found for it since the run went on.
+    /// Then it is not what is looked for; else it is from now on, so that this is asked last.
+    fn is_taken(&self, id: &str, parent: &str) -> bool {
         let _ = (id, parent);
         false
     }
@@ -384,8 +384,9 @@ pub trait Target: Send + Sync {
     /// Says whether an item can be made here, and what it costs.
     fn fit(&self, record: &Record) -> Fit;
 
-    /// What making an item costs further, for what hangs below it in the snapshot: versions, rights and attachments. The snapshot's
-    /// records tell; no contents are read.
+    /// What making an item costs further, for what comes with it: versions, rights, attachments, steps. The snapshot's records tell, and
+    /// where they do not, Graph's JSON of the item; no contents are read. The source tells which containers are planned to be there
+    /// ([`Source::made_as`]).
     ///
     /// # Errors
     /// The source's.

@@ -225,7 +225,7 @@ impl Target for Planner {
         let there = self.present(order.parent).await?;
         // Tasks may bear one name.
         let is_it = |one: &Present| {
-            one.identity == wanted && one.kind == order.record.kind && !source.is_made(&one.id, order.parent)
+            one.identity == wanted && one.kind == order.record.kind && !source.is_taken(&one.id, order.parent)
         };
         let Some(there) = there.into_iter().find(is_it) else { return Ok(Found::Nothing) };
         if !order.only_looks {

@@ -10,7 +10,7 @@ use futures::StreamExt as _;
 use serde_json::{Map, Value};
 
 use super::door::{Found, Made, Opened, Order, Present, Since, Source, Target, Undo};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{ItemKind, Record, StreamRole};
 use crate::graph::{Client, GraphRequest};
 use crate::m365::contents::{Trouble, trouble};
@@ -141,6 +141,17 @@ pub(in crate::m365) async fn delete(client: &Client, request: GraphRequest) -> R
     match client.send(request).await {
         Err(error) if !is_gone(&error) => Err(error),
         _ => Ok(None),
+    }
+}
+
+/// What a plan counts of something that is damaged in the repository, or lacks there: nothing, as the run tells of it.
+///
+/// # Errors
+/// All others.
+pub(in crate::m365) fn unless_damaged<T: Default>(read: Result<T>) -> Result<T> {
+    match read {
+        Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => Ok(T::default()),
+        other => other,
     }
 }
 

@@ -22,7 +22,7 @@ use crate::graph::{GraphRequest, IMMUTABLE_IDS, Scope};
 use crate::m365::door::Workload;
 use crate::m365::facts::text;
 use crate::m365::mail::WELL_KNOWN;
-use crate::m365::settings::{LISTS, List, SETTINGS, item};
+use crate::m365::settings::{INTO_FOLDER, LISTS, List, SETTINGS, item};
 use crate::m365::walk::id_of;
 
 /// What of the settings that are no list can be set.
@@ -41,8 +41,6 @@ const RULE: &[&str] = &["actions", "conditions", "displayName", "exceptions", "i
 const CATEGORY: &[&str] = &["color", "displayName"];
 /// What of an override can be set.
 const OVERRIDE: &[&str] = &["classifyAs", "senderEmailAddress"];
-/// The actions of a rule that name a folder.
-const INTO_FOLDER: [&str; 2] = ["moveToFolder", "copyToFolder"];
 
 /// The settings of a mailbox.
 pub(super) struct Settings {
@@ -194,9 +192,13 @@ impl Target for Settings {
         Ok(Made { notes, state, ..Made::over(present, undo) })
     }
 
-    async fn find(&self, order: Order<'_>, _: &dyn Source) -> Result<Found> {
-        let wanted = self.identity(order.record);
-        let found = self.present("").await?.into_iter().find(|there| there.identity == wanted && there.id != SETTINGS);
+    async fn find(&self, order: Order<'_>, source: &dyn Source) -> Result<Found> {
+        // A copy is not called as what it comes beside, and rules may bear one name.
+        let wanted = self.identity(&Record { name: order.name.to_owned(), ..order.record.clone() });
+        let is_it = |there: &Present| {
+            there.identity == wanted && there.id != SETTINGS && !source.is_taken(&there.id, order.parent)
+        };
+        let found = self.present("").await?.into_iter().find(is_it);
         Ok(found.map_or(Found::Nothing, |there| rows::as_it_should_be(there.id)))
     }
 
@@ -287,20 +289,26 @@ impl Settings {
             body.insert("displayName".into(), order.name.into());
         }
         if order.record.kind == ItemKind::Rule {
-            self.folders(&mut body, source, notes).await?;
+            self.folders(&mut body, order.record, source, notes).await?;
         }
         Ok(body)
     }
 
     /// Puts the ids that folders have here into a rule. One whose folder is not here is switched off.
-    async fn folders(&self, body: &mut Map<String, Value>, source: &dyn Source, notes: &mut Vec<String>) -> Result<()> {
+    async fn folders(
+        &self,
+        body: &mut Map<String, Value>,
+        record: &Record,
+        source: &dyn Source,
+        notes: &mut Vec<String>,
+    ) -> Result<()> {
         let Some(Value::Object(actions)) = body.get_mut("actions") else { return Ok(()) };
         let mut lacks = false;
-        for action in INTO_FOLDER {
+        for (action, fact) in INTO_FOLDER {
             let Some(old) = actions.get(action).and_then(Value::as_str).map(str::to_owned) else { continue };
             let there = match source.made_as(&old) {
                 Some(new) => Some(new),
-                None => self.folder_here(old, source).await?,
+                None => self.folder_here(old, record.fact(fact), source).await?,
             };
             match there {
                 Some(id) => drop(actions.insert(action.to_owned(), id.into())),
@@ -330,10 +338,14 @@ impl Settings {
         }
     }
 
-    /// The folder here that a folder of the mailbox is which the rule comes from, or stands for: its Inbox, its Archive.
-    async fn folder_here(&self, old: String, source: &dyn Source) -> Result<Option<String>> {
+    /// The folder here that a folder of the mailbox is which the rule comes from, or stands for: its Inbox, its Archive. `told`: by
+    /// which name the snapshot says that Graph knew it.
+    async fn folder_here(&self, old: String, told: Option<&str>, source: &dyn Source) -> Result<Option<String>> {
         if self.folder(&old).await?.is_some() {
             return Ok(Some(old));
+        }
+        if let Some(known) = WELL_KNOWN.into_iter().find(|known| Some(*known) == told) {
+            return self.folder(known).await;
         }
         let Some(from) = &self.from else { return Ok(None) };
         let known = self.known.get_or_try_init(|| self.well_known(from, source)).await?;

@@ -15,7 +15,7 @@ use crate::format::record::{ItemKind, Record};
 use crate::graph::Scope;
 use crate::graph::links::segment;
 use crate::m365::door::Workload;
-use crate::m365::facts::text;
+use crate::m365::facts::{number, text};
 use crate::m365::tasks::{list, task};
 use crate::m365::walk::id_of;
 
@@ -45,7 +45,7 @@ const EXPAND: &str = "?$expand=checklistItems,linkedResources";
 const STEPS: &str = "steps";
 /// The list that follows from mail.
 const FLAGGED: &str = "flaggedEmails";
-/// Steps and links of a task, at most; more are cut short by no service that is known.
+/// Steps and links of a task, at most: no service that is known has more. What is beyond that is told.
 const MOST_PARTS: usize = 500;
 
 /// The tasks of a mailbox.
@@ -89,7 +89,12 @@ impl Target for Tasks {
     }
 
     async fn further(&self, record: &Record, _: Extras, source: &dyn Source) -> Result<Cost> {
-        attachments::cost(record, Form::Task, source).await
+        let attached = attachments::cost(record, Form::Task, source).await?;
+        if record.kind != ItemKind::Task {
+            return Ok(attached);
+        }
+        let json = rows::unless_damaged(source.properties(record).await)?;
+        Ok(attached.and(cost_of_parts(&json)))
     }
 
     fn identity(&self, record: &Record) -> String {
@@ -177,13 +182,19 @@ impl Target for Tasks {
         let wanted = body(&json, order);
         let url = format!("todo/lists/{}/tasks", segment(order.parent));
         let rows = self.0.client.get_all(self.0.get(&format!("{url}?$top=100"))).await?;
-        let same = |row: &Value| wanted.iter().all(|(name, value)| row.get(name) == Some(value));
-        let Some(id) = rows.iter().find(|row| same(row)).and_then(id_of) else { return Ok(Found::Nothing) };
+        let same = |row: &&Value| wanted.iter().all(|(name, value)| row.get(name) == Some(value));
+        // Tasks may hold the same.
+        let is_free = |id: &&str| !source.is_taken(id, order.parent);
+        let found = rows.iter().filter(same).filter_map(id_of).find(is_free);
+        let Some(id) = found else { return Ok(Found::Nothing) };
+        let mut made = Made::default();
         if !order.only_looks {
-            let mut made = Made::default();
             self.complete(&format!("{url}/{}", segment(id)), order.record, &json, (source, &mut made)).await?;
         }
-        Ok(rows::as_it_should_be(id.to_owned()))
+        Ok(match rows::as_it_should_be(id.to_owned()) {
+            Found::Whole(found) => Found::Whole(Made { notes: [found.notes, made.notes].concat(), ..found }),
+            other => other,
+        })
     }
 
     async fn was_changed(&self, undo: &Undo, since: Since<'_>) -> Result<bool> {
@@ -237,6 +248,38 @@ fn parts(task: &Value) -> String {
     PARTS.map(|(name, names)| rows::state_of_all(rows(name), names)).concat()
 }
 
+/// The steps or links of a task in the snapshot, as they are sent.
+fn wanted(task: &Value, part: &str, names: &[&str]) -> Vec<Map<String, Value>> {
+    let all = task.get(part).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    all.iter().take(MOST_PARTS).map(|row| rows::settable(row, names)).collect()
+}
+
+/// What it costs to make the steps and links of a task.
+fn cost_of_parts(task: &Value) -> Cost {
+    let all = PARTS.into_iter().flat_map(|(part, names)| wanted(task, part, names));
+    let bytes = |row: Map<String, Value>| Value::Object(row).to_string().len() as u64;
+    all.map(|row| Cost { requests: 1, units: 1, bytes: bytes(row) }).fold(Cost::default(), Cost::and)
+}
+
+/// The attachments that are not there: each that is there stands for one of its name, for that of its size if there are several.
+fn lacking<'a>(mut wanted: Vec<&'a Record>, there: &[Value]) -> Vec<&'a Record> {
+    let facts = |row: &Value| (text(row, &["name"]).unwrap_or_default().to_owned(), number(row, &["size"]));
+    let mut there: Vec<(String, Option<u64>)> = there.iter().map(facts).collect();
+    for exact in [true, false] {
+        wanted.retain(|part| {
+            let is_it = |one: &(String, Option<u64>)| one.0 == part.name && (!exact || one.1 == Some(part.size_bytes));
+            match there.iter().position(is_it) {
+                Some(place) => {
+                    there.swap_remove(place);
+                    false
+                }
+                None => true,
+            }
+        });
+    }
+    wanted
+}
+
 /// What is sent of a task.
 fn body(json: &Value, order: Order<'_>) -> Map<String, Value> {
     let mut body = rows::settable(json, TASK);
@@ -257,16 +300,23 @@ impl Tasks {
         let mut there = self.0.client.get_json(whole.clone()).await?;
         let mut added = false;
         for (part, names) in PARTS {
-            let wanted = json.get(part).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-            let have: Vec<Map<String, Value>> = there
+            let all = json.get(part).and_then(Value::as_array).map_or(0, Vec::len);
+            if all > MOST_PARTS {
+                made.notes.push(format!("{} of its {all} {part} are left out", all - MOST_PARTS));
+            }
+            let mut have: Vec<Map<String, Value>> = there
                 .get(part)
                 .and_then(Value::as_array)
                 .map(|all| all.iter().map(|row| rows::settable(row, names)).collect())
                 .unwrap_or_default();
-            for row in wanted.iter().take(MOST_PARTS).map(|row| rows::settable(row, names)) {
-                if !have.contains(&row) {
-                    added = true;
-                    self.0.client.send(self.0.post(&format!("{url}/{part}"), &row.into())).await?;
+            for row in wanted(json, part, names) {
+                // Two may be alike.
+                match have.iter().position(|there| *there == row) {
+                    Some(place) => drop(have.swap_remove(place)),
+                    None => {
+                        added = true;
+                        self.0.client.send(self.0.post(&format!("{url}/{part}"), &row.into())).await?;
+                    }
                 }
             }
         }
@@ -281,10 +331,32 @@ impl Tasks {
             return Ok(false);
         }
         let have = self.0.client.get_all(self.0.get(&format!("{url}/attachments"))).await?;
-        let have: Vec<&str> = have.iter().filter_map(|row| text(row, &["name"])).collect();
-        for part in wanted.into_iter().filter(|part| !have.contains(&part.name.as_str())) {
+        for part in lacking(wanted, &have) {
             attachments::attach(&self.0, url, Form::Task, part, source, made).await?;
         }
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_attachment_that_is_there_stands_for_one() {
+        let part = |id: &str, name: &str, size_bytes: u64| Record {
+            size_bytes,
+            ..Record::new(ItemKind::Attachment, id, "task", name)
+        };
+        let all = [part("1", "a", 5), part("2", "a", 7), part("3", "b", 5)];
+        let of = |there: &[(&str, u64)]| -> Vec<String> {
+            let rows: Vec<Value> = there.iter().map(|(name, size)| json!({"name": name, "size": size})).collect();
+            lacking(all.iter().collect(), &rows).into_iter().map(|part| part.id.clone()).collect()
+        };
+        assert_eq!(of(&[]), ["1", "2", "3"]);
+        assert_eq!(of(&[("a", 7), ("c", 5)]), ["1", "3"]);
+        // Microsoft may count another size.
+        assert_eq!(of(&[("b", 9), ("a", 9)]), ["2"]);
+        assert_eq!(of(&[("a", 9), ("a", 5), ("b", 5)]), [""; 0]);
     }
 }

@@ -283,7 +283,7 @@ impl Target for ListTarget {
                         && plain.clone().all(|(name, value)| at(row, &["fields", name]) == Some(value))
                 };
                 // Items may hold the same.
-                let others = |id: &&str| !source.is_made(id, order.parent);
+                let others = |id: &&str| !source.is_taken(id, order.parent);
                 let found = items.iter().filter(same).filter_map(id_of).find(others);
                 Ok(found.map_or(Found::Nothing, |id| rows::as_it_should_be(id.to_owned())))
             }

@@ -90,6 +90,29 @@ async fn a_list_of_settings_that_is_refused_stays_as_it_was_known() {
     assert_eq!(state.gaps.iter().map(|gap| gap.id.as_str()).collect::<Vec<_>>(), ["categories/"]);
 }
 
+/// Which folder is which is asked until Graph tells it, and then no more.
+#[tokio::test]
+async fn rules_tell_which_of_their_folders_every_mailbox_has() {
+    let tenant = Tenant::tiny().await;
+    let settings = first(&tenant, "/settings").await;
+    let mut state = State::default();
+    let told = |state: &State| -> Vec<Option<String>> {
+        let rules = kinds(state, ItemKind::Rule).into_iter();
+        rules.map(|rule| rule.record.fact("moves_to").map(str::to_owned)).collect()
+    };
+    refuse(&tenant, 403, "mailFolders/archive");
+    state.run(&*settings).await.unwrap();
+    assert_eq!(state.gaps, [], "it is no part of the settings");
+    assert!(told(&state).len() > 1 && told(&state).iter().all(Option::is_none), "{:?}", told(&state));
+    tenant.sim.clear_faults();
+    state.run(&*settings).await.unwrap();
+    assert!(told(&state).iter().all(|name| name.as_deref() == Some("archive")), "{:?}", told(&state));
+    tenant.sim.clear_stats();
+    assert_eq!(state.run(&*settings).await.unwrap().changes, []);
+    assert_eq!(tenant.sim.stats().requests_to("/users/{id}/mailFolders/{id}"), 0);
+    assert_equal(&state, &truth(&tenant, &*settings).unwrap());
+}
+
 #[tokio::test]
 async fn idle_calendars_and_tasks_keep_to_their_requests() {
     let tenant = Tenant::tiny().await;

@@ -236,22 +236,21 @@ impl Plan {
         self.targets.get(step.target).is_some_and(|target| target.permission == FILES)
     }
 
-    /// What its numbers leave out, in words: what is known only when the items are made.
+    /// What its numbers leave out, in words: what an item lacks that is overwritten is known only when that is done.
     pub fn not_counted(&self) -> Vec<&'static str> {
         let of = |target: &PlannedTarget, workload: Workload| {
             target.from.parse().is_ok_and(|key: CollectionKey| key.workload == workload)
         };
-        let goes = |workload| self.targets.iter().any(|target| of(target, workload));
-        let files = self.targets.iter().any(|target| target.permission == FILES);
-        let attach: Vec<bool> =
-            self.targets.iter().map(|target| of(target, Workload::Calendar) || of(target, Workload::Tasks)).collect();
-        let attaches = |step: &Step| attach.get(step.target) == Some(&true);
-        let over = attach.contains(&true)
-            && self.steps.iter().any(|step| attaches(&step) && matches!(step.action, Action::Overwrite(_)));
+        let overwrites = |workload| {
+            let goes: Vec<bool> = self.targets.iter().map(|target| of(target, workload)).collect();
+            let is_of = |step: &Step| goes.get(step.target) == Some(&true);
+            let is_over = |step: Step| is_of(&step) && matches!(step.action, Action::Overwrite(_));
+            goes.contains(&true) && self.steps.iter().any(is_over)
+        };
+        let (tasks, events) = (overwrites(Workload::Tasks), overwrites(Workload::Calendar));
         let all = [
-            (files && self.options.permissions, "rights from folders that do not come back with what is in them"),
-            (goes(Workload::Tasks), "steps and links of tasks"),
-            (over, "attachments of what is overwritten"),
+            (tasks, "steps and links of tasks that are overwritten"),
+            (tasks || events, "attachments of what is overwritten"),
         ];
         all.into_iter().filter(|(is_so, _)| *is_so).map(|(_, what)| what).collect()
     }

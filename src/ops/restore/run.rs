@@ -22,6 +22,9 @@ use crate::ops::view::View;
 
 /// Targets that are written to at once.
 const TARGETS_AT_ONCE: usize = 16;
+/// Whose items bear no mark of their step, and may be alike: nothing but their order says which is whose.
+const ALIKE: [Workload; 5] =
+    [Workload::Tasks, Workload::Settings, Workload::Planner, Workload::List, Workload::PersonalSite];
 
 /// How a run ended.
 #[derive(Debug, Clone, Default)]
@@ -67,6 +70,8 @@ pub async fn run(plan: &Plan, view: &View, client: &Client, around: &Around) -> 
     around.monitor.phase("Restoring");
     around.monitor.add(Counter::ItemsTotal, plan.steps.len() as i64);
     let state = Arc::new(state.steps);
+    let begun = state.iter().filter(|(_, known)| matches!(known, Known::Begun { .. }));
+    let doubts: Vec<usize> = begun.map(|(step, _)| *step).collect();
     let mut report = RestoreReport::default();
     let mut running: JoinSet<Result<RestoreReport>> = JoinSet::new();
     let mut failed = None;
@@ -87,6 +92,9 @@ pub async fn run(plan: &Plan, view: &View, client: &Client, around: &Around) -> 
         let missing = || Error::not_found(format!("The snapshot does not hold {} any more", planned.from));
         let collection = catalog.states.get(&planned.from).ok_or_else(missing)?;
         let source = Arc::new(RepoSource::new(view, collection).of_run(state.clone(), room.clone()));
+        let may_be_alike = ALIKE.iter().any(|workload| is_of(planned, *workload));
+        let is_of_target = |step: &usize| plan.steps.get(*step).is_some_and(|step| step.target == number);
+        let last_doubt = doubts.iter().copied().filter(|step| may_be_alike && is_of_target(step)).max();
         let runner = Runner {
             planned: planned.clone(),
             client: client.clone(),
@@ -97,6 +105,7 @@ pub async fn run(plan: &Plan, view: &View, client: &Client, around: &Around) -> 
             around: around.clone(),
             state: state.clone(),
             has_top,
+            last_doubt,
             folders: is_of(planned, Workload::Mail).then(|| folders.clone()),
         };
         if is_last(planned) {
@@ -185,6 +194,8 @@ struct Runner {
     state: Arc<HashMap<usize, Known>>,
     /// The restore has a container of its own there: where that was not made, nothing is.
     has_top: bool,
+    /// The last step of which nobody knows what came of it. Up to that, one comes after the other: what is found for one is no other's.
+    last_doubt: Option<usize>,
     /// Takes note of the folders of mail.
     folders: Option<Folders>,
 }
@@ -250,8 +261,9 @@ impl Runner {
                     let ended = this.step(number, &step, &*at).await;
                     (step, ended)
                 });
+                let at_once = if self.is_in_doubt(number) { 1 } else { target.at_once() };
                 // What goes into a container comes after it.
-                while doing.len() >= target.at_once() || (container && !doing.is_empty()) {
+                while doing.len() >= at_once || (container && !doing.is_empty()) {
                     self.take(&mut doing, &mut report).await?;
                 }
             }
@@ -260,6 +272,11 @@ impl Runner {
             self.take(&mut doing, &mut report).await?;
         }
         Ok(report)
+    }
+
+    /// Says whether a step, or one after it, has no result that is known.
+    fn is_in_doubt(&self, number: usize) -> bool {
+        self.last_doubt.is_some_and(|last| number <= last)
     }
 
     /// Takes over what is known of a step already; gives it back if it is to be done.
@@ -443,6 +460,11 @@ impl Runner {
         match ended {
             Ok(made) => {
                 self.note(step, &made.id);
+                for undo in made.undo.iter().filter(|_| self.is_in_doubt(number)) {
+                    if let Undo::Delete { id, parent, .. } = undo {
+                        self.source.take(id, parent);
+                    }
+                }
                 let Made { id, undo, notes, state } = made.clone();
                 self.journal.write(&Entry::Done { step: number, id, undo, notes, state }).await?;
                 Ok(Ended::Done(made))

@@ -1,6 +1,6 @@
 //! Contents for a restore: from the repository, as the workloads ask for them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -35,6 +35,8 @@ pub(super) struct RepoSource {
     made: Mutex<HashMap<String, String>>,
     /// What the journal says of the steps of the run that goes on.
     known: Arc<HashMap<usize, Known>>,
+    /// What was made or found since, by id and container.
+    taken: Mutex<HashSet<(String, String)>>,
     /// What all of a run may hold in memory.
     room: Room,
 }
@@ -43,9 +45,9 @@ impl RepoSource {
     pub(super) fn new(view: &View, state: &CollectionState) -> Self {
         let roots = CollectionRoots { items: state.items, children: state.children };
         let (repo, view) = (view.repository().clone(), view.clone().shown(Mode::Presented));
-        let (made, known) = (Mutex::default(), Arc::default());
+        let (made, known, taken) = (Mutex::default(), Arc::default(), Mutex::default());
         let (nodes, room) = (RepoNodes(repo.clone()), Room::default());
-        Self { nodes, repo, view, state: state.clone(), roots, made, known, room }
+        Self { nodes, repo, view, state: state.clone(), roots, made, known, taken, room }
     }
 
     /// The same for a run, which may go on, and shares its room in memory.
@@ -55,6 +57,12 @@ impl RepoSource {
 
     pub(super) fn reader(&self) -> CollectionReader<'_> {
         CollectionReader::new(&self.nodes, self.roots)
+    }
+
+    /// Takes note of what a step made or found; says whether no other did.
+    pub(super) fn take(&self, id: &str, parent: &str) -> bool {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.insert((id.to_owned(), parent.to_owned()))
     }
 
     /// Takes note of what a container became.
@@ -117,9 +125,16 @@ impl Source for RepoSource {
         self.reader().get(id).await
     }
 
-    fn is_made(&self, id: &str, parent: &str) -> bool {
+    fn is_taken(&self, id: &str, parent: &str) -> bool {
         let of = |undo: &Undo| matches!(undo, Undo::Delete { id: made, parent: of, .. } if made == id && of == parent);
-        self.known.values().any(|known| matches!(known, Known::Done { undo, .. } if undo.iter().any(of)))
+        let is_item = |undo: &Undo| matches!(undo, Undo::Delete { kind, .. } if !kind.is_container());
+        let is_anothers = |known: &Known| match known {
+            Known::Done { undo, .. } => undo.iter().any(of),
+            // What it left of an item is taken away before it is made again.
+            Known::Begun { undo } | Known::Failed { undo, .. } => undo.iter().any(|one| of(one) && is_item(one)),
+            Known::Undone => false,
+        };
+        self.known.values().any(is_anothers) || !self.take(id, parent)
     }
 
     async fn room(&self, bytes: u64) -> Result<Held> {

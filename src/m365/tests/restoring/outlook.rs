@@ -12,7 +12,7 @@ use crate::m365::Collection;
 use crate::m365::restore::{Destination, Extras, Found, Log, Order, Target, Undo, Unlogged, open};
 use crate::m365::testing::{Item, State};
 use crate::m365::tests::{Tenant, steady};
-use crate::sim::SimOptions;
+use crate::sim::{FaultKind, SimOptions};
 
 /// A tenant whose one application may write as well.
 async fn writable() -> Tenant {
@@ -334,6 +334,39 @@ async fn a_rule_that_is_overwritten_has_no_conditions_that_it_lacked() {
     assert!(there().await.is_null(), "{}", there().await);
     target.undo(&emptied.undo[0]).await.unwrap();
     assert_eq!(there().await, before);
+}
+
+/// In snapshots of before it was noted. The mailbox is asked, and where it does not answer, the settings tell of the Archive.
+#[tokio::test]
+async fn a_rule_of_which_no_folder_is_noted_names_the_archive_of_somebody_else_all_the_same() {
+    let tenant = writable().await;
+    let all = tenant.collections("/settings").await;
+    let mut before = State::default();
+    before.run(&*all[0]).await.unwrap();
+    let (from, owner) = (all[0].key().clone(), all[1].key().owner.clone());
+    let name = all[1].path().split('/').nth(1).unwrap_or_default().to_owned();
+    let rule = before.items.values().find(|item| item.record.kind == ItemKind::Rule).expect("a rule");
+    let record = Record { summary: Vec::new(), ..rule.record.clone() };
+    let mailbox = tenant.sim.expected().user(owner.id()).unwrap().mailbox.clone().unwrap();
+    let archive = mailbox.folders.iter().find(|folder| folder.well_known == Some("archive")).expect("an archive");
+    let url = format!("users/{}/mailFolders/inbox/messageRules", owner.id());
+    for is_gone in [false, true] {
+        if is_gone {
+            tenant.inject(FaultKind::Status { status: 404 }, &format!("/users/{}/mailFolders/", from.owner.id()), 1.0);
+        }
+        let (owner, name, from) = (owner.clone(), name.clone(), from.clone());
+        let to = Destination { owner, name, from, title: String::new(), original: false };
+        let target = open(&tenant.client, &to).await.unwrap();
+        let (name, extras) = (record.name.as_str(), Extras::default());
+        let order =
+            Order { record: &record, parent: "", name, mark: "run-1", extras, log: &Unlogged, only_looks: false };
+        let made = target.create(order, &Held::new(&before)).await.unwrap();
+        assert!(made.notes.is_empty(), "{is_gone}: {:?}", made.notes);
+        let rows = tenant.client.get_all(GraphRequest::get(target.scope(), url.as_str())).await.unwrap();
+        let (_, id) = made.id.split_once('/').unwrap();
+        let there = rows.iter().find(|row| row["id"] == id).expect("the rule");
+        assert_eq!(there["actions"]["moveToFolder"], archive.id.as_str(), "{is_gone}");
+    }
 }
 
 #[tokio::test]

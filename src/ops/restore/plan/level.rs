@@ -250,9 +250,14 @@ impl Planner<'_> {
     }
 
     fn push(&mut self, target: usize, level: &Level, record: &Record, name: &str, action: Action, cost: Cost) {
-        let container = self.targets.get(target).is_some_and(|open| open.target.is_container(record.kind));
-        if container {
+        let holder = self.targets.get(target).filter(|open| open.target.is_container(record.kind));
+        let container = holder.is_some();
+        if let Some(open) = holder {
             self.containers.insert((target, record.id.clone()));
+            // What lies in it costs what it costs a run, which has it.
+            if matches!(action, Action::Create | Action::Copy | Action::Use(_)) {
+                open.source.note(&record.id, "");
+            }
         }
         self.steps.push(Step {
             target,

@@ -1,0 +1,136 @@
+//! Restores of what is alike: each that is there, or is found when the run goes on, stands for one and for no more.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use tenantvault::graph::{GraphRequest, IMMUTABLE_IDS};
+use tenantvault::ops::restore::{Action, Conflict, Plan, Step, run, undo};
+
+use crate::restore::{ALICE, Restorer, in_place};
+use crate::restore_halves::{killed_in, mailbox, strike, things};
+use crate::restore_plan::plan_at;
+
+const RULES: &str = "mailFolders/inbox/messageRules";
+
+async fn rows(r: &Restorer, url: &str) -> Vec<Value> {
+    let request = GraphRequest::get(mailbox(), format!("users/{ALICE}/{url}"));
+    r.client.get_all(request.prefer(IMMUTABLE_IDS)).await.unwrap()
+}
+
+async fn post(r: &Restorer, url: &str, body: &Value) -> Value {
+    let request = GraphRequest::post(mailbox(), format!("users/{ALICE}/{url}"), body);
+    r.client.send(request.prefer(IMMUTABLE_IDS)).await.unwrap()
+}
+
+/// The id of a row, as it stands in an address.
+fn id(row: &Value) -> String {
+    row["id"].as_str().expect("an id").replace('+', "%2B").replace('/', "%2F")
+}
+
+/// Where Alice's tasks are.
+async fn tasks(r: &Restorer) -> String {
+    let lists = rows(r, "todo/lists?$top=100").await;
+    let list = lists.iter().find(|list| list["wellknownListName"] == "defaultList").expect("a list");
+    format!("todo/lists/{}/tasks", id(list))
+}
+
+/// What is called so in a collection of the tenant.
+fn called(r: &Restorer, collection: &str, name: &str) -> usize {
+    let is_it = |json: &Value| json["title"] == name || json["displayName"] == name;
+    things(r, collection).values().filter(|thing| is_it(&thing.json)).count()
+}
+
+/// Of a plan what is called so, and what is there to hold it.
+fn only(mut plan: Plan, name: &str) -> Plan {
+    let stays = |step: &Step| step.name == name || matches!(step.action, Action::Use(_));
+    plan.steps = plan.steps.iter().filter(stays).collect();
+    plan
+}
+
+/// Nobody knows what became of the copies, and nothing did. What they come beside bears the name that they had.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_is_not_taken_for_what_it_comes_beside() {
+    let r = Restorer::new().await;
+    let name = format!("users/{ALICE}/Settings");
+    let before = things(&r, &name);
+    let plan = r.plan(&name, "original", in_place(Conflict::Copy)).await.unwrap();
+    let whole = plan.counts().create;
+    for door in ["/messageRules ", "/masterCategories "] {
+        strike(&r, door, 500, None);
+    }
+    let report = r.run(&plan).await.unwrap();
+    r.setting.sim.clear_faults();
+    assert!(whole > 2 && report.created < whole, "{report:?}");
+    let report = r.run(&plan).await.unwrap();
+    assert_eq!(report.created, whole, "{:?}", report.problems);
+    assert_eq!(things(&r, &name).len() as u64, before.len() as u64 + whole, "{:?}", report.notes);
+    let back = undo(&plan.run, None, &r.client, &r.around()).await.unwrap();
+    assert!(back.left.is_empty(), "{:?}", back.left);
+    assert!(things(&r, &name).keys().eq(before.keys()));
+}
+
+/// Tasks and rules bear no mark of the restore.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_that_are_alike_come_back_as_two_though_the_run_is_killed_at_any_request() {
+    let r = Restorer::new().await;
+    let url = tasks(&r).await;
+    let archive = rows(&r, RULES).await[0]["actions"]["moveToFolder"].clone();
+    let rule = json!({
+        "displayName": "Alike", "sequence": 90, "isEnabled": true, "conditions": {"subjectContains": ["Alike"]},
+        "actions": {"moveToFolder": archive},
+    });
+    for _ in 0..2 {
+        post(&r, &url, &json!({"title": "Alike"})).await;
+        post(&r, RULES, &rule).await;
+    }
+    let now = r.again().await;
+    let (_, view) = r.view(now).await;
+    for part in ["Tasks", "Settings"] {
+        let name = format!("users/{ALICE}/{part}");
+        for at in 1.. {
+            r.setting.sim.wipe_items(ALICE);
+            assert_eq!(called(&r, &name, "Alike"), 0);
+            let plan = only(plan_at(&r, now, &name, in_place(Conflict::Skip)).await, "Alike");
+            assert_eq!(plan.counts().create, 2, "{:?}", plan.steps);
+            let (ended, report) = killed_in(&r, &view, &plan, at).await;
+            assert_eq!(report.created, 2, "{name} at {at}: {:?}", report.problems);
+            assert_eq!(called(&r, &name, "Alike"), 2, "{name} at {at}: {:?}", report.notes);
+            if ended {
+                assert!(at > 2, "{name}");
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_attachments_of_one_name_the_one_that_a_task_lacks_comes_back() {
+    let r = Restorer::new().await;
+    let (url, name) = (tasks(&r).await, format!("users/{ALICE}/Tasks"));
+    let task = format!("{url}/{}", id(&post(&r, &url, &json!({"title": "Attached"})).await));
+    for bytes in ["YQ==", "YmI="] {
+        let kind = "#microsoft.graph.taskFileAttachment";
+        let body = json!({"@odata.type": kind, "name": "a.txt", "contentBytes": bytes});
+        post(&r, &format!("{task}/attachments"), &body).await;
+    }
+    let attached = || -> BTreeSet<Vec<u8>> {
+        let all = things(&r, &name).into_values().filter(|thing| thing.json["name"] == "a.txt");
+        all.map(|thing| thing.content.expect("contents").bytes()).collect()
+    };
+    let (now, both) = (r.again().await, attached());
+    assert_eq!(both.len(), 2);
+    let (_, view) = r.view(now).await;
+    // First the one, then the other.
+    for place in 0..2 {
+        let mut there = rows(&r, &format!("{task}/attachments")).await;
+        there.sort_by_key(|row| row["size"].as_u64());
+        let gone = format!("users/{ALICE}/{task}/attachments/{}", id(&there[place]));
+        r.client.send(GraphRequest::delete(mailbox(), gone).prefer(IMMUTABLE_IDS)).await.unwrap();
+        assert_eq!(attached().len(), 1);
+        let plan = only(plan_at(&r, now, &name, in_place(Conflict::Replace)).await, "Attached");
+        assert_eq!(plan.counts().overwrite, 1, "{:?}", plan.steps);
+        let report = run(&plan, &view, &r.client, &r.around()).await.unwrap();
+        assert_eq!(report.overwritten, 1, "{report:?}");
+        assert_eq!(attached(), both, "{place}");
+    }
+}
