@@ -20,7 +20,7 @@ use crate::ops::present::{Face, Form, Mode, form};
 /// Records that are read and kept together: few, so that what is asked for first comes soon.
 const BLOCK: usize = 128;
 /// Blocks that the walk reads at once, at most: what stands together in a listing lies scattered in the tree of items.
-const LONGEST_STRIDE: usize = 64;
+const LONGEST_STRIDE: usize = 16;
 
 /// One line of a listing.
 #[derive(Debug, Clone)]
