@@ -1,5 +1,5 @@
-//! What a request that failed is answered with. The client reads what it can act upon; causes stand in the log, under
-//! the same number.
+//! What a request that failed is answered with. The client reads what it can act upon; causes of the server's own errors stand in
+//! the log, under the same number.
 
 use axum::Json;
 use axum::http::StatusCode;
@@ -19,7 +19,7 @@ pub(crate) struct Problem {
     /// What to do next.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) hint: Option<String>,
-    /// The number under which the server's log says more.
+    /// The request's number: of an error of the server's own the log says more under it, of others only at the level debug.
     pub(crate) request: String,
 }
 

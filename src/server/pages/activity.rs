@@ -48,7 +48,7 @@ pub(super) async fn show(
     let body = html! {
         h1 { "Activity" }
         (tabs("log"))
-        p.quiet { "Who did what. Each entry is chained to the one before it by its hash, so that a change shows; the API exports the log, and the server's administrators verify it." }
+        p.quiet { "Who did what. Each entry is chained to the one before it by its hash, so that a change shows. The numbers run over all accounts: those that are left out here are others'." }
         @if actor.may(Right::Server, None) { (verification()) }
         (entries(&all, None))
         (export(&format!("/api/v1/accounts/{}/audit", account.id), which.before))
@@ -120,7 +120,7 @@ async fn whole(server: &Server, actor: &Actor, before: Option<i64>, found: Optio
     let all = server.db.audit(None, before.unwrap_or(i64::MAX), MOST).await?;
     let accounts = server.db.accounts().await?;
     let body = html! {
-        h1 { "Activity" }
+        h1 { "All activity" }
         p.quiet { "Who did what, in all accounts and at the server itself. Each entry is chained to the one before it by its hash." }
         @match found {
             Some(Verified::Whole { entries, last }) => {
@@ -138,12 +138,12 @@ async fn whole(server: &Server, actor: &Actor, before: Option<i64>, found: Optio
         (entries(&all, Some(&accounts)))
         (export("/api/v1/audit", before))
     };
-    Ok(page("Activity", Chrome { actor, account: None, place: Place::AllActivity }, &body))
+    Ok(page("All activity", Chrome { actor, account: None, place: Place::AllActivity }, &body))
 }
 
 /// Looks through the whole log: that of all accounts is one chain.
 fn verification() -> Markup {
-    html! { form method="post" action="/activity/verification" { button.plain type="submit" { "Verify the log" } } }
+    html! { form.actions method="post" action="/activity/verification" { button.plain type="submit" { "Verify the log" } } }
 }
 
 /// What the page shows and what came before it, with the hashes, as a file.
@@ -153,7 +153,7 @@ fn export(path: &str, before: Option<i64>) -> Markup {
         None => (String::new(), "audit.json".to_owned()),
     };
     html! {
-        p { a href={ (path) "?most=1000" (from) } download=(name) { "Export a thousand entries from here back, as JSON" } }
+        p { a href={ (path) "?most=1000" (from) } download=(name) { "Download 1,000 entries from here back (JSON)" } }
     }
 }
 
@@ -182,7 +182,7 @@ fn entries(all: &[Entry], accounts: Option<&[Account]>) -> Markup {
                     td.number { (entry.number) } td { (words::time(entry.at_us)) }
                     @if accounts.is_some() { td { @match name(&entry.account) { Some(name) => (name), None => span.quiet { "the server" } } } }
                     td { (entry.actor) } td { (entry.address) }
-                    td { code { (entry.action) } } td { (entry.object) } td { (detail(entry)) }
+                    td.word { code { (entry.action) } } td { (entry.object) } td.detail { (detail(entry)) }
                 } } }
             } }
             @if let Some(last) = all.last().filter(|_| all.len() as i64 == MOST) {

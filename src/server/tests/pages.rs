@@ -88,6 +88,25 @@ async fn home_names_sets_that_have_no_snapshot_with_the_next_step() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn home_says_that_all_is_well_only_where_nothing_is_missing_and_leads_to_what_is() {
+    let at = ready().await;
+    let now = at.bench.server().now_us();
+    at.bench.person(Some(&at.account), Role::Auditor, "audit@contoso.com").await;
+    let cookie = at.bench.sign_in("audit@contoso.com", PASSWORD).await.expect("signed in");
+    let (_, page) = at.bench.page(&cookie, &format!("/a/{}", at.account)).await;
+    assert!(page.contains("'everyone' has never run<"), "who may start no run is not asked to: {page}");
+    at.ran("gaps", Totals { gaps: 9, ..Totals::default() }, now).await;
+    let page = at.page("").await;
+    for words in ["9 things are missing", &format!("href=\"/a/{}/jobs/{}\">See what is missing", at.account, at.job)] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    assert!(!page.contains("All is well") && !page.contains("notice good"), "{page}");
+    at.ran("complete", Totals::default(), now + 1).await;
+    let page = at.page("").await;
+    assert!(page.contains("All is well") && !page.contains("missing from the newest"), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn home_takes_a_set_for_late_by_its_own_rules() {
     let by_hand = ready().await;
     let now = by_hand.bench.server().now_us();
@@ -270,7 +289,7 @@ async fn limits_and_what_is_used_of_them_are_shown_and_set_by_administrators() {
     let send = async |body: &str| bench.send_form(&here, Some(&cookie), body.to_owned()).await.status();
     let limits = async || bench.good(&admin, Method::GET, &here, None).await;
 
-    assert!(!at.page("").await.contains("Of what the account may"), "there is no limit");
+    assert!(!at.page("").await.contains("Limits of the account"), "there is no limit");
     assert_eq!(send("name=Contoso&mailboxes=12&drives=50&sites=&gib=2").await, StatusCode::SEE_OTHER);
     let now = limits().await;
     assert_eq!(now["limits"], json!({"mailboxes": 12, "drives": 50, "sites": null, "bytes": 2_i64 << 30}));
@@ -350,6 +369,71 @@ async fn a_run_with_gaps_offers_to_try_again_to_who_may() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_tells_whole_collections_that_are_missing_from_single_items() {
+    let at = ready().await;
+    let told = async |job: &Id, gaps: u64, gap_list: Value| {
+        let run = NewRun {
+            account: &at.account,
+            set: &at.set,
+            job,
+            started_us: 1,
+            ended_us: 2,
+            outcome: "gaps",
+            error: None,
+            snapshot: None,
+            totals: Totals { gaps, ..Totals::default() },
+            bytes_logical: None,
+            waits: json!({}),
+            gap_list,
+        };
+        at.bench.server().db.note_run(&run).await.expect("noted");
+        at.page(&format!("/jobs/{job}")).await
+    };
+    let part = json!({"name": "users/bea@contoso.com/Mail", "message": "refused", "of": "", "whole": true});
+    let item = json!({"name": "RE: System", "message": "corrupt", "of": "bob@contoso.com, mail", "whole": false});
+    let page = told(&at.job, 12, json!([part, item])).await;
+    for words in [
+        "1 part (all of a mailbox, drive, site, chat or the like) and 11 items could not be read",
+        "users/bea@contoso.com/Mail</strong>: refused",
+        "bob@contoso.com, mail: RE: System</strong>: corrupt",
+        "and 10 more",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    let next = at.bench.good(&at.token, Method::POST, &format!("/accounts/{}/sets/{}/runs", at.account, at.set), None).await;
+    let next = Id::parse(next["job"].as_str().expect("a job")).expect("an id");
+    let page = told(&next, 3, json!([{"name": "x", "message": "y"}])).await;
+    assert!(page.contains("3 things (items, or all of a mailbox"), "an early client does not say which is which: {page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_of_upkeep_names_its_repository_and_is_asked_for_again_where_it_failed() {
+    let at = ready().await;
+    did(&at, JobKind::Check, JobState::Failed, Some("The storage does not answer")).await;
+    let jobs = at.bench.good(&at.token, Method::GET, &format!("/accounts/{}/jobs", at.account), None).await;
+    let check = jobs["items"].as_array().expect("a list").iter().find(|job| job["kind"] == "check").expect("the check");
+    let page = at.page(&format!("/jobs/{}", id(check))).await;
+    let storage = format!("/a/{}/storage/{}", at.account, at.repository);
+    for words in [format!("Check of <a href=\"{storage}\">Main</a>"), format!("action=\"{storage}/upkeep\"")] {
+        assert!(page.contains(&words), "{words}: {page}");
+    }
+    assert!(page.contains("name=\"kind\" value=\"check\"") && !page.contains("read_data"), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_holds_something_says_what_in_place_of_the_form_that_removes_it() {
+    let at = ready().await;
+    at.bench.person(None, Role::Administrator, "admin@example.com").await;
+    let cookie = at.bench.sign_in("admin@example.com", PASSWORD).await.expect("signed in");
+    let empty = at.bench.account("Fabrikam").await;
+    for (account, form) in [(&at.account, false), (&empty, true)] {
+        let (_, page) = at.bench.page(&cookie, &format!("/accounts/{account}")).await;
+        assert_eq!(page.contains(&format!("action=\"/accounts/{account}/removal\"")), form, "{page}");
+        assert_eq!(page.contains("It still has 1 tenant, 1 backup set, 1 repository."), !form, "{page}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn activity_is_exported_from_each_page_and_verified_by_administrators() {
     let at = ready().await;
     let page = at.page("/activity?before=3").await;
@@ -404,7 +488,7 @@ async fn accounts_and_restores_are_shown_page_by_page() {
     let rows = async |path: &str| {
         let (status, page) = at.bench.page(&cookie, path).await;
         assert_eq!(status, StatusCode::OK, "{path}: {page}");
-        (page.matches("aria-label=\"Limits of").count(), page)
+        (page.matches("aria-label=\"Settings of").count(), page)
     };
     let (many, page) = rows("/accounts").await;
     assert!(many == 100 && page.contains("from=100"), "{many}: {page}");
