@@ -36,7 +36,8 @@ mod tests {
 
     #[test]
     fn a_server_tells_of_trouble_without_being_asked_and_other_commands_do_not() {
-        let levels = [level(0, true), level(0, false), level(1, true), level(1, false), level(2, true), level(3, false)];
+        let levels =
+            [level(0, true), level(0, false), level(1, true), level(1, false), level(2, true), level(3, false)];
         let known = ["tenantvault=warn", "off", "tenantvault=info", "tenantvault=info", "tenantvault=debug", "debug"];
         assert_eq!(levels, known);
     }

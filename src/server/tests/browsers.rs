@@ -231,8 +231,10 @@ async fn the_page_of_an_error_leads_back_to_the_page_of_this_server_that_sent_wh
     let (status, page, _) = ask(&owner, "/me/password", &bench.url("/me"), Some("x=y")).await;
     assert!(status.is_client_error() && page.contains(&back("/me")) && page.contains(&of_account), "{status} {page}");
     // A page that was the answer to a form has no address of its own.
-    for (form, above) in [("/me/factor", "/me"), (&format!("/a/{own}/adoption"), &format!("/a/{own}"))] {
-        let (status, page, to) = ask(&owner, form, &bench.url("/me"), None).await;
-        assert_eq!((status, to.as_str()), (StatusCode::SEE_OTHER, above), "{form}: {page}");
+    for (form, above) in
+        [("/me/factor".to_owned(), "/me".to_owned()), (format!("/a/{own}/adoption"), format!("/a/{own}"))]
+    {
+        let (status, page, to) = ask(&owner, &form, &bench.url("/me"), None).await;
+        assert_eq!((status, to), (StatusCode::SEE_OTHER, above), "{form}: {page}");
     }
 }

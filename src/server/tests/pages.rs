@@ -317,6 +317,14 @@ async fn limits_and_what_is_used_of_them_are_shown_and_set_by_administrators() {
     assert_eq!(bench.send_form(&here, Some(&at.cookie), "name=x".into()).await.status(), StatusCode::FORBIDDEN);
     let log = bench.good(&admin, Method::GET, "/audit", None).await.to_string();
     assert!(log.matches("account.change").count() == 3, "{log}");
+
+    // What it holds stands in the place of the form that removes it.
+    let empty = bench.account("Fabrikam").await;
+    for (account, removable) in [(account, false), (&empty, true)] {
+        let (_, page) = bench.page(&cookie, &format!("/accounts/{account}")).await;
+        assert_eq!(page.contains(&format!("action=\"/accounts/{account}/removal\"")), removable, "{page}");
+        assert_eq!(page.contains("It still has 1 tenant, 1 backup set, 1 repository."), !removable, "{page}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -400,10 +408,12 @@ async fn a_run_tells_whole_collections_that_are_missing_from_single_items() {
     ] {
         assert!(page.contains(words), "{words}: {page}");
     }
-    let next = at.bench.good(&at.token, Method::POST, &format!("/accounts/{}/sets/{}/runs", at.account, at.set), None).await;
+    let next =
+        at.bench.good(&at.token, Method::POST, &format!("/accounts/{}/sets/{}/runs", at.account, at.set), None).await;
     let next = Id::parse(next["job"].as_str().expect("a job")).expect("an id");
     let page = told(&next, 3, json!([{"name": "x", "message": "y"}])).await;
-    assert!(page.contains("3 things (items, or all of a mailbox"), "an early client does not say which is which: {page}");
+    // An early client does not say which is which.
+    assert!(page.contains("3 things (items, or all of a mailbox"), "{page}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -418,19 +428,6 @@ async fn a_job_of_upkeep_names_its_repository_and_is_asked_for_again_where_it_fa
         assert!(page.contains(&words), "{words}: {page}");
     }
     assert!(page.contains("name=\"kind\" value=\"check\"") && !page.contains("read_data"), "{page}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_account_that_holds_something_says_what_in_place_of_the_form_that_removes_it() {
-    let at = ready().await;
-    at.bench.person(None, Role::Administrator, "admin@example.com").await;
-    let cookie = at.bench.sign_in("admin@example.com", PASSWORD).await.expect("signed in");
-    let empty = at.bench.account("Fabrikam").await;
-    for (account, form) in [(&at.account, false), (&empty, true)] {
-        let (_, page) = at.bench.page(&cookie, &format!("/accounts/{account}")).await;
-        assert_eq!(page.contains(&format!("action=\"/accounts/{account}/removal\"")), form, "{page}");
-        assert_eq!(page.contains("It still has 1 tenant, 1 backup set, 1 repository."), !form, "{page}");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

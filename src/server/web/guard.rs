@@ -286,7 +286,11 @@ fn same_origin(server: &Server, headers: &HeaderMap, host: Option<&str>) -> Resu
         (Some("same-origin" | "none"), _) => Ok(()),
         (Some(_), _) => Err(refused()),
         (None, Some(origin)) => {
-            if is_own(server, origin, host) { Ok(()) } else { Err(refused()) }
+            if is_own(server, origin, host) {
+                Ok(())
+            } else {
+                Err(refused())
+            }
         }
         (None, None) => Err(Error::new(ErrorKind::Permission, "The request says neither its origin nor a token")
             .with_hint("Programs send a token: Authorization: Bearer …")),
