@@ -14,6 +14,7 @@ use crate::format::collection::Gap;
 use crate::format::snapshot::{CoverageEntry, Totals};
 use crate::ops::backup::BackupReport;
 use crate::server::db::{JobKind, JobState, NewRun, Protected, SetRow};
+use crate::server::error::told;
 use crate::server::id::Id;
 use crate::server::state::Server;
 
@@ -112,13 +113,9 @@ impl Facts {
             Ok(report) => report,
             Err(e) => {
                 let interrupted = e.kind() == ErrorKind::Interrupted;
-                let text = || match e.hint() {
-                    Some(hint) => format!("{} ({hint})", e.chain()),
-                    None => e.chain(),
-                };
                 return Self {
                     outcome: if interrupted { RunOutcome::Interrupted } else { RunOutcome::Failed },
-                    error: (!interrupted).then(text),
+                    error: (!interrupted).then(|| told(e)),
                     snapshot: None,
                     totals: Totals::default(),
                     bytes_logical: None,

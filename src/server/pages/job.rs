@@ -121,7 +121,7 @@ pub(super) async fn show(
                 @if let Some(started) = job.started_us { div { dt { "Began" } dd { (words::time(started)) } } }
                 @if let Some(ended) = job.ended_us { div { dt { "Ended" } dd { (words::time(ended)) } } }
             }
-            @if let Some(error) = &job.error { p.notice.bad role="alert" { (error) } }
+            @if let Some(error) = &job.error { p.notice.bad role="alert" { (error) @if !error.ends_with('.') { "." } } }
             (progress(&job))
         }
         @if !job.state.has_ended() && actor.may(Right::Run, Some(&account.id)) {
