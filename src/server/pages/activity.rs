@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use maud::{Markup, html};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{Answer, Chrome, Page, Place, Query, job, page, words};
 use crate::server::audit::{Entry, Verified};
@@ -164,6 +165,19 @@ fn detail(entry: &Entry) -> Markup {
     html! { @if !matches!(shown, "{}" | "null" | "") { code { (shown) @if cut.is_some() { "…" } } } }
 }
 
+/// The ways to the job and the restore that an entry names.
+fn ways(entry: &Entry) -> Markup {
+    let detail: Value = serde_json::from_str(&entry.detail).unwrap_or_default();
+    let named = |name: &str| detail.get(name).and_then(Value::as_str).and_then(|id| Id::parse(id).ok());
+    html! { @if let Some(account) = &entry.account {
+        @for (name, path, label) in [("job", "jobs", "To the job"), ("restore", "restores", "To the restore")] {
+            @if let Some(id) = named(name) {
+                " " a href={ "/a/" (account) "/" (path) "/" (id) } aria-label={ (label) " of entry " (entry.number) } { (label) }
+            }
+        }
+    } }
+}
+
 /// With the accounts where entries are of several.
 fn entries(all: &[Entry], accounts: Option<&[Account]>) -> Markup {
     let name = |id: &Option<String>| {
@@ -182,7 +196,7 @@ fn entries(all: &[Entry], accounts: Option<&[Account]>) -> Markup {
                     td.number { (entry.number) } td { (words::time(entry.at_us)) }
                     @if accounts.is_some() { td { @match name(&entry.account) { Some(name) => (name), None => span.quiet { "the server" } } } }
                     td { (entry.actor) } td { (entry.address) }
-                    td.word { code { (entry.action) } } td { (entry.object) } td.detail { (detail(entry)) }
+                    td.word { code { (entry.action) } } td { (entry.object) (ways(entry)) } td.detail { (detail(entry)) }
                 } } }
             } }
             @if let Some(last) = all.last().filter(|_| all.len() as i64 == MOST) {

@@ -388,6 +388,8 @@ async fn activity_lists_jobs_and_tells_what_was_done_in_detail() {
     };
     at.bench.server().db.note_as("somebody", "", deed, now).await.expect("noted");
     let log = at.page("/activity").await;
+    let way = format!("href=\"/a/{}/jobs/{}\"", at.account, at.job);
+    assert!(log.contains(&way), "an entry leads to its job: {log}");
     assert!(log.contains("aaaaaaaa") && log.contains("a…</code>") && !log.contains(&"a".repeat(300)), "{log}");
 }
 
