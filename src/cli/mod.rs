@@ -33,7 +33,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use app::App;
-use args::Cli;
+use args::{Cli, Command};
 use environment::Environment;
 use screen::Screen;
 
@@ -43,7 +43,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(refused) => return exit::usage(&refused),
     };
-    log::start(cli.global.verbose);
+    log::start(cli.global.verbose, matches!(cli.command, Command::Server(_)));
     let (json, quiet) = (cli.global.json, cli.global.quiet);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

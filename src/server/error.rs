@@ -1,5 +1,5 @@
-//! What a request that failed is answered with. The client reads what it can act upon; causes stand in the log, under
-//! the same number.
+//! What a request that failed is answered with. The client reads what it can act upon; causes of the server's own errors stand in
+//! the log, under the same number.
 
 use axum::Json;
 use axum::http::StatusCode;
@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::id::Id;
+use super::pages::words;
 use crate::error::{Error, ErrorKind};
 
 /// An answer that says what went wrong.
@@ -19,7 +20,7 @@ pub(crate) struct Problem {
     /// What to do next.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) hint: Option<String>,
-    /// The number under which the server's log says more.
+    /// The request's number: of an error of the server's own the log says more under it, of others only at the level debug.
     pub(crate) request: String,
 }
 
@@ -68,9 +69,29 @@ pub(crate) fn problem(error: &Error) -> (StatusCode, Problem) {
     (status, Problem { kind, message, hint, request })
 }
 
+/// An error in a line, for who reads of it later: what failed and why, and what to do as a sentence of its own.
+pub(crate) fn told(error: &Error) -> String {
+    match error.hint() {
+        Some(hint) => format!("{}. {}", error.chain(), words::sentence(hint)),
+        None => error.chain(),
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, problem) = problem(&self.0);
         (status, Json(problem)).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_to_do_is_a_sentence_of_its_own() {
+        let error = Error::invalid("The secret is wrong");
+        assert_eq!(told(&error), "The secret is wrong");
+        assert_eq!(told(&error.with_hint("enter a new one")), "The secret is wrong. Enter a new one.");
     }
 }

@@ -19,8 +19,13 @@ impl Server {
     }
 
     pub fn start_with(place: &Place, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        Self::start_logging(place, arguments, variables, Stdio::null())
+    }
+
+    /// The same, with its log to somewhere.
+    fn start_logging(place: &Place, arguments: &[&str], variables: &[(&str, &str)], log: Stdio) -> Self {
         let mut process = place.process(arguments);
-        process.envs(variables.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::null());
+        process.envs(variables.iter().copied()).stdout(Stdio::piped()).stderr(log);
         let mut child = process.spawn().expect("it starts");
         let lines = BufReader::new(child.stdout.take().expect("stdout")).lines();
         Self { child, lines }
@@ -114,6 +119,34 @@ fn a_server_keeps_what_it_has_and_asks_for_its_master_key() {
         .fails(1, &["does not hold a master key", "Hint"]);
     place.run(&["server"]).fails(2, &["Which folder?", "--dir"]);
     place.run(&["server", "--dir", "vault", "--role", "king"]).fails(2, &["not a role", "scheduler"]);
+}
+
+#[test]
+fn the_number_that_the_page_of_a_servers_error_names_stands_in_its_log() {
+    let place = Place::empty();
+    // As the units and the container start it: nothing is said of a log.
+    let log = std::fs::File::create(place.path("log")).expect("a file");
+    let arguments = ["server", "--dir", "vault", "--listen", "127.0.0.1:0", "--json"];
+    let mut server = Server::start_logging(&place, &arguments, &[], log.into());
+    let status = server.status();
+    let url = status["url"].as_str().expect("an address").to_owned();
+    let link = status["first_link"].as_str().expect("nobody is there yet").to_owned();
+    let path = link.strip_prefix(&url).expect("its own");
+    assert!(!get(&url, "/welcome/nothing").contains("log says more"), "there it says no more");
+    let file = place.path("vault/server.db");
+    tokio::runtime::Runtime::new().expect("a runtime").block_on(async {
+        use sqlx::Connection as _;
+        let mut db = sqlx::SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.expect("open");
+        sqlx::query("ALTER TABLE invitations RENAME TO lost").execute(&mut db).await.expect("renamed");
+        db.close().await.expect("closed");
+    });
+    let page = get(&url, path);
+    assert!(page.starts_with("HTTP/1.1 500"), "{page}");
+    let number = page.split("<code>").nth(1).and_then(|rest| rest.split("</code>").next()).expect("a number");
+    assert_eq!(number.len(), 32, "{page}");
+    assert_eq!(server.interrupt(), Some(0));
+    let log = std::fs::read_to_string(place.path("log")).expect("text");
+    assert!(log.contains(number), "{number}: {log}");
 }
 
 #[test]

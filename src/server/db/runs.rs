@@ -39,7 +39,7 @@ pub(crate) struct RunRow {
     pub(crate) items_removed: i64,
     /// Collections in the snapshot.
     pub(crate) collections: i64,
-    /// Items that could not be read.
+    /// Items, and whole collections, that could not be read.
     pub(crate) gaps: i64,
     /// How long all contents of the snapshot are together; null: nobody counted.
     pub(crate) bytes_logical: Option<i64>,
@@ -56,7 +56,8 @@ pub(crate) struct RunRow {
     /// How long it waited, by what for: microseconds.
     #[schema(value_type = Object)]
     pub(crate) waits: Value,
-    /// The first gaps: name and reason of each.
+    /// The first gaps, whole collections before items: name and reason of each, whose item it is, and whether it is a whole
+    /// collection.
     #[schema(value_type = Vec<Object>)]
     pub(crate) gap_list: Value,
 }
@@ -66,7 +67,7 @@ pub(crate) struct RunRow {
 pub(crate) struct Newest {
     /// Items in them.
     pub(crate) items: i64,
-    /// Items that could not be read.
+    /// Items, and whole collections, that could not be read.
     pub(crate) gaps: i64,
 }
 

@@ -10,9 +10,11 @@ use super::of_set;
 use super::progress::MOST_WAITS;
 use super::worker::Ended;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::snapshot::Totals;
+use crate::format::collection::Gap;
+use crate::format::snapshot::{CoverageEntry, Totals};
 use crate::ops::backup::BackupReport;
 use crate::server::db::{JobKind, JobState, NewRun, Protected, SetRow};
+use crate::server::error::told;
 use crate::server::id::Id;
 use crate::server::state::Server;
 
@@ -55,12 +57,27 @@ impl RunOutcome {
     }
 }
 
-/// An item that could not be read.
+/// What could not be read: an item, or a whole collection.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub(crate) struct GapTold {
     name: String,
     message: String,
     since_us: i64,
+    /// Whose item it is, and of which workload; empty where nobody said so.
+    #[serde(default)]
+    of: String,
+    /// It is a whole collection: all of somebody's mail, a drive, a chat. Null: nobody said so.
+    #[serde(default)]
+    whole: Option<bool>,
+}
+
+/// Whose the items of a collection are, and of which workload.
+fn owner(collection: &str, coverage: &[CoverageEntry]) -> String {
+    let found = coverage.iter().find(|entry| {
+        let rest = collection.strip_prefix(entry.owner.as_str()).and_then(|rest| rest.strip_prefix('/'));
+        rest.is_some_and(|rest| rest.split('/').next() == Some(entry.workload.as_str()))
+    });
+    found.map(|entry| format!("{}, {}", entry.name, entry.workload)).unwrap_or_default()
 }
 
 /// The facts of a run.
@@ -79,7 +96,7 @@ pub(crate) struct Facts {
     /// How long all contents of the snapshot are together, where that was counted.
     #[serde(default)]
     pub(crate) bytes_logical: Option<u64>,
-    /// The first gaps.
+    /// The first gaps, whole collections before items.
     #[schema(max_items = 100)]
     pub(crate) gaps: Vec<GapTold>,
     /// How long it waited, by what for: microseconds.
@@ -96,13 +113,9 @@ impl Facts {
             Ok(report) => report,
             Err(e) => {
                 let interrupted = e.kind() == ErrorKind::Interrupted;
-                let text = || match e.hint() {
-                    Some(hint) => format!("{} ({hint})", e.chain()),
-                    None => e.chain(),
-                };
                 return Self {
                     outcome: if interrupted { RunOutcome::Interrupted } else { RunOutcome::Failed },
-                    error: (!interrupted).then(text),
+                    error: (!interrupted).then(|| told(e)),
                     snapshot: None,
                     totals: Totals::default(),
                     bytes_logical: None,
@@ -112,10 +125,13 @@ impl Facts {
                 };
             }
         };
-        let gap = |gap: &crate::format::collection::Gap| GapTold {
+        let (whole, items): (Vec<&Gap>, Vec<&Gap>) = report.gaps.iter().partition(|gap| gap.id.is_empty());
+        let gap = |gap: &Gap| GapTold {
             name: gap.name.clone(),
             message: gap.text.clone(),
             since_us: gap.since_us,
+            of: if gap.id.is_empty() { String::new() } else { owner(&gap.collection, &report.coverage) },
+            whole: Some(gap.id.is_empty()),
         };
         Self {
             outcome: match report {
@@ -127,7 +143,7 @@ impl Facts {
             snapshot: Some(report.snapshot.to_string()),
             totals: report.totals,
             bytes_logical: report.bytes_logical,
-            gaps: report.gaps.iter().take(MOST_GAPS).map(gap).collect(),
+            gaps: whole.into_iter().chain(items).take(MOST_GAPS).map(gap).collect(),
             waits: BTreeMap::new(),
             protected: Some(Protected::of(&report.coverage)),
         }
@@ -146,6 +162,7 @@ impl Facts {
         for gap in &mut self.gaps {
             cut(Some(&mut gap.name));
             cut(Some(&mut gap.message));
+            cut(Some(&mut gap.of));
         }
         let waits = std::mem::take(&mut self.waits).into_iter().take(MOST_WAITS);
         self.waits = waits
@@ -207,4 +224,39 @@ pub(crate) async fn note(server: &Server, set: &SetRow, job: &Id, started_us: i6
         fields.insert("bytes_logical".to_owned(), json!(bytes));
     }
     Ok(Ended { state: facts.outcome.state(), outcome: told })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::snapshot::Protection;
+
+    #[test]
+    fn an_item_that_is_missing_is_said_to_be_somebodys() {
+        let entry = |owner: &str, name: &str, workload: &str| CoverageEntry {
+            owner: owner.to_owned(),
+            name: name.to_owned(),
+            workload: workload.to_owned(),
+            state: Protection::Partly,
+            reason: String::new(),
+            items: 1,
+            gaps: 1,
+            since_us: 0,
+        };
+        let all = [
+            entry("users/1", "alice", "mail"),
+            entry("users/12", "bob", "calendar"),
+            entry("users/12", "bob", "mail"),
+            entry("sites/a,b", "Sales", "list"),
+        ];
+        for (collection, whose) in [
+            ("users/12/mail", "bob, mail"),
+            ("users/1/mail", "alice, mail"),
+            ("sites/a,b/list/7", "Sales, list"),
+            ("users/12/tasks", ""),
+            ("users/123/mail", ""),
+        ] {
+            assert_eq!(owner(collection, &all), whose, "{collection}");
+        }
+    }
 }

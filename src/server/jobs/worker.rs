@@ -13,6 +13,7 @@ use super::{backup, restore, upkeep};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::backup::Stop;
 use crate::server::db::{AtOnce, Job, JobKind, JobState, is_away};
+use crate::server::error::told;
 use crate::server::id::Id;
 use crate::server::state::Server;
 
@@ -164,13 +165,7 @@ async fn end(
         Ok(ended) if closing && ended.state == JobState::Cancelled => return server.db.put_back(id, worker, now).await,
         Ok(ended) => (ended.state, ended.outcome.clone(), None),
         Err(e) if cancelled && e.kind() == ErrorKind::Interrupted => (JobState::Cancelled, json!({}), None),
-        Err(e) => {
-            let text = match e.hint() {
-                Some(hint) => format!("{} ({hint})", e.chain()),
-                None => e.chain(),
-            };
-            (JobState::Failed, json!({"progress": progress.as_json()}), Some(text))
-        }
+        Err(e) => (JobState::Failed, json!({"progress": progress.as_json()}), Some(told(e))),
     };
     server.db.end_job(id, worker, state, &outcome, error.as_deref(), now).await?;
     Ok(())

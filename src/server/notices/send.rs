@@ -9,6 +9,7 @@ use super::notice::Notice;
 use super::{mail, webhook};
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::db::{Delivery, DeliveryState, ReceiverKind, Room, is_away};
+use crate::server::error::told;
 use crate::server::state::Server;
 
 const MINUTE_US: i64 = 60_000_000;
@@ -101,13 +102,6 @@ async fn attempt(server: &Server, delivery: &Delivery) -> Result<()> {
         tracing::warn!(delivery = delivery.id.as_str(), attempts = delivery.attempts, "A notice was not sent: {error}");
     }
     server.db.end_delivery(delivery, state, error.as_deref(), now + pause_us(delivery.attempts), now).await
-}
-
-fn told(e: &Error) -> String {
-    match e.hint() {
-        Some(hint) => format!("{} ({hint})", e.chain()),
-        None => e.chain(),
-    }
 }
 
 #[cfg(test)]

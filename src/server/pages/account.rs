@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::server::audit::Deed;
 use crate::server::auth::Actor;
 use crate::server::db::{Account, Entitlements, Used};
+use crate::server::id::Id;
 use crate::server::state::Server;
 use crate::server::web::OfAccount;
 
@@ -124,7 +125,7 @@ pub(super) async fn list(
                             td.number { (of(used.sites, may.sites, words::number)) }
                             td.number { (of(used.bytes, may.bytes, size)) }
                             td { (words::time(account.created_us)) }
-                            td { a href={ "/accounts/" (account.id) } aria-label={ "Limits of " (account.name) } { "Limits" } }
+                            td { a href={ "/accounts/" (account.id) } aria-label={ "Settings of " (account.name) } { "Settings" } }
                         }
                     }
                 }
@@ -158,6 +159,18 @@ fn fields(limits: Entitlements) -> Markup {
     }
 }
 
+/// What keeps an account from being removed, counted.
+async fn held(server: &Server, account: &Id) -> Result<Vec<String>> {
+    let db = &server.db;
+    let all = [
+        (db.tenants(account).await?.len(), "tenant"),
+        (db.sets(account).await?.len(), "backup set"),
+        (db.repositories(account).await?.len(), "repository"),
+        (db.clients(account).await?.len(), "client"),
+    ];
+    Ok(all.iter().filter(|(many, _)| *many > 0).map(|(many, what)| words::count(*many, what)).collect())
+}
+
 /// The page of one.
 pub(super) async fn show(
     State(server): State<Arc<Server>>,
@@ -165,6 +178,7 @@ pub(super) async fn show(
     OfAccount(account): OfAccount,
 ) -> Answer {
     let used = server.db.used(Some(&account.id)).await?.remove(&account.id).unwrap_or_default();
+    let held = held(&server, &account.id).await?;
     let chrome = Chrome { actor: &actor, account: None, place: Place::Accounts };
     let body = html! {
         h1 { (account.name) }
@@ -180,11 +194,15 @@ pub(super) async fn show(
         }
         p { a href={ "/a/" (account.id) } { "To the account" } }
         h2 { "Remove" }
-        p { "It goes with its people, its history and its notices, once it has no tenant, backup set, repository or client any more. What was stored elsewhere stays there." }
-        form.card method="post" action={ "/accounts/" (account.id) "/removal" } {
-            label for="typed" { "Type the account's name" }
-            input #typed name="typed" required autocomplete="off";
-            button.danger type="submit" { "Remove it" }
+        p { "An account can be removed once it has no tenant, backup set, repository or client. Its people, the history of its runs and its notices are deleted; the audit log stays, and so does what is stored elsewhere." }
+        @if held.is_empty() {
+            form.card method="post" action={ "/accounts/" (account.id) "/removal" } {
+                label for="typed" { "Type the account's name" }
+                input #typed name="typed" required autocomplete="off";
+                button.danger type="submit" { "Remove the account" }
+            }
+        } @else {
+            p { "It still has " (held.join(", ")) "." }
         }
     };
     Ok(Page(page(&account.name, chrome, &body)).into_response())

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use maud::{Markup, html};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{Answer, Chrome, Page, Place, Query, job, page, words};
 use crate::server::audit::{Entry, Verified};
@@ -48,7 +49,7 @@ pub(super) async fn show(
     let body = html! {
         h1 { "Activity" }
         (tabs("log"))
-        p.quiet { "Who did what. Each entry is chained to the one before it by its hash, so that a change shows; the API exports the log, and the server's administrators verify it." }
+        p.quiet { "Who did what. Each entry is chained to the one before it by its hash, so that a change shows. The numbers run over all accounts: those that are left out here are others'." }
         @if actor.may(Right::Server, None) { (verification()) }
         (entries(&all, None))
         (export(&format!("/api/v1/accounts/{}/audit", account.id), which.before))
@@ -120,7 +121,7 @@ async fn whole(server: &Server, actor: &Actor, before: Option<i64>, found: Optio
     let all = server.db.audit(None, before.unwrap_or(i64::MAX), MOST).await?;
     let accounts = server.db.accounts().await?;
     let body = html! {
-        h1 { "Activity" }
+        h1 { "All activity" }
         p.quiet { "Who did what, in all accounts and at the server itself. Each entry is chained to the one before it by its hash." }
         @match found {
             Some(Verified::Whole { entries, last }) => {
@@ -138,12 +139,12 @@ async fn whole(server: &Server, actor: &Actor, before: Option<i64>, found: Optio
         (entries(&all, Some(&accounts)))
         (export("/api/v1/audit", before))
     };
-    Ok(page("Activity", Chrome { actor, account: None, place: Place::AllActivity }, &body))
+    Ok(page("All activity", Chrome { actor, account: None, place: Place::AllActivity }, &body))
 }
 
 /// Looks through the whole log: that of all accounts is one chain.
 fn verification() -> Markup {
-    html! { form method="post" action="/activity/verification" { button.plain type="submit" { "Verify the log" } } }
+    html! { form.actions method="post" action="/activity/verification" { button.plain type="submit" { "Verify the log" } } }
 }
 
 /// What the page shows and what came before it, with the hashes, as a file.
@@ -153,7 +154,7 @@ fn export(path: &str, before: Option<i64>) -> Markup {
         None => (String::new(), "audit.json".to_owned()),
     };
     html! {
-        p { a href={ (path) "?most=1000" (from) } download=(name) { "Export a thousand entries from here back, as JSON" } }
+        p { a href={ (path) "?most=1000" (from) } download=(name) { "Download 1,000 entries from here back (JSON)" } }
     }
 }
 
@@ -162,6 +163,19 @@ fn detail(entry: &Entry) -> Markup {
     let cut = entry.detail.char_indices().nth(LONGEST).map(|(at, _)| at);
     let shown = cut.and_then(|at| entry.detail.get(..at)).unwrap_or(&entry.detail);
     html! { @if !matches!(shown, "{}" | "null" | "") { code { (shown) @if cut.is_some() { "…" } } } }
+}
+
+/// The ways to the job and the restore that an entry names.
+fn ways(entry: &Entry) -> Markup {
+    let detail: Value = serde_json::from_str(&entry.detail).unwrap_or_default();
+    let named = |name: &str| detail.get(name).and_then(Value::as_str).and_then(|id| Id::parse(id).ok());
+    html! { @if let Some(account) = &entry.account {
+        @for (name, path, label) in [("job", "jobs", "To the job"), ("restore", "restores", "To the restore")] {
+            @if let Some(id) = named(name) {
+                " " a href={ "/a/" (account) "/" (path) "/" (id) } aria-label={ (label) " of entry " (entry.number) } { (label) }
+            }
+        }
+    } }
 }
 
 /// With the accounts where entries are of several.
@@ -182,7 +196,7 @@ fn entries(all: &[Entry], accounts: Option<&[Account]>) -> Markup {
                     td.number { (entry.number) } td { (words::time(entry.at_us)) }
                     @if accounts.is_some() { td { @match name(&entry.account) { Some(name) => (name), None => span.quiet { "the server" } } } }
                     td { (entry.actor) } td { (entry.address) }
-                    td { code { (entry.action) } } td { (entry.object) } td { (detail(entry)) }
+                    td.word { code { (entry.action) } } td { (entry.object) (ways(entry)) } td.detail { (detail(entry)) }
                 } } }
             } }
             @if let Some(last) = all.last().filter(|_| all.len() as i64 == MOST) {

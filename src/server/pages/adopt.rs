@@ -91,7 +91,7 @@ pub(super) async fn add(
     let body = html! {
         h1 { (adopted.row.name) }
         p.notice.good { "Taken over: " (words::count(adopted.sets.len(), "backup set")) ", " (words::count(adopted.snapshots, "snapshot")) "." }
-        @if adopted.sets.iter().any(|_| true) {
+        @if !adopted.sets.is_empty() {
             h2 { "To be entered again" }
             ul {
                 @for tenant in adopted.tenants.iter().filter(|tenant| tenant.needs_secret) {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::words;
-use crate::server::db::{Day, Grown, Job, JobState};
+use crate::server::db::{Day, Grown, Job, JobKind, JobState};
 
 const CELL: i64 = 13;
 const GAP: i64 = 3;
@@ -14,11 +14,16 @@ pub(super) fn calendar(days: &[Day], today: i64, weeks: i64) -> Markup {
     // The last column ends with this week; rows are Monday to Sunday (1970-01-01 was a Thursday).
     let weekday = |day: i64| (day + 3).rem_euclid(7);
     let first = today - weekday(today) - (weeks - 1) * 7;
-    let (width, height) = (weeks * (CELL + GAP) + 2, 7 * (CELL + GAP) + 2);
+    let (left, above) = (34, 18);
+    let (width, height) = (left + weeks * (CELL + GAP) + 2, above + 7 * (CELL + GAP) + 2);
+    let (x, y) = (|day: i64| left + (day - first) / 7 * (CELL + GAP) + 1, |row: i64| above + row * (CELL + GAP) + 1);
     let (good, bad) = days.iter().fold((0, 0), |(g, b), d| (g + i64::from(d.failed == 0), b + i64::from(d.failed > 0)));
     let label = format!("Runs of the last {weeks} weeks: {good} days without a failed run, {bad} with one");
     html! {
         svg.calendar role="img" aria-label=(label) viewBox={ "0 0 " (width) " " (height) } width=(width) height=(height) {
+            @for (row, name) in [(0, "Mon"), (2, "Wed"), (4, "Fri")] { text x="0" y=(y(row) + CELL - 2) { (name) } }
+            // A month is named above the week in which it begins, but not where its name would be cut.
+            @for day in (first..=today - 14).filter(|day| written(*day, "%-d") == "1") { text x=(x(day)) y="12" { (written(day, "%b")) } }
             @for day in first..=today {
                 @let found = days.iter().find(|d| d.day == day);
                 @let class = match found {
@@ -27,8 +32,7 @@ pub(super) fn calendar(days: &[Day], today: i64, weeks: i64) -> Markup {
                     Some(d) if d.partly > 0 => "warn",
                     Some(_) => "good",
                 };
-                rect class=(class) x=((day - first) / 7 * (CELL + GAP) + 1) y=(weekday(day) * (CELL + GAP) + 1)
-                    width=(CELL) height=(CELL) rx="2" {
+                rect class=(class) x=(x(day)) y=(y(weekday(day))) width=(CELL) height=(CELL) rx="2" {
                     title { (describe(day, found)) }
                 }
             }
@@ -45,27 +49,37 @@ fn describe(day: i64, found: Option<&Day>) -> String {
 }
 
 fn date(day: i64) -> String {
+    written(day, "%-d %b %Y")
+}
+
+fn written(day: i64, format: &str) -> String {
     let stamp = Timestamp::from_second(day * 86_400).unwrap_or(Timestamp::UNIX_EPOCH);
-    stamp.strftime("%Y-%m-%d").to_string()
+    stamp.strftime(format).to_string()
 }
 
 /// A bar for each day: what was written.
 pub(super) fn stored(days: &[Day], today: i64, many: i64) -> Markup {
     const HEIGHT: i64 = 90;
+    const ABOVE: i64 = 18;
     let most = days.iter().map(|d| d.stored).max().unwrap_or(0).max(1);
     let total: i64 = days.iter().map(|d| d.stored).sum();
     let width = many * 9 + 2;
-    let label = format!("Stored in the last {many} days: {}", words::size(u64::try_from(total).unwrap_or(0)));
+    let size = |bytes: i64| words::size(u64::try_from(bytes).unwrap_or(0));
+    let label = format!("Stored in the last {many} days: {}", size(total));
+    let (bottom, first) = (ABOVE + HEIGHT, today - many + 1);
     html! {
-        svg.bars role="img" aria-label=(label) viewBox={ "0 0 " (width) " " (HEIGHT + 4) } width=(width) height=(HEIGHT + 4) {
-            @for day in (today - many + 1)..=today {
+        svg.bars role="img" aria-label=(label) viewBox={ "0 0 " (width) " " (bottom + 20) } width=(width) height=(bottom + 20) {
+            text x="1" y="12" { "most on a day: " (size(if total > 0 { most } else { 0 })) }
+            @for day in first..=today {
                 @let found = days.iter().find(|d| d.day == day).map_or(0, |d| d.stored);
                 @let height = (i128::from(found) * i128::from(HEIGHT) / i128::from(most)) as i64;
                 @let height = if found > 0 { height.max(2) } else { 1 };
-                rect x=((day - today + many - 1) * 9 + 1) y=(HEIGHT - height + 1) width="7" height=(height) {
-                    title { (date(day)) ": " (words::size(u64::try_from(found).unwrap_or(0))) }
+                rect x=((day - first) * 9 + 1) y=(bottom - height + 1) width="7" height=(height) {
+                    title { (date(day)) ": " (size(found)) }
                 }
             }
+            text x="1" y=(bottom + 16) { (date(first)) }
+            text x=(width - 1) y=(bottom + 16) text-anchor="end" { (date(today)) }
         }
     }
 }
@@ -74,16 +88,18 @@ pub(super) fn stored(days: &[Day], today: i64, many: i64) -> Markup {
 pub(super) fn timeline(jobs: &[Job], now_us: i64) -> Markup {
     const HOUR_US: i64 = 3_600_000_000;
     const LANE: i64 = 22;
-    let (width, from) = (724_i64, now_us - 24 * HOUR_US);
-    let x = |us: i64| (us.clamp(from, now_us) - from) / 60_000_000 / 2 + 2;
+    // A bar is as long as its job took: two minutes are one unit.
+    let (left, from) = (72_i64, now_us - 24 * HOUR_US);
+    let (width, height) = (left + 724, 3 * LANE + 18);
+    let x = |us: i64| left + (us.clamp(from, now_us) - from) / 60_000_000 / 2 + 2;
     let began = |job: &Job| job.started_us.filter(|began| job.ended_us.unwrap_or(now_us) >= from && *began <= now_us);
     let shown: Vec<(&Job, i64)> = jobs.iter().filter_map(|job| began(job).map(|began| (job, began))).collect();
     let bad = shown.iter().filter(|(job, _)| job.state == JobState::Failed).count();
     let label = format!("The last 24 hours: {}, {bad} of them failed", words::count(shown.len(), "job"));
     html! {
-        svg.calendar role="img" aria-label=(label) viewBox={ "0 0 " (width) " " (3 * LANE + 18) } width=(width) height=(3 * LANE + 18) {
+        svg.calendar.lately role="img" aria-label=(label) viewBox={ "0 0 " (width) " " (height) } width=(width) height=(height) {
+            @for (lane, name) in [(0, "Backups"), (1, "Upkeep"), (2, "Restores")] { text x="0" y=(lane * LANE + 14) { (name) } }
             @for (job, began) in &shown {
-                @let lane = if job.kind.is_upkeep() { 1 } else if job.set.is_some() { 0 } else { 2 };
                 @let class = match job.state {
                     JobState::Done => "good",
                     JobState::Failed => "bad",
@@ -91,13 +107,25 @@ pub(super) fn timeline(jobs: &[Job], now_us: i64) -> Markup {
                     JobState::Gaps | JobState::Cancelled | JobState::Missed => "warn",
                 };
                 @let ended = job.ended_us.unwrap_or(now_us);
-                rect class=(class) x=(x(*began)) y=(lane * LANE + 2) width=((x(ended) - x(*began)).max(3)) height=(LANE - 6) {
+                rect class=(class) x=(x(*began)) y=(lane(job.kind) * LANE + 2) width=((x(ended) - x(*began)).max(3)) height=(LANE - 6) {
                     title { (job.kind.word()) ", " (job.state.word()) ", " (words::duration(ended - began)) }
                 }
             }
-            text x="2" y=(3 * LANE + 14) { "24 hours ago" }
-            text x=(width - 2) y=(3 * LANE + 14) text-anchor="end" { "now" }
+            @for hours in [24, 18, 12, 6, 0] {
+                text x=(x(now_us - hours * HOUR_US)) y=(3 * LANE + 14) text-anchor=(match hours { 24 => "start", 0 => "end", _ => "middle" }) {
+                    @if hours == 0 { "now" } @else { (hours) " hours ago" }
+                }
+            }
         }
+    }
+}
+
+/// The lane of a job: backups, upkeep, restores.
+fn lane(kind: JobKind) -> i64 {
+    match kind {
+        JobKind::Backup => 0,
+        JobKind::Retention | JobKind::Prune | JobKind::Check | JobKind::Mirror => 1,
+        JobKind::Plan | JobKind::Restore | JobKind::Undo | JobKind::Export => 2,
     }
 }
 
@@ -106,7 +134,7 @@ const LINES: [&str; 4] = ["read", "written", "contents", "stored"];
 
 /// What each line of growth stands for.
 pub(super) fn growth_key() -> Markup {
-    let words = ["read, in sum", "written, in sum", "contents of the newest snapshots", "stored in all"];
+    let words = ["read in total", "written in total", "contents of the newest snapshots", "stored now"];
     html! {
         p.quiet { @for (class, words) in LINES.iter().zip(words) { span class={ "line " (class) } {} " " (words) " " } }
     }
@@ -158,6 +186,7 @@ pub(super) fn growth(days: &[Grown], now_us: i64, span_us: i64) -> Markup {
             text x="4" y=(height + 14) { (date(today - many)) }
             text x=(width - 4) y=(height + 14) text-anchor="end" { (date(today)) }
             text x="8" y="16" { (size(most)) }
+            text x="8" y=(height - 8) { "0" }
             line.ground x1="4" x2=(width - 4) y1=(height - 4) y2=(height - 4) {}
             @for (line, class) in lines.iter().zip(LINES) {
                 @if !line.is_empty() { polyline class=(class) points=(points(line)) { title { (class) ": " (size(line.last().map_or(0, |(_, bytes)| *bytes))) } } }
@@ -185,18 +214,18 @@ mod tests {
         let text = growth(&days, 20_001 * 86_400_000_000, 26 * 7 * 86_400_000_000).into_string();
         for words in [
             "8.0 MiB read, 4.0 MiB written. How large all contents are was not counted yet. All repositories held 3.0 MiB",
-            "held 3.0 MiB on 2024-10-04 and 5.0 MiB at last",
-            "2024-09-21<",
+            "held 3.0 MiB on 4 Oct 2024 and 5.0 MiB at last",
+            "21 Sep 2024<",
         ] {
             assert!(text.contains(words), "{words}: {text}");
         }
         assert_eq!(text.matches("<polyline").count(), 3);
         let contents = |day, mib: i64| Grown { day, logical: Some(mib << 20), ..Grown::default() };
         let text = growth(&[contents(20_000, 1), contents(20_001, 9)], 20_001 * 86_400_000_000, 0).into_string();
-        assert!(text.contains("The contents of the newest snapshots were 1.0 MiB on 2024-10-04 and 9.0 MiB at last"));
+        assert!(text.contains("The contents of the newest snapshots were 1.0 MiB on 4 Oct 2024 and 9.0 MiB at last"));
         assert!(text.contains("<polyline class=\"contents\""), "{text}");
         // What is older than a fortnight has the whole width; what is older than the stretch is not looked at.
-        for (first, from) in [(19_950, "2024-08-15<"), (19_700, "2024-04-06<")] {
+        for (first, from) in [(19_950, "15 Aug 2024<"), (19_700, "6 Apr 2024<")] {
             let text = growth(&[grown(first, 2, None)], 20_001 * 86_400_000_000, 26 * 7 * 86_400_000_000).into_string();
             assert!(text.contains(from), "{from}: {text}");
         }

@@ -60,15 +60,17 @@ pub(super) async fn show(
         p.quiet { "How every user, group, site and team stands in the newest snapshot of each backup set." }
         @if sets.is_empty() { p.empty { "There is no " a href={ "/a/" (account.id) "/sets" } { "backup set" } " yet, so nothing is covered." } }
         @if !sets.is_empty() {
-            form method="get" {
+            form.line method="get" {
                 @if sets.len() > MOST_SETS {
                     label for="set" { "Backup set, by its name" }
                     input #set name="set" list="sets" required maxlength="100" spellcheck="false" value=(which.set);
                     datalist #sets { @for set in sets.iter().take(MOST_OFFERED) { option value=(set.name) {} } }
                 }
                 label for="q" { "Whose, " span.quiet { "part of the name; empty: all" } }
-                input #q name="q" maxlength="200" spellcheck="false" value=(which.q);
-                button.plain type="submit" { "Show" }
+                div.actions {
+                    input #q name="q" maxlength="200" spellcheck="false" value=(which.q);
+                    button.plain type="submit" { "Show" }
+                }
             }
         }
         @for (set, found) in &parts {
@@ -101,28 +103,55 @@ fn mark(state: Protection) -> &'static str {
     }
 }
 
+/// How a part stands, in words.
+fn said(state: Protection) -> &'static str {
+    match state {
+        Protection::Left => "kept, its owner left",
+        Protection::Nothing => "nothing to protect",
+        Protection::NotSelected => "not selected",
+        state => state.word(),
+    }
+}
+
+/// Reasons, each with the parts that it holds for: why one is not protected whole, or what is in no backup of it.
+fn reasons<'a>(parts: &[&'a CoverageEntry]) -> Vec<(String, &'a str)> {
+    let mut all: Vec<(String, &str)> = Vec::new();
+    for part in parts.iter().filter(|part| !part.reason.is_empty()) {
+        match all.iter_mut().find(|(_, reason)| *reason == part.reason) {
+            Some((of, _)) => of.push_str(&format!(", {}", part.workload)),
+            None => all.push((part.workload.clone(), part.reason.as_str())),
+        }
+    }
+    all
+}
+
 /// Owners as rows; what is not protected whole says why.
 fn grid(entries: &[CoverageEntry], set: &str, which: &Which) -> Markup {
     let wanted = which.q.trim().to_lowercase();
     // Of several sets on the page the others begin at the beginning.
     let from = if which.set.is_empty() || which.set.trim() == set { which.from } else { 0 };
     let link = |from: usize| format!("?set={}&q={}&from={from}", encode(set), encode(&which.q));
-    let mut owners: BTreeMap<(&str, &str), Vec<&CoverageEntry>> = BTreeMap::new();
-    for entry in entries.iter().filter(|entry| entry.name.to_lowercase().contains(&wanted)) {
-        owners.entry((&entry.name, &entry.owner)).or_default().push(entry);
+    let mut owners: BTreeMap<(String, &str), Vec<&CoverageEntry>> = BTreeMap::new();
+    for entry in entries {
+        let name = entry.name.to_lowercase();
+        if name.contains(&wanted) {
+            owners.entry((name, &entry.owner)).or_default().push(entry);
+        }
     }
     html! {
         @if owners.is_empty() { p.empty { "Nobody there has such a name." } }
         div.scroll tabindex="0" { table {
-            thead { tr { th scope="col" { "Whose" } th scope="col" { "Parts" } th scope="col" { "Why not whole" } } }
-            tbody { @for ((name, _), parts) in owners.iter().skip(from).take(MOST) { tr {
-                th scope="row" { (name) }
-                td { @for part in parts {
-                    span class={ "state " (mark(part.state)) } title={ (part.state.word()) ", " (part.items) " items" } {
-                        (if part.workload.is_empty() { "all" } else { &part.workload }) @if part.state != Protection::Protected { ": " (part.state.word()) }
-                    } " "
-                } }
-                td { @for part in parts.iter().filter(|part| !part.reason.is_empty()) { div { @if !part.workload.is_empty() { strong { (part.workload) } ": " } (part.reason) } } }
+            thead { tr { th scope="col" { "Whose" } th scope="col" { "Parts, and what is not in them" } } }
+            tbody { @for parts in owners.values().skip(from).take(MOST) { tr {
+                th scope="row" { (parts.first().map_or("", |part| part.name.as_str())) }
+                td.states {
+                    @for part in parts {
+                        span class={ "state " (mark(part.state)) } title={ (said(part.state)) ", " (part.items) " items" } {
+                            (if part.workload.is_empty() { "all" } else { &part.workload }) @if part.state != Protection::Protected { ": " (said(part.state)) }
+                        } " "
+                    }
+                    @for (of, reason) in reasons(parts) { div { @if !of.is_empty() { strong { (of) } ": " } (reason) } }
+                }
             } } }
         } }
         @if owners.len() > MOST { p.quiet { (words::number(i64::try_from(owners.len()).unwrap_or(i64::MAX))) " in all" } }
@@ -166,5 +195,39 @@ mod tests {
         assert!(shown("", "PERSON 24", 0).matches("<tr>").count() == 11, "ten, below the head");
         assert!(shown("", "nobody", 0).contains("Nobody there has such a name"));
         assert!(shown("", "", usize::MAX).contains("Before"));
+    }
+
+    #[test]
+    fn a_reason_is_told_once_with_the_parts_that_it_holds_for() {
+        let entry = |name: &str, workload: &str, state, reason: &str| CoverageEntry {
+            owner: format!("users/{name}"),
+            name: name.to_owned(),
+            workload: workload.to_owned(),
+            state,
+            reason: reason.to_owned(),
+            items: 1,
+            gaps: 0,
+            since_us: 0,
+        };
+        let all = [
+            entry("bea", "mail", Protection::Unreadable, "refused"),
+            entry("bea", "calendar", Protection::Unreadable, "refused"),
+            entry("bea", "chats", Protection::Left, ""),
+            entry("Alice", "mail", Protection::Protected, "no archive"),
+            entry("carl", "", Protection::Nothing, "a guest"),
+        ];
+        let which = Which { set: String::new(), q: String::new(), from: 0 };
+        let page = grid(&all, "everyone", &which).into_string();
+        for words in [
+            "<strong>mail, calendar</strong>: refused",
+            "chats: kept, its owner left",
+            "all: nothing to protect",
+            "<div>a guest</div>",
+            "<strong>mail</strong>: no archive",
+        ] {
+            assert!(page.contains(words), "{words}: {page}");
+        }
+        let place = |name: &str| page.find(&format!(">{name}</th>")).expect(name);
+        assert!(place("Alice") < place("bea") && place("bea") < place("carl"), "{page}");
     }
 }

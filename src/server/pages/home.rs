@@ -24,6 +24,8 @@ const DAY_US: i64 = 86_400_000_000;
 const WEEKS: i64 = 26;
 /// Things that need attention, as far as they are named.
 const MOST_ATTENTION: usize = 50;
+/// Runs that are listed and summed.
+const LAST_RUNS: i64 = 10;
 /// Jobs that the last day shows.
 const MOST_LATELY: i64 = 60;
 /// A secret that ends within so many days needs attention.
@@ -68,7 +70,7 @@ impl Facts {
             tenants: db.tenants(account).await?,
             repositories: db.repositories(account).await?,
             open: db.open_jobs(account).await?,
-            runs: db.runs(account, None, &Before::NOTHING, 10).await?,
+            runs: db.runs(account, None, &Before::NOTHING, LAST_RUNS).await?,
             newest: db.newest(account).await?,
             logical,
             used: db.used(Some(account)).await?.remove(account).unwrap_or_default(),
@@ -81,8 +83,8 @@ impl Facts {
         })
     }
 
-    /// What needs attention: in words, and where to go.
-    fn attention(&self) -> Vec<(String, String)> {
+    /// What needs attention: in words, and where to go. With a next step for who may start runs.
+    fn attention(&self, may_run: bool) -> Vec<(String, String)> {
         let base = format!("/a/{}", self.account.id);
         let mut all = Vec::new();
         for set in self.sets.iter().filter(|set| set.enabled) {
@@ -106,9 +108,11 @@ impl Facts {
             let (name, href) = (&set.name, format!("{base}/sets/{}", set.id));
             let text = match set.last_state.as_deref() {
                 _ if runs => format!("'{name}' has no snapshot yet: its first run goes on"),
+                None if !may_run => format!("'{name}' has never run"),
                 None if set.enabled => format!("'{name}' has never run: start its first run, or see when it is due"),
                 None => format!("'{name}' has never run: start its first run"),
                 Some("failed") => format!("'{name}' has never had a good run, the last one failed: see why"),
+                Some(_) if !may_run => format!("'{name}' has never had a good run"),
                 Some(_) => format!("'{name}' has never had a good run: start it again"),
             };
             all.push((text, href));
@@ -208,7 +212,7 @@ pub(super) async fn show(
     let chrome = Chrome { actor: &actor, account: Some(&facts.account), place: Place::Home };
     let body = html! {
         h1 { (facts.account.name) }
-        (sentence(&facts))
+        (sentence(&facts, actor.may(Right::Run, Some(&facts.account.id))))
         @if let Some((text, path)) = facts.next_step().filter(|_| actor.may(Right::Change, Some(&facts.account.id))) {
             p { a.button href={ "/a/" (facts.account.id) (path) } { (text) } }
         }
@@ -219,26 +223,36 @@ pub(super) async fn show(
     Ok(Page(page("Home", chrome, &body)).into_response())
 }
 
-/// That nothing needs attention, and what is to be known all the same.
+/// That nothing needs attention.
 fn well(facts: &Facts) -> String {
-    let gaps = facts.newest.gaps;
     // One without a snapshot needs attention.
-    let mut text = match facts.sets.len() {
-        1 => "All is well: the backup set has a snapshot.".to_owned(),
-        all => format!("All is well: each of {} has a snapshot.", words::count(all, "backup set")),
-    };
-    if gaps > 0 {
-        let (of, verb) =
-            (words::count(usize::try_from(gaps).unwrap_or(usize::MAX), "item"), if gaps == 1 { "is" } else { "are" });
-        text.push_str(&format!(
-            " {of} {verb} missing from the newest snapshots, for they could not be read: the last runs say which."
-        ));
+    match facts.sets.len() {
+        1 => "All is well: the backup set has a snapshot, and nothing is missing from it.".to_owned(),
+        all => {
+            let sets = words::count(all, "backup set");
+            format!("All is well: each of {sets} has a snapshot, and nothing is missing from them.")
+        }
     }
-    text
 }
 
-fn sentence(facts: &Facts) -> Markup {
-    let attention = facts.attention();
+/// What the newest snapshots lack, with the way to what it is.
+fn missing(facts: &Facts) -> Markup {
+    let gaps = facts.newest.gaps;
+    let told = facts.runs.iter().find(|run| run.gaps > 0).and_then(|run| run.job.as_ref());
+    html! {
+        section.notice.warn aria-labelledby="missing" {
+            h2 #missing { "Not all could be read" }
+            p {
+                (words::count(usize::try_from(gaps).unwrap_or(usize::MAX), "thing")) @if gaps == 1 { " is" } @else { " are" }
+                " missing from the newest snapshots: a thing is an item, or all of somebody's mail, a drive, a site or a chat. Each run tries again what the one before could not read."
+            }
+            @if let Some(job) = told { p { a href={ "/a/" (facts.account.id) "/jobs/" (job) } { "See what is missing" } } }
+        }
+    }
+}
+
+fn sentence(facts: &Facts, may_run: bool) -> Markup {
+    let (attention, lacks) = (facts.attention(may_run), facts.newest.gaps > 0);
     html! {
         @if !attention.is_empty() {
             section.notice.warn aria-labelledby="attention" {
@@ -246,10 +260,10 @@ fn sentence(facts: &Facts) -> Markup {
                 ul { @for (text, href) in attention.iter().take(MOST_ATTENTION) { li { a href=(href) { (text) } } } }
                 @if attention.len() > MOST_ATTENTION { p { "and " (attention.len() - MOST_ATTENTION) " more" } }
             }
-        } @else if facts.sets.is_empty() {
-            p.empty { "Nothing is protected yet." }
-        } @else {
-            p.notice.good { (well(facts)) }
+        }
+        @if lacks { (missing(facts)) }
+        @if attention.is_empty() && !lacks {
+            @if facts.sets.is_empty() { p.empty { "Nothing is protected yet." } } @else { p.notice.good { (well(facts)) } }
         }
     }
 }
@@ -285,14 +299,14 @@ fn figures(facts: &Facts) -> Markup {
             div.card {
                 h3 { "Read and written" }
                 p.figure { (words::size(u64::try_from(read).unwrap_or(0))) }
-                p.quiet { "by the last runs; " (words::size(u64::try_from(written).unwrap_or(0))) " of it had to be stored, after deduplication and compression" }
+                p.quiet { "in the last " (LAST_RUNS) " runs; stored of it, after deduplication and compression: " (words::size(u64::try_from(written).unwrap_or(0))) }
             }
-            div.card { h3 { "Deduplication" } p.figure { (words::times(read, new)) } p.quiet { "read to new, in the last runs" } }
-            div.card { h3 { "Compression" } p.figure { (words::times(new, written)) } p.quiet { "new to stored, in the last runs" } }
+            div.card { h3 { "Deduplication" } p.figure { (words::times(read, new)) } p.quiet { "read to new, in the last " (LAST_RUNS) " runs" } }
+            div.card { h3 { "Compression" } p.figure { (words::times(new, written)) } p.quiet { "new to stored, in the last " (LAST_RUNS) " runs" } }
             div.card { h3 { "Backup sets" } p.figure { (facts.sets.len()) } p.quiet { (words::count(facts.tenants.len(), "tenant")) } }
         }
         @if facts.account.limits != Entitlements::default() {
-            h3 { "Of what the account may" }
+            h3 { "Limits of the account" }
             (account::limits(facts.account.limits, facts.used))
             p.quiet { "Over a limit nothing is added; runs and restores go on. Whoever runs the server sets the limits." }
         }
@@ -302,18 +316,24 @@ fn figures(facts: &Facts) -> Markup {
 fn history(facts: &Facts) -> Markup {
     let today = facts.now_us / DAY_US;
     html! {
-        h2 { "Runs of the last " (WEEKS) " weeks" }
-        div.scroll tabindex="0" { (charts::calendar(&facts.days, today, WEEKS)) }
-        p.quiet { span.state.good { "whole" } " " span.state.warn { "with gaps" } " " span.state.bad { "failed" } }
-        h2 { "The last 24 hours" }
-        div.scroll tabindex="0" { (charts::timeline(&facts.lately, facts.now_us)) }
-        @if !facts.grown.is_empty() {
-            h2 { "Growth" }
-            div.scroll tabindex="0" { (charts::growth(&facts.grown, facts.now_us, WEEKS * 7 * DAY_US)) }
-            (charts::growth_key())
+        @if facts.days.is_empty() && facts.lately.is_empty() {
+            h2 { "History" }
+            p.empty { "What ran, and what it read and stored, is drawn here once something has run." }
+        } @else {
+            h2 { "Runs of the last " (WEEKS) " weeks" }
+            div.scroll tabindex="0" { (charts::calendar(&facts.days, today, WEEKS)) }
+            p.quiet { span.state.good { "whole" } " " span.state.warn { "with gaps" } " " span.state.bad { "failed" } " " span.state.calm { "no run" } }
+            h2 { "The last 24 hours" }
+            div.scroll tabindex="0" { (charts::timeline(&facts.lately, facts.now_us)) }
+            p.quiet { span.state.good { "done" } " " span.state.warn { "with gaps, stopped or missed" } " " span.state.bad { "failed" } " " span.state.calm { "running" } }
+            @if !facts.grown.is_empty() {
+                h2 { "Growth" }
+                div.scroll tabindex="0" { (charts::growth(&facts.grown, facts.now_us, WEEKS * 7 * DAY_US)) }
+                (charts::growth_key())
+            }
+            h2 { "Stored each day" }
+            div.scroll tabindex="0" { (charts::stored(&facts.days, today, 60)) }
         }
-        h2 { "Stored each day" }
-        div.scroll tabindex="0" { (charts::stored(&facts.days, today, 60)) }
         h2 { "Last runs" }
         @if facts.runs.is_empty() { p.empty { "No run has ended yet." } } @else {
             (job::runs(&facts.account.id, &facts.runs, &facts.sets))

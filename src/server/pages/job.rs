@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{Answer, Chrome, Page, Place, go, page, words};
 use crate::server::api::jobs;
 use crate::server::auth::{Actor, Right};
-use crate::server::db::{Job, JobKind, JobState, RunRow, SetRow};
+use crate::server::db::{Job, JobKind, JobState, RepositoryRow, RunRow, SetRow};
 use crate::server::id::Id;
 use crate::server::state::Server;
 use crate::server::web::At;
@@ -65,19 +65,20 @@ pub(super) fn outcome(word: &str) -> Markup {
     html! { span class={ "state " (class) } { (word) } }
 }
 
-/// A table of runs.
+/// A table of runs; of several sets with their names.
 pub(super) fn runs(account: &Id, runs: &[RunRow], sets: &[SetRow]) -> Markup {
+    let named = sets.len() > 1;
     html! {
         div.scroll tabindex="0" { table {
             thead { tr {
-                th scope="col" { "Began" } th scope="col" { "Backup set" } th scope="col" { "Ended" }
+                th scope="col" { "Began" } th scope="col" { "Ended" } @if named { th scope="col" { "Backup set" } }
                 th.number scope="col" { "Items" } th.number scope="col" { "New" } th.number scope="col" { "Changed" } th.number scope="col" { "Gone" }
                 th.number scope="col" { "Gaps" } th.number scope="col" { "Read" } th.number scope="col" { "Stored" } th.number scope="col" { "Took" }
             } }
             tbody { @for run in runs { tr {
                 td { @if let Some(job) = &run.job { a href={ "/a/" (account) "/jobs/" (job) } { (words::time(run.started_us)) } } @else { (words::time(run.started_us)) } }
-                td { @if let Some(set) = sets.iter().find(|set| set.id == run.set) { a href={ "/a/" (account) "/sets/" (set.id) } { (set.name) } } }
                 td { (outcome(&run.outcome)) }
+                @if named { td { @if let Some(set) = sets.iter().find(|set| set.id == run.set) { a href={ "/a/" (account) "/sets/" (set.id) } { (set.name) } } } }
                 td.number { (words::number(run.items)) } td.number { (words::number(run.items_added)) }
                 td.number { (words::number(run.items_changed)) } td.number { (words::number(run.items_removed)) }
                 td.number { (words::number(run.gaps)) }
@@ -101,16 +102,26 @@ pub(super) async fn show(
         Some(set) => server.db.backup_set(&account.id, set).await.ok(),
         None => None,
     };
+    let repository = match &job.repository {
+        Some(id) if job.kind.is_upkeep() => server.db.repository(&account.id, id).await.ok(),
+        _ => None,
+    };
     let chrome = Chrome { actor: &actor, account: Some(&account), place: place(job.kind) };
     let events = (!job.state.has_ended()).then(|| format!("/api/v1/accounts/{}/jobs/{}/events", account.id, job.id));
     let body = html! {
-        h1 { (title(job.kind)) @if let Some(set) = &set { " of " a href={ "/a/" (account.id) "/sets/" (set.id) } { (set.name) } } }
+        h1 {
+            (title(job.kind))
+            @if let Some(set) = &set { " of " a href={ "/a/" (account.id) "/sets/" (set.id) } { (set.name) } }
+            @if let Some(row) = &repository { " of " a href={ "/a/" (account.id) "/storage/" (row.id) } { (row.name) } }
+        }
         div #job data-events=[events] {
-            p { span #state { (badge(job.state)) } " asked for by " (job.asked_by) " " (words::time(job.created_us))
-                @if let Some(started) = job.started_us { ", began " (words::time(started)) }
-                @if let Some(ended) = job.ended_us { ", ended " (words::time(ended)) }
+            p #state { (badge(job.state)) }
+            dl.facts {
+                div { dt { "Asked for by" } dd { (job.asked_by) } } div { dt { "Asked for" } dd { (words::time(job.created_us)) } }
+                @if let Some(started) = job.started_us { div { dt { "Began" } dd { (words::time(started)) } } }
+                @if let Some(ended) = job.ended_us { div { dt { "Ended" } dd { (words::time(ended)) } } }
             }
-            @if let Some(error) = &job.error { p.notice.bad role="alert" { (error) } }
+            @if let Some(error) = &job.error { p.notice.bad role="alert" { (error) @if !error.ends_with('.') { "." } } }
             (progress(&job))
         }
         @if !job.state.has_ended() && actor.may(Right::Run, Some(&account.id)) {
@@ -145,8 +156,21 @@ pub(super) async fn show(
                 }
             }
         }
+        @if let Some(row) = repository.as_ref().filter(|_| may_run && job.state == JobState::Failed) { (again(&job, row)) }
     };
     Ok(Page(page(title(job.kind), chrome, &body)).into_response())
+}
+
+/// Asks for upkeep of a repository once more.
+fn again(job: &Job, row: &RepositoryRow) -> Markup {
+    let every_byte = job.arguments.get("read_data").and_then(Value::as_bool).unwrap_or(false);
+    html! {
+        form method="post" action={ "/a/" (row.account) "/storage/" (row.id) "/upkeep" } {
+            input type="hidden" name="kind" value=(job.kind.word());
+            @if every_byte { input type="hidden" name="read_data" value="on"; }
+            button type="submit" { "Try again now" }
+        }
+    }
 }
 
 /// How far it is; the script keeps it up to date.
@@ -268,7 +292,8 @@ fn reached(progress: &Value) -> Markup {
 fn facts(outcome: &Value) -> Markup {
     html! {
         @if let Value::Object(fields) = outcome {
-            dl.facts { @for (name, value) in fields {
+            // The mark above says already how it ended.
+            dl.facts { @for (name, value) in fields.iter().filter(|(name, _)| *name != "outcome") {
                 @match value {
                     Value::Object(inner) => { @for (name, value) in inner { div { dt { (label(name)) } dd { (plain(name, value)) } } } },
                     Value::Array(all) => { div { dt { (label(name)) } dd { @if all.is_empty() { "none" } @else { ul { @for value in all.iter().take(50) { li { code { (value) } } } } } } } },
@@ -282,6 +307,9 @@ fn facts(outcome: &Value) -> Markup {
 fn label(name: &str) -> String {
     match name {
         "throttled" => return "Requests told to wait".to_owned(),
+        "bytes_read" => return "Read".to_owned(),
+        "bytes_new" => return "New".to_owned(),
+        "bytes_stored" => return "Stored".to_owned(),
         "bytes_logical" => return "Contents of the snapshot".to_owned(),
         _ => {}
     }
@@ -298,11 +326,6 @@ fn plain(name: &str, value: &Value) -> String {
         Value::Number(number) => number.as_i64().map_or_else(|| number.to_string(), words::number),
         // The beginning of an id is enough to find it by.
         Value::String(text) if name == "snapshot" => text.chars().take(8).collect(),
-        Value::String(text) if name == "outcome" => match text.as_str() {
-            "complete" => "whole".to_owned(),
-            "gaps" => "with gaps".to_owned(),
-            other => other.to_owned(),
-        },
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }
@@ -319,14 +342,39 @@ fn waits(run: &RunRow) -> Markup {
 
 fn gaps(run: &RunRow) -> Markup {
     let all = run.gap_list.as_array().map(Vec::as_slice).unwrap_or_default();
+    let text = |gap: &Value, name: &str| gap.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     html! {
         @if run.gaps > 0 {
             h2 { "Missing from the snapshot" }
-            p { (words::number(run.gaps)) " items could not be read; each run tries again what the one before could not read." }
+            p { (missing(run.gaps, all)) " could not be read; each run tries again what the one before could not read." }
             ul { @for gap in all {
-                li { strong { (gap.get("name").and_then(Value::as_str).unwrap_or("something")) } ": " (gap.get("message").and_then(Value::as_str).unwrap_or_default()) }
+                @let (of, name) = (text(gap, "of"), text(gap, "name"));
+                li {
+                    strong { (of) @if !of.is_empty() && !name.is_empty() { ": " } (name) @if of.is_empty() && name.is_empty() { "something" } }
+                    ": " (text(gap, "message"))
+                }
             } }
+            @if run.gaps > all.len() as i64 && !all.is_empty() { p.quiet { "and " (words::number(run.gaps - all.len() as i64)) " more" } }
         }
+    }
+}
+
+/// How much is missing: whole collections, which are told first, apart from single items. Not every client says which is which.
+fn missing(gaps: i64, told: &[Value]) -> String {
+    let whole = |gap: &Value| gap.get("whole").and_then(Value::as_bool);
+    let many = |many: i64, one: &str| words::count(usize::try_from(many).unwrap_or(usize::MAX), one);
+    if told.is_empty() || told.iter().any(|gap| whole(gap).is_none()) {
+        return format!("{} (items, or all of a mailbox, drive, site or chat)", many(gaps, "thing"));
+    }
+    let wholes = told.iter().filter(|gap| whole(gap) == Some(true)).count() as i64;
+    let items = gaps.saturating_sub(wholes);
+    let parts = format!("{} (all of a mailbox, drive, site, chat or the like)", many(wholes, "part"));
+    match (wholes, items) {
+        (0, _) => many(items, "item"),
+        // There may be more of them than are told.
+        (_, 1..) if wholes == told.len() as i64 => format!("{}, at least {parts},", many(gaps, "thing")),
+        (_, 1..) => format!("{parts} and {}", many(items, "item")),
+        _ => parts,
     }
 }
 

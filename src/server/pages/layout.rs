@@ -57,7 +57,7 @@ impl Place {
             Self::Clients => "Clients",
             Self::People => "People",
             Self::Activity => "Activity",
-            Self::AllActivity => "Activity of all",
+            Self::AllActivity => "All activity",
             Self::Notices => "Reports and notices",
             Self::Accounts => "Accounts",
             Self::Administrators => "Administrators",
@@ -142,7 +142,7 @@ pub(crate) fn page(title: &str, chrome: Chrome<'_>, body: &Markup) -> Markup {
                     details.who {
                         summary { (actor.login) }
                         div {
-                            p.quiet { (actor.role.sentence()) "." }
+                            p.quiet { "Role: " (actor.role.word()) ". " (actor.role.sentence()) "." }
                             form method="post" action="/sign-out" { button.plain type="submit" { "Sign out" } }
                         }
                     }

@@ -212,11 +212,42 @@ struct Refusal {
     body: Markup,
 }
 
-/// Puts the navigation around the page of an error; other answers pass as they are.
-pub(crate) fn around(mut answer: Response, chrome: Chrome<'_>) -> Response {
+/// The way on from the page of an error.
+#[derive(Debug, Default)]
+pub(crate) struct Way {
+    /// The page of this server that led here, as an address within it.
+    pub(crate) back: Option<String>,
+    /// Something was sent: perhaps what somebody typed.
+    pub(crate) sends: bool,
+}
+
+impl Way {
+    fn shown(&self) -> Markup {
+        html! {
+            @if self.sends {
+                p.hint {
+                    @if self.back.is_some() { "The button opens the page that you came from anew. " }
+                    "Your browser's own Back button may still have what you typed, but not passwords and keys."
+                }
+            }
+            div.actions {
+                @if let Some(back) = &self.back { a.button href=(back) { "Back" } " " a.button.plain href="/" { "Home" } } @else { a.button href="/" { "Home" } }
+            }
+        }
+    }
+}
+
+/// Puts the navigation around the page of an error, for whoever is signed in, and the way on below it; other answers pass as they
+/// are.
+pub(crate) fn around(mut answer: Response, chrome: Option<Chrome<'_>>, way: &Way) -> Response {
     let Some(Refusal { title, body }) = answer.extensions_mut().remove() else { return answer };
+    let body = html! { (body) (way.shown()) };
+    let whole = match chrome {
+        Some(chrome) => page(title, chrome, &body),
+        None => layout::bare(title, &body),
+    };
     let (parts, _) = answer.into_parts();
-    Response::from_parts(parts, page(title, chrome, &body).into_string().into())
+    Response::from_parts(parts, whole.into_string().into())
 }
 
 /// Says whether an answer is the page of an error that has nothing around it yet.
@@ -228,7 +259,7 @@ pub(crate) fn is_refusal(answer: &Response) -> bool {
 pub(crate) fn refusal(error: &Error) -> Response {
     let (status, problem) = problem(error);
     let title = match error.kind() {
-        ErrorKind::NotFound => "Not here",
+        ErrorKind::NotFound => "Not found",
         ErrorKind::Permission => "Not allowed",
         _ if status.is_server_error() => "That did not work",
         _ => "That cannot be done",
@@ -238,12 +269,11 @@ pub(crate) fn refusal(error: &Error) -> Response {
             h1 { (title) }
             p { (problem.message) "." }
             @if let Some(hint) = &problem.hint { p.hint { (words::sentence(hint)) } }
-            @if status == StatusCode::UNPROCESSABLE_ENTITY { p.hint { "Go back in the browser: what you entered is still there." } }
-            p.quiet { "Number for the server's log: " code { (problem.request) } }
-            p { a.button href="/" { "To the beginning" } }
+            // Of other errors the log says nothing more.
+            @if status.is_server_error() { p.quiet { "The server's log says more under this number: " code { (problem.request) } } }
         }
     };
-    let page = Page(layout::bare(title, &body));
+    let page = Page(layout::bare(title, &html! { (body) (Way::default().shown()) }));
     (status, axum::Extension(Refusal { title, body }), page).into_response()
 }
 

@@ -166,7 +166,7 @@ async fn the_page_of_an_error_has_the_way_on_for_who_sees_it_and_nobody_elses_ac
         let cookie = bench.sign_in(login, PASSWORD).await.expect("signed in");
         let (status, page) = bench.page(&cookie, &nowhere).await;
         assert_eq!(status, StatusCode::NOT_FOUND);
-        assert!(page.contains("Not here") && page.contains(nav) && page.contains(&home), "{login}: {page}");
+        assert!(page.contains("Not found") && page.contains(nav) && page.contains(&home), "{login}: {page}");
         assert!(page.contains("Contoso") && !page.contains("aria-current"), "{login}: {page}");
         let (status, page) = bench.page(&cookie, &format!("/a/{other}/sets/{}", "0".repeat(32))).await;
         assert_eq!(status, StatusCode::NOT_FOUND);
@@ -180,4 +180,61 @@ async fn the_page_of_an_error_has_the_way_on_for_who_sees_it_and_nobody_elses_ac
     assert!(page.contains("Not allowed") && page.contains(nav) && page.contains(&home), "{page}");
     let (status, page) = bench.page("", "/welcome/nothing").await;
     assert!(status.is_client_error() && !page.contains(nav) && !page.contains("Contoso"), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_of_an_error_leads_back_to_the_page_of_this_server_that_sent_what_failed() {
+    let bench = Bench::quiet().await;
+    let own = bench.account("Contoso").await;
+    bench.person(None, Role::Administrator, "admin@example.com").await;
+    bench.person(Some(&own), Role::Owner, "owner@contoso.com").await;
+    let admin = bench.sign_in("admin@example.com", PASSWORD).await.expect("signed in");
+    let owner = bench.sign_in("owner@contoso.com", PASSWORD).await.expect("signed in");
+    let ask = async |cookie: &str, path: &str, from: &str, sent: Option<&str>| {
+        let request = match sent {
+            Some(body) => bench
+                .client
+                .post(bench.url(path))
+                .header("sec-fetch-site", "same-origin")
+                .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .body(body.to_owned()),
+            None => bench.client.get(bench.url(path)),
+        };
+        let request = request.header(header::COOKIE, cookie).header(header::REFERER, from);
+        let answer = request.send().await.expect("an answer");
+        let to = answer.headers().get(header::LOCATION).and_then(|to| to.to_str().ok()).unwrap_or_default().to_owned();
+        (answer.status(), answer.text().await.expect("text"), to)
+    };
+    let (listed, of_account) = (format!("/accounts/{own}"), format!("href=\"/a/{own}/sets\""));
+    let back = |path: &str| format!("href=\"{path}\">Back</a>");
+    let wrong = Some("name=Contoso&gib=many");
+
+    let (status, page, _) = ask(&admin, &listed, &bench.url(&format!("{listed}?x=1&y=2")), wrong).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(page.contains(&back(&format!("{listed}?x=1&amp;y=2"))), "{page}");
+    assert!(page.contains("browser's own Back button") && !page.contains("is still there"), "{page}");
+    assert!(!page.contains("server's log"), "no number that leads nowhere: {page}");
+    assert!(page.contains("href=\"/administrators\"") && !page.contains(&of_account), "the server's own page: {page}");
+    for elsewhere in ["https://evil.example/x", &bench.url("//evil.example/x"), &bench.url("/\\evil.example"), "x"] {
+        let (_, page, _) = ask(&admin, &listed, elsewhere, wrong).await;
+        assert!(!page.contains("evil.example") && !page.contains(">Back</a>"), "{elsewhere}: {page}");
+        assert!(page.contains("browser's own Back button"), "{elsewhere}: {page}");
+    }
+    // Where nothing was sent nothing is lost, and a page does not lead back to itself.
+    let (nowhere, sets) = (format!("/a/{own}/sets/{}", "0".repeat(32)), format!("/a/{own}/sets"));
+    let (status, page, _) = ask(&owner, &nowhere, &bench.url(&sets), None).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    assert!(page.contains(&back(&sets)) && !page.contains("own Back button"), "{page}");
+    let (_, page, _) = ask(&owner, &nowhere, &bench.url(&nowhere), None).await;
+    assert!(!page.contains(">Back</a>") && page.contains(">Home</a>"), "{page}");
+    // The page around is that of the account, also where the address names none.
+    let (status, page, _) = ask(&owner, "/me/password", &bench.url("/me"), Some("x=y")).await;
+    assert!(status.is_client_error() && page.contains(&back("/me")) && page.contains(&of_account), "{status} {page}");
+    // A page that was the answer to a form has no address of its own.
+    for (form, above) in
+        [("/me/factor".to_owned(), "/me".to_owned()), (format!("/a/{own}/adoption"), format!("/a/{own}"))]
+    {
+        let (status, page, to) = ask(&owner, &form, &bench.url("/me"), None).await;
+        assert_eq!((status, to), (StatusCode::SEE_OTHER, above), "{form}: {page}");
+    }
 }

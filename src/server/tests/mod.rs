@@ -15,6 +15,7 @@ mod hostile;
 mod keys;
 mod lifecycle;
 mod lines;
+mod missing;
 mod notices;
 mod operating;
 mod others;

@@ -33,17 +33,17 @@ async fn note(bench: &Bench, (account, set, job): (&Id, &Id, &Id), outcome: &'st
 }
 
 /// An account with a set that has not run, its owner, who is signed in, and a job that was stopped before it began.
-struct Ready {
-    bench: Bench,
-    account: Id,
-    token: String,
+pub(super) struct Ready {
+    pub(super) bench: Bench,
+    pub(super) account: Id,
+    pub(super) token: String,
     cookie: String,
-    repository: Id,
-    set: Id,
-    job: Id,
+    pub(super) repository: Id,
+    pub(super) set: Id,
+    pub(super) job: Id,
 }
 
-async fn ready() -> Ready {
+pub(super) async fn ready() -> Ready {
     ready_at(json!([])).await
 }
 
@@ -63,13 +63,13 @@ async fn ready_at(schedules: Value) -> Ready {
 }
 
 impl Ready {
-    async fn page(&self, path: &str) -> String {
+    pub(super) async fn page(&self, path: &str) -> String {
         let (status, page) = self.bench.page(&self.cookie, &format!("/a/{}{path}", self.account)).await;
         assert_eq!(status, StatusCode::OK, "{path}: {page}");
         page
     }
 
-    async fn ran(&self, outcome: &'static str, totals: Totals, at: i64) {
+    pub(super) async fn ran(&self, outcome: &'static str, totals: Totals, at: i64) {
         note(&self.bench, (&self.account, &self.set, &self.job), outcome, totals, at).await;
     }
 }
@@ -108,7 +108,7 @@ async fn home_takes_a_set_for_late_by_its_own_rules() {
 }
 
 /// Queues a job, takes it and ends it so.
-async fn did(at: &Ready, kind: JobKind, state: JobState, error: Option<&str>) {
+pub(super) async fn did(at: &Ready, kind: JobKind, state: JobState, error: Option<&str>) {
     let (db, now) = (&at.bench.server().db, at.bench.server().now_us());
     let of_set = (kind == JobKind::Backup).then_some(&at.set);
     let new = NewJob {
@@ -270,7 +270,7 @@ async fn limits_and_what_is_used_of_them_are_shown_and_set_by_administrators() {
     let send = async |body: &str| bench.send_form(&here, Some(&cookie), body.to_owned()).await.status();
     let limits = async || bench.good(&admin, Method::GET, &here, None).await;
 
-    assert!(!at.page("").await.contains("Of what the account may"), "there is no limit");
+    assert!(!at.page("").await.contains("Limits of the account"), "there is no limit");
     assert_eq!(send("name=Contoso&mailboxes=12&drives=50&sites=&gib=2").await, StatusCode::SEE_OTHER);
     let now = limits().await;
     assert_eq!(now["limits"], json!({"mailboxes": 12, "drives": 50, "sites": null, "bytes": 2_i64 << 30}));
@@ -298,6 +298,14 @@ async fn limits_and_what_is_used_of_them_are_shown_and_set_by_administrators() {
     assert_eq!(bench.send_form(&here, Some(&at.cookie), "name=x".into()).await.status(), StatusCode::FORBIDDEN);
     let log = bench.good(&admin, Method::GET, "/audit", None).await.to_string();
     assert!(log.matches("account.change").count() == 3, "{log}");
+
+    // What it holds stands in the place of the form that removes it.
+    let empty = bench.account("Fabrikam").await;
+    for (account, removable) in [(account, false), (&empty, true)] {
+        let (_, page) = bench.page(&cookie, &format!("/accounts/{account}")).await;
+        assert_eq!(page.contains(&format!("action=\"/accounts/{account}/removal\"")), removable, "{page}");
+        assert_eq!(page.contains("It still has 1 tenant, 1 backup set, 1 repository."), !removable, "{page}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -380,6 +388,8 @@ async fn activity_lists_jobs_and_tells_what_was_done_in_detail() {
     };
     at.bench.server().db.note_as("somebody", "", deed, now).await.expect("noted");
     let log = at.page("/activity").await;
+    let way = format!("href=\"/a/{}/jobs/{}\"", at.account, at.job);
+    assert!(log.contains(&way), "an entry leads to its job: {log}");
     assert!(log.contains("aaaaaaaa") && log.contains("a…</code>") && !log.contains(&"a".repeat(300)), "{log}");
 }
 
@@ -404,7 +414,7 @@ async fn accounts_and_restores_are_shown_page_by_page() {
     let rows = async |path: &str| {
         let (status, page) = at.bench.page(&cookie, path).await;
         assert_eq!(status, StatusCode::OK, "{path}: {page}");
-        (page.matches("aria-label=\"Limits of").count(), page)
+        (page.matches("aria-label=\"Settings of").count(), page)
     };
     let (many, page) = rows("/accounts").await;
     assert!(many == 100 && page.contains("from=100"), "{many}: {page}");

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use axum::extract::{RawPathParams, Request, State};
-use axum::http::uri::Authority;
+use axum::http::uri::{Authority, PathAndQuery};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use futures::StreamExt as _;
+use url::{Position, Url};
 
 use super::{Access, Door, Peer};
 use crate::error::{Error, ErrorKind, Result};
@@ -15,7 +16,7 @@ use crate::server::auth::{Actor, Right};
 use crate::server::db::ClientRow;
 use crate::server::error::ApiError;
 use crate::server::id::Id;
-use crate::server::pages::{self, Chrome, Place};
+use crate::server::pages::{self, Chrome, Place, Way};
 use crate::server::state::Server;
 
 /// The name of the cookie of a session. Over HTTPS it is bound to this very host (`__Host-`).
@@ -43,6 +44,11 @@ pub(super) async fn hold(
     let (headers, uri) = (request.headers(), request.uri());
     // By HTTP/2 the host stands beside the path.
     let host = uri.authority().map(Authority::as_str).or_else(|| headers.get(header::HOST)?.to_str().ok());
+    let is_get = request.method() == Method::GET;
+    // Pages elsewhere may be about an account, and are none of its own.
+    let within = account.clone().filter(|_| uri.path().starts_with("/a/"));
+    let way = Way { back: came_from(&guard.server, &request, host), sends: !request.method().is_safe() };
+    let above = uri.path().rsplit_once('/').map_or("", |(above, _)| above).to_owned();
     match guard.admit(request.method(), headers, host, account.as_deref(), &peer).await {
         Ok(admitted) => {
             let person = match admitted {
@@ -66,7 +72,11 @@ pub(super) async fn hold(
                     Err(answer) => answer,
                 }
             };
-            if is_inside { answer } else { guard.framed(answer, person.as_ref(), account.as_deref()).await }
+            if guard.door == Door::Page && is_get && answer.status() == StatusCode::METHOD_NOT_ALLOWED {
+                // What a form is sent to is no page: whoever opens it is led to the one above.
+                return Redirect::to(if above.is_empty() { "/" } else { &above }).into_response();
+            }
+            if is_inside { answer } else { guard.framed(answer, person.as_ref(), within.as_deref(), &way).await }
         }
         Err(Refused::SignIn) if guard.door == Door::Page => {
             let uri = request.uri();
@@ -85,7 +95,9 @@ pub(super) async fn hold(
             answer
         }
         Err(Refused::Because(e, _)) if guard.door == Door::Api => ApiError(e).into_response(),
-        Err(Refused::Because(e, actor)) => guard.framed(pages::refusal(&e), actor.as_deref(), account.as_deref()).await,
+        Err(Refused::Because(e, actor)) => {
+            guard.framed(pages::refusal(&e), actor.as_deref(), within.as_deref(), &way).await
+        }
     }
 }
 
@@ -207,15 +219,20 @@ impl Guard {
         Ok(())
     }
 
-    /// Puts around the page of an error what the person who sees it knows from others.
-    async fn framed(&self, answer: Response, actor: Option<&Actor>, account: Option<&str>) -> Response {
-        let (Some(actor), true) = (actor, pages::is_refusal(&answer)) else { return answer };
-        let id = account.and_then(|id| Id::parse(id).ok()).filter(|id| is_at_home(actor, id));
-        let account = match id {
+    /// Puts around the page of an error what the person who sees it knows from others: those of the account that it is within, else
+    /// of their own.
+    async fn framed(&self, answer: Response, actor: Option<&Actor>, within: Option<&str>, way: &Way) -> Response {
+        if !pages::is_refusal(&answer) {
+            return answer;
+        }
+        let Some(actor) = actor else { return pages::around(answer, None, way) };
+        let id = within.and_then(|id| Id::parse(id).ok()).filter(|id| is_at_home(actor, id));
+        let account = match id.or_else(|| actor.account.clone()) {
             Some(id) => self.server.db.account(&id).await.ok(),
             None => None,
         };
-        pages::around(answer, Chrome { actor, account: account.as_ref(), place: Place::Nowhere })
+        let chrome = Chrome { actor, account: account.as_ref(), place: Place::Nowhere };
+        pages::around(answer, Some(chrome), way)
     }
 }
 
@@ -243,6 +260,23 @@ pub(crate) fn cookie_name(server: &Server) -> String {
     if server.is_secure() { format!("__Host-{COOKIE}") } else { COOKIE.to_owned() }
 }
 
+/// Says whether an origin is this server's, which was asked for under a host.
+fn is_own(server: &Server, origin: &str, host: Option<&str>) -> bool {
+    server.options.public_url.as_deref().is_some_and(|url| url.trim_end_matches('/') == origin)
+        || origin.split_once("://").is_some_and(|(_, own)| Some(own) == host)
+}
+
+/// The page of this server that a request came from, as an address within it; none where it is the one that is asked for.
+fn came_from(server: &Server, request: &Request, host: Option<&str>) -> Option<String> {
+    let from = Url::parse(request.headers().get(header::REFERER)?.to_str().ok()?).ok()?;
+    let within = &from[Position::BeforePath..Position::AfterQuery];
+    let asked = request.uri().path_and_query().map(PathAndQuery::as_str);
+    let is_itself = request.method().is_safe() && Some(within) == asked;
+    // Two slashes would lead to another host.
+    let leads_here = is_own(server, &from.origin().ascii_serialization(), host) && !within.starts_with("//");
+    (leads_here && !is_itself).then(|| within.to_owned())
+}
+
 /// Refuses what another site's page made a browser send. Browsers say where a request comes from in `Sec-Fetch-Site`, or
 /// at least in `Origin`; what says neither is no browser, and has no business with cookies.
 fn same_origin(server: &Server, headers: &HeaderMap, host: Option<&str>) -> Result<()> {
@@ -252,11 +286,11 @@ fn same_origin(server: &Server, headers: &HeaderMap, host: Option<&str>) -> Resu
         (Some("same-origin" | "none"), _) => Ok(()),
         (Some(_), _) => Err(refused()),
         (None, Some(origin)) => {
-            let own = |origin: &str| {
-                server.options.public_url.as_deref().is_some_and(|url| url.trim_end_matches('/') == origin)
-                    || origin.split_once("://").is_some_and(|(_, own)| Some(own) == host)
-            };
-            if own(origin) { Ok(()) } else { Err(refused()) }
+            if is_own(server, origin, host) {
+                Ok(())
+            } else {
+                Err(refused())
+            }
         }
         (None, None) => Err(Error::new(ErrorKind::Permission, "The request says neither its origin nor a token")
             .with_hint("Programs send a token: Authorization: Bearer …")),
