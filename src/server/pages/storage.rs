@@ -33,6 +33,13 @@ const MOST_OFF: usize = 25;
 const MOST: usize = 100;
 /// Snapshots that are named of those that retention takes out.
 const MOST_TO_GO: usize = 20;
+/// What can be asked for: the kind of job, whether every byte is read, and what the button says.
+const UPKEEP: [(&str, &str, &str); 4] = [
+    ("check", "", "Check that everything is there"),
+    ("check", "on", "Check every byte"),
+    ("prune", "", "Give back space"),
+    ("mirror", "", "Bring replicas up to date"),
+];
 
 /// What the form sends.
 #[derive(Debug, Deserialize)]
@@ -135,7 +142,7 @@ async fn growth(server: &Server, account: &Account, all: &[RepositoryRow]) -> cr
 pub(super) fn key_mark(row: &RepositoryRow) -> Markup {
     html! {
         @if row.holds_owner_key { span.state.warn { "the server can read contents" } }
-        @else if row.confirmed { span.state.good { "only you can read contents" } }
+        @else if row.confirmed { span.state.good { "only owners' keys read contents" } }
         @else { span.state.bad { "key not confirmed" } }
     }
 }
@@ -144,7 +151,7 @@ fn form(account: &Account) -> Markup {
     html! {
         h2 { "Make a repository" }
         form.card method="post" action={ "/a/" (account.id) "/storage" } {
-            p.quiet { "A key is made for it and shown once. The server keeps a key of its own with which it adds snapshots and cannot read what is in them: without your key nobody can restore, not even who runs this server." }
+            p.quiet { "A key is made for it and shown once. The server keeps a key of its own with which it adds snapshots and cannot read what is in them: without your key nobody can restore, not even whoever runs this server." }
             label for="name" { "Name" }
             input #name name="name" required maxlength="100" placeholder="Main";
             label for="url" { "Where it lies, " span.quiet { "empty: this server's own storage" } }
@@ -155,7 +162,7 @@ fn form(account: &Account) -> Markup {
                 label for="passphrase" { "Passphrase, " span.quiet { "at least 12 characters" } }
                 input #passphrase name="passphrase" type="password" autocomplete="new-password";
             }
-            button type="submit" { "Make it" }
+            button type="submit" { "Make the repository" }
         }
     }
 }
@@ -180,7 +187,8 @@ pub(super) async fn make(
     };
     let made = repositories::make(&server, &actor, &account.id, &wanted).await?;
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Storage };
-    let body = kit(&account, &made.row, made.key.expose_text(), wanted.passphrase.is_some(), None);
+    let of = KitOf::First { own: wanted.passphrase.is_some() };
+    let body = kit(&server, &account, &made.row, made.key.expose_text(), of, None).await;
     Ok(Page(page("Your key", chrome, &body)).into_response())
 }
 
@@ -190,12 +198,20 @@ pub(super) fn pairs(text: &str) -> BTreeMap<String, String> {
 }
 
 /// The key with all that it takes to restore without this server, to be printed; and the question for its end.
-fn kit(account: &Account, row: &RepositoryRow, key: &str, own: bool, wrong: Option<&str>) -> Markup {
+async fn kit(
+    server: &Server,
+    account: &Account,
+    row: &RepositoryRow,
+    key: &str,
+    of: KitOf,
+    wrong: Option<&str>,
+) -> Markup {
+    let facts = kit_facts(server, account, row, key, of).await;
     html! {
         h1 { "The key of '" (row.name) "'" }
-        (kit_facts(account, row, key, own))
+        (facts)
         h2 { "Do you have it?" }
-        @if let Some(wrong) = wrong { p.notice.bad role="alert" { (wrong) } }
+        @if let Some(wrong) = wrong { p.notice.bad role="alert" { (words::sentence(wrong)) } }
         form.card method="post" action={ "/a/" (account.id) "/storage/" (row.id) "/confirmation" } {
             (typed_back(key))
             button type="submit" { "I have kept it" }
@@ -212,10 +228,30 @@ pub(super) fn typed_back(key: &str) -> Markup {
     }
 }
 
+/// Which key of a repository a kit is of.
+#[derive(Clone, Copy)]
+pub(super) enum KitOf {
+    /// The only one, made with the repository; `own`: a passphrase that its owner chose.
+    First { own: bool },
+    /// One beside others, and when it was made, where that is known.
+    Further { made_us: Option<i64> },
+}
+
 /// The key itself, with what belongs beside it on paper.
-pub(super) fn kit_facts(account: &Account, row: &RepositoryRow, key: &str, own: bool) -> Markup {
+pub(super) async fn kit_facts(server: &Server, account: &Account, row: &RepositoryRow, key: &str, of: KitOf) -> Markup {
+    // Whatever goes wrong here, the key is shown: it is shown once.
+    let places = server.db.destinations(&row.id).await.unwrap_or_default();
+    let place = places.first();
+    let own = matches!(of, KitOf::First { own: true });
+    let made_us = match of {
+        KitOf::First { .. } => Some(row.created_us),
+        KitOf::Further { made_us } => made_us,
+    };
     html! {
-        p.notice.warn { "This is shown once. Without it nobody can ever read what will be stored: not you, not whoever runs this server." }
+        @match of {
+            KitOf::First { .. } => { p.notice.warn { "This is shown once. Without it nobody can ever read what will be stored: not you, not whoever runs this server." } }
+            KitOf::Further { .. } => { p.notice.warn { "This key is shown once. Whoever has it can read everything in the repository, as with the other owners' keys: keep it safe." } }
+        }
         @if own { p { "It is the passphrase that you chose." } } @else { p.key { code #key { (key) } } }
         section.card {
             h2 { "Recovery kit" }
@@ -223,9 +259,13 @@ pub(super) fn kit_facts(account: &Account, row: &RepositoryRow, key: &str, own: 
                 div { dt { "Account" } dd { (account.name) } }
                 div { dt { "Repository" } dd { (row.name) " " code { (row.repository) } } }
                 div { dt { "Checksum of the key" } dd { code { (checksum(key)) } } }
-                div { dt { "Made" } dd { (words::time(row.created_us)) } }
+                @if let Some(at) = made_us { div { dt { "Key made" } dd { (words::time(at)) } } }
+                @if let Some(place) = place { div.wide { dt { "Place" } dd {
+                    @if place.url == OWN { "this server's own storage, folder " code { "storage/" (account.id) "/" (row.id) } }
+                    @else { code { (place.url) } }
+                } } }
             }
-            p { "To restore without this server: install tenantvault, put the key into a file, and " code { "tenantvault -r WHERE-IT-LIES -p FILE snapshots" } "; " code { "export" } " and " code { "restore" } " take it from there." }
+            p { "To restore without this server: install tenantvault, put the key into a file, then run " code { "tenantvault -r PLACE -p FILE snapshots" } ", with the place above or the path of a copy of its folder. " code { "export" } " and " code { "restore" } " take it from there." }
             p.quiet { "Print this page, or keep it in a password manager." }
         }
     }
@@ -251,7 +291,8 @@ pub(super) async fn confirm(
     if let Err(e) = keys::confirm(&server, &actor, &account.id, &id, &proof.key, &proof.last_four).await {
         let (status, problem) = problem(&e);
         let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Storage };
-        let body = kit(&account, &row, proof.key.expose(), false, Some(&problem.message));
+        let of = KitOf::First { own: false };
+        let body = kit(&server, &account, &row, proof.key.expose(), of, Some(&problem.message)).await;
         return Ok((status, Page(page("Your key", chrome, &body))).into_response());
     }
     Ok(go(&format!("/a/{}/storage/{id}", account.id)))
@@ -273,7 +314,7 @@ pub(super) async fn show(
         p { (key_mark(&row)) " Stored: " (words::size(u64::try_from(row.stored_bytes).unwrap_or(0))) ". Id " code { (row.repository) } }
         h2 { "Where it lies" }
         ul { @for place in &places { li {
-            strong { (place.name) } " " code { (if place.url == OWN { "this server's own storage" } else { &place.url }) }
+            strong { (place.name) } " " @if place.url == OWN { "this server's own storage" } @else { code { (place.url) } }
             @if place.position > 0 { " (replica)" }
             @if let Some(lag) = &place.lag { p.notice.warn { "Lags behind: " (lag) } }
         } } }
@@ -283,7 +324,8 @@ pub(super) async fn show(
         }
         @if actor.may(Right::Run, Some(&account.id)) {
             h2 { "Upkeep" }
-            div.actions { @for (kind, every, words) in [("check", "", "Check that everything is there"), ("check", "on", "Check every byte"), ("prune", "", "Give back space"), ("mirror", "", "Bring replicas up to date")] {
+            p.quiet { "Checking every byte reads all that is stored, and can take hours. Giving back space removes data that no snapshot needs any more; snapshots stay." }
+            div.actions { @for (kind, every, words) in UPKEEP.iter().filter(|(kind, ..)| *kind != "mirror" || places.len() > 1) {
                 form method="post" action={ "/a/" (account.id) "/storage/" (row.id) "/upkeep" } {
                     input type="hidden" name="kind" value=(kind);
                     @if !every.is_empty() { input type="hidden" name="read_data" value=(every); }
@@ -304,10 +346,10 @@ async fn look(server: &Server, row: &RepositoryRow) -> crate::Result<Markup> {
     Ok(html! {
         h2 { "Keys" }
         (key_pages::table(&slots, &clients))
-        p { a href={ "/a/" (row.account) "/keys" } { "To the keys of the account" } }
+        p { a href={ "/a/" (row.account) "/keys" } { "All keys of the account" } }
         (next_to_go(row, &retained))
         h2 { @if many == 0 { "Snapshots" } @else { (words::count(many, "snapshot")) } }
-        @if many == 0 { p.empty { "The first run of a backup set makes the first one." } } @else {
+        @if many == 0 { p.empty { "The first run of a " a href={ "/a/" (row.account) "/sets" } { "backup set" } " makes the first one." } } @else {
             div.scroll tabindex="0" { table {
                 thead { tr { th scope="col" { "Snapshot" } th scope="col" { "Backup set" } th scope="col" { "Time" } th.number scope="col" { "Items" } th scope="col" { "State" } } }
                 tbody { @for snapshot in listing.snapshots.iter().rev().take(MOST) { tr {
@@ -329,10 +371,10 @@ fn next_to_go(row: &RepositoryRow, all: &[NextRetention]) -> Markup {
             h2 #retention { "What retention removes next" }
             p.quiet { "After each run the snapshots that the set's rules do not keep are taken out. A prune gives their space back, as far as no other snapshot needs it." }
             div.scroll tabindex="0" { table {
-                thead { tr { th scope="col" { "Backup set" } th scope="col" { "After the run" } th scope="col" { "Snapshots that go" } th.number scope="col" { "Stay" } } }
+                thead { tr { th scope="col" { "Backup set" } th scope="col" { "After the next run" } th scope="col" { "Snapshots that go" } th.number scope="col" { "Kept then, with the new one" } } }
                 tbody { @for next in all { tr {
                     th scope="row" { a href={ "/a/" (row.account) "/sets/" (next.set) } { (next.name) } }
-                    td { @if let Some(at) = next.next_us { "of " (words::time(at)) } @else { "that somebody asks for" } }
+                    td { @if let Some(at) = next.next_us { (words::time(at)) } @else { "when somebody asks for it" } }
                     td { @if next.forgotten.is_empty() { span.quiet { "none" } } @else {
                         @for (place, gone) in next.forgotten.iter().take(MOST_TO_GO).enumerate() { @if place > 0 { ", " } (words::time(gone.time_us)) }
                         @if next.forgotten.len() > MOST_TO_GO { " and " (next.forgotten.len() - MOST_TO_GO) " more" }
