@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use crate::error::{Error, Result};
+use crate::server::pages::words;
 
 /// A step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -127,7 +128,7 @@ pub(super) fn wrong(error: &Error) -> Markup {
     html! {
         div.notice.bad role="alert" {
             p { (problem.message) "." }
-            @if let Some(hint) = &problem.hint { p.hint { (hint) "." } }
+            @if let Some(hint) = &problem.hint { p.hint { (words::sentence(hint)) } }
         }
     }
 }
