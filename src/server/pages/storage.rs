@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::part::{Part, Which};
 use super::{Answer, Chrome, Form, Page, Place, Query, charts, go, keys as key_pages, page, words};
+use crate::error::{Error, ErrorKind};
 use crate::server::api::accounts::GROWTH_US;
 use crate::server::auth::{Actor, Password, Right};
 use crate::server::db::{Account, JobKind, RepositoryRow};
@@ -70,12 +71,24 @@ pub(super) async fn list(
     Query(off): Query<Off>,
 ) -> Answer {
     let account = server.db.account(&account).await?;
+    Ok(Page(listed(&server, &actor, &account, (&which, off.off), None).await?).into_response())
+}
+
+/// The page, with what somebody tried to make and why it cannot be.
+async fn listed(
+    server: &Server,
+    actor: &Actor,
+    account: &Account,
+    (which, off): (&Which, usize),
+    tried: Option<(&Typed, &Error)>,
+) -> crate::Result<Markup> {
     let all = server.db.repositories(&account.id).await?;
-    let part = Part::of(&all, &which, MOST_REPOSITORIES, "repository", |row| &row.name);
-    let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Storage };
+    let part = Part::of(&all, which, MOST_REPOSITORIES, "repository", |row| &row.name);
+    let chrome = Chrome { actor, account: Some(account), place: Place::Storage };
     let body = html! {
         h1 { "Storage" }
-        (super::sets::way_back(&server, &actor, &account.id).await?)
+        (super::sets::way_back(server, actor, &account.id).await?)
+        @if tried.is_some() { (form(account, tried)) }
         @if all.is_empty() { p.empty { "There is no repository yet: the encrypted place that snapshots are kept in." } } @else {
             (part.finder())
             div.scroll tabindex="0" { table {
@@ -89,11 +102,14 @@ pub(super) async fn list(
             } }
             (part.ways())
         }
-        @if !all.is_empty() { (growth(&server, &account, &all).await?) }
-        (off_list(&server, &account, actor.may(Right::Keys, Some(&account.id)), off.off).await?)
-        @if actor.may(Right::Keys, Some(&account.id)) { (form(&account)) (super::adopt::form(&account)) }
+        @if !all.is_empty() { (growth(server, account, &all).await?) }
+        (off_list(server, account, actor.may(Right::Keys, Some(&account.id)), off).await?)
+        @if actor.may(Right::Keys, Some(&account.id)) {
+            @if tried.is_none() { (form(account, None)) }
+            (super::adopt::form(account))
+        }
     };
-    Ok(Page(page("Storage", chrome, &body)).into_response())
+    Ok(page("Storage", chrome, &body))
 }
 
 /// What was taken off the list and lies in the server's own storage still.
@@ -147,18 +163,21 @@ pub(super) fn key_mark(row: &RepositoryRow) -> Markup {
     }
 }
 
-fn form(account: &Account) -> Markup {
+/// The form of a new one; after one that cannot be, with what was typed. A passphrase is typed anew.
+fn form(account: &Account, tried: Option<(&Typed, &Error)>) -> Markup {
+    let typed = tried.map(|(typed, _)| typed);
     html! {
         h2 { "Make a repository" }
+        @if let Some((_, e)) = tried { (super::sets::wrong(e)) }
         form.card method="post" action={ "/a/" (account.id) "/storage" } {
             p.quiet { "A key is made for it and shown once. The server keeps a key of its own with which it adds snapshots and cannot read what is in them: without your key nobody can restore, not even whoever runs this server." }
             label for="name" { "Name" }
-            input #name name="name" required maxlength="100" placeholder="Main";
+            input #name name="name" required maxlength="100" placeholder="Main" value=[typed.map(|typed| &typed.name)];
             label for="url" { "Where it lies, " span.quiet { "empty: this server's own storage" } }
-            input #url name="url" maxlength="2000" spellcheck="false" placeholder="s3://bucket/folder?endpoint=https://…&region=…";
-            label for="credentials" { "The storage's secrets, " span.quiet { "one a line: name = secret" } }
-            textarea #credentials name="credentials" spellcheck="false" autocomplete="off" placeholder="access_key_id = …" {}
-            details { summary { "A passphrase of your own instead of a key" }
+            input #url name="url" maxlength="2000" spellcheck="false" placeholder="s3://bucket/folder?endpoint=https://…&region=…" value=[typed.map(|typed| &typed.url)];
+            label for="credentials" { "The storage's secrets, " span.quiet { "one per line: name = secret" } }
+            textarea #credentials name="credentials" spellcheck="false" autocomplete="off" placeholder="access_key_id = …" { (typed.map_or("", |typed| typed.credentials.as_str())) }
+            details open[typed.is_some_and(|typed| !typed.passphrase.is_empty())] { summary { "A passphrase of your own instead of a key" }
                 label for="passphrase" { "Passphrase, " span.quiet { "at least 12 characters" } }
                 input #passphrase name="passphrase" type="password" autocomplete="new-password";
             }
@@ -167,7 +186,15 @@ fn form(account: &Account) -> Markup {
     }
 }
 
-/// Takes the form; shows the key.
+/// Says whether who typed something can do something about it.
+fn told_in_the_form(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::InvalidInput | ErrorKind::AlreadyExists | ErrorKind::Permission | ErrorKind::Unavailable
+    )
+}
+
+/// Takes the form; shows the key. Where it cannot be made, the form comes again with what was typed.
 pub(super) async fn make(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
@@ -183,9 +210,16 @@ pub(super) async fn make(
             url: url.to_owned(),
             credentials: pairs(&typed.credentials),
         },
-        passphrase: Some(typed.passphrase).filter(|text| !text.is_empty()).map(Password::new),
+        passphrase: Some(&typed.passphrase).filter(|text| !text.is_empty()).map(Password::new),
     };
-    let made = repositories::make(&server, &actor, &account.id, &wanted).await?;
+    let made = match repositories::make(&server, &actor, &account.id, &wanted).await {
+        Ok(made) => made,
+        Err(e) if told_in_the_form(e.kind()) => {
+            let again = listed(&server, &actor, &account, (&Which::default(), 0), Some((&typed, &e))).await?;
+            return Ok((problem(&e).0, Page(again)).into_response());
+        }
+        Err(e) => return Err(e.into()),
+    };
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Storage };
     let of = KitOf::First { own: wanted.passphrase.is_some() };
     let body = kit(&server, &account, &made.row, made.key.expose_text(), of, None).await;

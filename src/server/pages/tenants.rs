@@ -51,7 +51,7 @@ pub(super) async fn list(
         @if all.is_empty() { p.empty { "No tenant is connected yet. Below is what it takes." } } @else {
             (part.finder())
             div.scroll tabindex="0" { table {
-                thead { tr { th scope="col" { "Tenant" } th scope="col" { "Directory" } th scope="col" { "Permissions" } th scope="col" { "Secret" } th scope="col" { "Microsoft's limits used" } th scope="col" { "Tested" } } }
+                thead { tr { th scope="col" { "Tenant" } th scope="col" { "Permissions" } th scope="col" { "Secret" } th scope="col" { "Microsoft's limits used" } th scope="col" { "Tested" } th scope="col" { "Directory" } } }
                 tbody { @for tenant in &part.shown { (row(&account, tenant, server.now_us())) } }
             } }
             (part.ways())
@@ -69,7 +69,6 @@ fn row(account: &Account, tenant: &Tenant, now_us: i64) -> Markup {
         th scope="row" { a href={ "/a/" (account.id) "/tenants/" (tenant.id) } { (tenant.name) }
             @if tenant.is_of_user() { br; span.quiet { (tenant.user.as_ref().map_or("nobody signed in", |user| user.name.as_str())) } }
         }
-        td { code { (tenant.definition.tenant_id) } }
         td { @match missing {
             _ if tenant.refused.is_some() => { span.state.bad { "sign in again" } }
             None if failed => { span.state.bad { "no sign-in" } }
@@ -86,6 +85,7 @@ fn row(account: &Account, tenant: &Tenant, now_us: i64) -> Markup {
         } }
         td { (used(tenant, now_us)) }
         td { @if let Some(at) = tenant.checked_us { (words::time(at)) } @else { span.quiet { "never" } } }
+        td { code { (tenant.definition.tenant_id) } }
     } }
 }
 

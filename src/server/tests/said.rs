@@ -94,3 +94,19 @@ async fn a_permission_that_several_parts_need_is_counted_and_told_once() {
     assert!(shown.contains("<strong>Enter a new one.</strong>"), "{shown}");
     assert!(shown.contains("<details open><summary>Enter a new secret"), "{shown}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repository_that_cannot_be_made_is_asked_for_again_with_what_was_typed() {
+    let bench = Bench::quiet().await;
+    let account = bench.account("Contoso").await;
+    bench.person(Some(&account), Role::Owner, "owner@contoso.com").await;
+    let cookie = bench.sign_in("owner@contoso.com", PASSWORD).await.expect("signed in");
+    let typed = "name=Third&url=ftp%3A%2F%2Fhost%2Fx&credentials=access_key_id+%3D+x&passphrase=four+words+of+mine";
+    let answer = bench.send_form(&format!("/a/{account}/storage"), Some(&cookie), typed.to_owned()).await;
+    assert_eq!(answer.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    let page = answer.text().await.expect("text");
+    for words in ["role=\"alert\"", "value=\"Third\"", "value=\"ftp://host/x\"", "access_key_id = x", "'ftp:'"] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    assert!(!page.contains("four words of mine") && page.matches("id=\"url\"").count() == 1, "{page}");
+}

@@ -30,6 +30,7 @@ use crate::server::schedule;
 use crate::server::state::Server;
 use crate::server::web::At;
 
+pub(super) use steps::wrong;
 pub(super) use wizard::way_back;
 
 /// Sets on a page.
@@ -57,13 +58,13 @@ pub(super) async fn list(
         } @else {
             (part.finder())
             div.scroll tabindex="0" { table {
-                thead { tr { th scope="col" { "Backup set" } th scope="col" { "Tenant" } th scope="col" { "Last run" } th scope="col" { "Last snapshot" } th scope="col" { "Runs" } } }
+                thead { tr { th scope="col" { "Backup set" } th scope="col" { "Last run" } th scope="col" { "Last snapshot" } th scope="col" { "Runs" } th scope="col" { "Tenant" } } }
                 tbody { @for set in &part.shown { tr {
                     th scope="row" { a href={ "/a/" (account.id) "/sets/" (set.id) } { (set.name) } }
-                    td { @if let Some(tenant) = tenants.iter().find(|tenant| tenant.id == set.tenant) { (tenant.name) } }
                     td { (last(set)) }
                     td { @if let Some(at) = set.last_good_us { (words::time(at)) } @else { span.quiet { "never" } } }
                     td { @if by_schedule(set) { "on schedule" } @else { span.state.calm { "only when asked" } } }
+                    td { @if let Some(tenant) = tenants.iter().find(|tenant| tenant.id == set.tenant) { (tenant.name) } }
                 } } }
             } }
             (part.ways())
