@@ -188,10 +188,7 @@ fn form(account: &Account, tried: Option<(&Typed, &Error)>) -> Markup {
 
 /// Says whether who typed something can do something about it.
 fn told_in_the_form(kind: ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::InvalidInput | ErrorKind::AlreadyExists | ErrorKind::Permission | ErrorKind::Unavailable
-    )
+    matches!(kind, ErrorKind::InvalidInput | ErrorKind::AlreadyExists | ErrorKind::Permission | ErrorKind::Unavailable)
 }
 
 /// Takes the form; shows the key. Where it cannot be made, the form comes again with what was typed.
