@@ -208,11 +208,15 @@ fn form(account: &Account, sets: &[SetRow], of: Option<&Receiver>, action: &str)
                 label { input type="radio" name="kind" value="webhook" checked[kind == ReceiverKind::Webhook]; " Webhook: JSON is posted to a web address, signed" }
                 label { input type="radio" name="kind" value="ping" checked[kind == ReceiverKind::Ping]; " Ping: a monitor elsewhere is called while all is well, and alarms when no call comes" }
             }
-            label for="to" { "Mail addresses, " span.quiet { "for mail; one per line" } }
-            textarea #to name="to" spellcheck="false" { (definition.map(|d| d.to.join("\n")).unwrap_or_default()) }
-            label for="url" { "Web address, " span.quiet { "for webhook and ping" @if of.is_some() && kind != ReceiverKind::Mail { "; leave it empty to keep the present one" } } }
-            input #url name="url" type="url" maxlength="2000" autocomplete="off" spellcheck="false" placeholder="https://…";
-            fieldset {
+            div.of-mail {
+                label for="to" { "Mail addresses, " span.quiet { "for mail; one per line" } }
+                textarea #to name="to" spellcheck="false" { (definition.map(|d| d.to.join("\n")).unwrap_or_default()) }
+            }
+            div.of-web {
+                label for="url" { "Web address, " span.quiet { "for webhook and ping" @if of.is_some() && kind != ReceiverKind::Mail { "; leave it empty to keep the present one" } } }
+                input #url name="url" type="url" maxlength="2000" autocomplete="off" spellcheck="false" placeholder="https://…";
+            }
+            fieldset.of-reports {
                 legend { "Tell it about" }
                 label { input type="radio" name="runs" value="trouble" checked[runs == RunsTold::Trouble]; " Runs that failed, had gaps, were stopped or missed" }
                 label { input type="radio" name="runs" value="all" checked[runs == RunsTold::All]; " Every run" }
@@ -223,14 +227,18 @@ fn form(account: &Account, sets: &[SetRow], of: Option<&Receiver>, action: &str)
                 option value="" { "All" }
                 @for row in sets.iter().take(500) { option value=(row.id) selected[set == Some(&row.id)] { (row.name) } }
             }
-            label { input type="checkbox" name="warnings" value="yes" checked[definition.is_none_or(|d| d.warnings)]; " Warnings: secrets that expire, quotas that fill up, sets without a good run, storage that cannot be reached" }
-            label { input type="checkbox" name="digest" value="yes" checked[of.is_none() || digest.is_some()]; " A digest each day" }
-            label for="hour" { "Hour of the digest" }
-            input #hour name="hour" type="number" min="0" max="23" value=(hour);
-            label for="zone" { "Time zone of the digest" }
-            input #zone name="zone" value=(zone) spellcheck="false" placeholder="Europe/Berlin";
-            label for="beat_minutes" { "Minutes between pings, " span.quiet { "for ping; empty: after each good run" } }
-            input #beat_minutes name="beat_minutes" type="number" min="1" max="10080" value=(beat);
+            div.of-reports {
+                label { input type="checkbox" name="warnings" value="yes" checked[definition.is_none_or(|d| d.warnings)]; " Warnings: secrets that expire, quotas that fill up, sets without a good run, storage that cannot be reached" }
+                label { input type="checkbox" name="digest" value="yes" checked[of.is_none() || digest.is_some()]; " A digest each day" }
+                label for="hour" { "Hour of the digest" }
+                input #hour name="hour" type="number" min="0" max="23" value=(hour);
+                label for="zone" { "Time zone of the digest" }
+                input #zone name="zone" value=(zone) spellcheck="false" placeholder="Europe/Berlin";
+            }
+            div.of-ping {
+                label for="beat_minutes" { "Minutes between pings, " span.quiet { "for ping; empty: after each good run" } }
+                input #beat_minutes name="beat_minutes" type="number" min="1" max="10080" value=(beat);
+            }
             label { input type="checkbox" name="enabled" value="yes" checked[definition.is_none_or(|d| d.enabled)]; " Enabled" }
             button type="submit" { @if of.is_some() { "Save" } @else { "Add" } }
         }
