@@ -315,7 +315,7 @@ async function full(at) {
   await part("a key", async () => {
     await page.goto(`${home}/storage`);
     await page.fill("#name", "Second");
-    await page.click("text=Make it");
+    await page.click("text=Make the repository");
     await picture(page, `${A}/storage`, "full", "key", "the key of a new repository, shown once");
     const key = await page.textContent("#key");
     await page.fill("#last_four", "0000");
@@ -323,7 +323,7 @@ async function full(at) {
     await picture(page, `${A}/storage`, "failing", "key-wrong", "its end was typed back wrongly");
     await page.fill("#last_four", key.slice(-4));
     await page.click("text=I have kept it");
-    await page.waitForSelector("text=only you can read contents");
+    await page.waitForSelector("text=only owners' keys read contents");
     await picture(page, `${A}/storage/{repository}`, "empty", "repository-empty", "nothing is in it yet");
     at.second = page.url().split("/").pop();
     at.secondKey = key;

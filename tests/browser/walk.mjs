@@ -190,7 +190,7 @@ try {
   // A repository is made, its key shown once and typed back.
   await page.goto(`${root}/storage`);
   await page.fill("#name", "Second");
-  await page.click("text=Make it");
+  await page.click("text=Make the repository");
   await look(page, "key");
   const second = await page.textContent("#key");
   await page.fill("#last_four", "0000");
@@ -198,16 +198,16 @@ try {
   await page.waitForSelector("text=not the last four characters");
   await page.fill("#last_four", second.slice(-4));
   await page.click("text=I have kept it");
-  await page.waitForSelector("text=only you can read contents");
+  await page.waitForSelector("text=only owners' keys read contents");
 
   // A further key for it, the first one replaced, and the server's own renewed.
   await page.goto(`${root}/keys`);
-  await page.click('section:has(h2:has-text("Second")) a:text-is("Change")');
+  await page.click('section:has(h2:has-text("Second")) a:text-is("Change keys")');
   await look(page, "keys-change");
   const ofSecond = page.url();
   await page.fill("#label", "the safe");
   await page.fill("#add_key", second);
-  await page.click('button:text-is("Make it")');
+  await page.click('button:text-is("Make the key")');
   await look(page, "keys-made");
   const safe = await page.textContent("#key");
   await page.fill("#last_four", safe.slice(-4));
@@ -215,14 +215,14 @@ try {
   await page.waitForSelector("text=the safe (");
   await page.selectOption("#old", { label: await page.$eval("#old", (select) => [...select.options].find((one) => one.text.startsWith("owner")).text) });
   await page.fill("#replace_key", safe);
-  await page.click("text=Make its successor");
+  await page.click('button:text-is("Make the new key")');
   const successor = await page.textContent("#key");
   await page.fill("#last_four", successor.slice(-4));
   await page.click("text=remove the old one");
   await page.waitForURL(ofSecond);
   if (await page.locator("tbody tr").count() !== 3) { complain("a key was not replaced"); }
   await page.fill("#server_key", successor);
-  await Promise.all([page.waitForNavigation(), page.click("text=Renew it")]);
+  await Promise.all([page.waitForNavigation(), page.click("text=Renew the key")]);
   await page.click('summary:has-text("Let the server hold an owner")');
   await look(page, "keys-hold");
   await page.fill("#held_key", successor);
@@ -231,7 +231,7 @@ try {
   await page.waitForSelector("text=its owner, and this server");
   await look(page, "keys-held");
   await page.click("text=Take the key back");
-  await page.waitForSelector("text=only you can read contents");
+  await page.waitForSelector("text=only owners' keys read contents");
 
   // A backup set in five steps. What is ticked writes rules, and is counted, in place; going back loses nothing.
   const made = `${root}/sets/new`;
@@ -448,6 +448,12 @@ try {
   await look(page, "me");
   await page.click("text=Set up");
   await look(page, "second-factor");
+  const scanned = await page.textContent("form:has(#code) code");
+  await page.fill("#code", "000000");
+  await page.click('button:text-is("Turn on")');
+  await page.waitForSelector("text=The code is not right");
+  if (await page.textContent("form:has(#code) code") !== scanned) { complain("a mistyped code made another secret"); }
+  await look(page, "second-factor-wrong");
   await page.goto(`${base}/nothing`);
   await look(page, "not-found");
 

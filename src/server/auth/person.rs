@@ -1,6 +1,7 @@
 //! People: their logins, roles and second factors, and invitations to choose a password.
 
 use sqlx::any::AnyRow;
+use zeroize::Zeroizing;
 
 use super::{Password, Role, random_token, totp};
 use crate::error::{Error, ErrorKind, Result};
@@ -34,6 +35,17 @@ pub(crate) struct Person {
     pub(super) password: Option<String>,
     pub(super) totp: Option<String>,
     pub(super) totp_step: i64,
+}
+
+impl Person {
+    /// The secret of the second factor that they set up and that is not on yet; none where there is no such.
+    ///
+    /// # Errors
+    /// `WrongKey` when it does not open with the master key.
+    pub(crate) fn second_factor_to_be(&self, vault: &Vault) -> Result<Option<Zeroizing<String>>> {
+        let sealed = self.totp.as_ref().filter(|_| !self.second_factor);
+        sealed.map(|sealed| vault.open_sealed(&totp_place(&self.id), sealed)).transpose()
+    }
 }
 
 /// Somebody to be added.

@@ -40,6 +40,19 @@ pub(crate) async fn begin_factor(server: &Server, actor: &Actor) -> Result<Zeroi
     Ok(secret)
 }
 
+/// The secret of the second factor that is being set up: the one that was begun last, as the server keeps it. None where none
+/// was begun, or it is on; and for tokens, whose programs have no business with it.
+///
+/// # Errors
+/// As reading it.
+pub(crate) async fn begun_factor(server: &Server, actor: &Actor) -> Result<Option<Zeroizing<String>>> {
+    if actor.session.is_none() {
+        return Ok(None);
+    }
+    let person = server.db.person(&actor.person).await?;
+    person.second_factor_to_be(&server.vault)
+}
+
 /// Turns the second factor on, after a code of it.
 ///
 /// # Errors

@@ -71,7 +71,10 @@ async fn show(
     let body = html! {
         h1 { "Clients" }
         p { "A client is a machine of yours that runs backup sets in place of the server: where the server should not sign in to the tenant, or "
-            "a line elsewhere is better. It stores here; the server goes on to keep snapshots in order." }
+            "where another network is closer. It writes to the repositories here; the server still applies retention and gives back space." }
+        @if new.is_some() && !server.is_secure() {
+            p.notice.warn { "This server has no TLS of its own, and clients refuse its address from any other machine, since secrets would travel in the clear. Set up its public https address first, or run the client on this machine." }
+        }
         @if let Some((name, code)) = new {
             section.notice.good role="status" {
                 p { "The one-time code of " strong { (name) } ", shown only this once. It is good until " (words::time(code.expires_us)) ":" }
@@ -79,13 +82,12 @@ async fn show(
                 p { "On that machine, run this and enter the code when it asks:" }
                 pre { "tenantvault agent enroll " (server.link("")) }
                 p { "Then " code { "tenantvault agent run" } " does its work; a systemd unit comes with the program." }
-                @if !server.is_secure() { p.hint { "This server has no TLS of its own: from another machine the program refuses such an address, for secrets would come in the clear." } }
             }
         }
         @if all.is_empty() { p.empty { "There is no client yet: the server runs all backup sets itself." } } @else {
             (part.finder())
             div.scroll tabindex="0" { table {
-                thead { tr { th scope="col" { "Client" } th scope="col" { "State" } th scope="col" { "Heard of" } th scope="col" { "Backup sets" } th scope="col" { "Limit" } @if may { th scope="col" { "Change" } } } }
+                thead { tr { th scope="col" { "Client" } th scope="col" { "State" } th scope="col" { "Last seen" } th scope="col" { "Backup sets" } th scope="col" { "Limit" } @if may { th scope="col" { "Change" } } } }
                 tbody { @for client in &part.shown { (row(server, account, client, &sets, may)) } }
             } }
             (part.ways())
@@ -101,10 +103,10 @@ async fn show(
             }
             h2 { "What a client can do" }
             ul {
-                li { "It adds to the repository of a backup set while it runs that set. It cannot change or delete anything that is stored, and gets at no other time into any repository." }
-                li { "It reads the tenant itself, so for each run it is handed the app's secret, and a key of its own that opens no contents: names, subjects, addresses, dates and sizes in that repository, but no mail, file or chat." }
+                li { "It adds to the repository of a backup set while it runs that set. It cannot change or delete anything that is stored, and at other times it has no access." }
+                li { "It reads the tenant itself, so for each run it is handed the app's secret. It is also handed a key of its own, which shows names, subjects, addresses, dates and sizes in that repository, but no mail, file or chat." }
                 li { "Removing it here ends its token at once and takes its key out. If the machine was stolen while it ran, change the app's secret too." }
-                li { "What a stolen client writes is only as good as its thief. Give machines that you trust less a repository of their own." }
+                li { "Whoever steals a client can write false data while a run is its own. Give machines that you trust less a repository of their own." }
             }
         }
     };

@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::tenants::given;
+use super::tenants::{self as tenants_page, given};
 use super::{Answer, Form, go, sign_ins, words};
 use crate::error::{Error, Result};
 use crate::graph::Caller;
@@ -52,8 +52,14 @@ pub(super) struct Typed {
     consent: String,
 }
 
-/// The forms below the list.
-pub(super) async fn forms(server: &Server, actor: &Actor, account: &Account, asked: &Given) -> Result<Markup> {
+/// The forms below the list; `first`: nothing is connected yet.
+pub(super) async fn forms(
+    server: &Server,
+    actor: &Actor,
+    account: &Account,
+    asked: &Given,
+    first: bool,
+) -> Result<Markup> {
     let consent = match given(&asked.consent) {
         Some(id) => Some(sign_in::look(server, actor, &account.id, &Id::parse(&id)?).await?),
         None => None,
@@ -62,7 +68,7 @@ pub(super) async fn forms(server: &Server, actor: &Actor, account: &Account, ask
     Ok(html! {
         h2 #connect { "Connect Microsoft 365" }
         p { "A whole tenant, through an administrator; or one user's own account, which that user signs in to." }
-        details open[consent.is_some()] { summary { "A tenant, through an administrator" } (app(server, &base, consent.as_ref())) }
+        details open[first || consent.is_some()] { summary { "A tenant, through an administrator" } (app(server, &base, consent.as_ref())) }
         details { summary { "One user's own account" } (of_one(server, &base)) }
     })
 }
@@ -93,7 +99,7 @@ pub(super) fn told_redirect(server: &Server) -> Markup {
         Ok(address) => html! {
             p { "This address must stand in the app registration (Authentication, Add a platform, Mobile and desktop applications): " code { (address) } }
         },
-        Err(e) => html! { p.notice.warn { (e) ". " @if let Some(hint) = e.hint() { (hint) "." } } },
+        Err(e) => html! { p.notice.warn { (e) ". " @if let Some(hint) = e.hint() { (words::sentence(hint)) } } },
     }
 }
 
@@ -211,13 +217,13 @@ fn ways(server: &Server) -> Markup {
     let led_back = user::redirect(server).is_ok();
     html! {
         fieldset {
-            legend { "Sign in" }
+            legend { "How" }
             label { input type="radio" name="way" value="redirect" checked[led_back] disabled[!led_back]; " in this browser: Microsoft leads back here" }
             label { input type="radio" name="way" value="device-code" checked[!led_back]; " with a code that is typed at Microsoft, in any browser" }
             label { input type="radio" name="way" value="paste"; " in this browser, and paste the address of the last page here" }
         }
         (told_redirect(server))
-        p.quiet { "To paste, " code { "https://login.microsoftonline.com/common/oauth2/nativeclient" } " must be listed there (in national clouds with their sign-in address)." }
+        p.quiet { "For the third way, " code { "https://login.microsoftonline.com/common/oauth2/nativeclient" } " must be listed there too (in national clouds with their sign-in address)." }
     }
 }
 
@@ -231,7 +237,7 @@ pub(super) fn of_user(server: &Server, here: &str, tenant: &Tenant, may_change: 
                 section.notice.bad role="alert" {
                     p { strong { "Sign in again: " } (refused.error) "." }
                     p { "Nothing can be backed up until somebody does. It has been so since " (words::time(refused.since_us)) "." }
-                    @if let Some(hint) = &refused.hint { p.hint { (hint) "." } }
+                    @if let Some(hint) = &refused.hint { p.hint { (words::sentence(hint)) } }
                 }
             }
             (Some(user), None) => {
@@ -260,9 +266,9 @@ pub(super) fn of_user(server: &Server, here: &str, tenant: &Tenant, may_change: 
 
 /// Asking for an administrator's consent to the app of a tenant.
 pub(super) fn consent(server: &Server, here: &str, state: Option<&Value>) -> Markup {
-    let missing = state.and_then(|state| state.get("missing")).and_then(Value::as_u64).unwrap_or(0);
+    let missing = state.and_then(tenants_page::missing).unwrap_or(0);
     html! {
-        details { summary { "Ask an administrator for consent" @if missing > 0 { " (" (missing) " permissions are missing)" } }
+        details { summary { "Ask an administrator for consent" @if missing > 0 { " (" (tenants_page::lacking(missing)) " missing)" } }
             form.card method="post" action={ (here) "/consent" } {
                 p.quiet { "Microsoft asks a Global Administrator for all permissions that the app registration lists, and leads back here." }
                 (told_redirect(server))

@@ -9,7 +9,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::part::{Part, Which};
-use super::storage::{key_mark, kit_facts, typed_back};
+use super::storage::{KitOf, key_mark, kit_facts, typed_back};
 use super::{Answer, Chrome, Form, Page, Place, Query, go, page, words};
 use crate::error::{Error, Result};
 use crate::server::auth::{Actor, Password, Right};
@@ -19,7 +19,7 @@ use crate::server::deeds::own_storage;
 use crate::server::error::problem;
 use crate::server::id::Id;
 use crate::server::state::Server;
-use crate::server::store;
+use crate::server::store::{self, checksum};
 use crate::server::web::{At, OfAccount, OfRepository};
 
 /// Repositories on a page. All are asked at once, so that some that do not answer cost the page no more time than one.
@@ -51,7 +51,7 @@ pub(super) async fn list(
         @if rows.is_empty() {
             p.empty { "There is no key yet: one is made with the first repository. " a href={ "/a/" (account.id) "/storage" } { "Make a repository" } "." }
         } @else {
-            p.quiet { "An owner's key reads everything. A write-only key adds snapshots and cannot read what is in them: this server has one for each repository, and each client one of its own." }
+            p.quiet { "An owner's key reads everything. A write-only key adds snapshots and cannot read what is in them. This server has one for each repository, with which it also forgets and prunes; each client has one of its own, with which it deletes nothing." }
             (part.finder())
         }
         @for (slots, row) in &all {
@@ -61,7 +61,7 @@ pub(super) async fn list(
                     Ok(slots) => { (table(slots, &clients)) }
                     Err(e) => { (trouble(e)) }
                 }
-                @if may { p { a.button.plain href={ "/a/" (account.id) "/keys/" (row.id) } aria-label={ "Change the keys of " (row.name) } { "Change" } } }
+                @if may { p { a.button.plain href={ "/a/" (account.id) "/keys/" (row.id) } aria-label={ "Change keys of " (row.name) } { "Change keys" } } }
             }
         }
         @if !rows.is_empty() { (part.ways()) }
@@ -82,20 +82,31 @@ fn called(slot: &KeySlot) -> String {
 /// The keys of a repository.
 pub(super) fn table(slots: &[KeySlot], clients: &[ClientRow]) -> Markup {
     html! {
-        div.scroll tabindex="0" { table {
+        div.scroll tabindex="0" { table.keys {
             thead { tr {
-                th scope="col" { "Key" } th scope="col" { "May" } th scope="col" { "Held by" } th scope="col" { "Made" }
-                th scope="col" { "Last brought" } th scope="col" { "Checksum in the kit" }
+                th scope="col" { "Key" } th scope="col" { "Can" } th scope="col" { "Held by" } th scope="col" { "Made" }
+                th scope="col" { "Last used" } th scope="col" { "Checksum in the kit" }
             } }
             tbody { @for slot in slots { tr {
                 th scope="row" { (called(slot)) }
-                td { @if slot.is_owner() { "read and write everything" } @else { "add snapshots, forget and prune; not read contents" } }
+                td { (rights(slot)) }
                 td { (holder(slot, clients)) }
                 td { (words::time(slot.created_us)) }
                 td { @if let Some(at) = slot.used_us { (words::time(at)) } @else if slot.of_server { "by each run" } @else { span.quiet { "not known" } } }
                 td { @if let Some(checksum) = &slot.checksum { code { (checksum) } } }
             } } }
         } }
+    }
+}
+
+/// What a key can do. The storage lets a client add and nothing else, whatever its key could do elsewhere.
+fn rights(slot: &KeySlot) -> &'static str {
+    if slot.is_owner() {
+        "read and write everything"
+    } else if slot.of_client.is_some() {
+        "add snapshots; not read contents, not delete"
+    } else {
+        "add snapshots, forget and prune; not read contents"
     }
 }
 
@@ -137,14 +148,14 @@ pub(super) async fn show(
                 button.plain type="submit" { "Lock it again" }
             }
         } @else if !row.holds_owner_key {
-            p { "Whoever changes keys shows one of an owner: enter it below each time, or "
+            p { "To change keys you need an owner's key: enter it below each time, or "
                 a href={ "/a/" (account.id) "/look/" (row.id) "/unlock?back=" (super::encode(&here)) } { "unlock the repository" } " once." }
         }
         div.cards {
             (forms.add()) (forms.replace(&row, all)) (forms.remove(all)) (forms.of_server())
         }
         (forms.hold(&row))
-        @if actor.may(Right::Change, Some(&account.id)) { (super::storage::removal(&row, own_storage::is_own(&server, &row).await?)) }
+        @if actor.may(Right::Change, Some(&account.id)) { h2 { "The repository" } (super::storage::removal(&row, own_storage::is_own(&server, &row).await?)) }
     };
     Ok(Page(page("Keys", chrome, &body)).into_response())
 }
@@ -160,7 +171,7 @@ impl Forms<'_> {
     /// The field for an owner's key.
     fn key(&self, id: &str) -> Markup {
         html! { @if !self.open {
-            label for=(id) { "An owner's key" }
+            label for=(id) { "An owner's key that you have, " span.quiet { "as proof" } }
             input id=(id) name="key" type="password" required autocomplete="off" spellcheck="false";
         } }
     }
@@ -173,7 +184,7 @@ impl Forms<'_> {
                 label for="label" { "Whose it is, or where it is kept" }
                 input #label name="label" required maxlength="100";
                 (self.key("add_key"))
-                button type="submit" { "Make it" }
+                button type="submit" { "Make the key" }
             }
         }
     }
@@ -189,7 +200,7 @@ impl Forms<'_> {
                     option value=(slot.id) { (called(slot)) }
                 } }
                 (self.key("replace_key"))
-                button type="submit" { "Make its successor" }
+                button type="submit" { "Make the new key" }
             }
         }
     }
@@ -211,7 +222,7 @@ impl Forms<'_> {
                     label for="slot" { "Which" }
                     select #slot name="slot" required { @for slot in &candidates { option value=(slot.id) { (called(slot)) } } }
                     (self.key("remove_key"))
-                    button.danger type="submit" { "Remove it" }
+                    button.danger type="submit" { "Remove the key" }
                 }
             }
         }
@@ -221,9 +232,9 @@ impl Forms<'_> {
         html! {
             form.card method="post" action={ (self.here) "/server-key" } {
                 h2 { "Renew this server's key" }
-                p.quiet { "The server makes itself a new write-only key, and its old one is removed: after a copy of its database and master key went astray. Runs go on meanwhile." }
+                p.quiet { "The server makes itself a new write-only key, and its old one is removed. Do this if a copy of its database and master key got into the wrong hands. Runs go on meanwhile." }
                 (self.key("server_key"))
-                button type="submit" { "Renew it" }
+                button type="submit" { "Renew the key" }
             }
         }
     }
@@ -236,10 +247,10 @@ impl Forms<'_> {
                     p { "The account lets this server hold an owner's key. It restores, and owners change keys here, without anybody unlocking; it, whoever runs it, and whoever gets hold of its database together with its master key can read everything in this repository." }
                     form method="post" action={ (self.here) "/held-key/removal" } {
                         button.danger type="submit" { "Take the key back" }
-                        p.quiet { "The server deletes its copy at once, and what it has open with it is locked. From then on only you can read contents: make sure that you have the key. What was read before stays known to who read it." }
+                        p.quiet { "The server deletes its copy at once, and what it has open with it is locked. From then on only owners' keys read contents: make sure that you have one. What was read before stays known to whoever read it." }
                     }
                 } @else {
-                    p { "Only who has an owner's key. The server has none, and none of its pages or programs gets at contents without you." }
+                    p { "Only whoever has an owner's key. The server has none, and none of its pages or programs can read contents without one." }
                     details {
                         summary { "Let the server hold an owner's key" }
                         form.card method="post" action={ (self.here) "/held-key" } {
@@ -296,7 +307,8 @@ pub(super) async fn add(
     };
     let label = old.as_ref().map_or(typed.label.as_str(), |old| old.label.as_str());
     let made = keys::add(&server, &actor, &account.id, &row.id, typed.key(), label).await?;
-    let kit = kit(&account, &row, made.key.expose_text(), &typed.old, None);
+    let made_us = Some(server.now_us());
+    let kit = kit(&server, (&account, &row), (made.key.expose_text(), made_us), &typed.old, None).await;
     Ok(shown(&actor, &account, &kit))
 }
 
@@ -305,13 +317,20 @@ fn shown(actor: &Actor, account: &Account, body: &Markup) -> Response {
     Page(page("Your key", chrome, body)).into_response()
 }
 
-/// The new key, and the question for its end.
-fn kit(account: &Account, row: &RepositoryRow, key: &str, old: &str, wrong: Option<&str>) -> Markup {
+/// The new key, with when it was made, and the question for its end.
+async fn kit(
+    server: &Server,
+    (account, row): (&Account, &RepositoryRow),
+    (key, made_us): (&str, Option<i64>),
+    old: &str,
+    wrong: Option<&str>,
+) -> Markup {
+    let facts = kit_facts(server, account, row, key, KitOf::Further { made_us }).await;
     html! {
         h1 { "A new key of '" (row.name) "'" }
-        (kit_facts(account, row, key, false))
+        (facts)
         h2 { "Do you have it?" }
-        @if let Some(wrong) = wrong { p.notice.bad role="alert" { (wrong) } }
+        @if let Some(wrong) = wrong { p.notice.bad role="alert" { (words::sentence(wrong)) } }
         form.card method="post" action={ "/a/" (account.id) "/keys/" (row.id) "/confirmation" } {
             (typed_back(key))
             input type="hidden" name="old" value=(old);
@@ -343,13 +362,22 @@ pub(super) async fn confirm(
     let (id, key) = (&row.id, &proof.key);
     if let Err(e) = keys::confirm(&server, &actor, &account.id, id, key, &proof.last_four).await {
         let (status, problem) = problem(&e);
-        let kit = kit(&account, &row, key.expose(), &proof.old, Some(&problem.message));
+        let made_us = made_us(&server, &row, key.expose()).await;
+        let message = Some(problem.message.as_str());
+        let kit = kit(&server, (&account, &row), (key.expose(), made_us), &proof.old, message).await;
         return Ok((status, shown(&actor, &account, &kit)).into_response());
     }
     if !proof.old.is_empty() {
         keys::replace(&server, &actor, &account.id, id, key, &proof.old).await?;
     }
     Ok(back(&account.id, id))
+}
+
+/// When a key that this server made was made; none where that cannot be told now.
+async fn made_us(server: &Server, row: &RepositoryRow, key: &str) -> Option<i64> {
+    let all = slots(server, row).await.ok()?;
+    let checksum = Some(checksum(key));
+    all.iter().find(|slot| slot.checksum == checksum).map(|slot| slot.created_us)
 }
 
 fn back(account: &Id, repository: &Id) -> Response {

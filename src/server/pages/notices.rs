@@ -133,7 +133,7 @@ fn row(server: &Server, account: &Account, receiver: &Receiver, sets: &[SetRow],
         th scope="row" { a href={ "/a/" (account.id) "/notices/" (receiver.id) } { (receiver.name) } }
         td { @match &address { Some(address) => { code { (address) } } None => { (receiver.definition.to.join(", ")) } } }
         td { (told(&receiver.definition, sets)) }
-        td { @match last { Some(delivery) => { (badge(delivery.state)) } None => { span.quiet { "nothing sent" } } } }
+        td { @match last { Some(delivery) => { (badge(delivery)) " " (words::time(delivery.created_us)) } None => { span.quiet { "nothing sent" } } } }
     } })
 }
 
@@ -165,9 +165,13 @@ fn told(definition: &ReceiverDefinition, sets: &[SetRow]) -> String {
     if all.is_empty() { "nothing".to_owned() } else { all.join("; ") }
 }
 
-fn badge(state: DeliveryState) -> Markup {
-    match state {
+fn badge(delivery: &Delivery) -> Markup {
+    let tries = usize::try_from(delivery.attempts).unwrap_or(0);
+    match delivery.state {
         DeliveryState::Sent => html! { span.state.good { "sent" } },
+        DeliveryState::Waiting if tries > 0 => {
+            html! { span.state.warn { "waiting after " (words::count(tries, "try")) } }
+        }
         DeliveryState::Waiting => html! { span.state.calm { "waiting" } },
         DeliveryState::GivenUp => html! { span.state.bad { "given up" } },
     }
@@ -183,9 +187,9 @@ fn deliveries(all: &[Receiver], sent: &[Delivery]) -> Markup {
                     td { (words::time(delivery.created_us)) }
                     td { (all.iter().find(|r| r.id == delivery.receiver).map_or("", |r| r.name.as_str())) }
                     td { (notice.map(|notice| notice.title).unwrap_or_default()) }
-                    td { (badge(delivery.state)) }
+                    td { (badge(delivery)) }
                     td.long { @if let Some(error) = &delivery.error { (error)
-                        @if delivery.state == DeliveryState::Waiting { ". Tried " (words::count(usize::try_from(delivery.attempts).unwrap_or(0), "time")) "; again at " (words::time(delivery.next_us)) }
+                        @if delivery.state == DeliveryState::Waiting { ". It is sent again at " (words::time(delivery.next_us)) }
                     } }
                 }
             } }
@@ -215,30 +219,38 @@ fn form(account: &Account, sets: &[SetRow], of: Option<&Receiver>, action: &str)
                 label { input type="radio" name="kind" value="webhook" checked[kind == ReceiverKind::Webhook]; " Webhook: JSON is posted to a web address, signed" }
                 label { input type="radio" name="kind" value="ping" checked[kind == ReceiverKind::Ping]; " Ping: a monitor elsewhere is called while all is well, and alarms when no call comes" }
             }
-            label for="to" { "Mail addresses, " span.quiet { "for mail; one a line" } }
-            textarea #to name="to" spellcheck="false" { (definition.map(|d| d.to.join("\n")).unwrap_or_default()) }
-            label for="url" { "Web address, " span.quiet { "for webhook and ping" @if of.is_some() { "; empty: it stays" } } }
-            input #url name="url" type="url" maxlength="2000" autocomplete="off" spellcheck="false" placeholder="https://…";
-            fieldset {
-                legend { "Of which runs it is told" }
-                label { input type="radio" name="runs" value="trouble" checked[runs == RunsTold::Trouble]; " Those that failed, had gaps, were stopped or missed" }
-                label { input type="radio" name="runs" value="all" checked[runs == RunsTold::All]; " Each" }
-                label { input type="radio" name="runs" value="none" checked[runs == RunsTold::None]; " None" }
+            div.of-mail {
+                label for="to" { "Mail addresses, " span.quiet { "for mail; one per line" } }
+                textarea #to name="to" spellcheck="false" { (definition.map(|d| d.to.join("\n")).unwrap_or_default()) }
             }
-            label for="set" { "Of which backup set" }
+            div.of-web {
+                label for="url" { "Web address, " span.quiet { "for webhook and ping" @if of.is_some() && kind != ReceiverKind::Mail { "; leave it empty to keep the present one" } } }
+                input #url name="url" type="url" maxlength="2000" autocomplete="off" spellcheck="false" placeholder="https://…";
+            }
+            fieldset.of-reports {
+                legend { "Tell it about" }
+                label { input type="radio" name="runs" value="trouble" checked[runs == RunsTold::Trouble]; " Runs that failed, had gaps, were stopped or missed" }
+                label { input type="radio" name="runs" value="all" checked[runs == RunsTold::All]; " Every run" }
+                label { input type="radio" name="runs" value="none" checked[runs == RunsTold::None]; " No runs" }
+            }
+            label for="set" { "Runs of which backup set" }
             select #set name="set" {
                 option value="" { "All" }
                 @for row in chosen.iter().chain(others.iter().take(MOST_SETS)) { option value=(row.id) selected[set == Some(&row.id)] { (row.name) } }
             }
-            label { input type="checkbox" name="warnings" value="yes" checked[definition.is_none_or(|d| d.warnings)]; " Warnings: secrets that end, quotas that fill up, sets without a good run, storage that cannot be reached" }
-            label { input type="checkbox" name="digest" value="yes" checked[digest.is_some()]; " A digest each day" }
-            label for="hour" { "At which hour" }
-            input #hour name="hour" type="number" min="0" max="23" value=(hour);
-            label for="zone" { "In which time zone" }
-            input #zone name="zone" value=(zone) spellcheck="false" placeholder="Europe/Berlin";
-            label for="beat_minutes" { "Ping every so many minutes, " span.quiet { "empty: after each good run" } }
-            input #beat_minutes name="beat_minutes" type="number" min="1" max="10080" value=(beat);
-            label { input type="checkbox" name="enabled" value="yes" checked[definition.is_none_or(|d| d.enabled)]; " Send to it" }
+            div.of-reports {
+                label { input type="checkbox" name="warnings" value="yes" checked[definition.is_none_or(|d| d.warnings)]; " Warnings: secrets that expire, quotas that fill up, sets without a good run, storage that cannot be reached" }
+                label { input type="checkbox" name="digest" value="yes" checked[of.is_none() || digest.is_some()]; " A digest each day" }
+                label for="hour" { "Hour of the digest" }
+                input #hour name="hour" type="number" min="0" max="23" value=(hour);
+                label for="zone" { "Time zone of the digest" }
+                input #zone name="zone" value=(zone) spellcheck="false" placeholder="Europe/Berlin";
+            }
+            div.of-ping {
+                label for="beat_minutes" { "Minutes between pings, " span.quiet { "for ping; empty: after each good run" } }
+                input #beat_minutes name="beat_minutes" type="number" min="1" max="10080" value=(beat);
+            }
+            label { input type="checkbox" name="enabled" value="yes" checked[definition.is_none_or(|d| d.enabled)]; " Enabled" }
             button type="submit" { @if of.is_some() { "Save" } @else { "Add" } }
         }
         @if of.is_some() { p { a href={ "/a/" (account.id) "/notices" } { "Back" } } }
@@ -268,6 +280,10 @@ async fn one(
     let sent: Vec<Delivery> =
         sent.into_iter().filter(|d| d.receiver == receiver.id).take(usize::try_from(MOST).unwrap_or(0)).collect();
     let here = format!("/a/{}/notices/{}", account.id, receiver.id);
+    let address = receivers::shown_address(server, &receiver)?;
+    let is_mail = receiver.definition.kind == ReceiverKind::Mail;
+    let waits = is_mail && settings(server).await?.is_none();
+    let may_change = actor.may(Right::Change, Some(&account.id));
     let chrome = Chrome { actor, account: Some(&account), place: Place::Notices };
     let body = html! {
         h1 { (receiver.name) }
@@ -277,13 +293,19 @@ async fn one(
                 p.key { code { (key) } }
             }
         }
+        @if waits { p.notice.warn { "Mails wait: the server has no mail settings yet." } }
+        p { "Goes to " @match &address { Some(address) => { code { (address) } } None => { (receiver.definition.to.join(", ")) } } "." }
         p { "Is told: " (told(&receiver.definition, &sets)) "." }
-        @if actor.may(Right::Change, Some(&account.id)) {
-            div.actions {
-                form method="post" action={ (here) "/test" } { button type="submit" { "Send a test" } }
+        @if let Some(last) = sent.first() {
+            p { "Last: " (badge(last)) " " (words::time(last.created_us)) @if let Some(error) = &last.error { ": " (error) } }
+        }
+        @if may_change {
+            form method="post" action={ (here) "/test" } { button type="submit" { "Send a test" } }
+            (form(&account, &sets, Some(&receiver), &here))
+            details { summary { "Remove this receiver" }
+                p { "Nothing is sent to it any more, and what was sent to it is no longer listed." }
                 form method="post" action={ (here) "/removal" } { button.danger type="submit" { "Remove" } }
             }
-            (form(&account, &sets, Some(&receiver), &here))
         }
         h2 { "What was sent to it" }
         @if sent.is_empty() { p.empty { "Nothing yet." } } @else { (deliveries(std::slice::from_ref(&receiver), &sent)) }

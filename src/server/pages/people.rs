@@ -77,7 +77,7 @@ async fn people(
     actor: &Actor,
     whose: Whose<'_>,
     which: &Which,
-    link: Option<(&str, &str)>,
+    link: Option<(&Person, &str)>,
 ) -> crate::Result<Markup> {
     let all = server.db.people(whose.id()).await?;
     let part = Part::of(&all, which, MOST, "login", |person| &person.login);
@@ -86,15 +86,17 @@ async fn people(
     let body = html! {
         h1 { (whose.title()) }
         @if whose.0.is_none() { p { "They see every account and may change everything, but open no repository without its key." } }
-        @if let Some((login, link)) = link {
+        @if let Some((person, link)) = link {
             section.notice.good role="status" {
-                p { "Hand this link to " strong { (login) } ". It is good for seven days and for one use, and ends their second factor when it is used:" }
+                p { "Hand this link to " strong { (person.login) } ": they choose a password with it. It is good for seven days and for one use"
+                    @if person.second_factor { ", and turns their second factor off when it is used" } ":" }
                 p { code.key { (link) } }
             }
         }
         @if all.is_empty() { p.empty { "Nobody has a login to this account yet, but the server's administrators may help in it." } } @else {
             (part.finder())
-            div.scroll tabindex="0" { table {
+            @if may { p.quiet { "A new link lets somebody choose a new password, and turns their second factor off when it is used." } }
+            div.scroll tabindex="0" { table.people {
                 thead { tr { th scope="col" { "Login" } th scope="col" { "Role" } th scope="col" { "Second factor" } th scope="col" { "Since" } th scope="col" { "State" } @if may { th scope="col" { "Change" } } } }
                 tbody { @for person in &part.shown { (row(whose, person, may, actor)) } }
             } }
@@ -103,14 +105,15 @@ async fn people(
         @if may {
             h2 { "Add somebody" }
             form.card method="post" action=(whose.path()) {
-                label for="login" { "Login, " span.quiet { "best an e-mail address" } }
+                label for="login" { "Login, " span.quiet { "preferably an email address" } }
                 input #login name="login" required maxlength="254" autocapitalize="none" spellcheck="false";
                 @if whose.0.is_some() {
                     @let roles = Role::ALL.iter().filter(|role| **role != Role::Administrator);
-                    fieldset { legend { "Role" } @for (number, role) in roles.enumerate() {
-                        label { input type="radio" name="role" value=(role.word()) checked[number == 0]; " " strong { (role.word()) } ": " (role.sentence()) }
+                    fieldset { legend { "Role" } @for role in roles {
+                        label { input type="radio" name="role" value=(role.word()) required; " " strong { (role.word()) } ": " (role.sentence()) }
                     } }
                 }
+                p.quiet { "You get a link to hand over, with which they choose a password. It is good for seven days." }
                 button type="submit" { "Add and make a link" }
             }
         }
@@ -127,19 +130,27 @@ fn row(whose: Whose<'_>, person: &Person, may: bool, actor: &Actor) -> Markup {
         td { @if person.second_factor { span.state.good { "on" } } @else { span.state.calm { "off" } } }
         td { (words::time(person.created_us)) }
         td { @if person.disabled { span.state.bad { "disabled" } } @else if person.has_password { "active" } @else { span.state.warn { "invited" } } }
-        @if may { td {
-            form.actions method="post" action={ (whose.path()) "/" (person.id) } {
-                @if !oneself {
-                    @if whose.0.is_some() { @for role in Role::ALL.iter().filter(|role| !matches!(**role, Role::Administrator) && **role != person.role) {
-                        button.plain type="submit" name="role" value=(role.word()) { "Make " (role.word()) }
-                    } }
-                    button.plain type="submit" name="what" value="invite" { "New link" }
-                    @if person.disabled { button.plain type="submit" name="what" value="enable" { "Enable" } }
-                    @else { button.plain type="submit" name="what" value="disable" { "Disable" } }
-                    button.danger type="submit" name="what" value="remove" { "Remove" }
-                }
-            }
+        @if may { td { @if !oneself { (changes(whose, person)) } } }
+    } }
+}
+
+/// What can be changed of somebody, folded: side by side the buttons of a row would be out of sight.
+fn changes(whose: Whose<'_>, person: &Person) -> Markup {
+    let action = format!("{}/{}", whose.path(), person.id);
+    html! { details { summary { "Change" span.unseen { " " (person.login) } }
+        @if whose.0.is_some() { form method="post" action=(action) {
+            label for={ "role-" (person.id) } { "Role" }
+            select id={ "role-" (person.id) } name="role" { @for role in Role::ALL.iter().filter(|role| **role != Role::Administrator) {
+                option value=(role.word()) selected[*role == person.role] { (role.word()) }
+            } }
+            button.plain type="submit" { "Save the role" }
         } }
+        form.actions method="post" action=(action) {
+            button.plain type="submit" name="what" value="invite" { "New link" }
+            @if person.disabled { button.plain type="submit" name="what" value="enable" { "Enable" } }
+            @else { button.plain type="submit" name="what" value="disable" { "Disable" } }
+            button.danger type="submit" name="what" value="remove" { "Remove" }
+        }
     } }
 }
 
@@ -166,7 +177,7 @@ pub(super) async fn add_administrator(
 async fn add_to(server: &Server, actor: &Actor, whose: Whose<'_>, login: &str, role: Role) -> Answer {
     let (person, invitation) = deeds::add(server, actor, &NewPerson { account: whose.id(), login, role }).await?;
     let link = server.link(&format!("/welcome/{}", invitation.token));
-    Ok(Page(people(server, actor, whose, &Which::default(), Some((&person.login, &link))).await?).into_response())
+    Ok(Page(people(server, actor, whose, &Which::default(), Some((&person, &link))).await?).into_response())
 }
 
 /// What is to be done.
@@ -218,8 +229,9 @@ async fn change_of(server: &Server, actor: &Actor, whose: Whose<'_>, person: &Id
         What::Invite => {
             let invitation = deeds::invite(server, actor, &person).await?;
             let link = server.link(&format!("/welcome/{}", invitation.token));
-            return Ok(Page(people(server, actor, whose, &Which::default(), Some((&person.login, &link))).await?)
-                .into_response());
+            return Ok(
+                Page(people(server, actor, whose, &Which::default(), Some((&person, &link))).await?).into_response()
+            );
         }
         What::Enable => drop(deeds::change(server, actor, &person, person.role, false).await?),
         What::Disable => drop(deeds::change(server, actor, &person, person.role, true).await?),

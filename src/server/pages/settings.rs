@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use maud::html;
 use serde::Deserialize;
 
-use super::{Answer, Chrome, Form, Page, Place, go, page};
+use super::{Answer, Chrome, Form, Page, Place, go, page, words};
 use crate::error::Result;
 use crate::server::auth::{Actor, Password};
 use crate::server::deeds::receivers;
@@ -28,7 +28,8 @@ pub(super) struct Typed {
     from: String,
 }
 
-async fn render(server: &Server, actor: &Actor, said: Option<(&str, String)>) -> Result<Response> {
+/// The page; `said`: what came of a test, and where it was to go.
+async fn render(server: &Server, actor: &Actor, said: Option<(&str, String, &str)>) -> Result<Response> {
     let settings = notices::settings(server).await?;
     let known = settings.as_ref();
     let security = known.map_or(MailSecurity::Starttls, |s| s.security);
@@ -36,7 +37,7 @@ async fn render(server: &Server, actor: &Actor, said: Option<(&str, String)>) ->
     let body = html! {
         h1 { "Settings" }
         h2 { "Mail" }
-        @if let Some((kind, text)) = &said { p class={ "notice " (kind) } role="status" { (text) } }
+        @if let Some((kind, text, _)) = &said { p class={ "notice " (kind) } role="status" { (text) } }
         @if known.is_none() { p.empty { "No mail server is known yet: reports and notices by mail wait until one is." } }
         form.card method="post" action="/settings/mail" {
             label for="host" { "Mail server" }
@@ -45,13 +46,13 @@ async fn render(server: &Server, actor: &Actor, said: Option<(&str, String)>) ->
             input #port name="port" type="number" required min="1" max="65535" value=(known.map_or(587, |s| s.port));
             label for="security" { "Encryption" }
             select #security name="security" {
-                option value="starttls" selected[security == MailSecurity::Starttls] { "STARTTLS (mostly port 587)" }
-                option value="tls" selected[security == MailSecurity::Tls] { "TLS (mostly port 465)" }
+                option value="starttls" selected[security == MailSecurity::Starttls] { "STARTTLS (usually port 587)" }
+                option value="tls" selected[security == MailSecurity::Tls] { "TLS (usually port 465)" }
                 option value="none" selected[security == MailSecurity::None] { "None (a mail server on this machine)" }
             }
             label for="login" { "Login, " span.quiet { "if it needs one" } }
             input #login name="login" maxlength="320" autocomplete="off" spellcheck="false" value=[known.and_then(|s| s.login.as_deref())];
-            label for="password" { "Password, " span.quiet { "empty: the one that is there stays" } }
+            label for="password" { "Password" @if known.is_some_and(|s| s.login.is_some()) { ", " span.quiet { "empty: the present one stays" } } }
             input #password name="password" type="password" autocomplete="new-password";
             label for="from" { "Mails come from" }
             input #from name="from" required maxlength="320" spellcheck="false" placeholder="backup@example.com" value=[known.map(|s| s.from.as_str())];
@@ -60,7 +61,7 @@ async fn render(server: &Server, actor: &Actor, said: Option<(&str, String)>) ->
         @if known.is_some() {
             form.card method="post" action="/settings/mail/test" {
                 label for="to_test" { "Send a test to" }
-                input #to_test name="to" type="email" required maxlength="320" placeholder="you@example.com";
+                input #to_test name="to" type="email" required maxlength="320" placeholder="you@example.com" value=[said.as_ref().map(|(_, _, to)| to)];
                 button type="submit" { "Send a test" }
             }
         }
@@ -103,13 +104,14 @@ pub(super) async fn test_mail(
     Extension(actor): Extension<Actor>,
     Form(typed): Form<TestTo>,
 ) -> Answer {
-    let said = match receivers::test_mail(&server, &actor, &typed.to).await {
+    let (kind, text) = match receivers::test_mail(&server, &actor, &typed.to).await {
         Ok(None) => ("good", format!("A test is on its way to {}.", typed.to)),
-        Ok(Some(why)) => ("bad", why),
+        Ok(Some(why)) => ("bad", format!("{why}. Check the server, the port and the encryption.")),
         Err(e) => {
             let (_, problem) = problem(&e);
-            ("bad", format!("{}. {}", problem.message, problem.hint.unwrap_or_default()))
+            let hint = problem.hint.map(|hint| format!(" {}", words::sentence(&hint))).unwrap_or_default();
+            ("bad", format!("{}.{hint}", problem.message))
         }
     };
-    Ok(render(&server, &actor, Some(said)).await?)
+    Ok(render(&server, &actor, Some((kind, text, typed.to.as_str()))).await?)
 }

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::connect::{self, Fields};
 use super::tenants::given;
-use super::{Answer, Chrome, Form, Page, Place, go, page};
+use super::{Answer, Chrome, Form, Page, Place, go, page, words};
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::auth::{Actor, Password};
 use crate::server::db::{SignInKind, SignInState};
@@ -137,16 +137,16 @@ async fn shown(server: &Server, actor: &Actor, account: &Id, id: &Id, error: Opt
     let body = html! {
         h1 { (title) }
         @if let Some(error) = error {
-            section.notice.bad role="alert" { p { (error) "." } @if let Some(hint) = error.hint() { p.hint { (hint) "." } } }
+            section.notice.bad role="alert" { p { (error) "." } @if let Some(hint) = error.hint() { p.hint { (words::sentence(hint)) } } }
         }
         @match view.state {
-            SignInState::Open => { (open(server, &base, &view)) }
-            SignInState::Taken => { p { "It is being ended." } p { a.button href={ (base) "/sign-ins/" (view.id) } { "Look again" } } }
+            SignInState::Open => { (open(server, &base, &view)) p { a href=(back(&base, &view)) { @if view.tenant.is_some() { "Back to the tenant" } @else { "Back to the tenants" } } } }
+            SignInState::Taken => { p { "The sign-in is being finished." } p { a.button href={ (base) "/sign-ins/" (view.id) } { "Look again" } } }
             SignInState::Done => { (done(&base, &view)) }
             SignInState::Failed => {
                 section.notice.bad role="alert" {
                     p { (view.error.as_deref().unwrap_or("It did not work")) "." }
-                    @if let Some(hint) = &view.hint { p.hint { (hint) "." } }
+                    @if let Some(hint) = &view.hint { p.hint { (words::sentence(hint)) } }
                 }
                 p { a.button href=(back(&base, &view)) { "Begin again" } }
             }
@@ -195,7 +195,7 @@ fn open(server: &Server, base: &str, view: &SignInView) -> Markup {
                 p { "Open this page in any browser, on any machine: " a href=(address) rel="noreferrer" target="_blank" { (address) } }
                 p { "and type this code there:" }
                 p.key { (view.user_code.as_deref().unwrap_or_default()) }
-                p #sign-in role="status" data-poll={ "/api/v1" (api(base)) "/sign-ins/" (view.id) } data-wait=(view.wait_s) { "Waits until it was typed." }
+                p #sign-in role="status" data-poll={ "/api/v1" (api(base)) "/sign-ins/" (view.id) } data-wait=(view.wait_s) { "Waiting for the code to be typed. It is good until " (words::time(view.expires_us)) "." }
                 form method="get" action=(here) { button.plain type="submit" { "I have typed it: look now" } }
                 p.quiet { "Type it only if you began this sign-in yourself." }
             }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::part::{Part, Which};
 use super::{Answer, Chrome, Form, Page, Place, Query, charts, go, keys as key_pages, page, words};
+use crate::error::{Error, ErrorKind};
 use crate::server::api::accounts::GROWTH_US;
 use crate::server::auth::{Actor, Password, Right};
 use crate::server::db::{Account, JobKind, RepositoryRow};
@@ -33,6 +34,13 @@ const MOST_OFF: usize = 25;
 const MOST: usize = 100;
 /// Snapshots that are named of those that retention takes out.
 const MOST_TO_GO: usize = 20;
+/// What can be asked for: the kind of job, whether every byte is read, and what the button says.
+const UPKEEP: [(&str, &str, &str); 4] = [
+    ("check", "", "Check that everything is there"),
+    ("check", "on", "Check every byte"),
+    ("prune", "", "Give back space"),
+    ("mirror", "", "Bring replicas up to date"),
+];
 
 /// What the form sends.
 #[derive(Debug, Deserialize)]
@@ -63,12 +71,24 @@ pub(super) async fn list(
     Query(off): Query<Off>,
 ) -> Answer {
     let account = server.db.account(&account).await?;
+    Ok(Page(listed(&server, &actor, &account, (&which, off.off), None).await?).into_response())
+}
+
+/// The page, with what somebody tried to make and why it cannot be.
+async fn listed(
+    server: &Server,
+    actor: &Actor,
+    account: &Account,
+    (which, off): (&Which, usize),
+    tried: Option<(&Typed, &Error)>,
+) -> crate::Result<Markup> {
     let all = server.db.repositories(&account.id).await?;
-    let part = Part::of(&all, &which, MOST_REPOSITORIES, "repository", |row| &row.name);
-    let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Storage };
+    let part = Part::of(&all, which, MOST_REPOSITORIES, "repository", |row| &row.name);
+    let chrome = Chrome { actor, account: Some(account), place: Place::Storage };
     let body = html! {
         h1 { "Storage" }
-        (super::sets::way_back(&server, &actor, &account.id).await?)
+        (super::sets::way_back(server, actor, &account.id).await?)
+        @if tried.is_some() { (form(account, tried)) }
         @if all.is_empty() { p.empty { "There is no repository yet: the encrypted place that snapshots are kept in." } } @else {
             (part.finder())
             div.scroll tabindex="0" { table {
@@ -82,11 +102,14 @@ pub(super) async fn list(
             } }
             (part.ways())
         }
-        @if !all.is_empty() { (growth(&server, &account, &all).await?) }
-        (off_list(&server, &account, actor.may(Right::Keys, Some(&account.id)), off.off).await?)
-        @if actor.may(Right::Keys, Some(&account.id)) { (form(&account)) (super::adopt::form(&account)) }
+        @if !all.is_empty() { (growth(server, account, &all).await?) }
+        (off_list(server, account, actor.may(Right::Keys, Some(&account.id)), off).await?)
+        @if actor.may(Right::Keys, Some(&account.id)) {
+            @if tried.is_none() { (form(account, None)) }
+            (super::adopt::form(account))
+        }
     };
-    Ok(Page(page("Storage", chrome, &body)).into_response())
+    Ok(page("Storage", chrome, &body))
 }
 
 /// What was taken off the list and lies in the server's own storage still.
@@ -135,32 +158,40 @@ async fn growth(server: &Server, account: &Account, all: &[RepositoryRow]) -> cr
 pub(super) fn key_mark(row: &RepositoryRow) -> Markup {
     html! {
         @if row.holds_owner_key { span.state.warn { "the server can read contents" } }
-        @else if row.confirmed { span.state.good { "only you can read contents" } }
+        @else if row.confirmed { span.state.good { "only owners' keys read contents" } }
         @else { span.state.bad { "key not confirmed" } }
     }
 }
 
-fn form(account: &Account) -> Markup {
+/// The form of a new one; after one that cannot be, with what was typed. A passphrase is typed anew.
+fn form(account: &Account, tried: Option<(&Typed, &Error)>) -> Markup {
+    let typed = tried.map(|(typed, _)| typed);
     html! {
         h2 { "Make a repository" }
+        @if let Some((_, e)) = tried { (super::sets::wrong(e)) }
         form.card method="post" action={ "/a/" (account.id) "/storage" } {
-            p.quiet { "A key is made for it and shown once. The server keeps a key of its own with which it adds snapshots and cannot read what is in them: without your key nobody can restore, not even who runs this server." }
+            p.quiet { "A key is made for it and shown once. The server keeps a key of its own with which it adds snapshots and cannot read what is in them: without your key nobody can restore, not even whoever runs this server." }
             label for="name" { "Name" }
-            input #name name="name" required maxlength="100" placeholder="Main";
+            input #name name="name" required maxlength="100" placeholder="Main" value=[typed.map(|typed| &typed.name)];
             label for="url" { "Where it lies, " span.quiet { "empty: this server's own storage" } }
-            input #url name="url" maxlength="2000" spellcheck="false" placeholder="s3://bucket/folder?endpoint=https://…&region=…";
-            label for="credentials" { "The storage's secrets, " span.quiet { "one a line: name = secret" } }
-            textarea #credentials name="credentials" spellcheck="false" autocomplete="off" placeholder="access_key_id = …" {}
-            details { summary { "A passphrase of your own instead of a key" }
+            input #url name="url" maxlength="2000" spellcheck="false" placeholder="s3://bucket/folder?endpoint=https://…&region=…" value=[typed.map(|typed| &typed.url)];
+            label for="credentials" { "The storage's secrets, " span.quiet { "one per line: name = secret" } }
+            textarea #credentials name="credentials" spellcheck="false" autocomplete="off" placeholder="access_key_id = …" { (typed.map_or("", |typed| typed.credentials.as_str())) }
+            details open[typed.is_some_and(|typed| !typed.passphrase.is_empty())] { summary { "A passphrase of your own instead of a key" }
                 label for="passphrase" { "Passphrase, " span.quiet { "at least 12 characters" } }
                 input #passphrase name="passphrase" type="password" autocomplete="new-password";
             }
-            button type="submit" { "Make it" }
+            button type="submit" { "Make the repository" }
         }
     }
 }
 
-/// Takes the form; shows the key.
+/// Says whether who typed something can do something about it.
+fn told_in_the_form(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::InvalidInput | ErrorKind::AlreadyExists | ErrorKind::Permission | ErrorKind::Unavailable)
+}
+
+/// Takes the form; shows the key. Where it cannot be made, the form comes again with what was typed.
 pub(super) async fn make(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
@@ -176,11 +207,19 @@ pub(super) async fn make(
             url: url.to_owned(),
             credentials: pairs(&typed.credentials),
         },
-        passphrase: Some(typed.passphrase).filter(|text| !text.is_empty()).map(Password::new),
+        passphrase: Some(&typed.passphrase).filter(|text| !text.is_empty()).map(Password::new),
     };
-    let made = repositories::make(&server, &actor, &account.id, &wanted).await?;
+    let made = match repositories::make(&server, &actor, &account.id, &wanted).await {
+        Ok(made) => made,
+        Err(e) if told_in_the_form(e.kind()) => {
+            let again = listed(&server, &actor, &account, (&Which::default(), 0), Some((&typed, &e))).await?;
+            return Ok((problem(&e).0, Page(again)).into_response());
+        }
+        Err(e) => return Err(e.into()),
+    };
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Storage };
-    let body = kit(&account, &made.row, made.key.expose_text(), wanted.passphrase.is_some(), None);
+    let of = KitOf::First { own: wanted.passphrase.is_some() };
+    let body = kit(&server, &account, &made.row, made.key.expose_text(), of, None).await;
     Ok(Page(page("Your key", chrome, &body)).into_response())
 }
 
@@ -190,12 +229,20 @@ pub(super) fn pairs(text: &str) -> BTreeMap<String, String> {
 }
 
 /// The key with all that it takes to restore without this server, to be printed; and the question for its end.
-fn kit(account: &Account, row: &RepositoryRow, key: &str, own: bool, wrong: Option<&str>) -> Markup {
+async fn kit(
+    server: &Server,
+    account: &Account,
+    row: &RepositoryRow,
+    key: &str,
+    of: KitOf,
+    wrong: Option<&str>,
+) -> Markup {
+    let facts = kit_facts(server, account, row, key, of).await;
     html! {
         h1 { "The key of '" (row.name) "'" }
-        (kit_facts(account, row, key, own))
+        (facts)
         h2 { "Do you have it?" }
-        @if let Some(wrong) = wrong { p.notice.bad role="alert" { (wrong) } }
+        @if let Some(wrong) = wrong { p.notice.bad role="alert" { (words::sentence(wrong)) } }
         form.card method="post" action={ "/a/" (account.id) "/storage/" (row.id) "/confirmation" } {
             (typed_back(key))
             button type="submit" { "I have kept it" }
@@ -212,10 +259,30 @@ pub(super) fn typed_back(key: &str) -> Markup {
     }
 }
 
+/// Which key of a repository a kit is of.
+#[derive(Clone, Copy)]
+pub(super) enum KitOf {
+    /// The only one, made with the repository; `own`: a passphrase that its owner chose.
+    First { own: bool },
+    /// One beside others, and when it was made, where that is known.
+    Further { made_us: Option<i64> },
+}
+
 /// The key itself, with what belongs beside it on paper.
-pub(super) fn kit_facts(account: &Account, row: &RepositoryRow, key: &str, own: bool) -> Markup {
+pub(super) async fn kit_facts(server: &Server, account: &Account, row: &RepositoryRow, key: &str, of: KitOf) -> Markup {
+    // Whatever goes wrong here, the key is shown: it is shown once.
+    let places = server.db.destinations(&row.id).await.unwrap_or_default();
+    let place = places.first();
+    let own = matches!(of, KitOf::First { own: true });
+    let made_us = match of {
+        KitOf::First { .. } => Some(row.created_us),
+        KitOf::Further { made_us } => made_us,
+    };
     html! {
-        p.notice.warn { "This is shown once. Without it nobody can ever read what will be stored: not you, not whoever runs this server." }
+        @match of {
+            KitOf::First { .. } => { p.notice.warn { "This is shown once. Without it nobody can ever read what will be stored: not you, not whoever runs this server." } }
+            KitOf::Further { .. } => { p.notice.warn { "This key is shown once. Whoever has it can read everything in the repository, as with the other owners' keys: keep it safe." } }
+        }
         @if own { p { "It is the passphrase that you chose." } } @else { p.key { code #key { (key) } } }
         section.card {
             h2 { "Recovery kit" }
@@ -223,9 +290,13 @@ pub(super) fn kit_facts(account: &Account, row: &RepositoryRow, key: &str, own: 
                 div { dt { "Account" } dd { (account.name) } }
                 div { dt { "Repository" } dd { (row.name) " " code { (row.repository) } } }
                 div { dt { "Checksum of the key" } dd { code { (checksum(key)) } } }
-                div { dt { "Made" } dd { (words::time(row.created_us)) } }
+                @if let Some(at) = made_us { div { dt { "Key made" } dd { (words::time(at)) } } }
+                @if let Some(place) = place { div.wide { dt { "Place" } dd {
+                    @if place.url == OWN { "this server's own storage, folder " code { "storage/" (account.id) "/" (row.id) } }
+                    @else { code { (place.url) } }
+                } } }
             }
-            p { "To restore without this server: install tenantvault, put the key into a file, and " code { "tenantvault -r WHERE-IT-LIES -p FILE snapshots" } "; " code { "export" } " and " code { "restore" } " take it from there." }
+            p { "To restore without this server: install tenantvault, put the key into a file, then run " code { "tenantvault -r PLACE -p FILE snapshots" } ", with the place above or the path of a copy of its folder. " code { "export" } " and " code { "restore" } " take it from there." }
             p.quiet { "Print this page, or keep it in a password manager." }
         }
     }
@@ -251,7 +322,8 @@ pub(super) async fn confirm(
     if let Err(e) = keys::confirm(&server, &actor, &account.id, &id, &proof.key, &proof.last_four).await {
         let (status, problem) = problem(&e);
         let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Storage };
-        let body = kit(&account, &row, proof.key.expose(), false, Some(&problem.message));
+        let of = KitOf::First { own: false };
+        let body = kit(&server, &account, &row, proof.key.expose(), of, Some(&problem.message)).await;
         return Ok((status, Page(page("Your key", chrome, &body))).into_response());
     }
     Ok(go(&format!("/a/{}/storage/{id}", account.id)))
@@ -273,7 +345,7 @@ pub(super) async fn show(
         p { (key_mark(&row)) " Stored: " (words::size(u64::try_from(row.stored_bytes).unwrap_or(0))) ". Id " code { (row.repository) } }
         h2 { "Where it lies" }
         ul { @for place in &places { li {
-            strong { (place.name) } " " code { (if place.url == OWN { "this server's own storage" } else { &place.url }) }
+            strong { (place.name) } " " @if place.url == OWN { "this server's own storage" } @else { code { (place.url) } }
             @if place.position > 0 { " (replica)" }
             @if let Some(lag) = &place.lag { p.notice.warn { "Lags behind: " (lag) } }
         } } }
@@ -283,7 +355,8 @@ pub(super) async fn show(
         }
         @if actor.may(Right::Run, Some(&account.id)) {
             h2 { "Upkeep" }
-            div.actions { @for (kind, every, words) in [("check", "", "Check that everything is there"), ("check", "on", "Check every byte"), ("prune", "", "Give back space"), ("mirror", "", "Bring replicas up to date")] {
+            p.quiet { "Checking every byte reads all that is stored, and can take hours. Giving back space removes data that no snapshot needs any more; snapshots stay." }
+            div.actions { @for (kind, every, words) in UPKEEP.iter().filter(|(kind, ..)| *kind != "mirror" || places.len() > 1) {
                 form method="post" action={ "/a/" (account.id) "/storage/" (row.id) "/upkeep" } {
                     input type="hidden" name="kind" value=(kind);
                     @if !every.is_empty() { input type="hidden" name="read_data" value=(every); }
@@ -304,10 +377,10 @@ async fn look(server: &Server, row: &RepositoryRow) -> crate::Result<Markup> {
     Ok(html! {
         h2 { "Keys" }
         (key_pages::table(&slots, &clients))
-        p { a href={ "/a/" (row.account) "/keys" } { "To the keys of the account" } }
+        p { a href={ "/a/" (row.account) "/keys" } { "All keys of the account" } }
         (next_to_go(row, &retained))
         h2 { @if many == 0 { "Snapshots" } @else { (words::count(many, "snapshot")) } }
-        @if many == 0 { p.empty { "The first run of a backup set makes the first one." } } @else {
+        @if many == 0 { p.empty { "The first run of a " a href={ "/a/" (row.account) "/sets" } { "backup set" } " makes the first one." } } @else {
             div.scroll tabindex="0" { table {
                 thead { tr { th scope="col" { "Snapshot" } th scope="col" { "Backup set" } th scope="col" { "Time" } th.number scope="col" { "Items" } th scope="col" { "State" } } }
                 tbody { @for snapshot in listing.snapshots.iter().rev().take(MOST) { tr {
@@ -329,10 +402,10 @@ fn next_to_go(row: &RepositoryRow, all: &[NextRetention]) -> Markup {
             h2 #retention { "What retention removes next" }
             p.quiet { "After each run the snapshots that the set's rules do not keep are taken out. A prune gives their space back, as far as no other snapshot needs it." }
             div.scroll tabindex="0" { table {
-                thead { tr { th scope="col" { "Backup set" } th scope="col" { "After the run" } th scope="col" { "Snapshots that go" } th.number scope="col" { "Stay" } } }
+                thead { tr { th scope="col" { "Backup set" } th scope="col" { "After the next run" } th scope="col" { "Snapshots that go" } th.number scope="col" { "Kept then, with the new one" } } }
                 tbody { @for next in all { tr {
                     th scope="row" { a href={ "/a/" (row.account) "/sets/" (next.set) } { (next.name) } }
-                    td { @if let Some(at) = next.next_us { "of " (words::time(at)) } @else { "that somebody asks for" } }
+                    td { @if let Some(at) = next.next_us { (words::time(at)) } @else { "when somebody asks for it" } }
                     td { @if next.forgotten.is_empty() { span.quiet { "none" } } @else {
                         @for (place, gone) in next.forgotten.iter().take(MOST_TO_GO).enumerate() { @if place > 0 { ", " } (words::time(gone.time_us)) }
                         @if next.forgotten.len() > MOST_TO_GO { " and " (next.forgotten.len() - MOST_TO_GO) " more" }

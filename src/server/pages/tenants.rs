@@ -22,6 +22,8 @@ use crate::server::web::At;
 
 /// Tenants on a page.
 const MOST: usize = 100;
+/// Microsoft's codes for a client secret that is wrong, or has ended.
+const WRONG_SECRET: [&str; 2] = ["AADSTS7000215", "AADSTS7000222"];
 
 pub(super) fn given(text: &str) -> Option<String> {
     Some(text.trim().to_owned()).filter(|text| !text.is_empty())
@@ -39,7 +41,7 @@ pub(super) async fn list(
     let all = server.db.tenants(&account.id).await?;
     let part = Part::of(&all, &which, MOST, "tenant", |tenant| &tenant.name);
     let forms = match actor.may(Right::Change, Some(&account.id)) {
-        true => connect::forms(&server, &actor, &account, &asked).await?,
+        true => connect::forms(&server, &actor, &account, &asked, all.is_empty()).await?,
         false => html! {},
     };
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Tenants };
@@ -49,7 +51,7 @@ pub(super) async fn list(
         @if all.is_empty() { p.empty { "No tenant is connected yet. Below is what it takes." } } @else {
             (part.finder())
             div.scroll tabindex="0" { table {
-                thead { tr { th scope="col" { "Tenant" } th scope="col" { "Directory" } th scope="col" { "Permissions" } th scope="col" { "Secret" } th scope="col" { "Budget used" } th scope="col" { "Tested" } } }
+                thead { tr { th scope="col" { "Tenant" } th scope="col" { "Permissions" } th scope="col" { "Secret" } th scope="col" { "Microsoft's limits used" } th scope="col" { "Tested" } th scope="col" { "Directory" } } }
                 tbody { @for tenant in &part.shown { (row(&account, tenant, server.now_us())) } }
             } }
             (part.ways())
@@ -61,11 +63,12 @@ pub(super) async fn list(
 
 fn row(account: &Account, tenant: &Tenant, now_us: i64) -> Markup {
     let state: Option<Value> = tenant.state.as_deref().and_then(|text| serde_json::from_str(text).ok());
-    let missing = state.as_ref().and_then(|state| state.get("missing")).and_then(Value::as_u64);
+    let missing = state.as_ref().and_then(missing);
     let failed = state.as_ref().is_some_and(|state| state.get("error").is_some());
     html! { tr {
-        th scope="row" { a href={ "/a/" (account.id) "/tenants/" (tenant.id) } { (tenant.name) } }
-        td { code { (tenant.definition.tenant_id) } }
+        th scope="row" { a href={ "/a/" (account.id) "/tenants/" (tenant.id) } { (tenant.name) }
+            @if tenant.is_of_user() { br; span.quiet { (tenant.user.as_ref().map_or("nobody signed in", |user| user.name.as_str())) } }
+        }
         td { @match missing {
             _ if tenant.refused.is_some() => { span.state.bad { "sign in again" } }
             None if failed => { span.state.bad { "no sign-in" } }
@@ -74,14 +77,15 @@ fn row(account: &Account, tenant: &Tenant, now_us: i64) -> Markup {
             Some(many) => { span.state.warn { (many) " missing" } }
         } }
         td { @match tenant.secret_days(now_us) {
-            None if tenant.is_of_user() => { (tenant.user.as_ref().map_or("nobody signed in", |user| user.name.as_str())) }
-            None => { span.quiet { "unknown" } }
+            None if tenant.is_of_user() => { span.quiet { "none needed" } }
+            None => { span.quiet { "end not known" } }
             Some(..0) => { span.state.bad { "ended" } }
             Some(days) if days < 30 => { span.state.warn { (days) " days left" } }
             Some(days) => { (days) " days left" }
         } }
         td { (used(tenant, now_us)) }
         td { @if let Some(at) = tenant.checked_us { (words::time(at)) } @else { span.quiet { "never" } } }
+        td { code { (tenant.definition.tenant_id) } }
     } }
 }
 
@@ -104,7 +108,7 @@ fn used(tenant: &Tenant, now_us: i64) -> Markup {
         @if all.is_empty() { span.quiet { "nothing lately" } }
         @if let Some((waiting, asked)) = waiting { div { (words::number(waiting)) " of " (words::number(asked)) " mailboxes have to wait" } }
         @for (label, _, used, limit) in &all {
-            div { (words::number(*used)) " of " (words::number(*limit)) " " span.quiet { (label) } }
+            div { (words::number(*used)) " of " (words::number(*limit)) span.quiet { ": " (label) } }
         }
     }
 }
@@ -121,6 +125,10 @@ pub(super) async fn show(
     let state: Option<Value> = tenant.state.as_deref().and_then(|text| serde_json::from_str(text).ok());
     let here = format!("/a/{}/tenants/{}", account.id, tenant.id);
     let may_change = actor.may(Right::Change, Some(&account.id));
+    // Without a secret, or before somebody signed in, it could only fail.
+    let may_test = tenant.has_secret() && actor.may(Right::Run, Some(&account.id));
+    let told = state.as_ref().and_then(|state| state.get("error")).and_then(Value::as_str).unwrap_or_default();
+    let wrong_secret = WRONG_SECRET.iter().any(|code| told.contains(code));
     let body = html! {
         h1 { (tenant.name) }
         (super::sets::way_back(&server, &actor, &account.id).await?)
@@ -132,15 +140,19 @@ pub(super) async fn show(
         @else if !tenant.has_secret() {
             p.notice.warn { "Its app and the secret have to be entered: they lie in no repository." }
         }
-        dl.facts { div { dt { "Budget used" } dd { (used(&tenant, server.now_us())) } } }
+        dl.facts { div.wide { dt { "Microsoft's limits used" } dd { (used(&tenant, server.now_us())) } } }
+        @if may_test { form method="post" action={ (here) "/test" } { button type="submit" { "Test now" } } }
         @match &state {
-            None => { p.empty { "It was not tested yet." } }
-            Some(state) => { (tested(state, &tenant, server.now_us())) }
+            None => { p.empty { "It has not been tested yet" @if may_test { ": press Test now" } "." } }
+            Some(state) => {
+                @if let Some(at) = tenant.checked_us { p.quiet { "Tested " (words::time(at)) "." } }
+                (tested(state, &tenant, server.now_us()))
+            }
         }
         @if may_change && !tenant.is_of_user() { (connect::consent(&server, &here, state.as_ref())) }
         @if may_change && !is_personal(&tenant) { (restore_app(&here, &tenant)) }
         @if may_change && !tenant.is_of_user() {
-            details open[!tenant.has_secret()] {
+            details open[!tenant.has_secret() || wrong_secret] {
                 summary { "Enter a new secret" }
                 form.card method="post" action={ (here) "/secret" } {
                     label for="client_id" { "Application (client) id" }
@@ -155,11 +167,9 @@ pub(super) async fn show(
                 }
             }
         }
-        div.actions {
-            @if actor.may(Right::Run, Some(&account.id)) {
-                form method="post" action={ (here) "/test" } { button type="submit" { "Test now" } }
-            }
-            @if may_change {
+        @if may_change {
+            details { summary { "Disconnect this tenant" }
+                p { "This server forgets the tenant with its secrets. Snapshots of it stay where they are. Backup sets that read it have to be removed first." }
                 form method="post" action={ (here) "/removal" } { button.danger type="submit" { "Disconnect" } }
             }
         }
@@ -171,19 +181,64 @@ fn is_personal(tenant: &Tenant) -> bool {
     tenant.is_of_user() && user::caller(&tenant.definition) == Caller::Personal
 }
 
+/// The permissions that a test looked at.
+pub(super) fn permissions(state: &Value) -> &[Value] {
+    state.get("permissions").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+/// A permission as a test found it.
+pub(super) struct Found<'a> {
+    name: &'a str,
+    state: &'a str,
+    /// What it is for.
+    uses: Vec<&'a str>,
+}
+
+/// Permissions, each name once: several parts need the same one. Of different states the worse counts.
+pub(super) fn each(permissions: &[Value]) -> Vec<Found<'_>> {
+    let mut all: Vec<Found<'_>> = Vec::new();
+    for permission in permissions {
+        let text = |name: &str| permission.get(name).and_then(Value::as_str).unwrap_or_default();
+        let (name, state, of) = (text("name"), text("state"), text("message"));
+        match all.iter_mut().find(|found| found.name == name) {
+            Some(found) => {
+                if found.state == "granted" {
+                    found.state = state;
+                }
+                found.uses.push(of);
+            }
+            None => all.push(Found { name, state, uses: vec![of] }),
+        }
+    }
+    all
+}
+
+/// How many permissions a test missed; none where it could not look.
+pub(super) fn missing(state: &Value) -> Option<usize> {
+    let told = state.get("missing")?.as_u64()?;
+    let all = each(permissions(state));
+    match all.is_empty() {
+        true => usize::try_from(told).ok(),
+        false => Some(all.iter().filter(|found| matches!(found.state, "missing" | "refused")).count()),
+    }
+}
+
 pub(super) fn tested(state: &Value, tenant: &Tenant, now_us: i64) -> Markup {
     let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let permissions = state.get("permissions").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let missing = state.get("missing").and_then(Value::as_u64).unwrap_or(0);
+    let permissions = permissions(state);
+    let missing = missing(state).unwrap_or(0);
     html! {
         @if let Some(error) = state.get("error").and_then(Value::as_str) {
-            section.notice.bad role="alert" { p { (error) } @if let Some(hint) = state.get("hint").and_then(Value::as_str) { p.hint { (hint) } } }
+            section.notice.bad role="alert" {
+                @if let Some(hint) = state.get("hint").and_then(Value::as_str) { p { strong { (words::sentence(hint)) } } }
+                p { (error) }
+            }
         } @else if missing > 0 {
             section.notice.warn {
                 @if tenant.is_of_user() {
-                    p { (missing) " permissions are missing. Add them to the app registration as delegated permissions, then sign in again and consent." }
+                    p { (lacking(missing)) " missing. Add what is missing to the app registration as delegated permissions, then sign in again and consent." }
                 } @else {
-                    p { (missing) " permissions are missing. Add them to the app registration as application permissions, then let a Global Administrator consent:" }
+                    p { (lacking(missing)) " missing. Add what is missing to the app registration as application permissions, then let a Global Administrator consent:" }
                     p { a.button href=(text(state, "consent")) rel="noreferrer" target="_blank" { "Grant consent at Microsoft" } }
                 }
             }
@@ -193,31 +248,36 @@ pub(super) fn tested(state: &Value, tenant: &Tenant, now_us: i64) -> Markup {
             Some(..0) => { p.notice.bad { "The secret has ended." } }
             Some(days) => { p { "The secret is good for " (days) " more days." } }
         }
-        @if !permissions.is_empty() { (table_of(permissions, "bad")) }
+        @if !permissions.is_empty() {
+            @let all = each(permissions);
+            @if missing > 0 { (table_of(&all, "bad")) }
+            @else { details { summary { (words::count(all.len(), "permission")) ", each with what it is for" } (table_of(&all, "bad")) } }
+        }
         @let restore = state.get("restore").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         @if !restore.is_empty() {
             h2 { "To restore" }
             p.quiet { "Nothing of this is needed to back up." }
-            (table_of(restore, "warn"))
+            (table_of(&each(restore), "warn"))
         }
         @if let Some(error) = state.get("restore_error").and_then(Value::as_str) { p.notice.warn { "The app that restores cannot sign in: " (error) } }
     }
 }
 
+/// "1 permission is", "3 permissions are".
+pub(super) fn lacking(many: usize) -> String {
+    format!("{} {}", words::count(many, "permission"), if many == 1 { "is" } else { "are" })
+}
+
 /// Permissions, each with its state; `lacks` is the mark of one that is missing.
-fn table_of(permissions: &[Value], lacks: &str) -> Markup {
-    let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+fn table_of(permissions: &[Found<'_>], lacks: &str) -> Markup {
     html! {
         div.scroll tabindex="0" { table {
             thead { tr { th scope="col" { "Permission" } th scope="col" { "State" } th scope="col" { "What for" } } }
-            tbody { @for permission in permissions {
-                @let word = text(permission, "state");
-                tr {
-                    th scope="row" { code { (text(permission, "name")) } }
-                    td { span class={ "state " (match word.as_str() { "granted" => "good", "unknown" => "calm", _ => lacks }) } { (word) } }
-                    td { (text(permission, "message")) }
-                }
-            } }
+            tbody { @for permission in permissions { tr {
+                th scope="row" { code { (permission.name) } }
+                td { span class={ "state " (match permission.state { "granted" => "good", "unknown" => "calm", _ => lacks }) } { (permission.state) } }
+                td { (permission.uses.join("; ")) }
+            } } }
         } }
     }
 }

@@ -107,6 +107,42 @@ async fn with_a_second_factor_the_password_alone_does_not_do() {
     assert_eq!(bench.send_form("/sign-in", None, with(&next)).await.status(), StatusCode::SEE_OTHER);
 }
 
+/// The secret of a second factor that a page shows.
+fn secret_on(page: &str) -> &str {
+    let rest = page.split_once("Or type this into it: <code>").unwrap_or_else(|| panic!("no secret: {page}")).1;
+    rest.split('<').next().unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mistyped_code_shows_the_same_secret_again_and_never_one_that_is_on() {
+    let bench = Bench::quiet().await;
+    let token = bench.person(None, Role::Administrator, "admin@example.com").await;
+    let cookie = bench.sign_in("admin@example.com", PASSWORD).await.expect("signed in");
+    let confirm = async |code: &str| {
+        let answer = bench.send_form("/me/factor/confirmation", Some(&cookie), format!("code={code}")).await;
+        (answer.status(), answer.text().await.expect("text"))
+    };
+    let (status, page) = confirm("000000").await;
+    assert!(status == StatusCode::UNPROCESSABLE_ENTITY && !page.contains("Or type this"), "none was begun: {page}");
+    let begun = bench.send_form("/me/factor", Some(&cookie), String::new()).await.text().await.expect("text");
+    let secret = secret_on(&begun).to_owned();
+    assert!(!begun.contains("action=\"/me/factor\""), "no second set-up beside the first: {begun}");
+    for wrong in ["000000", "x"] {
+        let (status, page) = confirm(wrong).await;
+        assert!(status == StatusCode::UNPROCESSABLE_ENTITY && page.contains("The code is not right"), "{page}");
+        assert_eq!(secret_on(&page), secret, "what was scanned is good still");
+    }
+    // What came by a token hears nothing of it.
+    let request = bench.client.post(bench.url("/me/factor/confirmation")).bearer_auth(&token);
+    let request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body("code=000000");
+    let told = request.send().await.expect("an answer").text().await.expect("text");
+    assert!(!told.contains(&secret), "{told}");
+    let code = code_at(&secret, bench.server().now_us()).expect("a code");
+    assert_eq!(confirm(&code).await.0, StatusCode::SEE_OTHER);
+    let (status, page) = confirm("000000").await;
+    assert!(status == StatusCode::UNPROCESSABLE_ENTITY && !page.contains(&secret), "it is on: {page}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_lost_their_second_factor_comes_in_by_a_new_link_of_somebody_else() {
     let bench = Bench::quiet().await;

@@ -251,6 +251,9 @@ async fn seen_and_removed(yard: &Yard) {
         ("/clients".to_owned(), "backup-pc"),
         (format!("/sets/{}", yard.set), "client "),
         (format!("/sets/{}/change/where", yard.set), "It runs on"),
+        ("/keys".to_owned(), "<td>add snapshots; not read contents, not delete</td><td>client backup-pc</td>"),
+        ("/keys".to_owned(), "<td>add snapshots, forget and prune; not read contents</td><td>this server</td>"),
+        ("/keys".to_owned(), "<td>read and write everything</td><td>its owner</td>"),
     ] {
         let (status, page) = yard.bench.page(&cookie, &format!("{base}{path}")).await;
         assert!(status.is_success() && page.contains(word), "{path}: {status}\n{page}");

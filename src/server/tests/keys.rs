@@ -193,12 +193,21 @@ async fn the_page_of_keys_lists_adds_replaces_removes_renews_and_hands_over() {
     let (status, page) = send("new", format!("label=safe&{by_first}")).await;
     assert_eq!(status, StatusCode::OK, "{page}");
     let second = shown(&page);
+    // It is one beside others, and younger than the repository.
+    let old = format!("UPDATE repositories SET created_us = 1 WHERE id = '{repository}'");
+    sqlx::query(sqlx::AssertSqlSafe(old)).execute(bench.server().db.pool()).await.expect("written");
+    for wrong in ["Without it nobody", "1970-01-01"] {
+        assert!(!page.contains(wrong), "{wrong}: {page}");
+    }
+    assert!(page.contains("Whoever has it can read everything") && page.contains("Key made"), "{page}");
+    assert!(page.contains(&format!("storage/{account}/{repository}")), "where it lies: {page}");
     let typed = |key: &str, end: &str, old: &str| format!("key={}&last_four={}&old={old}", encode(key), encode(end));
     let (status, page) = send("confirmation", typed(&second, "0000", "")).await;
     assert!(status == StatusCode::FORBIDDEN && shown(&page) == second, "it is not lost for that: {status}");
+    assert!(page.contains("Key made") && !page.contains("1970-01-01"), "the key's time, not the repository's: {page}");
     assert_eq!(send("confirmation", typed(&second, &second[40..], "")).await.0, StatusCode::SEE_OTHER);
     let (_, page) = bench.page(&cookie, &format!("/a/{account}/keys")).await;
-    for word in ["safe (", "this server", "its owner", &checksum(&second), "only you can read contents"] {
+    for word in ["safe (", "this server", "its owner", &checksum(&second), "only owners' keys read contents"] {
         assert!(page.contains(word), "{word}: {page}");
     }
 

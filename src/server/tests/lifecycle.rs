@@ -67,7 +67,7 @@ async fn a_set_made_by_the_api_runs_and_its_snapshots_can_be_seen() {
         ("/coverage".to_owned(), "mail"),
         ("/tenants".to_owned(), "all granted"),
         (format!("/tenants/{tenant}"), "everything that is needed is granted"),
-        ("/storage".to_owned(), "only you can read contents"),
+        ("/storage".to_owned(), "only owners' keys read contents"),
         (format!("/storage/{repository}"), "1 snapshot"),
         ("/people".to_owned(), "owner@contoso.com"),
         ("/activity".to_owned(), "set.add"),

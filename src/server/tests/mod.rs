@@ -22,6 +22,7 @@ mod others;
 mod pages;
 mod queue;
 mod restoring;
+mod said;
 mod scale;
 mod scheduling;
 mod served_by_both;

@@ -49,7 +49,7 @@ pub(super) async fn part(desk: &Desk) -> Result<Markup> {
         div.choice {
             section aria-labelledby="rules-title" {
                 h3 #rules-title { "The rules" }
-                label for="include" { "Included, " span.quiet { "one a line" } }
+                label for="include" { "Included, " span.quiet { "one per line" } }
                 textarea #include.rules name="include" spellcheck="false" data-typed { (fields.get("include")) }
                 label for="exclude" { "Left out, whatever is included" }
                 textarea #exclude.rules name="exclude" spellcheck="false" data-typed { (fields.get("exclude")) }
@@ -92,9 +92,9 @@ fn parts(desk: &Desk) -> Markup {
     let some = fields.get("parts") == "some";
     html! {
         fieldset { legend { "Which parts of it" }
-            label { input type="radio" name="parts" value="all" checked[!some] data-stay; " All, also what later versions learn to read" }
-            label { input type="radio" name="parts" value="some" checked[some] data-stay; " These alone:" }
-            ul.plain.columns { @for part in Workload::ALL { li { label {
+            label { input type="radio" name="parts" value="all" checked[!some] data-stay; " All, and what later versions can read too" }
+            label { input type="radio" name="parts" value="some" checked[some] data-stay; " Only these:" }
+            ul.plain.columns.parts { @for part in Workload::ALL { li { label {
                 input type="checkbox" name="part" value=(part.word()) checked[chosen.contains(&part.word())] data-stay; " " (named(*part))
             } } } }
         }
@@ -105,13 +105,13 @@ fn options(desk: &Desk) -> Markup {
     let fields = &desk.fields;
     html! {
         details { summary { "Folders, files, versions, leavers" }
-            label for="skip_folders" { "Folders left out, " span.quiet { "one a line: Inbox/Newsletters" } }
+            label for="skip_folders" { "Folders left out, " span.quiet { "one per line: Inbox/Newsletters" } }
             textarea #skip_folders name="skip_folders" spellcheck="false" { (fields.get("skip_folders")) }
-            label for="skip_files" { "Files left out, " span.quiet { "one a line: *.iso" } }
+            label for="skip_files" { "Files left out, " span.quiet { "one per line: *.iso" } }
             textarea #skip_files name="skip_files" spellcheck="false" { (fields.get("skip_files")) }
             label for="versions" { "Versions of files beside the current one, " span.quiet { "current, all, or how many" } }
             input #versions name="versions" value=(fields.get("versions")) autocomplete="off";
-            label for="leavers" { "Who leaves, " span.quiet { "keep, freeze, or drop after 90 days" } }
+            label for="leavers" { "People who leave, " span.quiet { "keep, freeze, or drop after 90 days" } }
             input #leavers name="leavers" value=(fields.get("leavers")) autocomplete="off";
         }
     }

@@ -24,8 +24,10 @@ pub(super) async fn part(desk: &Desk) -> Result<Markup> {
     let (all, found) = chosen(desk).await?;
     let fixed = desk.set.is_some();
     Ok(html! {
-        label for="name" { "Name of the backup set, " span.quiet { "letters, digits and . _ - +" } }
-        input #name name="name" required maxlength="100" value=(desk.fields.get("name")) readonly[fixed] spellcheck="false";
+        @if fixed { p { "Name: " strong { (desk.fields.get("name")) } } } @else {
+            label for="name" { "Name of the backup set, " span.quiet { "letters, digits and . _ - +" } }
+            input #name name="name" required maxlength="100" value=(desk.fields.get("name")) spellcheck="false";
+        }
         @if fixed { p.quiet { "A backup set keeps its name, its tenant and its repository: its snapshots are found by them." } }
         @if all.is_empty() {
             p.empty { "No tenant is connected yet." }
@@ -53,10 +55,10 @@ fn stands(desk: &Desk, tenant: &Tenant) -> Markup {
         section.found {
             h3 { "Is '" (tenant.name) "' ready?" }
             @match &state {
-                None => { p.notice.warn { "It was not tested yet: nobody knows whether it can be read." } }
+                None => { p.notice.warn { "It has not been tested yet: test it now to see whether it can be read." } }
                 Some(state) => { (verdict(state, tenant, desk.server.now_us())) }
             }
-            @if let Some(at) = tenant.checked_us { p.quiet { "Tested " (words::time(at)) ". " a href={ "/a/" (desk.account.id) "/tenants/" (tenant.id) } { "All about it" } } }
+            @if let Some(at) = tenant.checked_us { p.quiet { "Tested " (words::time(at)) ". " a href={ "/a/" (desk.account.id) "/tenants/" (tenant.id) } { "The tenant's page" } } }
             button.plain #test type="submit" name="do" value="test" data-inplace { "Test it now" }
         }
     }
@@ -64,8 +66,8 @@ fn stands(desk: &Desk, tenant: &Tenant) -> Markup {
 
 /// What the test found; the table of permissions stands behind a summary.
 fn verdict(state: &Value, tenant: &Tenant, now_us: i64) -> Markup {
-    let granted = state.get("permissions").and_then(Value::as_array).map_or(0, Vec::len);
-    let whole = state.get("error").is_none() && state.get("missing").and_then(Value::as_u64) == Some(0);
+    let granted = pages::each(pages::permissions(state)).len();
+    let whole = state.get("error").is_none() && pages::missing(state) == Some(0);
     html! {
         @if whole { p.notice.good { "It signs in, and all " (granted) " permissions that a backup needs are granted." } }
         @else { (pages::tested(state, tenant, now_us)) }

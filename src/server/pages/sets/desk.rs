@@ -92,8 +92,15 @@ impl Desk {
         let draft = server.db.draft(&account.id, &actor.person).await?;
         // What a newer version asks has its default in a draft of an older one.
         let mut fields = Fields::fresh();
-        if let Some(draft) = draft {
-            fields.0.extend(draft.fields);
+        match draft {
+            Some(draft) => fields.0.extend(draft.fields),
+            // A name that is taken is none to begin with.
+            None => {
+                let all = server.db.sets(&account.id).await?;
+                if all.iter().any(|set| set.name == fields.get("name")) {
+                    fields.set("name", "");
+                }
+            }
         }
         Ok(Self::with(server, actor, account, None, fields))
     }
@@ -213,6 +220,9 @@ impl Desk {
         match step {
             Step::Connect => {
                 let name = self.fields.get("name").trim();
+                if name.is_empty() {
+                    return Err(Error::invalid("The name is missing"));
+                }
                 crate::snapshot::set::check_name(name)?;
                 let tenant = self.fields.id("tenant", "a tenant, or connect one")?;
                 self.server.db.tenant(account, &tenant).await?;

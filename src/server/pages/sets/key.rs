@@ -10,7 +10,7 @@ use crate::server::auth::{Password, Right};
 use crate::server::choices::Choices;
 use crate::server::db::RepositoryRow;
 use crate::server::deeds::keys;
-use crate::server::pages::storage::{key_mark, kit_facts, typed_back};
+use crate::server::pages::storage::{KitOf, key_mark, kit_facts, typed_back};
 use crate::server::store::TYPED_BACK;
 
 async fn repository(desk: &Desk) -> Result<RepositoryRow> {
@@ -32,10 +32,11 @@ pub(super) async fn check(desk: &Desk) -> Result<()> {
 }
 
 /// The key of a repository that was made just now.
-pub(super) fn fresh(desk: &Desk, row: &RepositoryRow, key: &str, own: bool) -> Markup {
+pub(super) async fn fresh(desk: &Desk, row: &RepositoryRow, key: &str, own: bool) -> Markup {
+    let facts = kit_facts(&desk.server, &desk.account, row, key, KitOf::First { own }).await;
     html! {
         p { "The key of '" (row.name) "':" }
-        (kit_facts(&desk.account, row, key, own))
+        (facts)
         h3 { "Do you have it?" }
         (typed_back(key))
         button #confirm type="submit" name="do" value="confirm" { "I have kept it" }
@@ -52,7 +53,7 @@ pub(super) async fn part(desk: &Desk) -> Result<Markup> {
     let sent = desk.sent("key").to_owned();
     if !row.confirmed && !sent.is_empty() && desk.all_sent("last_four").next().is_some() {
         // Typed back wrongly: it is still at hand, and must not be lost for that.
-        return Ok(fresh(desk, &row, &sent, false));
+        return Ok(fresh(desk, &row, &sent, false).await);
     }
     let told = if desk.set.is_some() {
         html! {}
@@ -63,8 +64,8 @@ pub(super) async fn part(desk: &Desk) -> Result<Markup> {
         p { "Repository " a href={ "/a/" (desk.account.id) "/storage/" (row.id) } { (row.name) } " " (key_mark(&row)) }
         @if row.confirmed {
             @if row.holds_owner_key { p { "The account lets this server hold an owner's key: it can read what is stored." } }
-            @else { p { "Only who has the key can read what is stored. The server adds snapshots and can not open them." } }
-            p.quiet { "Further keys are made, and replaced, on the page " a href={ "/a/" (desk.account.id) "/keys" } { "Keys" } "." }
+            @else { p { "Only those who have the key can read what is stored. The server adds snapshots and cannot read what is in them." } }
+            p.quiet { "More keys are made, and keys replaced, on the page " a href={ "/a/" (desk.account.id) "/keys" } { "Keys" } "." }
         } @else { (unconfirmed(desk, &row)) }
         (told)
     })
@@ -74,7 +75,7 @@ fn unconfirmed(desk: &Desk, row: &RepositoryRow) -> Markup {
     let may = desk.actor.may(Right::Keys, Some(&desk.account.id));
     html! {
         div.notice.warn {
-            p { "The key of '" (row.name) "' was shown once, when it was made, and nobody has proved to have it." }
+            p { "The key of '" (row.name) "' was shown once, when it was made, and nobody has proved that they have it." }
             p { "If you have it, enter it here. If not, "
                 @if desk.set.is_none() { a href={ (desk.base()) "/where" } { "go back and make another repository" } "; " }
                 "what has no key could never be restored." }

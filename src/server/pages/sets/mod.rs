@@ -30,6 +30,7 @@ use crate::server::schedule;
 use crate::server::state::Server;
 use crate::server::web::At;
 
+pub(super) use steps::wrong;
 pub(super) use wizard::way_back;
 
 /// Sets on a page.
@@ -44,6 +45,8 @@ pub(super) async fn list(
 ) -> Answer {
     let account = server.db.account(&account).await?;
     let (all, tenants) = (server.db.sets(&account.id).await?, server.db.tenants(&account.id).await?);
+    let timings = server.db.timings(&account.id).await?;
+    let by_schedule = |set: &SetRow| set.enabled && timings.get(&set.id).is_some_and(|all| !all.is_empty());
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Sets };
     let may_change = actor.may(Right::Change, Some(&account.id));
     let part = Part::of(&all, &which, MOST, "backup set", |set| &set.name);
@@ -55,13 +58,13 @@ pub(super) async fn list(
         } @else {
             (part.finder())
             div.scroll tabindex="0" { table {
-                thead { tr { th scope="col" { "Backup set" } th scope="col" { "Tenant" } th scope="col" { "Last run" } th scope="col" { "Last good run" } th scope="col" { "Runs by" } } }
+                thead { tr { th scope="col" { "Backup set" } th scope="col" { "Last run" } th scope="col" { "Last snapshot" } th scope="col" { "Runs" } th scope="col" { "Tenant" } } }
                 tbody { @for set in &part.shown { tr {
                     th scope="row" { a href={ "/a/" (account.id) "/sets/" (set.id) } { (set.name) } }
-                    td { @if let Some(tenant) = tenants.iter().find(|tenant| tenant.id == set.tenant) { (tenant.name) } }
                     td { (last(set)) }
                     td { @if let Some(at) = set.last_good_us { (words::time(at)) } @else { span.quiet { "never" } } }
-                    td { @if set.enabled { "schedule" } @else { span.state.calm { "hand only" } } }
+                    td { @if by_schedule(set) { "on schedule" } @else { span.state.calm { "only when asked" } } }
+                    td { @if let Some(tenant) = tenants.iter().find(|tenant| tenant.id == set.tenant) { (tenant.name) } }
                 } } }
             } }
             (part.ways())
@@ -97,12 +100,19 @@ pub(super) async fn show(
         Some(client) => Some(server.db.client(&account.id, client).await?),
         None => None,
     };
+    let failed = runs.first().filter(|run| run.outcome == "failed");
+    let failure = failed.and_then(|run| run.error.as_ref().map(|error| (run, error)));
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Sets };
     let here = format!("/a/{}/sets/{}", account.id, set.id);
     let body = html! {
         h1 { (set.name) }
         p { "Tenant " a href={ "/a/" (account.id) "/tenants/" (tenant.id) } { (tenant.name) } ", into "
             a href={ "/a/" (account.id) "/storage/" (repository.id) } { (repository.name) } ". Last run: " (last(&set)) }
+        @if let Some((run, error)) = failure {
+            section.notice.bad { p { "The last run failed: " (error) @if !error.ends_with('.') { "." } }
+                @if let Some(job) = &run.job { p { a href={ "/a/" (account.id) "/jobs/" (job) } { "See the run" } } }
+            }
+        }
         @for job in open.iter().filter(|job| job.set.as_ref() == Some(&set.id)) {
             p.notice { a href={ "/a/" (account.id) "/jobs/" (job.id) } { (job::title(job.kind)) } " " (job::badge(job.state)) }
         }
@@ -112,21 +122,21 @@ pub(super) async fn show(
         }
         h2 { "What and when" }
         dl.facts {
-            div { dt { "Included" } dd { (set.choices.include.join(", ")) } }
+            div { dt { "Included" } dd { (set.choices.include.join(", ")) @if set.choices.include == ["*"] { " (everything, and what is yet to come)" } } }
             div { dt { "Left out" } dd { @if set.choices.exclude.is_empty() { "nothing" } @else { (set.choices.exclude.join(", ")) } } }
             div { dt { "Parts" } dd { @if set.choices.workloads.is_empty() { "all" } @else { (set.choices.workloads.join(", ")) } } }
-            div { dt { "Who leaves" } dd { (set.choices.leavers) } }
+            div { dt { "Of people who leave" } dd { (leavers(&set.choices.leavers)) } }
             div { dt { "Runs on" } dd { @match &runner {
                 None => "the server",
                 Some(client) => { "client " a href={ "/a/" (account.id) "/clients" } { (client.name) }
-                    @match client.seen_us { Some(at) => { ", heard of " (words::time(at)) }, None => ", which is not enrolled yet" } }
+                    @match client.seen_us { Some(at) => { ", last seen " (words::time(at)) }, None => ", which is not enrolled yet" } }
             } } }
             @for row in &schedules {
                 div { dt { "Runs" } dd { (schedule::sentence(&row.timing)) " (" (row.timing.zone) ")"
-                    @if let Some(next) = row.next_us { ", next " (words::time(next)) } } }
+                    @if !set.enabled { ", switched off" } @else if let Some(next) = row.next_us { ", next " (words::time(next)) } } }
             }
-            div.wide { dt { "Kept" } dd { (when::kept(&set.choices.retention)) } }
             @if schedules.is_empty() || !set.enabled { div { dt { "Runs" } dd { "only when somebody asks" } } }
+            div.wide { dt { "Kept" } dd { (when::kept(&set.choices.retention)) } }
         }
         h2 { "Runs" }
         @if runs.is_empty() { p.empty { "It has not run yet." } } @else { (job::runs(&account.id, &runs, std::slice::from_ref(&set))) }
@@ -138,6 +148,18 @@ pub(super) async fn show(
         }
     };
     Ok(Page(page(&set.name, chrome, &body)).into_response())
+}
+
+/// What becomes of the data of people who leave, in words.
+fn leavers(rule: &str) -> String {
+    match rule {
+        "keep" => "what they had is kept as last read".to_owned(),
+        "freeze" => "what they had is kept as last read, also if they come back".to_owned(),
+        other => match other.strip_prefix("drop ") {
+            Some(after) => format!("what they had is dropped {after}"),
+            None => other.to_owned(),
+        },
+    }
 }
 
 /// Backs up now.

@@ -106,7 +106,7 @@ fn new(desk: &Desk) -> Markup {
     let own_folders = desk.actor.role == crate::server::auth::Role::Administrator;
     html! {
         fieldset { legend { "A new repository" }
-            p.quiet { "A key is made for it and shown once, in the next step. The server keeps one of its own with which it adds snapshots and can not read what is in them." }
+            p.quiet { "A key is made for it and shown once, in the next step. The server keeps one of its own with which it adds snapshots and cannot read what is in them." }
             label for="new_name" { "Name" }
             input #new_name name="new_name" maxlength="100" value=(fields.get("new_name")) spellcheck="false";
             label for="new_kind" { "Kind of place" }
@@ -145,14 +145,14 @@ async fn places(desk: &Desk, row: &RepositoryRow) -> Result<Markup> {
     Ok(html! {
         h3 { "Its destinations" }
         ul.plain { @for place in &all { li {
-            strong { (place.name) } " " code { (if place.url == OWN { "this server's own storage" } else { &place.url }) }
-            @if place.position == 0 { " " span.quiet { "the first" } } @else {
-                " " span.quiet { "a copy" }
+            strong { (place.name) } ": " @if place.url == OWN { "this server's own storage" } @else { code { (place.url) } }
+            @if place.position == 0 { span.quiet { ", the primary one" } } @else {
+                span.quiet { ", a copy" }
                 @if let Some(lag) = &place.lag { " " span.state.warn { "lags behind: " (lag) } }
                 " " button.plain id={ "let-go-" (place.id) } type="submit" name="do" value={ "remove-place:" (place.id) } data-inplace { "Let go of '" (place.name) "'" }
             }
         } } }
-        p.quiet { "Letting go of a destination never deletes what lies there." }
+        @if all.len() > 1 { p.quiet { "Letting go of a destination never deletes what lies there." } }
         details open[!desk.fields.get("copy_url").is_empty()] { summary { "Add a destination: a copy of all of it, kept up to date" }
             label for="copy_name" { "Name" }
             input #copy_name name="copy_name" maxlength="100" value=(desk.fields.get("copy_name")) spellcheck="false";
@@ -240,7 +240,7 @@ async fn make(desk: &mut Desk) -> Result<Done> {
     let made = repositories::make(&desk.server, &desk.actor, &desk.account.id, &wanted).await?;
     desk.fields.set("repository", made.row.id.as_str());
     desk.fields.set("new_url", "");
-    Ok(Done::Show(Step::Key, key::fresh(desk, &made.row, made.key.expose_text(), own)))
+    Ok(Done::Show(Step::Key, key::fresh(desk, &made.row, made.key.expose_text(), own).await))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use crate::error::{Error, Result};
+use crate::server::pages::words;
 
 /// A step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -122,12 +123,12 @@ pub(super) fn tabs(base: &str, here: Step) -> Markup {
 }
 
 /// An error, where something was typed.
-pub(super) fn wrong(error: &Error) -> Markup {
+pub(in crate::server::pages) fn wrong(error: &Error) -> Markup {
     let (_, problem) = crate::server::error::problem(error);
     html! {
         div.notice.bad role="alert" {
             p { (problem.message) "." }
-            @if let Some(hint) = &problem.hint { p.hint { (hint) "." } }
+            @if let Some(hint) = &problem.hint { p.hint { (words::sentence(hint)) } }
         }
     }
 }

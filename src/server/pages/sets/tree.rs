@@ -56,7 +56,7 @@ pub(super) fn show(view: &View, contents: &Contents, read: &Read, named: &Named,
                 p.quiet { (NO_PUBLIC_FOLDERS) "." }
             }
         }
-        p.quiet { "As Microsoft told at " (words::time(contents.read_us)) ". " button.link #again type="submit" name="do" value="again" data-inplace { "Ask again" } }
+        p.quiet { "As Microsoft listed it on " (words::time(contents.read_us)) ". " button.link #again type="submit" name="do" value="again" data-inplace { "Ask again" } }
     }
 }
 
@@ -71,8 +71,8 @@ fn root(view: &View, contents: &Contents, counts: &Counts, kind: Kind, is_open: 
             }
             span.quiet {
                 @match counts.of(kind) {
-                    Some(tally) if tally.all == all => { (tally.chosen) " of " (tally.all) " chosen" @if tally.new_ones { ", and new ones" } }
-                    Some(tally) => { (tally.chosen) " of " (tally.all) " that own something chosen" @if tally.new_ones { ", and new ones" } "; " (all) " in all" }
+                    Some(tally) if tally.all == all => { (tally.chosen) " of " (tally.all) " chosen" @if tally.new_ones { ", new ones too" } }
+                    Some(tally) => { (tally.chosen) " of " (tally.all) " with data chosen" @if tally.new_ones { ", new ones too" } " (" (all) " in all)" }
                     None => { (all) " in all" }
                 }
                 @if let Some(found) = found { "; " (words::count(found, "name")) " found" }

@@ -41,13 +41,13 @@ pub(super) fn part(desk: &Desk) -> Markup {
             @for (n, time) in times.iter().enumerate() { (row(desk, n, time)) }
             @if times.len() < MOST_TIMES { button.plain #add-time type="submit" name="do" value="add-time" data-inplace { "Add a schedule" } }
             label { input type="checkbox" name="enabled" value="on" checked[fields.has("enabled")]; " Run on schedule" }
-            label { input type="checkbox" name="catch_up" value="on" checked[fields.has("catch_up")]; " Catch up a run that was missed while the server stood still, once" }
+            label { input type="checkbox" name="catch_up" value="on" checked[fields.has("catch_up")]; " Catch up once on a run that was missed while the server was down" }
             label for="zone" { "Time zone, " span.quiet { "for the schedules, and for the days of what is kept" } }
             input #zone name="zone" required list="zones" value=(fields.get("zone")) placeholder="Europe/Berlin" spellcheck="false" autocomplete="off" data-zone[desk.set.is_none()];
             datalist #zones { @for zone in zones() { option value=(zone) {} } }
-            label for="jitter" { "Begin up to so many minutes later, by chance, " span.quiet { "so that not all begin at once" } }
+            label for="jitter" { "Start up to this many minutes later, at random, " span.quiet { "so that not all start at once" } }
             input #jitter name="jitter" type="number" min="0" max="1380" value=(fields.get("jitter"));
-            @if desk.set.is_some() { p.quiet { "A schedule whose rule stays also keeps a zone, a delay and catching up of its own, where these are not changed here." } }
+            @if desk.set.is_some() { p.quiet { "Schedules made over the API can have their own time zone, delay and catching up. They keep them unless you change these fields or their rule." } }
         }
         fieldset { legend { "How long snapshots are kept" }
             (kept_words(desk))
@@ -67,9 +67,9 @@ fn row(desk: &Desk, n: usize, time: &Time) -> Markup {
             div.row.wide {
                 div { label for=(id("kind")) { "It runs" }
                     select id=(id("kind")) name="when_kind" data-stay { @for (word, label) in PRESETS { option value=(word) selected[time.kind == word] { (label) } } } }
-                div { label for=(id("time")) { @if time.kind == "hourly" { "At the minute of" } @else { "At" } }
+                div.preset { label for=(id("time")) { @if time.kind == "hourly" { "At the minute of" } @else { "At" } }
                     input id=(id("time")) name="when_time" type="time" value=(time.time) data-typed; }
-                div { label for=(id("cron")) { "Rule, " span.quiet { "of my own" } }
+                div.rule { label for=(id("cron")) { "Your own rule" }
                     input id=(id("cron")) name="when_cron" value=(time.cron) maxlength="100" placeholder="0 22 * * *" spellcheck="false" autocomplete="off" data-typed; }
             }
             p.quiet { (told(desk, time)) }
