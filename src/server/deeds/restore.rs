@@ -162,8 +162,7 @@ impl Standing {
 
     /// It can be taken back.
     pub(crate) fn can_undo(&self) -> bool {
-        !self.made_nothing
-            && matches!(self.stage(), Stage::Done | Stage::Gaps | Stage::Halted | Stage::TakenBackInPart)
+        !self.made_nothing && matches!(self.stage(), Stage::Done | Stage::Gaps | Stage::Halted | Stage::TakenBackInPart)
     }
 
     /// How many items and containers the last run made or overwrote; none: it did not come to tell.
