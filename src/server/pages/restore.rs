@@ -28,6 +28,8 @@ const MOST: i64 = 100;
 const PAGE: usize = 200;
 /// Letters of a path in the list.
 const MOST_LETTERS: usize = 60;
+/// Paths that a page puts into the basket again.
+const MOST_AGAIN: usize = 100;
 
 /// How a restore stands, as a mark.
 fn badge(standing: &Standing) -> Markup {
@@ -360,6 +362,7 @@ pub(super) async fn show(
         @if matches!(stage, Stage::Planned | Stage::Running) { (plan(&standing, head.as_ref())) }
         @if stage != Stage::Planned && !under_way { (report(&standing, may)) }
         @if may { (deeds(&here, &standing)) }
+        @if may && from.is_some() { (again(&standing, &asking)) }
         @if !steps.is_empty() { (table(&here, at.from, &steps, &standing)) }
     };
     Ok(Page(page("Restore", chrome, &body)).into_response())
@@ -385,11 +388,24 @@ fn deeds(here: &str, standing: &Standing) -> Markup {
                 button.danger type="submit" { @if stage == Stage::TakenBackInPart { "Take back what is left" } @else { "Take it back" } }
             } }
         } }
-        @if stage == Stage::NotPlanned {
-            @let row = &standing.row;
-            p { a.button.plain href={ "/a/" (row.account) "/look/" (row.repository) } { "Pick it again" } }
-        }
     }
+}
+
+/// Before anything ran: puts what was asked for into the basket again, from where the choices are made.
+fn again(standing: &Standing, asking: &Asking) -> Markup {
+    let row = &standing.row;
+    let text = match standing.stage() {
+        Stage::NotPlanned => "Plan it again",
+        Stage::Planned => "Change the choices",
+        _ => return html! {},
+    };
+    html! { @if asking.paths.len() <= MOST_AGAIN {
+        form method="post" action={ "/a/" (row.account) "/look/" (row.repository) "/basket" } {
+            input type="hidden" name="then" value="restore";
+            @for path in &asking.paths { input type="hidden" name="item" value={ (row.snapshot) ":" (path) }; }
+            button.plain type="submit" { (text) }
+        }
+    } }
 }
 
 /// The plan in numbers.

@@ -22,6 +22,8 @@ use crate::server::web::OfRepository;
 
 /// What is shown.
 const MOST: usize = 100;
+/// Rows below which the button is in sight.
+const MOST_BELOW: usize = 15;
 
 /// What to look for.
 #[derive(Debug, Deserialize)]
@@ -100,6 +102,7 @@ fn results(here: &str, back: &str, items: &[Found], report: &Report) -> Markup {
         @if items.is_empty() { p.empty { "Nothing matches. A search covers names, subjects and senders, not what is written in mails and files." } } @else {
             form method="post" action={ (here) "/basket" } {
                 input type="hidden" name="back" value=(back);
+                @if items.len() > MOST_BELOW { (put()) }
                 div.scroll tabindex="0" { table {
                     thead { tr {
                         th scope="col" { span.unseen { "Pick" } } th scope="col" { "Name" } th scope="col" { "From" } th scope="col" { "Time" }
@@ -107,10 +110,14 @@ fn results(here: &str, back: &str, items: &[Found], report: &Report) -> Markup {
                     } }
                     tbody { @for found in items { (one(here, found)) } }
                 } }
-                div.actions { button type="submit" { "Put what is ticked into the basket" } }
+                (put())
             }
         }
     }
+}
+
+fn put() -> Markup {
+    html! { div.actions { button type="submit" { "Put what is ticked into the basket" } } }
 }
 
 /// The time that is shown of an item.

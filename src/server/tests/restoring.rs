@@ -494,6 +494,7 @@ async fn the_pages_lead_from_a_name_to_a_restore_and_to_a_zip() {
     let page = stage("waits to be started").await;
     assert!(page.contains("Restore now") && page.contains("under Microsoft's limits"), "{page}");
     assert!(page.contains("To be made") && !page.contains("What came of it"), "nothing was done yet: {page}");
+    assert!(page.contains("Change the choices") && page.contains("name=\"then\" value=\"restore\""), "{page}");
     let before = place.subjects().len();
     bench.send_form(&format!("{restore}/run"), Some(&cookie), String::new()).await;
     let page = stage("Take it back").await;
