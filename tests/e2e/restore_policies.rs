@@ -106,6 +106,7 @@ async fn a_target_that_refuses_an_app_that_may_write_is_told_as_such() {
     r.setting.sim.clear_faults();
     let [(_, why)] = report.stopped.as_slice() else { panic!("{report:?}") };
     assert!(why.contains("the app has Mail.ReadWrite") && why.contains("on hold"), "{why}");
+    assert!(!report.problems.is_empty(), "what was tried when it stopped is told");
     assert_eq!(r.run(&plan).await.unwrap().created, plan.counts().create, "it goes on when the target takes it");
 }
 

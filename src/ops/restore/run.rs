@@ -25,6 +25,8 @@ const TARGETS_AT_ONCE: usize = 16;
 /// Whose items bear no mark of their step, and may be alike: nothing but their order says which is whose.
 const ALIKE: [Workload; 5] =
     [Workload::Tasks, Workload::Settings, Workload::Planner, Workload::List, Workload::PersonalSite];
+/// What is said of a step at which its target was stopped.
+const STOPPED: &str = "What it goes into takes nothing more now";
 
 /// How a run ended.
 #[derive(Debug, Clone, Default)]
@@ -37,7 +39,7 @@ pub struct RestoreReport {
     pub skipped: u64,
     /// Bytes of contents in what was made or overwritten, as the plan counts them.
     pub bytes: u64,
-    /// What could not be made: path and reason.
+    /// What was tried and not made, also where it stopped a target: path and reason.
     pub problems: Vec<(String, String)>,
     /// What came back in another form: path and how.
     pub notes: Vec<(String, String)>,
@@ -308,17 +310,18 @@ impl Runner {
                 self.around.monitor.add(Counter::Items, 1);
                 self.around.monitor.add(Counter::BytesRead, i64::try_from(step.cost.bytes).unwrap_or(i64::MAX));
             }
-            Ended::Failed(e) if stops(&e) => {
-                if report.stopped.is_empty() {
-                    let mut text = told(&e);
-                    if e.kind() == ErrorKind::Permission {
-                        text.push_str(&self.refusal().await);
-                    }
-                    report.stopped.push((self.planned.path.clone(), text));
-                }
-            }
             Ended::Failed(e) => {
-                let text = told(&e);
+                let mut text = told(&e);
+                if stops(&e) {
+                    if report.stopped.is_empty() {
+                        if e.kind() == ErrorKind::Permission {
+                            text.push_str(&self.refusal().await);
+                        }
+                        report.stopped.push((self.planned.path.clone(), text));
+                    }
+                    // The reason stands with the target, once.
+                    text = STOPPED.to_owned();
+                }
                 self.around.monitor.problem(&step.path, &text);
                 report.problems.push((step.path, text));
                 self.around.monitor.add(Counter::Items, 1);

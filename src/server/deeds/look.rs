@@ -8,7 +8,7 @@ use futures::stream::{self, StreamExt as _};
 use serde_json::json;
 
 use super::note;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::ItemKind;
 use crate::ops::browse::{self, Browser, Node, Origin};
 use crate::ops::present::{Occasion, comes_again};
@@ -209,7 +209,10 @@ pub(crate) async fn owners(browser: &Browser, text: &str, most: usize) -> Result
 /// # Errors
 /// `NotFound`; as [`list`].
 pub(crate) async fn times(browser: &Browser, set: &str) -> Result<Vec<(String, i64)>> {
-    let node = browser.resolve(&format!("sets/{set}")).await?;
+    let node = browser.resolve(&format!("sets/{set}")).await.map_err(|e| match e.kind() {
+        ErrorKind::NotFound => Error::not_found(format!("There is no backup set '{set}' in the snapshots")),
+        _ => e,
+    })?;
     let listed = browser.list(&node, 0, usize::MAX).await?;
     let is_time = |name: &str| name != "latest";
     Ok(listed

@@ -102,6 +102,8 @@ pub(crate) struct Standing {
     pub(crate) run: Option<Job>,
     /// The last job that took it back.
     pub(crate) undo: Option<Job>,
+    /// Its last run ended, and nothing is there of it, nor may be.
+    pub(crate) made_nothing: bool,
 }
 
 /// How a restore stands, in a word.
@@ -160,7 +162,12 @@ impl Standing {
 
     /// It can be taken back.
     pub(crate) fn can_undo(&self) -> bool {
-        matches!(self.stage(), Stage::Done | Stage::Gaps | Stage::Halted | Stage::TakenBackInPart)
+        !self.made_nothing && matches!(self.stage(), Stage::Done | Stage::Gaps | Stage::Halted | Stage::TakenBackInPart)
+    }
+
+    /// How many items and containers the last run made or overwrote; none: it did not come to tell.
+    pub(crate) fn made(&self) -> Option<i64> {
+        self.run.as_ref().and_then(made)
     }
 
     /// The job that counts now.
@@ -305,6 +312,11 @@ async fn tenant_for(server: &Server, account: &Id, snapshot: &Snapshot, wanted: 
     })
 }
 
+fn made(run: &Job) -> Option<i64> {
+    let of = |name: &str| run.outcome.as_ref()?.get(name)?.as_i64();
+    Some(of("created")? + of("overwritten")?)
+}
+
 /// How a restore stands.
 ///
 /// # Errors
@@ -319,7 +331,14 @@ pub(crate) async fn standing(server: &Server, row: RestoreRow) -> Result<Standin
         Some(job) => Some(server.db.job(&row.account, job).await?),
         None => None,
     };
-    Ok(Standing { row, plan, run, undo })
+    let made_nothing = match &run {
+        // What is in doubt, or was left halfway, stands in the journal alone.
+        Some(run) if run.state.has_ended() && made(run) == Some(0) => {
+            !State::of(server.db.journal(&server.vault, &row.id).await?.0.as_bytes()).can_be_undone()
+        }
+        _ => false,
+    };
+    Ok(Standing { row, plan, run, undo, made_nothing })
 }
 
 /// Runs a restore by its plan, or goes on with it where it stopped.

@@ -7,7 +7,7 @@ use axum::extract::{RawForm, State};
 use axum::response::IntoResponse;
 use maud::html;
 
-use super::look::{bar, opened};
+use super::look::{Tab, bar, opened};
 use super::{Answer, Chrome, Page, Place, encode, go, page, words};
 use crate::error::{Error, Result};
 use crate::format::id::SnapshotId;
@@ -63,7 +63,7 @@ pub(super) async fn add(
         }
     }
     if new.is_empty() {
-        return Err(Error::invalid("Nothing was ticked").with_hint("Go back, and tick what you want").into());
+        return Err(Error::invalid("Nothing was ticked").with_hint("Tick what you want first").into());
     }
     server.baskets.add(&actor, &row.id, new, server.now_us())?;
     if field(&fields, "then") == "restore" {
@@ -89,12 +89,12 @@ pub(super) async fn show(
     let items = server.baskets.of(&actor, &row.id);
     let time = |id: &SnapshotId| times.iter().find(|(known, ..)| known == id).map(|(_, set, us)| (set.clone(), *us));
     let body = html! {
-        (bar(&server, &actor, &account, &row))
+        (bar(&server, &actor, &account, &row, Tab::Basket))
         h1 { "Basket" }
-        p.quiet { "For this sign-in, from the snapshots in '" (row.name) "'." }
+        p.quiet { "Kept until you sign out. From the snapshots in '" (row.name) "'." }
         @if items.is_empty() {
             p.empty { "Nothing is in it yet. Tick mails, files or folders where you look at them, or what a search found." }
-            p { a.button href=(here) { "Look around" } }
+            p { a.button href=(here) { "Find something" } }
         } @else {
             div.scroll tabindex="0" { table {
                 thead { tr { th scope="col" { "What" } th scope="col" { "From the snapshot of" } th scope="col" { "Take out" } } }
@@ -118,7 +118,7 @@ pub(super) async fn show(
                 }
                 form method="post" action={ (here) "/basket/emptying" } { button.plain type="submit" { "Empty it" } }
             }
-            p.quiet { "The ZIP has each thing under its path. What could not be read is told in a file at its end." }
+            p.quiet { "The ZIP has each thing under its path. A file at its end lists what could not be read." }
         }
     };
     Ok(Page(page("Basket", chrome, &body)).into_response())

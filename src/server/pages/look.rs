@@ -15,7 +15,7 @@ use crate::format::record::ItemKind;
 use crate::ops::browse::{Browser, Node};
 use crate::server::auth::{Actor, Password};
 use crate::server::db::{Account, RepositoryRow};
-use crate::server::deeds::look::{self, Listing};
+use crate::server::deeds::look::{self, Listed, Listing};
 use crate::server::id::Id;
 use crate::server::state::Server;
 use crate::server::web::{OfAccount, OfRepository};
@@ -57,7 +57,7 @@ pub(super) async fn list(
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Look };
     let body = html! {
         h1 { "Find and restore" }
-        @if all.is_empty() { p.empty { "There is no " a href={ "/a/" (account.id) "/storage" } { "repository" } " yet, so there is nothing to look at." } }
+        @if all.is_empty() { p.empty { "There is no repository yet: one is filled by backups, and here you find what they kept. " a href={ "/a/" (account.id) "/storage" } { "Make a repository" } "." } }
         @else {
             h2 { "In which repository?" }
             (part.finder())
@@ -93,15 +93,27 @@ pub(super) struct Found<'a> {
     pub(super) here: String,
 }
 
+/// The tabs of a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tab {
+    /// Whose, of when, folders and what is in them.
+    Browse,
+    /// The search.
+    Search,
+    /// What was picked, and how it is to come back.
+    Basket,
+}
+
 /// What stands above the pages of a repository: what was picked, the search, what was restored.
-pub(super) fn bar(server: &Server, actor: &Actor, account: &Account, row: &RepositoryRow) -> Markup {
+pub(super) fn bar(server: &Server, actor: &Actor, account: &Account, row: &RepositoryRow, at: Tab) -> Markup {
     let here = format!("/a/{}/look/{}", account.id, row.id);
     let many = server.baskets.of(actor, &row.id).len();
+    let mark = |tab: Tab| (tab == at).then_some("page");
     html! {
         nav.tabs aria-label="Find and restore" { ul {
-            li { a href=(here) { "Whose" } }
-            li { a href={ (here) "/search" } { "Search" } }
-            li { a href={ (here) "/basket" } { "Basket" @if many > 0 { " (" (many) ")" } } }
+            li { a href=(here) aria-current=[mark(Tab::Browse)] { "Browse" } }
+            li { a href={ (here) "/search" } aria-current=[mark(Tab::Search)] { "Search" } }
+            li { a href={ (here) "/basket" } aria-current=[mark(Tab::Basket)] { "Basket" @if many > 0 { " (" (many) ")" } } }
             li { a href={ "/a/" (account.id) "/restores" } { "Restores" } }
         } }
     }
@@ -128,11 +140,15 @@ pub(super) async fn show(
         let (_, node) = look::find(&server, &actor, &row, path).await?;
         if node.is_folder() { folder_page(&found, &node, &at).await? } else { shown::file(&found, &node, path).await? }
     };
-    let open = server.unlocked.is_open(&actor, &row, server.now_us());
+    // What the server opens by the key that it holds would be open again at once.
+    let open = !row.holds_owner_key && server.unlocked.is_open(&actor, &row, server.now_us());
     let body = html! {
-        (bar(&server, &actor, &account, &row))
+        (bar(&server, &actor, &account, &row, Tab::Browse))
         (contents)
-        @if open { form method="post" action={ (here) "/lock" } { button.plain type="submit" { "Lock again" } } }
+        @if open { form method="post" action={ (here) "/lock" } {
+            p.quiet { "You have unlocked '" (row.name) "'. The server forgets your key when you have not looked for half an hour, when you sign out, or now:" }
+            button.plain type="submit" { "Lock again" }
+        } }
     };
     Ok(Page(page("Find and restore", chrome, &body)).into_response())
 }
@@ -155,9 +171,9 @@ async fn folder_page(found: &Found<'_>, node: &Node, at: &Where) -> crate::Resul
 fn locked(account: &Id, row: &RepositoryRow, back: &str, wrong: Option<&Error>) -> Markup {
     html! {
         h1 { "Unlock '" (row.name) "'" }
-        p { "The server cannot read what is in the snapshots. Your key opens them for this sign-in, in memory, until half an hour after the last look. That it was used stands in the activity log." }
-        p { "A restore that you ask for is lent the key until it ends, sealed, so that it can go on when a worker of the server stops." }
-        @if let Some(e) = wrong { p.notice.bad role="alert" { (e) "." } }
+        p { "The server cannot read what is in the snapshots. Your key opens them for this sign-in only: it is kept in memory, and forgotten when you have not looked for half an hour. The activity log notes that it was used." }
+        p { "A restore that you start keeps a sealed copy of the key until it ends, so that it survives a restart of the server." }
+        @if let Some(e) = wrong { p.notice.bad role="alert" { (refused(e, &row.name)) @if let Some(hint) = e.hint() { " " (words::sentence(hint)) } } }
         form.card method="post" action={ "/a/" (account) "/look/" (row.id) "/unlock" } {
             @if !back.is_empty() { input type="hidden" name="back" value=(back); }
             label for="key" { "Key, or passphrase" }
@@ -165,6 +181,15 @@ fn locked(account: &Id, row: &RepositoryRow, back: &str, wrong: Option<&Error>) 
             button type="submit" { "Unlock" }
         }
     }
+}
+
+/// Why a key was not taken, in the words of the form.
+fn refused(e: &Error, name: &str) -> String {
+    let text = e.to_string();
+    if text.starts_with("Wrong passphrase") {
+        return format!("This key or passphrase does not open '{name}'.");
+    }
+    format!("{text}.")
 }
 
 pub(super) fn crumbs(here: &str, row: &RepositoryRow, path: &str) -> Markup {
@@ -195,8 +220,13 @@ pub(super) fn whole(here: &str, path: &str, what: &str) -> Markup {
 
 fn folder(here: &str, path: &str, from: u64, listing: &Listing, can_pick: bool) -> Markup {
     let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
-    let has_from = listing.entries.iter().any(|entry| entry.from.is_some());
+    let any = |is_so: fn(&Listed) -> bool| listing.entries.iter().any(is_so);
+    let has_from = any(|entry| entry.from.is_some());
+    let (has_size, has_time) = (any(|entry| entry.size_bytes.is_some()), any(|entry| entry.modified_us != 0));
+    // Of an event and a contact it is not the time that one looks for.
+    let is_change = any(|entry| matches!(entry.kind, Some(ItemKind::Event | ItemKind::Contact)));
     html! {
+        @if path.is_empty() { p.quiet { "In sets the snapshots of each backup set stand by their times, in snapshots all stand by their ids." } }
         @if can_pick { (whole(here, path, "folder")) }
         @if listing.entries.is_empty() { p.empty { "Nothing is here." } } @else {
             form method="post" action={ (here) "/basket" } {
@@ -206,7 +236,8 @@ fn folder(here: &str, path: &str, from: u64, listing: &Listing, can_pick: bool) 
                     thead { tr {
                         @if can_pick { th scope="col" { span.unseen { "Pick" } } }
                         th scope="col" { "Name" } @if has_from { th scope="col" { "From" } }
-                        th.number scope="col" { "Size" } th scope="col" { "Time" }
+                        @if has_size { th.number scope="col" { "Size" } }
+                        @if has_time { th scope="col" { @if is_change { "Changed" } @else { "Time" } } }
                     } }
                     tbody { @for entry in &listing.entries { tr {
                         @if can_pick { td { input type="checkbox" name="pick" value=(entry.name) aria-label={ "Pick " (entry.name) }; } }
@@ -214,8 +245,8 @@ fn folder(here: &str, path: &str, from: u64, listing: &Listing, can_pick: bool) 
                             a href={ (here) "?path=" (encode(&below(&entry.name))) } { (entry.name) @if entry.is_folder { "/" } }
                         }
                         @if has_from { td.long { (entry.from.as_deref().unwrap_or_default()) } }
-                        td.number { @if let Some(bytes) = entry.size_bytes { @if !entry.is_folder { (words::size(bytes)) } } }
-                        td { @if entry.modified_us != 0 { (words::time(entry.modified_us)) } }
+                        @if has_size { td.number { @if let Some(bytes) = entry.size_bytes { (words::size(bytes)) } } }
+                        @if has_time { td { @if entry.modified_us != 0 { (words::time(entry.modified_us)) } } }
                     } } }
                 } }
                 @if can_pick { div.actions { button type="submit" { "Put what is ticked into the basket" } } }
@@ -271,14 +302,14 @@ pub(super) async fn unlock(
     }
 }
 
-/// Locks again.
+/// Locks again, and leads to the page that unlocks.
 pub(super) async fn lock(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
     OfRepository { account, row }: OfRepository,
 ) -> Answer {
     look::lock(&server, &actor, &account.id, &row.id).await?;
-    Ok(go(&format!("/a/{}", account.id)))
+    Ok(go(&format!("/a/{}/look/{}/unlock", account.id, row.id)))
 }
 
 /// Sends a file.

@@ -8,9 +8,10 @@ use axum::response::IntoResponse;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::look::{bar, opened};
-use super::{Answer, Chrome, Page, Place, Query, encode, go, page, words};
+use super::look::{Tab, bar, opened};
+use super::{Answer, Chrome, Page, Place, Query, encode, go, page, who, words};
 use crate::format::id::SnapshotId;
+use crate::format::record::Record;
 use crate::ops::browse::Origin;
 use crate::ops::find::{Found, QueryError, Report};
 use crate::ops::present::{self, Face, Mode};
@@ -21,6 +22,8 @@ use crate::server::web::OfRepository;
 
 /// What is shown.
 const MOST: usize = 100;
+/// Rows below which the button is in sight.
+const MOST_BELOW: usize = 15;
 
 /// What to look for.
 #[derive(Debug, Deserialize)]
@@ -58,7 +61,7 @@ pub(super) async fn show(
     let q = asked.q.trim();
     let found = if q.is_empty() { None } else { Some(search::search(&server, &actor, &row, q, None, MOST).await?) };
     let body = html! {
-        (bar(&server, &actor, &account, &row))
+        (bar(&server, &actor, &account, &row, Tab::Search))
         h1 { "Search" }
         (form(&here, q))
         @match &found {
@@ -80,7 +83,7 @@ fn wrong(q: &str, bad: &QueryError) -> Markup {
         div.notice.bad role="alert" {
             p { (bad.message) ", at character " (bad.at + 1) ":" }
             p { code { (before) mark { (spot) } (rest) } }
-            p.hint { (bad.hint) }
+            p.hint { (words::sentence(&bad.hint)) }
         }
     }
 }
@@ -88,14 +91,18 @@ fn wrong(q: &str, bad: &QueryError) -> Markup {
 fn results(here: &str, back: &str, items: &[Found], report: &Report) -> Markup {
     html! {
         p role="status" {
-            (words::count(usize::try_from(report.matches).unwrap_or(usize::MAX), "item")) " in "
-            (words::count(usize::try_from(report.searched).unwrap_or(usize::MAX), "snapshot"))
-            @if report.shown < report.matches { "; the newest " (report.shown) " are shown" } "."
+            (words::count(usize::try_from(report.matches).unwrap_or(usize::MAX), "item")) " found, in a search of "
+            (words::count(usize::try_from(report.searched).unwrap_or(usize::MAX), "snapshot")) "."
+            @if report.shown < report.matches {
+                " The newest " (report.shown) " are shown: to see others, narrow the search, for example with "
+                code { "before:" (older_than(items)) } " or " code { "in:Inbox" } "."
+            }
         }
         @for damaged in &report.trouble.damaged { p.notice.warn { "Not searched: " (damaged) } }
         @if items.is_empty() { p.empty { "Nothing matches. A search covers names, subjects and senders, not what is written in mails and files." } } @else {
             form method="post" action={ (here) "/basket" } {
                 input type="hidden" name="back" value=(back);
+                @if items.len() > MOST_BELOW { (put()) }
                 div.scroll tabindex="0" { table {
                     thead { tr {
                         th scope="col" { span.unseen { "Pick" } } th scope="col" { "Name" } th scope="col" { "From" } th scope="col" { "Time" }
@@ -103,16 +110,31 @@ fn results(here: &str, back: &str, items: &[Found], report: &Report) -> Markup {
                     } }
                     tbody { @for found in items { (one(here, found)) } }
                 } }
-                div.actions { button type="submit" { "Put what is ticked into the basket" } }
+                (put())
             }
         }
     }
 }
 
+fn put() -> Markup {
+    html! { div.actions { button type="submit" { "Put what is ticked into the basket" } } }
+}
+
+/// The time that is shown of an item.
+fn time_of(record: &Record) -> Option<i64> {
+    record.sort_us.or(record.modified_us).or(record.created_us)
+}
+
+/// What leads on to what is older than what is shown: the day after the oldest, as of one day there may be more.
+fn older_than(items: &[Found]) -> String {
+    let oldest = items.iter().filter_map(|found| time_of(&found.record)).min();
+    oldest.map_or_else(|| "30d".to_owned(), |us| who::clock(us.saturating_add(86_400_000_000), "%Y-%m-%d"))
+}
+
 fn one(here: &str, found: &Found) -> Markup {
     let (record, snapshot) = (&found.record, found.newest.snapshot);
     let folder = found.path.rsplit_once('/').map_or("", |(above, _)| above);
-    let time = record.sort_us.or(record.modified_us).or(record.created_us);
+    let time = time_of(record);
     let named = if record.name.is_empty() { "(no name)" } else { record.name.as_str() };
     html! { tr {
         td { input type="checkbox" name="item" value={ (snapshot) ":" (found.path) } aria-label={ "Pick " (named) }; }
@@ -126,14 +148,15 @@ fn one(here: &str, found: &Found) -> Markup {
         td {
             "in " (words::count(found.snapshots as usize, "snapshot"))
             @if !found.in_latest { " " span.state.warn { "gone" } }
-            div.quiet { (words::time(found.first.time_us)) " – " (words::time(found.last.time_us)) }
+            @if found.first.time_us != found.last.time_us { div.quiet { (words::time(found.first.time_us)) " –" } }
+            div.quiet { (words::time(found.last.time_us)) }
         }
     } }
 }
 
 fn help() -> Markup {
     html! {
-        details { summary { "How to ask" }
+        details { summary { "Search syntax" }
             dl.facts {
                 @for (ask, means) in [
                     ("invoice \"two words\"", "in the name, the subject or the sender"),

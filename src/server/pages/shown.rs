@@ -58,7 +58,9 @@ pub(super) async fn file(found: &Found<'_>, node: &Node, path: &str) -> Result<M
     };
     Ok(html! {
         (crumbs(here, found.row, path))
-        p { (words::size(meta.size_bytes)) ", " (words::time(meta.modified_us)) }
+        // An event and a contact have other times than that of their last change.
+        @let is_change = record.as_deref().is_some_and(|one| matches!(one.kind, ItemKind::Event | ItemKind::Contact));
+        p { (words::size(meta.size_bytes)) ", " @if is_change { "changed " } (words::time(meta.modified_us)) }
         div.actions {
             a.button.plain href={ (here) "/file?path=" (encode(path)) } { "Download" }
             (whole(here, path, "item"))
@@ -82,7 +84,7 @@ fn event(record: &Record) -> Markup {
                 @if let Some(who) = record.fact("organizer") { div { dt { "Organised by" } dd { (who) } } }
                 @if has("cancelled") { div { dt { "State" } dd { "cancelled" } } }
             }
-            p.quiet { "All of it (place, people, text, how it comes again) is in the calendar file: download it, or open it in a calendar." }
+            p.quiet { "All of it (place, people, text, recurrence) is in the calendar file: download it, or open it in a calendar." }
         }
     }
 }
@@ -92,7 +94,9 @@ fn card(bytes: &[u8]) -> Markup {
     let text = String::from_utf8_lossy(bytes).replace("\r\n ", "").replace("\r\n\t", "");
     let lines = text.lines().filter_map(|line| {
         let (name, value) = line.split_once(':')?;
-        let name = name.split(';').next().unwrap_or(name).rsplit('.').next().unwrap_or(name);
+        let (name, parameters) = name.split_once(';').unwrap_or((name, ""));
+        let name = name.rsplit('.').next().unwrap_or(name);
+        let kind = parameters.split(';').find_map(|one| one.strip_prefix("TYPE=")).unwrap_or_default();
         let label = match name.to_ascii_uppercase().as_str() {
             "FN" => "Name",
             "EMAIL" => "Mail",
@@ -107,6 +111,7 @@ fn card(bytes: &[u8]) -> Markup {
         };
         let plain = value.replace("\\n", "\n").replace("\\,", ",").replace("\\;", ";").replace("\\\\", "\\");
         let parts: Vec<&str> = plain.split(';').map(str::trim).filter(|part| !part.is_empty()).collect();
+        let label = if kind.is_empty() { label.to_owned() } else { format!("{label} ({})", kind.to_ascii_lowercase()) };
         Some((label, parts.join(", "))).filter(|(_, value)| !value.is_empty())
     });
     html! { section.card { dl.facts { @for (label, value) in lines.take(100) { div { dt { (label) } dd { (value) } } } } } }
@@ -164,7 +169,7 @@ pub(super) async fn month(found: &Found<'_>, node: &Node, path: &str, wanted: &s
     let again = format!("{here}?path={}", encode(path));
     Ok(html! {
         (crumbs(here, found.row, path))
-        p { a.button.plain href=(again) { "As a list" } }
+        p { a.button.plain href=(again) { "As a folder" } }
         (who::table(first, &again, &|date| {
             let (from, until) = (who::begin_us(date), who::begin_us(date) + 86_400_000_000);
             let of_day = events.iter().filter(|event| (from..until).contains(&event.occasion.begins_us));
@@ -173,8 +178,8 @@ pub(super) async fn month(found: &Found<'_>, node: &Node, path: &str, wanted: &s
                 (event.occasion.title)
             } } }
         }))
-        p.quiet { "Times are UTC." @if more { " The calendar has more than are looked at: some may be missing here." } }
-        h2 { "One after another" }
+        p.quiet { (who::OF_WHICH_ZONE) @if more { " The calendar has more than are looked at: some may be missing here." } }
+        h2 { "Events of this month" }
         @if events.is_empty() { p.empty { "Nothing begins in this month." } }
         ul.plain { @for event in &events { li {
             @if event.occasion.all_day { (who::clock(event.occasion.begins_us, "%Y-%m-%d")) } @else { (words::time(event.occasion.begins_us)) }
@@ -283,7 +288,9 @@ mod tests {
     fn a_card_and_a_table_show_what_they_hold_and_nothing_runs() {
         let text = card(b"BEGIN:VCARD\r\nFN:Dana <b>\r\n Novak\r\nitem1.TEL;TYPE=cell:+49 1\r\nADR:;;High St\\, 1;Town;;;\r\nX:y\r\n").into_string();
         assert!(
-            text.contains("Dana &lt;b&gt;Novak") && text.contains("+49 1") && text.contains("High St, 1, Town"),
+            text.contains("Dana &lt;b&gt;Novak")
+                && text.contains("Telephone (cell)</dt><dd>+49 1")
+                && text.contains("High St, 1, Town"),
             "{text}"
         );
         let text = table(b"\xef\xbb\xbfTitle,More\r\n\"a, <i>b\",c\r\n\xff,x,y,z\r\n").into_string();

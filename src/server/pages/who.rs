@@ -10,7 +10,7 @@ use jiff::{Timestamp, ToSpan as _};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::look::{Found, bar, opened};
+use super::look::{Found, Tab, bar, opened};
 use super::{Answer, Chrome, Page, Place, Query, encode, page, words};
 use crate::server::auth::Actor;
 use crate::server::deeds::look::{self, Owner};
@@ -21,6 +21,9 @@ use crate::server::web::OfRepository;
 const MOST: usize = 200;
 /// The most times in the list.
 const MOST_TIMES: usize = 60;
+/// What is said below a month: its cells are days of UTC, and the list after it is in times that scripts turn into the reader's.
+pub(super) const OF_WHICH_ZONE: &str =
+    "Days and times in the table are in UTC. In the list below, times are in your own time zone, or marked as UTC.";
 
 /// What kind of owner a folder's word means.
 fn kind(word: &str) -> &str {
@@ -38,6 +41,8 @@ fn kind(word: &str) -> &str {
 pub(super) async fn whose(found: &Found<'_>, q: &str) -> crate::Result<Markup> {
     let (owners, more) = look::owners(found.browser, q, MOST).await?;
     let here = &found.here;
+    let none = found.browser.snapshots().await.is_empty();
+    let several = owners.iter().any(|owner| Some(&owner.set) != owners.first().map(|first| &first.set));
     let mut words: Vec<&str> = Vec::new();
     for owner in &owners {
         if !words.contains(&owner.word.as_str()) {
@@ -49,27 +54,30 @@ pub(super) async fn whose(found: &Found<'_>, q: &str) -> crate::Result<Markup> {
     Ok(html! {
         h1 { "Find and restore" }
         p.quiet { "From the snapshots in '" (found.row.name) "'." }
-        (super::search::form(here, ""))
-        h2 { "Whose?" }
-        form.line method="get" action=(here) role="search" {
-            label for="q" { "Name or address" }
-            div.actions { input #q name="q" value=(q) maxlength="200"; button.plain type="submit" { "Show" } }
+        @if none { p.empty { "There is no snapshot yet: back up first. " a href={ "/a/" (found.row.account) "/sets" } { "Backup sets" } "." } }
+        @else {
+            (super::search::form(here, ""))
+            h2 { "Whose data?" }
+            form.line method="get" action=(here) role="search" {
+                label for="q" { "Name or address" }
+                div.actions { input #q name="q" value=(q) maxlength="200"; button.plain type="submit" { "Show" } }
+            }
+            @if owners.is_empty() { p.empty { @if q.is_empty() { "The latest snapshots hold nobody's data." } @else { "Nobody in the latest snapshots is called so." } " Who left is in earlier ones: search for their name above, or look through all snapshots." } }
         }
-        @if owners.is_empty() { p.empty { @if q.is_empty() { "There is no snapshot yet." } @else { "Nobody in the latest snapshots is called so. Who left is in earlier ones: search for their name above, or look through all snapshots." } } }
         @for word in words {
             h3 { (kind(word)) }
-            ul.plain.columns { @for owner in owners.iter().filter(|owner| owner.word == word) { (link(here, owner)) } }
+            ul.plain.columns { @for owner in owners.iter().filter(|owner| owner.word == word) { (link(here, owner, several)) } }
         }
         @if more { p.quiet { "There are more than " (MOST) ": enter a part of the name." } }
-        p { a href={ (here) "?path=" } { "All snapshots and folders" } }
+        @if !none { p { a href={ (here) "?path=" } { "All snapshots and folders" } } }
     })
 }
 
-fn link(here: &str, owner: &Owner) -> Markup {
+fn link(here: &str, owner: &Owner, of_several: bool) -> Markup {
     let path = format!("{}/{}", owner.word, owner.name);
     html! { li {
         a href={ (here) "/when?set=" (encode(&owner.set)) "&owner=" (encode(&path)) } { (owner.name) }
-        " " span.quiet { (owner.set) }
+        @if of_several { " " span.quiet { "in set " (owner.set) } }
     } }
 }
 
@@ -109,19 +117,23 @@ pub(super) async fn when(
     let name = owner.rsplit('/').next().unwrap_or(owner);
     let again = format!("{here}/when?set={}&owner={}", encode(set), encode(owner));
     let body = html! {
-        (bar(&server, &actor, &account, &row))
-        h1 { (name) ": of when?" }
+        (bar(&server, &actor, &account, &row, Tab::Browse))
+        h1 { "Snapshots of " (name) }
         p { a.button href=(to("latest")) { "As it is in the latest snapshot" } }
         @if times.is_empty() { p.empty { "There is no snapshot of this set." } } @else {
             h2 { "Timeline" }
             (timeline(&times))
+            @if let (Some((_, last)), Some((_, first))) = (times.first(), times.last()) {
+                p.quiet { @if first != last { (words::time(*first)) " to " } (words::time(*last)) }
+            }
             h2 { "By the day" }
             (month(first, &times, &again, &to))
+            p.quiet { (OF_WHICH_ZONE) }
             h2 { "The last " (times.len().min(MOST_TIMES)) " snapshots" }
             ol.plain.columns { @for (name, us) in times.iter().take(MOST_TIMES) { li { a href=(to(name)) { (words::time(*us)) } } } }
         }
     };
-    Ok(Page(page("Of when?", chrome, &body)).into_response())
+    Ok(Page(page("Snapshots", chrome, &body)).into_response())
 }
 
 /// The day of a time, in UTC.
@@ -173,9 +185,9 @@ pub(super) fn table(first: Date, again: &str, cell: &dyn Fn(Date) -> Markup) -> 
     };
     html! {
         div.actions {
-            a.button.plain href=(to(-1)) { "Before" }
+            a.button.plain href=(to(-1)) aria-label="Earlier month" { "Earlier" }
             strong { (first.strftime("%B %Y").to_string()) }
-            a.button.plain href=(to(1)) { "After" }
+            a.button.plain href=(to(1)) aria-label="Later month" { "Later" }
         }
         div.scroll tabindex="0" { table.month {
             thead { tr { @for name in ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"] { th scope="col" { (name) } } } }

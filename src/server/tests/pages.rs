@@ -4,12 +4,13 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::history::days_are_those_of_their_runs;
+use super::restoring::{ALICE, Place};
 use super::{Bench, PASSWORD, id, set_up};
 use crate::format::snapshot::Totals;
 use crate::server::auth::Role;
 use crate::server::db::{JobKind, JobState, NewJob, NewRun, Protected};
 use crate::server::id::Id;
-use crate::sim::{SimOptions, SimTenant};
+use crate::sim::{Fault, FaultKind, SimOptions, SimTenant};
 
 const DAY_US: i64 = 86_400_000_000;
 
@@ -431,6 +432,49 @@ async fn accounts_and_restores_are_shown_page_by_page() {
     let page = at.page("/restores").await;
     assert!(page.matches(&one).count() == 100 && page.contains("before=2"), "{page}");
     assert_eq!(at.page("/restores?before=2").await.matches(&one).count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restores_count_what_came_back_and_offer_to_take_back_what_is_there() {
+    let place = Place::new().await;
+    let (bench, here) = (&place.bench, format!("/a/{}/restores", place.account));
+    place.unlock(&place.restorer).await;
+    let cookie = bench.sign_in("restorer@contoso.com", PASSWORD).await.expect("signed in");
+    let inbox = format!("users/{ALICE}/Mail/Inbox");
+    let wanted = json!({"snapshot": "latest", "paths": [inbox], "in_place": true, "conflict": "copy"});
+    let restore = id(&place.planned(wanted).await);
+    let shown = async |what: &str| {
+        let (_, list) = bench.page(&cookie, &here).await;
+        assert!(list.contains(&format!("<td class=\"number\">{what}</td>")), "{what}: {list}");
+        list + &bench.page(&cookie, &format!("{here}/{restore}")).await.1
+    };
+    let begin =
+        async |what: &str| bench.ended(&place.restorer, &place.account, &place.begin(&restore, what).await).await;
+    let planned = place.restore(&restore).await["counts"]["counts"]["create"].as_i64().expect("a number");
+    let pages = shown(&format!("{planned} planned")).await;
+    assert!(planned > 0 && pages.contains(&inbox), "{pages}");
+
+    // The mailbox takes nothing: what was tried is told, and there is nothing to take back.
+    let kind = FaultKind::Status { status: 403 };
+    place.sim.inject(Fault { kind, path: "/messages".into(), probability: 1.0, count: None });
+    let ended = begin("run").await;
+    assert_eq!((ended["state"].as_str(), ended["outcome"]["created"].as_i64()), (Some("gaps"), Some(0)), "{ended}");
+    assert!(ended["outcome"]["not_restored"].as_u64() > Some(0), "{ended}");
+    let now = place.restore(&restore).await;
+    assert_eq!((now["can_run"].as_bool(), now["can_undo"].as_bool()), (Some(true), Some(false)), "{now}");
+    let pages = shown("0").await;
+    assert!(pages.matches("nothing came back").count() == 2 && !pages.contains("Take it back"), "{pages}");
+
+    // It takes it again: what came is counted, and when it is taken back nothing is there any more.
+    place.sim.clear_faults();
+    let made = begin("run").await["outcome"]["created"].as_i64().expect("a number");
+    assert!(made > 0 && shown(&made.to_string()).await.contains("Take it back"));
+    assert_eq!(begin("undo").await["state"], "done");
+    shown("0").await;
+    bench.person(Some(&place.account), Role::Auditor, "auditor@contoso.com").await;
+    let cookie = bench.sign_in("auditor@contoso.com", PASSWORD).await.expect("signed in");
+    let (_, list) = bench.page(&cookie, &here).await;
+    assert!(list.contains("taken back") && !list.contains(&inbox), "names are for those who may restore: {list}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

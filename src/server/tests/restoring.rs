@@ -430,11 +430,16 @@ async fn the_pages_lead_from_a_name_to_a_restore_and_to_a_zip() {
     assert_eq!(answer.headers()[header::LOCATION], here.as_str(), "no way out");
     let (_, page) = bench.page(&cookie, &format!("{here}?q=ALI")).await;
     assert!(page.contains("alice@contoso.com") && !page.contains("bob@contoso.com"), "{page}");
+    assert!(page.contains("aria-current=\"page\">Browse</a>") && page.contains("You have unlocked 'Main'"), "{page}");
+    let (_, page) = bench.page(&cookie, &format!("{here}?path=")).await;
+    assert!(page.contains("sets/</a>") && !page.contains("Size</th>") && !page.contains("Time</th>"), "{page}");
     let when = format!("{here}/when?set=everyone&owner=users%2F{}", form(ALICE));
     let (status, page) = bench.page(&cookie, &when).await;
     assert!(status.is_success() && page.contains("svg") && page.contains("class=\"month\""), "{page}");
+    assert!(page.contains("in the table are in UTC"), "{page}");
     let (_, page) = bench.page(&cookie, &format!("{here}/search?q={}", form("from:(dana"))).await;
     assert!(page.contains("<mark>") && page.contains("at character"), "{page}");
+    assert!(page.contains("aria-current=\"page\">Search</a>"), "{page}");
     let (_, page) =
         bench.page(&cookie, &format!("{here}/search?q={}", form(&format!("kind:message in:{ALICE}")))).await;
     let mut hits = page.split("name=\"item\" value=\"").skip(1).filter_map(|rest| rest.split('"').next());
@@ -486,8 +491,10 @@ async fn the_pages_lead_from_a_name_to_a_restore_and_to_a_zip() {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
-    let page = stage("waits for your word").await;
+    let page = stage("waits to be started").await;
     assert!(page.contains("Restore now") && page.contains("under Microsoft's limits"), "{page}");
+    assert!(page.contains("To be made") && !page.contains("What came of it"), "nothing was done yet: {page}");
+    assert!(page.contains("Change the choices") && page.contains("name=\"then\" value=\"restore\""), "{page}");
     let before = place.subjects().len();
     bench.send_form(&format!("{restore}/run"), Some(&cookie), String::new()).await;
     let page = stage("Take it back").await;
@@ -496,7 +503,8 @@ async fn the_pages_lead_from_a_name_to_a_restore_and_to_a_zip() {
     bench.send_form(&format!("{restore}/undo"), Some(&cookie), String::new()).await;
     stage("What was taken back").await;
     assert_eq!(place.subjects().len(), before);
-    bench.send_form(&format!("{here}/lock"), Some(&cookie), String::new()).await;
+    let locked = bench.send_form(&format!("{here}/lock"), Some(&cookie), String::new()).await;
+    assert_eq!(locked.headers()[header::LOCATION], format!("{here}/unlock").as_str());
     let zip = bench.send_form(&format!("{here}/basket/zip"), Some(&cookie), String::new()).await;
     assert!(zip.status().is_client_error(), "{}", zip.status());
     let log = bench.good(&place.owner, Method::GET, &place.at("audit"), None).await.to_string();
