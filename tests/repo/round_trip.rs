@@ -324,8 +324,8 @@ async fn a_small_tree_pack_comes_once_for_all_who_read_of_it_at_once() {
         ids.push(writer.put_blob(BlobKind::Tree, noise(n, 3000).into()).await.unwrap());
     }
     writer.finish().await.unwrap();
-    let slow = FaultPlan::new()
-        .every(Which::Under(Call::Get, "packs/"), Fault::Delay(std::time::Duration::from_millis(20)));
+    let slow =
+        FaultPlan::new().every(Which::Under(Call::Get, "packs/"), Fault::Delay(std::time::Duration::from_millis(20)));
     let counted = Arc::new(FaultStorage::new(storage, slow));
     let cache = tempfile::tempdir().unwrap();
     let repo = reopen_with(&(counted.clone() as Arc<dyn Storage>), cache.path()).await;
