@@ -120,7 +120,8 @@ mod tests {
             sqlx::query(insert).execute(db.pool()).await.expect(row);
         }
         db.migrate().await.expect("brought up to date");
-        let row = sqlx::query("SELECT gaps, bytes_read, throttled FROM runs").fetch_one(db.pool()).await.expect("a run");
+        let row =
+            sqlx::query("SELECT gaps, bytes_read, throttled FROM runs").fetch_one(db.pool()).await.expect("a run");
         let told = ["gaps", "bytes_read", "throttled"].map(|name| row.number(name).expect(name));
         assert_eq!(told, [8, 9, 13]);
         let gone = sqlx::query("SELECT bytes_logical FROM runs").fetch_one(db.pool()).await;
