@@ -117,7 +117,7 @@ fn start(plan: &Plan, now_us: i64) -> Start<'_> {
     let (due, set) = (&plan.due, &plan.due.set);
     let missed = now_us - due.due_us > LATE_US && !due.timing.catch_up;
     if missed && set.enabled {
-        tracing::warn!(set = set.name, "A run was missed, and is not caught up");
+        tracing::info!(set = set.name, "A run was missed, and is not caught up");
     }
     let job = set.enabled.then(|| of_set(set, JobKind::Backup, "schedule", plan.after_us));
     Start { schedule: &due.schedule, due_us: due.due_us, next_us: plan.next_us, job, missed }
