@@ -197,6 +197,18 @@ async fn a_list_moves_to_a_site_of_another_tenant() {
     };
     assert!(rows(&was).len() > 2);
     assert_eq!(rows(&was), rows(&is));
+    // Whom and what items name by ids they do not name there, where others have these.
+    let is_id = |column: &Value| ["lookup", "personOrGroup"].iter().any(|facet| column.get(facet).is_some());
+    let ids: Vec<String> = columns
+        .iter()
+        .filter(|(_, column)| is_id(&column.properties) && column.properties["readOnly"] != true)
+        .filter_map(|(_, column)| Some(format!("{}LookupId", column.properties["name"].as_str()?)))
+        .collect();
+    let naming = |items: &BTreeMap<String, Vec<Thing>>| {
+        let names = |thing: &Thing| ids.iter().any(|id| !thing.properties["fields"][id].is_null());
+        of_kind(items, ItemKind::ListItem).iter().filter(|(_, thing)| names(thing)).count()
+    };
+    assert!(naming(&was) > 0 && naming(&is) == 0, "{} {}", naming(&was), naming(&is));
     taken_back((&here, &abroad), &plan, &to).await;
 }
 

@@ -42,9 +42,9 @@ async fn a_repository_gives_sets_history_and_snapshots_back_to_a_server_that_los
     let account = lost.account("Contoso").await;
     let token = lost.person(Some(&account), Role::Owner, "owner@contoso.com").await;
     let (repository, set, key) = set_up(&lost, &token, &account, &sim, json!([])).await;
-    run(&lost, &token, &account, &set).await;
-    sim.advance_day();
-    run(&lost, &token, &account, &set).await;
+    for _ in 0..2 {
+        run(&lost, &token, &account, &set).await;
+    }
     let before = (
         lost.good(&token, Method::GET, &format!("/accounts/{account}/sets/{set}"), None).await["choices"].take(),
         history(&lost, &token, &account, &set).await,
@@ -53,7 +53,6 @@ async fn a_repository_gives_sets_history_and_snapshots_back_to_a_server_that_los
     assert_eq!(before.1.len(), 2);
     assert!(before.1.iter().all(|run| run["bytes_logical"].as_u64() > Some(1_000)), "{before:?}");
     let newest = before.1[0]["bytes_logical"].clone();
-    assert_ne!(before.1[1]["bytes_logical"], newest);
     let Bench { running, folder, .. } = lost;
     running.stop().await;
     let place = folder.path().join("server/storage").join(account.as_str()).join(&repository);
