@@ -120,10 +120,17 @@ async fn a_plan_counts_versions_rights_and_attachments() {
     let mut tenant = SimOptions::tiny();
     tenant.script.edited_files = 8;
     let r = Restorer::with(tenant, 6, |options| options.versions = Versions::All).await;
+    let before = kept(&r, 0, &drive).await;
     r.setting.sim.wipe(ALICE);
     let plain = in_place(Conflict::Skip);
     let versions = RestoreOptions { versions: true, ..plain.clone() };
     let shared = RestoreOptions { permissions: true, links: true, ..plain.clone() };
+    // Each choice by itself.
+    let mut alone = Vec::new();
+    for (permissions, links) in [(false, false), (true, false), (false, true)] {
+        let options = RestoreOptions { permissions, links, ..plain.clone() };
+        alone.push(r.plan(&drive, "original", options).await.unwrap().counts().requests);
+    }
     let of = |stats: &SimStats, doors: &[&str]| -> u64 { doors.iter().map(|door| stats.requests_to(door)).sum() };
     let uploads = ["POST /drives/{id}/items/{id}/createUploadSession", "PUT /drives/{id}/items/{id}/content"];
     let sharing = ["POST /drives/{id}/items/{id}/invite", "POST /drives/{id}/items/{id}/createLink"];
@@ -142,6 +149,11 @@ async fn a_plan_counts_versions_rights_and_attachments() {
     assert_eq!(versions.requests - plain.requests, (with_versions - files) * 2, "a session and a part for each");
     let counted = shared.requests - plain.requests;
     assert!(given > 1 && counted >= given, "{counted} counted, {given} given");
+    let (rights, links) = (alone[1] - alone[0], alone[2] - alone[0]);
+    assert!(rights > 0 && links > 0 && rights + links == counted, "{alone:?} {counted}");
+    // Who owns a file has it already.
+    let all: usize = before.values().map(|kept| kept.granted.len() - kept.links).sum();
+    assert!(rights < all as u64, "{rights} counted of {all}");
     // Attachments of events.
     let calendar = format!("users/{ALICE}/Calendar");
     let items = r.items(0, &calendar).await;
@@ -153,6 +165,10 @@ async fn a_plan_counts_versions_rights_and_attachments() {
     let counted = plan.counts().bytes - made.map(|step| own(&step)).sum::<u64>();
     // Those of calendars of others are not made; as text they are longer.
     assert!(bytes > 0 && counted >= bytes as u64 / 2 && counted <= bytes as u64 * 2, "{counted} of {bytes}");
+    // And of tasks.
+    let plan = r.plan(&format!("users/{ALICE}/Tasks"), "original", in_folder()).await.unwrap();
+    let made = plan.steps.iter().filter(|step| step.action == Action::Create && !step.container);
+    assert!(made.map(|step| step.cost.bytes - 1_000).sum::<u64>() > 200);
 }
 
 /// What comes back without its folder is given the folder's rights: a plan counts these too, and the steps and links of tasks.

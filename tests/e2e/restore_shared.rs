@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use tenantvault::graph::{GraphRequest, Payload, Scope, TeamsCall};
 use tenantvault::ops::restore::{Conflict, undo};
-use tenantvault::sim::{ExpectedThing, SimOptions};
+use tenantvault::sim::{ExpectedThing, Fault, FaultKind, SimOptions};
 
 use crate::restore::{ALICE, Restorer, in_folder, in_place};
 use crate::restore_halves::{killed_at, mailbox, strike, things, with_drafts};
@@ -422,5 +422,28 @@ async fn undo_makes_no_columns_to_look_for_those_in_doubt() {
             assert!(back.undone > 1 && back.left.is_empty(), "{back:?}");
             assert_eq!(names().await, without, "undo made columns");
         }
+    }
+}
+
+/// Plans and what a team lacks carry no mark either: nothing is added to what is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn undo_adds_nothing_to_a_plan_or_team_in_doubt() {
+    let (r, parts) = shared().await;
+    let (_, view) = r.view(0).await;
+    for (part, path, kind, adding) in [
+        // The plan is made, and nobody hears of it.
+        (&parts[0], "/planner/plans ", FaultKind::Drop, "PATCH /planner"),
+        // What became of the first member is not known.
+        (&parts[3], "/members ", FaultKind::Status { status: 500 }, "POST /teams/{id}/members"),
+    ] {
+        wipe(&r, part).await;
+        let plan = r.plan(&part.name, "original", in_place(Conflict::Skip)).await.unwrap();
+        r.setting.sim.inject(Fault { kind, path: path.to_owned(), probability: 1.0, count: None });
+        r.run(&plan).await.unwrap();
+        r.setting.sim.clear_faults();
+        r.setting.sim.clear_stats();
+        let back = undo(&plan.run, Some(&view), &r.client, &r.around()).await.unwrap();
+        assert!(back.undone > 0, "{}: {back:?}", part.name);
+        assert_eq!(r.setting.sim.stats().requests_to(adding), 0, "{}: {back:?}", part.name);
     }
 }

@@ -93,3 +93,52 @@ pub(crate) async fn of_snapshot(repo: &Arc<Repository>, file: &SnapshotFile) -> 
     }
     Ok(Some(sum))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::super::exclude::tests::Setting;
+    use super::*;
+    use crate::format::id::{BlobId, SetId};
+    use crate::format::snapshot::Totals;
+    use crate::ops::catalog::{self, Catalog};
+    use crate::repo::WriterOptions;
+
+    /// A collection of that many bytes, if they were counted.
+    fn state(key: &str, counted: Option<u64>) -> CollectionState {
+        let items = Some(TreeRoot { id: BlobId([7; 32]), level: 0, count: 1 });
+        let mut cursors = Cursors::default();
+        counted.into_iter().for_each(|bytes| note(&mut cursors, items, bytes));
+        let (key, name, cursors) = (key.to_owned(), key.to_owned(), Some(cursors));
+        CollectionState { key, name, items, children: None, cursors, read_us: 1, complete: true }
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_of_which_not_all_was_counted_tells_nothing() {
+        let setting = Setting::new(1).await;
+        for (second, sum) in [(Some(5), Some(12)), (None, None)] {
+            let states = [state("users/a/mail", Some(7)), state("users/b/mail", second)];
+            let states: HashMap<_, _> = states.into_iter().map(|state| (state.key.clone(), state)).collect();
+            let writer = Writer::new(setting.repo.clone(), WriterOptions::default());
+            let (catalog, gaps) = catalog::write(&writer, &Catalog::default(), &states, &[], &[]).await.unwrap();
+            writer.finish().await.unwrap();
+            let file = SnapshotFile {
+                set: SetId([0; 32]),
+                set_name: String::new(),
+                tenant: String::new(),
+                time_us: 1,
+                ended_us: 1,
+                host: String::new(),
+                program: String::new(),
+                tags: Vec::new(),
+                parent: None,
+                complete: true,
+                catalog,
+                gaps,
+                totals: Totals::default(),
+            };
+            assert_eq!(of_snapshot(&setting.repo, &file).await.unwrap(), sum);
+        }
+    }
+}

@@ -112,6 +112,8 @@ mod tests {
         let (many, _, ways) = shown(200, "", 100);
         assert!(many == 50 && ways.contains("from=100") && !ways.contains("More"), "{ways}");
         assert_eq!(shown(0, " nAME 24 ", 100).0, 10);
+        let (many, finder, _) = shown(6, "Name 24", 5);
+        assert!(many == 4 && finder.contains("10 names"), "{many} {finder}");
         assert!(shown(0, "nobody", 100).2.contains("No name has such a name"));
         assert_eq!(shown(0, "", 300).1, "", "all are on one page");
         let offer = |part: &str| offered(&all, part, |name| name, |name| name == "Name 249");

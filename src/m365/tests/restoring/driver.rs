@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use futures::StreamExt as _;
 use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _};
 use serde_json::Value;
 
 use crate::error::Result;
@@ -21,11 +22,16 @@ pub(super) struct Held<'a> {
     pub(super) state: &'a State,
     made: Mutex<HashMap<String, String>>,
     pub(super) room: Room,
+    /// The most that room was asked for at once, in bytes.
+    pub(super) most: AtomicU64,
+    /// How often contents were opened while nobody had room.
+    pub(super) unheld: AtomicUsize,
 }
 
 impl<'a> Held<'a> {
     pub(super) fn new(state: &'a State) -> Self {
-        Self { state, made: Mutex::default(), room: Room::of(64 << 10, 0) }
+        let (most, unheld) = (AtomicU64::default(), AtomicUsize::default());
+        Self { state, made: Mutex::default(), room: Room::of(64 << 10, 0), most, unheld }
     }
 }
 
@@ -36,6 +42,9 @@ impl Source for Held<'_> {
     }
 
     async fn open(&self, record: &Record, role: StreamRole, from: u64) -> Result<Option<Opened>> {
+        if self.room.take(u64::MAX).now_or_never().is_some() {
+            self.unheld.fetch_add(1, Ordering::Relaxed);
+        }
         let bytes = self.state.items[&record.id].streams.get(&role).cloned();
         Ok(bytes.map(|bytes| {
             let size_bytes = bytes.len() as u64;
@@ -59,6 +68,7 @@ impl Source for Held<'_> {
     }
 
     async fn room(&self, bytes: u64) -> Result<Place> {
+        self.most.fetch_max(bytes, Ordering::Relaxed);
         self.room.take(bytes.max(1)).await
     }
 

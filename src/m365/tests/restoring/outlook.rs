@@ -1,5 +1,6 @@
 //! Calendars, contacts, To Do, settings, plans.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -10,6 +11,7 @@ use crate::graph::GraphRequest;
 use crate::graph::links::segment;
 use crate::m365::Collection;
 use crate::m365::restore::{Destination, Extras, Found, Log, Order, Target, Undo, Unlogged, open};
+use crate::m365::team::part;
 use crate::m365::testing::{Item, State};
 use crate::m365::tests::{Tenant, steady};
 use crate::sim::{FaultKind, SimOptions};
@@ -30,6 +32,7 @@ async fn writable() -> Tenant {
         "Channel.Create",
         "TermStore.ReadWrite.All",
         "TeamworkTag.ReadWrite.All",
+        "Files.ReadWrite.All",
     ];
     options.roles.extend(more.map(str::to_owned));
     Tenant::start(options).await
@@ -254,19 +257,45 @@ async fn an_event_that_is_overwritten_keeps_what_was_attached_since() {
     assert!(there.iter().any(|row| row["name"] == "Since.txt"), "{there:?}");
 }
 
+/// How long what is held whole of an item is: its contents, or the longest of the files that are attached to an event.
+fn held_bytes(before: &State, item: &Item) -> usize {
+    let own = |item: &Item| {
+        let contents = item.streams.iter().filter(|(role, _)| **role != StreamRole::Properties);
+        contents.map(|(_, bytes)| bytes.len()).max().unwrap_or(0)
+    };
+    if item.record.kind != ItemKind::Event {
+        return own(item);
+    }
+    let attached = || before.items.values().filter(|part| part.record.parent == item.record.id);
+    let is_file = |part: &Item| json(part)["@odata.type"] == "#microsoft.graph.fileAttachment";
+    if attached().all(is_file) { attached().map(own).max().unwrap_or(0) } else { 0 }
+}
+
 #[tokio::test]
 async fn what_is_held_whole_waits_for_the_room_that_all_share() {
     let tenant = writable().await;
-    for (word, kind, asked) in [("/mail", ItemKind::Message, "/messages"), ("/contacts", ItemKind::Contact, "photo")] {
+    for (word, kind, asked) in [
+        ("/mail", ItemKind::Message, "/messages"),
+        ("/contacts", ItemKind::Contact, "photo"),
+        ("/calendar", ItemKind::Event, "/attachments"),
+        ("/onedrive", ItemKind::File, "createUploadSession"),
+    ] {
         let (collection, target) = of(&tenant, word).await;
         let mut before = State::default();
         before.run(&*collection).await.unwrap();
         let held = Held::new(&before);
-        let has_bytes = |item: &&Item| item.record.kind == kind && item.streams.len() > 1;
-        let record = before.items.values().find(has_bytes).map(|item| &item.record).unwrap();
-        let top = target.create_top("Restored").await.unwrap();
+        let is_one = |record: &Record| kind != ItemKind::Event || record.fact("type") == Some("singleInstance");
+        let has_bytes =
+            |item: &&Item| item.record.kind == kind && is_one(&item.record) && held_bytes(&before, item) > 0;
+        let item = before.items.values().find(has_bytes).unwrap();
+        let (record, bytes) = (&item.record, held_bytes(&before, item) as u64);
+        let parent = match kind {
+            // In a group of calendars there are no events.
+            ItemKind::Event => record.parent.clone(),
+            _ => target.create_top("Restored").await.unwrap().id,
+        };
         let (name, extras) = (&record.name, Extras::default());
-        let order = |mark| Order { record, parent: &top.id, name, mark, extras, log: &Unlogged, only_looks: false };
+        let order = |mark| Order { record, parent: &parent, name, mark, extras, log: &Unlogged, only_looks: false };
         let sent = || tenant.sim.stats().routes.into_iter().filter(|(route, _)| route.contains(asked)).count();
         tenant.sim.clear_stats();
         let taken = held.room.take(u64::MAX).await.unwrap();
@@ -276,6 +305,9 @@ async fn what_is_held_whole_waits_for_the_room_that_all_share() {
         drop(taken);
         target.create(order("two"), &held).await.unwrap();
         assert!(sent() > 0, "{word}");
+        // It is kept for all of the contents, as long as they are there.
+        let (most, unheld) = (held.most.load(Ordering::Relaxed), held.unheld.load(Ordering::Relaxed));
+        assert!(most >= bytes && unheld == 0, "{word}: {most} of {bytes}, {unheld}");
     }
 }
 
@@ -392,5 +424,28 @@ async fn a_plan_of_another_group_takes_nobody_along() {
     for item in new {
         let values = json(item);
         assert!(is_empty(&values["assignments"]) && is_empty(&values["details"]["sharedWith"]), "{values}");
+    }
+}
+
+/// Of two who are called alike only the one is found who is there.
+#[tokio::test]
+async fn members_of_a_channel_who_are_called_alike_are_told_apart() {
+    let tenant = writable().await;
+    let (collection, target) = of(&tenant, "/team").await;
+    let mut before = State::default();
+    before.run(&*collection).await.unwrap();
+    let in_channel = |item: &&Item| {
+        let above = before.items.get(&item.record.parent);
+        item.record.kind == ItemKind::Member && above.is_some_and(|above| above.record.kind == ItemKind::Channel)
+    };
+    let member = &before.items.values().find(in_channel).unwrap().record;
+    let row = serde_json::json!({"id": "x", "displayName": member.name, "userId": "x", "email": "x@contoso.com"});
+    let other = part(row, ItemKind::Member, &member.parent).unwrap().record;
+    assert_ne!(target.identity(member), target.identity(&other));
+    for (record, is_there) in [(member, true), (&other, false)] {
+        let (parent, name, extras) = (member.parent.as_str(), member.name.as_str(), Extras::default());
+        let order = Order { record, parent, name, mark: "run-1", extras, log: &Unlogged, only_looks: false };
+        let found = target.find(order, &Held::new(&before)).await.unwrap();
+        assert_eq!(found != Found::Nothing, is_there, "{found:?}");
     }
 }
