@@ -138,7 +138,8 @@ impl Settings {
                 Err(_) => return None,
             }
         }
-        Some(all)
+        // Where there is not even an inbox, the answers say nothing.
+        all.values().any(|name| *name == "inbox").then_some(all)
     }
 }
 

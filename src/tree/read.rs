@@ -163,7 +163,7 @@ impl<'a> Path<'a> {
     }
 
     /// Reads the nodes that the next keys lie in, level by level, some at once: one after the other, each would wait for its
-    /// storage. What does not read is told when it is come to.
+    /// storage. What is lost or damaged is told when it is come to.
     async fn read_ahead<K: AsRef<[u8]>>(&mut self, keys: &[K]) -> Result<()> {
         if let Some(root) = self.root.take() {
             self.open(&root).await?;
@@ -184,7 +184,11 @@ impl<'a> Path<'a> {
             let read: Vec<_> = stream::iter(reading).buffered(NODES_AT_ONCE).collect().await;
             let mut next = Vec::new();
             for (opened, (link, keys)) in read.into_iter().zip(&wanted) {
-                let Ok(opened) = opened else { continue };
+                let opened = match opened {
+                    Ok(opened) => opened,
+                    Err(e) if e.is_loss() => continue,
+                    Err(e) => return Err(e),
+                };
                 if let Opened::Inner(level, children) = &opened {
                     want(*level, children, keys, &mut next);
                 }

@@ -90,7 +90,8 @@ async function first(browser, base, link, sim) {
 }
 
 const { server, status } = await startServer(program, ["--demo"]);
-const browser = await launchBrowser(chromium);
+// A server that is left behind would hold open what reads its words.
+const browser = await launchBrowser(chromium).catch((error) => { server.kill("SIGKILL"); throw error; });
 const work = fs.mkdtempSync(path.join(os.tmpdir(), "tenantvault-walk-"));
 const others = [];
 try {
@@ -494,7 +495,7 @@ try {
   }
   throw error;
 } finally {
-  await browser.close();
+  await browser.close().catch((error) => complain(`the browser did not end: ${error}`));
   const all = [server, ...others];
   for (const one of all) { one.kill("SIGINT"); }
   await Promise.all(all.map((one) => one.exitCode ?? new Promise((resolve) => { one.once("exit", resolve); })));

@@ -66,10 +66,12 @@ pub async fn killed_in(r: &Restorer, view: &View, plan: &Plan, at: i64) -> (bool
     };
     drop(client);
     // What was on its way when the run was killed comes to its end before anybody goes on.
-    let mut before = None;
-    while before != Some(r.setting.sim.stats().requests) {
-        before = Some(r.setting.sim.stats().requests);
+    let (mut before, mut quiet) = (0, 0);
+    while quiet < 5 {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        let now = r.setting.sim.stats().requests;
+        quiet = if now == before { quiet + 1 } else { 0 };
+        before = now;
     }
     loop {
         match run(plan, view, &r.client, &r.around()).await {

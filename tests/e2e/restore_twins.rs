@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use tenantvault::graph::{GraphRequest, IMMUTABLE_IDS};
 use tenantvault::ops::restore::{Action, Conflict, Plan, Step, run, undo};
+use tenantvault::sim::{Fault, FaultKind};
 
 use crate::restore::{ALICE, Restorer, in_place};
 use crate::restore_halves::{killed_in, mailbox, strike, things};
@@ -133,4 +134,74 @@ async fn of_two_attachments_of_one_name_the_one_that_a_task_lacks_comes_back() {
         assert_eq!(report.overwritten, 1, "{report:?}");
         assert_eq!(attached(), both, "{place}");
     }
+}
+
+/// Answers to what is posted where an address ends so are lost on their way.
+fn lose(r: &Restorer, path: &str, count: Option<u64>) {
+    r.setting.sim.inject(Fault { kind: FaultKind::Drop, path: path.into(), probability: 1.0, count });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_looked_for_is_looked_for_again_and_comes_once() {
+    let r = Restorer::new().await;
+    let (url, name) = (tasks(&r).await, format!("users/{ALICE}/Tasks"));
+    post(&r, &url, &json!({"title": "Lost"})).await;
+    let now = r.again().await;
+    let (_, view) = r.view(now).await;
+    r.setting.sim.wipe_items(ALICE);
+    let plan = only(plan_at(&r, now, &name, in_place(Conflict::Skip)).await, "Lost");
+    let mut created = Vec::new();
+    for door in ["/tasks ", "/tasks?", ""] {
+        match door {
+            "/tasks " => lose(&r, door, None),
+            "/tasks?" => strike(&r, door, 403, None),
+            _ => {}
+        }
+        created.push(run(&plan, &view, &r.client, &r.around()).await.unwrap().created);
+        r.setting.sim.clear_faults();
+        assert_eq!(called(&r, &name, "Lost"), 1, "{created:?}");
+    }
+    assert_eq!(created, [0, 0, 1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_that_are_alike_and_in_doubt_the_one_that_was_made_stands_for_one_however_often_the_run_goes_on() {
+    let r = Restorer::new().await;
+    let (url, name) = (tasks(&r).await, format!("users/{ALICE}/Tasks"));
+    for _ in 0..2 {
+        post(&r, &url, &json!({"title": "Alike"})).await;
+    }
+    let now = r.again().await;
+    let (_, view) = r.view(now).await;
+    r.setting.sim.wipe_items(ALICE);
+    let plan = only(plan_at(&r, now, &name, in_place(Conflict::Skip)).await, "Alike");
+    lose(&r, "/tasks ", Some(1));
+    let mut seen = Vec::new();
+    for fails in [true, true, false] {
+        if fails {
+            strike(&r, "/tasks ", 500, None);
+        }
+        let created = run(&plan, &view, &r.client, &r.around()).await.unwrap().created;
+        r.setting.sim.clear_faults();
+        seen.push((created, called(&r, &name, "Alike")));
+    }
+    assert_eq!(seen, [(0, 1), (1, 1), (2, 2)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_never_went_is_not_taken_for_the_one_that_is_missing() {
+    let r = Restorer::new().await;
+    let (url, name) = (tasks(&r).await, format!("users/{ALICE}/Tasks"));
+    post(&r, &url, &json!({"title": "Alike"})).await;
+    let gone = format!("users/{ALICE}/{url}/{}", id(&post(&r, &url, &json!({"title": "Alike"})).await));
+    let now = r.again().await;
+    let (_, view) = r.view(now).await;
+    r.client.send(GraphRequest::delete(mailbox(), gone).prefer(IMMUTABLE_IDS)).await.unwrap();
+    let plan = only(plan_at(&r, now, &name, in_place(Conflict::Skip)).await, "Alike");
+    assert_eq!(plan.counts().create, 1, "{:?}", plan.steps);
+    strike(&r, "/tasks ", 500, None);
+    assert_eq!(run(&plan, &view, &r.client, &r.around()).await.unwrap().created, 0);
+    r.setting.sim.clear_faults();
+    let report = run(&plan, &view, &r.client, &r.around()).await.unwrap();
+    assert_eq!((report.created, called(&r, &name, "Alike")), (1, 2), "{:?}", report.notes);
 }

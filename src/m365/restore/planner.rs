@@ -224,15 +224,14 @@ impl Target for Planner {
         let wanted = order.name.to_lowercase();
         let there = self.present(order.parent).await?;
         // Tasks may bear one name.
-        let is_it = |one: &Present| {
-            one.identity == wanted && one.kind == order.record.kind && !source.is_taken(&one.id, order.parent)
-        };
-        let Some(there) = there.into_iter().find(is_it) else { return Ok(Found::Nothing) };
+        let is_it = |one: &&Present| one.identity == wanted && one.kind == order.record.kind;
+        let alike = there.iter().filter(is_it).map(|one| one.id.as_str()).collect();
+        let Some(id) = rows::free(alike, order, source).await? else { return Ok(Found::Nothing) };
         if !order.only_looks {
             let json = source.properties(order.record).await?;
-            self.details(there.kind, &there.id, &json).await?;
+            self.details(order.record.kind, id, &json).await?;
         }
-        Ok(rows::as_it_should_be(there.id))
+        Ok(rows::as_it_should_be(id.to_owned()))
     }
 
     async fn was_changed(&self, undo: &Undo, since: Since<'_>) -> Result<bool> {

@@ -227,6 +227,26 @@ pub(in crate::m365) async fn note(made: &Made, order: Order<'_>) -> Result<()> {
     Ok(())
 }
 
+/// The first of some ids that may be what an order made: none that is another item of the snapshot where it always was, and no
+/// other step's.
+///
+/// # Errors
+/// The repository's.
+pub(in crate::m365) async fn free<'a>(
+    ids: Vec<&'a str>,
+    order: Order<'_>,
+    source: &dyn Source,
+) -> Result<Option<&'a str>> {
+    let is_where_it_was = order.parent == order.record.parent;
+    for id in ids {
+        let is_anothers = is_where_it_was && id != order.record.id && source.record(id).await?.is_some();
+        if !is_anothers && !source.is_taken(id, order.parent) {
+            return Ok(Some(id));
+        }
+    }
+    Ok(None)
+}
+
 /// Something that is there as it should be, though nothing says who made it: it is not made again, and undo leaves it.
 pub(in crate::m365) fn as_it_should_be(id: String) -> Found {
     let note = "it was there when the restore went on, and nothing says who made it: undo leaves it".to_owned();

@@ -184,9 +184,8 @@ impl Target for Tasks {
         let rows = self.0.client.get_all(self.0.get(&format!("{url}?$top=100"))).await?;
         let same = |row: &&Value| wanted.iter().all(|(name, value)| row.get(name) == Some(value));
         // Tasks may hold the same.
-        let is_free = |id: &&str| !source.is_taken(id, order.parent);
-        let found = rows.iter().filter(same).filter_map(id_of).find(is_free);
-        let Some(id) = found else { return Ok(Found::Nothing) };
+        let alike = rows.iter().filter(same).filter_map(id_of).collect();
+        let Some(id) = rows::free(alike, order, source).await? else { return Ok(Found::Nothing) };
         let mut made = Made::default();
         if !order.only_looks {
             self.complete(&format!("{url}/{}", segment(id)), order.record, &json, (source, &mut made)).await?;

@@ -283,8 +283,8 @@ impl Target for ListTarget {
                         && plain.clone().all(|(name, value)| at(row, &["fields", name]) == Some(value))
                 };
                 // Items may hold the same.
-                let others = |id: &&str| !source.is_taken(id, order.parent);
-                let found = items.iter().filter(same).filter_map(id_of).find(others);
+                let alike = items.iter().filter(same).filter_map(id_of).collect();
+                let found = rows::free(alike, order, source).await?;
                 Ok(found.map_or(Found::Nothing, |id| rows::as_it_should_be(id.to_owned())))
             }
         }

@@ -14,6 +14,7 @@ use crate::format::id::BlobId;
 use crate::format::snapshot::CollectionState;
 use crate::m365::Collection;
 use crate::tree::NodeStore;
+use crate::tree::collection::EditCounts;
 
 /// Remembers the first tree node that was needed and is lost. Clones are one memory.
 #[derive(Debug, Clone, Default)]
@@ -62,9 +63,9 @@ pub(super) async fn read_collection(
         format!("{}: what the last snapshot keeps of it is damaged, so all was read again: {why}", source.path());
     let anew = passes::read(shared, source, None, gaps, &Loss::default()).await?;
     // A part read anew is no better than what is left of the whole.
-    let (state, logical) = match anew.state.complete {
-        true => (anew.state, anew.logical),
-        false => (CollectionState { complete: false, ..previous }, None),
+    let (state, logical, counts) = match anew.state.complete {
+        true => (anew.state, anew.logical, anew.counts),
+        false => (CollectionState { complete: false, ..previous }, None, EditCounts::default()),
     };
-    Ok(Outcome { state, logical, damage: Some(text), ..anew })
+    Ok(Outcome { state, logical, counts, damage: Some(text), ..anew })
 }

@@ -1,6 +1,7 @@
 //! Running a plan: step by step, with the journal before and after each.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinSet;
@@ -73,7 +74,10 @@ pub async fn run(plan: &Plan, view: &View, client: &Client, around: &Around) -> 
     around.monitor.add(Counter::ItemsTotal, plan.steps.len() as i64);
     let state = Arc::new(state.steps);
     let begun = state.iter().filter(|(_, known)| matches!(known, Known::Begun { .. }));
-    let doubts: Vec<usize> = begun.map(|(step, _)| *step).collect();
+    let mut doubts: Vec<usize> = begun.map(|(step, _)| *step).collect();
+    doubts.sort_unstable();
+    let of = |step: usize| plan.steps.get(step).map(|known| (known.target, step));
+    let last_doubts: HashMap<usize, usize> = doubts.into_iter().filter_map(of).collect();
     let mut report = RestoreReport::default();
     let mut running: JoinSet<Result<RestoreReport>> = JoinSet::new();
     let mut failed = None;
@@ -93,10 +97,12 @@ pub async fn run(plan: &Plan, view: &View, client: &Client, around: &Around) -> 
         let has_top = plan.steps.of_target(number).next().is_some_and(|(_, step)| step.item.is_empty());
         let missing = || Error::not_found(format!("The snapshot does not hold {} any more", planned.from));
         let collection = catalog.states.get(&planned.from).ok_or_else(missing)?;
-        let source = Arc::new(RepoSource::new(view, collection).of_run(state.clone(), room.clone()));
+        let source = Arc::new(RepoSource::new(view, collection).of_run(room.clone()));
         let may_be_alike = ALIKE.iter().any(|workload| is_of(planned, *workload));
-        let is_of_target = |step: &usize| plan.steps.get(*step).is_some_and(|step| step.target == number);
-        let last_doubt = doubts.iter().copied().filter(|step| may_be_alike && is_of_target(step)).max();
+        let last_doubt = last_doubts.get(&number).copied().filter(|_| may_be_alike);
+        if last_doubt.is_some() {
+            take_known(plan.steps.of_target(number), &state, &source);
+        }
         let runner = Runner {
             planned: planned.clone(),
             client: client.clone(),
@@ -125,6 +131,37 @@ pub async fn run(plan: &Plan, view: &View, client: &Client, around: &Around) -> 
         journal.write(&Entry::Ended).await?;
     }
     Ok(report)
+}
+
+/// Takes note of what the steps of a target have already: none of it is what is looked for of another.
+fn take_known(steps: impl Iterator<Item = (usize, Step)>, state: &HashMap<usize, Known>, source: &RepoSource) {
+    for (number, step) in steps {
+        let known = state.get(&number);
+        let has = match (&step.action, known) {
+            (Action::Overwrite(id) | Action::Use(id), _) | (_, Some(Known::Done { id, .. })) => Some(id),
+            _ => None,
+        };
+        if step.container {
+            if let Some(id) = has {
+                source.note(&step.item, id);
+            }
+            continue;
+        }
+        let parent = source.made_as(&step.parent).unwrap_or_default();
+        if let Some(id) = has {
+            source.take(id, &parent);
+        }
+        let Some(Known::Begun { undo } | Known::Failed { undo, .. } | Known::Done { undo, .. }) = known else {
+            continue;
+        };
+        for undo in undo {
+            if let Undo::Delete { kind, id, parent } = undo
+                && !kind.is_container()
+            {
+                source.take(id, parent);
+            }
+        }
+    }
 }
 
 async fn join(running: &mut JoinSet<Result<RestoreReport>>, report: &mut RestoreReport, failed: &mut Option<Error>) {
@@ -245,17 +282,16 @@ impl Runner {
             Ok(target) => Arc::from(target),
             Err(e) => {
                 report.stopped.push((self.planned.path.clone(), told(&e)));
+                steps.for_each(|(number, step)| self.count_done(number, step, &mut report));
                 return Ok(report);
             }
         };
         let mut doing: Doing = JoinSet::new();
         for (number, step) in steps {
-            if self.around.stop.is_stopped() {
-                report.interrupted = true;
-                break;
-            }
-            if !report.stopped.is_empty() {
-                break;
+            report.interrupted |= self.around.stop.is_stopped();
+            if report.interrupted || !report.stopped.is_empty() {
+                self.count_done(number, step, &mut report);
+                continue;
             }
             if let Some(step) = self.known(number, step, &mut report) {
                 let (this, at, container) = (self.clone(), target.clone(), step.container);
@@ -279,6 +315,13 @@ impl Runner {
     /// Says whether a step, or one after it, has no result that is known.
     fn is_in_doubt(&self, number: usize) -> bool {
         self.last_doubt.is_some_and(|last| number <= last)
+    }
+
+    /// What was done before is there, though the run does nothing more.
+    fn count_done(&self, number: usize, step: Step, report: &mut RestoreReport) {
+        if matches!(self.state.get(&number), Some(Known::Done { .. })) {
+            drop(self.known(number, step, report));
+        }
     }
 
     /// Takes over what is known of a step already; gives it back if it is to be done.
@@ -372,8 +415,9 @@ impl Runner {
         let (record, parent, mark) = (&record, parent.as_str(), mark.as_str());
         let order = Order { record, parent, name, mark, extras, log: &log, only_looks: false };
         self.journal.write(&Entry::Begin { step: number }).await?;
-        let ended = self.make(begun, step, order, target, &log).await;
-        self.tell(number, step, ended, target, &log).await
+        let unseen = AtomicBool::new(false);
+        let ended = self.make((begun, &unseen), step, order, target, &log).await;
+        self.tell(number, step, (ended, unseen.into_inner()), target, &log).await
     }
 
     /// Fails if what a step overwrites for being older was changed after the plan was made.
@@ -401,7 +445,7 @@ impl Runner {
 
     async fn make(
         &self,
-        begun: bool,
+        (begun, unseen): (bool, &AtomicBool),
         step: &Step,
         order: Order<'_>,
         target: &dyn Target,
@@ -413,6 +457,7 @@ impl Runner {
             return target.overwrite(present, order, &*self.source).await;
         }
         if begun {
+            unseen.store(true, Ordering::Relaxed);
             match target.find(order, &*self.source).await? {
                 Found::Nothing => {}
                 Found::Whole(made) => return Ok(made),
@@ -425,6 +470,7 @@ impl Runner {
                     }
                 }
             }
+            unseen.store(false, Ordering::Relaxed);
         }
         target.create(order, &*self.source).await
     }
@@ -434,12 +480,13 @@ impl Runner {
         let (begun, left) = self.left_of(number);
         self.journal.write(&Entry::Begin { step: number }).await?;
         let found = if begun { target.find_top(&step.name).await } else { Ok(None) };
+        let unseen = found.is_err();
         let made = match found {
             Ok(Some(made)) => Ok(made),
             Ok(None) => target.create_top(&step.name).await,
             Err(e) => Err(e),
         };
-        self.tell(number, step, made, target, &StepLog::new(number, &self.journal, left)).await
+        self.tell(number, step, (made, unseen), target, &StepLog::new(number, &self.journal, left)).await
     }
 
     /// Takes note of what a container became; nobody asks for what is in none.
@@ -452,11 +499,12 @@ impl Runner {
         }
     }
 
+    /// Notes how a step ended; `unseen`: it was begun before, and nobody could see what came of that.
     async fn tell(
         &self,
         number: usize,
         step: &Step,
-        ended: Result<Made>,
+        (ended, unseen): (Result<Made>, bool),
         target: &dyn Target,
         log: &StepLog<'_>,
     ) -> Result<Ended> {
@@ -474,7 +522,7 @@ impl Runner {
             }
             Err(e) => {
                 // What may be there all the same stays begun: the next run looks.
-                if !crate::graph::is_doubtful(&e) {
+                if !unseen && !crate::graph::is_doubtful(&e) {
                     // What was there before is put back by undo alone: nobody knows whether it was overwritten.
                     let undo = if overwrites(step) { log.noted() } else { log.take_back(target).await };
                     self.journal.write(&Entry::Failed { step: number, why: told(&e), undo }).await?;

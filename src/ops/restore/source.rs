@@ -8,11 +8,10 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use serde_json::Value;
 
-use super::journal::Known;
 use crate::error::{Error, Result};
 use crate::format::record::{Record, StreamRole};
 use crate::format::snapshot::CollectionState;
-use crate::m365::restore::{Held, Opened, Room, Source, Undo};
+use crate::m365::restore::{Held, Opened, Room, Source};
 use crate::ops::nodes::RepoNodes;
 use crate::ops::present::{self, Face, Make, Mode};
 use crate::ops::read;
@@ -33,9 +32,7 @@ pub(super) struct RepoSource {
     nodes: RepoNodes,
     roots: CollectionRoots,
     made: Mutex<HashMap<String, String>>,
-    /// What the journal says of the steps of the run that goes on.
-    known: Arc<HashMap<usize, Known>>,
-    /// What was made or found since, by id and container.
+    /// What steps of the run have there, by id and container: known from before it went on, made or found since.
     taken: Mutex<HashSet<(String, String)>>,
     /// What all of a run may hold in memory.
     room: Room,
@@ -45,14 +42,14 @@ impl RepoSource {
     pub(super) fn new(view: &View, state: &CollectionState) -> Self {
         let roots = CollectionRoots { items: state.items, children: state.children };
         let (repo, view) = (view.repository().clone(), view.clone().shown(Mode::Presented));
-        let (made, known, taken) = (Mutex::default(), Arc::default(), Mutex::default());
+        let (made, taken) = (Mutex::default(), Mutex::default());
         let (nodes, room) = (RepoNodes(repo.clone()), Room::default());
-        Self { nodes, repo, view, state: state.clone(), roots, made, known, taken, room }
+        Self { nodes, repo, view, state: state.clone(), roots, made, taken, room }
     }
 
-    /// The same for a run, which may go on, and shares its room in memory.
-    pub(super) fn of_run(self, known: Arc<HashMap<usize, Known>>, room: Room) -> Self {
-        Self { known, room, ..self }
+    /// The same for a run, which shares its room in memory.
+    pub(super) fn of_run(self, room: Room) -> Self {
+        Self { room, ..self }
     }
 
     pub(super) fn reader(&self) -> CollectionReader<'_> {
@@ -126,15 +123,7 @@ impl Source for RepoSource {
     }
 
     fn is_taken(&self, id: &str, parent: &str) -> bool {
-        let of = |undo: &Undo| matches!(undo, Undo::Delete { id: made, parent: of, .. } if made == id && of == parent);
-        let is_item = |undo: &Undo| matches!(undo, Undo::Delete { kind, .. } if !kind.is_container());
-        let is_anothers = |known: &Known| match known {
-            Known::Done { undo, .. } => undo.iter().any(of),
-            // What it left of an item is taken away before it is made again.
-            Known::Begun { undo } | Known::Failed { undo, .. } => undo.iter().any(|one| of(one) && is_item(one)),
-            Known::Undone => false,
-        };
-        self.known.values().any(is_anothers) || !self.take(id, parent)
+        !self.take(id, parent)
     }
 
     async fn room(&self, bytes: u64) -> Result<Held> {

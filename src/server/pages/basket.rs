@@ -91,7 +91,7 @@ pub(super) async fn show(
     let body = html! {
         (bar(&server, &actor, &account, &row, Tab::Basket))
         h1 { "Basket" }
-        p.quiet { "Kept until you sign out. From the snapshots in '" (row.name) "'." }
+        p.quiet { "Kept until you make a plan or sign out, or the server restarts. From the snapshots in '" (row.name) "'." }
         @if items.is_empty() {
             p.empty { "Nothing is in it yet. Tick mails, files or folders where you look at them, or what a search found." }
             p { a.button href=(here) { "Find something" } }

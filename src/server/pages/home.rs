@@ -225,20 +225,26 @@ pub(super) async fn show(
 
 /// That nothing needs attention.
 fn well(facts: &Facts) -> String {
-    // One without a snapshot needs attention.
-    match facts.sets.len() {
-        1 => "All is well: the backup set has a snapshot, and nothing is missing from it.".to_owned(),
-        all => {
-            let sets = words::count(all, "backup set");
-            format!("All is well: each of {sets} has a snapshot, and nothing is missing from them.")
-        }
+    // One without a snapshot needs attention. One that was stopped has no gaps, and is not whole.
+    let whole = facts.sets.iter().all(|set| set.last_state.as_deref() == Some("complete"));
+    let (each, they) = match facts.sets.len() {
+        1 => ("the backup set has a snapshot".to_owned(), "it"),
+        all => (format!("each of {} has a snapshot", words::count(all, "backup set")), "them"),
+    };
+    if whole {
+        format!("All is well: {each}, and nothing is missing from {they}.")
+    } else {
+        format!("All is well: {each}.")
     }
 }
 
 /// What the newest snapshots lack, with the way to what it is.
 fn missing(facts: &Facts) -> Markup {
     let gaps = facts.newest.gaps;
-    let told = facts.runs.iter().find(|run| run.gaps > 0).and_then(|run| run.job.as_ref());
+    let is_newest =
+        |n: usize, of: &RunRow| !facts.runs.iter().take(n).any(|run| run.set == of.set && run.outcome != "failed");
+    let told = facts.runs.iter().enumerate().find(|(n, run)| run.gaps > 0 && is_newest(*n, run));
+    let told = told.and_then(|(_, run)| run.job.as_ref());
     html! {
         section.notice.warn aria-labelledby="missing" {
             h2 #missing { "Not all could be read" }

@@ -226,7 +226,7 @@ fn folder(here: &str, path: &str, from: u64, listing: &Listing, can_pick: bool) 
     // Of an event and a contact it is not the time that one looks for.
     let is_change = any(|entry| matches!(entry.kind, Some(ItemKind::Event | ItemKind::Contact)));
     html! {
-        @if path.is_empty() { p.quiet { "In sets the snapshots of each backup set stand by their times, in snapshots all stand by their ids." } }
+        @if path.is_empty() { p.quiet { code { "sets" } " lists each backup set's snapshots by time, " code { "snapshots" } " all of them by id." } }
         @if can_pick { (whole(here, path, "folder")) }
         @if listing.entries.is_empty() { p.empty { "Nothing is here." } } @else {
             form method="post" action={ (here) "/basket" } {

@@ -106,6 +106,8 @@ fn browser(agent: &str) -> String {
         ("Edg", "Edge"),
         ("OPR/", "Opera"),
         ("Firefox/", "Firefox"),
+        ("CriOS/", "Chrome"),
+        ("FxiOS/", "Firefox"),
         ("Chrome/", "Chrome"),
         ("Safari/", "Safari"),
     ]);

@@ -264,13 +264,15 @@ pub(crate) fn refusal(error: &Error) -> Response {
         _ if status.is_server_error() => "That did not work",
         _ => "That cannot be done",
     };
+    let has_cause = std::error::Error::source(error).is_some();
+    let has_more = status.is_server_error() && (status != StatusCode::SERVICE_UNAVAILABLE || has_cause);
     let body = html! {
         section.notice.bad role="alert" {
             h1 { (title) }
             p { (problem.message) "." }
             @if let Some(hint) = &problem.hint { p.hint { (words::sentence(hint)) } }
             // Of other errors the log says nothing more.
-            @if status.is_server_error() { p.quiet { "The server's log says more under this number: " code { (problem.request) } } }
+            @if has_more { p.quiet { "The server's log says more under this number: " code { (problem.request) } } }
         }
     };
     let page = Page(layout::bare(title, &html! { (body) (Way::default().shown()) }));

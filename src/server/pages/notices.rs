@@ -189,7 +189,7 @@ fn deliveries(all: &[Receiver], sent: &[Delivery]) -> Markup {
                     td { (notice.map(|notice| notice.title).unwrap_or_default()) }
                     td { (badge(delivery)) }
                     td.long { @if let Some(error) = &delivery.error { (error)
-                        @if delivery.state == DeliveryState::Waiting { ". It is sent again at " (words::time(delivery.next_us)) }
+                        @if delivery.state == DeliveryState::Waiting { @if !error.ends_with('.') { "." } " It is sent again at " (words::time(delivery.next_us)) }
                     } }
                 }
             } }
@@ -225,7 +225,7 @@ fn form(account: &Account, sets: &[SetRow], of: Option<&Receiver>, action: &str)
             }
             div.of-web {
                 label for="url" { "Web address, " span.quiet { "for webhook and ping" @if of.is_some() && kind != ReceiverKind::Mail { "; leave it empty to keep the present one" } } }
-                input #url name="url" type="url" maxlength="2000" autocomplete="off" spellcheck="false" placeholder="https://…";
+                input #url name="url" inputmode="url" maxlength="2000" autocomplete="off" spellcheck="false" placeholder="https://…";
             }
             fieldset.of-reports {
                 legend { "Tell it about" }
@@ -242,13 +242,13 @@ fn form(account: &Account, sets: &[SetRow], of: Option<&Receiver>, action: &str)
                 label { input type="checkbox" name="warnings" value="yes" checked[definition.is_none_or(|d| d.warnings)]; " Warnings: secrets that expire, quotas that fill up, sets without a good run, storage that cannot be reached" }
                 label { input type="checkbox" name="digest" value="yes" checked[of.is_none() || digest.is_some()]; " A digest each day" }
                 label for="hour" { "Hour of the digest" }
-                input #hour name="hour" type="number" min="0" max="23" value=(hour);
+                input #hour name="hour" inputmode="numeric" maxlength="2" value=(hour);
                 label for="zone" { "Time zone of the digest" }
                 input #zone name="zone" value=(zone) spellcheck="false" placeholder="Europe/Berlin";
             }
             div.of-ping {
                 label for="beat_minutes" { "Minutes between pings, " span.quiet { "for ping; empty: after each good run" } }
-                input #beat_minutes name="beat_minutes" type="number" min="1" max="10080" value=(beat);
+                input #beat_minutes name="beat_minutes" inputmode="numeric" maxlength="5" value=(beat);
             }
             label { input type="checkbox" name="enabled" value="yes" checked[definition.is_none_or(|d| d.enabled)]; " Enabled" }
             button type="submit" { @if of.is_some() { "Save" } @else { "Add" } }

@@ -106,6 +106,9 @@ pub(super) async fn test_mail(
 ) -> Answer {
     let (kind, text) = match receivers::test_mail(&server, &actor, &typed.to).await {
         Ok(None) => ("good", format!("A test is on its way to {}.", typed.to)),
+        Ok(Some(why)) if why.starts_with("The mail server refuses") => {
+            ("bad", format!("{why}. Check the login, the password and the addresses."))
+        }
         Ok(Some(why)) => ("bad", format!("{why}. Check the server, the port and the encryption.")),
         Err(e) => {
             let (_, problem) = problem(&e);

@@ -196,13 +196,18 @@ pub(super) struct Found<'a> {
 
 /// Permissions, each name once: several parts need the same one. Of different states the worse counts.
 pub(super) fn each(permissions: &[Value]) -> Vec<Found<'_>> {
+    let weight = |state: &str| match state {
+        "granted" => 0,
+        "unknown" => 1,
+        _ => 2,
+    };
     let mut all: Vec<Found<'_>> = Vec::new();
     for permission in permissions {
         let text = |name: &str| permission.get(name).and_then(Value::as_str).unwrap_or_default();
         let (name, state, of) = (text("name"), text("state"), text("message"));
         match all.iter_mut().find(|found| found.name == name) {
             Some(found) => {
-                if found.state == "granted" {
+                if weight(state) > weight(found.state) {
                     found.state = state;
                 }
                 found.uses.push(of);
