@@ -317,9 +317,10 @@ pub(crate) async fn open_with(server: &Server, row: &RepositoryRow, key: &Passph
         // Where the server's own storage lies on its machine is nothing that an account's people need to know.
         Err(e) if first.url == OWN && e.kind() == ErrorKind::NoRepository => {
             tracing::error!("The server's own storage lacks a repository: {}", e.chain());
-            let text = format!("Nothing of '{}' is on this server's own storage", row.name);
-            return Err(Error::new(ErrorKind::NoRepository, text)
-                .with_hint("Whoever runs the server looks whether its storage is there; its log names the folder"));
+            let text = format!("'{}' cannot be found on this server's own storage", row.name);
+            return Err(Error::new(ErrorKind::NoRepository, text).with_hint(
+                "Ask whoever runs the server to check that its storage is there; the log names the folder",
+            ));
         }
         opened => opened?,
     };

@@ -43,9 +43,9 @@ impl Role {
         match self {
             Self::Administrator => "Runs the server: accounts, people, settings; may help in every account",
             Self::Owner => "Everything in this account",
-            Self::Operator => "Sees everything, starts and stops runs",
-            Self::Restore => "Sees everything, looks into snapshots and restores",
-            Self::Auditor => "Sees everything and reads the audit log, changes nothing",
+            Self::Operator => "Sees runs, coverage and settings; starts and stops runs",
+            Self::Restore => "Sees runs, coverage and settings; looks into snapshots and restores",
+            Self::Auditor => "Sees runs, coverage and settings; reads the audit log; changes nothing",
         }
     }
 

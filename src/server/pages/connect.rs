@@ -139,7 +139,7 @@ fn app(server: &Server, base: &str, consent: Option<&SignInView>) -> Markup {
                 label { input type="radio" name="sign_in" value="certificate"; " a certificate" }
             }
             label for="secret" { "Client secret, or the private key (PEM)" }
-            input #secret name="secret" type="password" autocomplete="off" required;
+            textarea #secret name="secret" required spellcheck="false" autocomplete="off" {}
             label for="certificate" { "Certificate (PEM), " span.quiet { "if it signs in by one" } }
             textarea #certificate name="certificate" spellcheck="false" {}
             (clouds("cloud"))

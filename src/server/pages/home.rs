@@ -296,6 +296,7 @@ fn figures(facts: &Facts) -> Markup {
     let stored: i64 = facts.repositories.iter().map(|repository| repository.stored_bytes).sum();
     let sum = |bytes: fn(&RunRow) -> i64| facts.runs.iter().map(bytes).fold(0_i64, i64::saturating_add);
     let (read, new, written) = (sum(|run| run.bytes_read), sum(|run| run.bytes_new), sum(|run| run.bytes_stored));
+    let runs = words::count(facts.runs.len(), "run");
     html! {
         h2 { "Figures" }
         div.cards {
@@ -305,10 +306,10 @@ fn figures(facts: &Facts) -> Markup {
             div.card {
                 h3 { "Read and written" }
                 p.figure { (words::size(u64::try_from(read).unwrap_or(0))) }
-                p.quiet { "in the last " (LAST_RUNS) " runs; stored of it, after deduplication and compression: " (words::size(u64::try_from(written).unwrap_or(0))) }
+                p.quiet { "in the last " (runs) "; stored of it, after deduplication and compression: " (words::size(u64::try_from(written).unwrap_or(0))) }
             }
-            div.card { h3 { "Deduplication" } p.figure { (words::times(read, new)) } p.quiet { "read to new, in the last " (LAST_RUNS) " runs" } }
-            div.card { h3 { "Compression" } p.figure { (words::times(new, written)) } p.quiet { "new to stored, in the last " (LAST_RUNS) " runs" } }
+            div.card { h3 { "Deduplication" } p.figure { (words::times(read, new)) } p.quiet { "read to new, in the last " (runs) } }
+            div.card { h3 { "Compression" } p.figure { (words::times(new, written)) } p.quiet { "new to stored, in the last " (runs) } }
             div.card { h3 { "Backup sets" } p.figure { (facts.sets.len()) } p.quiet { (words::count(facts.tenants.len(), "tenant")) } }
         }
         @if facts.account.limits != Entitlements::default() {

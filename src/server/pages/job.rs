@@ -308,7 +308,7 @@ fn label(name: &str) -> String {
     match name {
         "throttled" => return "Requests told to wait".to_owned(),
         "bytes_read" => return "Read".to_owned(),
-        "bytes_new" => return "New".to_owned(),
+        "bytes_new" => return "New, with the records of items".to_owned(),
         "bytes_stored" => return "Stored".to_owned(),
         "bytes_logical" => return "Contents of the snapshot".to_owned(),
         _ => {}

@@ -226,7 +226,7 @@ impl Way {
         html! {
             @if self.sends {
                 p.hint {
-                    @if self.back.is_some() { "The button opens the page that you came from anew. " }
+                    @if self.back.is_some() { "Back opens the page before again, with what is stored. " }
                     "Your browser's own Back button may still have what you typed, but not passwords and keys."
                 }
             }

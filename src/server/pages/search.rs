@@ -20,6 +20,8 @@ use crate::server::deeds::search;
 use crate::server::state::Server;
 use crate::server::web::OfRepository;
 
+/// Times are shown in minutes.
+const MINUTE_US: i64 = 60_000_000;
 /// What is shown.
 const MOST: usize = 100;
 /// Rows below which the button is in sight.
@@ -148,7 +150,7 @@ fn one(here: &str, found: &Found) -> Markup {
         td {
             "in " (words::count(found.snapshots as usize, "snapshot"))
             @if !found.in_latest { " " span.state.warn { "gone" } }
-            @if found.first.time_us != found.last.time_us { div.quiet { (words::time(found.first.time_us)) " –" } }
+            @if found.first.time_us / MINUTE_US != found.last.time_us / MINUTE_US { div.quiet { (words::time(found.first.time_us)) " –" } }
             div.quiet { (words::time(found.last.time_us)) }
         }
     } }

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::part::{Part, Which};
 use super::{Answer, Chrome, Form, Page, Place, Query, charts, go, keys as key_pages, page, words};
 use crate::error::{Error, ErrorKind};
+use crate::format::snapshot::SnapshotFile;
 use crate::server::api::accounts::GROWTH_US;
 use crate::server::auth::{Actor, Password, Right};
 use crate::server::db::{Account, JobKind, RepositoryRow};
@@ -388,11 +389,21 @@ async fn look(server: &Server, row: &RepositoryRow) -> crate::Result<Markup> {
                     td { (snapshot.file.set_name) }
                     td { (words::time(snapshot.file.time_us)) }
                     td.number { (words::number(i64::try_from(snapshot.file.totals.items).unwrap_or(i64::MAX))) }
-                    td { @if snapshot.file.complete { span.state.good { "whole" } } @else { span.state.warn { "incomplete" } } }
+                    td { (state(&snapshot.file)) }
                 } } }
             } }
         }
     })
+}
+
+/// Says whether a snapshot has all that was there.
+fn state(file: &SnapshotFile) -> Markup {
+    let (class, word) = match (file.complete, file.totals.gaps) {
+        (true, 0) => ("good", "whole"),
+        (true, _) => ("warn", "with gaps"),
+        (false, _) => ("warn", "incomplete"),
+    };
+    html! { span class={ "state " (class) } { (word) } }
 }
 
 /// What retention takes out after the next run of each set.
