@@ -16,16 +16,16 @@ fn mailbox() -> Scope {
 }
 
 /// The id of a row, as it stands in an address.
-fn id(row: &Value) -> String {
+pub fn id(row: &Value) -> String {
     row["id"].as_str().expect("an id").replace('+', "%2B").replace('/', "%2F")
 }
 
-async fn rows(r: &Restorer, url: &str) -> Vec<Value> {
+pub async fn rows(r: &Restorer, url: &str) -> Vec<Value> {
     let request = GraphRequest::get(mailbox(), format!("users/{ALICE}/{url}"));
     r.client.get_all(request.prefer(IMMUTABLE_IDS)).await.unwrap()
 }
 
-async fn post(r: &Restorer, url: &str, body: &Value) -> Value {
+pub async fn post(r: &Restorer, url: &str, body: &Value) -> Value {
     let request = GraphRequest::post(mailbox(), format!("users/{ALICE}/{url}"), body);
     r.client.send(request.prefer(IMMUTABLE_IDS)).await.unwrap()
 }

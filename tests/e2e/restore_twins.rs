@@ -10,23 +10,9 @@ use tenantvault::sim::{Fault, FaultKind};
 use crate::restore::{ALICE, Restorer, in_place};
 use crate::restore_halves::{killed_in, mailbox, strike, things};
 use crate::restore_plan::plan_at;
+use crate::restore_policies::{id, post, rows};
 
 const RULES: &str = "mailFolders/inbox/messageRules";
-
-async fn rows(r: &Restorer, url: &str) -> Vec<Value> {
-    let request = GraphRequest::get(mailbox(), format!("users/{ALICE}/{url}"));
-    r.client.get_all(request.prefer(IMMUTABLE_IDS)).await.unwrap()
-}
-
-async fn post(r: &Restorer, url: &str, body: &Value) -> Value {
-    let request = GraphRequest::post(mailbox(), format!("users/{ALICE}/{url}"), body);
-    r.client.send(request.prefer(IMMUTABLE_IDS)).await.unwrap()
-}
-
-/// The id of a row, as it stands in an address.
-fn id(row: &Value) -> String {
-    row["id"].as_str().expect("an id").replace('+', "%2B").replace('/', "%2F")
-}
 
 /// Where Alice's tasks are.
 async fn tasks(r: &Restorer) -> String {
