@@ -420,6 +420,9 @@ impl<'a> Walk<'a> {
                 gone.extend(self.untold_below(id).await?);
             }
         }
+        if self.fresh {
+            gone.extend(self.left_behind().await?);
+        }
         let mut removed = HashSet::new();
         while let Some(id) = gone.pop() {
             if removed.insert(id.clone()) {
@@ -450,6 +453,23 @@ impl<'a> Walk<'a> {
 
     fn is_told_at(&self, id: &str, parent: &str) -> bool {
         self.seen.get(id).is_some_and(|seen| seen.place == place_of(parent))
+    }
+
+    /// What is known below an item that is neither known nor told: a reading that broke off took the item away, and that not.
+    async fn left_behind(&self) -> Result<Vec<String>> {
+        let mut gone = Vec::new();
+        let mut records = self.known.records().await?;
+        let mut there = String::new();
+        while let Some(record) = records.try_next().await? {
+            if record.parent == there || self.seen.get(&record.id).is_some() {
+                continue;
+            }
+            match self.seen.get(&record.parent).is_some() || self.known.record(&record.parent).await?.is_some() {
+                true => there = record.parent,
+                false => gone.push(record.id),
+            }
+        }
+        Ok(gone)
     }
 
     async fn untold_below(&self, parent: &str) -> Result<Vec<String>> {
@@ -548,6 +568,24 @@ mod tests {
         let walk = Walk::new("c".to_owned(), previous(), &known, &mut sink).await.unwrap();
         walk.finish().await.unwrap();
         assert_eq!(sink.ends(), (vec![], vec!["t/a".into()]));
+    }
+
+    #[tokio::test]
+    async fn what_a_reading_that_broke_off_left_without_its_item_is_gone() {
+        let (mut known, mut sink) = (State::default(), Changes::default());
+        let mut walk = Walk::new("c".to_owned(), Previous::default(), &known, &mut sink).await.unwrap();
+        for told in [attachment("a", "t"), task(1, "", 1), attachment("a", "u"), attachment("b", "u")] {
+            walk.put(told).await.unwrap();
+        }
+        walk.finish().await.unwrap();
+        known.take(sink);
+        // Everything is read from the beginning, and nobody tells of `u` any more. `t` is as it was.
+        let mut sink = Changes::default();
+        let mut walk = Walk::new("c".to_owned(), Previous::default(), &known, &mut sink).await.unwrap();
+        walk.put(task(1, "", 1)).await.unwrap();
+        walk.unchanged_below("t");
+        walk.finish().await.unwrap();
+        assert_eq!(sink.ends(), (vec![], vec!["u/a".into(), "u/b".into()]));
     }
 
     #[tokio::test]

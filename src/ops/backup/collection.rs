@@ -84,17 +84,20 @@ pub(super) async fn read(
     let from_start = is_to_compare(&source, &previous_gaps, &known).await?;
     let mut going_on = cursors.clone().filter(|_| !from_start);
     let doubtful = going_on.as_mut().and_then(resume::take);
+    let is_part = doubtful.is_some();
     going_on.iter_mut().for_each(|cursors| {
         unread::take(cursors);
         logical::take(cursors);
     });
     let (mut excluding, going_on) =
-        Excluding::begin(&shared.exclusions, shared.now_us, previous.as_ref(), going_on, doubtful.is_some());
-    let is_first = before == CollectionRoots::default() || (doubtful.is_some() && going_on.is_some());
+        Excluding::begin(&shared.exclusions, shared.now_us, previous.as_ref(), going_on, is_part);
+    let is_first = before == CollectionRoots::default() || (is_part && going_on.is_some());
     let doubtful = doubtful.unwrap_or_default();
     retry.extend(doubtful.iter().cloned());
     let mut intake = Intake::new(shared, source.clone(), &nodes, before);
-    intake.checkpoints.allowed = is_first;
+    if is_first {
+        intake.checkpoints = Checkpoints::going_on(going_on.as_ref().filter(|_| is_part));
+    }
     let busy = intake.busy.clone();
     let reading = async {
         let previous = Previous { cursors: going_on.as_ref(), retry: &retry, now_us: shared.now_us };
@@ -120,6 +123,8 @@ pub(super) async fn read(
         Some((mut at, Some(mut since))) => {
             let is_settled = excluding.as_ref().is_none_or(Excluding::is_settled);
             since.extend(doubtful);
+            since.sort_unstable();
+            since.dedup();
             if is_settled && since.len() <= 2 * resume::MOST {
                 resume::put(&mut at, &since);
                 excluding.iter().for_each(|excluding| excluding.note(&mut at));

@@ -54,6 +54,11 @@ pub(super) struct Checkpoints {
 }
 
 impl Checkpoints {
+    /// What is gone on with: until the next checkpoint, from the same place again.
+    pub(super) fn going_on(from: Option<&Cursors>) -> Self {
+        Self { allowed: true, last: from.map(|cursors| (cursors.clone(), Vec::new())), ..Self::default() }
+    }
+
     /// Notes an item that came after the last checkpoint. Parts are tried again with their items.
     pub(super) fn put(&mut self, record: &Record) {
         let id = part_of(record).unwrap_or(&record.id);
@@ -190,13 +195,14 @@ mod tests {
                 }
                 1 => {
                     assert_eq!(previous.cursors, Some(&cursors("page")));
+                    sink.change(put("more")).await?;
                     Err(Error::new(ErrorKind::Unavailable, "The service is still away"))
                 }
                 _ => {
                     assert_eq!(previous.cursors, Some(&cursors("page")));
                     let mut retry = previous.retry.to_vec();
                     retry.sort();
-                    assert_eq!(retry, ["after", "doubted"]);
+                    assert_eq!(retry, ["after", "doubted", "more"]);
                     for id in retry {
                         sink.change(Change::Remove { id }).await?;
                     }
@@ -228,6 +234,6 @@ mod tests {
             assert_eq!(at.as_ref().is_some_and(super::is_part), now < 3);
             assert!(now < 3 || at == Some(cursors("end")), "{at:?}");
         }
-        assert_eq!(items, [3, 3, 2]);
+        assert_eq!(items, [3, 4, 2]);
     }
 }
