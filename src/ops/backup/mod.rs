@@ -19,6 +19,7 @@ mod room;
 mod share;
 mod stop;
 mod unread;
+mod unstorable;
 
 use std::sync::Arc;
 
