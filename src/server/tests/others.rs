@@ -1,5 +1,7 @@
 //! What is another account's, asked for through the door of one's own; and every page as every role.
 
+use std::collections::BTreeSet;
+
 use reqwest::{Method, StatusCode, header};
 use serde_json::{Value, json};
 
@@ -227,4 +229,65 @@ async fn no_role_gets_a_page_or_sends_a_form_that_it_may_not() {
         }
     }
     assert!(refused > 100 && seen > 100, "{refused} refused, {seen} seen");
+}
+
+/// Where the forms of a page send what is typed, without queries.
+fn forms(page: &str) -> Vec<String> {
+    let tags = page.split("<form").skip(1).filter_map(|rest| rest.split('>').next());
+    let sent = tags.filter(|tag| tag.contains("method=\"post\""));
+    let to = sent.filter_map(|tag| tag.split_once("action=\"")?.1.split(['"', '?']).next());
+    to.map(str::to_owned).collect()
+}
+
+/// Of a path that is one of a route's, how many of its parts the route has word by word.
+fn fits(route: &str, path: &str) -> Option<usize> {
+    let (route, path): (Vec<&str>, Vec<&str>) = (route.split('/').collect(), path.split('/').collect());
+    let is_one = |(part, found): (&&str, &&str)| part == found || part.starts_with('{');
+    let is_its = route.len() == path.len() && route.iter().zip(&path).all(is_one);
+    is_its.then(|| route.iter().filter(|part| !part.starts_with('{')).count())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_shows_no_form_that_who_sees_it_may_not_send() {
+    let sim = SimTenant::start(SimOptions::tiny()).await.expect("a tenant");
+    let bench = Bench::quiet().await;
+    let admin = bench.person(None, Role::Administrator, "admin@example.com").await;
+    bench.sign_in("admin@example.com", PASSWORD).await.expect("signed in");
+    let own = bench.account("Own").await;
+    let things = one_of_each(&bench, &admin, &own, &sim).await;
+    let all = routes(bench.server());
+    let pages = || all.declared().iter().filter(|route| route.door == Door::Page);
+    let mut seen = Vec::new();
+    for role in Role::ALL.iter().copied() {
+        let login = format!("{role}3@example.com");
+        bench.person((role != Role::Administrator).then_some(&own), role, &login).await;
+        let cookie = bench.sign_in(&login, PASSWORD).await.expect("signed in");
+        let mut shown = BTreeSet::new();
+        for route in pages().filter(|route| route.method == Method::GET && !route.path.starts_with("/sign-ins/")) {
+            if !matches!(route.access, Access::Needs(right) if role.has(right)) {
+                continue;
+            }
+            let part = |part: &str| match things.iter().find(|(name, _)| name == part) {
+                Some((_, id)) => id.clone(),
+                None if part == "{account}" => own.to_string(),
+                None if part == "{step}" => "connect".to_owned(),
+                None if part.starts_with('{') => "0".repeat(32),
+                None => part.to_owned(),
+            };
+            let path = route.path.split('/').map(part).collect::<Vec<_>>().join("/");
+            for form in forms(&bench.page(&cookie, &path).await.1) {
+                let taking = pages().filter(|route| route.method == Method::POST);
+                let taking = taking.filter_map(|route| Some((fits(route.path, &form)?, route)));
+                let (_, to) =
+                    taking.max_by_key(|(same, _)| *same).unwrap_or_else(|| panic!("{path}: {form} is nowhere"));
+                let may = matches!(to.access, Access::Needs(right) if role.has(right));
+                assert!(may, "{role}: {path} has a form for {}", to.path);
+                shown.insert(to.path);
+            }
+        }
+        seen.push((role, shown.len()));
+    }
+    let many = |role: Role| seen.iter().find(|(known, _)| *known == role).map_or(0, |(_, many)| *many);
+    assert!(many(Role::Administrator) > 25 && many(Role::Owner) > 20, "{seen:?}");
+    assert!(many(Role::Owner) > many(Role::Operator) && many(Role::Operator) > many(Role::Auditor), "{seen:?}");
 }
