@@ -255,6 +255,8 @@ impl Undo {
 pub struct Since<'a> {
     /// When the run was planned: microseconds since 1970 UTC.
     pub run_us: Option<i64>,
+    /// The time of the snapshot's item, where that is at hand: microseconds since 1970 UTC.
+    pub item_us: Option<i64>,
     /// What it held when it was made ([`Made::state`]); empty: that is not known.
     pub state: &'a str,
 }
@@ -307,6 +309,9 @@ impl Made {
         Self { id: present.to_owned(), undo: vec![undo], ..Self::default() }
     }
 }
+
+/// What a note ends with of something that is there and that undo leaves, as nothing says who made it.
+pub const UNDO_LEAVES: &str = "undo leaves it";
 
 /// What became of a making of which no result is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -506,12 +511,21 @@ pub trait Target: Send + Sync {
     async fn find(&self, order: Order<'_>, source: &dyn Source) -> Result<Found>;
 
     /// Says whether what was made or overwritten was changed by somebody since, as far as the target tells: a file has the
-    /// times of the snapshot's, which are older than the run; of other things it is compared what they hold. What is gone was
-    /// not changed.
+    /// times of the snapshot's; of other things it is compared what they hold. What was made and lies in another container now
+    /// was changed. What is gone was not.
     ///
     /// # Errors
     /// Graph's.
     async fn was_changed(&self, _undo: &Undo, _since: Since<'_>) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Says whether a container that was made lies in another one now: then somebody took it there with all that is in it. What
+    /// is gone was not moved.
+    ///
+    /// # Errors
+    /// Graph's.
+    async fn was_moved(&self, _undo: &Undo, _since: Since<'_>) -> Result<bool> {
         Ok(false)
     }
 
@@ -551,10 +565,10 @@ mod tests {
         made.tell("photo", "b");
         made.tell("id", "");
         made.tell("id/1", "c\td");
-        let since = Since { run_us: None, state: &made.state };
+        let since = Since { state: &made.state, ..Since::default() };
         let parts = ["photo", "id", "id/1", "a", ""].map(|part| since.of(part));
         assert_eq!((since.own(), parts), ("a", ["b", "", "c\td", "", ""]));
-        let of_before = Since { run_us: None, state: "\"x,1\"" };
+        let of_before = Since { state: "\"x,1\"", ..Since::default() };
         assert_eq!((of_before.own(), of_before.of("photo")), ("\"x,1\"", ""));
         assert_eq!((Since::default().own(), Since::default().of("photo")), ("", ""));
     }

@@ -18,7 +18,9 @@ mod team;
 mod terms;
 mod threads;
 
-pub use door::{Cost, Extras, Fit, Found, Log, Made, Opened, Order, Present, Since, Source, Target, Undo, Unlogged};
+pub use door::{
+    Cost, Extras, Fit, Found, Log, Made, Opened, Order, Present, Since, Source, Target, UNDO_LEAVES, Undo, Unlogged,
+};
 pub use room::{Held, Room};
 
 use crate::error::{Error, Result};

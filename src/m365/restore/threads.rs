@@ -237,6 +237,10 @@ impl Target for Threads {
         self.0.was_changed(undo, since).await
     }
 
+    async fn was_moved(&self, undo: &Undo, since: Since<'_>) -> Result<bool> {
+        self.0.was_moved(undo, since).await
+    }
+
     async fn undo(&self, undo: &Undo) -> Result<Option<String>> {
         self.0.undo(undo).await
     }

@@ -451,7 +451,7 @@ impl Runner {
         target: &dyn Target,
         log: &StepLog<'_>,
     ) -> Result<Made> {
-        let since = Since { run_us: super::time_of_run(&self.run), state: "" };
+        let since = Since { run_us: super::time_of_run(&self.run), item_us: order.record.modified_us, state: "" };
         log.clear(target, overwrites(step), since).await?;
         if let Action::Overwrite(present) = &step.action {
             return target.overwrite(present, order, &*self.source).await;
