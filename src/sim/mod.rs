@@ -280,6 +280,17 @@ impl SimHandle {
         }
     }
 
+    /// Moves a contact or an event of a user into another folder or calendar, as people do in Outlook: Graph has no request for it.
+    pub fn carry(&self, upn: &str, id: &str, to: &str) {
+        let mut world = self.app.write();
+        let now = world.now();
+        if let Some(user) = world.user(upn) {
+            let user = &mut world.users[user];
+            user.contacts.carry(id, to, now);
+            user.calendars.carry(id, to, now);
+        }
+    }
+
     /// Takes somebody out of each sharing of the user's OneDrive, of which no delta tells: Graph says it only to
     /// who has all rights, and not of every folder. `touched`: delta tells the items, as if something else of them had changed.
     /// Gives how many these are.

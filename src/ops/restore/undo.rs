@@ -91,8 +91,11 @@ pub async fn undo(run: &str, view: Option<&View>, client: &Client, around: &Arou
         }
         around.monitor.add(Counter::Items, 1);
     }
-    // Whoever goes on after a stop comes to these again.
-    for (number, why) in waiting.into_iter().filter(|_| !report.interrupted).collect::<Vec<_>>() {
+    if report.interrupted {
+        // Whoever goes on comes to these again.
+        waiting.clear();
+    }
+    for (number, why) in waiting {
         if plan.steps.get(number).is_some_and(|step| back.went_with(&step)) {
             journal.write(&Entry::Undone { step: number }).await?;
             report.undone += 1;
@@ -203,9 +206,7 @@ impl<'a> Back<'a> {
         }
         match known {
             Known::Done { undo, notes, .. } if undo.is_empty() => Ok(self.of_nothing(step, notes)),
-            Known::Done { id, undo, state, .. } => {
-                Ok(take_back(target, undo, (id, self.since(state))).await?.into())
-            }
+            Known::Done { id, undo, state, .. } => Ok(take_back(target, undo, (id, self.since(state))).await?.into()),
             Known::Begun { undo } if undo.is_empty() => self.doubtful(number, step, target).await,
             Known::Begun { undo } | Known::Failed { undo, .. } => {
                 Ok(take_back(target, undo, ("", self.since(""))).await?.into())
