@@ -211,13 +211,14 @@ impl Target for Calendars {
         let (Undo::Delete { kind: ItemKind::Event, id, .. } | Undo::Values { id, .. }) = undo else { return Ok(false) };
         let request = series::in_utc(self.0.get(&format!("events/{}", segment(id))));
         let differs = rows::differs(&self.0.client, request, since, held).await?;
-        // Undo gives back values, and leaves attachments.
-        let is_made = matches!(undo, Undo::Delete { .. });
-        let url = format!("events/{}", segment(id));
-        if differs || !is_made || rows::part_differs(since.of(CALENDAR), self.lies_in(&url)).await? {
-            return Ok(differs || is_made);
+        // Undo gives back values wherever the event lies, and leaves attachments.
+        if differs || matches!(undo, Undo::Values { .. }) {
+            return Ok(differs);
         }
-        rows::part_differs(since.of(ATTACHMENTS), attachments::state(&self.0, &url, Form::Event)).await
+        let url = format!("events/{}", segment(id));
+        let attached = attachments::state(&self.0, &url, Form::Event);
+        Ok(rows::part_differs(since.of(CALENDAR), self.lies_in(&url)).await?
+            || rows::part_differs(since.of(ATTACHMENTS), attached).await?)
     }
 
     async fn undo(&self, undo: &Undo) -> Result<Option<String>> {
