@@ -9,12 +9,14 @@
 mod journal;
 mod known;
 mod log;
+mod open;
 mod place;
 mod plan;
 mod refused;
 mod run;
 mod siblings;
 mod source;
+mod stale;
 mod steps;
 mod time;
 mod undo;

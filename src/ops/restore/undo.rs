@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::journal::{self, Entry, Known, State};
-use super::run::open;
+use super::open::open;
 use super::source::RepoSource;
 use super::{Action, Around, Plan, PlannedTarget, Step};
 use crate::error::{Error, ErrorKind, Result};
