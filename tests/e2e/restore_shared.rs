@@ -155,7 +155,7 @@ async fn plans_lists_pages_and_teams_are_made_once_though_the_run_is_killed_at_a
                     sure += 1;
                 }
                 _ => {
-                    // Nothing that stays is said to be taken back; members of a team that are in doubt were told by the run.
+                    // What stays is not said to be taken back. Members of a team that are in doubt were told by the run.
                     let is_told = !back.left.is_empty() || part.key.starts_with("teams/");
                     assert!(left == 0 || is_told, "{name} at {at}: {left} are left, and nothing says so");
                     // What is made at once may all be in doubt.
@@ -329,14 +329,12 @@ async fn undo_leaves_a_task_of_a_plan_whose_details_somebody_changed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn undo_leaves_a_task_of_a_plan_that_somebody_put_into_another_bucket() {
     let (r, parts) = shared().await;
-    left_changed(&r, &parts[0], ("plannerTask", &|task| task.json["bucketId"].is_string()), async |task| {
+    let in_bucket = |task: &ExpectedThing| task.json["bucketId"].is_string();
+    left_changed(&r, &parts[0], ("plannerTask", &in_bucket), async |task| {
         let body = json!({"name": "Theirs", "planId": task.json["planId"], "orderHint": " !"});
         let bucket = r.client.send(GraphRequest::post(Scope::Planner, "planner/buckets", &body)).await.unwrap();
-        let request = GraphRequest::patch(
-            Scope::Planner,
-            format!("planner/tasks/{}", task.id),
-            &json!({"bucketId": bucket["id"]}),
-        );
+        let (url, body) = (format!("planner/tasks/{}", task.id), json!({"bucketId": bucket["id"]}));
+        let request = GraphRequest::patch(Scope::Planner, url, &body);
         send(&r, request.header("If-Match", task.json["@odata.etag"].as_str().unwrap())).await;
     })
     .await;

@@ -1,18 +1,15 @@
-//! What people do with what was restored, before it is taken back, and between a plan and its run: theirs stays, and comes once.
+//! What people do with what was restored before it is taken back, and between a plan and its run: theirs stays.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use tenantvault::graph::{GraphRequest, IMMUTABLE_IDS, Scope};
 use tenantvault::ops::restore::{Conflict, Plan, UndoReport, run, undo};
 use tenantvault::sim::{ExpectedDrive, ExpectedMessage, Fault, FaultKind};
 
-use crate::restore::{ALICE, Restorer, in_folder, in_place};
+use crate::restore::{ALICE, Restorer, Thing, in_folder, in_place};
 use crate::restore_halves::{mailbox, strike, things, with_drafts};
 use crate::restore_plan::plan_at;
-
-/// A run that was planned a day before it runs.
-const OLD_RUN: &str = "20261118-000000-0000000000";
 
 async fn taken_back(r: &Restorer, plan: &Plan) -> UndoReport {
     undo(&plan.run, None, &r.client, &r.around()).await.unwrap()
@@ -203,7 +200,7 @@ async fn what_came_after_an_old_plan_was_made_does_not_come_twice() {
         let path = format!("users/{ALICE}/{part}");
         let first = r.plan(&path, "original", in_place(Conflict::Skip)).await.unwrap();
         let mut second = r.plan(&path, "original", in_place(Conflict::Skip)).await.unwrap();
-        second.run = format!("{OLD_RUN}{}", part.len());
+        second.run.replace_range(.."20261120".len(), "20261119");
         let report = r.run(&first).await.unwrap();
         assert!(report.created > 3 && report.created == first.counts().create, "{part}: {:?}", report.problems);
         let there = r.items(r.again().await, &path).await;
@@ -212,7 +209,7 @@ async fn what_came_after_an_old_plan_was_made_does_not_come_twice() {
         let came = report.notes.iter().filter(|(_, note)| note.contains("came after the plan was made")).count();
         assert!(came > 2 && report.skipped >= came as u64, "{part}: {report:?}");
         let now = r.items(r.again().await, &path).await;
-        let count = |items: &std::collections::BTreeMap<String, Vec<_>>| items.values().map(Vec::len).sum::<usize>();
+        let count = |items: &BTreeMap<String, Vec<Thing>>| items.values().map(Vec::len).sum::<usize>();
         assert_eq!(count(&now), count(&there), "{part}");
     }
 }

@@ -572,3 +572,22 @@ impl Target for MailTarget {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_sent_or_flagged_holds_something_else_and_what_was_read_does_not() {
+        let mail = |is_draft: bool, is_read: bool, flag: &str| {
+            json!({"subject": "a", "isDraft": is_draft, "isRead": is_read, "flag": {"flagStatus": flag}})
+        };
+        for held in [DRAFT, SENT] {
+            let made = rows::state(&mail(true, false, "notFlagged"), held);
+            assert_eq!(made, rows::state(&mail(true, true, "notFlagged"), held));
+            for other in [mail(false, false, "notFlagged"), mail(true, false, "flagged")] {
+                assert_ne!(made, rows::state(&other, held), "{other}");
+            }
+        }
+    }
+}
