@@ -580,7 +580,8 @@ mod tests {
     #[test]
     fn what_was_sent_or_flagged_holds_something_else_and_what_was_read_does_not() {
         let mail = |is_draft: bool, is_read: bool, flag: &str| {
-            json!({"subject": "a", "isDraft": is_draft, "isRead": is_read, "flag": {"flagStatus": flag}})
+            let flag = json!({"flagStatus": flag});
+            json!({"subject": "a", "isDraft": is_draft, "isRead": is_read, "flag": flag})
         };
         for held in [DRAFT, SENT] {
             let made = rows::state(&mail(true, false, "notFlagged"), held);

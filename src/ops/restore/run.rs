@@ -12,7 +12,7 @@ use super::open::open_all;
 use super::refused::may_write;
 use super::source::RepoSource;
 use super::stale::{CAME, Looks, Own};
-use super::{Action, Around, Conflict, Into, Plan, PlannedTarget, Step};
+use super::{Action, Around, Conflict, Plan, PlannedTarget, Step};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{ItemKind, Record};
 use crate::graph::{Client, Fate, fate, is_full};
@@ -290,7 +290,7 @@ impl Runner {
             }
         };
         let mut doing: Doing = JoinSet::new();
-        let mut looks = Looks::new(self.options.into != Into::Place);
+        let mut looks = Looks::new(self.options.into != super::Into::Place);
         for (number, step) in steps {
             report.interrupted |= self.around.stop.is_stopped();
             if report.interrupted || !report.stopped.is_empty() {
@@ -414,9 +414,8 @@ impl Runner {
         }
         let is_beside = !step.container && self.options.conflict == Conflict::Copy;
         // What cannot be read fails when it is made.
-        let (Ok(Some(record)), Some(parent)) = (self.source.reader().get(&step.item).await, self.parent_of(step)) else {
-            return Ok(None);
-        };
+        let record = self.source.reader().get(&step.item).await;
+        let (Ok(Some(record)), Some(parent)) = (record, self.parent_of(step)) else { return Ok(None) };
         // No list has two columns of one name.
         if is_beside || record.kind == ItemKind::Column || target.adds(record.kind) {
             return Ok(None);
