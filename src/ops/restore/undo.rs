@@ -85,6 +85,7 @@ pub async fn undo(run: &str, view: Option<&View>, client: &Client, around: &Arou
                 report.undone += 1;
                 back.take_note(number, step, known);
             }
+            Ok(Became::Nothing) => journal.write(&Entry::Undone { step: number }).await?,
             Ok(Became::LeftIn(why)) => waiting.push((number, why)),
             Ok(Became::Left(why)) => left_as_it_is(&plan, number, why, &journal, &mut report).await?,
             Err(e) => left_as_it_is(&plan, number, e.chain(), &journal, &mut report).await?,
@@ -119,6 +120,8 @@ fn ends_all(e: &Error) -> bool {
 enum Became {
     /// It was taken back.
     Undone,
+    /// It had made nothing.
+    Nothing,
     /// It was left as it is; the reason in words.
     Left(String),
     /// The same, if it does not go with what holds it.
@@ -221,7 +224,7 @@ impl<'a> Back<'a> {
             return Became::LeftIn(note.clone());
         }
         let is_column = !step.container && self.is_of_list(step) && step.action == Action::Create;
-        if is_column { Became::LeftIn(COLUMN.to_owned()) } else { Became::Undone }
+        if is_column { Became::LeftIn(COLUMN.to_owned()) } else { Became::Nothing }
     }
 
     /// Says whether somebody moved a container that holds what a step made.
@@ -260,7 +263,7 @@ impl<'a> Back<'a> {
         }
         // What is its holder itself was not made.
         let is_holder = !parent.is_empty() && made.id == parent;
-        Ok(if is_holder { Became::Undone } else { Became::LeftIn(IN_DOUBT.to_owned()) })
+        Ok(if is_holder { Became::Nothing } else { Became::LeftIn(IN_DOUBT.to_owned()) })
     }
 
     /// Takes back what a step of which no result is known may have left.
