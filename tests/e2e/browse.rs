@@ -338,6 +338,23 @@ async fn a_crowded_folder_lists_from_anywhere_and_gives_the_same_names_each_time
         );
         assert_eq!(listed.is_empty(), from >= whole.len());
     }
+    // Page by page, now and then beside somebody who goes through all of it.
+    let paged = open(repo.clone()).await.unwrap();
+    let mut at = 0;
+    loop {
+        let page = paged.list_page(&folder, at as u64, 200).await.unwrap();
+        let wanted = &whole[at..at + page.len()];
+        let numbers = page.iter().map(|entry| entry.node.number());
+        assert!(numbers.eq(wanted.iter().map(|(_, node)| node.number())), "{at}");
+        if page.is_empty() {
+            break;
+        }
+        at += page.len();
+        if at > 1_000 {
+            assert!(!paged.list(&folder, at as u64 + 500, 1).await.unwrap().is_empty() || at + 500 >= whole.len());
+        }
+    }
+    assert_eq!(at, whole.len());
     for (name, node) in whole.iter().rev().step_by(97).chain(&whole[..40]) {
         let fresh = open(repo.clone()).await.unwrap();
         let found = fresh.find(&folder, name).await.unwrap().unwrap_or_else(|| panic!("{name} is not found"));

@@ -20,7 +20,9 @@ use crate::ops::present::{Face, Form, Mode, form};
 /// Records that are read and kept together: few, so that what is asked for first comes soon.
 const BLOCK: usize = 128;
 /// Blocks that the walk reads at once, at most: what stands together in a listing lies scattered in the tree of items.
-const LONGEST_STRIDE: usize = 16;
+pub(super) const LONGEST_STRIDE: usize = 16;
+/// The same for who looks at a page and may look no further.
+pub(super) const PAGE_STRIDE: usize = 4;
 
 /// One line of a listing.
 #[derive(Debug, Clone)]
@@ -77,9 +79,10 @@ impl Folder {
         Self { node, walk: tokio::sync::Mutex::new(Some(Walk::default())), seen: RwLock::default() }
     }
 
-    pub(super) async fn list(&self, browser: &Browser, from: u64, limit: usize) -> Result<Vec<Listed>> {
+    /// Lists from a number on, and walks up to `longest` blocks at once to come there.
+    pub(super) async fn list(&self, browser: &Browser, from: u64, limit: usize, longest: usize) -> Result<Vec<Listed>> {
         let Ok(from) = u32::try_from(from) else { return Ok(Vec::new()) };
-        let Some(block) = self.block_of(browser, from).await? else { return Ok(Vec::new()) };
+        let Some(block) = self.block_of(browser, from, longest).await? else { return Ok(Vec::new()) };
         let skip = from.saturating_sub(block.first) as usize;
         Ok(block.entries.iter().skip(skip).take(limit).cloned().collect())
     }
@@ -90,7 +93,7 @@ impl Folder {
         loop {
             let number = self.seen().numbers.get(&hash).copied();
             if let Some(number) = number {
-                let Some(block) = self.block_of(browser, number).await? else { return Ok(None) };
+                let Some(block) = self.block_of(browser, number, LONGEST_STRIDE).await? else { return Ok(None) };
                 let entry = block.entries.get(number.saturating_sub(block.first) as usize);
                 return Ok(entry.filter(|entry| &*entry.name == name).map(|entry| entry.node.clone()));
             }
@@ -98,18 +101,18 @@ impl Folder {
             if ended {
                 return Ok(None);
             }
-            ended = !self.walk_on(browser).await?;
+            ended = !self.walk_on(browser, LONGEST_STRIDE).await?;
         }
     }
 
     /// The block that holds an entry; walks there if need be. `None`: there is no such entry.
-    async fn block_of(&self, browser: &Browser, number: u32) -> Result<Option<Arc<Block>>> {
+    async fn block_of(&self, browser: &Browser, number: u32, longest: usize) -> Result<Option<Arc<Block>>> {
         let mut ended = false;
         while number >= self.seen().count {
             if ended {
                 return Ok(None);
             }
-            ended = !self.walk_on(browser).await?;
+            ended = !self.walk_on(browser, longest).await?;
         }
         let (at, first, after) = {
             let seen = self.seen();
@@ -149,7 +152,7 @@ impl Folder {
     }
 
     /// Walks a stretch further; says whether there was one.
-    async fn walk_on(&self, browser: &Browser) -> Result<bool> {
+    async fn walk_on(&self, browser: &Browser, longest: usize) -> Result<bool> {
         let before = self.seen().count;
         let mut walk = self.walk.lock().await;
         // Somebody else went on meanwhile.
@@ -164,7 +167,7 @@ impl Folder {
                 self.seen_mut().is_done = true;
                 true
             }
-            What::Inside(folder) => self.walk_items(browser, folder, walk_now).await?,
+            What::Inside(folder) => self.walk_items(browser, folder, walk_now, longest).await?,
             _ => false,
         };
         if self.seen().is_done {
@@ -174,8 +177,14 @@ impl Folder {
         Ok(went_on)
     }
 
-    async fn walk_items(&self, browser: &Browser, folder: &FolderNode, walk: &mut Walk) -> Result<bool> {
-        walk.stride = (walk.stride * 2).clamp(1, LONGEST_STRIDE);
+    async fn walk_items(
+        &self,
+        browser: &Browser,
+        folder: &FolderNode,
+        walk: &mut Walk,
+        longest: usize,
+    ) -> Result<bool> {
+        walk.stride = (walk.stride * 2).clamp(1, longest);
         let page =
             folder.shot.view.children(&folder.state, &folder.id, walk.after.clone(), walk.stride * BLOCK).await?;
         let mode = folder.shot.view.mode();

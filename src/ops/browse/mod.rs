@@ -40,7 +40,7 @@ use crate::monitor::Monitor;
 use crate::ops::present;
 use crate::repo::{Recent, Repository};
 use file::OpenFile;
-use folder::{Block, Folder};
+use folder::{Block, Folder, LONGEST_STRIDE, PAGE_STRIDE};
 use node::What;
 use shots::Shots;
 
@@ -164,10 +164,23 @@ impl Browser {
     /// # Errors
     /// As [`Self::find`]; `InvalidInput` for a file.
     pub async fn list(&self, folder: &Node, from: u64, limit: usize) -> Result<Vec<Listed>> {
+        self.list_by(folder, from, limit, LONGEST_STRIDE).await
+    }
+
+    /// As [`Self::list`], for who looks at a page and may look no further: little is read ahead of it, so that no page waits
+    /// for what many others need.
+    ///
+    /// # Errors
+    /// As [`Self::list`].
+    pub async fn list_page(&self, folder: &Node, from: u64, limit: usize) -> Result<Vec<Listed>> {
+        self.list_by(folder, from, limit, PAGE_STRIDE).await
+    }
+
+    async fn list_by(&self, folder: &Node, from: u64, limit: usize, longest: usize) -> Result<Vec<Listed>> {
         match folder.what() {
             What::File(_) => Err(Error::invalid("A file cannot be listed")),
             What::Above(_) | What::Inside(_) => {
-                self.noted(folder, self.folder(folder).list(self, from, limit).await).await
+                self.noted(folder, self.folder(folder).list(self, from, limit, longest).await).await
             }
             _ => {
                 let from = usize::try_from(from).unwrap_or(usize::MAX);
