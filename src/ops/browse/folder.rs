@@ -7,15 +7,16 @@
 //! number or its name, reading no more than its block.
 
 use std::collections::HashMap;
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::error::{Error, Result};
 use crate::format::record::Record;
+use crate::ops::browse::ahead::Reading;
 use crate::ops::browse::node::{AboveNode, FolderNode, Node, What};
 use crate::ops::browse::{Browser, is_lost, locked};
 use crate::ops::names::{self, FolderNames};
 use crate::ops::present::names::{Naming, component};
-use crate::ops::present::{Face, Form, Mode, form};
+use crate::ops::present::{Face, Mode};
 
 /// Records that are read and kept together: few, so that what is asked for first comes soon.
 const BLOCK: usize = 128;
@@ -44,6 +45,7 @@ pub(super) struct Folder {
     node: Node,
     walk: tokio::sync::Mutex<Option<Walk>>,
     seen: RwLock<Seen>,
+    pub(super) reading: Mutex<Reading>,
 }
 
 /// What giving out further names needs.
@@ -76,7 +78,8 @@ struct Anchor {
 
 impl Folder {
     pub(super) fn new(node: Node) -> Self {
-        Self { node, walk: tokio::sync::Mutex::new(Some(Walk::default())), seen: RwLock::default() }
+        let walk = tokio::sync::Mutex::new(Some(Walk::default()));
+        Self { node, walk, seen: RwLock::default(), reading: Mutex::default() }
     }
 
     /// Lists from a number on, and walks up to `longest` blocks at once to come there.
@@ -103,6 +106,16 @@ impl Folder {
             }
             ended = !self.walk_on(browser, LONGEST_STRIDE).await?;
         }
+    }
+
+    /// What stands at a number, if the folder was walked so far.
+    pub(super) async fn walked(&self, browser: &Browser, number: u32) -> Result<Option<Node>> {
+        if number >= self.seen().count {
+            return Ok(None);
+        }
+        let Some(block) = self.block_of(browser, number, 1).await? else { return Ok(None) };
+        let entry = block.entries.get(number.saturating_sub(block.first) as usize);
+        Ok(entry.map(|entry| entry.node.clone()))
     }
 
     /// The block that holds an entry; walks there if need be. `None`: there is no such entry.
@@ -144,7 +157,7 @@ impl Folder {
             for face in Face::of(&record, mode).filter(|face| !is_lost(&record, *face, mode)) {
                 let odd = self.seen().odd.get(&number).cloned();
                 let name = odd.unwrap_or_else(|| plain_name(&record, face, mode).into());
-                entries.push(Listed { name, node: self.node.item(folder, &record, face) });
+                entries.push(Listed { name, node: self.node.item(folder, number, &record, face) });
                 number = number.saturating_add(1);
             }
         }
@@ -204,8 +217,11 @@ impl Folder {
                     if *name != *plain_name(record, face, mode) {
                         odd.push((count, name.clone()));
                     }
-                    let node = self.node.item(folder, record, face);
-                    keep_record(browser, &node, record, face, mode);
+                    let node = self.node.item(folder, count, record, face);
+                    // Whoever lists files may read them next.
+                    if !node.is_folder() {
+                        keep_record(browser, &node, &Arc::new(record.clone()));
+                    }
                     entries.push(Listed { name, node });
                     count = count.checked_add(1).ok_or_else(|| Error::invalid("A folder has too many entries"))?;
                 }
@@ -277,13 +293,10 @@ fn keep(browser: &Browser, key: (u64, u32), block: &Arc<Block>) {
     locked(&browser.kept.blocks).insert(key, block.clone(), weight);
 }
 
-/// Whoever lists files may read them next.
-fn keep_record(browser: &Browser, node: &Node, record: &Record, face: Face, mode: Mode) {
-    if form(record, face, mode) == Form::Folder {
-        return;
-    }
+/// Keeps the record of a file for who reads it next.
+pub(super) fn keep_record(browser: &Browser, node: &Node, record: &Arc<Record>) {
     let text = record.summary.iter().map(|(key, value)| key.len() + value.len() + 64).sum::<usize>();
     let extents = record.streams.iter().flat_map(|s| &s.pieces).map(|piece| 64 + piece.extents.list.len() * 40);
     let weight = 500 + text + extents.sum::<usize>();
-    locked(&browser.kept.records).insert(node.number(), Arc::new(record.clone()), weight);
+    locked(&browser.kept.records).insert(node.number(), record.clone(), weight);
 }
