@@ -228,7 +228,11 @@ pub(crate) async fn times(browser: &Browser, set: &str) -> Result<Vec<(String, i
 async fn stretch(browser: &Browser, node: &Node, from: u64, most: usize) -> Result<Vec<browse::Listed>> {
     let mut found = Vec::new();
     while found.len() < most {
-        let more = browser.list(node, from + found.len() as u64, most - found.len()).await?;
+        let (at, left) = (from + found.len() as u64, most - found.len());
+        let more = match most {
+            ..=PAGE => browser.list_page(node, at, left).await?,
+            _ => browser.list(node, at, left).await?,
+        };
         if more.is_empty() {
             break;
         }
