@@ -256,8 +256,7 @@ impl Db {
         rows.iter().map(read).collect()
     }
 
-    /// When what the newest snapshot of each of an account's sets holds was read: microseconds since 1970 UTC. A snapshot is as
-    /// of the beginning of its run.
+    /// The time of the newest snapshot of each of an account's sets, which is when its run began: microseconds since 1970 UTC.
     ///
     /// # Errors
     /// As any query.

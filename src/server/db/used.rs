@@ -88,7 +88,7 @@ impl Db {
         Ok(all)
     }
 
-    /// How an account grew on the days since that of a time up to now, in order; days on which nothing happened are left out.
+    /// How an account grew from the day of a time until now, in order; days on which nothing happened are left out.
     ///
     /// # Errors
     /// As any query.

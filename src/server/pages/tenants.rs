@@ -70,17 +70,17 @@ fn row(account: &Account, tenant: &Tenant, may_test: bool, now_us: i64) -> Marku
         th scope="row" { a href=(here) { (tenant.name) }
             @if tenant.is_of_user() { br; span.quiet { (tenant.user.as_ref().map_or("nobody signed in", |user| user.name.as_str())) } }
         }
-        td data-label="Permissions" { (granted(tenant, &here, may_test && tenant.has_secret())) }
-        td data-label="Secret" { @match tenant.secret_days(now_us) {
+        td { (granted(tenant, &here, may_test && tenant.has_secret())) }
+        td { @match tenant.secret_days(now_us) {
             None if tenant.is_of_user() => { span.quiet { "none needed" } }
             None => { span.quiet { "end not known" } }
             Some(..0) => { span.state.bad { "ended" } }
             Some(days) if days < 30 => { span.state.warn { (days) " days left" } }
             Some(days) => { (days) " days left" }
         } }
-        td data-label="Microsoft's limits used" { (used(tenant, now_us)) }
-        td data-label="Tested" { @if let Some(at) = tenant.checked_us { (words::time(at)) } @else { span.quiet { "never" } } }
-        td data-label="Directory" { code { (tenant.definition.tenant_id) } }
+        td { (used(tenant, now_us)) }
+        td { @if let Some(at) = tenant.checked_us { (words::time(at)) } @else { span.quiet { "never" } } }
+        td { code { (tenant.definition.tenant_id) } }
     } }
 }
 
