@@ -92,7 +92,9 @@ mod tests {
 
     #[test]
     fn nothing_else_of_a_page_is_changed() {
-        for page in ["", "text", "<p>a < b</p>", "<td", "<th scope=\"col\">", "<table><tr><td>x</td></tr></table>\u{fc}<"] {
+        for page in
+            ["", "text", "<p>a < b</p>", "<td", "<th scope=\"col\">", "<table><tr><td>x</td></tr></table>\u{fc}<"]
+        {
             assert_eq!(named(page), page);
         }
         let long = "x".repeat(65);
