@@ -5,6 +5,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 use super::pages::ready;
+use super::restoring::Place;
 use super::{Bench, PASSWORD, PLENTY, id, set_up};
 use crate::format::snapshot::Totals;
 use crate::server::auth::Role;
@@ -93,6 +94,15 @@ async fn a_last_snapshot_is_told_by_its_own_time_and_not_by_the_end_of_its_run()
         let last = format!("<td data-label=\"Last snapshot\">{}</td>", time(now - of * hour_us));
         assert!(list.contains(&last), "{outcome}: {last}: {list}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_began_when_its_snapshot_says() {
+    let place = Place::new().await;
+    let runs = place.bench.good(&place.owner, Method::GET, &place.at("runs"), None).await;
+    let kept = place.bench.good(&place.owner, Method::GET, &place.of_repository("snapshots"), None).await;
+    let (run, snapshot) = (&runs["items"][0]["started_us"], &kept["items"][0]["time_us"]);
+    assert!(run.is_i64() && run == snapshot, "{runs} {kept}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
