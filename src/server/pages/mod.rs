@@ -16,6 +16,7 @@ mod form;
 mod home;
 mod job;
 mod keys;
+mod labels;
 mod layout;
 mod look;
 mod me;

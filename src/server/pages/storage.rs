@@ -141,7 +141,8 @@ async fn off_list(server: &Server, account: &Account, may: bool, from: usize) ->
 
 /// How what is stored grew.
 async fn growth(server: &Server, account: &Account, all: &[RepositoryRow]) -> crate::Result<Markup> {
-    let days = server.db.growth(&account.id, server.now_us() - GROWTH_US).await?;
+    let now_us = server.now_us();
+    let days = server.db.growth(&account.id, now_us - GROWTH_US, now_us).await?;
     let (read, written) = days.iter().fold((0, 0), |(read, written), day| (read + day.read, written + day.written));
     let stored: i64 = all.iter().map(|row| row.stored_bytes).sum();
     let size = |bytes: i64| words::size(u64::try_from(bytes).unwrap_or(0));
@@ -149,7 +150,7 @@ async fn growth(server: &Server, account: &Account, all: &[RepositoryRow]) -> cr
         h2 { "Growth" }
         @if days.is_empty() { p.empty { "Nothing has been stored yet." } } @else {
             p { "All repositories hold " (size(stored)) " now. In the last 26 weeks runs read " (size(read)) ", of which " (size(written)) " had to be written, after deduplication and compression." }
-            div.scroll tabindex="0" { (charts::growth(&days, server.now_us(), GROWTH_US)) }
+            div.scroll tabindex="0" { (charts::growth(&days, now_us, GROWTH_US)) }
             (charts::growth_key())
         }
         p.quiet { "What retention takes out next stands on each repository's page." }
@@ -275,6 +276,9 @@ pub(super) async fn kit_facts(server: &Server, account: &Account, row: &Reposito
     let places = server.db.destinations(&row.id).await.unwrap_or_default();
     let place = places.first();
     let own = matches!(of, KitOf::First { own: true });
+    // Who needs it may stand elsewhere than where the server was started.
+    let folder = server.storage_folder(&account.id).join(row.id.as_str());
+    let folder = std::path::absolute(&folder).unwrap_or(folder).display().to_string();
     let made_us = match of {
         KitOf::First { .. } => Some(row.created_us),
         KitOf::Further { made_us } => made_us,
@@ -293,7 +297,7 @@ pub(super) async fn kit_facts(server: &Server, account: &Account, row: &Reposito
                 div { dt { "Checksum of the key" } dd { code { (checksum(key)) } } }
                 @if let Some(at) = made_us { div { dt { "Key made" } dd { (words::time(at)) } } }
                 @if let Some(place) = place { div.wide { dt { "Place" } dd {
-                    @if place.url == OWN { "this server's own storage, folder " code { "storage/" (account.id) "/" (row.id) } }
+                    @if place.url == OWN { "this server's own storage, folder " code { (folder) } }
                     @else { code { (place.url) } }
                 } } }
             }
