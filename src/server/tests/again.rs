@@ -6,7 +6,7 @@ use super::{Bench, PASSWORD};
 use crate::server::auth::Role;
 
 /// Sends a form from a page, as a browser does; gives the answer.
-async fn send(bench: &Bench, cookie: &str, from: &str, to: &str, body: &str) -> (StatusCode, String) {
+pub(super) async fn send(bench: &Bench, cookie: &str, from: &str, to: &str, body: &str) -> (StatusCode, String) {
     let request = bench.client.post(bench.url(to)).header("sec-fetch-site", "same-origin");
     let request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(body.to_owned());
     let request = request.header(header::COOKIE, cookie).header(header::REFERER, from);
