@@ -30,7 +30,6 @@ use crate::server::schedule;
 use crate::server::state::Server;
 use crate::server::web::At;
 
-pub(super) use steps::wrong;
 pub(super) use wizard::way_back;
 
 /// Sets on a page.
