@@ -21,6 +21,7 @@ use super::store::Stores;
 use super::turns::Derivations;
 use super::unlock::Unlocked;
 use super::vault::Vault;
+use super::web::Bodies;
 use crate::error::{Error, Result};
 use crate::graph::Budget;
 use crate::reach::Reach;
@@ -46,6 +47,8 @@ pub(crate) struct Server {
     pub(crate) unlocked: Unlocked,
     /// Where clients store.
     pub(crate) endpoint: Endpoint,
+    /// Room for what requests bring.
+    pub(crate) bodies: Bodies,
     /// Archives that are being sent.
     pub(crate) downloads: Downloads,
     /// The figures that were told last, and when.
@@ -98,6 +101,7 @@ impl Server {
             derivations: Derivations::default(),
             unlocked: Unlocked::default(),
             endpoint: Endpoint::default(),
+            bodies: Bodies::default(),
             downloads: Downloads::default(),
             figures: tokio::sync::Mutex::default(),
             baskets: Baskets::default(),

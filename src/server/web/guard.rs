@@ -10,9 +10,10 @@ use axum::response::{IntoResponse, Redirect, Response};
 use futures::StreamExt as _;
 use url::{Position, Url};
 
+use super::room::Share;
 use super::{Access, Door, Peer};
 use crate::error::{Error, ErrorKind, Result};
-use crate::server::auth::{Actor, Right};
+use crate::server::auth::{Actor, Right, place_of};
 use crate::server::db::ClientRow;
 use crate::server::error::ApiError;
 use crate::server::id::Id;
@@ -51,6 +52,11 @@ pub(super) async fn hold(
     let above = uri.path().rsplit_once('/').map_or("", |(above, _)| above).to_owned();
     match guard.admit(request.method(), headers, host, account.as_deref(), &peer).await {
         Ok(admitted) => {
+            let whose = match &admitted {
+                Admitted::Anybody => place_of(&peer.address),
+                Admitted::Person(actor) => actor.person.to_string(),
+                Admitted::Client(client) => client.id.to_string(),
+            };
             let person = match admitted {
                 Admitted::Anybody => None,
                 Admitted::Person(actor) => {
@@ -67,7 +73,7 @@ pub(super) async fn hold(
             let answer = if request.method().is_safe() || guard.streams {
                 next.run(request).await
             } else {
-                match guard.whole(request).await {
+                match guard.whole(request, &whose).await {
                     Ok(request) => guard.see_through(next, request).await,
                     Err(answer) => answer,
                 }
@@ -123,21 +129,29 @@ impl From<Error> for Refused {
 
 impl Guard {
     /// A request with all of its body: what is begun with it then needs nobody at the other end.
-    async fn whole(&self, request: Request) -> std::result::Result<Request, Response> {
-        let (parts, body) = request.into_parts();
+    async fn whole(&self, request: Request, whose: &str) -> std::result::Result<Request, Response> {
+        let (mut parts, body) = request.into_parts();
         let (mut body, mut bytes, mut too_long) = (body.into_data_stream(), Vec::new(), false);
-        let cut_off = loop {
+        let (most, mut share) = self.server.bodies.share(self.access, whose);
+        let e = loop {
             match body.next().await {
-                None => return Ok(Request::from_parts(parts, bytes.into())),
-                Some(Ok(more)) if bytes.len() + more.len() <= super::MOST_BODY_BYTES => bytes.extend_from_slice(&more),
-                Some(Ok(_)) => {
-                    too_long = true;
-                    break "The body is too long";
+                None => {
+                    // Its room is given back when it is done with.
+                    parts.extensions.insert(Arc::new(share));
+                    return Ok(Request::from_parts(parts, bytes.into()));
                 }
-                Some(Err(_)) => break "The body cannot be read",
+                Some(Ok(more)) if bytes.len() + more.len() > most => {
+                    too_long = true;
+                    break Error::invalid("The body is too long");
+                }
+                Some(Ok(more)) if share.grow(more.len()) => bytes.extend_from_slice(&more),
+                Some(Ok(_)) => {
+                    let text = "The server has too many requests in hand";
+                    break Error::new(ErrorKind::Unavailable, text).with_hint("Try again");
+                }
+                Some(Err(_)) => break Error::invalid("The body cannot be read"),
             }
         };
-        let e = Error::invalid(cut_off);
         let mut answer = match self.door {
             Door::Page => pages::refusal(&e),
             Door::Api => ApiError(e).into_response(),
@@ -151,7 +165,14 @@ impl Guard {
     /// Does what a request asks for to its end, also when whoever asks goes away or no answer comes in time: what is done and not
     /// noted, or half done, would stay so.
     async fn see_through(&self, next: Next, request: Request) -> Response {
-        match self.server.aside.spawn(next.run(request)).await {
+        let share = request.extensions().get::<Arc<Share>>().cloned();
+        let answering = next.run(request);
+        let answering = async move {
+            let answer = answering.await;
+            drop(share);
+            answer
+        };
+        match self.server.aside.spawn(answering).await {
             Ok(answer) => answer,
             Err(e) => match e.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),

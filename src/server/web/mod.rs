@@ -8,6 +8,7 @@ mod guard;
 mod headers;
 mod health;
 mod peer;
+mod room;
 mod routes;
 mod take;
 mod within;
@@ -28,11 +29,12 @@ use super::state::Server;
 use crate::error::{Error, ErrorKind};
 pub(crate) use guard::{cookie, cookie_name};
 pub(crate) use peer::Peer;
+pub(crate) use room::Bodies;
 pub(crate) use routes::{Access, Door, Routes};
 pub(crate) use take::{Asked, Wanted};
 pub(crate) use within::{At, OfAccount, OfRepository, OfRestore};
 
-/// The longest body of a request, but for files that clients store.
+/// The longest body of a request of who is let in, but for files that clients store.
 const MOST_BODY_BYTES: usize = 1024 * 1024;
 /// The longest that an answer may take to begin.
 const SLOWEST: Duration = Duration::from_secs(60);
