@@ -86,10 +86,18 @@ impl Db {
             refuse(self.until(&name).await? - now_us, "There were too many failed sign-ins")?;
         }
         let wait = self.until(&sender.anywhere()).await? - now_us;
-        if wait > 0 && self.until(&sender.known()).await? < now_us {
+        if wait > 0 && !self.is_known(login, address, now_us).await? {
             refuse(wait, "There were too many failed sign-ins")?;
         }
         Ok(())
+    }
+
+    /// Says whether somebody signed in by a login from there lately.
+    ///
+    /// # Errors
+    /// As any query.
+    pub(super) async fn is_known(&self, login: &str, address: &str, now_us: i64) -> Result<bool> {
+        Ok(self.until(&Sender::new(login, address).known()).await? >= now_us)
     }
 
     /// Notes a failure.
