@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use crate::support::Place;
+use crate::support::{Done, Place};
 
 /// A server that runs; it is killed if the test ends without it.
 pub struct Server {
@@ -84,6 +84,27 @@ fn the_demonstration_of_the_server_shows_a_living_one() {
     let figures = get(&url, "/metrics");
     assert!(figures.contains("tenantvault_accounts 2") && figures.contains("tenantvault_sets 1"), "{figures}");
     assert!(figures.contains("kind=\"backup\""), "{figures}");
+    assert_eq!(server.interrupt(), Some(0));
+}
+
+#[test]
+fn a_demonstration_is_for_this_machine_alone_unless_it_is_told_otherwise() {
+    let place = Place::empty();
+    let told = ["can be reached from other machines", "--demo-for-others"];
+    for listen in ["0.0.0.0:0", "[::]:0", "192.0.2.1:8484"] {
+        place.run(&["server", "--demo", "--listen", listen]).fails(2, &told);
+    }
+    // As the container's image says it.
+    let mut command = place.command(&["server", "--demo"]);
+    let done = Done::of(command.env("TENANTVAULT_SERVER_LISTEN", "0.0.0.0:0").output().expect("it runs"));
+    done.fails(2, &told);
+    for role in ["web", "scheduler", "worker"] {
+        place.run(&["server", "--demo", "--role", role]).fails(2, &["all parts of a server", "--role"]);
+    }
+    place.run(&["server", "--dir", "vault", "--demo-for-others"]).fails(2, &["--demo"]);
+    let open = ["server", "--demo", "--demo-for-others", "--listen", "0.0.0.0:0", "--json"];
+    let mut server = Server::start(&place, &open);
+    assert_eq!(server.status()["message_type"], "status");
     assert_eq!(server.interrupt(), Some(0));
 }
 

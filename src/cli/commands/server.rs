@@ -11,7 +11,7 @@ use crate::cli::app::App;
 use crate::cli::exit::Outcome;
 use crate::cli::interrupt;
 use crate::error::{Error, Result};
-use crate::server::{DEMO_PASSWORD, ServerOptions, new_link, start, start_demo};
+use crate::server::{DEMO_PASSWORD, ProcessRole, ServerOptions, new_link, start, start_demo};
 use settings::options;
 
 /// How many jobs a process may do at once.
@@ -68,6 +68,9 @@ pub(crate) struct Args {
     /// names one
     #[arg(long)]
     demo: bool,
+    /// Let --demo listen to other machines too: whoever reaches it knows the password of its administrator
+    #[arg(long, requires = "demo")]
+    demo_for_others: bool,
     /// Make a link by which somebody chooses a new password, and has no second factor any more, and end; also while the server
     /// runs. For the last administrator: for all others administrators make one on the pages
     #[arg(long, value_name = "LOGIN", conflicts_with = "demo")]
@@ -142,10 +145,12 @@ async fn demo(args: &Args, app: &App, signalled: impl Future<Output = ()>) -> Re
     if let Some(folder) = &temporary {
         args.dir = Some(folder.path().join("server"));
     }
+    let options = options(&args, app)?;
+    check_demo(&options, args.demo_for_others)?;
     screen.note("Making two accounts, a tenant and its history");
     let tell = |text: &str| screen.note(text);
     let made = tokio::select! {
-        made = start_demo(options(&args, app)?, &tell) => made?,
+        made = start_demo(options, &tell) => made?,
         () = signalled => return Ok(Outcome::Interrupted),
     };
     screen.line(format!("The backup server is at {}", made.running.url()))?;
@@ -161,4 +166,19 @@ async fn demo(args: &Args, app: &App, signalled: impl Future<Output = ()>) -> Re
     screen.note("Stopped");
     screen.summary(&json!({}))?;
     Ok(Outcome::Done)
+}
+
+/// Refuses a demonstration that others could reach, unless that is wanted: its password is known to everybody.
+fn check_demo(options: &ServerOptions, for_others: bool) -> Result<()> {
+    if options.role != ProcessRole::All {
+        return Err(Error::invalid("A demonstration needs all parts of a server in one process")
+            .with_hint("Leave out --role, and TENANTVAULT_SERVER_ROLE"));
+    }
+    if !for_others && !options.listen.ip().is_loopback() {
+        let listen = options.listen;
+        let text = format!("{listen} can be reached from other machines, and everybody knows a demonstration's password");
+        return Err(Error::invalid(text)
+            .with_hint("Give --listen 127.0.0.1:8484, or --demo-for-others where nobody else gets to the port"));
+    }
+    Ok(())
 }
