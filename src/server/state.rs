@@ -17,6 +17,7 @@ use super::endpoint::Endpoint;
 use super::id::Id;
 use super::jobs::download::Downloads;
 use super::options::ServerOptions;
+use super::pulse::Pulse;
 use super::store::Stores;
 use super::turns::Derivations;
 use super::unlock::Unlocked;
@@ -59,6 +60,8 @@ pub(crate) struct Server {
     pub(crate) contents: Asked,
     /// Where it connects to on behalf of accounts, if that is bounded.
     pub(crate) reach: Option<Reach>,
+    /// When what this process does in the background last went well.
+    pub(crate) pulse: Pulse,
     /// What goes on beside jobs and answers: it is waited for when the server stops.
     pub(crate) aside: TaskTracker,
     /// The connections that are open.
@@ -107,6 +110,7 @@ impl Server {
             baskets: Baskets::default(),
             contents: Asked::default(),
             reach: (!options.allow_private_targets).then(Reach::public),
+            pulse: Pulse::default(),
             aside: TaskTracker::new(),
             connections: axum_server::Control::new(),
             ending: CancellationToken::new(),

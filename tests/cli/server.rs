@@ -182,6 +182,7 @@ fn what_the_environment_says_of_a_server_counts_or_is_refused() {
         (&[("TENANTVAULT_SERVER_JOBS", "zzz")][..], "a number from 1 to 64"),
         (&[("TENANTVAULT_SERVER_JOBS", "65")], "a number from 1 to 64"),
         (&[("TENANTVAULT_SERVER_CONNECTIONS", "0")], "a number from 16 to 1000000"),
+        (&[("TENANTVAULT_SERVER_HEALTH_LISTEN", "8485")], "an address and a port"),
         (&[("TENANTVAULT_SERVER_PUBLIC_TARGETS_ONLY", "yes")], "true or false"),
         (&[("TENANTVAULT_SERVER_TRUSTED_PROXIES", "10.0.0.1,proxy")], "addresses and networks"),
         (&[("TENANTVAULT_SERVER_TLS_KEY", "a.key")], "TENANTVAULT_SERVER_TLS_CERTIFICATE"),

@@ -29,6 +29,7 @@ Examples:
 At the first start it prints a link by which the first administrator chooses a
 password. Without TLS it is for this machine, or behind a proxy on it.
 All but --demo can stand in the environment: TENANTVAULT_SERVER_DIR, …_LISTEN,
+…_HEALTH_LISTEN,
 …_DATABASE_URL, …_DATABASE_URL_FILE (a file that holds it), …_PUBLIC_URL, …_ROLE,
 …_TLS_CERTIFICATE, …_TLS_KEY, …_JOBS, …_CONNECTIONS, …_PUBLIC_TARGETS_ONLY (true or
 false), …_TRUSTED_PROXIES (with commas between); or in a file that --config or
@@ -45,6 +46,10 @@ pub(crate) struct Args {
     /// The address and port to listen to; port 0: any that is free [env: TENANTVAULT_SERVER_LISTEN]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
+    /// An address and port, beside --listen, where nothing but /healthz, /readyz and /metrics is answered, without TLS: for a process
+    /// that is scheduler or worker alone, and listens nowhere else [env: TENANTVAULT_SERVER_HEALTH_LISTEN]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    health_listen: Option<SocketAddr>,
     /// What browsers reach it under, if it is not what it listens to [env: TENANTVAULT_SERVER_PUBLIC_URL]
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
@@ -121,6 +126,9 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     } else {
         screen.note("Running, until Ctrl-C");
     }
+    if let Some(address) = running.health_address() {
+        screen.note(format!("How it is can be asked at http://{address}/readyz"));
+    }
     if let Some(link) = running.first_link() {
         screen.line(format!("The first administrator (login: admin) chooses a password here:\n  {link}"))?;
     }
@@ -176,7 +184,7 @@ fn check_demo(options: &ServerOptions, for_others: bool) -> Result<()> {
     }
     if !for_others && !options.listen.ip().is_loopback() {
         let listen = options.listen;
-        let text = format!("{listen} can be reached from other machines, and everybody knows a demonstration's password");
+        let text = format!("{listen} can be reached from other machines, and a demonstration's password is no secret");
         return Err(Error::invalid(text)
             .with_hint("Give --listen 127.0.0.1:8484, or --demo-for-others where nobody else gets to the port"));
     }

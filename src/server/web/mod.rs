@@ -66,6 +66,15 @@ async fn in_time(request: Request, next: Next) -> Response {
     answer
 }
 
+/// What answers those who watch the process, and nothing else.
+pub(crate) fn watched(server: &Arc<Server>) -> Router {
+    let (usual, _) = health::add(Routes::new(server.clone())).into_routers();
+    usual
+        .layer(axum::middleware::from_fn(in_time))
+        .layer(axum::middleware::from_fn_with_state(server.clone(), headers::add))
+        .layer(CatchPanicLayer::new())
+}
+
 /// The whole service.
 pub(crate) fn service(server: &Arc<Server>) -> Router {
     let (usual, files) = routes(server).into_routers();
