@@ -10,7 +10,8 @@ use axum_server::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::lines::{Caller, Lines};
+use super::lines::{Bounds, Caller, Lines};
+use super::network::Network;
 use super::options::{Role, ServerOptions};
 use super::state::{Clock, Server};
 use super::{setup, web};
@@ -201,7 +202,14 @@ async fn serve(
     tasks: &TaskTracker,
 ) -> Result<()> {
     let service = service.into_make_service_with_connect_info::<SocketAddr>();
-    let lines = Lines::of(listener, server.options.connections_at_once);
+    let bounds = Bounds {
+        at_once: server.options.connections_at_once,
+        per_address: server.options.connections_per_address,
+        // Behind a proxy many share its address.
+        spared: Network::LOOPBACK.iter().chain(&server.options.trusted_proxies).copied().collect(),
+        turned_away: server.turned_away.clone(),
+    };
+    let lines = Lines::of(listener, bounds);
     let lines = lines.map_err(|e| Error::io("The server's socket cannot be used", e))?;
     let http = bounded(axum_server::Server::<Caller>::from_listener(lines).handle(handle.clone()));
     match tls {

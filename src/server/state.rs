@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
@@ -66,6 +67,8 @@ pub(crate) struct Server {
     pub(crate) aside: TaskTracker,
     /// The connections that are open.
     pub(crate) connections: axum_server::Control,
+    /// How many connections were closed because their address had as many as it may.
+    pub(crate) turned_away: Arc<AtomicU64>,
     /// The server stops.
     pub(crate) ending: CancellationToken,
     /// Where this process listens, once it does.
@@ -113,6 +116,7 @@ impl Server {
             pulse: Pulse::default(),
             aside: TaskTracker::new(),
             connections: axum_server::Control::new(),
+            turned_away: Arc::default(),
             ending: CancellationToken::new(),
             address: std::sync::OnceLock::new(),
             budgets: Mutex::default(),

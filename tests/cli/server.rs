@@ -198,7 +198,7 @@ fn a_file_says_what_neither_flag_nor_environment_does() {
     let place = Place::empty();
     let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
     let text = format!(
-        "# the server\ndir = \"vault\"\nlisten = \"127.0.0.1:{port}\"\njobs = 2\nconnections = 64\npublic_url = \"https://backup.example.com\"\n\
+        "# the server\ndir = \"vault\"\nlisten = \"127.0.0.1:{port}\"\njobs = 2\nconnections = 64\nconnections_per_address = 8\npublic_url = \"https://backup.example.com\"\n\
          public_targets_only = true\ntrusted_proxies = [\"10.0.0.1\", \"172.16.0.0/12\"]\n"
     );
     std::fs::create_dir(place.path("etc")).expect("a folder");
@@ -242,6 +242,7 @@ fn a_file_that_cannot_be_meant_is_refused_with_its_line() {
         ("\n\njobs = \"3\"\n", &["server.toml, line 3: jobs must be a number; found: string"]),
         ("jobs = 0\n", &["server.toml, line 1: jobs is '0'", "1 to 64"]),
         ("\nconnections = 15\n", &["server.toml, line 2: connections is '15'", "16 to 1000000"]),
+        ("connections_per_address = 0\n", &["line 1: connections_per_address is '0'", "1 to 1000000"]),
         ("public_targets_only = \"yes\"\n", &["line 1: public_targets_only must be true or false"]),
         ("\ntrusted_proxies = [\"10.0.0.0/40\"]\n", &["line 2: trusted_proxies is '10.0.0.0/40'"]),
         ("trusted_proxies = \"10.0.0.1\"\n", &["trusted_proxies must be a list of texts"]),

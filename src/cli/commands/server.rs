@@ -18,6 +18,8 @@ use settings::options;
 const MOST_JOBS: std::ops::RangeInclusive<i64> = 1..=64;
 /// How many connections a process may have open at once.
 const MOST_CONNECTIONS: std::ops::RangeInclusive<i64> = 16..=1_000_000;
+/// How many of these one address may have.
+const MOST_PER_ADDRESS: std::ops::RangeInclusive<i64> = 1..=1_000_000;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -31,10 +33,10 @@ password. Without TLS it is for this machine, or behind a proxy on it.
 All but --demo can stand in the environment: TENANTVAULT_SERVER_DIR, …_LISTEN,
 …_HEALTH_LISTEN,
 …_DATABASE_URL, …_DATABASE_URL_FILE (a file that holds it), …_PUBLIC_URL, …_ROLE,
-…_TLS_CERTIFICATE, …_TLS_KEY, …_JOBS, …_CONNECTIONS, …_PUBLIC_TARGETS_ONLY (true or
-false), …_TRUSTED_PROXIES (with commas between); or in a file that --config or
-TENANTVAULT_SERVER_CONFIG names, in TOML, by the same names in small letters:
-jobs = 8. A flag counts before the environment, and that before the file.";
+…_TLS_CERTIFICATE, …_TLS_KEY, …_JOBS, …_CONNECTIONS, …_CONNECTIONS_PER_ADDRESS,
+…_PUBLIC_TARGETS_ONLY (true or false), …_TRUSTED_PROXIES (with commas between); or in
+a file that --config or TENANTVAULT_SERVER_CONFIG names, in TOML, by the same names in
+small letters: jobs = 8. A flag counts before the environment, and that before the file.";
 
 /// Run the backup server: accounts, schedules, pages
 #[derive(clap::Args, Clone, Default)]
@@ -69,6 +71,10 @@ pub(crate) struct Args {
     /// who comes over that waits [env: TENANTVAULT_SERVER_CONNECTIONS]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(MOST_CONNECTIONS))]
     connections: Option<u32>,
+    /// Connections of one address (of IPv6: one /64) open at once to this process, 256 unless told; what comes over that is closed.
+    /// This machine and trusted proxies have no such bound [env: TENANTVAULT_SERVER_CONNECTIONS_PER_ADDRESS]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(MOST_PER_ADDRESS))]
+    connections_per_address: Option<u32>,
     /// Make one to look at: two accounts, a simulated tenant, some days of history; in a temporary folder, unless --dir
     /// names one
     #[arg(long)]

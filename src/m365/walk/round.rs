@@ -14,6 +14,9 @@ use crate::m365::door::{Change, ChangesEnd, Contents, Known, Previous, Sink, Wan
 use crate::m365::facts::{CONTENT_FACT, properties, same_facts, set_fact, short_hash};
 use crate::m365::rounds::{SeenItems, ToldBelow, place_of, print_of};
 
+/// Parents of which is noted that they are there, while what a reading that broke off left behind is looked for.
+const PARENTS_NOTED: usize = 1024;
+
 /// One reading of a collection.
 pub(in crate::m365) struct Walk<'a> {
     collection: String,
@@ -420,7 +423,7 @@ impl<'a> Walk<'a> {
                 gone.extend(self.untold_below(id).await?);
             }
         }
-        if self.fresh {
+        if self.fresh || self.before.links.iter().any(|(_, link)| link.starts_with(PAGE)) {
             gone.extend(self.left_behind().await?);
         }
         let mut removed = HashSet::new();
@@ -456,17 +459,25 @@ impl<'a> Walk<'a> {
     }
 
     /// What is known below an item that is neither known nor told: a reading that broke off took the item away, and that not.
+    /// Where everything is told, also what was not told below an item that was: it had others before.
     async fn left_behind(&self) -> Result<Vec<String>> {
         let mut gone = Vec::new();
         let mut records = self.known.records().await?;
-        let mut there = String::new();
+        let mut there = HashSet::new();
         while let Some(record) = records.try_next().await? {
-            if record.parent == there || self.seen.get(&record.id).is_some() {
+            let parent = &record.parent;
+            if there.contains(parent) || self.unchanged.contains(parent) || self.seen.get(&record.id).is_some() {
                 continue;
             }
-            match self.seen.get(&record.parent).is_some() || self.known.record(&record.parent).await?.is_some() {
-                true => there = record.parent,
-                false => gone.push(record.id),
+            match self.seen.get(parent).is_some() {
+                true if self.fresh => gone.push(record.id),
+                false if !parent.is_empty() && self.known.record(parent).await?.is_none() => gone.push(record.id),
+                _ => {
+                    if there.len() == PARENTS_NOTED {
+                        there.clear();
+                    }
+                    there.insert(record.parent);
+                }
             }
         }
         Ok(gone)

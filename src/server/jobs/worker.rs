@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,7 +21,7 @@ use crate::server::state::Server;
 pub(super) const LEASE_US: i64 = 30_000_000;
 /// How often a worker gives word.
 pub(super) const RENEW_EVERY: Duration = Duration::from_secs(2);
-/// How often an idle worker looks for work.
+/// How often an idle worker looks for work that others put into the queue, or made room for.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long the database may take to give a job or to hear of one: by then the job is not this worker's any more.
 const LONGEST_ANSWER: Duration = Duration::from_secs(30);
@@ -70,6 +70,8 @@ pub(super) async fn run(server: Arc<Server>, stop: CancellationToken) {
     };
     let places = Arc::new(Semaphore::new(most));
     let tasks = TaskTracker::new();
+    // What is due may wait for a tenant, a set or a repository that a job of ours had.
+    let ended = Arc::new(Notify::new());
     while !stop.is_cancelled() {
         let Ok(place) = places.clone().acquire_owned().await else { break };
         let taken = server.db.take_job(&name, None, at_once, LEASE_US, server.now_us());
@@ -79,15 +81,17 @@ pub(super) async fn run(server: Arc<Server>, stop: CancellationToken) {
         }
         match taken {
             Ok(Some(job)) => {
-                let (server, name, stop) = (server.clone(), name.clone(), stop.clone());
+                let (server, name, stop, ended) = (server.clone(), name.clone(), stop.clone(), ended.clone());
                 tasks.spawn(async move {
                     hold(&server, &name, job, &stop).await;
                     drop(place);
+                    ended.notify_one();
                 });
             }
             Ok(None) => {
                 drop(place);
-                stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await;
+                let woken = tokio::time::timeout(LOOK_EVERY, ended.notified());
+                let _ = stop.run_until_cancelled(woken).await;
             }
             Err(e) => {
                 tracing::error!("The queue cannot be read: {}", e.chain());

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::extract::State;
 use axum::http::{Method, header};
@@ -62,6 +63,13 @@ async fn figures(server: &Server, now_us: i64) -> Result<String> {
     let _ = writeln!(text, "tenantvault_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
     text.push_str(&head("tenantvault_connections", "gauge", "Connections to this process that are open"));
     let _ = writeln!(text, "tenantvault_connections {}", server.connections.connection_count());
+    text.push_str(&head(
+        "tenantvault_connections_turned_away_total",
+        "counter",
+        "Connections to this process that were closed because their address had as many as it may",
+    ));
+    let turned_away = server.turned_away.load(Ordering::Relaxed);
+    let _ = writeln!(text, "tenantvault_connections_turned_away_total {turned_away}");
     text.push_str(&head("tenantvault_jobs", "gauge", "Jobs by kind and state"));
     for row in
         sqlx::query("SELECT kind, state, COUNT(*) AS many FROM jobs GROUP BY kind, state").fetch_all(db.pool()).await?

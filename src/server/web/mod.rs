@@ -4,6 +4,7 @@
 //! runs: who it is, whether their role has the right, whether the account in the path is theirs, and, for whatever is not
 //! a reading, that a browser which sends a cookie was told to by a page of ours.
 
+mod again;
 mod guard;
 mod headers;
 mod health;
@@ -78,7 +79,10 @@ pub(crate) fn watched(server: &Arc<Server>) -> Router {
 /// The whole service.
 pub(crate) fn service(server: &Arc<Server>) -> Router {
     let (usual, files) = routes(server).into_routers();
-    usual
+    // What stands before all routes at once can ask for another one.
+    Router::<()>::new()
+        .fallback_service(usual)
+        .layer(axum::middleware::from_fn(again::show))
         .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
         .layer(CompressionLayer::new().compress_when(worth_packing()))
         // Handlers take the body before they answer: one that trickles ends with the time of its answer.

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use toml::{Spanned, Value};
 
-use super::{Args, MOST_CONNECTIONS, MOST_JOBS};
+use super::{Args, MOST_CONNECTIONS, MOST_JOBS, MOST_PER_ADDRESS};
 use crate::cli::app::App;
 use crate::cli::config::Complaints;
 use crate::cli::values::absolute;
@@ -48,6 +49,7 @@ const SETTINGS: &[(&str, Kind)] = &[
     ("tls_key", Kind::Path),
     ("jobs", Kind::Number),
     ("connections", Kind::Number),
+    ("connections_per_address", Kind::Number),
     ("public_targets_only", Kind::Switch),
     ("trusted_proxies", Kind::List),
 ];
@@ -116,10 +118,11 @@ pub(super) fn options(args: &Args, app: &App) -> Result<ServerOptions> {
         let jobs: u16 = said.read("a number from 1 to 64", |text| text.parse().ok().filter(good))?;
         options.jobs_at_once = jobs.into();
     }
-    if let Some(said) = settings.get("connections") {
-        let good = |connections: &usize| i64::try_from(*connections).is_ok_and(|many| MOST_CONNECTIONS.contains(&many));
-        options.connections_at_once =
-            said.read("a number from 16 to 1000000", |text| text.parse().ok().filter(good))?;
+    if let Some(most) = connections(&settings, "connections", &MOST_CONNECTIONS)? {
+        options.connections_at_once = most;
+    }
+    if let Some(most) = connections(&settings, "connections_per_address", &MOST_PER_ADDRESS)? {
+        options.connections_per_address = most;
     }
     if let Some(said) = settings.get("public_targets_only") {
         options.allow_private_targets = !said.read("true or false", |text| text.parse::<bool>().ok())?;
@@ -139,6 +142,14 @@ pub(super) fn options(args: &Args, app: &App) -> Result<ServerOptions> {
         }
     };
     Ok(options)
+}
+
+/// How many connections a setting allows, where it says so.
+fn connections(settings: &Settings, name: &str, range: &RangeInclusive<i64>) -> Result<Option<usize>> {
+    let Some(said) = settings.get(name) else { return Ok(None) };
+    let wanted = format!("a number from {} to {}", range.start(), range.end());
+    let good = |many: &usize| i64::try_from(*many).is_ok_and(|many| range.contains(&many));
+    said.read(&wanted, |text| text.parse().ok().filter(good)).map(Some)
 }
 
 fn role(said: &Said) -> Result<ProcessRole> {
@@ -235,6 +246,11 @@ fn of_flags(settings: &mut Settings, args: &Args) {
         ("role", args.role.clone(), "--role"),
         ("jobs", args.jobs.map(|jobs| jobs.to_string()), "--jobs"),
         ("connections", args.connections.map(|many| many.to_string()), "--connections"),
+        (
+            "connections_per_address",
+            args.connections_per_address.map(|many| many.to_string()),
+            "--connections-per-address",
+        ),
         ("public_targets_only", args.public_targets_only.then(|| "true".to_owned()), "--public-targets-only"),
         ("trusted_proxies", proxies, "--trusted-proxy"),
     ];

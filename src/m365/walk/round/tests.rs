@@ -119,6 +119,33 @@ async fn what_a_reading_that_broke_off_left_without_its_item_is_gone() {
 }
 
 #[tokio::test]
+async fn what_a_reading_left_behind_goes_also_where_the_next_goes_on_in_the_middle() {
+    let (mut known, mut sink) = (State::default(), Changes::default());
+    let mut walk = Walk::new("c".to_owned(), Previous::default(), &known, &mut sink).await.unwrap();
+    walk.put(task(1, "", 0)).await.unwrap();
+    for (id, task) in [("a", "t"), ("a", "u")] {
+        walk.put(attachment(id, task)).await.unwrap();
+    }
+    walk.finish().await.unwrap();
+    known.take(sink);
+    // `t` was told before the page; of `u` only a part is left.
+    let mut page = Cursors::default();
+    page.set("tasks", format!("{PAGE}https://next"));
+    let mut sink = Changes::default();
+    let previous = Previous { cursors: Some(&page), ..Previous::default() };
+    let mut walk = Walk::new("c".to_owned(), previous, &known, &mut sink).await.unwrap();
+    walk.unchanged_below("");
+    walk.finish().await.unwrap();
+    assert_eq!(sink.ends(), (vec![], vec!["u/a".into()]));
+    // `t` is told again, from the beginning, and has nothing any more.
+    let mut sink = Changes::default();
+    let mut walk = Walk::new("c".to_owned(), Previous::default(), &known, &mut sink).await.unwrap();
+    walk.put(task(1, "", 0)).await.unwrap();
+    walk.finish().await.unwrap();
+    assert_eq!(sink.ends(), (vec![], vec!["t/a".into(), "u/a".into()]));
+}
+
+#[tokio::test]
 async fn what_could_not_be_listed_the_second_time_stays() {
     let (there, gone) = ends(async |walk| {
         walk.put(task(1, "l", 1)).await.unwrap();
