@@ -2,6 +2,7 @@
 
 mod again;
 mod by_half;
+mod left;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
