@@ -19,6 +19,7 @@ use crate::format::record::StreamRole;
 use crate::graph::{AccessToken, Client, ClientOptions, Cloud, TokenSource};
 use crate::m365::contacts::contacts;
 use crate::m365::contents::gap_of;
+use crate::m365::conversations::conversations;
 use crate::m365::drive::Drive;
 use crate::m365::mail::{Mail, MailOptions};
 use crate::m365::tasks::tasks;
@@ -469,6 +470,22 @@ async fn folders_of_contacts_within_folders_are_listed_where_delta_is_refused() 
     for _ in 0..2 {
         state.run(&contacts).await.unwrap();
         assert_eq!((paths(&state).join(" "), gaps(&state)), ("a a/a1 a/b a/b/b1 c c/c1".to_owned(), vec![]));
+    }
+}
+
+/// The pages of a list that grows meanwhile overlap.
+#[tokio::test]
+async fn a_post_that_is_gone_goes_where_its_thread_is_listed_twice() {
+    let (client, script) = serve().await;
+    let (conversations, mut state) = (conversations(client, "g", "g@x"), State::default());
+    let thread =
+        |day: u32| json!({"id": "t", "topic": "t", "lastDeliveredDateTime": format!("2026-11-0{day}T06:00:00Z")});
+    for (day, posts, there) in [(1, ["1", "2"], vec!["1", "2", "t"]), (2, ["1", "3"], vec!["1", "3", "t"])] {
+        let posts = posts.map(|id| json!({"id": id, "body": {"content": id}}));
+        script.set("groups/g/threads", json!({"value": [thread(day), thread(day)]}));
+        script.set("groups/g/threads/t/posts", json!({"value": posts}));
+        state.run(&conversations).await.unwrap();
+        assert_eq!((ids(&state), gaps(&state)), (there, vec![]));
     }
 }
 
