@@ -1,6 +1,7 @@
 //! `restore`: the plan, the run and the way back, as users meet them.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use serde_json::Value;
 use tenantvault::sim::{Fault, FaultKind, SimOptions};
@@ -143,4 +144,20 @@ fn what_a_restore_lacks_is_said_with_the_way_to_get_it() {
     place.write("tenantvault.toml", &format!("{}{}", &config[..from], &config[to..]));
     place.run(&["restore", INBOX, "--to", "original"]).fails(1, &["Mail.ReadWrite", "[tenants.sim.restore]"]);
     place.run(&["test", "--restore"]).fails(1, &["missing"]);
+}
+
+#[test]
+fn a_run_whose_journal_cannot_be_kept_is_told_by_its_name() {
+    let place = place();
+    let (_, planned) = place.json(&["restore", INBOX, "--to", "original", "--folder", "Back", "--plan"]);
+    let plan = summary(&planned);
+    let name = plan["run"].as_str().expect("a name");
+    let journal = Path::new(plan["plan"].as_str().expect("a file")).with_file_name("journal.jsonl");
+    std::fs::create_dir(&journal).expect("a folder");
+    let on = format!("Go on with: tenantvault restore run {name}");
+    place.run(&["restore", "run", name]).fails(1, &["journal.jsonl cannot be used", &on]);
+    let (code, told) = place.json(&["restore", "run", name]);
+    assert_eq!((code, summary(&told)["run"].as_str()), (1, Some(name)));
+    std::fs::remove_dir(&journal).expect("it goes");
+    assert_eq!(place.run(&["restore", "run", name]).code, 0);
 }

@@ -333,7 +333,15 @@ fn duration(seconds: u64) -> String {
 async fn execute(app: &App, plan: &Plan, view: &View, work: &Work) -> Result<Outcome> {
     let result = restore::run(plan, view, &work.client, &work.around).await;
     work.monitor.finish();
-    let report = result?;
+    let report = result.inspect_err(|e| {
+        // What was given is of no use once more, either.
+        let is_kept = RunFolder::new(&work.runs, &plan.run).plan_path().exists();
+        if is_kept && e.kind() != ErrorKind::InvalidInput {
+            app.screen.note(format!("Go on with: tenantvault restore run {}", plan.run));
+            // The error is what counts where nobody reads this.
+            let _ = app.screen.record("run", &json!({"run": plan.run, "state": "interrupted"}));
+        }
+    })?;
     tell(app, plan, &report)
 }
 
