@@ -185,7 +185,8 @@ fn tenant_of<'a>(args: &'a Args, config: &'a Config, snapshot: &'a Snapshot) -> 
         let other = config.tenant(name)?;
         let of = &snapshot.file.tenant;
         let is_other = !of.is_empty() && !other.tenant_id.eq_ignore_ascii_case(of);
-        if is_other && args.to == Some(To::Original) {
+        let is_own = args.targets.iter().all(|target| restore::is_of_tenant(&target.path));
+        if is_other && args.to == Some(To::Original) && !is_own {
             return Err(Error::invalid(format!(
                 "Tenant '{name}' is another one than the snapshot's: nobody is the original there"
             ))
