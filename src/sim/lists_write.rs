@@ -284,3 +284,34 @@ fn remove_item(app: &App, _: &Request, route: &Route) -> Answer {
     list.items.delete(number);
     Ok(Reply::status(204))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(json: Value) -> Map<String, Value> {
+        json.as_object().cloned().unwrap()
+    }
+
+    #[test]
+    fn several_ids_need_their_type_and_are_told_as_what_they_name() {
+        let mut list = SiteList::given(7, "Alike", "genericList", 0);
+        let column = json!({"name": "Who", "personOrGroup": {"allowMultipleSelection": true}});
+        assert!(put_column(&mut list, object(column), 0).is_ok());
+        let kept = |given: &Value| fields(&list, given).ok();
+        let typed = |ids: Value| json!({"WhoLookupId@odata.type": "Collection(Edm.Int32)", "WhoLookupId": ids});
+        let told = json!([{"LookupId": 6, "LookupValue": "Entry 6"}, {"LookupId": 7, "LookupValue": "Entry 7"}]);
+        assert_eq!(kept(&typed(json!([6, 7]))), Some(object(json!({"Who": told}))));
+        assert_eq!(kept(&typed(json!([]))), Some(object(json!({"Who": null}))));
+        for bad in [
+            json!({"WhoLookupId": [6]}),
+            json!({"WhoLookupId@odata.type": "Collection(Edm.String)", "WhoLookupId": [6]}),
+            json!({"Who": told}),
+            typed(json!("6")),
+            typed(json!(["6"])),
+            typed(json!([1_u64 << 40])),
+        ] {
+            assert_eq!(kept(&bad), None, "{bad}");
+        }
+    }
+}
