@@ -19,6 +19,8 @@ use crate::graph::links::segment;
 pub(super) const ALL_MEMBERS: &str = "include-unknown-enum-members";
 /// What stands before and after the id of a picture in its address.
 const HOSTED: (&str, &str) = ("/hostedContents/", "/$value");
+/// Bytes of a picture's id at most: anybody may write what looks like one, and Graph's have some hundreds.
+const LONGEST_HOSTED: usize = 1024;
 
 /// A message, and the pictures in it. `id` is the message's in the collection, `parent` what it hangs below; `replies` hang
 /// below it.
@@ -83,7 +85,7 @@ fn hosted(row: &Value) -> BTreeSet<String> {
         let told = told.replace("\\/", "/");
         for rest in told.split(HOSTED.0).skip(1) {
             if let Some((id, _)) = rest.split_once(HOSTED.1)
-                && !id.is_empty()
+                && (1..=LONGEST_HOSTED).contains(&id.len())
                 && !id.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '<' | '>'))
             {
                 ids.insert(decoded(id));
@@ -122,7 +124,12 @@ mod tests {
         });
         let found: Vec<String> = hosted(&row).into_iter().collect();
         assert_eq!(found, ["aWQ9/b==", "aWQ9=", "card"]);
-        for odd in [json!(null), json!({"attachments": 7, "body": "x"}), json!({"body": {"content": url("<x>")}})] {
+        for odd in [
+            json!(null),
+            json!({"attachments": 7, "body": "x"}),
+            json!({"body": {"content": url("<x>")}}),
+            json!({"body": {"content": url(&"x".repeat(1025))}}),
+        ] {
             assert!(hosted(&odd).is_empty());
         }
     }

@@ -191,3 +191,50 @@ async fn one_that_never_went_is_not_taken_for_the_one_that_is_missing() {
     let report = run(&plan, &view, &r.client, &r.around()).await.unwrap();
     assert_eq!((report.created, called(&r, &name, "Alike")), (1, 2), "{:?}", report.notes);
 }
+
+/// None of them is there when the run goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_that_are_alike_and_in_doubt_what_is_made_for_one_is_not_taken_for_the_other() {
+    let r = Restorer::new().await;
+    let (url, name) = (tasks(&r).await, format!("users/{ALICE}/Tasks"));
+    for _ in 0..2 {
+        post(&r, &url, &json!({"title": "Alike"})).await;
+    }
+    let now = r.again().await;
+    let (_, view) = r.view(now).await;
+    r.setting.sim.wipe_items(ALICE);
+    let plan = only(plan_at(&r, now, &name, in_place(Conflict::Skip)).await, "Alike");
+    strike(&r, "/tasks ", 500, None);
+    assert_eq!(run(&plan, &view, &r.client, &r.around()).await.unwrap().created, 0);
+    r.setting.sim.clear_faults();
+    let report = run(&plan, &view, &r.client, &r.around()).await.unwrap();
+    assert_eq!((report.created, called(&r, &name, "Alike")), (2, 2), "{:?}", report.notes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_steps_that_are_alike_the_one_that_a_task_lacks_comes_back() {
+    let r = Restorer::new().await;
+    let (url, name) = (tasks(&r).await, format!("users/{ALICE}/Tasks"));
+    let stepped = async |many: usize| {
+        let task = format!("{url}/{}", id(&post(&r, &url, &json!({"title": "Stepped"})).await));
+        for _ in 0..many {
+            post(&r, &format!("{task}/checklistItems"), &json!({"displayName": "Twice"})).await;
+        }
+        task
+    };
+    let steps = || {
+        let task = things(&r, &name).into_values().find(|thing| thing.json["title"] == "Stepped").expect("the task");
+        task.json["checklistItems"].as_array().map_or(0, Vec::len)
+    };
+    let gone = format!("users/{ALICE}/{}", stepped(2).await);
+    let now = r.again().await;
+    let (_, view) = r.view(now).await;
+    // In its place is one that has one of them.
+    r.client.send(GraphRequest::delete(mailbox(), gone).prefer(IMMUTABLE_IDS)).await.unwrap();
+    stepped(1).await;
+    assert_eq!(steps(), 1);
+    let plan = only(plan_at(&r, now, &name, in_place(Conflict::Replace)).await, "Stepped");
+    assert_eq!(plan.counts().overwrite, 1, "{:?}", plan.steps);
+    let report = run(&plan, &view, &r.client, &r.around()).await.unwrap();
+    assert_eq!((report.overwritten, steps()), (1, 2), "{report:?}");
+}

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::parts::take_sharing_changed;
 use crate::format::record::{ItemKind, Record, StreamRole};
 use crate::m365::facts::{Summary, at, number, properties, same_facts, set_fact, text, time_us};
+use crate::m365::walk::id_of;
 
 /// Pre-authenticated URLs: secrets while they are good, useless afterwards. Never stored.
 const DOWNLOAD_URLS: [&str; 3] = ["@microsoft.graph.downloadUrl", "@content.downloadUrl", "content.downloadUrl"];
@@ -45,7 +46,7 @@ pub(super) enum Row {
 
 /// Reads a row. `None`: it has no id.
 pub(super) fn row(mut value: Value, root: &str) -> Option<Row> {
-    let id = text(&value, &["id"])?;
+    let id = id_of(&value)?;
     if at(&value, &["deleted"]).is_some() || at(&value, &["@removed"]).is_some() {
         return Some(Row::Deleted(id.to_owned()));
     }
@@ -93,7 +94,7 @@ fn item(mut value: Value, root: &str) -> Option<Told> {
     let source_hash = if is_file { source_hash(&value) } else { String::new() };
     let size = number(&value, &["size"]).unwrap_or(0);
     let record = Record {
-        id: text(&value, &["id"])?.to_owned(),
+        id: id_of(&value)?.to_owned(),
         parent: text(&value, &["parentReference", "id"]).filter(|id| *id != root).unwrap_or_default().to_owned(),
         name: text(&value, &["name"]).unwrap_or_default().to_owned(),
         kind,

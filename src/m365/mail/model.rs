@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::format::record::{ItemKind, Record, StreamRole};
 use crate::m365::facts::{CONTENT_FACT, Summary, at, flag, number, properties, same_facts, short_hash, text, time_us};
+use crate::m365::walk::id_of;
 
 /// The extended property that holds a message's size (PidTagMessageSize).
 pub(super) const SIZE_PROPERTY: &str = "Integer 0x0E08";
@@ -60,7 +61,7 @@ pub(super) fn folder(value: &Value) -> Option<Told> {
     let kind = if search { ItemKind::MailSearchFolder } else { ItemKind::MailFolder };
     let parent = text(value, &["parentFolderId"]).unwrap_or_default();
     let name = text(value, &["displayName"]).unwrap_or_default();
-    let record = Record { summary: summary.finish(), ..Record::new(kind, text(value, &["id"])?, parent, name) };
+    let record = Record { summary: summary.finish(), ..Record::new(kind, id_of(value)?, parent, name) };
     Some(Told { record, properties: properties(value) })
 }
 
@@ -70,7 +71,7 @@ pub(super) fn message(value: &Value, folder: &str) -> Option<Told> {
     let received = time_us(value, &["receivedDateTime"]);
     let created = time_us(value, &["createdDateTime"]);
     let record = Record {
-        id: text(value, &["id"])?.to_owned(),
+        id: id_of(value)?.to_owned(),
         parent: folder.to_owned(),
         name: text(value, &["subject"]).unwrap_or_default().to_owned(),
         kind: ItemKind::Message,

@@ -14,6 +14,9 @@ use crate::m365::door::{Change, ChangesEnd, Contents, Known, Previous, Sink, Wan
 use crate::m365::facts::{CONTENT_FACT, properties, same_facts, set_fact, short_hash};
 use crate::m365::rounds::{SeenItems, ToldBelow, place_of, print_of};
 
+/// Parents of which is noted that they are there, while what a reading that broke off left behind is looked for.
+const PARENTS_NOTED: usize = 1024;
+
 /// One reading of a collection.
 pub(in crate::m365) struct Walk<'a> {
     collection: String,
@@ -420,7 +423,7 @@ impl<'a> Walk<'a> {
                 gone.extend(self.untold_below(id).await?);
             }
         }
-        if self.fresh {
+        if self.fresh || self.before.links.iter().any(|(_, link)| link.starts_with(PAGE)) {
             gone.extend(self.left_behind().await?);
         }
         let mut removed = HashSet::new();
@@ -456,17 +459,25 @@ impl<'a> Walk<'a> {
     }
 
     /// What is known below an item that is neither known nor told: a reading that broke off took the item away, and that not.
+    /// Where everything is told, also what was not told below an item that was: it had others before.
     async fn left_behind(&self) -> Result<Vec<String>> {
         let mut gone = Vec::new();
         let mut records = self.known.records().await?;
-        let mut there = String::new();
+        let mut there = HashSet::new();
         while let Some(record) = records.try_next().await? {
-            if record.parent == there || self.seen.get(&record.id).is_some() {
+            let parent = &record.parent;
+            if there.contains(parent) || self.unchanged.contains(parent) || self.seen.get(&record.id).is_some() {
                 continue;
             }
-            match self.seen.get(&record.parent).is_some() || self.known.record(&record.parent).await?.is_some() {
-                true => there = record.parent,
-                false => gone.push(record.id),
+            match self.seen.get(parent).is_some() {
+                true if self.fresh => gone.push(record.id),
+                false if !parent.is_empty() && self.known.record(parent).await?.is_none() => gone.push(record.id),
+                _ => {
+                    if there.len() == PARENTS_NOTED {
+                        there.clear();
+                    }
+                    there.insert(record.parent);
+                }
             }
         }
         Ok(gone)
@@ -479,124 +490,4 @@ impl<'a> Walk<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::m365::testing::{Changes, State};
-
-    fn task(etag: u32, list: &str, parts: usize) -> Told {
-        Told::new(ItemKind::Task, "t", list, "a task", json!({"etag": etag})).with_parts(parts)
-    }
-
-    fn attachment(id: &str, task: &str) -> Told {
-        let json = json!({"id": id});
-        Told::new(ItemKind::Attachment, format!("{task}/{id}"), task, id, json).with_contents("1")
-    }
-
-    async fn ends(tell: impl AsyncFnOnce(&mut Walk<'_>)) -> (Vec<String>, Vec<String>) {
-        let (known, mut sink) = (State::default(), Changes::default());
-        let mut walk = Walk::new("c".to_owned(), Previous::default(), &known, &mut sink).await.unwrap();
-        tell(&mut walk).await;
-        walk.finish().await.unwrap();
-        sink.ends()
-    }
-
-    #[tokio::test]
-    async fn what_an_item_that_is_told_again_has_no_more_is_gone() {
-        let (there, gone) = ends(async |walk| {
-            walk.put(task(1, "l", 2)).await.unwrap();
-            walk.put(attachment("a", "t")).await.unwrap();
-            walk.put(attachment("b", "t")).await.unwrap();
-            // It moved to another list while they were read, and lost one.
-            walk.put(task(2, "l2", 1)).await.unwrap();
-            walk.put(attachment("b", "t")).await.unwrap();
-            walk.removed_from("l", "t").await.unwrap();
-        })
-        .await;
-        assert_eq!((there, gone), (vec!["t".into(), "t/b".into()], vec!["t/a".into()]));
-    }
-
-    #[tokio::test]
-    async fn what_is_told_and_then_gone_goes_with_all_that_was_told_below_it() {
-        let (there, gone) = ends(async |walk| {
-            walk.put(task(1, "l", 1)).await.unwrap();
-            walk.put(attachment("a", "t")).await.unwrap();
-            walk.removed_from("l", "t").await.unwrap();
-        })
-        .await;
-        assert_eq!((there, gone), (vec![], vec!["t".into(), "t/a".into()]));
-    }
-
-    #[tokio::test]
-    async fn what_is_as_it_was_and_then_changes_in_one_reading_is_as_it_is_then() {
-        let mut known = State::default();
-        let mut sink = Changes::default();
-        let mut walk = Walk::new("c".to_owned(), Previous::default(), &known, &mut sink).await.unwrap();
-        for told in [task(1, "l", 1), attachment("a", "t")] {
-            walk.put(told).await.unwrap();
-        }
-        walk.finish().await.unwrap();
-        known.take(sink);
-        let mut sink = Changes::default();
-        let mut walk = Walk::new("c".to_owned(), Previous::default(), &known, &mut sink).await.unwrap();
-        walk.put(task(1, "l", 1)).await.unwrap();
-        walk.unchanged_below("t");
-        walk.put(task(2, "l2", 1)).await.unwrap();
-        walk.put(attachment("b", "t")).await.unwrap();
-        walk.finish().await.unwrap();
-        assert_eq!(sink.ends(), (vec!["t".into(), "t/b".into()], vec!["t/a".into()]));
-    }
-
-    #[tokio::test]
-    async fn a_part_that_was_stored_without_its_item_goes_with_it() {
-        let (mut known, mut sink) = (State::default(), Changes::default());
-        let mut walk = Walk::new("c".to_owned(), Previous::default(), &known, &mut sink).await.unwrap();
-        walk.put(attachment("a", "t")).await.unwrap();
-        walk.finish().await.unwrap();
-        known.take(sink);
-        let doubtful = ["t".to_owned()];
-        let previous = || Previous { retry: &doubtful, ..Previous::default() };
-        let mut sink = Changes::default();
-        let mut walk = Walk::new("c".to_owned(), previous(), &known, &mut sink).await.unwrap();
-        walk.put(task(1, "l", 1)).await.unwrap();
-        walk.put(attachment("a", "t")).await.unwrap();
-        walk.finish().await.unwrap();
-        assert_eq!(sink.ends().1, Vec::<String>::new());
-        // It vanished while nobody looked.
-        let mut sink = Changes::default();
-        let walk = Walk::new("c".to_owned(), previous(), &known, &mut sink).await.unwrap();
-        walk.finish().await.unwrap();
-        assert_eq!(sink.ends(), (vec![], vec!["t/a".into()]));
-    }
-
-    #[tokio::test]
-    async fn what_a_reading_that_broke_off_left_without_its_item_is_gone() {
-        let (mut known, mut sink) = (State::default(), Changes::default());
-        let mut walk = Walk::new("c".to_owned(), Previous::default(), &known, &mut sink).await.unwrap();
-        for told in [attachment("a", "t"), task(1, "", 1), attachment("a", "u"), attachment("b", "u")] {
-            walk.put(told).await.unwrap();
-        }
-        walk.finish().await.unwrap();
-        known.take(sink);
-        // Everything is read from the beginning, and nobody tells of `u` any more. `t` is as it was.
-        let mut sink = Changes::default();
-        let mut walk = Walk::new("c".to_owned(), Previous::default(), &known, &mut sink).await.unwrap();
-        walk.put(task(1, "", 1)).await.unwrap();
-        walk.unchanged_below("t");
-        walk.finish().await.unwrap();
-        assert_eq!(sink.ends(), (vec![], vec!["u/a".into(), "u/b".into()]));
-    }
-
-    #[tokio::test]
-    async fn what_could_not_be_listed_the_second_time_stays() {
-        let (there, gone) = ends(async |walk| {
-            walk.put(task(1, "l", 1)).await.unwrap();
-            walk.put(attachment("a", "t")).await.unwrap();
-            walk.put(task(2, "l", 1)).await.unwrap();
-            walk.unchanged_below("t");
-        })
-        .await;
-        assert_eq!((there, gone), (vec!["t".into(), "t/a".into()], vec![]));
-    }
-}
+mod tests;

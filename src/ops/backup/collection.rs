@@ -22,11 +22,14 @@ use super::room::Room;
 use super::share::{Share, Shares};
 use super::stop::Stop;
 use super::unread;
+use super::unstorable;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::collection::{Cursors, Gap};
 use crate::format::record::{Record, StreamRole};
 use crate::format::snapshot::CollectionState;
-use crate::m365::{Change, Collection, Contents, Fetched, Known, Previous, Sink, Workload, contents::without_contents};
+use crate::m365::{
+    Change, Collection, Contents, Fetched, Known, Previous, Sink, Wanted, Workload, contents::without_contents,
+};
 use crate::monitor::{Counter, Monitor};
 use crate::ops::nodes::WriterNodes;
 use crate::ops::repair::LOST;
@@ -323,8 +326,12 @@ impl<'a> Intake<'a> {
             }
             Contents::Keep => {
                 let mut record = record;
-                let old = self.current(&record.id).await?;
-                let streams = old.map(|o| o.streams).unwrap_or_default();
+                let Some(old) = self.current(&record.id).await? else {
+                    // It was taken away in this same reading: what is to be kept is not there any more.
+                    let wanted = Box::new(Wanted::of((*record).clone()));
+                    return Box::pin(self.put(record, properties, Contents::Fetch(wanted))).await;
+                };
+                let streams = old.streams;
                 record.streams = streams.into_iter().filter(|s| s.role != StreamRole::Properties).collect();
                 Step::Put { record, streams: of_properties(properties), source_hash: String::new() }
             }
@@ -467,7 +474,9 @@ impl<'a> Intake<'a> {
             for extents in record.streams.iter_mut().flat_map(|s| &mut s.pieces).map(|p| &mut p.extents) {
                 extents.list = segmenter.resolve_all(&extents.list)?;
             }
-            self.editor.put(&record)?;
+            if let Err(refused) = self.editor.put(&record) {
+                self.gaps.push(unstorable::gap(&record, &self.source.key().to_string(), &refused));
+            }
         }
         drop(segmenter);
         self.unsettled_ids.clear();

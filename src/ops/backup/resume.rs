@@ -195,6 +195,8 @@ mod tests {
                 }
                 1 => {
                     assert_eq!(previous.cursors, Some(&cursors("page")));
+                    // Some that came before come once more.
+                    sink.change(put("after")).await?;
                     sink.change(put("more")).await?;
                     Err(Error::new(ErrorKind::Unavailable, "The service is still away"))
                 }

@@ -431,6 +431,7 @@ async fn the_pages_lead_from_a_name_to_a_restore_and_to_a_zip() {
     let (_, page) = bench.page(&cookie, &format!("{here}?q=ALI")).await;
     assert!(page.contains("alice@contoso.com") && !page.contains("bob@contoso.com"), "{page}");
     assert!(page.contains("aria-current=\"page\">Browse</a>") && page.contains("You have unlocked 'Main'"), "{page}");
+    assert!(page.contains("for half an hour"), "how long its key is kept: {page}");
     let (_, page) = bench.page(&cookie, &format!("{here}?path=")).await;
     assert!(page.contains("sets/</a>") && !page.contains("Size</th>") && !page.contains("Time</th>"), "{page}");
     let when = format!("{here}/when?set=everyone&owner=users%2F{}", form(ALICE));
@@ -505,6 +506,8 @@ async fn the_pages_lead_from_a_name_to_a_restore_and_to_a_zip() {
     assert_eq!(place.subjects().len(), before);
     let locked = bench.send_form(&format!("{here}/lock"), Some(&cookie), String::new()).await;
     assert_eq!(locked.headers()[header::LOCATION], format!("{here}/unlock").as_str());
+    let (_, page) = bench.page(&cookie, &here).await;
+    assert!(page.contains("Unlock 'Main'"), "{page}");
     let zip = bench.send_form(&format!("{here}/basket/zip"), Some(&cookie), String::new()).await;
     assert!(zip.status().is_client_error(), "{}", zip.status());
     let log = bench.good(&place.owner, Method::GET, &place.at("audit"), None).await.to_string();
