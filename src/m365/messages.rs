@@ -93,6 +93,30 @@ fn hosted(row: &Value) -> BTreeSet<String> {
     ids
 }
 
+/// A text with other addresses of its pictures: what `new` gives for the id of one. Those of which it gives none stay.
+pub(super) fn with_pictures(html: &str, new: impl Fn(&str) -> Option<String>) -> String {
+    let (mut out, mut rest) = (String::with_capacity(html.len()), html);
+    while let Some((before, after)) = rest.split_once(HOSTED.0) {
+        let known = after.split_once(HOSTED.1).and_then(|(id, tail)| Some((new(&decoded(id))?, tail)));
+        match known {
+            Some((address, tail)) => {
+                // The old one begins after a quotation mark, or whatever no address has in it.
+                let begin = before.rfind(['"', '\'', '<', '>', ' ', '=']).map_or(0, |at| at + 1);
+                out.push_str(before.get(..begin).unwrap_or_default());
+                out.push_str(&address);
+                rest = tail;
+            }
+            None => {
+                out.push_str(before);
+                out.push_str(HOSTED.0);
+                rest = after;
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
 /// An id as it is, where its address has it percent-encoded.
 fn decoded(id: &str) -> String {
     let mut pairs = url::form_urlencoded::parse(id.as_bytes());

@@ -97,7 +97,7 @@ pub async fn run(plan: &Plan, view: &View, client: &Client, around: &Around) -> 
         let has_top = plan.steps.of_target(number).next().is_some_and(|(_, step)| step.item.is_empty());
         let missing = || Error::not_found(format!("The snapshot does not hold {} any more", planned.from));
         let collection = catalog.states.get(&planned.from).ok_or_else(missing)?;
-        let source = Arc::new(RepoSource::new(view, collection).of_run(room.clone()));
+        let source = Arc::new(RepoSource::new(view, collection).of_run(room.clone(), around.stop.clone()));
         let may_be_alike = ALIKE.iter().any(|workload| is_of(planned, *workload));
         let last_doubt = last_doubts.get(&number).copied().filter(|_| may_be_alike);
         if last_doubt.is_some() {
@@ -353,6 +353,8 @@ impl Runner {
                 self.around.monitor.add(Counter::Items, 1);
                 self.around.monitor.add(Counter::BytesRead, i64::try_from(step.cost.bytes).unwrap_or(i64::MAX));
             }
+            // It was stopped on its way: the next run goes on with it.
+            Ended::Failed(e) if e.kind() == ErrorKind::Interrupted => report.interrupted = true,
             Ended::Failed(e) => {
                 let mut text = told(&e);
                 if stops(&e) {
@@ -452,11 +454,11 @@ impl Runner {
         log: &StepLog<'_>,
     ) -> Result<Made> {
         let since = Since { run_us: super::time_of_run(&self.run), state: "" };
-        log.clear(target, overwrites(step), since).await?;
+        let goes_on = log.clear(target, overwrites(step), since).await?;
         if let Action::Overwrite(present) = &step.action {
             return target.overwrite(present, order, &*self.source).await;
         }
-        if begun {
+        if begun || goes_on {
             unseen.store(true, Ordering::Relaxed);
             match target.find(order, &*self.source).await? {
                 Found::Nothing => {}
