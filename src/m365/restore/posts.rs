@@ -294,6 +294,11 @@ impl<'a> Post<'a> {
         while !used.insert(ms) {
             ms += 1;
         }
+        let has = |key: &str| at(&json, &[key]).and_then(Value::as_array).is_some_and(|all| !all.is_empty());
+        left.count(REACTIONS, has("reactions"));
+        left.count(EDITED, at(&json, &["lastEditedDateTime"]).is_some());
+        left.count(MENTIONS, has("mentions"));
+        left.count(CARDS, attachments(&json).iter().any(|attachment| !is_file(attachment)));
         Ok(Some(Self { record, json, from, ms }))
     }
 
@@ -315,11 +320,6 @@ impl<'a> Post<'a> {
         if !hosted.is_empty() {
             body.insert("hostedContents".into(), hosted.into());
         }
-        let has = |key: &str| at(&self.json, &[key]).and_then(Value::as_array).is_some_and(|all| !all.is_empty());
-        left.count(REACTIONS, has("reactions"));
-        left.count(EDITED, at(&self.json, &["lastEditedDateTime"]).is_some());
-        left.count(MENTIONS, has("mentions"));
-        left.count(CARDS, attachments(&self.json).iter().any(|attachment| !is_file(attachment)));
         Ok(body.into())
     }
 }
