@@ -152,6 +152,20 @@ mod tests {
     }
 
     #[test]
+    fn pictures_get_other_addresses_and_nothing_else_changes() {
+        let url = |id: &str| format!("https://graph.microsoft.com/v1.0/chats/1/messages/2/hostedContents/{id}/$value");
+        let (b, c, d) = (url("b%3D%3D"), url("c"), url("d"));
+        let html = format!("<img alt=\"x\" src=\"{b}\"> a <img src='{c}'> b <img src={d}>");
+        let new = |id: &str| (id != "c").then(|| format!("new/{id}"));
+        let wanted = format!("<img alt=\"x\" src=\"new/b==\"> a <img src='{c}'> b <img src=new/d>");
+        assert_eq!(with_pictures(&html, new), wanted);
+        for odd in ["", "/hostedContents/", "/hostedContents/x", "ä/hostedContents//$value", "/$value"] {
+            assert_eq!(with_pictures(odd, |_| None), odd);
+        }
+        assert_eq!(with_pictures("ä/hostedContents/x/$value", |_| Some(String::new())), "");
+    }
+
+    #[test]
     fn a_message_is_named_by_what_it_says() {
         for (row, wanted) in [
             (json!({"subject": "Plan", "body": {"content": "x"}}), "Plan"),

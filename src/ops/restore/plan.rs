@@ -92,7 +92,7 @@ pub async fn make(asked: Asked<'_>, client: &Client, around: &Around) -> Result<
     let Planner { targets, scopes, steps, mut without, unplaced, brought, .. } = planner;
     // What comes back with something else needs no place of its own.
     let comes: HashSet<&String> = brought.values().filter_map(|key| unplaced.get(key)).collect();
-    without.retain(|(path, why)| is_refused(why) || !comes.contains(path));
+    without.retain(|(path, _)| !comes.contains(path));
     if targets.is_empty() {
         let why = without.into_iter().next().map(|(_, why)| why);
         return Err(why.unwrap_or_else(|| Error::not_found("There is nothing to restore at this place")));
