@@ -14,8 +14,8 @@ use super::shelf::{Kind, Shelf, WRITTEN};
 use super::state::User;
 use super::throttle::{Charge, TeamsKind};
 use super::{
-    calendar_write, contacts_write, groups, lists_write, migration, pages_write, planner_write, settings_write, sites_http,
-    sites_write, tasks_write, team, team_write, terms_write,
+    calendar_write, contacts_write, groups, lists_write, migration, pages_write, planner_write, settings_write,
+    sites_http, sites_write, tasks_write, team, team_write, terms_write,
 };
 
 /// A path that takes a method.
