@@ -41,6 +41,7 @@ mod mail_delta;
 mod mail_json;
 mod mail_write;
 mod mailbox;
+mod migration;
 mod mime;
 mod odd;
 mod options;

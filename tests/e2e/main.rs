@@ -25,6 +25,7 @@ mod restore_items;
 mod restore_plan;
 mod restore_planner;
 mod restore_policies;
+mod restore_posts;
 mod restore_shared;
 mod restore_since;
 mod restore_threads;

@@ -15,6 +15,7 @@ use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::posts::Brought;
 use super::room::Held;
 use crate::error::Result;
 use crate::format::record::{ItemKind, Record, StreamRole};
@@ -53,6 +54,20 @@ pub trait Source: Send + Sync {
 
     /// Another item of the same collection.
     async fn record(&self, id: &str) -> Result<Option<Record>>;
+
+    /// What the snapshot holds of another collection of the same owner; `None`: nothing.
+    async fn beside(&self, workload: Workload, id: &str) -> Result<Option<Box<dyn Source>>> {
+        let _ = (workload, id);
+        Ok(None)
+    }
+
+    /// Fails once the run is to come to an end: what takes long asks on the way.
+    ///
+    /// # Errors
+    /// `Interrupted`.
+    fn go_on(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// Says whether what has this id in a container of the target is another step's: made by it, or found for it since the run went on.
     /// Then it is not what is looked for; else it is from now on, so that this is asked last.
@@ -399,6 +414,14 @@ pub trait Target: Send + Sync {
         Ok(Cost::default())
     }
 
+    /// What else of the snapshot comes back with a container that is made, or would.
+    ///
+    /// # Errors
+    /// The source's.
+    async fn brings(&self, _record: &Record, _source: &dyn Source) -> Result<Option<Brought>> {
+        Ok(None)
+    }
+
     /// What it costs to overwrite something with an item that can be made at a cost.
     fn overwriting(&self, _: &Record, cost: Cost) -> Cost {
         cost
@@ -509,6 +532,14 @@ pub trait Target: Send + Sync {
     /// # Errors
     /// Graph's.
     async fn find(&self, order: Order<'_>, source: &dyn Source) -> Result<Found>;
+
+    /// Says whether what an earlier try left is not taken away before a step is done again: [`Target::find`] goes on with it.
+    ///
+    /// # Errors
+    /// Graph's.
+    async fn goes_on(&self, _undo: &Undo) -> Result<bool> {
+        Ok(false)
+    }
 
     /// Says whether what was made or overwritten was changed by somebody since, as far as the target tells: a file has the
     /// times of the snapshot's; of other things it is compared what they hold. What was made and lies in another container now

@@ -6,6 +6,7 @@
 //! ends halfway is taken back, by what it said on the way ([`log`]). And undo takes back what the journal says was made, nothing
 //! else, and nothing that somebody changed since.
 
+mod folders;
 mod journal;
 mod known;
 mod log;

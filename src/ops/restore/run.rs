@@ -1,10 +1,11 @@
 //! Running a plan: step by step, with the journal before and after each.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
+use super::folders::Folders;
 use super::journal::{self, Entry, Journal, Known};
 use super::log::StepLog;
 use super::open::open_all;
@@ -99,7 +100,7 @@ pub async fn run(plan: &Plan, view: &View, client: &Client, around: &Around) -> 
         let has_top = plan.steps.of_target(number).next().is_some_and(|(_, step)| step.item.is_empty());
         let missing = || Error::not_found(format!("The snapshot does not hold {} any more", planned.from));
         let collection = catalog.states.get(&planned.from).ok_or_else(missing)?;
-        let source = Arc::new(RepoSource::new(view, collection).of_run(room.clone()));
+        let source = Arc::new(RepoSource::new(view, collection).of_run(room.clone(), around.stop.clone()));
         let may_be_alike = ALIKE.iter().any(|workload| is_of(planned, *workload));
         let last_doubt = last_doubts.get(&number).copied().filter(|_| may_be_alike);
         // What is in doubt is not told from what came meanwhile.
@@ -237,24 +238,6 @@ struct Runner {
     folders: Option<Folders>,
 }
 
-/// Pairs of ids: in the snapshot, and there.
-type Pairs = Vec<(String, String)>;
-
-/// What became of the folders of mail, by who takes them.
-#[derive(Clone, Default)]
-struct Folders(Arc<Mutex<HashMap<String, Pairs>>>);
-
-impl Folders {
-    fn add(&self, owner: &str, item: &str, made: &str) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.entry(owner.to_owned()).or_default().push((item.to_owned(), made.to_owned()));
-    }
-
-    fn of(&self, owner: &str) -> Pairs {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(owner).cloned().unwrap_or_default()
-    }
-}
-
 /// Says whether a target is written to when all others were.
 fn is_last(planned: &PlannedTarget) -> bool {
     is_of(planned, Workload::Settings)
@@ -378,6 +361,8 @@ impl Runner {
                 self.around.monitor.add(Counter::Items, 1);
                 self.around.monitor.add(Counter::BytesRead, i64::try_from(step.cost.bytes).unwrap_or(i64::MAX));
             }
+            // It was stopped on its way: the next run goes on with it.
+            Ended::Failed(e) if e.kind() == ErrorKind::Interrupted => report.interrupted = true,
             Ended::Failed(e) => {
                 let mut text = told(&e);
                 if stops(&e) {
@@ -510,13 +495,14 @@ impl Runner {
 
     async fn make(&self, begun: bool, step: &Step, order: Order<'_>, target: &dyn Target, log: &StepLog<'_>) -> Tried {
         let since = Since { run_us: super::time_of_run(&self.run), item_us: order.record.modified_us, state: "" };
-        if let Err(e) = log.clear(target, overwrites(step), since).await {
-            return Tried::Failed(e);
-        }
+        let goes_on = match log.clear(target, overwrites(step), since).await {
+            Ok(goes_on) => goes_on,
+            Err(e) => return Tried::Failed(e),
+        };
         if let Action::Overwrite(present) = &step.action {
             return target.overwrite(present, order, &*self.source).await.into();
         }
-        if begun {
+        if begun || goes_on {
             match self.look(order, since, target).await {
                 Ok(Some(made)) => return Tried::Made(made),
                 Ok(None) => {}
