@@ -15,6 +15,7 @@ use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use super::cost::Cost;
 use super::posts::Brought;
 use super::room::Held;
 use crate::error::Result;
@@ -159,30 +160,6 @@ pub enum Fit {
     Takes(Cost),
     /// It cannot be made here; the reason in words.
     Cannot(String),
-}
-
-/// What a making costs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Cost {
-    /// Requests to Graph.
-    pub requests: u64,
-    /// The same in the units that the target's budget counts in.
-    pub units: u64,
-    /// Bytes sent.
-    pub bytes: u64,
-}
-
-impl Cost {
-    /// Both together.
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        let add = u64::saturating_add;
-        Self {
-            requests: add(self.requests, other.requests),
-            units: add(self.units, other.units),
-            bytes: add(self.bytes, other.bytes),
-        }
-    }
 }
 
 /// Something that is in the target now.

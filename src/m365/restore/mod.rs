@@ -4,6 +4,7 @@
 
 pub(super) mod attachments;
 mod contacts;
+mod cost;
 mod door;
 pub mod lost;
 pub(super) mod mailbox;
