@@ -6,15 +6,18 @@
 //! ends halfway is taken back, by what it said on the way ([`log`]). And undo takes back what the journal says was made, nothing
 //! else, and nothing that somebody changed since.
 
+mod folders;
 mod journal;
 mod known;
 mod log;
+mod open;
 mod place;
 mod plan;
 mod refused;
 mod run;
 mod siblings;
 mod source;
+mod stale;
 mod steps;
 mod time;
 mod undo;
@@ -32,7 +35,7 @@ use crate::ops::backup::Stop;
 use crate::repo::Repository;
 
 pub use journal::{Book, Keeper, Kept, Known, RunFolder, State, list, runs_in};
-pub use place::To;
+pub use place::{To, is_of_tenant};
 pub use plan::{Asked, make};
 pub use run::{RestoreReport, run};
 pub use steps::Steps;

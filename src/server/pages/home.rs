@@ -76,7 +76,7 @@ impl Facts {
             logical,
             used: db.used(Some(account)).await?.remove(account).unwrap_or_default(),
             days: db.days(account, now_us - WEEKS * 7 * DAY_US).await?,
-            grown: db.growth_to(account, now_us - WEEKS * 7 * DAY_US, logical).await?,
+            grown: db.growth_to(account, (now_us - WEEKS * 7 * DAY_US, now_us), logical).await?,
             lately: db.jobs(account, &Before::NOTHING, MOST_LATELY).await?,
             ran: db.ran(account, now_us - DAY_US, now_us).await?,
             trouble: db.trouble(account).await?,
