@@ -26,6 +26,7 @@ mod restore_plan;
 mod restore_planner;
 mod restore_policies;
 mod restore_shared;
+mod restore_stopped;
 mod restore_threads;
 mod restore_traps;
 mod restore_twins;
