@@ -84,15 +84,26 @@ impl Repository {
             return Ok(bytes);
         }
         let blob = self.read_blob(BlobKind::Content, &extent.blob).await?;
-        // Most of it belongs to others. A long stream's segments are its own, and read once.
-        if let Some(opened) = opened.filter(|_| (extent.length as usize) < blob.len() / 2) {
-            opened.lay_aside(extent.blob, blob.clone()).await;
-        }
+        self.lay_aside(extent, &blob).await;
         part(&blob)
     }
 
+    /// Opens what an extent of contents lies in, for who reads it next, and lays it aside as reading does. What fails is met by
+    /// who reads it.
+    pub(crate) async fn open_ahead(self: &Arc<Self>, extent: &Extent) {
+        let Ok(blob) = self.read_blob(BlobKind::Content, &extent.blob).await else { return };
+        self.lay_aside(extent, &blob).await;
+    }
+
+    /// Lays aside what an extent lies in, if most of that belongs to others. A long stream's segments are its own, and read once.
+    async fn lay_aside(&self, extent: &Extent, blob: &Bytes) {
+        if let Some(opened) = self.opened_segments().filter(|_| (extent.length as usize) < blob.len() / 2) {
+            opened.lay_aside(extent.blob, blob.clone()).await;
+        }
+    }
+
     /// Says whether reading a blob of contents takes no opening.
-    pub(super) fn is_opened(&self, id: &BlobId) -> bool {
+    pub(crate) fn is_opened(&self, id: &BlobId) -> bool {
         self.has_in_memory(BlobKind::Content, id) || self.opened_segments().is_some_and(|opened| opened.has(id))
     }
 

@@ -1,6 +1,6 @@
 //! Networks, as settings name them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
@@ -13,6 +13,12 @@ pub struct Network {
 }
 
 impl Network {
+    /// The addresses of this machine that only it has.
+    pub(crate) const LOOPBACK: [Self; 2] = [
+        Self { address: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), bits: 8 },
+        Self { address: IpAddr::V6(Ipv6Addr::LOCALHOST), bits: 128 },
+    ];
+
     /// Says whether an address lies in it.
     pub fn contains(&self, ip: IpAddr) -> bool {
         match (self.address, ip.to_canonical()) {
@@ -69,6 +75,13 @@ mod tests {
             let read: Network = network.parse().expect(network);
             assert!(read.contains(inside.parse().expect(inside)), "{network} {inside}");
             assert!(!read.contains(outside.parse().expect(outside)), "{network} {outside}");
+        }
+        for (inside, outside) in [("127.0.0.9", "128.0.0.1"), ("::1", "::2"), ("::ffff:127.0.0.1", "::ffff:10.0.0.1")] {
+            let is_own = |text: &str| {
+                let ip = text.parse().expect(text);
+                Network::LOOPBACK.iter().any(|network| network.contains(ip))
+            };
+            assert!(is_own(inside) && !is_own(outside), "{inside} {outside}");
         }
         for bad in ["", "x", "10.0.0.1/33", "10.0.0.1/", "10.0.0/8", "::1/129", "10.0.0.1/-1", "example.com"] {
             bad.parse::<Network>().expect_err(bad);

@@ -53,6 +53,9 @@ pub struct ServerOptions {
     pub folder: PathBuf,
     /// Where it listens.
     pub listen: SocketAddr,
+    /// Where it tells whoever watches it how it is (`/healthz`, `/readyz`, `/metrics`), by HTTP and beside `listen`: for roles that
+    /// serve nothing else. None: nowhere.
+    pub health_listen: Option<SocketAddr>,
     /// The database: `postgres://…`; none: SQLite in the folder.
     pub database_url: Option<String>,
     /// What its pages are reached under from outside (`https://backup.example.com`); none: as it listens.
@@ -65,6 +68,9 @@ pub struct ServerOptions {
     pub jobs_at_once: usize,
     /// Connections open at once to this process; who comes over that waits. At most half of the files that it may open.
     pub connections_at_once: usize,
+    /// Connections of one address (of IPv6: one /64) at once; what comes over that is closed. Loopback and proxies that are believed
+    /// have no such bound.
+    pub connections_per_address: usize,
     /// Proxies that are believed as to where requests come from, beside those on this machine.
     pub trusted_proxies: Vec<Network>,
     /// Destinations and webhooks may lie in private networks and on this machine. For whoever runs the server for
@@ -80,12 +86,14 @@ impl ServerOptions {
         Self {
             folder,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            health_listen: None,
             database_url: None,
             public_url: None,
             tls: None,
             role: Role::All,
             jobs_at_once: 4,
             connections_at_once: 4_096,
+            connections_per_address: 256,
             trusted_proxies: Vec::new(),
             allow_private_targets: true,
             worker_name: String::new(),

@@ -522,14 +522,15 @@ async function restores(at) {
 
 async function person(at) {
   const { page, base } = at;
+  const old = at.status.password;
   await page.goto(`${base}/me`);
   await send(page, "/me/tokens", { label: "monitoring", days: "365" });
   await picture(page, "/me", "full", "me-token", "a token, shown once", { phone: false });
   await page.goto(`${base}/me`);
   await picture(page, "/me", "full", "me", "one's own sign-in");
-  await send(page, "/me/factor");
+  await send(page, "/me/factor", { old });
   await picture(page, "/me", "full", "second-factor", "setting up the second factor");
-  await send(page, "/me/factor/confirmation", { code: "000000" });
+  await send(page, "/me/factor/confirmation", { old, code: "000000" });
   await picture(page, "/me", "failing", "second-factor-wrong", "a wrong code");
   await page.goto(`${base}/me`);
   await send(page, "/me/password", { old: "not the password now", password: "another long password" });
@@ -589,14 +590,15 @@ async function forms(at) {
   await page.goto(`${base}/nothing`);
   await picture(page, "/sign-in", "failing", "not-found", "an address that is none");
   for (const [route, place, fields, name, what] of [
-    ["storage", "storage", { name: "Third", url: "ftp://backup.example.com/x" }, "storage-failing", "a kind of storage that there is not"],
+    ["storage", "storage", { name: "Third", url: "ftp://backup.example.com/x", credentials: "", passphrase: "" }, "storage-failing", "a kind of storage that there is not"],
     ["storage", "adoption", { name: "Old", url: "s3://bucket/folder?endpoint=http://127.0.0.1:1&region=x", credentials: "access_key_id = x\nsecret_access_key = y", key: "no key" }, "adoption-failing", "a repository that cannot be taken over"],
     ["clients", "clients", { name: "branch", most_gib: "much" }, "clients-failing", "a limit that is no number"],
     ["people", "people", { login: "owner@contoso.com", role: "operator" }, "people-failing", "a login that is taken"],
-    ["notices", "notices", { name: "Chat", kind: "webhook", url: "chat.example.com", runs: "all", zone: "UTC", enabled: "yes" }, "notices-form-failing", "a web address that is none"],
+    ["notices", "notices", { name: "Chat", kind: "webhook", to: "", url: "chat.example.com", runs: "all", set: "", hour: "7", zone: "UTC", beat_minutes: "", enabled: "yes" }, "notices-form-failing", "a web address that is none"],
   ]) {
     await part(name, async () => {
-      await page.goto(home);
+      // The page that a form stands on shows it again.
+      await page.goto(`${home}/${route}`);
       await send(page, `${own}/${place}`, fields);
       await picture(page, `${A}/${route}`, "failing", name, what);
     });

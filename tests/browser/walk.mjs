@@ -27,6 +27,10 @@ async function look(page, name) {
   }
   const beyond = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
   if (beyond > 0) { complain(`${name}: ${beyond} pixels wider than the window`); }
+  // On a phone the rows of tables are cards; a month is a grid.
+  const cut = await page.evaluate(() => window.innerWidth > 500 ? 0
+    : [...document.querySelectorAll(".scroll:has(> table:not(.month))")].filter((box) => box.scrollWidth > box.clientWidth + 1).length);
+  if (cut > 0) { complain(`${name}: ${cut} tables are cut`); }
 }
 
 // A server with nothing in it, from its first link to the first snapshot.
@@ -447,10 +451,12 @@ try {
 
   await page.goto(`${base}/me`);
   await look(page, "me");
-  await page.click("text=Set up");
+  await page.fill("#on", status.password);
+  await page.click('button:text-is("Set up")');
   await look(page, "second-factor");
   const scanned = await page.textContent("form:has(#code) code");
   await page.fill("#code", "000000");
+  await page.fill("#proof", status.password);
   await page.click('button:text-is("Turn on")');
   await page.waitForSelector("text=The code is not right");
   if (await page.textContent("form:has(#code) code") !== scanned) { complain("a mistyped code made another secret"); }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tenantvault::crypto::KeyRight;
 use tenantvault::error::ErrorKind;
-use tenantvault::format::record::{Encoding, ItemKind, Piece, Record, Stream, StreamRole};
+use tenantvault::format::record::{Encoding, ExtentList, ItemKind, Piece, Record, Stream, StreamRole};
 use tenantvault::format::snapshot::{CollectionState, SnapshotFile, Totals};
 use tenantvault::monitor::Silent;
 use tenantvault::ops::backup::Stop;
@@ -19,10 +19,11 @@ use tenantvault::ops::export::{ExportOptions, export};
 use tenantvault::ops::nodes::WriterNodes;
 use tenantvault::ops::prune;
 use tenantvault::ops::view::View;
-use tenantvault::repo::{Clock, PruneOptions, Repository, Writer, WriterOptions};
+use tenantvault::repo::{Clock, PruneOptions, Repository, Segmenter, Writer, WriterOptions};
 use tenantvault::sim::SimOptions;
 use tenantvault::snapshot::store;
 use tenantvault::storage::StorageOptions;
+use tenantvault::storage::fault::{Call, FaultPlan, FaultStorage};
 use tenantvault::tree::collection::{CollectionEditor, CollectionRoots};
 
 use crate::support::{START_US, Setting, passphrase};
@@ -338,6 +339,23 @@ async fn a_crowded_folder_lists_from_anywhere_and_gives_the_same_names_each_time
         );
         assert_eq!(listed.is_empty(), from >= whole.len());
     }
+    // Page by page, now and then beside somebody who goes through all of it.
+    let paged = open(repo.clone()).await.unwrap();
+    let mut at = 0;
+    loop {
+        let page = paged.list_page(&folder, at as u64, 200).await.unwrap();
+        let wanted = &whole[at..at + page.len()];
+        let numbers = page.iter().map(|entry| entry.node.number());
+        assert!(numbers.eq(wanted.iter().map(|(_, node)| node.number())), "{at}");
+        if page.is_empty() {
+            break;
+        }
+        at += page.len();
+        if at > 1_000 {
+            assert!(!paged.list(&folder, at as u64 + 500, 1).await.unwrap().is_empty() || at + 500 >= whole.len());
+        }
+    }
+    assert_eq!(at, whole.len());
     for (name, node) in whole.iter().rev().step_by(97).chain(&whole[..40]) {
         let fresh = open(repo.clone()).await.unwrap();
         let found = fresh.find(&folder, name).await.unwrap().unwrap_or_else(|| panic!("{name} is not found"));
@@ -350,6 +368,76 @@ async fn a_crowded_folder_lists_from_anywhere_and_gives_the_same_names_each_time
         async move { list(&browser, &folder, 100 + n).await.len() }
     }));
     assert_eq!(several.await, vec![whole.len(); 8]);
+}
+
+/// How often segments were read from a storage.
+fn reads(storage: &FaultStorage, segments: &[String]) -> usize {
+    let is_one = |path: &str| segments.iter().any(|pack| path.ends_with(pack.as_str()));
+    storage.recorder().calls().iter().filter(|made| made.call == Call::GetRange && is_one(&made.path)).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_file_after_file_finds_the_next_segment_opened_and_none_is_read_twice() {
+    let inner = tenantvault::storage::open("memory:", &StorageOptions::default()).unwrap();
+    let storage = Arc::new(FaultStorage::new(inner, FaultPlan::new()));
+    let repo = Repository::init(storage.clone(), &passphrase(), "test", START_US, None).await.unwrap();
+    let writer = Writer::new(repo.clone(), WriterOptions::default());
+    let mut segmenter = Segmenter::new(writer.clone());
+    let letter = |n: usize| {
+        let mut bytes = vec![0; 20_000];
+        blake3::Hasher::new().update(&n.to_le_bytes()).finalize_xof().fill(&mut bytes);
+        bytes
+    };
+    let mut lists = Vec::new();
+    for n in 0..300 {
+        lists.push(segmenter.add(&letter(n)).await.unwrap());
+    }
+    segmenter.settle().await.unwrap();
+    let mut files = Vec::new();
+    for (n, list) in lists.iter_mut().enumerate() {
+        *list = segmenter.resolve_all(list).unwrap();
+        let pieces = vec![Piece { encoding: Encoding::Raw, extents: ExtentList { depth: 0, list: list.clone() } }];
+        let stream = Stream { role: StreamRole::Content, size_bytes: 20_000, source_hash: String::new(), pieces };
+        let name = format!("f{n:05}");
+        files.push(Record { streams: vec![stream], ..Record::new(ItemKind::File, &name, "", &name) });
+    }
+    writer.finish().await.unwrap();
+    add_snapshot(&repo, &files).await;
+
+    // Another one, which has nothing in memory.
+    let repo = Repository::open(storage.clone(), &passphrase(), None).await.unwrap();
+    let blobs: BTreeSet<_> = lists.iter().flatten().map(|extent| extent.blob.0).collect();
+    let places = lists.iter().flatten().map(|extent| repo.content_place(&extent.blob).expect("it is there"));
+    let packs: BTreeSet<String> = places.map(|place| place.pack.to_string()).collect();
+    let packs: Vec<String> = packs.into_iter().collect();
+    let first = lists[0][0].blob;
+    let in_first = lists.iter().take_while(|list| list.iter().all(|extent| extent.blob == first)).count();
+    assert!(blobs.len() > 2 && in_first > 80, "{} {in_first}", blobs.len());
+
+    let browser = open(repo.clone()).await.unwrap();
+    let folder = browser.resolve("sets/everyone/latest/users/a/Mail").await.unwrap();
+    let listed = list(&browser, &folder, 1000).await;
+    assert_eq!(listed.len(), 300);
+    // Who jumps about has nothing read ahead.
+    for n in [0, 40, 20, 60] {
+        assert!(read(&browser, &listed[n].1, 1 << 20).await.unwrap() == letter(n), "{n}");
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(reads(&storage, &packs), 1);
+    for n in 61..in_first - 8 {
+        assert!(read(&browser, &listed[n].1, 1 << 20).await.unwrap() == letter(n), "{n}");
+    }
+    // The reader is in the first segment still.
+    let ahead = async {
+        while reads(&storage, &packs) < 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), ahead).await.expect("the next is read");
+    for n in in_first - 8..300 {
+        assert!(read(&browser, &listed[n].1, 1 << 20).await.unwrap() == letter(n), "{n}");
+    }
+    assert_eq!(reads(&storage, &packs), blobs.len(), "each once");
 }
 
 #[tokio::test(flavor = "multi_thread")]

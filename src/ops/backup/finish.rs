@@ -76,6 +76,7 @@ pub(super) async fn write_snapshot(
     let left_out = merged.left_out();
     Ok(BackupReport {
         snapshot: id,
+        time_us: file.time_us,
         parent: file.parent,
         complete: file.complete,
         stopped: merged.stopped,

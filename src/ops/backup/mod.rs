@@ -81,6 +81,8 @@ pub struct Surroundings {
 pub struct BackupReport {
     /// The snapshot written.
     pub snapshot: SnapshotId,
+    /// The time that it is of, when the run began: microseconds since 1970 UTC.
+    pub time_us: i64,
     /// The snapshot that it was built upon.
     pub parent: Option<SnapshotId>,
     /// Every collection was read to its end.

@@ -7,20 +7,23 @@
 //! number or its name, reading no more than its block.
 
 use std::collections::HashMap;
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::error::{Error, Result};
 use crate::format::record::Record;
+use crate::ops::browse::ahead::Reading;
 use crate::ops::browse::node::{AboveNode, FolderNode, Node, What};
 use crate::ops::browse::{Browser, is_lost, locked};
 use crate::ops::names::{self, FolderNames};
 use crate::ops::present::names::{Naming, component};
-use crate::ops::present::{Face, Form, Mode, form};
+use crate::ops::present::{Face, Mode};
 
 /// Records that are read and kept together: few, so that what is asked for first comes soon.
 const BLOCK: usize = 128;
 /// Blocks that the walk reads at once, at most: what stands together in a listing lies scattered in the tree of items.
-const LONGEST_STRIDE: usize = 16;
+pub(super) const LONGEST_STRIDE: usize = 16;
+/// The same for who looks at a page and may look no further.
+pub(super) const PAGE_STRIDE: usize = 4;
 
 /// One line of a listing.
 #[derive(Debug, Clone)]
@@ -42,6 +45,7 @@ pub(super) struct Folder {
     node: Node,
     walk: tokio::sync::Mutex<Option<Walk>>,
     seen: RwLock<Seen>,
+    pub(super) reading: Mutex<Reading>,
 }
 
 /// What giving out further names needs.
@@ -74,12 +78,14 @@ struct Anchor {
 
 impl Folder {
     pub(super) fn new(node: Node) -> Self {
-        Self { node, walk: tokio::sync::Mutex::new(Some(Walk::default())), seen: RwLock::default() }
+        let walk = tokio::sync::Mutex::new(Some(Walk::default()));
+        Self { node, walk, seen: RwLock::default(), reading: Mutex::default() }
     }
 
-    pub(super) async fn list(&self, browser: &Browser, from: u64, limit: usize) -> Result<Vec<Listed>> {
+    /// Lists from a number on, and walks up to `longest` blocks at once to come there.
+    pub(super) async fn list(&self, browser: &Browser, from: u64, limit: usize, longest: usize) -> Result<Vec<Listed>> {
         let Ok(from) = u32::try_from(from) else { return Ok(Vec::new()) };
-        let Some(block) = self.block_of(browser, from).await? else { return Ok(Vec::new()) };
+        let Some(block) = self.block_of(browser, from, longest).await? else { return Ok(Vec::new()) };
         let skip = from.saturating_sub(block.first) as usize;
         Ok(block.entries.iter().skip(skip).take(limit).cloned().collect())
     }
@@ -90,7 +96,7 @@ impl Folder {
         loop {
             let number = self.seen().numbers.get(&hash).copied();
             if let Some(number) = number {
-                let Some(block) = self.block_of(browser, number).await? else { return Ok(None) };
+                let Some(block) = self.block_of(browser, number, LONGEST_STRIDE).await? else { return Ok(None) };
                 let entry = block.entries.get(number.saturating_sub(block.first) as usize);
                 return Ok(entry.filter(|entry| &*entry.name == name).map(|entry| entry.node.clone()));
             }
@@ -98,18 +104,28 @@ impl Folder {
             if ended {
                 return Ok(None);
             }
-            ended = !self.walk_on(browser).await?;
+            ended = !self.walk_on(browser, LONGEST_STRIDE).await?;
         }
     }
 
+    /// What stands at a number, if the folder was walked so far.
+    pub(super) async fn walked(&self, browser: &Browser, number: u32) -> Result<Option<Node>> {
+        if number >= self.seen().count {
+            return Ok(None);
+        }
+        let Some(block) = self.block_of(browser, number, 1).await? else { return Ok(None) };
+        let entry = block.entries.get(number.saturating_sub(block.first) as usize);
+        Ok(entry.map(|entry| entry.node.clone()))
+    }
+
     /// The block that holds an entry; walks there if need be. `None`: there is no such entry.
-    async fn block_of(&self, browser: &Browser, number: u32) -> Result<Option<Arc<Block>>> {
+    async fn block_of(&self, browser: &Browser, number: u32, longest: usize) -> Result<Option<Arc<Block>>> {
         let mut ended = false;
         while number >= self.seen().count {
             if ended {
                 return Ok(None);
             }
-            ended = !self.walk_on(browser).await?;
+            ended = !self.walk_on(browser, longest).await?;
         }
         let (at, first, after) = {
             let seen = self.seen();
@@ -141,7 +157,7 @@ impl Folder {
             for face in Face::of(&record, mode).filter(|face| !is_lost(&record, *face, mode)) {
                 let odd = self.seen().odd.get(&number).cloned();
                 let name = odd.unwrap_or_else(|| plain_name(&record, face, mode).into());
-                entries.push(Listed { name, node: self.node.item(folder, &record, face) });
+                entries.push(Listed { name, node: self.node.item(folder, number, &record, face) });
                 number = number.saturating_add(1);
             }
         }
@@ -149,7 +165,7 @@ impl Folder {
     }
 
     /// Walks a stretch further; says whether there was one.
-    async fn walk_on(&self, browser: &Browser) -> Result<bool> {
+    async fn walk_on(&self, browser: &Browser, longest: usize) -> Result<bool> {
         let before = self.seen().count;
         let mut walk = self.walk.lock().await;
         // Somebody else went on meanwhile.
@@ -164,7 +180,7 @@ impl Folder {
                 self.seen_mut().is_done = true;
                 true
             }
-            What::Inside(folder) => self.walk_items(browser, folder, walk_now).await?,
+            What::Inside(folder) => self.walk_items(browser, folder, walk_now, longest).await?,
             _ => false,
         };
         if self.seen().is_done {
@@ -174,8 +190,14 @@ impl Folder {
         Ok(went_on)
     }
 
-    async fn walk_items(&self, browser: &Browser, folder: &FolderNode, walk: &mut Walk) -> Result<bool> {
-        walk.stride = (walk.stride * 2).clamp(1, LONGEST_STRIDE);
+    async fn walk_items(
+        &self,
+        browser: &Browser,
+        folder: &FolderNode,
+        walk: &mut Walk,
+        longest: usize,
+    ) -> Result<bool> {
+        walk.stride = (walk.stride * 2).clamp(1, longest);
         let page =
             folder.shot.view.children(&folder.state, &folder.id, walk.after.clone(), walk.stride * BLOCK).await?;
         let mode = folder.shot.view.mode();
@@ -195,8 +217,11 @@ impl Folder {
                     if *name != *plain_name(record, face, mode) {
                         odd.push((count, name.clone()));
                     }
-                    let node = self.node.item(folder, record, face);
-                    keep_record(browser, &node, record, face, mode);
+                    let node = self.node.item(folder, count, record, face);
+                    // Whoever lists files may read them next.
+                    if !node.is_folder() {
+                        keep_record(browser, &node, &Arc::new(record.clone()));
+                    }
                     entries.push(Listed { name, node });
                     count = count.checked_add(1).ok_or_else(|| Error::invalid("A folder has too many entries"))?;
                 }
@@ -268,13 +293,10 @@ fn keep(browser: &Browser, key: (u64, u32), block: &Arc<Block>) {
     locked(&browser.kept.blocks).insert(key, block.clone(), weight);
 }
 
-/// Whoever lists files may read them next.
-fn keep_record(browser: &Browser, node: &Node, record: &Record, face: Face, mode: Mode) {
-    if form(record, face, mode) == Form::Folder {
-        return;
-    }
+/// Keeps the record of a file for who reads it next.
+pub(super) fn keep_record(browser: &Browser, node: &Node, record: &Arc<Record>) {
     let text = record.summary.iter().map(|(key, value)| key.len() + value.len() + 64).sum::<usize>();
     let extents = record.streams.iter().flat_map(|s| &s.pieces).map(|piece| 64 + piece.extents.list.len() * 40);
     let weight = 500 + text + extents.sum::<usize>();
-    locked(&browser.kept.records).insert(node.number(), Arc::new(record.clone()), weight);
+    locked(&browser.kept.records).insert(node.number(), record.clone(), weight);
 }

@@ -15,11 +15,13 @@
 //! | `shots` | the snapshots, looked at again now and then |
 //! | `folder` | a folder's entries, read page by page as they are asked for |
 //! | `file`, `stored`, `made` | the bytes of a file, from any place |
+//! | `ahead` | what is opened before who reads file after file comes to it |
 //! | `origin` | from a node to its place in the snapshot, and back |
 //!
 //! Memory is bounded: of folders, records and contents only what was used lately is kept. Numbers of nodes are hashes of
 //! what they stand for, so nothing need be kept to give the same ones again.
 
+mod ahead;
 mod file;
 mod folder;
 mod made;
@@ -32,6 +34,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 
 use crate::crypto::KeyRight;
 use crate::error::{Error, ErrorKind, Result};
@@ -40,7 +43,7 @@ use crate::monitor::Monitor;
 use crate::ops::present;
 use crate::repo::{Recent, Repository};
 use file::OpenFile;
-use folder::{Block, Folder};
+use folder::{Block, Folder, LONGEST_STRIDE, PAGE_STRIDE};
 use node::What;
 use shots::Shots;
 
@@ -99,6 +102,8 @@ struct Kept {
     records: Mutex<Recent<u64, Arc<Record>>>,
     files: Mutex<Recent<u64, Arc<OpenFile>>>,
     sizes: Mutex<Recent<u64, u64>>,
+    /// Held while somebody is read ahead of.
+    ahead: Arc<Semaphore>,
 }
 
 impl Browser {
@@ -117,6 +122,7 @@ impl Browser {
             records: Mutex::new(Recent::new(RECORD_BYTES)),
             files: Mutex::new(Recent::new(OPEN_BYTES)),
             sizes: Mutex::new(Recent::new(SIZES_KEPT)),
+            ahead: Arc::new(Semaphore::new(1)),
         };
         let shots = Arc::new(Shots::open(repo.clone(), options.look_again_after).await?);
         Ok(Self { repo, shots, kept: Arc::new(kept), monitor })
@@ -164,10 +170,23 @@ impl Browser {
     /// # Errors
     /// As [`Self::find`]; `InvalidInput` for a file.
     pub async fn list(&self, folder: &Node, from: u64, limit: usize) -> Result<Vec<Listed>> {
+        self.list_by(folder, from, limit, LONGEST_STRIDE).await
+    }
+
+    /// As [`Self::list`], for who looks at a page and may look no further: little is read ahead of it, so that no page waits
+    /// for what many others need.
+    ///
+    /// # Errors
+    /// As [`Self::list`].
+    pub async fn list_page(&self, folder: &Node, from: u64, limit: usize) -> Result<Vec<Listed>> {
+        self.list_by(folder, from, limit, PAGE_STRIDE).await
+    }
+
+    async fn list_by(&self, folder: &Node, from: u64, limit: usize, longest: usize) -> Result<Vec<Listed>> {
         match folder.what() {
             What::File(_) => Err(Error::invalid("A file cannot be listed")),
             What::Above(_) | What::Inside(_) => {
-                self.noted(folder, self.folder(folder).list(self, from, limit).await).await
+                self.noted(folder, self.folder(folder).list(self, from, limit, longest).await).await
             }
             _ => {
                 let from = usize::try_from(from).unwrap_or(usize::MAX);
@@ -238,18 +257,27 @@ impl Browser {
         if let Some(open) = locked(&self.kept.files).get(&node.number()) {
             return Ok(open);
         }
-        let known = locked(&self.kept.records).get(&node.number());
-        let record = match known {
-            Some(record) => record,
-            None => {
-                let found = file.shot.view.record(&file.state, &file.id).await;
-                let found = self.noted(node, found).await?;
-                Arc::new(found.ok_or_else(|| Error::corrupt(format!("Item {} is listed and has no record", file.id)))?)
-            }
-        };
+        let record = self.noted(node, self.kept_record(node, file).await).await?;
         let open = Arc::new(OpenFile::new(node, file, record));
         self.keep_open(node.number(), &open);
+        // What is made is made of its record.
+        if file.size_bytes.is_some() {
+            self.look_ahead(file);
+        }
         Ok(open)
+    }
+
+    /// The record of a file, kept for whoever asks next.
+    async fn kept_record(&self, node: &Node, file: &node::FileNode) -> Result<Arc<Record>> {
+        let known = locked(&self.kept.records).get(&node.number());
+        if let Some(record) = known {
+            return Ok(record);
+        }
+        let found = file.shot.view.record(&file.state, &file.id).await?;
+        let found = found.ok_or_else(|| Error::corrupt(format!("Item {} is listed and has no record", file.id)))?;
+        let record = Arc::new(found);
+        folder::keep_record(self, node, &record);
+        Ok(record)
     }
 
     fn keep_open(&self, number: u64, open: &Arc<OpenFile>) {

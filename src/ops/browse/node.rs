@@ -63,6 +63,9 @@ pub(super) struct FileNode {
     pub(super) face: Face,
     /// `None`: its bytes are made, and how many is not known yet.
     pub(super) size_bytes: Option<u64>,
+    /// The number of the folder that lists it, and where in the listing it stands.
+    pub(super) folder: u64,
+    pub(super) entry: u32,
     modified_us: i64,
 }
 
@@ -90,8 +93,8 @@ impl Node {
         Self { number, what }
     }
 
-    /// A face of an item in this folder.
-    pub(super) fn item(&self, folder: &FolderNode, record: &Record, face: Face) -> Self {
+    /// A face of an item in this folder, which stands there at `entry`.
+    pub(super) fn item(&self, folder: &FolderNode, entry: u32, record: &Record, face: Face) -> Self {
         let (shot, state) = (folder.shot.clone(), folder.state.clone());
         let tag = match face {
             Face::Item => b'i',
@@ -105,7 +108,8 @@ impl Node {
             Form::Folder => What::Inside(Arc::new(FolderNode { shot, state, id, modified_us })),
             _ => {
                 let size_bytes = present::size_bytes(record, face, mode);
-                What::File(Arc::new(FileNode { shot, state, id, face, size_bytes, modified_us }))
+                let folder = self.number;
+                What::File(Arc::new(FileNode { shot, state, id, face, size_bytes, folder, entry, modified_us }))
             }
         };
         Self { number, what }

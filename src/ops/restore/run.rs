@@ -1,7 +1,6 @@
 //! Running a plan: step by step, with the journal before and after each.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinSet;
@@ -273,6 +272,20 @@ enum Ended {
     Failed(Error),
 }
 
+/// What came of trying to make something.
+enum Tried {
+    Made(Made),
+    Failed(Error),
+    /// It was begun before, and nobody could see what came of that.
+    Unseen(Error),
+}
+
+impl From<Result<Made>> for Tried {
+    fn from(result: Result<Made>) -> Self {
+        result.map_or_else(Self::Failed, Self::Made)
+    }
+}
+
 type Doing = JoinSet<(Step, Result<Ended>)>;
 
 impl Runner {
@@ -415,9 +428,8 @@ impl Runner {
         let (record, parent, mark) = (&record, parent.as_str(), mark.as_str());
         let order = Order { record, parent, name, mark, extras, log: &log, only_looks: false };
         self.journal.write(&Entry::Begin { step: number }).await?;
-        let unseen = AtomicBool::new(false);
-        let ended = self.make((begun, &unseen), step, order, target, &log).await;
-        self.tell(number, step, (ended, unseen.into_inner()), target, &log).await
+        let tried = self.make(begun, step, order, target, &log).await;
+        self.tell(number, step, tried, target, &log).await
     }
 
     /// Fails if what a step overwrites for being older was changed after the plan was made.
@@ -443,36 +455,39 @@ impl Runner {
         }
     }
 
-    async fn make(
-        &self,
-        (begun, unseen): (bool, &AtomicBool),
-        step: &Step,
-        order: Order<'_>,
-        target: &dyn Target,
-        log: &StepLog<'_>,
-    ) -> Result<Made> {
+    async fn make(&self, begun: bool, step: &Step, order: Order<'_>, target: &dyn Target, log: &StepLog<'_>) -> Tried {
         let since = Since { run_us: super::time_of_run(&self.run), state: "" };
-        log.clear(target, overwrites(step), since).await?;
+        if let Err(e) = log.clear(target, overwrites(step), since).await {
+            return Tried::Failed(e);
+        }
         if let Action::Overwrite(present) = &step.action {
-            return target.overwrite(present, order, &*self.source).await;
+            return target.overwrite(present, order, &*self.source).await.into();
         }
         if begun {
-            unseen.store(true, Ordering::Relaxed);
-            match target.find(order, &*self.source).await? {
-                Found::Nothing => {}
-                Found::Whole(made) => return Ok(made),
-                Found::Part(made) => {
-                    for undo in made.undo.iter().rev() {
-                        // What somebody has put there since is theirs: making the item says so.
-                        if !target.was_changed(undo, since).await? {
-                            target.undo(undo).await?;
-                        }
+            match self.look(order, since, target).await {
+                Ok(Some(made)) => return Tried::Made(made),
+                Ok(None) => {}
+                Err(e) => return Tried::Unseen(e),
+            }
+        }
+        target.create(order, &*self.source).await.into()
+    }
+
+    /// Looks for what came of a step that was begun before: gives what is there whole, and takes away what is there in part.
+    async fn look(&self, order: Order<'_>, since: Since<'_>, target: &dyn Target) -> Result<Option<Made>> {
+        match target.find(order, &*self.source).await? {
+            Found::Nothing => Ok(None),
+            Found::Whole(made) => Ok(Some(made)),
+            Found::Part(made) => {
+                for undo in made.undo.iter().rev() {
+                    // What somebody has put there since is theirs: making the item says so.
+                    if !target.was_changed(undo, since).await? {
+                        target.undo(undo).await?;
                     }
                 }
+                Ok(None)
             }
-            unseen.store(false, Ordering::Relaxed);
         }
-        target.create(order, &*self.source).await
     }
 
     /// Makes the container that the restore has for itself.
@@ -480,13 +495,12 @@ impl Runner {
         let (begun, left) = self.left_of(number);
         self.journal.write(&Entry::Begin { step: number }).await?;
         let found = if begun { target.find_top(&step.name).await } else { Ok(None) };
-        let unseen = found.is_err();
-        let made = match found {
-            Ok(Some(made)) => Ok(made),
-            Ok(None) => target.create_top(&step.name).await,
-            Err(e) => Err(e),
+        let tried = match found {
+            Ok(Some(made)) => Tried::Made(made),
+            Ok(None) => target.create_top(&step.name).await.into(),
+            Err(e) => Tried::Unseen(e),
         };
-        self.tell(number, step, (made, unseen), target, &StepLog::new(number, &self.journal, left)).await
+        self.tell(number, step, tried, target, &StepLog::new(number, &self.journal, left)).await
     }
 
     /// Takes note of what a container became; nobody asks for what is in none.
@@ -499,17 +513,17 @@ impl Runner {
         }
     }
 
-    /// Notes how a step ended; `unseen`: it was begun before, and nobody could see what came of that.
+    /// Notes how a step ended. What may be there all the same stays begun: the next run looks.
     async fn tell(
         &self,
         number: usize,
         step: &Step,
-        (ended, unseen): (Result<Made>, bool),
+        tried: Tried,
         target: &dyn Target,
         log: &StepLog<'_>,
     ) -> Result<Ended> {
-        match ended {
-            Ok(made) => {
+        match tried {
+            Tried::Made(made) => {
                 self.note(step, &made.id);
                 for undo in made.undo.iter().filter(|_| self.is_in_doubt(number)) {
                     if let Undo::Delete { id, parent, .. } = undo {
@@ -520,9 +534,9 @@ impl Runner {
                 self.journal.write(&Entry::Done { step: number, id, undo, notes, state }).await?;
                 Ok(Ended::Done(made))
             }
-            Err(e) => {
-                // What may be there all the same stays begun: the next run looks.
-                if !unseen && !crate::graph::is_doubtful(&e) {
+            Tried::Unseen(e) => Ok(Ended::Failed(e)),
+            Tried::Failed(e) => {
+                if !crate::graph::is_doubtful(&e) {
                     // What was there before is put back by undo alone: nobody knows whether it was overwritten.
                     let undo = if overwrites(step) { log.noted() } else { log.take_back(target).await };
                     self.journal.write(&Entry::Failed { step: number, why: told(&e), undo }).await?;

@@ -137,7 +137,8 @@ pub(crate) async fn remove(
 #[utoipa::path(get, path = "/api/v1/accounts/{account}/growth", tag = "accounts", params(("account" = Id, Path)),
     responses((status = 200, body = List<Grown>), (status = 401, body = Problem), (status = 404, body = Problem)))]
 pub(crate) async fn growth(State(server): State<Arc<Server>>, At(account): At<Id>) -> Answer<Json<List<Grown>>> {
-    Ok(List::of(server.db.growth(&account, server.now_us() - GROWTH_US).await?))
+    let now_us = server.now_us();
+    Ok(List::of(server.db.growth(&account, now_us - GROWTH_US, now_us).await?))
 }
 
 async fn note(server: &Server, actor: &Actor, account: &Account, action: &'static str) -> crate::Result<()> {

@@ -76,7 +76,7 @@ pub(crate) struct ItemView {
     is_folder: bool,
     /// Where it is known without making it.
     size_bytes: Option<u64>,
-    /// Microseconds since 1970 UTC.
+    /// Microseconds since 1970 UTC; 0 where the item tells no time.
     modified_us: i64,
     /// What kind of item it is, if it is one.
     kind: Option<&'static str>,

@@ -1,5 +1,7 @@
 //! Runs of backup sets: their facts, as the repositories keep them too.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::any::AnyRow;
@@ -252,6 +254,27 @@ impl Db {
         };
         let rows = rows.fetch_all(self.pool()).await?;
         rows.iter().map(read).collect()
+    }
+
+    /// The time of the newest snapshot of each of an account's sets, which is when its run began: microseconds since 1970 UTC.
+    ///
+    /// # Errors
+    /// As any query.
+    pub(crate) async fn last_snapshots(&self, account: &Id) -> Result<HashMap<Id, i64>> {
+        let rows = sqlx::query(
+            "SELECT s.id AS id, (SELECT r.started_us FROM runs r WHERE r.set_id = s.id AND r.snapshot IS NOT NULL \
+             ORDER BY r.started_us DESC LIMIT 1) AS taken_us FROM sets s WHERE s.account_id = $1",
+        )
+        .bind(account.as_str())
+        .fetch_all(self.pool())
+        .await?;
+        let mut all = HashMap::with_capacity(rows.len());
+        for row in &rows {
+            if let Some(taken_us) = row.maybe_number("taken_us")? {
+                all.insert(row.id("id")?, taken_us);
+            }
+        }
+        Ok(all)
     }
 
     /// The last run that a job made.

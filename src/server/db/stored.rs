@@ -86,6 +86,22 @@ impl Db {
         Ok(())
     }
 
+    /// Bytes that an account stores now, as last counted: in its repositories, and in what it left behind.
+    ///
+    /// # Errors
+    /// As any query.
+    pub(crate) async fn stored_now(&self, account: &Id) -> Result<i64> {
+        let row = sqlx::query(
+            "SELECT CAST(COALESCE(SUM(stored_bytes), 0) AS BIGINT) AS bytes FROM \
+             (SELECT stored_bytes FROM repositories WHERE account_id = $1 \
+             UNION ALL SELECT stored_bytes FROM left_behind WHERE account_id = $1) AS held WHERE stored_bytes >= 0",
+        )
+        .bind(account.as_str())
+        .fetch_one(self.pool())
+        .await?;
+        row.number("bytes")
+    }
+
     /// What an account stored on the days since one, in order: day, bytes.
     ///
     /// # Errors

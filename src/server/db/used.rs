@@ -88,21 +88,26 @@ impl Db {
         Ok(all)
     }
 
-    /// How an account grew on the days since that of a time, in order; days on which nothing happened are left out.
+    /// How an account grew from the day of a time until now, in order; days on which nothing happened are left out.
     ///
     /// # Errors
     /// As any query.
-    pub(crate) async fn growth(&self, account: &Id, since_us: i64) -> Result<Vec<Grown>> {
+    pub(crate) async fn growth(&self, account: &Id, since_us: i64, now_us: i64) -> Result<Vec<Grown>> {
         let logical = self.logical(account).await?;
-        self.growth_to(account, since_us, logical).await
+        self.growth_to(account, (since_us, now_us), logical).await
     }
 
     /// As [`Self::growth`], for who has asked already how long all contents are together ([`Self::logical`]).
     ///
     /// # Errors
     /// As any query.
-    pub(crate) async fn growth_to(&self, account: &Id, since_us: i64, logical: Option<i64>) -> Result<Vec<Grown>> {
-        let first = since_us / DAY_US;
+    pub(crate) async fn growth_to(
+        &self,
+        account: &Id,
+        (since_us, now_us): (i64, i64),
+        logical: Option<i64>,
+    ) -> Result<Vec<Grown>> {
+        let (first, today) = (since_us / DAY_US, now_us / DAY_US);
         let rows = sqlx::query(
             "SELECT day, CAST(SUM(bytes_read) AS BIGINT) AS bytes_read, CAST(SUM(bytes_stored) AS BIGINT) AS bytes_stored, \
              CAST(SUM(logical_grown) AS BIGINT) AS logical_grown FROM run_days WHERE account_id = $1 AND day >= $2 \
@@ -123,6 +128,12 @@ impl Db {
         for (day, stored) in self.stored_since(account, first).await? {
             let grown = days.entry(day).or_insert(Grown { day, ..Grown::default() });
             grown.stored = Some(stored);
+        }
+        // Days are noted once an hour; what is stored now is known. Where nothing ever was, there is nothing to show.
+        let was_counted = days.values().any(|day| day.stored.is_some());
+        let stored = self.stored_now(account).await?;
+        if stored > 0 || was_counted {
+            days.entry(today).or_insert(Grown { day: today, ..Grown::default() }).stored = Some(stored);
         }
         Ok(days.into_values().collect())
     }

@@ -9,9 +9,9 @@ use serde_json::json;
 
 use super::note;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::record::ItemKind;
+use crate::format::record::{ItemKind, Record};
 use crate::ops::browse::{self, Browser, Node, Origin};
-use crate::ops::present::{Occasion, comes_again};
+use crate::ops::present::{Occasion, comes_again, time_us};
 use crate::server::auth::{Actor, Password};
 use crate::server::db::RepositoryRow;
 use crate::server::id::Id;
@@ -62,7 +62,7 @@ pub(crate) struct Listed {
     pub(crate) is_folder: bool,
     /// Its size, where that is known without making it.
     pub(crate) size_bytes: Option<u64>,
-    /// When it was changed last: microseconds since 1970 UTC.
+    /// When it was changed last: microseconds since 1970 UTC; 0 where nothing tells.
     pub(crate) modified_us: i64,
     /// What kind of item it is, if it is one.
     pub(crate) kind: Option<ItemKind>,
@@ -228,7 +228,11 @@ pub(crate) async fn times(browser: &Browser, set: &str) -> Result<Vec<(String, i
 async fn stretch(browser: &Browser, node: &Node, from: u64, most: usize) -> Result<Vec<browse::Listed>> {
     let mut found = Vec::new();
     while found.len() < most {
-        let more = browser.list(node, from + found.len() as u64, most - found.len()).await?;
+        let (at, left) = (from + found.len() as u64, most - found.len());
+        let more = match most {
+            ..=PAGE => browser.list_page(node, at, left).await?,
+            _ => browser.list(node, at, left).await?,
+        };
         if more.is_empty() {
             break;
         }
@@ -253,12 +257,17 @@ pub(crate) async fn list(browser: &Browser, node: &Node, from: u64) -> Result<Li
             name: listed.name.to_string(),
             is_folder: listed.node.is_folder(),
             size_bytes: browser.known_size(&listed.node).filter(|_| !listed.node.is_folder()),
-            modified_us: listed.node.modified_us(),
+            modified_us: changed_us(record.as_deref(), listed.node.modified_us()),
             kind: record.as_ref().map(|record| record.kind),
             from: from.map(str::to_owned),
         });
     }
     Ok(Listing { entries, next })
+}
+
+/// When an item was changed last, where it tells: one that does not is as old as its snapshot to file systems alone.
+pub(crate) fn changed_us(record: Option<&Record>, as_file_us: i64) -> i64 {
+    if record.is_some_and(|record| time_us(record).is_none()) { 0 } else { as_file_us }
 }
 
 /// Reads a file whole, if it is not larger than `most`.
@@ -324,4 +333,17 @@ pub(crate) async fn download(server: &Server, actor: &Actor, account: &Id, id: &
         (header::CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox".to_owned()),
     ];
     Ok((headers, Body::from_stream(steps.fuse())).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_tells_no_time_is_not_said_to_be_changed_when_its_snapshot_was_made() {
+        let mut one = Record::new(ItemKind::Permission, "1", "", "Info Desk");
+        assert_eq!((changed_us(Some(&one), 7), changed_us(None, 7)), (0, 7));
+        one.created_us = Some(5);
+        assert_eq!(changed_us(Some(&one), 5), 5);
+    }
 }

@@ -22,6 +22,8 @@ pub(super) async fn run(server: &Arc<Server>, task: &Task) -> Result<Ended> {
     let set = patiently(&task.stop, || server.db.backup_set(&job.account, set)).await?;
     let started_us = server.now_us();
     let result = patiently(&task.stop, || read(server, task, &set)).await;
+    // The time of the run is that of its snapshot.
+    let started_us = result.as_ref().map_or(started_us, |report| report.time_us);
     let mut facts = Facts::of(&result);
     facts.waits = task.progress.waits();
     let ended = patiently(&task.stop, || facts::note(server, &set, &job.id, started_us, &facts)).await?;

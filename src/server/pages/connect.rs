@@ -12,6 +12,7 @@ use super::tenants::{self as tenants_page, given};
 use super::{Answer, Form, go, sign_ins, words};
 use crate::error::{Error, Result};
 use crate::graph::Caller;
+use crate::ops::access::{LABELS, PERMISSIONS};
 use crate::server::auth::{Actor, Password};
 use crate::server::connect::user;
 use crate::server::db::{Account, RestoreApp, SignInKind, SignInWay, Tenant, TenantDefinition};
@@ -103,11 +104,26 @@ pub(super) fn told_redirect(server: &Server) -> Markup {
     }
 }
 
+/// The permissions that an app which backs up is given, each name once, with what they are for.
+fn needed() -> Vec<(&'static str, Vec<&'static str>)> {
+    let mut all: Vec<(&str, Vec<&str>)> = Vec::new();
+    for permission in PERMISSIONS.iter().chain([&LABELS]) {
+        match all.iter_mut().find(|(name, _)| *name == permission.name) {
+            Some((_, uses)) => uses.push(permission.purpose),
+            None => all.push((permission.name, vec![permission.purpose])),
+        }
+    }
+    all
+}
+
 fn app(server: &Server, base: &str, consent: Option<&SignInView>) -> Markup {
     let tenant_id = consent.and_then(|consent| consent.tenant_id.as_deref());
     let client_id = consent.and_then(|consent| consent.client_id.as_deref());
     html! {
-        p { "In the Entra admin center make an app registration for the backup, and add the application permissions of Microsoft Graph that the test names." }
+        p { "In the Entra admin center make an app registration for the backup, and add these application permissions of Microsoft Graph. What no backup set reads can go without; the test says what is missing." }
+        details { summary { "Permissions, each with what it is for" }
+            ul { @for (name, uses) in needed() { li { code { (name) } ": " (uses.join("; ")) } } }
+        }
         @if let Some(tenant_id) = tenant_id {
             p.notice.good role="status" { "An administrator of directory " code { (tenant_id) } " consented to the app. What is missing is its secret or certificate." }
         } @else {

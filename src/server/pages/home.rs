@@ -75,7 +75,7 @@ impl Facts {
             logical,
             used: db.used(Some(account)).await?.remove(account).unwrap_or_default(),
             days: db.days(account, now_us - WEEKS * 7 * DAY_US).await?,
-            grown: db.growth_to(account, now_us - WEEKS * 7 * DAY_US, logical).await?,
+            grown: db.growth_to(account, (now_us - WEEKS * 7 * DAY_US, now_us), logical).await?,
             lately: db.jobs(account, &Before::NOTHING, MOST_LATELY).await?,
             trouble: db.trouble(account).await?,
             lagging: db.lagging(account).await?,

@@ -118,7 +118,9 @@ pub(super) async fn show(
             p #state { (badge(job.state)) }
             dl.facts {
                 div { dt { "Asked for by" } dd { (job.asked_by) } } div { dt { "Asked for" } dd { (words::time(job.created_us)) } }
-                @if let Some(started) = job.started_us { div { dt { "Began" } dd { (words::time(started)) } } }
+                // The script fills it in when the job begins.
+                @if let Some(started) = job.started_us { div #began { dt { "Began" } dd { (words::time(started)) } } }
+                @else if !job.state.has_ended() { div #began hidden { dt { "Began" } dd {} } }
                 @if let Some(ended) = job.ended_us { div { dt { "Ended" } dd { (words::time(ended)) } } }
             }
             @if let Some(error) = &job.error { p.notice.bad role="alert" { (error) @if !error.ends_with('.') { "." } } }

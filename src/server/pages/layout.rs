@@ -1,7 +1,8 @@
 //! What every page has around its contents.
 
-use maud::{DOCTYPE, Markup, html};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use super::labels;
 use crate::server::auth::{Actor, Right};
 use crate::server::db::Account;
 
@@ -116,7 +117,7 @@ pub(crate) fn bare(title: &str, body: &Markup) -> Markup {
             (head(title))
             body.bare {
                 header { a.brand href="/" { "Tenantvault" } }
-                main #main { (body) }
+                main #main { (PreEscaped(labels::named(&body.0))) }
             }
         }
     }
@@ -158,7 +159,7 @@ pub(crate) fn page(title: &str, chrome: Chrome<'_>, body: &Markup) -> Markup {
                         (link(Place::Me, "/me".into()))
                     }
                 }
-                main #main { (body) }
+                main #main { (PreEscaped(labels::named(&body.0))) }
             }
         }
     }

@@ -246,7 +246,8 @@ fn folder(here: &str, path: &str, from: u64, listing: &Listing, can_pick: bool) 
                         }
                         @if has_from { td.long { (entry.from.as_deref().unwrap_or_default()) } }
                         @if has_size { td.number { @if let Some(bytes) = entry.size_bytes { (words::size(bytes)) } } }
-                        @if has_time { td { @if entry.modified_us != 0 { (words::time(entry.modified_us)) } } }
+                        // Of a folder it is the snapshot's time, mostly.
+                        @if has_time { td { @if entry.modified_us != 0 && !(is_change && entry.is_folder) { (words::time(entry.modified_us)) } } }
                     } } }
                 } }
                 @if can_pick { div.actions { button type="submit" { "Put what is ticked into the basket" } } }

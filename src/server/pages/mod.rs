@@ -6,6 +6,7 @@
 mod account;
 mod activity;
 mod adopt;
+mod again;
 mod assets;
 mod basket;
 mod charts;
@@ -16,6 +17,7 @@ mod form;
 mod home;
 mod job;
 mod keys;
+mod labels;
 mod layout;
 mod look;
 mod me;
@@ -45,6 +47,7 @@ use super::error::problem;
 use super::web::{Access, Routes};
 use crate::error::{Error, ErrorKind};
 
+pub(crate) use again::{Posted, Refused, filled, noted};
 pub(crate) use form::{Form, Query};
 pub(crate) use layout::{Chrome, Place, page};
 
@@ -52,10 +55,20 @@ pub(crate) use layout::{Chrome, Place, page};
 #[derive(Debug)]
 pub(crate) struct Page(pub(crate) Markup);
 
+/// Beside an answer that is a page.
+#[derive(Clone, Copy)]
+struct OfOurs;
+
 impl IntoResponse for Page {
     fn into_response(self) -> Response {
-        ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], self.0.into_string()).into_response()
+        let kind = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
+        (axum::Extension(OfOurs), kind, self.0.into_string()).into_response()
     }
+}
+
+/// Says whether an answer is a page of ours, and no file or foreign text.
+pub(crate) fn is_page(answer: &Response) -> bool {
+    answer.extensions().get::<OfOurs>().is_some()
 }
 
 /// An error on its way to a browser.
@@ -209,7 +222,16 @@ fn restores(routes: Routes) -> Routes {
 #[derive(Clone)]
 struct Refusal {
     title: &'static str,
-    body: Markup,
+    told: Markup,
+}
+
+impl Refusal {
+    fn shown(&self, way: &Way) -> Markup {
+        html! {
+            section.notice.bad role="alert" { h1 { (self.title) } (self.told) }
+            (way.shown())
+        }
+    }
 }
 
 /// The way on from the page of an error.
@@ -219,6 +241,8 @@ pub(crate) struct Way {
     pub(crate) back: Option<String>,
     /// Something was sent: perhaps what somebody typed.
     pub(crate) sends: bool,
+    /// What a form sent.
+    pub(crate) posted: Option<Posted>,
 }
 
 impl Way {
@@ -238,16 +262,28 @@ impl Way {
 }
 
 /// Puts the navigation around the page of an error, for whoever is signed in, and the way on below it; other answers pass as they
-/// are.
+/// are. Beside it goes what it takes to show the form again that was refused, where whoever sent it can mend it.
 pub(crate) fn around(mut answer: Response, chrome: Option<Chrome<'_>>, way: &Way) -> Response {
-    let Some(Refusal { title, body }) = answer.extensions_mut().remove() else { return answer };
-    let body = html! { (body) (way.shown()) };
+    let Some(refusal) = answer.extensions_mut().remove::<Refusal>() else { return answer };
+    let (title, body) = (refusal.title, refusal.shown(way));
     let whole = match chrome {
         Some(chrome) => page(title, chrome, &body),
         None => layout::bare(title, &body),
     };
-    let (parts, _) = answer.into_parts();
+    let (mut parts, _) = answer.into_parts();
+    if let (Some(_), Some(page), Some(posted)) = (chrome, &way.back, &way.posted)
+        && can_be_mended(parts.status)
+    {
+        let (page, posted) = (page.clone(), posted.clone());
+        parts.extensions.insert(Refused { page, posted, title, told: refusal.told });
+    }
     Response::from_parts(parts, whole.into_string().into())
+}
+
+/// Says whether what was refused may go well when it is sent otherwise, or later.
+fn can_be_mended(status: StatusCode) -> bool {
+    let later = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::INSUFFICIENT_STORAGE];
+    status.is_client_error() || later.contains(&status)
 }
 
 /// Says whether an answer is the page of an error that has nothing around it yet.
@@ -266,17 +302,15 @@ pub(crate) fn refusal(error: &Error) -> Response {
     };
     let has_cause = std::error::Error::source(error).is_some();
     let has_more = status.is_server_error() && (status != StatusCode::SERVICE_UNAVAILABLE || has_cause);
-    let body = html! {
-        section.notice.bad role="alert" {
-            h1 { (title) }
-            p { (problem.message) "." }
-            @if let Some(hint) = &problem.hint { p.hint { (words::sentence(hint)) } }
-            // Of other errors the log says nothing more.
-            @if has_more { p.quiet { "The server's log says more under this number: " code { (problem.request) } } }
-        }
+    let told = html! {
+        p { (problem.message) "." }
+        @if let Some(hint) = &problem.hint { p.hint { (words::sentence(hint)) } }
+        // Of other errors the log says nothing more.
+        @if has_more { p.quiet { "The server's log says more under this number: " code { (problem.request) } } }
     };
-    let page = Page(layout::bare(title, &html! { (body) (Way::default().shown()) }));
-    (status, axum::Extension(Refusal { title, body }), page).into_response()
+    let refusal = Refusal { title, told };
+    let page = Page(layout::bare(title, &refusal.shown(&Way::default())));
+    (status, axum::Extension(refusal), page).into_response()
 }
 
 /// The page of an address that is none.

@@ -100,7 +100,10 @@ pub(super) async fn list(
     let account = server.db.account(&account).await?;
     let all = server.db.receivers(&account.id).await?;
     let part = Part::of(&all, &which, MOST_SHOWN, "receiver", |receiver| &receiver.name);
-    let sent = server.db.deliveries(&account.id, &Before::NOTHING, MOST).await?;
+    let mut sent = server.db.deliveries(&account.id, &Before::NOTHING, MOST).await?;
+    // What is told to several goes out at one time.
+    let name = |delivery: &Delivery| all.iter().find(|r| r.id == delivery.receiver).map_or("", |r| r.name.as_str());
+    sent.sort_by(|a, b| b.created_us.cmp(&a.created_us).then_with(|| name(a).cmp(name(b))));
     let sets = server.db.sets(&account.id).await?;
     let may = actor.may(Right::Change, Some(&account.id));
     let mails = all.iter().any(|receiver| receiver.definition.kind == ReceiverKind::Mail);

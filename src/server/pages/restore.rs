@@ -146,12 +146,7 @@ fn items(standing: &Standing) -> Markup {
 /// What was asked for, in few words: the end of the first path says most.
 fn what(asking: &Asking) -> String {
     let first = asking.paths.first().map_or("", String::as_str);
-    let over = first.chars().count().saturating_sub(MOST_LETTERS);
-    let text = match (first, over) {
-        ("", _) => "All of a snapshot".to_owned(),
-        (whole, 0) => whole.to_owned(),
-        (long, over) => format!("…{}", long.chars().skip(over).collect::<String>()),
-    };
+    let text = if first.is_empty() { "All of a snapshot".to_owned() } else { words::end_of_path(first, MOST_LETTERS) };
     match asking.paths.len() {
         0 | 1 => text,
         many => format!("{text} and {} more", many - 1),

@@ -60,7 +60,8 @@ pub(super) async fn file(found: &Found<'_>, node: &Node, path: &str) -> Result<M
         (crumbs(here, found.row, path))
         // An event and a contact have other times than that of their last change.
         @let is_change = record.as_deref().is_some_and(|one| matches!(one.kind, ItemKind::Event | ItemKind::Contact));
-        p { (words::size(meta.size_bytes)) ", " @if is_change { "changed " } (words::time(meta.modified_us)) }
+        @let changed_us = look::changed_us(record.as_deref(), meta.modified_us);
+        p { (words::size(meta.size_bytes)) @if changed_us != 0 { ", " @if is_change { "changed " } (words::time(changed_us)) } }
         div.actions {
             a.button.plain href={ (here) "/file?path=" (encode(path)) } { "Download" }
             (whole(here, path, "item"))

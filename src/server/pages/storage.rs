@@ -11,7 +11,6 @@ use serde::Deserialize;
 
 use super::part::{Part, Which};
 use super::{Answer, Chrome, Form, Page, Place, Query, charts, go, keys as key_pages, page, words};
-use crate::error::{Error, ErrorKind};
 use crate::format::snapshot::SnapshotFile;
 use crate::server::api::accounts::GROWTH_US;
 use crate::server::auth::{Actor, Password, Right};
@@ -72,24 +71,13 @@ pub(super) async fn list(
     Query(off): Query<Off>,
 ) -> Answer {
     let account = server.db.account(&account).await?;
-    Ok(Page(listed(&server, &actor, &account, (&which, off.off), None).await?).into_response())
-}
-
-/// The page, with what somebody tried to make and why it cannot be.
-async fn listed(
-    server: &Server,
-    actor: &Actor,
-    account: &Account,
-    (which, off): (&Which, usize),
-    tried: Option<(&Typed, &Error)>,
-) -> crate::Result<Markup> {
     let all = server.db.repositories(&account.id).await?;
-    let part = Part::of(&all, which, MOST_REPOSITORIES, "repository", |row| &row.name);
-    let chrome = Chrome { actor, account: Some(account), place: Place::Storage };
+    let part = Part::of(&all, &which, MOST_REPOSITORIES, "repository", |row| &row.name);
+    let may = actor.may(Right::Keys, Some(&account.id));
+    let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Storage };
     let body = html! {
         h1 { "Storage" }
-        (super::sets::way_back(server, actor, &account.id).await?)
-        @if tried.is_some() { (form(account, tried)) }
+        (super::sets::way_back(&server, &actor, &account.id).await?)
         @if all.is_empty() { p.empty { "There is no repository yet: the encrypted place that snapshots are kept in." } } @else {
             (part.finder())
             div.scroll tabindex="0" { table {
@@ -103,14 +91,11 @@ async fn listed(
             } }
             (part.ways())
         }
-        @if !all.is_empty() { (growth(server, account, &all).await?) }
-        (off_list(server, account, actor.may(Right::Keys, Some(&account.id)), off).await?)
-        @if actor.may(Right::Keys, Some(&account.id)) {
-            @if tried.is_none() { (form(account, None)) }
-            (super::adopt::form(account))
-        }
+        @if !all.is_empty() { (growth(&server, &account, &all).await?) }
+        (off_list(&server, &account, may, off.off).await?)
+        @if may { (form(&account)) (super::adopt::form(&account)) }
     };
-    Ok(page("Storage", chrome, &body))
+    Ok(Page(page("Storage", chrome, &body)).into_response())
 }
 
 /// What was taken off the list and lies in the server's own storage still.
@@ -141,7 +126,8 @@ async fn off_list(server: &Server, account: &Account, may: bool, from: usize) ->
 
 /// How what is stored grew.
 async fn growth(server: &Server, account: &Account, all: &[RepositoryRow]) -> crate::Result<Markup> {
-    let days = server.db.growth(&account.id, server.now_us() - GROWTH_US).await?;
+    let now_us = server.now_us();
+    let days = server.db.growth(&account.id, now_us - GROWTH_US, now_us).await?;
     let (read, written) = days.iter().fold((0, 0), |(read, written), day| (read + day.read, written + day.written));
     let stored: i64 = all.iter().map(|row| row.stored_bytes).sum();
     let size = |bytes: i64| words::size(u64::try_from(bytes).unwrap_or(0));
@@ -149,7 +135,7 @@ async fn growth(server: &Server, account: &Account, all: &[RepositoryRow]) -> cr
         h2 { "Growth" }
         @if days.is_empty() { p.empty { "Nothing has been stored yet." } } @else {
             p { "All repositories hold " (size(stored)) " now. In the last 26 weeks runs read " (size(read)) ", of which " (size(written)) " had to be written, after deduplication and compression." }
-            div.scroll tabindex="0" { (charts::growth(&days, server.now_us(), GROWTH_US)) }
+            div.scroll tabindex="0" { (charts::growth(&days, now_us, GROWTH_US)) }
             (charts::growth_key())
         }
         p.quiet { "What retention takes out next stands on each repository's page." }
@@ -164,21 +150,19 @@ pub(super) fn key_mark(row: &RepositoryRow) -> Markup {
     }
 }
 
-/// The form of a new one; after one that cannot be, with what was typed. A passphrase is typed anew.
-fn form(account: &Account, tried: Option<(&Typed, &Error)>) -> Markup {
-    let typed = tried.map(|(typed, _)| typed);
+/// The form of a new one.
+fn form(account: &Account) -> Markup {
     html! {
         h2 { "Make a repository" }
-        @if let Some((_, e)) = tried { (super::sets::wrong(e)) }
         form.card method="post" action={ "/a/" (account.id) "/storage" } {
             p.quiet { "A key is made for it and shown once. The server keeps a key of its own with which it adds snapshots and cannot read what is in them: without your key nobody can restore, not even whoever runs this server." }
             label for="name" { "Name" }
-            input #name name="name" required maxlength="100" placeholder="Main" value=[typed.map(|typed| &typed.name)];
+            input #name name="name" required maxlength="100" placeholder="Main";
             label for="url" { "Where it lies, " span.quiet { "empty: this server's own storage" } }
-            input #url name="url" maxlength="2000" spellcheck="false" placeholder="s3://bucket/folder?endpoint=https://…&region=…" value=[typed.map(|typed| &typed.url)];
+            input #url name="url" maxlength="2000" spellcheck="false" placeholder="s3://bucket/folder?endpoint=https://…&region=…";
             label for="credentials" { "The storage's secrets, " span.quiet { "one per line: name = secret" } }
-            textarea #credentials name="credentials" spellcheck="false" autocomplete="off" placeholder="access_key_id = …" { (typed.map_or("", |typed| typed.credentials.as_str())) }
-            details open[typed.is_some_and(|typed| !typed.passphrase.is_empty())] { summary { "A passphrase of your own instead of a key" }
+            textarea #credentials name="credentials" spellcheck="false" autocomplete="off" placeholder="access_key_id = …" {}
+            details { summary { "A passphrase of your own instead of a key" }
                 label for="passphrase" { "Passphrase, " span.quiet { "at least 12 characters" } }
                 input #passphrase name="passphrase" type="password" autocomplete="new-password";
             }
@@ -187,12 +171,7 @@ fn form(account: &Account, tried: Option<(&Typed, &Error)>) -> Markup {
     }
 }
 
-/// Says whether who typed something can do something about it.
-fn told_in_the_form(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::InvalidInput | ErrorKind::AlreadyExists | ErrorKind::Permission | ErrorKind::Unavailable)
-}
-
-/// Takes the form; shows the key. Where it cannot be made, the form comes again with what was typed.
+/// Takes the form; shows the key.
 pub(super) async fn make(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
@@ -202,22 +181,15 @@ pub(super) async fn make(
     let account = server.db.account(&account).await?;
     let url = if typed.url.trim().is_empty() { OWN } else { typed.url.trim() };
     let wanted = RepositoryToMake {
-        name: typed.name.clone(),
         destination: PlaceToBe {
             name: format!("{} ({})", typed.name.trim(), if url == OWN { "server" } else { "first" }),
             url: url.to_owned(),
             credentials: pairs(&typed.credentials),
         },
+        name: typed.name,
         passphrase: Some(&typed.passphrase).filter(|text| !text.is_empty()).map(Password::new),
     };
-    let made = match repositories::make(&server, &actor, &account.id, &wanted).await {
-        Ok(made) => made,
-        Err(e) if told_in_the_form(e.kind()) => {
-            let again = listed(&server, &actor, &account, (&Which::default(), 0), Some((&typed, &e))).await?;
-            return Ok((problem(&e).0, Page(again)).into_response());
-        }
-        Err(e) => return Err(e.into()),
-    };
+    let made = repositories::make(&server, &actor, &account.id, &wanted).await?;
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Storage };
     let of = KitOf::First { own: wanted.passphrase.is_some() };
     let body = kit(&server, &account, &made.row, made.key.expose_text(), of, None).await;
@@ -275,6 +247,9 @@ pub(super) async fn kit_facts(server: &Server, account: &Account, row: &Reposito
     let places = server.db.destinations(&row.id).await.unwrap_or_default();
     let place = places.first();
     let own = matches!(of, KitOf::First { own: true });
+    // Who needs it may stand elsewhere than where the server was started.
+    let folder = server.storage_folder(&account.id).join(row.id.as_str());
+    let folder = std::path::absolute(&folder).unwrap_or(folder).display().to_string();
     let made_us = match of {
         KitOf::First { .. } => Some(row.created_us),
         KitOf::Further { made_us } => made_us,
@@ -293,7 +268,7 @@ pub(super) async fn kit_facts(server: &Server, account: &Account, row: &Reposito
                 div { dt { "Checksum of the key" } dd { code { (checksum(key)) } } }
                 @if let Some(at) = made_us { div { dt { "Key made" } dd { (words::time(at)) } } }
                 @if let Some(place) = place { div.wide { dt { "Place" } dd {
-                    @if place.url == OWN { "this server's own storage, folder " code { "storage/" (account.id) "/" (row.id) } }
+                    @if place.url == OWN { "this server's own storage, folder " code { (folder) } }
                     @else { code { (place.url) } }
                 } } }
             }

@@ -22,6 +22,8 @@ use crate::server::web::At;
 
 /// Tenants on a page.
 const MOST: usize = 100;
+/// Permissions that the list names of a tenant.
+const MOST_NAMED: usize = 4;
 /// Microsoft's codes for a client secret that is wrong, or has ended.
 const WRONG_SECRET: [&str; 2] = ["AADSTS7000215", "AADSTS7000222"];
 
@@ -44,6 +46,7 @@ pub(super) async fn list(
         true => connect::forms(&server, &actor, &account, &asked, all.is_empty()).await?,
         false => html! {},
     };
+    let may_test = actor.may(Right::Run, Some(&account.id));
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Tenants };
     let body = html! {
         h1 { "Tenants" }
@@ -52,7 +55,7 @@ pub(super) async fn list(
             (part.finder())
             div.scroll tabindex="0" { table {
                 thead { tr { th scope="col" { "Tenant" } th scope="col" { "Permissions" } th scope="col" { "Secret" } th scope="col" { "Microsoft's limits used" } th scope="col" { "Tested" } th scope="col" { "Directory" } } }
-                tbody { @for tenant in &part.shown { (row(&account, tenant, server.now_us())) } }
+                tbody { @for tenant in &part.shown { (row(&account, tenant, may_test, server.now_us())) } }
             } }
             (part.ways())
         }
@@ -61,21 +64,13 @@ pub(super) async fn list(
     Ok(Page(page("Tenants", chrome, &body)).into_response())
 }
 
-fn row(account: &Account, tenant: &Tenant, now_us: i64) -> Markup {
-    let state: Option<Value> = tenant.state.as_deref().and_then(|text| serde_json::from_str(text).ok());
-    let missing = state.as_ref().and_then(missing);
-    let failed = state.as_ref().is_some_and(|state| state.get("error").is_some());
+fn row(account: &Account, tenant: &Tenant, may_test: bool, now_us: i64) -> Markup {
+    let here = format!("/a/{}/tenants/{}", account.id, tenant.id);
     html! { tr {
-        th scope="row" { a href={ "/a/" (account.id) "/tenants/" (tenant.id) } { (tenant.name) }
+        th scope="row" { a href=(here) { (tenant.name) }
             @if tenant.is_of_user() { br; span.quiet { (tenant.user.as_ref().map_or("nobody signed in", |user| user.name.as_str())) } }
         }
-        td { @match missing {
-            _ if tenant.refused.is_some() => { span.state.bad { "sign in again" } }
-            None if failed => { span.state.bad { "no sign-in" } }
-            None => { span.state.calm { "not tested" } }
-            Some(0) => { span.state.good { "all granted" } }
-            Some(many) => { span.state.warn { (many) " missing" } }
-        } }
+        td { (granted(tenant, &here, may_test && tenant.has_secret())) }
         td { @match tenant.secret_days(now_us) {
             None if tenant.is_of_user() => { span.quiet { "none needed" } }
             None => { span.quiet { "end not known" } }
@@ -87,6 +82,33 @@ fn row(account: &Account, tenant: &Tenant, now_us: i64) -> Markup {
         td { @if let Some(at) = tenant.checked_us { (words::time(at)) } @else { span.quiet { "never" } } }
         td { code { (tenant.definition.tenant_id) } }
     } }
+}
+
+/// How the permissions stood at the last test, with the way to one where there was none, or consent was given since.
+fn granted(tenant: &Tenant, here: &str, may_test: bool) -> Markup {
+    let state: Option<Value> = tenant.state.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    let found = state.as_ref().and_then(missing);
+    let failed = state.as_ref().is_some_and(|state| state.get("error").is_some());
+    let all = each(state.as_ref().map_or(&[][..], permissions));
+    let names: Vec<&str> = all.iter().filter(|found| found.is_lacking()).map(|found| found.name).collect();
+    let since = tenant.checked_us.is_some() && tenant.consented_us > tenant.checked_us;
+    html! {
+        @match found {
+            _ if tenant.refused.is_some() => { span.state.bad { "sign in again" } }
+            None if failed => { span.state.bad { "no sign-in" } }
+            None => { span.state.calm { "not tested" } }
+            Some(0) => { span.state.good { "all granted" } }
+            Some(many) => {
+                span.state.warn { (many) " missing" }
+                @if !names.is_empty() {
+                    ": " (names.iter().take(MOST_NAMED).copied().collect::<Vec<_>>().join(", "))
+                    @if names.len() > MOST_NAMED { " and " (names.len() - MOST_NAMED) " more" }
+                }
+            }
+        }
+        @if since { " " span.quiet { "consented to since" } }
+        @if may_test && (since || (found.is_none() && !failed)) { " " a href={ (here) "#test" } aria-label={ "Test " (tenant.name) } { "Test" } }
+    }
 }
 
 /// What is used of the budgets that the tenant's jobs share, as far as what they told last still holds.
@@ -141,7 +163,7 @@ pub(super) async fn show(
             p.notice.warn { "Its app and the secret have to be entered: they lie in no repository." }
         }
         dl.facts { div.wide { dt { "Microsoft's limits used" } dd { (used(&tenant, server.now_us())) } } }
-        @if may_test { form method="post" action={ (here) "/test" } { button type="submit" { "Test now" } } }
+        @if may_test { form #test method="post" action={ (here) "/test" } { button type="submit" { "Test now" } } }
         @match &state {
             None => { p.empty { "It has not been tested yet" @if may_test { ": press Test now" } "." } }
             Some(state) => {
@@ -194,6 +216,13 @@ pub(super) struct Found<'a> {
     uses: Vec<&'a str>,
 }
 
+impl Found<'_> {
+    /// Says whether it has to be granted yet.
+    fn is_lacking(&self) -> bool {
+        matches!(self.state, "missing" | "refused")
+    }
+}
+
 /// Permissions, each name once: several parts need the same one. Of different states the worse counts.
 pub(super) fn each(permissions: &[Value]) -> Vec<Found<'_>> {
     let weight = |state: &str| match state {
@@ -224,7 +253,7 @@ pub(super) fn missing(state: &Value) -> Option<usize> {
     let all = each(permissions(state));
     match all.is_empty() {
         true => usize::try_from(told).ok(),
-        false => Some(all.iter().filter(|found| matches!(found.state, "missing" | "refused")).count()),
+        false => Some(all.iter().filter(|found| found.is_lacking()).count()),
     }
 }
 

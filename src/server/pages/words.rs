@@ -62,6 +62,19 @@ pub(crate) fn sentence(text: &str) -> String {
     format!("{first}{}.", chars.as_str().trim_end_matches('.'))
 }
 
+/// The end of a path, about so many letters of it: whole names, or of a name that is longer by itself whole words.
+pub(crate) fn end_of_path(path: &str, most: usize) -> String {
+    let over = path.chars().count().saturating_sub(most);
+    let Some((at, _)) = path.char_indices().nth(over).filter(|_| over > 0) else { return path.to_owned() };
+    let (before, end) = path.split_at(at);
+    if before.ends_with('/') {
+        return format!("…/{end}");
+    }
+    let name = || end.split_once('/').filter(|(_, names)| !names.is_empty()).map(|(_, names)| format!("…/{names}"));
+    let word = || end.split_once(' ').filter(|(_, words)| !words.is_empty()).map(|(_, words)| format!("… {words}"));
+    name().or_else(word).unwrap_or_else(|| format!("…{end}"))
+}
+
 /// A stretch of time: "3 min 20 s".
 pub(crate) fn duration(us: i64) -> String {
     let seconds = us.max(0) / 1_000_000;
@@ -83,5 +96,19 @@ mod tests {
         assert_eq!([times(16, 5), times(7, 0)], ["3.2 times", "–"]);
         assert_eq!(["check the place", "Über", ""].map(sentence), ["Check the place.", "Über.", "."]);
         assert_eq!([duration(0), duration(200_000_000), duration(7_300_000_000)], ["0 s", "3 min 20 s", "2 h 1 min"]);
+    }
+
+    #[test]
+    fn a_path_that_is_cut_begins_with_a_whole_name_or_word() {
+        let path = "sets/everyone/2026-11-28 1637/users/alice@contoso.com/Mail/Inbox";
+        assert_eq!(end_of_path(path, 64), path);
+        // The cut falls into the date, before a name, between two, into one.
+        for most in [45, 40, 35, 34] {
+            assert_eq!(end_of_path(path, most), "…/users/alice@contoso.com/Mail/Inbox", "{most}");
+        }
+        assert_eq!(end_of_path(path, 30), "…/alice@contoso.com/Mail/Inbox");
+        assert_eq!(end_of_path("Mail/2026-08-03 1730 Übersicht.eml", 16), "… Übersicht.eml");
+        assert_eq!(end_of_path("Mail/Übersicht.eml", 5), "…t.eml");
+        assert_eq!(end_of_path("", 5), "");
     }
 }

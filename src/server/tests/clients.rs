@@ -251,9 +251,9 @@ async fn seen_and_removed(yard: &Yard) {
         ("/clients".to_owned(), "backup-pc"),
         (format!("/sets/{}", yard.set), "client "),
         (format!("/sets/{}/change/where", yard.set), "It runs on"),
-        ("/keys".to_owned(), "<td>add snapshots; not read contents, not delete</td><td>client backup-pc</td>"),
-        ("/keys".to_owned(), "<td>add snapshots, forget and prune; not read contents</td><td>this server</td>"),
-        ("/keys".to_owned(), "<td>read and write everything</td><td>its owner</td>"),
+        ("/keys".to_owned(), "not read contents, not delete</td><td data-label=\"Held by\">client backup-pc</td>"),
+        ("/keys".to_owned(), "forget and prune; not read contents</td><td data-label=\"Held by\">this server</td>"),
+        ("/keys".to_owned(), ">read and write everything</td><td data-label=\"Held by\">its owner</td>"),
     ] {
         let (status, page) = yard.bench.page(&cookie, &format!("{base}{path}")).await;
         assert!(status.is_success() && page.contains(word), "{path}: {status}\n{page}");

@@ -200,7 +200,8 @@ async fn the_page_of_keys_lists_adds_replaces_removes_renews_and_hands_over() {
         assert!(!page.contains(wrong), "{wrong}: {page}");
     }
     assert!(page.contains("Whoever has it can read everything") && page.contains("Key made"), "{page}");
-    assert!(page.contains(&format!("storage/{account}/{repository}")), "where it lies: {page}");
+    let folder = bench.folder.path().join(format!("server/storage/{account}/{repository}"));
+    assert!(page.contains(&format!("<code>{}</code>", folder.display())), "the whole path of where it lies: {page}");
     let typed = |key: &str, end: &str, old: &str| format!("key={}&last_four={}&old={old}", encode(key), encode(end));
     let (status, page) = send("confirmation", typed(&second, "0000", "")).await;
     assert!(status == StatusCode::FORBIDDEN && shown(&page) == second, "it is not lost for that: {status}");

@@ -1,9 +1,12 @@
 //! Lines to the server: TLS by files, connections of HTTP/2 that fall silent, and those that break.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use axum_server::AddrListener as _;
 use reqwest::{Certificate, Client, StatusCode, Version, header};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -16,6 +19,8 @@ use crate::error::{Error, ErrorKind};
 use crate::server::ProcessRole;
 use crate::server::auth::Role;
 use crate::server::id::Id;
+use crate::server::lines::{Bounds, Line, Lines};
+use crate::server::network::Network;
 use crate::server::options::{ServerOptions, Tls};
 use crate::server::run::start_at;
 
@@ -262,6 +267,101 @@ async fn who_comes_when_all_places_are_taken_waits_and_is_answered_when_one_goes
     let answer = timeout(SOON, answered(address, "/healthz")).await.expect("in time");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     drop(silent);
+}
+
+/// Lines of a listener of its own, two of each address; where it listens, and how many were turned away.
+fn two_of_each(spared: &[Network]) -> (Lines, SocketAddr, Arc<AtomicU64>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.set_nonblocking(true).expect("set");
+    let (address, turned_away) = (listener.local_addr().expect("an address"), Arc::<AtomicU64>::default());
+    let bounds = Bounds { at_once: 16, per_address: 2, spared: spared.to_vec(), turned_away: turned_away.clone() };
+    (Lines::of(listener, bounds).expect("lines"), address, turned_away)
+}
+
+/// A connection from one of this machine's own addresses.
+async fn dialled(from: [u8; 4], to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(SocketAddr::from((from, 0))).expect("bound");
+    socket.connect(to).await.expect("a line")
+}
+
+/// Takes the next connection that is kept.
+async fn taken(lines: &Lines) -> Line {
+    timeout(SOON, lines.accept_stream()).await.expect("in time").expect("a line").0
+}
+
+/// Says whether the other end closes a connection.
+async fn is_closed(line: &mut TcpStream) -> bool {
+    matches!(timeout(SOON, line.read(&mut [0])).await, Ok(Ok(0) | Err(_)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_one_address_so_many_lines_are_open_and_of_who_speaks_for_many_more() {
+    const ONE: [u8; 4] = [127, 0, 0, 1];
+    const OTHER: [u8; 4] = [127, 0, 0, 2];
+    let (lines, address, turned_away) = two_of_each(&[]);
+    let mut ends = Vec::new();
+    for from in [ONE, ONE, ONE, OTHER] {
+        ends.push(dialled(from, address).await);
+    }
+    let mut held = vec![taken(&lines).await, taken(&lines).await, taken(&lines).await];
+    assert!(is_closed(&mut ends[2]).await, "the third of one address");
+    assert_eq!(turned_away.load(Ordering::Relaxed), 1);
+    // When one goes, there is room for another.
+    drop(held.remove(0));
+    ends.push(dialled(ONE, address).await);
+    held.push(taken(&lines).await);
+    assert_eq!(turned_away.load(Ordering::Relaxed), 1);
+    drop(held);
+
+    let (lines, address, turned_away) = two_of_each(&Network::LOOPBACK);
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        ends.push(dialled(ONE, address).await);
+        held.push(taken(&lines).await);
+    }
+    assert_eq!((held.len(), turned_away.load(Ordering::Relaxed)), (4, 0));
+}
+
+/// An address of this machine at which others reach it, if it has one. Nothing is sent for it.
+fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_address_wants_over_its_share_is_closed_and_counted() {
+    // All of loopback is spared: a machine without a network cannot tell.
+    let Some(own) = own_address() else { return };
+    let served = async |trusted_proxies: Vec<Network>| {
+        let change = |options: &mut ServerOptions| {
+            options.role = ProcessRole::Web;
+            options.listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+            options.connections_per_address = 2;
+            options.trusted_proxies = trusted_proxies;
+        };
+        let bench = Bench::with(change, None).await;
+        let port = bench.running.address().expect("it listens").port();
+        (bench, SocketAddr::from((own, port)), SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    };
+    let (bench, far, near) = served(Vec::new()).await;
+    let held = [line(far, "").await, line(far, "").await];
+    open(&bench, 2).await;
+    assert!(is_closed(&mut TcpStream::connect(far).await.expect("a line")).await);
+    let more = [line(near, "").await, line(near, "").await, line(near, "").await];
+    open(&bench, 5).await;
+    let figures = timeout(SOON, answered(near, "/metrics")).await.expect("in time");
+    assert!(figures.contains("\ntenantvault_connections_turned_away_total 1\n"), "{figures}");
+    drop((held, more));
+    bench.running.stop().await;
+
+    let trusted = own.to_string().parse().expect("an address");
+    let (bench, far, _) = served(vec![trusted]).await;
+    let held = [line(far, "").await, line(far, "").await, line(far, "").await];
+    open(&bench, 3).await;
+    drop(held);
+    bench.running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 mod abroad;
 mod access;
 mod adopt;
+mod again;
 mod browsers;
 mod clients;
 mod consent;

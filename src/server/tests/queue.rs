@@ -1,8 +1,10 @@
 //! The queue: no job is done twice at once, none is lost with its worker.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
-use super::{Bench, PLENTY, set_up};
+use super::{Bench, PLENTY, connect, set_up};
 use crate::error::{Error, ErrorKind};
 use crate::server::auth::Role;
 use crate::server::db::{AtOnce, Before, JobKind, JobState, NewJob};
@@ -41,6 +43,26 @@ async fn many_workers_take_each_job_once_and_in_turn() {
     let taken: Vec<_> = futures::future::join_all(taking).await.into_iter().flatten().collect();
     let ids: std::collections::HashSet<&str> = taken.iter().map(|job| job.id.as_str()).collect();
     assert_eq!((taken.len(), ids.len()), (40, 40));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_tenant_begins_when_what_it_has_ends() {
+    let bench = Bench::new().await;
+    let account = bench.account("Contoso").await;
+    let owner = bench.person(Some(&account), Role::Owner, "owner@contoso.com").await;
+    let sim = SimTenant::start(SimOptions::tiny()).await.expect("a tenant");
+    let tenant = Id::parse(&connect(&bench, &owner, &account, &sim, "Contoso").await).expect("an id");
+    // Each is over at once, for what it is to take back is not there; of a tenant one goes after the other.
+    let (began, mut asked) = (Instant::now(), Vec::new());
+    for _ in 0..20 {
+        let wanted = NewJob { tenant: Some(&tenant), ..job(&account, JobKind::Undo, 0) };
+        asked.push(bench.server().db.ask_for(&wanted, 0).await.expect("asked"));
+    }
+    for id in &asked {
+        bench.ended(&owner, &account, id.as_str()).await;
+    }
+    // Half a second for each, if the worker slept.
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -244,6 +244,8 @@ async fn what_pages_and_queues_ask_for_is_found_by_indexes() {
          ORDER BY created_us DESC, id DESC LIMIT 10",
         "SELECT * FROM jobs WHERE account_id = 'x' AND state IN ('queued', 'running') ORDER BY state DESC, run_after_us LIMIT 200",
         "SELECT * FROM jobs WHERE noticed = 0 AND ended_us IS NOT NULL ORDER BY ended_us LIMIT 10",
+        "SELECT s.id, (SELECT r.started_us FROM runs r WHERE r.set_id = s.id AND r.snapshot IS NOT NULL \
+         ORDER BY r.started_us DESC LIMIT 1) FROM sets s WHERE s.account_id = 'x'",
         "SELECT id FROM jobs WHERE set_id = 'x' AND kind = 'backup' AND state = 'queued'",
         "SELECT set_id FROM jobs WHERE kind = 'backup' AND state = 'queued' AND set_id IN ('x', 'y')",
         "UPDATE schedules SET next_us = 9 WHERE id IN ('x', 'y') AND next_us = CASE id WHEN 'x' THEN 5 WHEN 'y' THEN 6 END",

@@ -7,16 +7,18 @@ use axum::http::uri::{Authority, PathAndQuery};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
+use bytes::Bytes;
 use futures::StreamExt as _;
 use url::{Position, Url};
 
+use super::room::Share;
 use super::{Access, Door, Peer};
 use crate::error::{Error, ErrorKind, Result};
-use crate::server::auth::{Actor, Right};
+use crate::server::auth::{Actor, Right, place_of};
 use crate::server::db::ClientRow;
 use crate::server::error::ApiError;
 use crate::server::id::Id;
-use crate::server::pages::{self, Chrome, Place, Way};
+use crate::server::pages::{self, Chrome, Place, Posted, Way};
 use crate::server::state::Server;
 
 /// The name of the cookie of a session. Over HTTPS it is bound to this very host (`__Host-`).
@@ -47,10 +49,16 @@ pub(super) async fn hold(
     let is_get = request.method() == Method::GET;
     // Pages elsewhere may be about an account, and are none of its own.
     let within = account.clone().filter(|_| uri.path().starts_with("/a/"));
-    let way = Way { back: came_from(&guard.server, &request, host), sends: !request.method().is_safe() };
+    let sends = !request.method().is_safe();
+    let mut way = Way { back: came_from(&guard.server, &request, host), sends, posted: None };
     let above = uri.path().rsplit_once('/').map_or("", |(above, _)| above).to_owned();
     match guard.admit(request.method(), headers, host, account.as_deref(), &peer).await {
         Ok(admitted) => {
+            let whose = match &admitted {
+                Admitted::Anybody => place_of(&peer.address),
+                Admitted::Person(actor) => actor.person.to_string(),
+                Admitted::Client(client) => client.id.to_string(),
+            };
             let person = match admitted {
                 Admitted::Anybody => None,
                 Admitted::Person(actor) => {
@@ -67,8 +75,12 @@ pub(super) async fn hold(
             let answer = if request.method().is_safe() || guard.streams {
                 next.run(request).await
             } else {
-                match guard.whole(request).await {
-                    Ok(request) => guard.see_through(next, request).await,
+                let form = is_form(&request).then(|| request.uri().path().to_owned());
+                match guard.whole(request, &whose).await {
+                    Ok((request, fields)) => {
+                        way.posted = form.map(|path| Posted { path, fields });
+                        guard.see_through(next, request).await
+                    }
                     Err(answer) => answer,
                 }
             };
@@ -122,22 +134,31 @@ impl From<Error> for Refused {
 }
 
 impl Guard {
-    /// A request with all of its body: what is begun with it then needs nobody at the other end.
-    async fn whole(&self, request: Request) -> std::result::Result<Request, Response> {
-        let (parts, body) = request.into_parts();
+    /// A request with all of its body, and that body: what is begun with it then needs nobody at the other end.
+    async fn whole(&self, request: Request, whose: &str) -> std::result::Result<(Request, Bytes), Response> {
+        let (mut parts, body) = request.into_parts();
         let (mut body, mut bytes, mut too_long) = (body.into_data_stream(), Vec::new(), false);
-        let cut_off = loop {
+        let (most, mut share) = self.server.bodies.share(self.access, whose);
+        let e = loop {
             match body.next().await {
-                None => return Ok(Request::from_parts(parts, bytes.into())),
-                Some(Ok(more)) if bytes.len() + more.len() <= super::MOST_BODY_BYTES => bytes.extend_from_slice(&more),
-                Some(Ok(_)) => {
-                    too_long = true;
-                    break "The body is too long";
+                None => {
+                    // Its room is given back when it is done with.
+                    parts.extensions.insert(Arc::new(share));
+                    let bytes = Bytes::from(bytes);
+                    return Ok((Request::from_parts(parts, bytes.clone().into()), bytes));
                 }
-                Some(Err(_)) => break "The body cannot be read",
+                Some(Ok(more)) if bytes.len() + more.len() > most => {
+                    too_long = true;
+                    break Error::invalid("The body is too long");
+                }
+                Some(Ok(more)) if share.grow(more.len()) => bytes.extend_from_slice(&more),
+                Some(Ok(_)) => {
+                    let text = "The server has too many requests in hand";
+                    break Error::new(ErrorKind::Unavailable, text).with_hint("Try again");
+                }
+                Some(Err(_)) => break Error::invalid("The body cannot be read"),
             }
         };
-        let e = Error::invalid(cut_off);
         let mut answer = match self.door {
             Door::Page => pages::refusal(&e),
             Door::Api => ApiError(e).into_response(),
@@ -151,7 +172,14 @@ impl Guard {
     /// Does what a request asks for to its end, also when whoever asks goes away or no answer comes in time: what is done and not
     /// noted, or half done, would stay so.
     async fn see_through(&self, next: Next, request: Request) -> Response {
-        match self.server.aside.spawn(next.run(request)).await {
+        let share = request.extensions().get::<Arc<Share>>().cloned();
+        let answering = next.run(request);
+        let answering = async move {
+            let answer = answering.await;
+            drop(share);
+            answer
+        };
+        match self.server.aside.spawn(answering).await {
             Ok(answer) => answer,
             Err(e) => match e.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
@@ -266,15 +294,30 @@ fn is_own(server: &Server, origin: &str, host: Option<&str>) -> bool {
         || origin.split_once("://").is_some_and(|(_, own)| Some(own) == host)
 }
 
+/// Says whether a request brings what a form of a page sends.
+fn is_form(request: &Request) -> bool {
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.starts_with("application/x-www-form-urlencoded")
+}
+
 /// The page of this server that a request came from, as an address within it; none where it is the one that is asked for.
 fn came_from(server: &Server, request: &Request, host: Option<&str>) -> Option<String> {
+    let (asked, is_safe) = (request.uri(), request.method().is_safe());
+    if let Some(page) = asked.query().filter(|_| !is_safe).and_then(pages::noted) {
+        // Whatever host it names is not asked.
+        return within(&Url::parse("http://here").ok()?.join(&page).ok()?).map(str::to_owned);
+    }
     let from = Url::parse(request.headers().get(header::REFERER)?.to_str().ok()?).ok()?;
-    let within = &from[Position::BeforePath..Position::AfterQuery];
-    let asked = request.uri().path_and_query().map(PathAndQuery::as_str);
-    let is_itself = request.method().is_safe() && Some(within) == asked;
-    // Two slashes would lead to another host.
-    let leads_here = is_own(server, &from.origin().ascii_serialization(), host) && !within.starts_with("//");
-    (leads_here && !is_itself).then(|| within.to_owned())
+    let page = within(&from)?;
+    let is_itself = is_safe && asked.path_and_query().map(PathAndQuery::as_str) == Some(page);
+    let leads_here = is_own(server, &from.origin().ascii_serialization(), host);
+    (leads_here && !is_itself).then(|| page.to_owned())
+}
+
+/// Where an address leads within its host; none where a browser would take that for another host.
+fn within(url: &Url) -> Option<&str> {
+    let within = &url[Position::BeforePath..Position::AfterQuery];
+    (within.starts_with('/') && !within.starts_with("//")).then_some(within)
 }
 
 /// Refuses what another site's page made a browser send. Browsers say where a request comes from in `Sec-Fetch-Site`, or

@@ -4,10 +4,12 @@
 //! runs: who it is, whether their role has the right, whether the account in the path is theirs, and, for whatever is not
 //! a reading, that a browser which sends a cookie was told to by a page of ours.
 
+mod again;
 mod guard;
 mod headers;
 mod health;
 mod peer;
+mod room;
 mod routes;
 mod take;
 mod within;
@@ -28,11 +30,12 @@ use super::state::Server;
 use crate::error::{Error, ErrorKind};
 pub(crate) use guard::{cookie, cookie_name};
 pub(crate) use peer::Peer;
+pub(crate) use room::Bodies;
 pub(crate) use routes::{Access, Door, Routes};
 pub(crate) use take::{Asked, Wanted};
 pub(crate) use within::{At, OfAccount, OfRepository, OfRestore};
 
-/// The longest body of a request, but for files that clients store.
+/// The longest body of a request of who is let in, but for files that clients store.
 const MOST_BODY_BYTES: usize = 1024 * 1024;
 /// The longest that an answer may take to begin.
 const SLOWEST: Duration = Duration::from_secs(60);
@@ -64,10 +67,22 @@ async fn in_time(request: Request, next: Next) -> Response {
     answer
 }
 
+/// What answers those who watch the process, and nothing else.
+pub(crate) fn watched(server: &Arc<Server>) -> Router {
+    let (usual, _) = health::add(Routes::new(server.clone())).into_routers();
+    usual
+        .layer(axum::middleware::from_fn(in_time))
+        .layer(axum::middleware::from_fn_with_state(server.clone(), headers::add))
+        .layer(CatchPanicLayer::new())
+}
+
 /// The whole service.
 pub(crate) fn service(server: &Arc<Server>) -> Router {
     let (usual, files) = routes(server).into_routers();
-    usual
+    // What stands before all routes at once can ask for another one.
+    Router::<()>::new()
+        .fallback_service(usual)
+        .layer(axum::middleware::from_fn(again::show))
         .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
         .layer(CompressionLayer::new().compress_when(worth_packing()))
         // Handlers take the body before they answer: one that trickles ends with the time of its answer.

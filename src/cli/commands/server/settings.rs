@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use toml::{Spanned, Value};
 
-use super::{Args, MOST_CONNECTIONS, MOST_JOBS};
+use super::{Args, MOST_CONNECTIONS, MOST_JOBS, MOST_PER_ADDRESS};
 use crate::cli::app::App;
 use crate::cli::config::Complaints;
 use crate::cli::values::absolute;
@@ -39,6 +40,7 @@ impl Kind {
 const SETTINGS: &[(&str, Kind)] = &[
     ("dir", Kind::Path),
     ("listen", Kind::Text),
+    ("health_listen", Kind::Text),
     ("database_url", Kind::Text),
     ("database_url_file", Kind::Path),
     ("public_url", Kind::Text),
@@ -47,6 +49,7 @@ const SETTINGS: &[(&str, Kind)] = &[
     ("tls_key", Kind::Path),
     ("jobs", Kind::Number),
     ("connections", Kind::Number),
+    ("connections_per_address", Kind::Number),
     ("public_targets_only", Kind::Switch),
     ("trusted_proxies", Kind::List),
 ];
@@ -100,6 +103,10 @@ pub(super) fn options(args: &Args, app: &App) -> Result<ServerOptions> {
         Some(said) => said.read("an address and a port, like 127.0.0.1:8080", |text| text.parse().ok())?,
         None => SocketAddr::from(([127, 0, 0, 1], 8484)),
     };
+    if let Some(said) = settings.get("health_listen") {
+        let wanted = "an address and a port, like 127.0.0.1:8485";
+        options.health_listen = Some(said.read(wanted, |text| text.parse().ok())?);
+    }
     options.public_url = text("public_url");
     options.database_url = database(&settings, path(&None, "database_url_file"))?;
     options.role = match settings.get("role") {
@@ -111,10 +118,11 @@ pub(super) fn options(args: &Args, app: &App) -> Result<ServerOptions> {
         let jobs: u16 = said.read("a number from 1 to 64", |text| text.parse().ok().filter(good))?;
         options.jobs_at_once = jobs.into();
     }
-    if let Some(said) = settings.get("connections") {
-        let good = |connections: &usize| i64::try_from(*connections).is_ok_and(|many| MOST_CONNECTIONS.contains(&many));
-        options.connections_at_once =
-            said.read("a number from 16 to 1000000", |text| text.parse().ok().filter(good))?;
+    if let Some(most) = connections(&settings, "connections", &MOST_CONNECTIONS)? {
+        options.connections_at_once = most;
+    }
+    if let Some(most) = connections(&settings, "connections_per_address", &MOST_PER_ADDRESS)? {
+        options.connections_per_address = most;
     }
     if let Some(said) = settings.get("public_targets_only") {
         options.allow_private_targets = !said.read("true or false", |text| text.parse::<bool>().ok())?;
@@ -134,6 +142,14 @@ pub(super) fn options(args: &Args, app: &App) -> Result<ServerOptions> {
         }
     };
     Ok(options)
+}
+
+/// How many connections a setting allows, where it says so.
+fn connections(settings: &Settings, name: &str, range: &RangeInclusive<i64>) -> Result<Option<usize>> {
+    let Some(said) = settings.get(name) else { return Ok(None) };
+    let wanted = format!("a number from {} to {}", range.start(), range.end());
+    let good = |many: &usize| i64::try_from(*many).is_ok_and(|many| range.contains(&many));
+    said.read(&wanted, |text| text.parse().ok().filter(good)).map(Some)
 }
 
 fn role(said: &Said) -> Result<ProcessRole> {
@@ -225,10 +241,16 @@ fn of_flags(settings: &mut Settings, args: &Args) {
     let proxies = (!args.trusted_proxy.is_empty()).then(|| args.trusted_proxy.join(","));
     let flags = [
         ("listen", args.listen.map(|listen| listen.to_string()), "--listen"),
+        ("health_listen", args.health_listen.map(|listen| listen.to_string()), "--health-listen"),
         ("public_url", args.public_url.clone(), "--public-url"),
         ("role", args.role.clone(), "--role"),
         ("jobs", args.jobs.map(|jobs| jobs.to_string()), "--jobs"),
         ("connections", args.connections.map(|many| many.to_string()), "--connections"),
+        (
+            "connections_per_address",
+            args.connections_per_address.map(|many| many.to_string()),
+            "--connections-per-address",
+        ),
         ("public_targets_only", args.public_targets_only.then(|| "true".to_owned()), "--public-targets-only"),
         ("trusted_proxies", proxies, "--trusted-proxy"),
     ];

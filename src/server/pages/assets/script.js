@@ -36,9 +36,18 @@ if (job) {
   };
   const source = new EventSource(job.dataset.events);
   source.addEventListener("progress", (event) => {
-    const { state, progress } = JSON.parse(event.data);
+    const { state, started_us: startedUs, progress } = JSON.parse(event.data);
     const badge = document.querySelector("#state > *");
     if (badge && state === "running") { badge.textContent = "running"; }
+    const began = document.getElementById("began");
+    if (began && began.hidden && startedUs) {
+      const time = document.createElement("time");
+      time.dateTime = new Date(startedUs / 1000).toISOString();
+      time.textContent = time.dateTime;
+      began.querySelector("dd").replaceChildren(time);
+      ownTimes(began);
+      began.hidden = false;
+    }
     if (!progress) { return; }
     const say = (id, text) => {
       const element = document.getElementById(id);

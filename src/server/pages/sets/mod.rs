@@ -30,7 +30,6 @@ use crate::server::schedule;
 use crate::server::state::Server;
 use crate::server::web::At;
 
-pub(super) use steps::wrong;
 pub(super) use wizard::way_back;
 
 /// Sets on a page.
@@ -45,7 +44,9 @@ pub(super) async fn list(
 ) -> Answer {
     let account = server.db.account(&account).await?;
     let (all, tenants) = (server.db.sets(&account.id).await?, server.db.tenants(&account.id).await?);
-    let timings = server.db.timings(&account.id).await?;
+    let (timings, snapshots) = (server.db.timings(&account.id).await?, server.db.last_snapshots(&account.id).await?);
+    // Of a run that is no longer kept only the end is known.
+    let last_snapshot = |set: &SetRow| snapshots.get(&set.id).copied().or(set.last_good_us);
     let by_schedule = |set: &SetRow| set.enabled && timings.get(&set.id).is_some_and(|all| !all.is_empty());
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Sets };
     let may_change = actor.may(Right::Change, Some(&account.id));
@@ -62,7 +63,7 @@ pub(super) async fn list(
                 tbody { @for set in &part.shown { tr {
                     th scope="row" { a href={ "/a/" (account.id) "/sets/" (set.id) } { (set.name) } }
                     td { (last(set)) }
-                    td { @if let Some(at) = set.last_good_us { (words::time(at)) } @else { span.quiet { "never" } } }
+                    td { @if let Some(at) = last_snapshot(set) { (words::time(at)) } @else { span.quiet { "never" } } }
                     td { @if by_schedule(set) { "on schedule" } @else { span.state.calm { "only when asked" } } }
                     td { @if let Some(tenant) = tenants.iter().find(|tenant| tenant.id == set.tenant) { (tenant.name) } }
                 } } }

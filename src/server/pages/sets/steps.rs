@@ -123,7 +123,7 @@ pub(super) fn tabs(base: &str, here: Step) -> Markup {
 }
 
 /// An error, where something was typed.
-pub(in crate::server::pages) fn wrong(error: &Error) -> Markup {
+pub(super) fn wrong(error: &Error) -> Markup {
     let (_, problem) = crate::server::error::problem(error);
     html! {
         div.notice.bad role="alert" {
