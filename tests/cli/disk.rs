@@ -174,7 +174,8 @@ fn a_restore_whose_plan_or_journal_finds_no_room_is_told_and_goes_on_later_makin
     disk.fill();
     // Room for some steps, and for a part of an entry.
     disk.leave(8 << 10);
-    let full = ["journal.jsonl cannot be written", "No space left"];
+    let on = format!("Go on with: tenantvault restore run {}", planned.run);
+    let full = ["journal.jsonl cannot be written", "No space left", &on];
     planned.place.run(&["restore", "run", &planned.run]).fails(1, &full);
     settle(planned.tenant());
     let made = planned.made("");

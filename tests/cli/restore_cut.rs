@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tenantvault::sim::{Fault, FaultKind, SimHandle, SimOptions};
 
 use crate::restore::place_of;
-use crate::support::Place;
+use crate::support::{Done, Place};
 
 const ALICE: &str = "alice@contoso.com";
 pub const INBOX: &str = "latest:users/alice@contoso.com/Mail/Inbox";
@@ -21,6 +21,8 @@ const MAKING: &str = "/messages ";
 const LOOKING: &str = "$select=id&$filter=";
 /// So many messages are made before anything happens.
 const FIRST: u64 = 3;
+/// Long enough to be in the middle of it, and short enough to be waited for.
+const SLOW: FaultKind = FaultKind::Slow { millis: 1500 };
 /// Longer than any of these tests.
 const FOR_EVER: FaultKind = FaultKind::Slow { millis: 600_000 };
 
@@ -48,6 +50,25 @@ pub fn settle(tenant: &SimHandle) {
         quiet = if now == before { quiet + 1 } else { 0 };
         before = now;
     }
+}
+
+/// Starts a command, and waits until something is so.
+fn started(place: &Place, arguments: &[&str], is_so: impl Fn() -> bool) -> Child {
+    let mut command = place.process(arguments);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    while !is_so() {
+        assert!(child.try_wait().expect("it can be asked").is_none(), "it ended before");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child
+}
+
+/// The same, and sends it what Ctrl-C sends.
+fn interrupted_when(place: &Place, arguments: &[&str], is_so: impl Fn() -> bool) -> Done {
+    let child = started(place, arguments, is_so);
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs");
+    assert!(sent.success());
+    Done::of(child.wait_with_output().expect("it ends"))
 }
 
 /// A restore that is planned, and what was there before it.
@@ -98,23 +119,16 @@ impl Planned {
         self.tenant().inject(fault(kind, None));
     }
 
-    fn start(&self) -> Child {
-        let mut run = self.place.process(&["restore", "run", &self.run]);
-        run.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts")
+    /// Interrupts a command as soon as something is so, and lets the tenant be as always.
+    fn interrupted_when(&self, arguments: &[&str], is_so: impl Fn() -> bool) -> Done {
+        let ended = interrupted_when(&self.place, arguments, is_so);
+        self.tenant().clear_faults();
+        ended
     }
 
-    /// Waits for something while the run is at work.
-    fn wait(&self, child: &mut Child, is_so: impl Fn() -> bool) {
-        while !is_so() {
-            assert!(child.try_wait().expect("it can be asked").is_none(), "it ended before");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    /// Kills the run as soon as something is so, and lets the tenant be as always.
+    /// The same of the run, killed.
     fn killed_when(&self, is_so: impl Fn() -> bool) {
-        let mut child = self.start();
-        self.wait(&mut child, is_so);
+        let mut child = started(&self.place, &["restore", "run", &self.run], is_so);
         child.kill().expect("it can be killed");
         child.wait().expect("it ends");
         settle(self.tenant());
@@ -192,25 +206,18 @@ fn a_restore_that_was_killed_is_taken_back_without_going_on() {
 #[test]
 fn an_interrupted_restore_finishes_what_is_under_way_says_how_to_go_on_and_goes_on() {
     let planned = Planned::new(place());
-    // Long enough to be in the middle of it, and short enough to be waited for.
-    planned.after_the_first(FaultKind::Slow { millis: 1500 });
-    let mut child = planned.start();
-    planned.wait(&mut child, || planned.tenant().stats().faults > FIRST);
-    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs");
-    assert!(sent.success());
-    let ended = child.wait_with_output().expect("it ends");
-    planned.tenant().clear_faults();
-    let said = String::from_utf8_lossy(&ended.stderr);
-    assert_eq!(ended.status.code(), Some(130), "{said}");
+    planned.after_the_first(SLOW);
+    let ended = planned.interrupted_when(&["restore", "run", &planned.run], || planned.tenant().stats().faults > FIRST);
     let run = &planned.run;
-    for part in [
-        "Stopping: what is under way is finished. 'restore run' goes on with it.",
-        "Press Ctrl-C again to stop at once",
-        &format!("Go on with: tenantvault restore run {run}"),
-        &format!("Take it back with: tenantvault restore undo {run}"),
-    ] {
-        assert!(said.contains(part), "'{part}' is not in:\n{said}");
-    }
+    ended.fails(
+        130,
+        &[
+            "Stopping: what is under way is finished. 'restore run' goes on with what was begun.",
+            "Press Ctrl-C again to stop at once",
+            &format!("Go on with: tenantvault restore run {run}"),
+            &format!("Take it back with: tenantvault restore undo {run}"),
+        ],
+    );
     let made = planned.made("");
     assert!(planned.made("message ") > 3 && made < planned.create, "{made} of {}", planned.create);
     assert_eq!(planned.in_doubt(), 0, "what is under way is finished");
@@ -218,4 +225,34 @@ fn an_interrupted_restore_finishes_what_is_under_way_says_how_to_go_on_and_goes_
     assert!(runs.out.contains(&format!("{run}  interrupted")), "{}", runs.out);
     planned.goes_on();
     planned.goes_back();
+}
+
+#[test]
+fn an_interrupted_undo_says_how_to_go_on_and_goes_on() {
+    let planned = Planned::new(place());
+    planned.goes_on();
+    let run = &planned.run;
+    planned.tenant().inject(Fault { kind: SLOW, path: "/messages/".into(), probability: 1.0, count: None });
+    // What it takes back first are messages.
+    let ended = planned.interrupted_when(&["restore", "undo", run], || planned.tenant().stats().faults > 0);
+    let on = format!("Go on with: tenantvault restore undo {run}");
+    ended.fails(130, &["Stopping: what is under way is finished. 'restore undo' goes on with it.", &on]);
+    let left = planned.made("");
+    assert!(left > 0 && left < planned.create, "{left} of {}", planned.create);
+    let runs = planned.place.run(&["restore", "runs"]);
+    assert!(runs.out.contains(&format!("{run}  undone in part")), "{}", runs.out);
+    planned.goes_back();
+}
+
+#[test]
+fn a_restore_that_is_interrupted_before_it_has_a_plan_makes_and_keeps_nothing() {
+    let place = place();
+    let before = seen(&place);
+    let tenant = place.tenant.as_ref().expect("a tenant");
+    let kind = FaultKind::Slow { millis: 300 };
+    tenant.inject(Fault { kind, path: "/mailFolders".into(), probability: 1.0, count: None });
+    let ended = interrupted_when(&place, &["restore", INBOX, "--to", "original"], || tenant.stats().faults > 0);
+    ended.fails(130, &["Stopping: ", "Nothing was made, and no plan is kept"]);
+    assert_eq!(seen(&place), before);
+    assert_eq!(place.run(&["restore", "runs"]).out, "");
 }
