@@ -186,4 +186,6 @@ fn a_restore_whose_plan_or_journal_finds_no_room_is_told_and_goes_on_later_makin
     disk.make_room();
     planned.goes_on();
     planned.goes_back();
+    // Before the folder that it lies in.
+    drop(disk);
 }
