@@ -17,9 +17,11 @@ const ALICE: &str = "alice@contoso.com";
 pub const INBOX: &str = "latest:users/alice@contoso.com/Mail/Inbox";
 /// The requests that make messages; the last sign says that their addresses end so.
 const MAKING: &str = "/messages ";
+/// Those that take them back.
+const TAKING: &str = "/messages/";
 /// Those that look whether a message is there whose answer was lost.
 const LOOKING: &str = "$select=id&$filter=";
-/// So many messages are made before anything happens.
+/// So many of them come before anything happens.
 const FIRST: u64 = 3;
 /// Long enough to be in the middle of it, and short enough to be waited for.
 const SLOW: FaultKind = FaultKind::Slow { millis: 1500 };
@@ -111,9 +113,9 @@ impl Planned {
         seen(&self.place).difference(&self.before).filter(|line| line.starts_with(kind)).count()
     }
 
-    /// From now on so many messages are made as always, and then something happens to each.
-    fn after_the_first(&self, kind: FaultKind) {
-        let fault = |kind, count| Fault { kind, path: MAKING.into(), probability: 1.0, count };
+    /// From now on the first of some requests are answered as always, and then something happens to each.
+    fn after_the_first(&self, path: &str, kind: FaultKind) {
+        let fault = |kind, count| Fault { kind, path: path.into(), probability: 1.0, count };
         // Of several faults the first that is not used up strikes.
         self.tenant().inject(fault(FaultKind::Slow { millis: 0 }, Some(FIRST)));
         self.tenant().inject(fault(kind, None));
@@ -126,9 +128,9 @@ impl Planned {
         ended
     }
 
-    /// The same of the run, killed.
-    fn killed_when(&self, is_so: impl Fn() -> bool) {
-        let mut child = started(&self.place, &["restore", "run", &self.run], is_so);
+    /// The same of what is done with the run, killed.
+    fn killed_when(&self, verb: &str, is_so: impl Fn() -> bool) {
+        let mut child = started(&self.place, &["restore", verb, &self.run], is_so);
         child.kill().expect("it can be killed");
         child.wait().expect("it ends");
         settle(self.tenant());
@@ -137,16 +139,16 @@ impl Planned {
 
     /// Kills the run when a message is there of which it does not know it.
     fn killed_unheard(&self) {
-        self.after_the_first(FaultKind::Drop);
+        self.after_the_first(MAKING, FaultKind::Drop);
         self.tenant().inject(Fault { kind: FOR_EVER, path: LOOKING.into(), probability: 1.0, count: None });
-        self.killed_when(|| self.made("message ") > FIRST as usize);
+        self.killed_when("run", || self.made("message ") > FIRST as usize);
         assert!(self.in_doubt() > 0, "the journal says of each what came of it");
     }
 
     /// Kills the run when it has asked for a message that is not made.
     fn killed_unasked(&self) {
-        self.after_the_first(FOR_EVER);
-        self.killed_when(|| self.tenant().stats().faults > FIRST);
+        self.after_the_first(MAKING, FOR_EVER);
+        self.killed_when("run", || self.tenant().stats().faults > FIRST);
         assert!(self.in_doubt() > 0, "the journal says of each what came of it");
     }
 
@@ -204,9 +206,20 @@ fn a_restore_that_was_killed_is_taken_back_without_going_on() {
 }
 
 #[test]
+fn an_undo_that_is_killed_goes_on_and_takes_all_back() {
+    let planned = Planned::new(place());
+    planned.goes_on();
+    planned.after_the_first(TAKING, FOR_EVER);
+    planned.killed_when("undo", || planned.tenant().stats().faults > FIRST);
+    let left = planned.made("");
+    assert!(left > 0 && left < planned.create, "{left} of {}", planned.create);
+    planned.goes_back();
+}
+
+#[test]
 fn an_interrupted_restore_finishes_what_is_under_way_says_how_to_go_on_and_goes_on() {
     let planned = Planned::new(place());
-    planned.after_the_first(SLOW);
+    planned.after_the_first(MAKING, SLOW);
     let ended = planned.interrupted_when(&["restore", "run", &planned.run], || planned.tenant().stats().faults > FIRST);
     let run = &planned.run;
     ended.fails(
@@ -232,7 +245,7 @@ fn an_interrupted_undo_says_how_to_go_on_and_goes_on() {
     let planned = Planned::new(place());
     planned.goes_on();
     let run = &planned.run;
-    planned.tenant().inject(Fault { kind: SLOW, path: "/messages/".into(), probability: 1.0, count: None });
+    planned.tenant().inject(Fault { kind: SLOW, path: TAKING.into(), probability: 1.0, count: None });
     // What it takes back first are messages.
     let ended = planned.interrupted_when(&["restore", "undo", run], || planned.tenant().stats().faults > 0);
     let on = format!("Go on with: tenantvault restore undo {run}");
