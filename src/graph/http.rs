@@ -29,10 +29,12 @@ const CONNECTIONS: usize = 4;
 /// So many requests go by one: who has few to send makes no more, for each reads all certificates that the system trusts.
 const FEW: usize = 64;
 
-/// What one answer may hold that nobody has read yet, in bytes.
-const STREAM_WINDOW: u32 = 1 << 20;
-/// What all answers of one connection may, which is more than they can: contents wait for room that others hold, and as long as
-/// they do, those others must get their bytes by the same connection.
+/// What one answer of Graph may hold that nobody has read yet, in bytes: up to four for each mailbox wait for room.
+const STREAM_WINDOW: u32 = 256 << 10;
+/// The same of a file, of which fewer come at once and some are large: over a long way a small window makes it slow.
+const FILE_WINDOW: u32 = 2 << 20;
+/// What all answers of one connection may, which is more than they can, so many as a server lets come at once: contents wait for
+/// room that others hold, and as long as they do, those others must get their bytes by the same connection.
 const CONNECTION_WINDOW: u32 = 256 << 20;
 
 /// The HTTP client: one per [`super::Client`], without redirects and retries of its own.
@@ -41,6 +43,8 @@ pub(crate) struct Http {
     first: reqwest::Client,
     /// One for each further connection, made when there is enough for it.
     further: Arc<[OnceLock<reqwest::Client>; CONNECTIONS - 1]>,
+    /// One for contents of files.
+    files: Arc<OnceLock<reqwest::Client>>,
     turn: Arc<AtomicUsize>,
     reach: Option<Reach>,
     http2: bool,
@@ -55,8 +59,9 @@ pub(crate) enum CallError {
 impl Http {
     /// Makes it; `reach`: which machines it may connect to, if not all; `http2`: see [`super::ClientOptions::http2`].
     pub(crate) fn new(reach: Option<&Reach>, http2: bool) -> Result<Self> {
-        let first = connection(reach, http2)?;
-        Ok(Self { first, further: Arc::default(), turn: Arc::default(), reach: reach.cloned(), http2 })
+        let first = connection(reach, http2, STREAM_WINDOW)?;
+        let (further, files, turn) = (Arc::default(), Arc::default(), Arc::default());
+        Ok(Self { first, further, files, turn, reach: reach.cloned(), http2 })
     }
 
     /// The client whose turn it is.
@@ -64,7 +69,17 @@ impl Http {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let further = (turn % CONNECTIONS).checked_sub(1).filter(|_| turn >= FEW);
         let Some(further) = further.and_then(|number| self.further.get(number)) else { return &self.first };
-        further.get_or_init(|| connection(self.reach.as_ref(), self.http2).unwrap_or_else(|_| self.first.clone()))
+        self.made(further, STREAM_WINDOW)
+    }
+
+    /// The client for contents of files.
+    pub(crate) fn files(&self) -> &reqwest::Client {
+        self.made(&self.files, FILE_WINDOW)
+    }
+
+    fn made<'a>(&'a self, place: &'a OnceLock<reqwest::Client>, window: u32) -> &'a reqwest::Client {
+        let made = || connection(self.reach.as_ref(), self.http2, window).unwrap_or_else(|_| self.first.clone());
+        place.get_or_init(made)
     }
 
     /// Looks at an address before it is asked: names are looked at when a connection is made.
@@ -98,7 +113,7 @@ impl Http {
 }
 
 /// Makes a client that leaves redirects and second attempts to its caller.
-fn connection(reach: Option<&Reach>, http2: bool) -> Result<reqwest::Client> {
+fn connection(reach: Option<&Reach>, http2: bool, window: u32) -> Result<reqwest::Client> {
     let builder = reqwest::Client::builder();
     let builder = match reach {
         Some(reach) => reach.guard(builder),
@@ -110,7 +125,7 @@ fn connection(reach: Option<&Reach>, http2: bool) -> Result<reqwest::Client> {
         .redirect(redirect::Policy::none())
         .retry(reqwest::retry::never())
         .connect_timeout(CONNECT_TIMEOUT)
-        .http2_initial_stream_window_size(STREAM_WINDOW)
+        .http2_initial_stream_window_size(window)
         .http2_initial_connection_window_size(CONNECTION_WINDOW)
         .build()
         .map_err(|e| Error::internal("The HTTP client cannot be made").with_source(e.without_url()))

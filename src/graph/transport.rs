@@ -229,7 +229,7 @@ impl Transport {
     /// Sends a GET without a token to a pre-authenticated URL, from the offset on.
     pub(crate) async fn plain(&self, url: &Url, offset: u64) -> Result<Response, TransportError> {
         self.http.check(url)?;
-        let mut request = self.http.client().get(url.clone()).header(ACCEPT, "*/*").header(ACCEPT_ENCODING, "identity");
+        let mut request = self.http.files().get(url.clone()).header(ACCEPT, "*/*").header(ACCEPT_ENCODING, "identity");
         if offset > 0 {
             request = request.header(RANGE, format!("bytes={offset}-"));
         }

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use serde_json::Value;
 
+use super::contents::{Trouble, trouble};
 use super::door::{Owner, Workload};
 use super::facts::{Summary, text};
 use super::walk::{Row, Rows, Source, Told, Walk, Walked, id_of};
@@ -123,7 +124,12 @@ impl Contacts {
             let Some(id) = id_of(folder).map(str::to_owned) else { continue };
             let below = self.get(&format!("contactFolders/{}/childFolders?$top=250", segment(&id)));
             if listed.insert(id) {
-                folders.extend(self.client.get_all(below).await?);
+                match self.client.get_all(below).await {
+                    Ok(rows) => folders.extend(rows),
+                    // It went meanwhile.
+                    Err(error) if trouble(&error) == Trouble::Gone => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(())

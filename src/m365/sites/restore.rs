@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::OnceCell;
 
 use super::fields::merge;
-use super::values::{Columns, STANDARD};
+use super::values::{Columns, STANDARD, same};
 use super::{LIST_PROPERTIES, of_site, without_context};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{ItemKind, Record};
@@ -256,12 +256,13 @@ impl Target for ListTarget {
                 let columns = self.columns_there(order.parent).await?;
                 let wanted = columns.fields(&source.properties(order.record).await?);
                 let items = self.items(order.parent, &columns).await?;
-                let same = |row: &&Value| {
+                let has_all = |row: &&Value| {
                     let has = columns.fields(row);
-                    !wanted.is_empty() && wanted.iter().all(|(name, value)| has.get(name) == Some(value))
+                    !wanted.is_empty()
+                        && wanted.iter().all(|(name, value)| has.get(name).is_some_and(|there| same(there, value)))
                 };
                 // Items may hold the same.
-                let alike = items.iter().filter(same).filter_map(id_of).collect();
+                let alike = items.iter().filter(has_all).filter_map(id_of).collect();
                 let found = rows::free(alike, order, source).await?;
                 Ok(found.map_or(Found::Nothing, |id| rows::as_it_should_be(id.to_owned())))
             }

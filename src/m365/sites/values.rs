@@ -138,6 +138,21 @@ fn ids(item: &Value, name: &str) -> Option<Vec<u64>> {
     (!ids.is_empty()).then_some(ids)
 }
 
+/// Says whether two values are the same: of several, in whatever order they come.
+pub(super) fn same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Array(one), Value::Array(other)) => {
+            let sorted = |all: &[Value]| {
+                let mut all: Vec<String> = all.iter().map(Value::to_string).collect();
+                all.sort_unstable();
+                all
+            };
+            sorted(one) == sorted(other)
+        }
+        _ => one == other,
+    }
+}
+
 /// How the values of a column are written; `None`: they cannot be.
 fn writes(column: &Value) -> Option<Writes> {
     let name = text(column, &["name"])?;
@@ -196,6 +211,11 @@ mod tests {
         for odd in [json!({"fields": {"To": [{"LookupValue": "x"}]}}), json!({"fields": {"To": "3"}}), Value::Null] {
             assert!(columns.fields(&odd).is_empty(), "{odd}");
         }
+        assert!(
+            same(&json!([7, 6]), &json!([6, 7]))
+                && !same(&json!([6]), &json!([6, 7]))
+                && !same(&json!("a"), &json!("b"))
+        );
         let elsewhere = Columns::of(&rows_of(), false);
         assert_eq!(Value::from(elsewhere.fields(&item())), json!({"Title": "a"}));
         assert_eq!(elsewhere.expansions(), ["fields"]);

@@ -82,7 +82,8 @@ pub(super) async fn read(
     let before = previous.as_ref().map(roots).unwrap_or_default();
     let nodes = Watched { nodes: WriterNodes(shared.writer.clone()), loss: loss.clone() };
     let known = KnownRecords::new(&shared.writer, before, loss);
-    let mut retry: Vec<String> = previous_gaps.iter().filter(|g| !g.id.is_empty()).map(|g| g.id.clone()).collect();
+    let asked = previous_gaps.iter().filter(|gap| !gap.id.is_empty() && !unstorable::is(gap));
+    let mut retry: Vec<String> = asked.map(|gap| gap.id.clone()).collect();
     let cursors = previous.as_ref().and_then(|p| p.cursors.clone());
     let from_start = is_to_compare(&source, &previous_gaps, &known).await?;
     let mut going_on = cursors.clone().filter(|_| !from_start);
@@ -95,6 +96,7 @@ pub(super) async fn read(
     let (mut excluding, going_on) =
         Excluding::begin(&shared.exclusions, shared.now_us, previous.as_ref(), going_on, is_part);
     let is_first = before == CollectionRoots::default() || (is_part && going_on.is_some());
+    let is_anew = going_on.as_ref().is_none_or(|cursors| cursors.links.is_empty());
     let doubtful = doubtful.unwrap_or_default();
     retry.extend(doubtful.iter().cloned());
     let mut intake = Intake::new(shared, source.clone(), &nodes, before);
@@ -144,11 +146,10 @@ pub(super) async fn read(
     }
     let mut gaps = done.gaps;
     gaps.extend(trouble);
-    if !complete {
-        // What was not looked at again is still missing.
-        let told: HashSet<String> = gaps.iter().map(|g| g.id.clone()).collect();
-        gaps.extend(previous_gaps.iter().filter(|g| !g.id.is_empty() && !told.contains(&g.id)).cloned());
-    }
+    // What was not looked at again is still missing.
+    let told: HashSet<String> = gaps.iter().map(|g| g.id.clone()).collect();
+    let stays = |gap: &&Gap| !complete || (unstorable::is(gap) && !is_anew);
+    gaps.extend(previous_gaps.iter().filter(|g| !g.id.is_empty() && !told.contains(&g.id)).filter(stays).cloned());
     date_gaps(&mut gaps, &previous_gaps, shared.now_us);
     shared.monitor.add(Counter::Gaps, gaps.len() as i64);
     let state = CollectionState {
@@ -475,7 +476,9 @@ impl<'a> Intake<'a> {
                 extents.list = segmenter.resolve_all(&extents.list)?;
             }
             if let Err(refused) = self.editor.put(&record) {
-                self.gaps.push(unstorable::gap(&record, &self.source.key().to_string(), &refused));
+                let gap = unstorable::gap(&record, &self.source.key().to_string(), &refused);
+                self.shared.monitor.problem(&gap.name, &gap.text);
+                self.gaps.push(gap);
             }
         }
         drop(segmenter);

@@ -27,6 +27,8 @@ pub(super) struct Reading {
     last: Option<u32>,
     /// The first entry that was not looked at.
     ahead: u32,
+    /// How often somebody began elsewhere: what was under way then does not count.
+    jumps: u32,
 }
 
 impl Reading {
@@ -35,6 +37,7 @@ impl Reading {
         let before = self.last.replace(entry);
         if before.is_none_or(|before| before.abs_diff(entry) > NEAR) {
             self.ahead = 0;
+            self.jumps = self.jumps.wrapping_add(1);
             return None;
         }
         let next = self.ahead.max(entry.saturating_add(1));
@@ -46,13 +49,21 @@ impl Browser {
     /// Lets what the files after one lie in be opened, for whoever goes on to them.
     pub(super) fn look_ahead(&self, file: &FileNode) {
         let Some(folder) = locked(&self.kept.folders).get(&file.folder) else { return };
-        let Some(from) = locked(&folder.reading).at(file.entry) else { return };
+        let (from, jumps) = {
+            let mut reading = locked(&folder.reading);
+            (reading.at(file.entry), reading.jumps)
+        };
+        let Some(from) = from else { return };
         let Ok(alone) = self.kept.ahead.clone().try_acquire_owned() else { return };
         let browser = self.clone();
         tokio::spawn(async move {
             // What it fails with, the reader meets when it comes there.
             let next = open_ahead(&browser, &folder, from).await;
-            locked(&folder.reading).ahead = next.unwrap_or_else(|_| from.saturating_add(ENTRIES_AHEAD));
+            let mut reading = locked(&folder.reading);
+            if reading.jumps == jumps {
+                reading.ahead = next.unwrap_or_else(|_| from.saturating_add(ENTRIES_AHEAD));
+            }
+            drop(reading);
             drop(alone);
         });
     }
