@@ -29,7 +29,7 @@ const PLACES: [(&str, &[&str], &str, &str, &str); 7] = [
         "azblob",
         &["azblob"],
         "Azure Blob Storage",
-        "azblob://container/folder?account_name=…",
+        "azblob://container/folder?account=…",
         "account_key or sas_token",
     ),
     ("gcs", &["gcs"], "Google Cloud Storage", "gcs://bucket/folder", "credential"),
@@ -153,6 +153,7 @@ async fn places(desk: &Desk, row: &RepositoryRow) -> Result<Markup> {
             }
         } } }
         @if all.len() > 1 { p.quiet { "Letting go of a destination never deletes what lies there." } }
+        p.quiet { "A secret that was renewed is entered on the " a href={ "/a/" (desk.account.id) "/storage/" (row.id) } { "repository's page" } "." }
         details open[!desk.fields.get("copy_url").is_empty()] { summary { "Add a destination: a copy of all of it, kept up to date" }
             label for="copy_name" { "Name" }
             input #copy_name name="copy_name" maxlength="100" value=(desk.fields.get("copy_name")) spellcheck="false";
