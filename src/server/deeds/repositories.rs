@@ -23,8 +23,8 @@ pub(crate) struct PlaceToBe {
     /// What people call it.
     #[schema(min_length = 1, max_length = 100)]
     pub(crate) name: String,
-    /// `server:` for the server's own storage; `s3://…`, `azblob://…`, `gcs://…`, `webdav://…`, `sftp://…`; for
-    /// administrators also a folder of the server's machine.
+    /// `server:` for the server's own storage; `s3://…`, `azblob://…`, `gcs://…`, `webdav://…`; for administrators also
+    /// `sftp://…`, which signs in with the server's own keys, and a folder of the server's machine.
     #[schema(min_length = 1, max_length = 2000, example = "server:")]
     pub(crate) url: String,
     /// The storage's secrets by name: `access_key_id`, `secret_access_key`, `account_key`, `username`, `password`, …
