@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::auth::Actor;
@@ -39,6 +41,11 @@ pub(crate) fn checksum(key: &str) -> String {
 
 /// Where a place is, and its secrets as they are sealed.
 type Reached = (String, Option<String>);
+
+/// Says whether a key is a passphrase that somebody chose: those that are made are 32 bytes in Base64.
+pub(crate) fn is_chosen(key: &str) -> bool {
+    STANDARD.decode(key).ok().is_none_or(|bytes| bytes.len() != 32)
+}
 
 /// Repositories that are open with their write-only keys.
 #[derive(Default)]

@@ -21,7 +21,7 @@ use crate::server::deeds::{keys, own_storage};
 use crate::server::error::problem;
 use crate::server::id::Id;
 use crate::server::state::Server;
-use crate::server::store::{TYPED_BACK, checksum};
+use crate::server::store::{TYPED_BACK, checksum, is_chosen};
 use crate::server::targets::OWN;
 use crate::server::web::At;
 use crate::snapshot::store as snapshots;
@@ -298,7 +298,7 @@ pub(super) async fn confirm(
     if let Err(e) = keys::confirm(&server, &actor, &account.id, &id, &proof.key, &proof.last_four).await {
         let (status, problem) = problem(&e);
         let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Storage };
-        let of = KitOf::First { own: false };
+        let of = KitOf::First { own: is_chosen(proof.key.expose()) };
         let body = kit(&server, &account, &row, proof.key.expose(), of, Some(&problem.message)).await;
         return Ok((status, Page(page("Your key", chrome, &body))).into_response());
     }
