@@ -29,6 +29,12 @@ const CONNECTIONS: usize = 4;
 /// So many requests go by one: who has few to send makes no more, for each reads all certificates that the system trusts.
 const FEW: usize = 64;
 
+/// What one answer may hold that nobody has read yet, in bytes.
+const STREAM_WINDOW: u32 = 1 << 20;
+/// What all answers of one connection may, which is more than they can: contents wait for room that others hold, and as long as
+/// they do, those others must get their bytes by the same connection.
+const CONNECTION_WINDOW: u32 = 256 << 20;
+
 /// The HTTP client: one per [`super::Client`], without redirects and retries of its own.
 #[derive(Clone)]
 pub(crate) struct Http {
@@ -104,6 +110,8 @@ fn connection(reach: Option<&Reach>, http2: bool) -> Result<reqwest::Client> {
         .redirect(redirect::Policy::none())
         .retry(reqwest::retry::never())
         .connect_timeout(CONNECT_TIMEOUT)
+        .http2_initial_stream_window_size(STREAM_WINDOW)
+        .http2_initial_connection_window_size(CONNECTION_WINDOW)
         .build()
         .map_err(|e| Error::internal("The HTTP client cannot be made").with_source(e.without_url()))
 }

@@ -1,6 +1,9 @@
 //! Contacts: the folders of a mailbox, what is in them, and the photos.
 //!
-//! Source: Microsoft Graph, "Get incremental changes to contacts in a folder", "List contactFolders", "Get profilePhoto".
+//! A mailbox that is full answers no delta: its folders and contacts are listed plainly then, and compared.
+//!
+//! Source: Microsoft Graph, "Get incremental changes to contacts in a folder", "List contactFolders", "List childFolders",
+//! "Get profilePhoto".
 
 use std::collections::BTreeSet;
 
@@ -73,15 +76,24 @@ impl Contacts {
             walk.before.links.iter().filter_map(|(name, _)| name.strip_prefix(IN_FOLDER)).map(str::to_owned).collect();
         let mut rows =
             Rows::delta(walk, &self.client, FOLDERS, self.get("contactFolders/delta").prefer(PAGE)).together();
-        let (mut told, mut gone) = (Vec::new(), BTreeSet::new());
-        while let Some(row) = rows.next(walk).await? {
-            match row {
-                Row::There(folder) => {
+        let (mut told, mut gone, mut plainly) = (Vec::new(), BTreeSet::new(), false);
+        loop {
+            match rows.next(walk).await {
+                Ok(Some(Row::There(folder))) => {
                     gone.remove(id_of(&folder).unwrap_or_default());
                     told.push(folder);
                 }
-                Row::Gone(id) => drop(gone.insert(id)),
+                Ok(Some(Row::Gone(id))) => drop(gone.insert(id)),
+                Ok(None) => break,
+                Err(error) if Rows::needs_plain_list(&error) && !plainly => {
+                    (told, gone, plainly) = (Vec::new(), BTreeSet::new(), true);
+                    rows = Rows::list(&self.client, self.get("contactFolders?$top=250"));
+                }
+                Err(error) => return Err(error),
             }
+        }
+        if plainly {
+            self.list_below(&mut told).await?;
         }
         let mut all = BTreeSet::new();
         if rows.is_incremental() {
@@ -103,12 +115,27 @@ impl Contacts {
         Ok(all)
     }
 
+    /// Lists what is below these folders, level by level, and puts it to them: a plain list tells one level.
+    async fn list_below(&self, folders: &mut Vec<Value>) -> Result<()> {
+        let (mut next, mut listed) = (0, BTreeSet::new());
+        while let Some(folder) = folders.get(next) {
+            next += 1;
+            let Some(id) = id_of(folder).map(str::to_owned) else { continue };
+            let below = self.get(&format!("contactFolders/{}/childFolders?$top=250", segment(&id)));
+            if listed.insert(id) {
+                folders.extend(self.client.get_all(below).await?);
+            }
+        }
+        Ok(())
+    }
+
     /// Tells what is in a folder.
     async fn contacts(&self, walk: &mut Walk<'_>, folder: &str) -> Result<()> {
         let of_folder = format!("contactFolders/{}/contacts", segment(folder));
+        let cursor = format!("{IN_FOLDER}{folder}");
         let start = self.get(&format!("{of_folder}/delta")).prefer(PAGE);
-        let mut rows =
-            Rows::delta(walk, &self.client, &format!("{IN_FOLDER}{folder}"), start).resumable(walk, folder).await?;
+        let mut rows = Rows::delta(walk, &self.client, &cursor, start).resumable(walk, folder).await?;
+        let mut plainly = false;
         loop {
             match rows.next(walk).await {
                 Ok(Some(Row::There(row))) => {
@@ -118,8 +145,11 @@ impl Contacts {
                 }
                 Ok(Some(Row::Gone(id))) => walk.removed_from(folder, &id).await?,
                 Ok(None) => break,
-                Err(error) if Rows::needs_plain_list(&error) => {
+                Err(error) if Rows::needs_plain_list(&error) && !plainly => {
+                    plainly = true;
                     rows = Rows::list(&self.client, self.get(&format!("{of_folder}?$top=250")));
+                    // By its name the next reading knows that the folder is there.
+                    walk.cursors.set(cursor.as_str(), "");
                 }
                 Err(error) => return Err(error),
             }

@@ -43,8 +43,12 @@ impl Source for Conversations {
             let Row::There(row) = row else { continue };
             let Some(thread) = thread(row) else { continue };
             let (id, name) = (thread.record.id.clone(), thread.record.name.clone());
+            let told_before = walk.was_told(&id);
             if !walk.put(thread).await? {
-                walk.unchanged_below(&id);
+                // What was listed in this reading already says more than what is known.
+                if !told_before {
+                    walk.unchanged_below(&id);
+                }
             } else if let Err(error) = self.posts(walk, &id).await {
                 walk.gap(&id, &name, ItemKind::Thread, error).await?;
             }

@@ -49,7 +49,9 @@ pub const KINDS: &[Kind] = &[
         "Outlook",
         "Group mailboxes: conversations, posts, attachments",
         "groups",
-        Read("what lies in the group's inbox"),
+        Read(
+            "what lies in the group's inbox; that a single post was taken out is noticed when its thread changes next",
+        ),
     ),
     kind("Outlook", "Group calendars", "calendar", Partly(NO_GROUP_CALENDARS)),
     kind("OneDrive", "Files, folders, notebooks, shortcuts", "onedrive", Read("infected files: their facts alone")),
@@ -86,6 +88,7 @@ const NO_PARTS_OF_GROUP_EVENTS: &str =
     "attachments of events, and which occurrences of series were changed, are not told of a group";
 /// What lists lack whose items have attachments.
 pub const NO_ATTACHMENTS_OF_ITEMS: &str = "attachments of some items are not in Graph; that they have some is kept";
+const NO_POSTS_TAKEN_OUT: &str = "that a single post was taken out of a thread is noticed when the thread changes next";
 const NO_LIST_PARTS_AT_ALL: &str = "views of lists are not in Graph; who may use single items of a list, and galleries and caches that SharePoint makes \
 for itself, are not read";
 const NO_PEOPLE_OF_SITES: &str = "what people may do with a site is not in Graph";
@@ -95,6 +98,7 @@ pub fn not_told(owner: &Owner, workload: Workload) -> &'static str {
     match (owner, workload) {
         (Owner::Group(_), Workload::Calendar) => NO_PARTS_OF_GROUP_EVENTS,
         (_, Workload::Contacts) => NO_DISTRIBUTION_LISTS,
+        (_, Workload::Conversations) => NO_POSTS_TAKEN_OUT,
         (_, Workload::List) => NO_LIST_PARTS_AT_ALL,
         (_, Workload::Site) => NO_PEOPLE_OF_SITES,
         _ => "",

@@ -89,7 +89,7 @@ impl Tasks {
         let saved: Vec<String> =
             walk.before.links.iter().filter_map(|(name, _)| name.strip_prefix(IN_LIST)).map(str::to_owned).collect();
         let mut rows = Rows::delta(walk, &self.client, LISTS, self.get("todo/lists/delta").prefer(PAGE)).together();
-        let (mut told, mut gone) = (Vec::new(), BTreeSet::new());
+        let (mut told, mut gone, mut plainly) = (Vec::new(), BTreeSet::new(), false);
         loop {
             match rows.next(walk).await {
                 Ok(Some(Row::There(list))) => {
@@ -98,7 +98,8 @@ impl Tasks {
                 }
                 Ok(Some(Row::Gone(id))) => drop(gone.insert(id)),
                 Ok(None) => break,
-                Err(error) if lacks_delta(&error) => {
+                Err(error) if lacks_delta(&error) && !plainly => {
+                    (told, gone, plainly) = (Vec::new(), BTreeSet::new(), true);
                     rows = Rows::list(&self.client, self.get("todo/lists?$top=100"));
                 }
                 Err(error) => return Err(error),

@@ -26,6 +26,7 @@ mod notices;
 mod options;
 mod pages;
 mod plans;
+mod pulse;
 mod run;
 mod schedule;
 mod setup;

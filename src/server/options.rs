@@ -53,6 +53,9 @@ pub struct ServerOptions {
     pub folder: PathBuf,
     /// Where it listens.
     pub listen: SocketAddr,
+    /// Where it tells whoever watches it how it is (`/healthz`, `/readyz`, `/metrics`), by HTTP and beside `listen`: for roles that
+    /// serve nothing else. None: nowhere.
+    pub health_listen: Option<SocketAddr>,
     /// The database: `postgres://…`; none: SQLite in the folder.
     pub database_url: Option<String>,
     /// What its pages are reached under from outside (`https://backup.example.com`); none: as it listens.
@@ -83,6 +86,7 @@ impl ServerOptions {
         Self {
             folder,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            health_listen: None,
             database_url: None,
             public_url: None,
             tls: None,

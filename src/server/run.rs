@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum_server::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,6 +19,10 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// How long requests that are being answered may take to end when the server stops.
 const LAST_REQUESTS: Duration = Duration::from_secs(10);
+
+/// How long jobs and passes may take to come to an end that can be gone on from, when the server stops: what does not end by then waits
+/// for a database or a storage that is gone. Less than those who stop servers wait (`TimeoutStopSec`, `stop_grace_period`).
+const LAST_JOBS: Duration = Duration::from_secs(90);
 
 /// How long the head of a request may take to come, also the next one of a connection: who holds connections open without asking
 /// anything is let go.
@@ -38,6 +43,7 @@ const MOST_HEAD_BYTES: u32 = 16 * 1024;
 pub struct Running {
     server: Arc<Server>,
     address: Option<SocketAddr>,
+    health_address: Option<SocketAddr>,
     handle: Handle<Caller>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -50,6 +56,11 @@ impl Running {
     /// Where it listens; a process that answers no requests listens nowhere.
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
+    }
+
+    /// Where it tells whoever watches it how it is, and nothing else; none where that was not asked for.
+    pub fn health_address(&self) -> Option<SocketAddr> {
+        self.health_address
     }
 
     /// The address of its pages.
@@ -74,18 +85,24 @@ impl Running {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 
-    /// Stops it: takes no more requests and no more jobs, lets what is under way come to an end that can be gone on from.
+    /// Stops it: takes no more requests and no more jobs, lets what is under way come to an end that can be gone on from, and waits no
+    /// more than two minutes for that.
     pub async fn stop(self) {
         self.stop.cancel();
         self.server.ending.cancel();
         self.handle.graceful_shutdown(Some(LAST_REQUESTS));
         self.tasks.close();
-        self.tasks.wait().await;
+        wait("jobs are still under way", LAST_JOBS, self.tasks.wait()).await;
         self.server.aside.close();
-        if tokio::time::timeout(LAST_REQUESTS, self.server.aside.wait()).await.is_err() {
-            tracing::warn!("The server ends while something is still under way");
-        }
-        self.server.db.close().await;
+        wait("something is still under way", LAST_REQUESTS, self.server.aside.wait()).await;
+        wait("its database does not answer", LAST_REQUESTS, self.server.db.close()).await;
+    }
+}
+
+/// Waits for the end of something, for so long and no longer.
+async fn wait(what: &str, longest: Duration, end: impl Future<Output = ()>) {
+    if tokio::time::timeout(longest, end).await.is_err() {
+        tracing::warn!("The server ends while {what}");
     }
 }
 
@@ -108,14 +125,17 @@ pub(crate) async fn start_at(options: ServerOptions, clock: Option<Clock>) -> Re
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let mut address = None;
     if server.options.role.serves() {
-        let listen = server.options.listen;
-        let cannot = |e| Error::io(format!("Cannot listen on {listen}"), e);
-        let listener = TcpListener::bind(listen).map_err(cannot)?;
-        listener.set_nonblocking(true).map_err(cannot)?;
-        let bound = listener.local_addr().map_err(cannot)?;
+        let (listener, bound) = listen(server.options.listen)?;
         address = Some(bound);
         let _ = server.address.set(bound);
-        serve(&server, listener, &handle, &tasks).await?;
+        serve(&server, web::service(&server), listener, server.options.tls.as_ref(), &handle, &tasks).await?;
+    }
+    let mut health_address = None;
+    if let Some(at) = server.options.health_listen {
+        let (listener, bound) = listen(at)?;
+        health_address = Some(bound);
+        let handle = Handle::with_control(server.connections.clone());
+        serve(&server, web::watched(&server), listener, None, &handle, &tasks).await?;
     }
     super::jobs::start(&server, &tasks, &stop);
     super::notices::start(&server, &tasks, &stop);
@@ -125,7 +145,7 @@ pub(crate) async fn start_at(options: ServerOptions, clock: Option<Clock>) -> Re
         false => None,
     };
     let first_link = token.map(|token| server.link(&format!("/welcome/{token}")));
-    Ok(Running { server, address, handle, tasks, stop, first_link, _lock: lock })
+    Ok(Running { server, address, health_address, handle, tasks, stop, first_link, _lock: lock })
 }
 
 /// Takes a folder with SQLite in it: two servers there would each schedule and keep in order what is the other's. Parts of one server
@@ -164,13 +184,24 @@ fn lock(options: &ServerOptions) -> Result<Option<File>> {
     }
 }
 
+/// A socket that listens, and where it does.
+fn listen(at: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+    let cannot = |e| Error::io(format!("Cannot listen on {at}"), e);
+    let listener = TcpListener::bind(at).map_err(cannot)?;
+    listener.set_nonblocking(true).map_err(cannot)?;
+    let bound = listener.local_addr().map_err(cannot)?;
+    Ok((listener, bound))
+}
+
 async fn serve(
     server: &Arc<Server>,
+    service: Router,
     listener: TcpListener,
+    tls: Option<&super::options::Tls>,
     handle: &Handle<Caller>,
     tasks: &TaskTracker,
 ) -> Result<()> {
-    let service = web::service(server).into_make_service_with_connect_info::<SocketAddr>();
+    let service = service.into_make_service_with_connect_info::<SocketAddr>();
     let bounds = Bounds {
         at_once: server.options.connections_at_once,
         per_address: server.options.connections_per_address,
@@ -181,7 +212,7 @@ async fn serve(
     let lines = Lines::of(listener, bounds);
     let lines = lines.map_err(|e| Error::io("The server's socket cannot be used", e))?;
     let http = bounded(axum_server::Server::<Caller>::from_listener(lines).handle(handle.clone()));
-    match &server.options.tls {
+    match tls {
         None => {
             tasks.spawn(async move { tell(http.serve(service).await) });
         }
@@ -210,5 +241,18 @@ fn bounded(http: axum_server::Server<Caller>) -> axum_server::Server<Caller> {
 fn tell(ended: std::io::Result<()>) {
     if let Err(e) = ended {
         tracing::error!("The server's socket ended: {e}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_never_ends_does_not_keep_a_server_from_stopping() {
+        wait("nothing happens", Duration::from_millis(1), std::future::pending()).await;
+        // What comes to an end is waited for.
+        let ends = async { tokio::time::sleep(Duration::from_millis(20)).await };
+        wait("it goes on", Duration::from_secs(3_600), ends).await;
     }
 }

@@ -18,10 +18,12 @@ use super::endpoint::Endpoint;
 use super::id::Id;
 use super::jobs::download::Downloads;
 use super::options::ServerOptions;
+use super::pulse::Pulse;
 use super::store::Stores;
 use super::turns::Derivations;
 use super::unlock::Unlocked;
 use super::vault::Vault;
+use super::web::Bodies;
 use crate::error::{Error, Result};
 use crate::graph::Budget;
 use crate::reach::Reach;
@@ -47,6 +49,8 @@ pub(crate) struct Server {
     pub(crate) unlocked: Unlocked,
     /// Where clients store.
     pub(crate) endpoint: Endpoint,
+    /// Room for what requests bring.
+    pub(crate) bodies: Bodies,
     /// Archives that are being sent.
     pub(crate) downloads: Downloads,
     /// The figures that were told last, and when.
@@ -57,6 +61,8 @@ pub(crate) struct Server {
     pub(crate) contents: Asked,
     /// Where it connects to on behalf of accounts, if that is bounded.
     pub(crate) reach: Option<Reach>,
+    /// When what this process does in the background last went well.
+    pub(crate) pulse: Pulse,
     /// What goes on beside jobs and answers: it is waited for when the server stops.
     pub(crate) aside: TaskTracker,
     /// The connections that are open.
@@ -101,11 +107,13 @@ impl Server {
             derivations: Derivations::default(),
             unlocked: Unlocked::default(),
             endpoint: Endpoint::default(),
+            bodies: Bodies::default(),
             downloads: Downloads::default(),
             figures: tokio::sync::Mutex::default(),
             baskets: Baskets::default(),
             contents: Asked::default(),
             reach: (!options.allow_private_targets).then(Reach::public),
+            pulse: Pulse::default(),
             aside: TaskTracker::new(),
             connections: axum_server::Control::new(),
             turned_away: Arc::default(),

@@ -28,6 +28,10 @@ pub(super) enum Holds {
     Link,
     Term,
     Calculated,
+    /// Several looked-up items.
+    Lookups,
+    /// Several people.
+    People,
     /// Nobody ever put anything there.
     Unused,
     /// Made by SharePoint for every list.
@@ -49,6 +53,8 @@ const KINDS: &[Holds] = &[
     Holds::Term,
     Holds::Calculated,
     Holds::Currency,
+    Holds::Lookups,
+    Holds::People,
 ];
 
 /// A column.
@@ -74,6 +80,16 @@ impl Column {
             _ => true,
         }
     }
+
+    /// Says whether it names several things by their ids.
+    pub(super) fn names_several(&self) -> bool {
+        matches!(self.holds, Holds::Lookups | Holds::People)
+    }
+}
+
+/// Several things as a field that names them tells them.
+pub(super) fn several(named: impl Iterator<Item = (u64, String)>) -> Value {
+    named.map(|(id, text)| json!({"LookupId": id, "LookupValue": text})).collect()
 }
 
 /// A list.
@@ -358,7 +374,8 @@ impl SiteList {
                 // Neither hidden fields nor what a lookup shows come by themselves.
                 let shown = |name: &str| {
                     let looks_up = format!("{name}LookupId");
-                    !name.starts_with('_') && !all.contains_key(&looks_up)
+                    let names_several = self.columns.iter().any(|c| c.name == name && c.names_several());
+                    !name.starts_with('_') && !all.contains_key(&looks_up) && !names_several
                 };
                 let usual = all.iter().filter(|(name, value)| shown(name) && !value.is_null());
                 out.extend(usual.map(|(name, value)| (name.clone(), value.clone())));
@@ -398,7 +415,9 @@ fn column_json(column: &Column) -> Value {
         Holds::Choice => ("choice", json!({"allowTextEntry": false, "choices": ["Red", "Grün", "青"]})),
         Holds::Choices => ("choice", json!({"allowTextEntry": true, "choices": ["A", "B"], "displayAs": "checkBoxes"})),
         Holds::Lookup => ("lookup", json!({"columnName": "Title", "allowMultipleValues": false})),
+        Holds::Lookups => ("lookup", json!({"columnName": "Title", "allowMultipleValues": true})),
         Holds::Person => ("personOrGroup", json!({"chooseFromType": "peopleOnly"})),
+        Holds::People => ("personOrGroup", json!({"allowMultipleSelection": true, "chooseFromType": "peopleOnly"})),
         Holds::Link => ("hyperlinkOrPicture", json!({"isPicture": false})),
         Holds::Term => ("term", json!({"allowMultipleValues": false})),
         Holds::Unused => ("text", json!({})),
@@ -458,6 +477,9 @@ fn values(
         Holds::Choices => json!(["A", "B"]),
         Holds::Lookup => return looked_up(1 + rng.below(9), &words::title(rng, 1)),
         Holds::Person => return looked_up(6 + rng.below(3), &by.person.name),
+        // Whom they are shown as follows from the ids.
+        Holds::Lookups => several((0..1 + rng.below(3)).map(|n| (1 + n, format!("Entry {}", 1 + n)))),
+        Holds::People => several((0..1 + rng.below(3)).map(|n| (6 + n, by.person.name.clone()))),
         Holds::Link => json!({"Description": words::title(rng, 1), "Url": "https://example.org/?a=b&c=d"}),
         Holds::Term => json!({"Label": "3", "TermGuid": guid(rng.next()), "WssId": 3}),
         Holds::Unused => Value::Null,

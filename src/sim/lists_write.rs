@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::app::App;
 use super::doors::{Door, shown};
-use super::lists::{Column, FIELDS, Fields, Holds, ITEM, SiteList};
+use super::lists::{Column, FIELDS, Fields, Holds, ITEM, SiteList, several};
 use super::query::Request;
 use super::reply::{Answer, Reply};
 use super::rng::hash;
@@ -91,7 +91,9 @@ pub(super) fn holds(given: &Map<String, Value>) -> Answer<Holds> {
         "dateTime" => Holds::Date,
         "choice" if says("displayAs") == json!("checkBoxes") => Holds::Choices,
         "choice" => Holds::Choice,
+        "lookup" if says("allowMultipleValues") == json!(true) => Holds::Lookups,
         "lookup" => Holds::Lookup,
+        "personOrGroup" if says("allowMultipleSelection") == json!(true) => Holds::People,
         "personOrGroup" => Holds::Person,
         "hyperlinkOrPicture" => Holds::Link,
         "calculated" => Holds::Calculated,
@@ -168,6 +170,7 @@ fn fits(column: &Column, lookup: bool, value: &Value) -> bool {
     match column.holds {
         _ if value.is_null() => true,
         Holds::Lookup | Holds::Person => lookup && value.as_str().is_some_and(|id| id.parse::<u32>().is_ok()),
+        Holds::Lookups | Holds::People => lookup && ids(value).is_some(),
         _ if lookup => false,
         Holds::Number | Holds::Currency => value.is_number(),
         Holds::Boolean => value.is_boolean(),
@@ -177,7 +180,22 @@ fn fits(column: &Column, lookup: bool, value: &Value) -> bool {
     }
 }
 
-/// The fields of a body, as they are kept: what a lookup shows comes with its id.
+/// Several ids: numbers that 32 bits hold.
+fn ids(value: &Value) -> Option<Vec<u64>> {
+    let id = |id: &Value| id.as_u64().filter(|id| i32::try_from(*id).is_ok());
+    value.as_array()?.iter().map(id).collect()
+}
+
+/// The type that a value of several parts needs beside it.
+fn type_of(column: &Column) -> Option<&'static str> {
+    match column.holds {
+        Holds::Choices => Some("Collection(Edm.String)"),
+        _ if column.names_several() => Some("Collection(Edm.Int32)"),
+        _ => None,
+    }
+}
+
+/// The fields of a body, as they are kept: what a lookup shows comes with its id, or with all of them.
 fn fields(list: &SiteList, given: &Value) -> Answer<Map<String, Value>> {
     let given = given.as_object().ok_or_else(|| bad("fields"))?;
     let mut kept = Map::new();
@@ -202,10 +220,15 @@ fn fields(list: &SiteList, given: &Value) -> Answer<Map<String, Value>> {
         if !fits(column, lookup, value) {
             return Err(bad(&format!("The value of field '{name}' has the wrong type.")));
         }
-        if column.holds == Holds::Choices
-            && given.get(&format!("{name}@odata.type")) != Some(&json!("Collection(Edm.String)"))
-        {
+        let named = given.get(&format!("{name}@odata.type")).and_then(Value::as_str);
+        if type_of(column).is_some_and(|of| named != Some(of)) {
             return Err(bad(&format!("Field '{name}' holds several values: name their type.")));
+        }
+        if let Some(ids) = ids(value).filter(|_| column.names_several()) {
+            // What names nothing is not told.
+            let named = several(ids.iter().map(|id| (*id, format!("Entry {id}"))));
+            kept.insert(column.name.clone(), if ids.is_empty() { Value::Null } else { named });
+            continue;
         }
         kept.insert(name.clone(), value.clone());
         if lookup {
@@ -260,4 +283,35 @@ fn remove_item(app: &App, _: &Request, route: &Route) -> Answer {
     let number = list.items.find(&ITEM, route.id(1)).ok_or_else(Reply::item_not_found)?;
     list.items.delete(number);
     Ok(Reply::status(204))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(json: Value) -> Map<String, Value> {
+        json.as_object().cloned().unwrap()
+    }
+
+    #[test]
+    fn several_ids_need_their_type_and_are_told_as_what_they_name() {
+        let mut list = SiteList::given(7, "Alike", "genericList", 0);
+        let column = json!({"name": "Who", "personOrGroup": {"allowMultipleSelection": true}});
+        assert!(put_column(&mut list, object(column), 0).is_ok());
+        let kept = |given: &Value| fields(&list, given).ok();
+        let typed = |ids: Value| json!({"WhoLookupId@odata.type": "Collection(Edm.Int32)", "WhoLookupId": ids});
+        let told = json!([{"LookupId": 6, "LookupValue": "Entry 6"}, {"LookupId": 7, "LookupValue": "Entry 7"}]);
+        assert_eq!(kept(&typed(json!([6, 7]))), Some(object(json!({"Who": told}))));
+        assert_eq!(kept(&typed(json!([]))), Some(object(json!({"Who": null}))));
+        for bad in [
+            json!({"WhoLookupId": [6]}),
+            json!({"WhoLookupId@odata.type": "Collection(Edm.String)", "WhoLookupId": [6]}),
+            json!({"Who": told}),
+            typed(json!("6")),
+            typed(json!(["6"])),
+            typed(json!([1_u64 << 40])),
+        ] {
+            assert_eq!(kept(&bad), None, "{bad}");
+        }
+    }
 }

@@ -163,7 +163,7 @@ fn site(host: &str, seed: u64, (collection, title, url): (u64, &str, String), op
     pages.begin();
     let items = options.list_items;
     let mut lists = vec![
-        SiteList::new(hash(seed, &[0x30]), "Issues and risks", "genericList", (items, 13)),
+        SiteList::new(hash(seed, &[0x30]), "Issues and risks", "genericList", (items, 15)),
         SiteList::new(hash(seed, &[0x31]), "users", "userInformation", (4, 1)),
         SiteList::new(hash(seed, &[0x32]), "Kalender", "events", (items / 2, 4)),
         SiteList::new(hash(seed, &[0x33]), "Composed Looks", "designCatalog", (3, 1)),

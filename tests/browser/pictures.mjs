@@ -522,14 +522,15 @@ async function restores(at) {
 
 async function person(at) {
   const { page, base } = at;
+  const old = at.status.password;
   await page.goto(`${base}/me`);
   await send(page, "/me/tokens", { label: "monitoring", days: "365" });
   await picture(page, "/me", "full", "me-token", "a token, shown once", { phone: false });
   await page.goto(`${base}/me`);
   await picture(page, "/me", "full", "me", "one's own sign-in");
-  await send(page, "/me/factor");
+  await send(page, "/me/factor", { old });
   await picture(page, "/me", "full", "second-factor", "setting up the second factor");
-  await send(page, "/me/factor/confirmation", { code: "000000" });
+  await send(page, "/me/factor/confirmation", { old, code: "000000" });
   await picture(page, "/me", "failing", "second-factor-wrong", "a wrong code");
   await page.goto(`${base}/me`);
   await send(page, "/me/password", { old: "not the password now", password: "another long password" });

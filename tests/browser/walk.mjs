@@ -451,10 +451,12 @@ try {
 
   await page.goto(`${base}/me`);
   await look(page, "me");
-  await page.click("text=Set up");
+  await page.fill("#on", status.password);
+  await page.click('button:text-is("Set up")');
   await look(page, "second-factor");
   const scanned = await page.textContent("form:has(#code) code");
   await page.fill("#code", "000000");
+  await page.fill("#proof", status.password);
   await page.click('button:text-is("Turn on")');
   await page.waitForSelector("text=The code is not right");
   if (await page.textContent("form:has(#code) code") !== scanned) { complain("a mistyped code made another secret"); }

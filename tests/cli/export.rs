@@ -234,4 +234,14 @@ fn mail_is_one_file_a_folder_or_a_maildir_if_that_is_asked_for() {
         assert_eq!(maildir.keys().filter(|name| name.starts_with(&cur)).count(), count, "{folder}");
         assert!(place.path("maildir").join(&folder).join("new").is_dir(), "{folder}");
     }
+    // What is in a ZIP can be had on Windows, too, where no name has a colon.
+    for (option, name) in [("--zip", "maildir.zip"), ("--tar", "maildir.tar")] {
+        exported(place, &[mail, option, name, "--format", "maildir"]);
+        let bytes = std::fs::read(place.path(name)).expect("it is there");
+        let found = if option == "--zip" { unzipped(bytes) } else { untarred(&bytes) };
+        let named = |name: &String| if option == "--zip" { name.replace(':', ";") } else { name.clone() };
+        let wanted: Vec<String> = maildir.keys().map(named).collect();
+        assert_eq!(found.into_keys().collect::<Vec<_>>(), wanted, "{option}");
+        assert!(wanted.iter().any(|name| name.ends_with(if option == "--zip" { ";2,S" } else { ":2,S" })), "{option}");
+    }
 }

@@ -1,11 +1,12 @@
 //! `restore`: the plan, the run and the way back, as users meet them.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use serde_json::Value;
-use tenantvault::sim::{Fault, FaultKind, SimOptions};
+use tenantvault::sim::{Fault, FaultKind, SimHandle, SimOptions, SimTenant};
 
-use crate::support::{Place, collect};
+use crate::support::{Place, close, collect, runtime};
 
 const INBOX: &str = "latest:users/alice@contoso.com/Mail/Inbox";
 
@@ -20,7 +21,7 @@ fn place() -> Place {
         tenant.restore_client_id()
     );
     place.write("restore.secret", tenant.restore_client_secret());
-    crate::support::close(&place.path("restore.secret"));
+    close(&place.path("restore.secret"));
     let config = place.read("tenantvault.toml").replace("[destinations.local]", &table);
     place.write("tenantvault.toml", &config);
     place
@@ -143,4 +144,50 @@ fn what_a_restore_lacks_is_said_with_the_way_to_get_it() {
     place.write("tenantvault.toml", &format!("{}{}", &config[..from], &config[to..]));
     place.run(&["restore", INBOX, "--to", "original"]).fails(1, &["Mail.ReadWrite", "[tenants.sim.restore]"]);
     place.run(&["test", "--restore"]).fails(1, &["missing"]);
+}
+
+#[test]
+fn a_run_whose_journal_cannot_be_kept_is_told_by_its_name() {
+    let place = place();
+    let (_, planned) = place.json(&["restore", INBOX, "--to", "original", "--folder", "Back", "--plan"]);
+    let plan = summary(&planned);
+    let name = plan["run"].as_str().expect("a name");
+    let journal = Path::new(plan["plan"].as_str().expect("a file")).with_file_name("journal.jsonl");
+    std::fs::create_dir(&journal).expect("a folder");
+    let on = format!("Go on with: tenantvault restore run {name}");
+    place.run(&["restore", "run", name]).fails(1, &["journal.jsonl cannot be used", &on]);
+    let (code, told) = place.json(&["restore", "run", name]);
+    assert_eq!((code, summary(&told)["run"].as_str()), (1, Some(name)));
+    std::fs::remove_dir(&journal).expect("it goes");
+    assert_eq!(place.run(&["restore", "run", name]).code, 0);
+}
+
+#[test]
+fn the_term_store_goes_to_another_tenant_where_nobody_is_the_original() {
+    let place = place();
+    let options = SimOptions { seed: 4711, ..SimOptions::tiny() };
+    let abroad = runtime().block_on(SimTenant::start(options)).expect("a tenant");
+    place.write("abroad.secret", abroad.restore_client_secret());
+    close(&place.path("abroad.secret"));
+    let table = abroad.config_toml("abroad.secret").replace("[tenants.sim]", "[tenants.abroad]");
+    let table = table.replace(abroad.client_id(), abroad.restore_client_id());
+    place.write("tenantvault.toml", &format!("{}\n{table}", place.read("tenantvault.toml")));
+    let terms = |tenant: &SimHandle| tenant.expected().collections["tenant/terms"].things.len();
+    let home = place.tenant.as_ref().expect("a tenant");
+    let before = (terms(home), terms(&abroad));
+    let store = "latest:tenant/Term Store";
+    let restore = |what: &[&'static str]| {
+        [&["restore"][..], what, &["--to", "original", "--tenant", "abroad", "--in-place"]].concat()
+    };
+    for what in [&[INBOX] as &[&str], &[store, INBOX], &["latest"]] {
+        place.run(&restore(what)).fails(2, &["nobody is the original there", "--to USER"]);
+    }
+    let (code, done) = place.json(&restore(&[store]));
+    let created = summary(&done)["created"].as_u64().expect("a count");
+    // Where terms are used again, and the store's languages, do not come back.
+    assert!(matches!(code, 0 | 3) && created > 3, "{}", summary(&done));
+    assert!(terms(home) == before.0 && terms(&abroad) > before.1, "{before:?}");
+    let (code, back) = place.json(&["restore", "undo", summary(&done)["run"].as_str().expect("a name")]);
+    assert_eq!((code, summary(&back)["undone"].as_u64()), (0, Some(created)), "{}", summary(&back));
+    assert_eq!((terms(home), terms(&abroad)), before);
 }

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use crate::support::Place;
+use crate::support::{Done, Place};
 
 /// A server that runs; it is killed if the test ends without it.
 pub struct Server {
@@ -88,6 +88,27 @@ fn the_demonstration_of_the_server_shows_a_living_one() {
 }
 
 #[test]
+fn a_demonstration_is_for_this_machine_alone_unless_it_is_told_otherwise() {
+    let place = Place::empty();
+    let told = ["can be reached from other machines", "--demo-for-others"];
+    for listen in ["0.0.0.0:0", "[::]:0", "192.0.2.1:8484"] {
+        place.run(&["server", "--demo", "--listen", listen]).fails(2, &told);
+    }
+    // As the container's image says it.
+    let mut command = place.command(&["server", "--demo"]);
+    let done = Done::of(command.env("TENANTVAULT_SERVER_LISTEN", "0.0.0.0:0").output().expect("it runs"));
+    done.fails(2, &told);
+    for role in ["web", "scheduler", "worker"] {
+        place.run(&["server", "--demo", "--role", role]).fails(2, &["all parts of a server", "--role"]);
+    }
+    place.run(&["server", "--dir", "vault", "--demo-for-others"]).fails(2, &["--demo"]);
+    let open = ["server", "--demo", "--demo-for-others", "--listen", "0.0.0.0:0", "--json"];
+    let mut server = Server::start(&place, &open);
+    assert_eq!(server.status()["message_type"], "status");
+    assert_eq!(server.interrupt(), Some(0));
+}
+
+#[test]
 fn a_server_keeps_what_it_has_and_asks_for_its_master_key() {
     let place = Place::empty();
     let start = || Server::start(&place, &["server", "--dir", "vault", "--listen", "127.0.0.1:0", "--json"]);
@@ -161,6 +182,7 @@ fn what_the_environment_says_of_a_server_counts_or_is_refused() {
         (&[("TENANTVAULT_SERVER_JOBS", "zzz")][..], "a number from 1 to 64"),
         (&[("TENANTVAULT_SERVER_JOBS", "65")], "a number from 1 to 64"),
         (&[("TENANTVAULT_SERVER_CONNECTIONS", "0")], "a number from 16 to 1000000"),
+        (&[("TENANTVAULT_SERVER_HEALTH_LISTEN", "8485")], "an address and a port"),
         (&[("TENANTVAULT_SERVER_PUBLIC_TARGETS_ONLY", "yes")], "true or false"),
         (&[("TENANTVAULT_SERVER_TRUSTED_PROXIES", "10.0.0.1,proxy")], "addresses and networks"),
         (&[("TENANTVAULT_SERVER_TLS_KEY", "a.key")], "TENANTVAULT_SERVER_TLS_CERTIFICATE"),

@@ -1,6 +1,6 @@
 //! What a set excludes, over days, for every workload of the simulated tenant.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tenantvault::format::record::{ItemKind, Record};
 use tenantvault::ops::backup::selection;
@@ -64,6 +64,25 @@ async fn what_is_excluded_is_absent_and_is_read_when_the_rules_go() {
     assert_eq!(report.left_out, "");
     let last = setting.snapshots().await.pop().unwrap();
     assert_equal(&setting.repo, &last.file, &setting.sim.expected(), false).await;
+}
+
+/// Drives tell who may use a file before the file.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_hangs_below_what_is_excluded_from_the_first_run_on() {
+    let mut setting = Setting::new(SimOptions { users: 3, ..SimOptions::tiny() }).await;
+    let files = vec!["*.docx".parse().unwrap(), "*.xlsx".parse().unwrap()];
+    setting.options.set.options.exclusions = Exclusions { files, ..Exclusions::default() };
+    for _ in 0..3 {
+        let report = setting.backup().await.unwrap();
+        assert!(report.complete && report.left_out.contains("left out"), "{}", report.left_out);
+        let (_, now) = newest(&setting).await;
+        let ids: BTreeSet<&str> = now.iter().map(|r| r.id.as_str()).collect();
+        let parts: Vec<&Record> =
+            now.iter().filter(|r| r.kind == ItemKind::Permission && !r.parent.is_empty()).collect();
+        let orphans: Vec<&&Record> = parts.iter().filter(|r| !ids.contains(r.parent.as_str())).collect();
+        assert!(!parts.is_empty() && orphans.is_empty(), "{} {orphans:?}", parts.len());
+        setting.next_day();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

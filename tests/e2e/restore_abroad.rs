@@ -173,7 +173,7 @@ async fn a_list_moves_to_a_site_of_another_tenant() {
     let (from, site) = (collection(&here, "sites/", "/Lists/Issues and risks").await, library(&abroad).await);
     let to = format!("{}/Lists/Issues and risks (Restored 2026-11-20)", site.trim_end_matches("/Files/Documents"));
     let plan = here.plan(&from, &address(&site), in_folder()).await.unwrap();
-    let (_, is) = moved((&here, &abroad), &plan, &to).await;
+    let (report, is) = moved((&here, &abroad), &plan, &to).await;
     let was = here.items(0, &from).await;
     let columns = of_kind(&was, ItemKind::Column);
     let plain = ["text", "number", "currency", "boolean", "dateTime", "choice"];
@@ -203,13 +203,16 @@ async fn a_list_moves_to_a_site_of_another_tenant() {
     let ids: Vec<String> = columns
         .iter()
         .filter(|(_, column)| is_id(&column.properties) && column.properties["readOnly"] != true)
-        .filter_map(|(_, column)| Some(format!("{}LookupId", column.properties["name"].as_str()?)))
+        .filter_map(|(_, column)| column.properties["name"].as_str())
+        .flat_map(|name| [name.to_owned(), format!("{name}LookupId")])
         .collect();
     let naming = |items: &BTreeMap<String, Vec<Thing>>| {
         let names = |thing: &Thing| ids.iter().any(|id| !thing.properties["fields"][id].is_null());
         of_kind(items, ItemKind::ListItem).iter().filter(|(_, thing)| names(thing)).count()
     };
     assert!(naming(&was) > 0 && naming(&is) == 0, "{} {}", naming(&was), naming(&is));
+    let noted = report.notes.iter().filter(|(_, note)| note.ends_with(": not written")).count();
+    assert!(noted >= naming(&was), "{:?}", report.notes);
     taken_back((&here, &abroad), &plan, &to).await;
 }
 

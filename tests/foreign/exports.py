@@ -210,6 +210,10 @@ def check_mailboxes(folder, work):
             wanted.setdefault(str(Path(name).parent), []).append(str(told(message)))
     export([str(work / "mbox")], "--format", "mbox")
     export([str(work / "maildir")], "--format", "maildir")
+    export(["--zip", str(work / "maildir.zip")], "--format", "maildir")
+    with zipfile.ZipFile(work / "maildir.zip") as archive:
+        assert not any(":" in name for name in archive.namelist()), "no name on Windows"
+        archive.extractall(work / "unzipped")
     for place, messages in wanted.items():
         [box] = (work / "mbox" / place).glob("*.mbox")
         found = [str(told(message)) for message in mailbox.mbox(box, create=False)]
@@ -217,6 +221,10 @@ def check_mailboxes(folder, work):
         maildir = mailbox.Maildir(work / "maildir" / place, create=False)
         found = [str(told(message)) for message in maildir]
         assert sorted(found) == sorted(messages), f"{place}: {set(found) ^ set(messages)}"
+        unzipped = mailbox.Maildir(work / "unzipped" / place, create=False)
+        unzipped.colon = ";"
+        marked = [sorted((str(told(message)), message.get_flags()) for message in one) for one in (maildir, unzipped)]
+        assert marked[0] == marked[1], place
         read["  flagged as read"] += sum("S" in message.get_flags() for message in maildir)
         read["messages of mbox and Maildir"] += len(found)
 

@@ -185,7 +185,8 @@ fn tenant_of<'a>(args: &'a Args, config: &'a Config, snapshot: &'a Snapshot) -> 
         let other = config.tenant(name)?;
         let of = &snapshot.file.tenant;
         let is_other = !of.is_empty() && !other.tenant_id.eq_ignore_ascii_case(of);
-        if is_other && args.to == Some(To::Original) {
+        let is_own = args.targets.iter().all(|target| restore::is_of_tenant(&target.path));
+        if is_other && args.to == Some(To::Original) && !is_own {
             return Err(Error::invalid(format!(
                 "Tenant '{name}' is another one than the snapshot's: nobody is the original there"
             ))
@@ -333,7 +334,15 @@ fn duration(seconds: u64) -> String {
 async fn execute(app: &App, plan: &Plan, view: &View, work: &Work) -> Result<Outcome> {
     let result = restore::run(plan, view, &work.client, &work.around).await;
     work.monitor.finish();
-    let report = result?;
+    let report = result.inspect_err(|e| {
+        // What was given is of no use once more, either.
+        let is_kept = RunFolder::new(&work.runs, &plan.run).plan_path().exists();
+        if is_kept && e.kind() != ErrorKind::InvalidInput {
+            app.screen.note(format!("Go on with: tenantvault restore run {}", plan.run));
+            // The error is what counts where nobody reads this.
+            let _ = app.screen.record("run", &json!({"run": plan.run, "state": "interrupted"}));
+        }
+    })?;
     tell(app, plan, &report)
 }
 

@@ -11,7 +11,7 @@ use crate::cli::app::App;
 use crate::cli::exit::Outcome;
 use crate::cli::interrupt;
 use crate::error::{Error, Result};
-use crate::server::{DEMO_PASSWORD, ServerOptions, new_link, start, start_demo};
+use crate::server::{DEMO_PASSWORD, ProcessRole, ServerOptions, new_link, start, start_demo};
 use settings::options;
 
 /// How many jobs a process may do at once.
@@ -31,6 +31,7 @@ Examples:
 At the first start it prints a link by which the first administrator chooses a
 password. Without TLS it is for this machine, or behind a proxy on it.
 All but --demo can stand in the environment: TENANTVAULT_SERVER_DIR, …_LISTEN,
+…_HEALTH_LISTEN,
 …_DATABASE_URL, …_DATABASE_URL_FILE (a file that holds it), …_PUBLIC_URL, …_ROLE,
 …_TLS_CERTIFICATE, …_TLS_KEY, …_JOBS, …_CONNECTIONS, …_CONNECTIONS_PER_ADDRESS,
 …_PUBLIC_TARGETS_ONLY (true or false), …_TRUSTED_PROXIES (with commas between); or in
@@ -47,6 +48,10 @@ pub(crate) struct Args {
     /// The address and port to listen to; port 0: any that is free [env: TENANTVAULT_SERVER_LISTEN]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
+    /// An address and port, beside --listen, where nothing but /healthz, /readyz and /metrics is answered, without TLS: for a process
+    /// that is scheduler or worker alone, and listens nowhere else [env: TENANTVAULT_SERVER_HEALTH_LISTEN]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    health_listen: Option<SocketAddr>,
     /// What browsers reach it under, if it is not what it listens to [env: TENANTVAULT_SERVER_PUBLIC_URL]
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
@@ -74,6 +79,9 @@ pub(crate) struct Args {
     /// names one
     #[arg(long)]
     demo: bool,
+    /// Let --demo listen to other machines too: whoever reaches it knows the password of its administrator
+    #[arg(long, requires = "demo")]
+    demo_for_others: bool,
     /// Make a link by which somebody chooses a new password, and has no second factor any more, and end; also while the server
     /// runs. For the last administrator: for all others administrators make one on the pages
     #[arg(long, value_name = "LOGIN", conflicts_with = "demo")]
@@ -124,6 +132,9 @@ pub(crate) async fn run(args: Args, app: &App) -> Result<Outcome> {
     } else {
         screen.note("Running, until Ctrl-C");
     }
+    if let Some(address) = running.health_address() {
+        screen.note(format!("How it is can be asked at http://{address}/readyz"));
+    }
     if let Some(link) = running.first_link() {
         screen.line(format!("The first administrator (login: admin) chooses a password here:\n  {link}"))?;
     }
@@ -148,10 +159,12 @@ async fn demo(args: &Args, app: &App, signalled: impl Future<Output = ()>) -> Re
     if let Some(folder) = &temporary {
         args.dir = Some(folder.path().join("server"));
     }
+    let options = options(&args, app)?;
+    check_demo(&options, args.demo_for_others)?;
     screen.note("Making two accounts, a tenant and its history");
     let tell = |text: &str| screen.note(text);
     let made = tokio::select! {
-        made = start_demo(options(&args, app)?, &tell) => made?,
+        made = start_demo(options, &tell) => made?,
         () = signalled => return Ok(Outcome::Interrupted),
     };
     screen.line(format!("The backup server is at {}", made.running.url()))?;
@@ -167,4 +180,19 @@ async fn demo(args: &Args, app: &App, signalled: impl Future<Output = ()>) -> Re
     screen.note("Stopped");
     screen.summary(&json!({}))?;
     Ok(Outcome::Done)
+}
+
+/// Refuses a demonstration that others could reach, unless that is wanted: its password is known to everybody.
+fn check_demo(options: &ServerOptions, for_others: bool) -> Result<()> {
+    if options.role != ProcessRole::All {
+        return Err(Error::invalid("A demonstration needs all parts of a server in one process")
+            .with_hint("Leave out --role, and TENANTVAULT_SERVER_ROLE"));
+    }
+    if !for_others && !options.listen.ip().is_loopback() {
+        let listen = options.listen;
+        let text = format!("{listen} can be reached from other machines, and a demonstration's password is no secret");
+        return Err(Error::invalid(text)
+            .with_hint("Give --listen 127.0.0.1:8484, or --demo-for-others where nobody else gets to the port"));
+    }
+    Ok(())
 }

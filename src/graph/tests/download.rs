@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
 
 use super::server::{Reply, Seen, Server, files, mail, noise};
 use crate::error::{ErrorKind, Result};
-use crate::graph::{Download, DownloadSource, Fate, Renewal, UrlSource, fate};
+use crate::graph::{
+    Client, ClientOptions, Credential, Download, DownloadSource, Fate, GraphRequest, Renewal, Scope, UrlSource, fate,
+};
 
 async fn read(download: Download) -> Result<Vec<u8>> {
     let parts: Vec<_> = download.into_stream().try_collect().await?;
@@ -213,6 +216,28 @@ async fn an_empty_file_is_an_empty_download() {
 async fn download_urls_must_be_safe() {
     let server = Server::graph(|_, _| Reply::bytes(302, "").header("location", "http://files.example.com/x")).await;
     assert_eq!(content(&server).await.err().unwrap().kind(), ErrorKind::Corrupt);
+}
+
+#[tokio::test]
+async fn contents_that_nobody_reads_yet_keep_no_others_of_the_same_connection() {
+    let data = noise(3 << 20);
+    let expected = data.clone();
+    let server = Server::graph(move |_, _| Reply::bytes(200, data.clone())).await;
+    let options = ClientOptions { http2: true, ..server.options() };
+    let client = Client::new(options, "contoso", "app", Credential::secret("x")).unwrap();
+    let message = |user: usize| {
+        GraphRequest::get(Scope::Mailbox(format!("user{user}")), format!("users/user{user}/messages/m/$value"))
+    };
+    let mut waiting = Vec::new();
+    for user in 0..40 {
+        waiting.push(client.get_stream(message(user)).await.unwrap());
+    }
+    let last = async { read(client.get_stream(message(40)).await?).await };
+    let last = tokio::time::timeout(Duration::from_secs(60), last).await.expect("it is kept by those that wait");
+    assert!(last.unwrap() == expected);
+    for stream in waiting {
+        assert!(read(stream).await.unwrap() == expected);
+    }
 }
 
 #[tokio::test]

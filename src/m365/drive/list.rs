@@ -475,7 +475,8 @@ impl Round<'_> {
             // Told in this reading as below a folder that went away: it went with it.
             let mut below = told_below.remove(&folder).unwrap_or_default();
             below.extend(self.told_parts_of(&folder).into_iter().map(|(id, _)| id));
-            if self.known.record(&folder).await?.is_none_or(|record| record.kind.is_container() || record.has_parts()) {
+            // Parts have none. Of all else something may be left below, whatever is known of it.
+            if item_of(&folder).is_none() {
                 let mut ids = self.known.children(&folder).await?;
                 while let Some(id) = ids.try_next().await? {
                     if self.seen.get(&id).is_none() {

@@ -38,7 +38,8 @@ impl Fields {
         Self::named(&names)
     }
 
-    fn named(names: &[String]) -> Self {
+    /// These names.
+    pub(super) fn named(names: &[String]) -> Self {
         let mut parts: Vec<String> = Vec::new();
         for name in names {
             match parts.last_mut() {

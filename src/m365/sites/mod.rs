@@ -13,6 +13,7 @@ pub(super) mod restore;
 mod sharing;
 mod site;
 mod terms;
+mod values;
 
 use std::sync::{Mutex, PoisonError};
 

@@ -1,17 +1,19 @@
 //! Lists go back: the list, its columns, its items with the fields that Graph lets one write.
 //!
 //! Ids of items are new; who wrote them and when is the restore. Values of hyperlinks, managed metadata and calculated columns
-//! cannot be written through Graph, and ids of people and of looked-up items hold in their own site alone. Earlier versions,
-//! attachments, views and permissions do not go back. Source: Microsoft Graph, "Create a list", "Create a columnDefinition in a
-//! list", "Create an item in a list".
+//! cannot be written through Graph, and ids of people and of looked-up items hold in their own site alone: what an item does not get
+//! is noted. Earlier versions, attachments, views and permissions do not go back. Source: Microsoft Graph, "Create a list", "Create a
+//! columnDefinition in a list", "Create an item in a list".
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 use tokio::sync::OnceCell;
 
+use super::fields::merge;
+use super::values::{Columns, STANDARD};
 use super::{LIST_PROPERTIES, of_site, without_context};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{ItemKind, Record};
@@ -52,21 +54,6 @@ const FACETS: &[&str] = &[
 const NOT_MADE: &[&str] = &["term", "geolocation", "thumbnail", "contentApprovalStatus"];
 /// The fact of a column's record that names one of these.
 pub(super) const NOT_MADE_FACT: &str = "not_made";
-/// The facets of columns whose values Graph writes; lookups and people by the ids of their own site.
-const WRITTEN: &[&str] = &["text", "number", "currency", "boolean", "dateTime", "choice"];
-const BY_ID: &[&str] = &["lookup", "personOrGroup"];
-/// Columns that SharePoint makes for every list.
-const STANDARD: &[&str] = &["Attachments", "ContentType", "Edit"];
-
-/// How the values of a column are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Writes {
-    Plain,
-    /// Several texts: their type is named.
-    Texts,
-    /// The id of what is looked up.
-    Id,
-}
 
 /// One list of a site.
 pub(in crate::m365) struct ListTarget {
@@ -77,18 +64,8 @@ pub(in crate::m365) struct ListTarget {
     /// Ids of people and of other lists' items hold here.
     original: bool,
     list: Mutex<Option<String>>,
+    /// The columns of the list, once those that it lacked were made.
     columns: OnceCell<Columns>,
-}
-
-/// The columns of the list, once those that it lacked were made.
-#[derive(Debug, Default)]
-struct Columns {
-    /// Those that items are written with.
-    written: BTreeMap<String, Writes>,
-    /// Names of all.
-    there: BTreeSet<String>,
-    /// Those that Graph refused to make, and how it put that.
-    refused: BTreeMap<String, String>,
 }
 
 impl ListTarget {
@@ -226,11 +203,13 @@ impl Target for ListTarget {
             _ => {
                 let columns = self.columns(order.parent, source).await?;
                 let json = source.properties(order.record).await?;
-                let body = json!({"fields": self.fields(&json, columns)});
+                let fields = columns.fields(&json);
+                let notes = columns.lost(&json, &fields, &Value::Null);
+                let body = json!({"fields": fields});
                 let url = format!("lists/{}/items", segment(order.parent));
                 let answer = self.client.send(self.post(&url, &body)).await?;
                 let made = Made::new(ItemKind::ListItem, rows::new_id(&answer)?, order.parent);
-                Ok(Made { state: tag(&answer), ..made })
+                Ok(Made { state: tag(&answer), notes, ..made })
             }
         }
     }
@@ -242,9 +221,10 @@ impl Target for ListTarget {
         let list = order.parent;
         let columns = self.columns(list, source).await?;
         let url = format!("lists/{}/items/{}", segment(list), segment(present));
-        let there = self.client.get_json(of_site(&self.site, &format!("{url}?$expand=fields"))).await?;
-        let (mut before, mut fields) =
-            (self.fields(&there, columns), self.fields(&source.properties(order.record).await?, columns));
+        let there = self.item(&url, columns).await?;
+        let json = source.properties(order.record).await?;
+        let (mut before, mut fields) = (columns.fields(&there), columns.fields(&json));
+        let notes = columns.lost(&json, &fields, &there);
         // Graph leaves out what is empty.
         rows::clear(&mut fields, &before);
         rows::clear(&mut before, &fields);
@@ -254,7 +234,7 @@ impl Target for ListTarget {
         let request = GraphRequest::patch(Scope::Files, self.url(&format!("{url}/fields")), &fields.into());
         self.client.send(request.units(2)).await?;
         let now = self.client.get_json(of_site(&self.site, &url)).await?;
-        Ok(Made { state: tag(&now), ..Made::over(present, undo) })
+        Ok(Made { state: tag(&now), notes, ..Made::over(present, undo) })
     }
 
     async fn changed_us(&self, present: &str, parent: &str) -> Result<Option<i64>> {
@@ -274,13 +254,11 @@ impl Target for ListTarget {
             _ => {
                 // What has no columns of its own yet is not there.
                 let columns = self.columns_there(order.parent).await?;
-                let wanted = self.fields(&source.properties(order.record).await?, &columns);
-                let items = self.of_list(order.parent, "items?$expand=fields&$top=200").units(2);
-                let items = self.client.get_all(items).await?;
+                let wanted = columns.fields(&source.properties(order.record).await?);
+                let items = self.items(order.parent, &columns).await?;
                 let same = |row: &&Value| {
-                    let plain = wanted.iter().filter(|(name, _)| !name.contains("@odata."));
-                    plain.clone().count() > 0
-                        && plain.clone().all(|(name, value)| at(row, &["fields", name]) == Some(value))
+                    let has = columns.fields(row);
+                    !wanted.is_empty() && wanted.iter().all(|(name, value)| has.get(name) == Some(value))
                 };
                 // Items may hold the same.
                 let alike = items.iter().filter(same).filter_map(id_of).collect();
@@ -411,13 +389,43 @@ impl ListTarget {
     /// The columns that the list has now.
     async fn columns_there(&self, list: &str) -> Result<Columns> {
         let now = self.client.get_all(self.of_list(list, "columns").units(2)).await?;
-        let written = |row: &Value| Some((text(row, &["name"])?.to_owned(), writes(row)?));
-        let name = |row: &Value| text(row, &["name"]).map(str::to_owned);
-        Ok(Columns {
-            written: now.iter().filter_map(written).collect(),
-            there: now.iter().filter_map(name).collect(),
-            refused: BTreeMap::new(),
-        })
+        Ok(Columns::of(&now, self.original))
+    }
+
+    /// The items of the list, with all values that are written.
+    async fn items(&self, list: &str, columns: &Columns) -> Result<Vec<Value>> {
+        let mut items = Vec::new();
+        for expansion in columns.expansions() {
+            let request = self.of_list(list, &format!("items?$expand={expansion}&$top=200")).units(2);
+            let rows = self.client.get_all(request).await?;
+            if items.is_empty() {
+                items = rows;
+                continue;
+            }
+            let by_id = |row: Value| Some((id_of(&row)?.to_owned(), row));
+            let mut more: HashMap<String, Value> = rows.into_iter().filter_map(by_id).collect();
+            for item in &mut items {
+                let named = id_of(item).and_then(|id| more.remove(id));
+                if let Some(named) = named {
+                    merge(item, named);
+                }
+            }
+        }
+        Ok(items)
+    }
+
+    /// The same of one of them.
+    async fn item(&self, url: &str, columns: &Columns) -> Result<Value> {
+        let mut item = Value::Null;
+        for expansion in columns.expansions() {
+            let told = self.client.get_json(of_site(&self.site, &format!("{url}?$expand={expansion}"))).await?;
+            if item.is_null() {
+                item = told;
+            } else {
+                merge(&mut item, told);
+            }
+        }
+        Ok(item)
     }
 
     /// Makes the columns that the list lacks, and says what it has then.
@@ -427,10 +435,13 @@ impl ListTarget {
                 let top = Record::new(ItemKind::List, "", "", "");
                 let wanted = source.below(&top).await?;
                 let there = self.client.get_all(self.of_list(list, "columns").units(2)).await?;
-                let mut refused = BTreeMap::new();
+                let (mut refused, mut titles) = (BTreeMap::new(), BTreeMap::new());
                 for record in wanted.iter().filter(|record| record.kind == ItemKind::Column) {
                     let json = source.properties(record).await?;
                     let name = text(&json, &["name"]).unwrap_or_default();
+                    if !is_own(&json) {
+                        titles.insert(name.to_owned(), record.name.clone());
+                    }
                     if there.iter().any(|row| text(row, &["name"]) == Some(name)) {
                         continue;
                     }
@@ -445,33 +456,11 @@ impl ListTarget {
                         _ => {}
                     }
                 }
-                Ok(Columns { refused, ..self.columns_there(list).await? })
+                let mut columns = self.columns_there(list).await?;
+                (columns.refused, columns.titles) = (refused, titles);
+                Ok(columns)
             })
             .await
-    }
-
-    /// The fields of an item that can be written.
-    fn fields(&self, json: &Value, columns: &Columns) -> Map<String, Value> {
-        let mut fields = Map::new();
-        for (name, writes) in &columns.written {
-            let id = format!("{name}LookupId");
-            match writes {
-                Writes::Id if !self.original => {}
-                Writes::Id => {
-                    if let Some(value) = at(json, &["fields", &id]) {
-                        fields.insert(id, value.clone());
-                    }
-                }
-                _ => {
-                    let Some(value) = at(json, &["fields", name]) else { continue };
-                    if *writes == Writes::Texts {
-                        fields.insert(format!("{name}@odata.type"), "Collection(Edm.String)".into());
-                    }
-                    fields.insert(name.clone(), value.clone());
-                }
-            }
-        }
-        fields
     }
 }
 
@@ -516,20 +505,4 @@ pub(in crate::m365) fn column(json: &Value) -> Option<Map<String, Value>> {
     let mut body = rows::settable(json, COLUMN);
     body.extend(rows::settable(json, &[facet]));
     Some(body)
-}
-
-/// How the values of a column are written; `None`: they cannot be.
-fn writes(column: &Value) -> Option<Writes> {
-    let name = text(column, &["name"])?;
-    let fixed = flag(column, &["readOnly"]) == Some(true) || flag(column, &["isSealed"]) == Some(true);
-    if fixed || name.starts_with('_') || STANDARD.contains(&name) {
-        return None;
-    }
-    let has = |facet: &&&str| at(column, &[**facet]).is_some();
-    if BY_ID.iter().any(|facet| has(&facet)) {
-        return Some(Writes::Id);
-    }
-    WRITTEN.iter().find(has)?;
-    let several = text(column, &["choice", "displayAs"]) == Some("checkBoxes");
-    Some(if several { Writes::Texts } else { Writes::Plain })
 }

@@ -258,6 +258,42 @@ async fn a_mailbox_without_delta_of_tasks_is_listed_plainly() {
     }
 }
 
+/// Of folders and contacts, then of contacts alone.
+#[tokio::test]
+async fn contacts_of_a_mailbox_without_delta_are_listed_plainly() {
+    for path in ["/delta", "/contacts/delta"] {
+        let tenant = Tenant::tiny().await;
+        let contacts = first(&tenant, "/contacts").await;
+        let mut state = State::default();
+        refuse(&tenant, 507, path);
+        for _ in 0..5 {
+            state.run(&*contacts).await.unwrap();
+            assert_equal(&state, &truth(&tenant, &*contacts).unwrap());
+            assert_eq!(state.gaps, [], "{path}");
+            assert_eq!(state.run(&*contacts).await.unwrap().changes, [], "{path}");
+            tenant.sim.advance_day();
+        }
+        tenant.sim.clear_faults();
+        state.run(&*contacts).await.unwrap();
+        assert_equal(&state, &truth(&tenant, &*contacts).unwrap());
+    }
+}
+
+/// Nor does it list anything.
+#[tokio::test]
+async fn a_full_mailbox_that_lists_nothing_either_is_not_asked_for_ever() {
+    let tenant = Tenant::tiny().await;
+    let (contacts, tasks) = (first(&tenant, "/contacts").await, first(&tenant, "/tasks").await);
+    let mut state = State::default();
+    refuse(&tenant, 507, "/contacts?");
+    refuse(&tenant, 507, "/contacts/delta");
+    state.run(&*contacts).await.unwrap();
+    assert!(state.gaps.iter().all(|gap| gap.kind == Some(ItemKind::ContactFolder)) && !state.gaps.is_empty());
+    refuse(&tenant, 507, "");
+    assert!(State::default().run(&*contacts).await.is_err());
+    assert!(State::default().run(&*tasks).await.is_err());
+}
+
 #[tokio::test]
 async fn tasks_carry_their_steps_and_links_and_lists_what_they_are() {
     let tenant = Tenant::tiny().await;

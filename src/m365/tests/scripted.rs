@@ -2,6 +2,7 @@
 
 mod again;
 mod by_half;
+mod left;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -16,7 +17,9 @@ use serde_json::{Value, json};
 use crate::error::Result;
 use crate::format::record::StreamRole;
 use crate::graph::{AccessToken, Client, ClientOptions, Cloud, TokenSource};
+use crate::m365::contacts::contacts;
 use crate::m365::contents::gap_of;
+use crate::m365::conversations::conversations;
 use crate::m365::drive::Drive;
 use crate::m365::mail::{Mail, MailOptions};
 use crate::m365::tasks::tasks;
@@ -447,6 +450,43 @@ async fn an_exception_that_is_told_as_gone_is_asked_after_at_its_series() {
     series(&[event("y", "exception", json!("m"))]);
     state.run(&calendar).await.unwrap();
     assert_eq!(state.items.keys().collect::<Vec<_>>(), ["c", "g", "m", "y"]);
+}
+
+/// A mailbox that is full tells its folders plainly, a level at a time.
+#[tokio::test]
+async fn folders_of_contacts_within_folders_are_listed_where_delta_is_refused() {
+    let (client, script) = serve().await;
+    let (contacts, mut state) = (contacts(client, "u", "u@x"), State::default());
+    let folder = |id: &str, parent: &str| json!({"id": id, "displayName": id, "parentFolderId": parent});
+    script.set("users/u/contactFolders/delta", json!({"status": 507}));
+    script.set("users/u/contactFolders/contacts", folder("c", "top"));
+    script.set("users/u/contactFolders", json!({"value": [folder("a", "top")]}));
+    script.set("users/u/contactFolders/a/childFolders", json!({"value": [folder("b", "a")]}));
+    script.set("users/u/contactFolders/b/childFolders", json!({"value": []}));
+    for id in ["a", "b", "c"] {
+        let contact = json!({"id": format!("{id}1"), "displayName": format!("{id}1"), "changeKey": "1"});
+        script.tell(&format!("users/u/contactFolders/{id}/contacts/delta"), &[contact]);
+    }
+    for _ in 0..2 {
+        state.run(&contacts).await.unwrap();
+        assert_eq!((paths(&state).join(" "), gaps(&state)), ("a a/a1 a/b a/b/b1 c c/c1".to_owned(), vec![]));
+    }
+}
+
+/// The pages of a list that grows meanwhile overlap.
+#[tokio::test]
+async fn a_post_that_is_gone_goes_where_its_thread_is_listed_twice() {
+    let (client, script) = serve().await;
+    let (conversations, mut state) = (conversations(client, "g", "g@x"), State::default());
+    let thread =
+        |day: u32| json!({"id": "t", "topic": "t", "lastDeliveredDateTime": format!("2026-11-0{day}T06:00:00Z")});
+    for (day, posts, there) in [(1, ["1", "2"], vec!["1", "2", "t"]), (2, ["1", "3"], vec!["1", "3", "t"])] {
+        let posts = posts.map(|id| json!({"id": id, "body": {"content": id}}));
+        script.set("groups/g/threads", json!({"value": [thread(day), thread(day)]}));
+        script.set("groups/g/threads/t/posts", json!({"value": posts}));
+        state.run(&conversations).await.unwrap();
+        assert_eq!((ids(&state), gaps(&state)), (there, vec![]));
+    }
 }
 
 /// A task moves to a list that is read before its old one, and loses an attachment on the way; the old list still tells it.

@@ -1,5 +1,6 @@
 //! Reads a collection once more, from the beginning, where the first reading found that something left out so far belongs
-//! in: a folder that moved out of an excluded place takes along what no delta tells.
+//! in: a folder that moved out of an excluded place takes along what no delta tells, and what was left out and came back in
+//! one reading lost what was to be kept of it.
 
 use std::sync::Arc;
 
@@ -38,8 +39,7 @@ pub(super) async fn read(
         outcome.bytes_read += bytes_read;
     }
     if outcome.again {
-        let text =
-            "Its folders were moved into and out of excluded places all the while; the next run reads all of it again";
+        let text = "What is excluded of it and what is not changed all the while; the next run reads all of it again";
         shared.monitor.problem(source.path(), text);
         outcome.state.complete = false;
         outcome.gaps.push(Gap {

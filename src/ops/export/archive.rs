@@ -15,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::walk::{Found, Source, walk};
 use super::writer::{self, Order};
-use super::{ArchiveKind, ArchiveTarget, ExportOptions, ExportReport, Tally, Target, Told};
+use super::{ArchiveKind, ArchiveTarget, ExportOptions, ExportReport, Tally, Target, Told, mail};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::ItemKind;
 use crate::ops::backup::Stop;
@@ -198,6 +198,14 @@ impl Target for Archive<'_> {
             self.write_next().await?;
         }
         Ok(())
+    }
+
+    fn before_flags(&self) -> char {
+        match self.kind {
+            // Windows itself unpacks a ZIP, and makes no file of a name with a colon; what unpacks a tar there makes it another one.
+            ArchiveKind::Zip => mail::FOR_WINDOWS,
+            ArchiveKind::Tar => mail::BEFORE_FLAGS,
+        }
     }
 
     fn told(&mut self) -> &mut dyn Tally {

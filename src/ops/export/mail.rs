@@ -25,6 +25,10 @@ const WHOLE_BYTES: u64 = 1 << 20;
 const LISTED_AT_ONCE: usize = 2048;
 /// Messages that are read ahead.
 const AHEAD: usize = 4;
+/// What stands before the flags in the name of a message of a Maildir: a colon, which on Windows names a stream.
+pub(super) const BEFORE_FLAGS: char = if cfg!(windows) { FOR_WINDOWS } else { ':' };
+/// What stands there where the name must be one on Windows, too: what NeoMutt's manual recommends for it.
+pub(super) const FOR_WINDOWS: char = ';';
 /// What begins a message, and what must not begin a line of one.
 const FROM: &[u8] = b"From ";
 
@@ -201,16 +205,14 @@ impl Quoter {
 }
 
 /// The name of a message in a Maildir: the time, a mark made from its id, its flags in the order of their letters.
-pub(super) fn maildir_name(record: &Record) -> String {
+pub(super) fn maildir_name(record: &Record, before_flags: char) -> String {
     let seconds = present::time_us(record).unwrap_or_default().div_euclid(1_000_000).max(0);
     let hash = blake3::hash(record.id.as_bytes()).to_hex();
     let mark = hash.get(..16).unwrap_or_default();
     let is = |key: &str| record.fact(key).is_some();
     let flags = [('D', is("draft")), ('F', is("flag")), ('S', is("read"))];
     let flags: String = flags.into_iter().filter(|(_, set)| *set).map(|(letter, _)| letter).collect();
-    // A colon names a stream on Windows; there, programs use another mark.
-    let colon = if cfg!(windows) { ';' } else { ':' };
-    format!("{seconds}.{mark}.tenantvault{colon}2,{flags}")
+    format!("{seconds}.{mark}.tenantvault{before_flags}2,{flags}")
 }
 
 #[cfg(test)]
@@ -275,7 +277,10 @@ mod tests {
             record.sort_us = at;
             record.summary = vec![("from".into(), from.into()), ("read".into(), "true".into())];
             assert_eq!(separator(&record), format!("From {address} Sun Nov  1 09:14:00 2026\n"));
-            assert!(maildir_name(&record).starts_with("1793524440.") && maildir_name(&record).ends_with("2,S"));
+            for (before, end) in [(':', ".tenantvault:2,S"), (FOR_WINDOWS, ".tenantvault;2,S")] {
+                let name = maildir_name(&record, before);
+                assert!(name.starts_with("1793524440.") && name.ends_with(end), "{name}");
+            }
         }
     }
 }

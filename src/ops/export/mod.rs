@@ -139,6 +139,11 @@ trait Target: Send {
     /// Takes a file in hand.
     async fn file(&mut self, found: Found) -> Result<()>;
 
+    /// What stands before the flags in the name of a message of a Maildir.
+    fn before_flags(&self) -> char {
+        mail::BEFORE_FLAGS
+    }
+
     /// Where what became of each is told.
     fn told(&mut self) -> &mut dyn Tally;
 }

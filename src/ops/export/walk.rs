@@ -177,7 +177,9 @@ impl Walked<'_> {
             }
             let path = join(&folder.path, &entry.name);
             let at = match (&entry.record, &self.maildir) {
-                (Some(record), Some(cur)) if is_message(&entry) => cur.join(mail::maildir_name(record)),
+                (Some(record), Some(cur)) if is_message(&entry) => {
+                    cur.join(mail::maildir_name(record, target.before_flags()))
+                }
                 _ => folder.at.join(self.names.allocate(&entry.name)),
             };
             if entry.is_container() {

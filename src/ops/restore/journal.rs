@@ -130,7 +130,8 @@ pub trait Kept: Send + Sync {
 /// A journal that is open for going on.
 #[async_trait]
 pub trait Book: Send {
-    /// Adds whole lines; they are durable when this returns.
+    /// Adds whole lines; they are durable when this returns. Where it fails nothing is appended any more, and what comes to be there of
+    /// them all the same ends the journal.
     async fn append(&mut self, lines: Vec<u8>) -> Result<()>;
 }
 
@@ -172,7 +173,7 @@ impl RunFolder {
         out.flush().and_then(|()| file.as_file().sync_all()).map_err(failed)?;
         drop(out);
         file.persist(self.plan_path()).map_err(|e| failed(e.error))?;
-        File::open(&self.path).and_then(|folder| folder.sync_all()).map_err(failed)
+        sync(&self.path).map_err(failed)
     }
 
     /// Reads the plan of a run.
@@ -223,6 +224,8 @@ impl Kept for RunFolder {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = options.open(&path).map_err(failed)?;
+        // What is durable in it is worth nothing if it itself goes with the power.
+        sync(&self.path).map_err(failed)?;
         let mut tries = 0;
         loop {
             match file.try_lock() {
@@ -244,7 +247,7 @@ impl Kept for RunFolder {
             file.set_len(whole).map_err(failed)?;
         }
         file.seek(SeekFrom::End(0)).map_err(failed)?;
-        Ok((Box::new(FileBook { file: Arc::new(file), path }), state))
+        Ok((Box::new(FileBook { file: Arc::new(file), path, whole }), state))
     }
 }
 
@@ -259,22 +262,46 @@ fn make(folder: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(folder)
 }
 
+/// Makes durable which files a folder has.
+#[cfg(unix)]
+fn sync(folder: &Path) -> std::io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync(_: &Path) -> std::io::Result<()> {
+    Ok(())
+}
+
 /// A journal in a file. The lock goes with the last of it.
 struct FileBook {
     file: Arc<File>,
     path: PathBuf,
+    /// How many bytes are in it, all of them lines that are whole.
+    whole: u64,
 }
 
 #[async_trait]
 impl Book for FileBook {
     async fn append(&mut self, lines: Vec<u8>) -> Result<()> {
-        let file = self.file.clone();
-        let write = move || (&*file).write_all(&lines).and_then(|()| file.sync_data());
+        let (file, whole, more) = (self.file.clone(), self.whole, lines.len() as u64);
+        let write = move || put(&file, whole, |mut file| file.write_all(&lines).and_then(|()| file.sync_data()));
         let written = tokio::task::spawn_blocking(write).await;
         written
             .map_err(|e| Error::internal("A worker thread ended early").with_source(e))?
-            .map_err(|e| Error::io(format!("The journal {} cannot be written", self.path.display()), e))
+            .map_err(|e| Error::io(format!("The journal {} cannot be written", self.path.display()), e))?;
+        self.whole += more;
+        Ok(())
     }
+}
+
+/// Appends to a file that is so long. What is there of it after a failure is cut off: the next line would be glued to it, and read as
+/// no line.
+fn put(file: &File, whole: u64, write: impl FnOnce(&File) -> std::io::Result<()>) -> std::io::Result<()> {
+    write(file).inspect_err(|_| {
+        // Nothing is appended after a failure: where this fails, too, opening the journal anew cuts it off.
+        let _ = file.set_len(whole).and_then(|()| file.sync_data());
+    })
 }
 
 /// Lists the names of the runs that are kept in a folder, the oldest first.
@@ -367,8 +394,11 @@ impl State {
     }
 }
 
-/// Says that lines are durable, or in words why they are not.
-type Acked = oneshot::Sender<std::result::Result<(), (ErrorKind, String)>>;
+/// Lines are durable, or in words why they are not.
+type Written = std::result::Result<(), (ErrorKind, String)>;
+
+/// Is told that.
+type Acked = oneshot::Sender<Written>;
 
 /// An open journal. Entries that come together are made durable together.
 #[derive(Debug, Clone)]
@@ -397,13 +427,17 @@ impl Journal {
 }
 
 async fn write_all(mut book: Box<dyn Book>, mut from: mpsc::UnboundedReceiver<(Vec<u8>, Acked)>) {
+    let mut written: Written = Ok(());
     while let Some((mut lines, acked)) = from.recv().await {
         let mut waiting: Vec<Acked> = vec![acked];
         while let Ok((line, acked)) = from.try_recv() {
             lines.extend_from_slice(&line);
             waiting.push(acked);
         }
-        let written = book.append(lines).await.map_err(|e| (e.kind(), e.chain()));
+        // After a failure nobody knows how the journal ends. Whoever is still at work ends with it.
+        if written.is_ok() {
+            written = book.append(lines).await.map_err(|e| (e.kind(), e.chain()));
+        }
         for acked in waiting {
             // Who asked may have gone.
             let _ = acked.send(written.clone());
@@ -451,6 +485,56 @@ mod tests {
             let state = State::of(text.as_bytes());
             assert_eq!((state.steps.get(&0), state.has_doubt()), (Some(&known), doubt), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_there_of_lines_that_could_not_be_appended_is_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(JOURNAL);
+        std::fs::write(&path, "one\n").unwrap();
+        let file = OpenOptions::new().append(true).open(&path).unwrap();
+        let failed = put(&file, 4, |mut file| {
+            file.write_all(b"tw")?;
+            Err(std::io::ErrorKind::StorageFull.into())
+        });
+        assert_eq!(failed.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+        put(&file, 4, |mut file| file.write_all(b"three\n")).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\nthree\n");
+    }
+
+    /// Has no room for the second of what it is given.
+    #[derive(Default)]
+    struct Tight {
+        tries: usize,
+        kept: Arc<std::sync::Mutex<Vec<u8>>>,
+    }
+
+    #[async_trait]
+    impl Book for Tight {
+        async fn append(&mut self, lines: Vec<u8>) -> Result<()> {
+            self.tries += 1;
+            if self.tries == 2 {
+                return Err(Error::new(ErrorKind::StorageFull, "It is full"));
+            }
+            self.kept.lock().unwrap().extend(lines);
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn after_a_failure_nothing_is_appended() {
+        let tight = Tight::default();
+        let kept = tight.kept.clone();
+        let (to, from) = mpsc::unbounded_channel();
+        tokio::spawn(write_all(Box::new(tight), from));
+        let journal = Journal { to };
+        journal.write(&Entry::Begin { step: 1 }).await.unwrap();
+        for step in [2, 3] {
+            let refused = journal.write(&Entry::Begin { step }).await.unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::StorageFull);
+        }
+        let steps: Vec<usize> = State::of(&kept.lock().unwrap()).steps.into_keys().collect();
+        assert_eq!(steps, [1]);
     }
 
     #[test]

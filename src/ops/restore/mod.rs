@@ -32,7 +32,7 @@ use crate::ops::backup::Stop;
 use crate::repo::Repository;
 
 pub use journal::{Book, Keeper, Kept, Known, RunFolder, State, list, runs_in};
-pub use place::To;
+pub use place::{To, is_of_tenant};
 pub use plan::{Asked, make};
 pub use run::{RestoreReport, run};
 pub use steps::Steps;

@@ -41,6 +41,12 @@ impl fmt::Display for To {
     }
 }
 
+/// Says whether a path leads to what is the tenant's own, as its term store: in another tenant, too, nobody has to be named who
+/// takes it.
+pub fn is_of_tenant(path: &str) -> bool {
+    path.trim_start_matches('/').split('/').next() == Some(Owner::Tenant.word())
+}
+
 /// Who takes what is restored.
 #[derive(Debug, Clone)]
 pub(super) struct Taker {
@@ -127,5 +133,20 @@ pub(super) fn destination(key: &CollectionKey, path: &str, taker: Option<&Taker>
             title,
         },
         None => Destination { owner: key.owner.clone(), name: original_name, from: key.clone(), title, original: true },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_of_tenant;
+
+    #[test]
+    fn only_the_term_store_is_the_tenants_own() {
+        for path in ["tenant", "tenant/Term Store/People", "/tenant/terms"] {
+            assert!(is_of_tenant(path), "{path}");
+        }
+        for path in ["", "/", "tenants/x", "users/tenant/Mail", "sites/contoso.sharepoint.com/Term Store"] {
+            assert!(!is_of_tenant(path), "{path}");
+        }
     }
 }

@@ -202,14 +202,16 @@ pub(crate) struct FactorBegun {
 }
 
 /// Begin to set up the second factor of whoever asks
-#[utoipa::path(post, path = "/api/v1/me/factor", tag = "me", responses(
+#[utoipa::path(post, path = "/api/v1/me/factor", tag = "me", request_body = OldPassword, responses(
     (status = 201, body = FactorBegun), (status = 401, body = Problem), (status = 403, body = Problem),
-    (status = 422, body = Problem)))]
+    (status = 413, body = Problem), (status = 422, body = Problem), (status = 429, body = Problem),
+    (status = 503, body = Problem)))]
 pub(crate) async fn begin_factor(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
+    Wanted(wanted): Wanted<OldPassword>,
 ) -> Answer<(StatusCode, Json<FactorBegun>)> {
-    let secret = deeds::begin_factor(&server, &actor).await?;
+    let secret = deeds::begin_factor(&server, &actor, &wanted.old).await?;
     let (address, _) = to_scan(&secret, &actor.login)?;
     Ok((
         StatusCode::CREATED,
@@ -217,10 +219,12 @@ pub(crate) async fn begin_factor(
     ))
 }
 
-/// A code of an authenticator app.
+/// A code of an authenticator app, with the password of who turns it on.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FactorCode {
+    /// The password.
+    old: Password,
     /// Six digits.
     #[schema(max_length = 100)]
     code: String,
@@ -229,13 +233,13 @@ pub(crate) struct FactorCode {
 /// Turn the second factor on, by a code of it
 #[utoipa::path(post, path = "/api/v1/me/factor/confirmation", tag = "me", request_body = FactorCode, responses(
     (status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 413, body = Problem),
-    (status = 422, body = Problem)))]
+    (status = 422, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn confirm_factor(
     State(server): State<Arc<Server>>,
     Extension(actor): Extension<Actor>,
     Wanted(wanted): Wanted<FactorCode>,
 ) -> Answer<StatusCode> {
-    deeds::confirm_factor(&server, &actor, &wanted.code).await?;
+    deeds::confirm_factor(&server, &actor, &wanted.old, &wanted.code).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -161,7 +161,7 @@ pub(crate) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Make a new link by which somebody chooses a password; who takes it has no second factor any more
+/// Make a new link by which somebody chooses a password; who takes it has no second factor and no tokens any more
 #[utoipa::path(post, path = "/api/v1/accounts/{account}/people/{person}/invitation", tag = "people",
     params(("account" = Id, Path), ("person" = Id, Path)), responses(
     (status = 201, body = InvitationView), (status = 401, body = Problem), (status = 403, body = Problem),
@@ -228,7 +228,7 @@ pub(crate) async fn remove_administrator(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Make a new link by which an administrator chooses a password; who takes it has no second factor any more
+/// Make a new link by which an administrator chooses a password; who takes it has no second factor and no tokens any more
 #[utoipa::path(post, path = "/api/v1/administrators/{person}/invitation", tag = "people", params(("person" = Id, Path)),
     responses((status = 201, body = InvitationView), (status = 401, body = Problem), (status = 403, body = Problem),
     (status = 404, body = Problem), (status = 422, body = Problem)))]

@@ -14,6 +14,7 @@ pub(crate) use person::{Invitation, NewPerson, Person};
 pub(crate) use role::{Right, Role};
 pub(crate) use session::SESSION_LASTS_US;
 pub(crate) use sign_in::{Attempt, SignIn};
+pub(crate) use throttle::place_of;
 #[cfg(test)]
 pub(crate) use totp::code_at;
 pub(crate) use totp::{new_secret, to_scan};

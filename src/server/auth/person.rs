@@ -184,8 +184,8 @@ impl Db {
         self.person(&row.ok_or_else(gone)?.id("person_id")?).await
     }
 
-    /// Takes an invitation: sets the password and ends the link, every session of the person and the second factor, for whoever lost
-    /// it has no other way in.
+    /// Takes an invitation: sets the password and ends the link, every session and token of the person, and the second factor, for
+    /// whoever lost it has no other way in. Who was there before with what they stole is not there any more.
     ///
     /// # Errors
     /// As [`Self::invited`]; `InvalidInput` for a poor password.
@@ -203,6 +203,7 @@ impl Db {
             return Err(Error::not_found("This link was used already"));
         }
         set_password(&mut tx, &person.id, &hash).await?;
+        end_everything(&mut tx, &person.id).await?;
         sqlx::query("UPDATE people SET totp = NULL, totp_on = 0, totp_step = 0 WHERE id = $1")
             .bind(person.id.as_str())
             .execute(&mut *tx)

@@ -10,15 +10,58 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::server::db::Db;
 use crate::server::vault::Vault;
 
-/// Passwords checked at once: each takes memory and a core.
+/// Passwords checked at once in a line: each takes memory and a core.
 const AT_ONCE: usize = 2;
+/// How many may wait in a line: some seconds. Who comes then is told to come again.
+const LONGEST_LINE: usize = 64;
 
 /// Checks sign-ins.
 #[derive(Debug, Clone)]
 pub(crate) struct SignIn {
     db: Db,
     vault: Vault,
-    gate: Arc<Semaphore>,
+    lines: Arc<Lines>,
+}
+
+/// Where attempts wait for their turn. Of strangers come as many as somebody sends: who is known waits behind none of them.
+#[derive(Debug, Default)]
+struct Lines {
+    strangers: Line,
+    /// Who signed in by this login from there lately, or is signed in.
+    known: Line,
+}
+
+#[derive(Debug)]
+struct Line {
+    turns: Semaphore,
+    /// Those of who waits, too.
+    places: Semaphore,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Self { turns: Semaphore::new(AT_ONCE), places: Semaphore::new(AT_ONCE + LONGEST_LINE) }
+    }
+}
+
+/// A turn in a line, until it is dropped.
+struct Turn<'a> {
+    _turn: SemaphorePermit<'a>,
+    _place: SemaphorePermit<'a>,
+}
+
+impl Line {
+    /// Waits for a turn.
+    ///
+    /// # Errors
+    /// `Unavailable` when as many wait as may.
+    async fn turn(&self) -> Result<Turn<'_>> {
+        let place = self.places.try_acquire().map_err(|_| {
+            Error::new(ErrorKind::Unavailable, "Too many sign in at once").with_hint("Try again in some seconds")
+        })?;
+        let turn = self.turns.acquire().await.map_err(|e| Error::internal("The gate is closed").with_source(e))?;
+        Ok(Turn { _turn: turn, _place: place })
+    }
 }
 
 /// What somebody typed.
@@ -48,17 +91,21 @@ pub(crate) struct SignedIn {
 impl SignIn {
     /// Makes one.
     pub(crate) fn new(db: Db, vault: Vault) -> Self {
-        Self { db, vault, gate: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self { db, vault, lines: Arc::default() }
     }
 
     /// Signs somebody in: a new session, whatever the browser held before.
     ///
     /// # Errors
     /// `Permission` when login, password or code are wrong, and it does not say which; `InvalidInput` when only a code is
-    /// missing; `Unavailable` when there were too many attempts.
+    /// missing; `Unavailable` when there were too many attempts, or are too many at once.
     pub(crate) async fn sign_in(&self, attempt: &Attempt<'_>, now_us: i64) -> Result<SignedIn> {
         let login = super::person::normal(attempt.login);
-        let _turn = self.turn(&login, attempt.address, now_us).await?;
+        let line = match self.db.is_known(&login, attempt.address, now_us).await? {
+            true => &self.lines.known,
+            false => &self.lines.strangers,
+        };
+        let _turn = self.turn(line, &login, attempt.address, now_us).await?;
         let found = self.db.person_by_login(&login).await?;
         let good = self.fits(attempt.password, found.as_ref()).await?;
         let Some(person) = found.filter(|person| good && !person.disabled) else {
@@ -84,7 +131,7 @@ impl SignIn {
     /// # Errors
     /// `Permission` when not; `Unavailable` when there were too many attempts.
     pub(crate) async fn prove(&self, person: &Person, password: &Password, address: &str, now_us: i64) -> Result<()> {
-        let _turn = self.turn(&person.login, address, now_us).await?;
+        let _turn = self.turn(&self.lines.known, &person.login, address, now_us).await?;
         if self.fits(password, Some(person)).await? {
             return Ok(());
         }
@@ -93,9 +140,9 @@ impl SignIn {
     }
 
     /// Waits until it is somebody's turn, to be held until the attempt has ended: so each knows what came of those before.
-    async fn turn(&self, login: &str, address: &str, now_us: i64) -> Result<SemaphorePermit<'_>> {
+    async fn turn<'a>(&self, line: &'a Line, login: &str, address: &str, now_us: i64) -> Result<Turn<'a>> {
         self.db.may_try(login, address, now_us).await?;
-        let turn = self.gate.acquire().await.map_err(|e| Error::internal("The gate is closed").with_source(e))?;
+        let turn = line.turn().await?;
         self.db.may_try(login, address, now_us).await?;
         Ok(turn)
     }
@@ -116,4 +163,37 @@ impl SignIn {
 
 fn refused() -> Error {
     Error::new(ErrorKind::Permission, "Login, password or code are not right")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::auth::{NewPerson, Role};
+
+    #[tokio::test]
+    async fn too_many_strangers_at_once_are_told_to_come_again_and_who_is_known_waits_behind_none() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let db = Db::open(None, folder.path()).await.expect("opened");
+        let vault = Vault::open(&folder.path().join("master.key"), false).expect("a key");
+        let (sign_in, now) = (SignIn::new(db.clone(), vault.clone()), 1_000_000);
+        let password = Password::new("three plain words");
+        let new = NewPerson { account: None, login: "boss", role: Role::Administrator };
+        let (person, invitation) = db.add_person(&vault, &new, now).await.expect("added");
+        db.accept(&vault, &invitation.token, &password, now).await.expect("accepted");
+        let person = db.person(&person.id).await.expect("there");
+        let from = |address| Attempt { login: "Boss", password: &password, code: "", address, agent: "" };
+        let (home, new) = (from("203.0.113.5"), from("203.0.113.6"));
+        sign_in.sign_in(&home, now).await.expect("signed in");
+
+        // All turns are taken, and all places of who waits for one.
+        let line = &sign_in.lines.strangers;
+        let many = |many: usize| u32::try_from(many).expect("few");
+        let turns = line.turns.try_acquire_many(many(AT_ONCE)).expect("free");
+        let places = line.places.try_acquire_many(many(AT_ONCE + LONGEST_LINE)).expect("free");
+        assert_eq!(sign_in.sign_in(&new, now).await.expect_err("no place").kind(), ErrorKind::Unavailable);
+        sign_in.sign_in(&home, now).await.expect("known there");
+        sign_in.prove(&person, &password, "203.0.113.7", now).await.expect("who is signed in is known");
+        drop((turns, places));
+        sign_in.sign_in(&new, now).await.expect("there is a place again");
+    }
 }

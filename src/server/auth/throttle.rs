@@ -28,7 +28,18 @@ const KNOWN_US: i64 = 60 * 24 * 3_600_000_000;
 /// What is kept of a login that somebody types, in characters: none is longer.
 const LONGEST_LOGIN: usize = 300;
 
-/// A login at an address, as far as that tells one sender from another: who has one IPv6 address has 2^64 of them.
+/// An address as far as it tells one sender from another: who has one IPv6 address has 2^64 of them.
+pub(crate) fn place_of(address: &str) -> String {
+    match address.parse() {
+        Ok(IpAddr::V6(address)) if address.to_ipv4_mapped().is_none() => {
+            let [a, b, c, d, ..] = address.segments();
+            format!("{}/64", Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        _ => address.to_owned(),
+    }
+}
+
+/// A login at an address, as far as that tells one sender from another.
 struct Sender<'a> {
     login: &'a str,
     place: String,
@@ -36,13 +47,7 @@ struct Sender<'a> {
 
 impl<'a> Sender<'a> {
     fn new(login: &'a str, address: &str) -> Self {
-        let place = match address.parse() {
-            Ok(IpAddr::V6(address)) if address.to_ipv4_mapped().is_none() => {
-                let [a, b, c, d, ..] = address.segments();
-                format!("{}/64", Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-            }
-            _ => address.to_owned(),
-        };
+        let place = place_of(address);
         let login = login.char_indices().nth(LONGEST_LOGIN).and_then(|(at, _)| login.get(..at)).unwrap_or(login);
         Self { login, place }
     }
@@ -81,10 +86,18 @@ impl Db {
             refuse(self.until(&name).await? - now_us, "There were too many failed sign-ins")?;
         }
         let wait = self.until(&sender.anywhere()).await? - now_us;
-        if wait > 0 && self.until(&sender.known()).await? < now_us {
+        if wait > 0 && !self.is_known(login, address, now_us).await? {
             refuse(wait, "There were too many failed sign-ins")?;
         }
         Ok(())
+    }
+
+    /// Says whether somebody signed in by a login from there lately.
+    ///
+    /// # Errors
+    /// As any query.
+    pub(super) async fn is_known(&self, login: &str, address: &str, now_us: i64) -> Result<bool> {
+        Ok(self.until(&Sender::new(login, address).known()).await? >= now_us)
     }
 
     /// Notes a failure.

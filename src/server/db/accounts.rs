@@ -149,6 +149,14 @@ impl Db {
         sqlx::query(select!("ORDER BY name")).fetch_all(self.pool()).await?.iter().map(read).collect()
     }
 
+    /// Says whether there is more than one account.
+    ///
+    /// # Errors
+    /// As any query.
+    pub(crate) async fn has_several_accounts(&self) -> Result<bool> {
+        Ok(sqlx::query("SELECT id FROM accounts LIMIT 2").fetch_all(self.pool()).await?.len() > 1)
+    }
+
     /// Removes an account that holds nothing: its people go with it.
     ///
     /// # Errors

@@ -324,6 +324,20 @@ impl From<sqlx::Error> for Error {
     }
 }
 
+/// Bounds how long something may take that asks the database and nothing else: one that is gone without a word never answers.
+///
+/// # Errors
+/// `Unavailable` when it takes longer; else its own.
+pub(crate) async fn in_time<T>(longest: Duration, what: impl Future<Output = Result<T>>) -> Result<T> {
+    match tokio::time::timeout(longest, what).await {
+        Ok(done) => done,
+        Err(_) => {
+            let text = format!("The database does not answer within {} s", longest.as_secs());
+            Err(Error::new(ErrorKind::Unavailable, text).with_hint("If it stays so, look at the database's log"))
+        }
+    }
+}
+
 /// Whether it failed because the database did not answer, and not because storage or Microsoft did not.
 pub(crate) fn is_away(error: &Error) -> bool {
     let mut cause = std::error::Error::source(error);
@@ -344,6 +358,15 @@ fn is_passing(code: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_database_that_is_gone_without_a_word_is_waited_for_a_while_only() {
+        let never = in_time(Duration::from_millis(1), std::future::pending::<Result<()>>()).await;
+        assert_eq!(never.expect_err("it never answers").kind(), ErrorKind::Unavailable);
+        assert_eq!(in_time(Duration::from_secs(3_600), std::future::ready(Ok(7))).await.expect("at once"), 7);
+        let own = in_time(Duration::from_secs(3_600), std::future::ready(Err::<(), _>(Error::not_found("x")))).await;
+        assert_eq!(own.expect_err("its own").kind(), ErrorKind::NotFound);
+    }
 
     #[test]
     fn only_a_database_that_does_not_answer_is_away() {

@@ -26,15 +26,17 @@ pub(crate) async fn change_password(server: &Server, actor: &Actor, old: &Passwo
     note(server, actor, "password.change").await
 }
 
-/// Begins to set up a second factor; gives its secret.
+/// Begins to set up a second factor, for who knows the password: else whoever found a session or token would shut its owner out. Gives
+/// its secret.
 ///
 /// # Errors
-/// `InvalidInput` when it is on.
-pub(crate) async fn begin_factor(server: &Server, actor: &Actor) -> Result<Zeroizing<String>> {
+/// `InvalidInput` when it is on; `Permission` for a wrong password; `Unavailable` after too many attempts.
+pub(crate) async fn begin_factor(server: &Server, actor: &Actor, old: &Password) -> Result<Zeroizing<String>> {
     let person = server.db.person(&actor.person).await?;
     if person.second_factor {
         return Err(Error::invalid("The second factor is on already"));
     }
+    server.sign_in.prove(&person, old, &actor.address, server.now_us()).await?;
     let secret = new_secret();
     server.db.begin_second_factor(&server.vault, &person.id, &secret).await?;
     Ok(secret)
@@ -53,12 +55,13 @@ pub(crate) async fn begun_factor(server: &Server, actor: &Actor) -> Result<Optio
     person.second_factor_to_be(&server.vault)
 }
 
-/// Turns the second factor on, after a code of it.
+/// Turns the second factor on, after a code of it, for who knows the password.
 ///
 /// # Errors
-/// `InvalidInput` for a wrong code.
-pub(crate) async fn confirm_factor(server: &Server, actor: &Actor, code: &str) -> Result<()> {
+/// `InvalidInput` for a wrong code; `Permission` for a wrong password; `Unavailable` after too many attempts.
+pub(crate) async fn confirm_factor(server: &Server, actor: &Actor, old: &Password, code: &str) -> Result<()> {
     let person = server.db.person(&actor.person).await?;
+    server.sign_in.prove(&person, old, &actor.address, server.now_us()).await?;
     server.db.confirm_second_factor(&server.vault, &person, code, server.now_us()).await?;
     note(server, actor, "second-factor.on").await
 }

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::note;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ops::restore::{Conflict, Into, Known, Only, RestoreOptions, State, Step, To};
+use crate::ops::restore::{Conflict, Into, Known, Only, RestoreOptions, State, Step, To, is_of_tenant};
 use crate::server::auth::{Actor, Password};
 use crate::server::basket;
 use crate::server::db::{Asking, Job, JobKind, JobState, NewJob, NewRestore, Part, RepositoryRow, RestoreRow, Tenant};
@@ -289,7 +289,8 @@ async fn tenant_for(server: &Server, account: &Id, snapshot: &Snapshot, wanted: 
     let is_of = |tenant: &Tenant| tenant.definition.tenant_id.eq_ignore_ascii_case(&snapshot.file.tenant);
     if let Some(id) = &wanted.tenant {
         let tenant = server.db.tenant(account, id).await?;
-        if !snapshot.file.tenant.is_empty() && !is_of(&tenant) && wanted.to.trim() == "original" {
+        let is_own = wanted.paths.iter().all(|path| is_of_tenant(path));
+        if !snapshot.file.tenant.is_empty() && !is_of(&tenant) && wanted.to.trim() == "original" && !is_own {
             let text =
                 format!("Tenant '{}' is another one than the snapshot's: nobody is the original there", tenant.name);
             return Err(Error::invalid(text).with_hint("Name who takes it"));

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::of_set;
 use crate::crypto::random_bytes;
 use crate::error::Result;
-use crate::server::db::{Due, JobKind, Start};
+use crate::server::db::{Due, JobKind, Start, in_time};
 use crate::server::schedule;
 use crate::server::state::Server;
 
@@ -21,8 +21,13 @@ const PAGE: i64 = 500;
 /// A run later than this was missed, not merely a little late.
 const LATE_US: i64 = 10 * 60_000_000;
 
+/// How long a pass may take; what it did stays done, and the next one goes on.
+const LONGEST_PASS: Duration = Duration::from_secs(60);
+
 /// How often is looked whether history is to be removed.
 const TIDY_EVERY: Duration = Duration::from_secs(600);
+/// How long removing it may take: the rest goes the next day.
+const LONGEST_TIDYING: Duration = Duration::from_secs(300);
 
 /// Runs until `stop`.
 pub(super) async fn run(server: Arc<Server>, stop: CancellationToken) {
@@ -34,7 +39,7 @@ pub(super) async fn run(server: Arc<Server>, stop: CancellationToken) {
         // At the start, and whenever the clock was set back.
         let jumped = now < last.saturating_sub(JUMP_US);
         let passed = match jumped {
-            true => put_right(&server).await,
+            true => in_time(LONGEST_PASS, put_right(&server)).await,
             false => Ok(()),
         };
         if passed.is_ok() {
@@ -42,14 +47,17 @@ pub(super) async fn run(server: Arc<Server>, stop: CancellationToken) {
         }
         if tidied.is_none_or(|at| at.elapsed() > TIDY_EVERY) {
             tidied = Some(Instant::now());
-            match server.db.forget_history(now).await {
+            match in_time(LONGEST_TIDYING, server.db.forget_history(now)).await {
                 Ok(0) => {}
                 Ok(gone) => tracing::info!(gone, "Old history was removed"),
                 Err(e) => tracing::error!("Old history cannot be removed: {}", e.chain()),
             }
         }
-        match passed.and(pass(&server).await) {
-            Ok(()) => waits = LOOK_EVERY,
+        match passed.and(in_time(LONGEST_PASS, pass(&server)).await) {
+            Ok(()) => {
+                server.pulse.scheduler.note();
+                waits = LOOK_EVERY;
+            }
             Err(e) => {
                 tracing::error!("The scheduler cannot work: {}", e.chain());
                 waits = (waits * 2).min(Duration::from_secs(30));

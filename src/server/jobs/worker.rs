@@ -12,7 +12,7 @@ use super::progress::Progress;
 use super::{backup, restore, upkeep};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::backup::Stop;
-use crate::server::db::{AtOnce, Job, JobKind, JobState, is_away};
+use crate::server::db::{AtOnce, Job, JobKind, JobState, in_time, is_away};
 use crate::server::error::told;
 use crate::server::id::Id;
 use crate::server::state::Server;
@@ -23,6 +23,8 @@ pub(super) const LEASE_US: i64 = 30_000_000;
 pub(super) const RENEW_EVERY: Duration = Duration::from_secs(2);
 /// How often an idle worker looks for work that others put into the queue, or made room for.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long the database may take to give a job or to hear of one: by then the job is not this worker's any more.
+const LONGEST_ANSWER: Duration = Duration::from_secs(30);
 /// How often something is done anew because the database is away, and how long it waits in between: for ten minutes.
 const TRIES: u32 = 300;
 const BETWEEN: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 2_000 });
@@ -72,7 +74,11 @@ pub(super) async fn run(server: Arc<Server>, stop: CancellationToken) {
     let ended = Arc::new(Notify::new());
     while !stop.is_cancelled() {
         let Ok(place) = places.clone().acquire_owned().await else { break };
-        let taken = server.db.take_job(&name, None, at_once, LEASE_US, server.now_us()).await;
+        let taken = server.db.take_job(&name, None, at_once, LEASE_US, server.now_us());
+        let taken = in_time(LONGEST_ANSWER, taken).await;
+        if taken.is_ok() {
+            server.pulse.worker.note();
+        }
         match taken {
             Ok(Some(job)) => {
                 let (server, name, stop, ended) = (server.clone(), name.clone(), stop.clone(), ended.clone());
@@ -115,8 +121,10 @@ async fn hold(server: &Arc<Server>, worker: &str, job: Job, closing: &Cancellati
             () = tokio::time::sleep(RENEW_EVERY) => {}
             () = closing.cancelled(), if !stop.is_stopped() => stop.stop(),
         }
-        match server.db.renew(&id, worker, &progress.as_json(), LEASE_US, server.now_us()).await {
+        let word = progress.as_json();
+        match in_time(LONGEST_ANSWER, server.db.renew(&id, worker, &word, LEASE_US, server.now_us())).await {
             Ok(Some(cancel)) => {
+                server.pulse.worker.note();
                 keep_spent(server, &id, &progress).await;
                 if cancel && !cancelled {
                     cancelled = true;
@@ -136,7 +144,7 @@ async fn hold(server: &Arc<Server>, worker: &str, job: Job, closing: &Cancellati
     keep_spent(server, &id, &progress).await;
     let result = result.unwrap_or_else(|e| Err(Error::internal("A job ended by a panic").with_source(e)));
     let closing = closing.is_cancelled() && !cancelled;
-    while let Err(e) = end(server, worker, &id, &result, &progress, cancelled, closing).await {
+    while let Err(e) = in_time(LONGEST_ANSWER, end(server, worker, &id, &result, &progress, cancelled, closing)).await {
         tracing::error!(job = id.as_str(), kind, "The end of a job cannot be noted: {}", e.chain());
         if closing {
             return;
@@ -148,7 +156,7 @@ async fn hold(server: &Arc<Server>, worker: &str, job: Job, closing: &Cancellati
 /// Keeps with the tenant what of its budget is used.
 async fn keep_spent(server: &Server, id: &Id, progress: &Progress) {
     let Some(spent) = progress.spent() else { return };
-    if let Err(e) = server.db.keep_budget(id, &spent, server.now_us()).await {
+    if let Err(e) = in_time(LONGEST_ANSWER, server.db.keep_budget(id, &spent, server.now_us())).await {
         tracing::warn!(job = id.as_str(), "What is used of a budget cannot be kept: {}", e.chain());
     }
 }

@@ -18,6 +18,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::db::in_time;
 use super::state::Server;
 use crate::error::Result;
 
@@ -30,6 +31,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// A clock that goes back by more than this was set.
 const JUMP_US: i64 = 60_000_000;
+
+/// How long a pass may take: one of many receivers and sets takes a while.
+const LONGEST_PASS: Duration = Duration::from_secs(900);
 
 /// How long a pass may take to end when the server stops.
 const LAST_PASS: Duration = Duration::from_secs(10);
@@ -97,7 +101,7 @@ async fn again<F: Future<Output = Result<()>>>(
             tokio::time::sleep(LAST_PASS).await;
         };
         let passed = tokio::select! {
-            passed = pass(server.clone()) => passed,
+            passed = in_time(LONGEST_PASS, pass(server.clone())) => passed,
             () = last => Ok(()),
         };
         match passed {

@@ -58,7 +58,10 @@ async fn render(server: &Server, actor: &Actor, above: Above) -> Result<Response
             }
         } @else {
             p { span.state.calm { "off" } " With a second factor, a stolen password alone is of no use." }
-            form method="post" action="/me/factor" { button type="submit" { "Set up" } }
+            form.card method="post" action="/me/factor" {
+                label for="on" { "Password, to set it up" } input #on name="old" type="password" autocomplete="current-password" required;
+                button type="submit" { "Set up" }
+            }
         }
         h2 { "Sessions" }
         div.scroll tabindex="0" { table {
@@ -149,8 +152,12 @@ pub(super) async fn password(
 }
 
 /// Begins to set up the second factor: shows what the app scans.
-pub(super) async fn begin_factor(State(server): State<Arc<Server>>, Extension(actor): Extension<Actor>) -> Answer {
-    let secret = deeds::begin_factor(&server, &actor).await?;
+pub(super) async fn begin_factor(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    Form(typed): Form<OldPassword>,
+) -> Answer {
+    let secret = deeds::begin_factor(&server, &actor, &typed.old).await?;
     Ok(render(&server, &actor, Above::SetUp(set_up(&secret, &actor.login, None)?)).await?)
 }
 
@@ -168,6 +175,8 @@ fn set_up(secret: &str, login: &str, wrong: Option<&Error>) -> Result<Markup> {
             p { "Or type this into it: " code { (secret) } }
             label for="code" { "The code that it shows now" }
             input #code name="code" required inputmode="numeric" autocomplete="one-time-code" pattern="[0-9 ]*" aria-describedby=[wrong.map(|_| "wrong")];
+            label for="proof" { "Your password" }
+            input #proof name="old" type="password" autocomplete="current-password" required;
             button type="submit" { "Turn on" }
         }
     })
@@ -176,6 +185,7 @@ fn set_up(secret: &str, login: &str, wrong: Option<&Error>) -> Result<Markup> {
 /// What the form sends.
 #[derive(Debug, Deserialize)]
 pub(super) struct Code {
+    old: Password,
     code: String,
 }
 
@@ -185,7 +195,7 @@ pub(super) async fn confirm_factor(
     Extension(actor): Extension<Actor>,
     Form(typed): Form<Code>,
 ) -> Answer {
-    let wrong = match deeds::confirm_factor(&server, &actor, &typed.code).await {
+    let wrong = match deeds::confirm_factor(&server, &actor, &typed.old, &typed.code).await {
         Ok(()) => return Ok(go("/me")),
         Err(e) if e.kind() == ErrorKind::InvalidInput => e,
         Err(e) => return Err(e.into()),

@@ -89,13 +89,13 @@ async fn people(
         @if let Some((person, link)) = link {
             section.notice.good role="status" {
                 p { "Hand this link to " strong { (person.login) } ": they choose a password with it. It is good for seven days and for one use"
-                    @if person.second_factor { ", and turns their second factor off when it is used" } ":" }
+                    @if person.second_factor { ", and turns their second factor off when it is used" } "; their sessions and API tokens end then:" }
                 p { code.key { (link) } }
             }
         }
         @if all.is_empty() { p.empty { "Nobody has a login to this account yet, but the server's administrators may help in it." } } @else {
             (part.finder())
-            @if may { p.quiet { "A new link lets somebody choose a new password, and turns their second factor off when it is used." } }
+            @if may { p.quiet { "A new link lets somebody choose a new password; when it is used, their second factor is off, and their sessions and API tokens end." } }
             div.scroll tabindex="0" { table.people {
                 thead { tr { th scope="col" { "Login" } th scope="col" { "Role" } th scope="col" { "Second factor" } th scope="col" { "Since" } th scope="col" { "State" } @if may { th scope="col" { "Change" } } } }
                 tbody { @for person in &part.shown { (row(whose, person, may, actor)) } }

@@ -33,9 +33,17 @@ async fn render(server: &Server, actor: &Actor, said: Option<(&str, String, &str
     let settings = notices::settings(server).await?;
     let known = settings.as_ref();
     let security = known.map_or(MailSecurity::Starttls, |s| s.security);
+    let reaches_inside = server.options.allow_private_targets && server.db.has_several_accounts().await?;
     let chrome = Chrome { actor, account: None, place: Place::Settings };
     let body = html! {
         h1 { "Settings" }
+        @if reaches_inside {
+            p.notice.warn {
+                "There are several accounts, and the server reaches into its own network and machine for all of them: destinations, tenants' addresses and \
+                 webhooks may lie there. If somebody else's people are in one, start it with " code { "--public-targets-only" } " or "
+                code { "TENANTVAULT_SERVER_PUBLIC_TARGETS_ONLY=true" } ", each of its processes: what lies inside is refused then."
+            }
+        }
         h2 { "Mail" }
         @if let Some((kind, text, _)) = &said { p class={ "notice " (kind) } role="status" { (text) } }
         @if known.is_none() { p.empty { "No mail server is known yet: reports and notices by mail wait until one is." } }

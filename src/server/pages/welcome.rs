@@ -67,7 +67,7 @@ pub(super) async fn accept(
     };
     match accepted {
         Ok(person) => {
-            // All their sessions have ended, if there were any.
+            // All their sessions and tokens have ended, if there were any.
             server.unlocked.lock_person(&person.id);
             let account = person.account.as_ref();
             let detail = json!({"second_factor_ended": had_factor});

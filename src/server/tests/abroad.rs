@@ -58,6 +58,11 @@ async fn a_mailbox_moves_into_another_tenant_and_back_out() {
     to_nobody["to"] = json!("original");
     let (status, problem) = here.ask(&place.restorer, Method::POST, &path, Some(to_nobody)).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "nobody is the original abroad: {problem}");
+    // But for what is no owner's: that this snapshot has none of it is for the plan to say.
+    let mut terms = wanted(&tenant);
+    (terms["to"], terms["paths"]) = (json!("original"), json!(["tenant/Term Store"]));
+    let (status, asked) = here.ask(&place.restorer, Method::POST, &path, Some(terms)).await;
+    assert!(status.is_success(), "{asked}");
 
     let before = (mails(&place.sim), mails(&abroad));
     let planned = place.planned(wanted(&tenant)).await;

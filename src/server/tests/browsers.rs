@@ -1,6 +1,7 @@
 //! What browsers meet: signing in, other sites' pages, guessing, headers, the second factor.
 
 use reqwest::{Method, StatusCode, header};
+use serde_json::json;
 
 use super::{Bench, PASSWORD};
 use crate::server::auth::{Role, code_at, new_secret};
@@ -119,12 +120,14 @@ async fn a_mistyped_code_shows_the_same_secret_again_and_never_one_that_is_on() 
     let token = bench.person(None, Role::Administrator, "admin@example.com").await;
     let cookie = bench.sign_in("admin@example.com", PASSWORD).await.expect("signed in");
     let confirm = async |code: &str| {
-        let answer = bench.send_form("/me/factor/confirmation", Some(&cookie), format!("code={code}")).await;
+        let body = format!("old=three+plain+words&code={code}");
+        let answer = bench.send_form("/me/factor/confirmation", Some(&cookie), body).await;
         (answer.status(), answer.text().await.expect("text"))
     };
     let (status, page) = confirm("000000").await;
     assert!(status == StatusCode::UNPROCESSABLE_ENTITY && !page.contains("Or type this"), "none was begun: {page}");
-    let begun = bench.send_form("/me/factor", Some(&cookie), String::new()).await.text().await.expect("text");
+    let proof = || "old=three+plain+words".to_owned();
+    let begun = bench.send_form("/me/factor", Some(&cookie), proof()).await.text().await.expect("text");
     let secret = secret_on(&begun).to_owned();
     assert!(!begun.contains("action=\"/me/factor\""), "no second set-up beside the first: {begun}");
     for wrong in ["000000", "x"] {
@@ -134,13 +137,40 @@ async fn a_mistyped_code_shows_the_same_secret_again_and_never_one_that_is_on() 
     }
     // What came by a token hears nothing of it.
     let request = bench.client.post(bench.url("/me/factor/confirmation")).bearer_auth(&token);
-    let request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body("code=000000");
+    let request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+    let request = request.body("old=three+plain+words&code=000000");
     let told = request.send().await.expect("an answer").text().await.expect("text");
     assert!(!told.contains(&secret), "{told}");
     let code = code_at(&secret, bench.server().now_us()).expect("a code");
     assert_eq!(confirm(&code).await.0, StatusCode::SEE_OTHER);
     let (status, page) = confirm("000000").await;
     assert!(status == StatusCode::UNPROCESSABLE_ENTITY && !page.contains(&secret), "it is on: {page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_found_a_session_or_token_turns_no_second_factor_on_without_the_password() {
+    let bench = Bench::quiet().await;
+    let token = bench.person(None, Role::Administrator, "admin@example.com").await;
+    let cookie = bench.sign_in("admin@example.com", PASSWORD).await.expect("signed in");
+    let send = async |path: &str, body: &str| {
+        let answer = bench.send_form(path, Some(&cookie), body.to_owned()).await;
+        (answer.status(), answer.text().await.expect("text"))
+    };
+    let (status, page) = send("/me/factor", "old=a+wrong+guess").await;
+    assert!(status == StatusCode::FORBIDDEN && !page.contains("Or type this"), "{page}");
+    let old = json!({"old": "a wrong guess"});
+    assert_eq!(bench.ask(&token, Method::POST, "/me/factor", Some(old)).await.0, StatusCode::FORBIDDEN);
+    // Nor one that its owner began.
+    let begun = send("/me/factor", "old=three+plain+words").await.1;
+    let secret = secret_on(&begun).to_owned();
+    let code = code_at(&secret, bench.server().now_us()).expect("a code");
+    let (status, page) = send("/me/factor/confirmation", &format!("old=a+wrong+guess&code={code}")).await;
+    assert!(status == StatusCode::FORBIDDEN && !page.contains(&secret), "{page}");
+    let wrong = json!({"old": "a wrong guess", "code": code});
+    let (status, _) = bench.ask(&token, Method::POST, "/me/factor/confirmation", Some(wrong)).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    let person = bench.server().db.person_by_login("admin@example.com").await.expect("read").expect("there");
+    assert!(!person.second_factor);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -163,10 +193,13 @@ async fn who_lost_their_second_factor_comes_in_by_a_new_link_of_somebody_else() 
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     let made = bench.good(&admin, Method::POST, &path, None).await;
     bench.sign_in(login, PASSWORD).await.expect_err("the link was not taken yet");
+    bench.good(&own, Method::GET, "/me", None).await;
     let link = made["path"].as_str().expect("a path");
     let chosen = "password=four+other+plain+words&again=four+other+plain+words".to_owned();
     assert_eq!(bench.send_form(link, None, chosen).await.status(), StatusCode::SEE_OTHER);
     bench.sign_in(login, "four other plain words").await.expect("without a code");
+    let (status, _) = bench.ask(&own, Method::GET, "/me", None).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED, "a token from before is good for nothing: somebody may have it");
     let log = bench.good(&admin, Method::GET, "/audit", None).await.to_string();
     assert!(log.contains("person.invite") && log.contains("second_factor_ended"), "{log}");
 }

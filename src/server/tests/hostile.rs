@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 use futures::StreamExt as _;
 use reqwest::{Method, StatusCode, header};
 use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::time::sleep;
 
 use super::{Bench, PASSWORD, connect, set_up};
 use crate::server::auth::Role;
@@ -102,6 +105,48 @@ async fn ten_thousand_sign_in_attempts_cost_little_and_lock_nobody_else_out() {
     let rows = row.expect("counted").number("many").expect("a number");
     assert!(rows < 400, "what is kept of it is bounded: {rows}");
     assert_eq!(attempt(&bench, "other@contoso.com", PASSWORD, "203.0.113.5").await, StatusCode::SEE_OTHER);
+}
+
+/// Begins to sign in, and sends all of a long form but its last byte; gives the connection.
+async fn half_sent(bench: &Bench, from: &str) -> TcpStream {
+    let address = bench.running.address().expect("it listens");
+    let mut stream = TcpStream::connect(address).await.expect("a connection");
+    let long = 16 * 1024;
+    let head = format!(
+        "POST /sign-in HTTP/1.1\r\nhost: {address}\r\nsec-fetch-site: same-origin\r\nx-forwarded-for: {from}\r\n\
+         content-type: application/x-www-form-urlencoded\r\ncontent-length: {long}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    stream.write_all(&vec![b'x'; long - 1]).await.expect("sent");
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_before_a_sign_in_is_short_and_of_one_address_takes_a_share_of_the_room() {
+    let bench = Bench::quiet().await;
+    let admin = bench.person(None, Role::Administrator, "boss").await;
+    let long = "x".repeat(17 * 1024);
+    for path in ["/sign-in", "/welcome/x", "/api/v1/agent/enrolment"] {
+        let answer = bench.send_form(path, None, long.clone()).await;
+        assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE, "{path}");
+    }
+    let (status, problem) = bench.ask(&admin, Method::POST, "/accounts", Some(json!({"name": long}))).await;
+    assert_ne!(status, StatusCode::PAYLOAD_TOO_LARGE, "who is let in may send more: {problem}");
+    // Under test an address has room for four of the longest.
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(half_sent(&bench, "198.51.100.1").await);
+    }
+    let again = async || attempt(&bench, "nobody", "guess guess guess", "198.51.100.1").await;
+    while again().await != StatusCode::SERVICE_UNAVAILABLE {
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(attempt(&bench, "boss", PASSWORD, "203.0.113.5").await, StatusCode::SEE_OTHER, "others have theirs");
+    bench.good(&admin, Method::GET, "/me", None).await;
+    drop(held);
+    while again().await == StatusCode::SERVICE_UNAVAILABLE {
+        sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,17 +1,21 @@
 //! What whoever runs a server relies on: one server a folder, figures, proxies, the audit log, answers that are as described.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use reqwest::{Method, StatusCode, header};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::sleep;
 
 use super::{Bench, id, set_up};
 use crate::error::ErrorKind;
 use crate::server::ProcessRole;
 use crate::server::audit::look_through_exported;
 use crate::server::auth::Role;
+use crate::server::options::ServerOptions;
 use crate::server::run::start_at;
 use crate::sim::{SimOptions, SimTenant};
 
@@ -37,6 +41,52 @@ async fn one_server_works_in_a_folder() {
     start_at(options, None).await.expect_err("parts work there");
     web.stop().await;
     worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_says_whether_its_background_works_and_since_when_not() {
+    let options = |options: &mut ServerOptions| {
+        options.role = ProcessRole::Worker;
+        options.health_listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+    };
+    let bench = Bench::with(options, None).await;
+    assert!(bench.running.address().is_none(), "it serves no pages");
+    let at = bench.running.health_address().expect("it tells of itself");
+    let ask = async |path: &str| {
+        let answer = bench.client.get(format!("http://{at}{path}")).send().await.expect("an answer");
+        (answer.status(), answer.text().await.expect("text"))
+    };
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(ask(path).await.0, StatusCode::OK, "{path}");
+    }
+    let (_, figures) = ask("/metrics").await;
+    assert!(figures.contains("\ntenantvault_silence_seconds{part=\"worker\"} "), "{figures}");
+    assert!(!figures.contains("part=\"scheduler\""), "{figures}");
+    for path in ["/", "/sign-in", "/api/v1/me", "/api/v1/openapi.json"] {
+        assert_eq!(ask(path).await.0, StatusCode::NOT_FOUND, "{path}");
+    }
+    // Each look into the queue counts.
+    let (server, long) = (bench.server(), Duration::from_secs(400));
+    server.pulse.worker.set_back(long);
+    while ask("/readyz").await.0 != StatusCode::OK {
+        sleep(Duration::from_millis(20)).await;
+    }
+    bench.running.pause_workers().await;
+    server.pulse.worker.set_back(long);
+    server.pulse.scheduler.set_back(long);
+    let (status, problem) = ask("/readyz").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(problem.contains("The worker last did its work 40"), "{problem}");
+    assert_eq!(ask("/healthz").await.0, StatusCode::OK);
+
+    // So does each pass of a scheduler.
+    let bench = Bench::new().await;
+    let pulse = &bench.server().pulse;
+    assert!(pulse.check(ProcessRole::All, 0).is_ok());
+    pulse.scheduler.set_back(long);
+    while pulse.check(ProcessRole::Scheduler, 0).is_err() {
+        sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,11 +9,32 @@ use super::pages::ready;
 use super::restoring::Place;
 use super::{Bench, PASSWORD, PLENTY, id, set_up};
 use crate::format::snapshot::Totals;
+use crate::server::ProcessRole;
 use crate::server::auth::Role;
 use crate::server::db::{NewDelivery, NewRun};
 use crate::server::id::Id;
+use crate::server::options::ServerOptions;
 use crate::server::pages::words;
 use crate::sim::{SimOptions, SimTenant};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_tell_of_a_server_with_several_accounts_that_reaches_into_its_own_network() {
+    for (inside, accounts, told) in [(true, 1, false), (true, 2, true), (false, 2, false)] {
+        let options = |options: &mut ServerOptions| {
+            options.role = ProcessRole::Web;
+            options.allow_private_targets = inside;
+        };
+        let bench = Bench::with(options, None).await;
+        bench.person(None, Role::Administrator, "admin@example.com").await;
+        for number in 0..accounts {
+            bench.account(&format!("Account {number}")).await;
+        }
+        let cookie = bench.sign_in("admin@example.com", PASSWORD).await.expect("signed in");
+        let (status, page) = bench.page(&cookie, "/settings").await;
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(page.contains("--public-targets-only"), told, "{inside} {accounts}: {page}");
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_set_that_no_schedule_starts_runs_only_when_asked_and_its_page_says_why_it_failed() {

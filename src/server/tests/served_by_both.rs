@@ -121,13 +121,13 @@ async fn the_api_does_what_every_form_of_a_page_does() {
 async fn a_program_sets_up_a_second_factor_and_changes_the_password() {
     let bench = Bench::quiet().await;
     let token = bench.person(None, Role::Administrator, "admin@example.com").await;
-    let begun = bench.good(&token, Method::POST, "/me/factor", None).await;
+    let begun = bench.good(&token, Method::POST, "/me/factor", Some(json!({"old": PASSWORD}))).await;
     let secret = begun["secret"].as_str().expect("a secret");
     assert!(begun["address"].as_str().expect("an address").starts_with("otpauth://"), "{begun}");
-    let wrong = json!({"code": "x"});
+    let wrong = json!({"old": PASSWORD, "code": "x"});
     let (status, _) = bench.ask(&token, Method::POST, "/me/factor/confirmation", Some(wrong)).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
-    let code = json!({"code": code_at(secret, bench.server().now_us()).expect("a code")});
+    let code = json!({"old": PASSWORD, "code": code_at(secret, bench.server().now_us()).expect("a code")});
     bench.good(&token, Method::POST, "/me/factor/confirmation", Some(code)).await;
     bench.sign_in("admin@example.com", PASSWORD).await.expect_err("no code");
     let (status, _) = bench.ask(&token, Method::POST, "/me/factor/removal", Some(json!({"old": "wrong"}))).await;

@@ -11,9 +11,10 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use url::{Position, Url};
 
+use super::room::Share;
 use super::{Access, Door, Peer};
 use crate::error::{Error, ErrorKind, Result};
-use crate::server::auth::{Actor, Right};
+use crate::server::auth::{Actor, Right, place_of};
 use crate::server::db::ClientRow;
 use crate::server::error::ApiError;
 use crate::server::id::Id;
@@ -53,6 +54,11 @@ pub(super) async fn hold(
     let above = uri.path().rsplit_once('/').map_or("", |(above, _)| above).to_owned();
     match guard.admit(request.method(), headers, host, account.as_deref(), &peer).await {
         Ok(admitted) => {
+            let whose = match &admitted {
+                Admitted::Anybody => place_of(&peer.address),
+                Admitted::Person(actor) => actor.person.to_string(),
+                Admitted::Client(client) => client.id.to_string(),
+            };
             let person = match admitted {
                 Admitted::Anybody => None,
                 Admitted::Person(actor) => {
@@ -70,7 +76,7 @@ pub(super) async fn hold(
                 next.run(request).await
             } else {
                 let form = is_form(&request).then(|| request.uri().path().to_owned());
-                match guard.whole(request).await {
+                match guard.whole(request, &whose).await {
                     Ok((request, fields)) => {
                         way.posted = form.map(|path| Posted { path, fields });
                         guard.see_through(next, request).await
@@ -129,24 +135,30 @@ impl From<Error> for Refused {
 
 impl Guard {
     /// A request with all of its body, and that body: what is begun with it then needs nobody at the other end.
-    async fn whole(&self, request: Request) -> std::result::Result<(Request, Bytes), Response> {
-        let (parts, body) = request.into_parts();
+    async fn whole(&self, request: Request, whose: &str) -> std::result::Result<(Request, Bytes), Response> {
+        let (mut parts, body) = request.into_parts();
         let (mut body, mut bytes, mut too_long) = (body.into_data_stream(), Vec::new(), false);
-        let cut_off = loop {
+        let (most, mut share) = self.server.bodies.share(self.access, whose);
+        let e = loop {
             match body.next().await {
                 None => {
+                    // Its room is given back when it is done with.
+                    parts.extensions.insert(Arc::new(share));
                     let bytes = Bytes::from(bytes);
                     return Ok((Request::from_parts(parts, bytes.clone().into()), bytes));
                 }
-                Some(Ok(more)) if bytes.len() + more.len() <= super::MOST_BODY_BYTES => bytes.extend_from_slice(&more),
-                Some(Ok(_)) => {
+                Some(Ok(more)) if bytes.len() + more.len() > most => {
                     too_long = true;
-                    break "The body is too long";
+                    break Error::invalid("The body is too long");
                 }
-                Some(Err(_)) => break "The body cannot be read",
+                Some(Ok(more)) if share.grow(more.len()) => bytes.extend_from_slice(&more),
+                Some(Ok(_)) => {
+                    let text = "The server has too many requests in hand";
+                    break Error::new(ErrorKind::Unavailable, text).with_hint("Try again");
+                }
+                Some(Err(_)) => break Error::invalid("The body cannot be read"),
             }
         };
-        let e = Error::invalid(cut_off);
         let mut answer = match self.door {
             Door::Page => pages::refusal(&e),
             Door::Api => ApiError(e).into_response(),
@@ -160,7 +172,14 @@ impl Guard {
     /// Does what a request asks for to its end, also when whoever asks goes away or no answer comes in time: what is done and not
     /// noted, or half done, would stay so.
     async fn see_through(&self, next: Next, request: Request) -> Response {
-        match self.server.aside.spawn(next.run(request)).await {
+        let share = request.extensions().get::<Arc<Share>>().cloned();
+        let answering = next.run(request);
+        let answering = async move {
+            let answer = answering.await;
+            drop(share);
+            answer
+        };
+        match self.server.aside.spawn(answering).await {
             Ok(answer) => answer,
             Err(e) => match e.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),

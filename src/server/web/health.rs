@@ -10,7 +10,7 @@ use axum::response::IntoResponse;
 
 use super::{Access, Door, Routes};
 use crate::error::Result;
-use crate::server::db::Columns as _;
+use crate::server::db::{Columns as _, in_time};
 use crate::server::error::ApiError;
 use crate::server::state::Server;
 
@@ -26,9 +26,13 @@ pub(super) fn add(routes: Routes) -> Routes {
     )
 }
 
-/// The process can work: its database answers.
+/// How long the database may take to say that it is there.
+const LONGEST_ANSWER: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// The process can work: its database answers, and what it does in the background goes well.
 async fn ready(State(server): State<Arc<Server>>) -> Result<&'static str, ApiError> {
-    server.db.ping().await?;
+    in_time(LONGEST_ANSWER, server.db.ping()).await?;
+    server.pulse.check(server.options.role, server.now_us())?;
     Ok("ready\n")
 }
 
@@ -81,6 +85,14 @@ async fn figures(server: &Server, now_us: i64) -> Result<String> {
     let waits = if oldest == 0 { 0 } else { now_us - oldest };
     text.push_str(&head("tenantvault_queue_wait_seconds", "gauge", "How long the oldest job that is due has waited"));
     let _ = writeln!(text, "tenantvault_queue_wait_seconds {}", waits as f64 / 1e6);
+    let parts = server.pulse.parts(server.options.role);
+    if !parts.is_empty() {
+        let help = "How long ago a part of this process last did what it is there for";
+        text.push_str(&head("tenantvault_silence_seconds", "gauge", help));
+    }
+    for (part, silence) in parts {
+        let _ = writeln!(text, "tenantvault_silence_seconds{{part=\"{part}\"}} {}", silence.as_secs());
+    }
     for (name, help, query) in [
         ("tenantvault_accounts", "Accounts", "SELECT COUNT(*) AS many FROM accounts"),
         ("tenantvault_sets", "Backup sets", "SELECT COUNT(*) AS many FROM sets"),

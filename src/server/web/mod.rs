@@ -9,6 +9,7 @@ mod guard;
 mod headers;
 mod health;
 mod peer;
+mod room;
 mod routes;
 mod take;
 mod within;
@@ -29,11 +30,12 @@ use super::state::Server;
 use crate::error::{Error, ErrorKind};
 pub(crate) use guard::{cookie, cookie_name};
 pub(crate) use peer::Peer;
+pub(crate) use room::Bodies;
 pub(crate) use routes::{Access, Door, Routes};
 pub(crate) use take::{Asked, Wanted};
 pub(crate) use within::{At, OfAccount, OfRepository, OfRestore};
 
-/// The longest body of a request, but for files that clients store.
+/// The longest body of a request of who is let in, but for files that clients store.
 const MOST_BODY_BYTES: usize = 1024 * 1024;
 /// The longest that an answer may take to begin.
 const SLOWEST: Duration = Duration::from_secs(60);
@@ -63,6 +65,15 @@ async fn in_time(request: Request, next: Next) -> Response {
         return if is_of_api { ApiError(e).into_response() } else { super::pages::refusal(&e) };
     };
     answer
+}
+
+/// What answers those who watch the process, and nothing else.
+pub(crate) fn watched(server: &Arc<Server>) -> Router {
+    let (usual, _) = health::add(Routes::new(server.clone())).into_routers();
+    usual
+        .layer(axum::middleware::from_fn(in_time))
+        .layer(axum::middleware::from_fn_with_state(server.clone(), headers::add))
+        .layer(CatchPanicLayer::new())
 }
 
 /// The whole service.

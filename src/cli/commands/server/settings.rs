@@ -40,6 +40,7 @@ impl Kind {
 const SETTINGS: &[(&str, Kind)] = &[
     ("dir", Kind::Path),
     ("listen", Kind::Text),
+    ("health_listen", Kind::Text),
     ("database_url", Kind::Text),
     ("database_url_file", Kind::Path),
     ("public_url", Kind::Text),
@@ -102,6 +103,10 @@ pub(super) fn options(args: &Args, app: &App) -> Result<ServerOptions> {
         Some(said) => said.read("an address and a port, like 127.0.0.1:8080", |text| text.parse().ok())?,
         None => SocketAddr::from(([127, 0, 0, 1], 8484)),
     };
+    if let Some(said) = settings.get("health_listen") {
+        let wanted = "an address and a port, like 127.0.0.1:8485";
+        options.health_listen = Some(said.read(wanted, |text| text.parse().ok())?);
+    }
     options.public_url = text("public_url");
     options.database_url = database(&settings, path(&None, "database_url_file"))?;
     options.role = match settings.get("role") {
@@ -236,6 +241,7 @@ fn of_flags(settings: &mut Settings, args: &Args) {
     let proxies = (!args.trusted_proxy.is_empty()).then(|| args.trusted_proxy.join(","));
     let flags = [
         ("listen", args.listen.map(|listen| listen.to_string()), "--listen"),
+        ("health_listen", args.health_listen.map(|listen| listen.to_string()), "--health-listen"),
         ("public_url", args.public_url.clone(), "--public-url"),
         ("role", args.role.clone(), "--role"),
         ("jobs", args.jobs.map(|jobs| jobs.to_string()), "--jobs"),

@@ -100,9 +100,11 @@ impl Round<'_> {
         }
         let is_unshared = !has_own_rights(record);
         self.rights_told |= !is_unshared && record.id != self.root;
-        // Of one that was not known something may be left below: it was out of the snapshots for a while.
+        // Of one that was not known something may be left below: it was out of the snapshots for a while. So may where a reading
+        // broke off between its parts and itself.
         let told = self.told_parts_of(&record.id);
-        let unshared = is_unshared && (known.is_none_or(has_own_rights) || !told.is_empty());
+        let is_doubted = anew.0 || !self.settled || known.is_none_or(has_own_rights);
+        let unshared = is_unshared && (is_doubted || !told.is_empty());
         if !needs.any() && !unshared {
             return Ok(());
         }

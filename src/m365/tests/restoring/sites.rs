@@ -35,6 +35,27 @@ fn values(state: &State) -> Vec<String> {
     rows
 }
 
+/// Whom and what items name several of at once, by their ids: each as text, sorted.
+fn several(state: &State) -> Vec<String> {
+    let ids = |(name, value): (&String, &Value)| -> Option<String> {
+        let ids: Option<Vec<&Value>> = value.as_array()?.iter().map(|one| one.get("LookupId")).collect();
+        Some(format!("{name} {:?}", ids?))
+    };
+    let items = of(state, ItemKind::ListItem);
+    let mut all: Vec<String> =
+        items.iter().flat_map(|item| item["fields"].as_object().unwrap()).filter_map(ids).collect();
+    all.sort();
+    all
+}
+
+/// How many items have a value in a column of these kinds.
+fn having(state: &State, facets: &[&str]) -> usize {
+    let mut columns = of(state, ItemKind::Column);
+    columns.retain(|column| facets.iter().any(|facet| column.get(facet).is_some()));
+    let has = |item: &&Value| columns.iter().any(|column| !item["fields"][column["name"].as_str().unwrap()].is_null());
+    of(state, ItemKind::ListItem).iter().filter(has).count()
+}
+
 fn of(state: &State, kind: ItemKind) -> Vec<Value> {
     state.items.values().filter(|item| item.record.kind == kind).map(json).collect()
 }
@@ -50,7 +71,8 @@ async fn a_list_that_was_deleted_comes_back_with_columns_and_items() {
         let mut state = State::default();
         state.run(&*collection).await.unwrap();
         let list = of(&state, ItemKind::List).remove(0);
-        if list["list"]["template"] == "genericList" && list.get("system").is_none() && values(&state).len() > 3 {
+        let is_own = list["list"]["template"] == "genericList" && list.get("system").is_none();
+        if is_own && values(&state).len() > 3 && !several(&state).is_empty() {
             found = Some((collection, state, list));
             break;
         }
@@ -77,6 +99,10 @@ async fn a_list_that_was_deleted_comes_back_with_columns_and_items() {
     }
     let after = after.expect("the list is there again");
     assert_eq!(values(&after), values(&before));
+    assert_eq!(several(&after), several(&before));
+    // What Graph does not write is noted, once an item.
+    let noted = done.notes.iter().filter(|note| note.ends_with(": not written")).count();
+    assert_eq!(noted, having(&before, &["hyperlinkOrPicture", "term"]), "{:?}", done.notes);
     let names = |state: &State| -> BTreeSet<String> {
         let all = of(state, ItemKind::Column).into_iter().filter(|column| column.get("term").is_none());
         all.map(|column| column["name"].as_str().unwrap().to_owned()).collect()
@@ -132,9 +158,14 @@ async fn pages_that_were_deleted_come_back_published() {
     panic!("no site with pages");
 }
 
-/// In one state of it an item lacks a value.
 #[tokio::test]
 async fn an_item_that_is_overwritten_has_no_value_that_it_lacked() {
+    overwritten(|column| column.get("text").is_some()).await;
+    overwritten(|column| column["personOrGroup"]["allowMultipleSelection"] == true).await;
+}
+
+/// In one state of it an item lacks its value of a column that is meant.
+async fn overwritten(is_meant: impl Fn(&Value) -> bool) {
     let mut options = steady(1);
     options.roles.extend(["Sites.Manage.All", "Sites.ReadWrite.All"].map(str::to_owned));
     let tenant = Tenant::start(options).await;
@@ -142,10 +173,10 @@ async fn an_item_that_is_overwritten_has_no_value_that_it_lacked() {
         let mut whole = State::default();
         whole.run(&*collection).await.unwrap();
         let columns = of(&whole, ItemKind::Column);
-        let is_text = |column: &&Value| column.get("text").is_some() && column["readOnly"] == false;
-        let names: Vec<&str> = columns.iter().filter(is_text).map(|column| column["name"].as_str().unwrap()).collect();
+        let is_one = |column: &&Value| is_meant(column) && column["readOnly"] == false;
+        let names: Vec<&str> = columns.iter().filter(is_one).map(|column| column["name"].as_str().unwrap()).collect();
         let value =
-            |item: &Value| names.iter().copied().find(|name| *name != "Title" && item["fields"][*name].is_string());
+            |item: &Value| names.iter().copied().find(|name| *name != "Title" && !item["fields"][*name].is_null());
         let mut items = whole.items.values().filter(|item| item.record.kind == ItemKind::ListItem);
         let Some((record, name)) = items.find_map(|item| Some((item.record.clone(), value(&json(item))?))) else {
             continue;
@@ -162,10 +193,15 @@ async fn an_item_that_is_overwritten_has_no_value_that_it_lacked() {
         let (title, owner_name) = ((*parts.last().unwrap()).to_owned(), parts[1].to_owned());
         let to = Destination { owner: key.owner.clone(), name: owner_name, from: key, title, original: true };
         let target = open(&tenant.client, &to).await.unwrap();
-        let url = format!("sites/{site}/lists/{list}/items/{}?$expand=fields", record.id);
+        let url = format!("sites/{site}/lists/{list}/items/{}?$expand=fields($select={name})", record.id);
         let there = async || {
             let item = tenant.client.get_json(GraphRequest::get(Scope::Files, url.as_str())).await.unwrap();
-            item["fields"][name].clone()
+            let value = &item["fields"][name];
+            // What is shown of several follows from their ids.
+            match value.as_array() {
+                Some(all) => all.iter().map(|one| one["LookupId"].clone()).collect::<Value>(),
+                None => value.clone(),
+            }
         };
         let (item_name, extras) = (record.name.as_str(), Extras::default());
         let order = Order {
@@ -189,5 +225,5 @@ async fn an_item_that_is_overwritten_has_no_value_that_it_lacked() {
         assert_eq!(there().await, before);
         return;
     }
-    panic!("no list has an item with a text");
+    panic!("no list has an item with such a value");
 }

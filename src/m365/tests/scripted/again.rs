@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{HASH, ITEMS, Script, deleted, drive, file, gaps, ids, permit, shared, top, users};
+use super::{HASH, ITEMS, Script, deleted, drive, file, gaps, ids, permit, serve, shared, top, users};
 use crate::format::record::StreamRole;
-use crate::m365::drive::Drive;
+use crate::m365::drive::{Drive, DriveOptions, Versions};
 use crate::m365::testing::State;
 
 const DAY_US: i64 = 86_400_000_000;
@@ -119,4 +119,32 @@ async fn what_is_told_as_gone_and_is_back_in_the_list_is_there_with_all_that_it_
     state.run(&drive).await.unwrap();
     assert_eq!((ids(&state), gaps(&state)), (vec!["1", "1/p"], vec![]));
     assert_eq!(state.items["1"].streams[&StreamRole::Content].as_ref(), b"contents");
+}
+
+/// Somebody saved something else, and then took the version before back.
+#[tokio::test]
+async fn versions_between_contents_that_are_the_same_are_read() {
+    let (client, script) = serve().await;
+    script.set("drives/d/root", json!({"id": "root"}));
+    permit(&script, "root", &[]);
+    let options = DriveOptions { versions: Versions::All, labels: false };
+    let (drive, mut state) = (Drive::new(client, "u", "u@x", "d", None).with_options(options), State::default());
+    let tagged = |tag: &str| {
+        let mut item = file("1", "root", HASH);
+        item["eTag"] = tag.into();
+        item
+    };
+    let versions = "drives/d/items/1/versions";
+    script.set(versions, json!({"value": [{"id": "1.0", "size": 8}]}));
+    script.tell(ITEMS, &[top(json!({})), tagged("a")]);
+    state.run(&drive).await.unwrap();
+    assert_eq!(ids(&state), ["1"]);
+    let all = ["3.0", "2.0", "1.0"].map(|id| json!({"id": id, "size": 8}));
+    script.set(versions, json!({"value": all}));
+    script.tell(ITEMS, &[tagged("c")]);
+    let run = state.run(&drive).await.unwrap();
+    assert_eq!((ids(&state), run.fetched.len()), (vec!["1", "1/1.0", "1/2.0"], 2), "{:?}", run.fetched);
+    // As it is known: nothing is asked.
+    script.set(versions, json!({"status": 403}));
+    assert_eq!((state.run(&drive).await.unwrap().changes, gaps(&state)), (vec![], vec![]));
 }

@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::format::collection::{Cursors, Gap};
 use crate::format::record::{ItemKind, Record};
 use crate::m365::{Change, Contents, Known, Sink};
+use crate::ops::backup::resume::part_of;
 
 /// Changes that may wait, by the memory that they take. More than that are dropped, and read by a second reading, which
 /// knows all folders.
@@ -42,6 +43,10 @@ pub(super) struct Held {
 impl Held {
     pub(super) fn is_empty(&self) -> bool {
         self.places.is_empty()
+    }
+
+    fn holds(&self, id: &str) -> bool {
+        self.places.contains_key(id)
     }
 
     fn put(&mut self, waits_for: String, id: String, change: Change) {
@@ -114,7 +119,23 @@ impl<'a> Filter<'a> {
 
     /// Passes on what still waits; to be called when the workload told everything.
     pub(in crate::ops::backup) async fn finish(&mut self) -> Result<()> {
-        for change in self.excluding.held.take_all() {
+        self.release("").await?;
+        let waiting = self.excluding.held.take_all();
+        self.judge(waiting).await?;
+        // Those of items that went with the rest are gone by now.
+        let parts = self.excluding.parts.take_all();
+        self.judge(parts).await?;
+        if self.excluding.from_start {
+            // All that is there and not in the trees was told: what was not is no longer there. Of those in the trees that
+            // were taken to be left out, the look through the trees decides.
+            self.excluding.memory.retain(self.excluding.told.keys().chain(&self.excluding.doubted));
+        }
+        Ok(())
+    }
+
+    /// Passes on what waited, or leaves it out, now that all folders are told.
+    async fn judge(&mut self, changes: Vec<Change>) -> Result<()> {
+        for change in changes {
             let Change::Put { record, properties, contents } = change else { continue };
             match self.place(&record.parent).await? {
                 Place::Out => self.leave_out(&record, true).await?,
@@ -122,11 +143,6 @@ impl<'a> Filter<'a> {
                 Place::Unknown(_) => self.settle(record, properties, contents, "").await?,
                 Place::In(path) => self.settle(record, properties, contents, &path).await?,
             }
-        }
-        if self.excluding.from_start {
-            // All that is there and not in the trees was told: what was not is no longer there. Of those in the trees that
-            // were taken to be left out, the look through the trees decides.
-            self.excluding.memory.retain(self.excluding.told.keys().chain(&self.excluding.doubted));
         }
         Ok(())
     }
@@ -216,6 +232,48 @@ impl<'a> Filter<'a> {
         Ok(())
     }
 
+    /// Says whether no more may wait.
+    fn is_full(&self) -> bool {
+        self.excluding.held.bytes + self.excluding.parts.bytes >= HELD_BYTES
+    }
+
+    /// Keeps a part till its item is told, which mostly comes next: what is left out takes its parts along.
+    async fn put_part(
+        &mut self,
+        item: &str,
+        record: Box<Record>,
+        properties: bytes::Bytes,
+        contents: Contents,
+    ) -> Result<()> {
+        self.release(item).await?;
+        if self.is_full() {
+            // Should its item turn out to be left out, it is found in the trees.
+            self.excluding.sweep = true;
+            return self.put(record, properties, contents).await;
+        }
+        item.clone_into(&mut self.excluding.telling);
+        let id = record.id.clone();
+        self.excluding.parts.put(item.to_owned(), id, Change::Put { record, properties, contents });
+        Ok(())
+    }
+
+    /// Takes the parts that were told last, where something else comes next than their item: it is as it was, or was told
+    /// before them. Those of an item that waits wait with it.
+    async fn release(&mut self, next: &str) -> Result<()> {
+        if self.excluding.telling == next {
+            return Ok(());
+        }
+        let item = std::mem::take(&mut self.excluding.telling);
+        if self.excluding.held.holds(&item) {
+            return Ok(());
+        }
+        for change in self.excluding.parts.take(&item) {
+            let Change::Put { record, properties, contents } = change else { continue };
+            self.put(record, properties, contents).await?;
+        }
+        Ok(())
+    }
+
     async fn put(&mut self, record: Box<Record>, properties: bytes::Bytes, contents: Contents) -> Result<()> {
         let id = record.id.clone();
         self.excluding.held.drop(&id);
@@ -242,10 +300,13 @@ impl<'a> Filter<'a> {
                 self.settle(record, properties, contents, &path).await?;
             }
             Place::Unknown(waits_for) => {
-                if self.excluding.held.bytes < HELD_BYTES {
-                    self.excluding.held.put(waits_for, id.clone(), Change::Put { record, properties, contents });
-                } else {
+                // Whether what hangs below it is left out is open again.
+                self.excluding.out_with_parts.remove(&Key::of(&id));
+                if self.is_full() {
+                    drop(self.excluding.parts.take(&id));
                     (self.excluding.again, self.excluding.overflowed) = (true, true);
+                } else {
+                    self.excluding.held.put(waits_for, id.clone(), Change::Put { record, properties, contents });
                 }
             }
         }
@@ -258,7 +319,7 @@ impl<'a> Filter<'a> {
         Ok(())
     }
 
-    /// Passes on an item of a folder that is not left out, unless the item is.
+    /// Passes on an item of a folder that is not left out, after what was told of it, unless the item is.
     async fn settle(
         &mut self,
         record: Box<Record>,
@@ -266,17 +327,34 @@ impl<'a> Filter<'a> {
         contents: Contents,
         folder: &str,
     ) -> Result<()> {
-        let container = record.kind.is_container();
-        if container && self.excluding.rules.fit_folder(&join(folder, &record.name)) {
+        let is_out = match record.kind.is_container() {
+            true => self.excluding.rules.fit_folder(&join(folder, &record.name)),
+            false => self.excluding.rules.fit_item(&record),
+        };
+        if is_out {
             return self.leave_out(&record, false).await;
         }
-        if self.excluding.rules.fit_item(&record) {
-            self.excluding.out_with_parts.insert(Key::of(&record.id));
-            return self.leave_out(&record, false).await;
+        let parts = self.excluding.parts.take(&record.id);
+        if record.has_parts() || !parts.is_empty() {
+            self.excluding.passed.insert(Key::of(&record.id));
         }
-        let was_out = self.excluding.out.remove(&Key::of(&record.id));
-        self.excluding.out_with_parts.remove(&Key::of(&record.id));
-        if container && self.excluding.memory.remove(&record.id) {
+        for change in parts {
+            let Change::Put { record, properties, contents } = change else { continue };
+            match self.excluding.rules.fit_item(&record) {
+                true => self.leave_out(&record, false).await?,
+                false => self.pass_on(record, properties, contents).await?,
+            }
+        }
+        self.pass_on(record, properties, contents).await
+    }
+
+    async fn pass_on(&mut self, record: Box<Record>, properties: bytes::Bytes, contents: Contents) -> Result<()> {
+        let key = Key::of(&record.id);
+        let was_out = self.excluding.out.remove(&key);
+        self.excluding.out_with_parts.remove(&key);
+        // Whoever told it knows nothing of that, and took what the last snapshot has of it, and below it, for kept.
+        self.excluding.again |= self.excluding.taken_out.remove(&key);
+        if record.kind.is_container() && self.excluding.memory.remove(&record.id) {
             // What is below it was not told, or was left out.
             self.excluding.again = true;
             self.excluding.paths.clear();
@@ -289,14 +367,23 @@ impl<'a> Filter<'a> {
         self.sink.change(Change::Put { record, properties, contents }).await
     }
 
-    /// Leaves an item out; `below`: for the folder that it is in.
+    /// Leaves an item out, with what was told of it; `below`: for the folder that it is in.
     async fn leave_out(&mut self, record: &Record, below: bool) -> Result<()> {
+        let key = Key::of(&record.id);
         let known = self.known.record(&record.id).await?;
         self.excluding.exact &= self.excluding.from_start;
+        drop(self.excluding.parts.take(&record.id));
+        if known.is_some() {
+            self.excluding.taken_out.insert(key);
+        }
         let carries = |record: &Record| record.kind.is_container() || record.has_parts();
-        // What is known below it goes too.
-        self.excluding.sweep |= known.as_ref().is_some_and(carries);
+        // What is known below it goes too, and what this reading passed on before.
+        let passed = self.excluding.passed.remove(&key);
+        self.excluding.sweep |= passed || known.as_ref().is_some_and(carries);
         if !record.kind.is_container() {
+            if !below || record.has_parts() {
+                self.excluding.out_with_parts.insert(key);
+            }
             // Also files have something below: who may use them.
             let below: Vec<String> = self.known.children(&record.id).await?.try_collect().await?;
             for id in below {
@@ -311,7 +398,7 @@ impl<'a> Filter<'a> {
             self.excluding.paths.insert(record.id.clone(), None);
         }
         self.excluding.left_out += if self.excluding.from_start {
-            u64::from(self.excluding.out.insert(Key::of(&record.id)))
+            u64::from(self.excluding.out.insert(key))
         } else {
             u64::from(known.is_some() || !self.was_left_out_before(record).await?)
         };
@@ -329,6 +416,8 @@ impl<'a> Filter<'a> {
 
     async fn remove(&mut self, id: String) -> Result<()> {
         self.excluding.held.drop(&id);
+        self.excluding.parts.drop(&id);
+        drop(self.excluding.parts.take(&id));
         if self.excluding.told.remove(&id).is_some() {
             self.excluding.paths.clear();
         }
@@ -368,7 +457,13 @@ impl<'a> Filter<'a> {
 impl Sink for Filter<'_> {
     async fn change(&mut self, change: Change) -> Result<()> {
         match change {
-            Change::Put { record, properties, contents } => self.put(record, properties, contents).await,
+            Change::Put { record, properties, contents } => match part_of(&record).map(str::to_owned) {
+                Some(item) => self.put_part(&item, record, properties, contents).await,
+                None => {
+                    self.release(&record.id).await?;
+                    self.put(record, properties, contents).await
+                }
+            },
             Change::Remove { id } => self.remove(id).await,
             Change::Gap(gap) if self.is_gap_left_out(&gap).await? => Ok(()),
             other => self.sink.change(other).await,
@@ -376,6 +471,7 @@ impl Sink for Filter<'_> {
     }
 
     async fn checkpoint(&mut self, cursors: Cursors, doubtful: Vec<String>) -> Result<()> {
+        self.release("").await?;
         // What waits is not stored.
         match self.excluding.is_settled() {
             true => self.sink.checkpoint(cursors, doubtful).await,

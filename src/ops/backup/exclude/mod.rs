@@ -2,7 +2,9 @@
 //!
 //! A layer between a collection's changes and the intake, so that every workload obeys. What has to be trusted:
 //!
-//! - An excluded item is never passed on, so its contents are never asked for; what the last snapshot had of it goes.
+//! - An excluded item is never passed on, so its contents are never asked for; what the last snapshot had of it goes. Parts
+//!   that are told before their item (who may use it, its versions) wait for it. What was taken out and comes back in the
+//!   same reading had something to keep that is no longer there: the collection is read once more.
 //! - A folder that moves or is renamed takes what is below it along, and no delta tells of that. So folders that are
 //!   left out are remembered beside the cursors ([`memory`]), and when one is left out no longer, the collection is read
 //!   once more from the beginning, in the same run. When one that was there may be left out now, or items have grown too
@@ -97,8 +99,16 @@ pub(super) struct Excluding {
     due_us: Option<i64>,
     /// What was left out in this reading from the beginning.
     out: HashSet<Key>,
-    /// Items with others below them that were left out in this reading for what they are themselves.
+    /// Items that may have others below them, and were left out in this reading.
     out_with_parts: HashSet<Key>,
+    /// What is known and was left out in this reading.
+    taken_out: HashSet<Key>,
+    /// Items with others below them that were passed on in this reading.
+    passed: HashSet<Key>,
+    /// The item whose parts are being told.
+    telling: String,
+    /// Parts that wait for their items.
+    parts: Held,
     /// Folders, and items with others below them, as they were told last in this reading.
     told: HashMap<String, Told>,
     /// Folders that are in the trees, were told by nobody in this reading, and were taken to be left out for where they were.
@@ -143,6 +153,10 @@ impl Excluding {
             rules,
             out: HashSet::new(),
             out_with_parts: HashSet::new(),
+            taken_out: HashSet::new(),
+            passed: HashSet::new(),
+            telling: String::new(),
+            parts: Held::default(),
             told: HashMap::new(),
             doubted: HashSet::new(),
             paths: HashMap::new(),

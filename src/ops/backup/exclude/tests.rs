@@ -1,6 +1,6 @@
 //! Random trees, moves, rules and days beside a plain model.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -12,7 +12,8 @@ use super::{DAY_US, left_out};
 use crate::crypto::Passphrase;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::collection::{Cursors, Gap};
-use crate::format::record::{ItemKind, Record, StreamRole};
+use crate::format::record::{ItemKind, PARTS, Record, StreamRole};
+use crate::format::snapshot::CollectionState;
 use crate::m365::discover::Discovery;
 use crate::m365::testing::record;
 use crate::m365::{
@@ -303,16 +304,34 @@ impl Setting {
         (report.complete, report.gaps)
     }
 
-    /// The snapshot is the world without what the rules leave out.
-    async fn compare(&self, now_us: i64) {
+    /// What the newest snapshot has of the one collection.
+    async fn newest(&self) -> (CollectionState, Vec<Record>) {
         let snapshot = store::list(&self.repo).await.unwrap().snapshots.pop().unwrap();
         let catalog = Catalog::load(&self.repo, Some(&snapshot.file)).await.unwrap();
-        let state = catalog.states.values().next().unwrap();
+        let state = catalog.states.values().next().unwrap().clone();
         let nodes = RepoNodes(self.repo.clone());
         let reader = CollectionReader::new(&nodes, CollectionRoots { items: state.items, children: state.children });
         let mut cursor = reader.records();
-        let mut found = BTreeMap::new();
+        let mut records = Vec::new();
         while let Some(record) = cursor.next().await.unwrap() {
+            records.push(record);
+        }
+        (state, records)
+    }
+
+    /// The ids in the newest snapshot, and those of what has contents there.
+    async fn ids(&self) -> (BTreeSet<String>, BTreeSet<String>) {
+        let (_, records) = self.newest().await;
+        let whole = records.iter().filter(|record| record.stream(StreamRole::Content).is_some());
+        let whole = whole.map(|record| record.id.clone()).collect();
+        (records.into_iter().map(|record| record.id).collect(), whole)
+    }
+
+    /// The snapshot is the world without what the rules leave out.
+    async fn compare(&self, now_us: i64) {
+        let (state, records) = self.newest().await;
+        let mut found = BTreeMap::new();
+        for record in records {
             assert_eq!(record.kind == ItemKind::File, record.stream(StreamRole::Content).is_some(), "{}", record.id);
             let id = record.id.clone();
             found.insert(id, Record { streams: Vec::new(), ..record });
@@ -323,7 +342,7 @@ impl Setting {
         let expected: BTreeMap<String, Record> =
             world.nodes.keys().filter(kept).map(|id| (id.clone(), world.record(id))).collect();
         assert_eq!(found, expected, "{exclusions:?}");
-        if let Some((count, true)) = left_out(state) {
+        if let Some((count, true)) = left_out(&state) {
             assert_eq!(count as usize, world.nodes.len() - expected.len(), "{exclusions:?}");
         }
     }
@@ -383,6 +402,132 @@ async fn what_a_renamed_folder_takes_into_an_excluded_place_goes_and_comes_back_
         let now_us = START_US + day * DAY_US;
         assert!(setting.backup(now_us).await.0);
         setting.compare(now_us).await;
+    }
+}
+
+/// A drive that tells one list of changes a reading.
+struct Scripted {
+    key: CollectionKey,
+    /// Whether each reading begins from the start, and what it tells.
+    readings: Mutex<VecDeque<(bool, Vec<Change>)>>,
+    fetched: Mutex<BTreeSet<String>>,
+}
+
+#[async_trait]
+impl Collection for Scripted {
+    fn key(&self) -> &CollectionKey {
+        &self.key
+    }
+
+    fn path(&self) -> &str {
+        "users/u/OneDrive"
+    }
+
+    async fn changes(&self, previous: Previous<'_>, _: &dyn Known, sink: &mut dyn Sink) -> Result<ChangesEnd> {
+        let (from_start, changes) = self.readings.lock().unwrap().pop_front().expect("one reading more");
+        assert_eq!(previous.cursors.is_none(), from_start);
+        for change in changes {
+            sink.change(change).await?;
+        }
+        let mut cursors = Cursors::default();
+        cursors.set("at", "1");
+        Ok(ChangesEnd { cursors, resynced: false })
+    }
+
+    async fn fetch(&self, wanted: &Wanted, contents: &mut dyn ContentSink) -> Result<Fetched> {
+        let id = wanted.record.id.clone();
+        self.fetched.lock().unwrap().insert(id.clone());
+        contents.store(StreamRole::Content, None, futures::stream::iter([Ok(Bytes::from(id))]).boxed()).await?;
+        Ok(Fetched::Stored { source_hash: String::new(), newer: None, gap: None })
+    }
+}
+
+impl Scripted {
+    /// Backs it up until it told everything; `files` are left out.
+    async fn backed_up(files: &str, by_folders: bool, readings: Vec<(bool, Vec<Change>)>) -> (Setting, Arc<Self>) {
+        let mut setting = Setting::new(1).await;
+        let folders = if by_folders { vec!["z".parse().unwrap()] } else { vec![] };
+        let files = vec![files.parse().unwrap()];
+        setting.options.set.options.exclusions = Exclusions { folders, files, ..Exclusions::default() };
+        let key = "users/u/onedrive/d".parse().unwrap();
+        let drive = Arc::new(Self { key, readings: Mutex::new(readings.into()), fetched: Mutex::default() });
+        for day in 0..2 {
+            if drive.left() > 0 {
+                let (complete, gaps) = setting.backup_of(drive.clone(), START_US + day * DAY_US).await;
+                assert!(complete && gaps.is_empty(), "{gaps:?}");
+            }
+        }
+        (setting, drive)
+    }
+
+    fn left(&self) -> usize {
+        self.readings.lock().unwrap().len()
+    }
+}
+
+fn put(record: Record, has_contents: bool, kept: bool) -> Change {
+    let contents = match (has_contents, kept) {
+        (false, _) => Contents::None,
+        (true, true) => Contents::Keep,
+        (true, false) => Contents::Fetch(Box::new(Wanted::of(record.clone()))),
+    };
+    Change::Put { record: Box::new(record), properties: Bytes::from_static(b"{}"), contents }
+}
+
+fn part(id: &str, kind: ItemKind) -> Change {
+    let item = id.split_once('/').unwrap().0;
+    put(record(id, item, id, kind), kind == ItemKind::Version, false)
+}
+
+fn file(id: &str, name: &str, parts: usize, kept: bool) -> Change {
+    let mut file = record(id, "", name, ItemKind::File);
+    file.summary.extend((parts > 0).then(|| (PARTS.to_owned(), parts.to_string())));
+    put(file, true, kept)
+}
+
+fn set(ids: &[&str]) -> BTreeSet<String> {
+    ids.iter().map(|id| (*id).to_owned()).collect()
+}
+
+/// Drives tell what hangs below an item before the item.
+#[tokio::test]
+async fn what_hangs_below_a_new_file_that_is_left_out_is_neither_stored_nor_asked_for() {
+    for (by_folders, from_start) in [(false, true), (false, false), (true, true), (true, false)] {
+        let of = |id: &str, name: &str| {
+            let version = part(&format!("{id}/1.0"), ItemKind::Version);
+            vec![version, part(&format!("{id}/p"), ItemKind::Permission), file(id, name, 2, false)]
+        };
+        let told = [of("x", "x.iso"), of("y", "y.txt")].concat();
+        let first = (true, vec![file("k", "k.txt", 0, false)]);
+        let readings = if from_start { vec![(true, told)] } else { vec![first, (false, told)] };
+        let (setting, drive) = Scripted::backed_up("*.iso", by_folders, readings).await;
+        let (mut ids, _) = setting.ids().await;
+        assert_eq!(ids.remove("k"), !from_start);
+        assert_eq!(ids, set(&["y", "y/1.0", "y/p"]), "{by_folders} {from_start}");
+        let mut fetched = drive.fetched.lock().unwrap().clone();
+        fetched.remove("k");
+        assert_eq!(fetched, set(&["y", "y/1.0"]), "{by_folders} {from_start}");
+    }
+}
+
+/// Programs that save a file call it otherwise for a moment.
+#[tokio::test]
+async fn what_is_left_out_and_back_in_one_reading_keeps_its_contents_and_what_hangs_below_it() {
+    let whole = vec![part("a/p", ItemKind::Permission), file("a", "a.doc", 1, false)];
+    let renamed = vec![file("a", "a.tmp", 1, true), file("a", "a.doc", 1, true)];
+    let readings = vec![(true, whole.clone()), (false, renamed), (true, whole)];
+    let (setting, drive) = Scripted::backed_up("*.tmp", false, readings).await;
+    assert_eq!(drive.left(), 0, "it is not read once more");
+    assert_eq!(setting.ids().await, (set(&["a", "a/p"]), set(&["a"])));
+}
+
+#[tokio::test]
+async fn a_new_file_that_is_told_twice_is_left_out_or_not_as_it_was_told_last_with_what_hangs_below_it() {
+    for (names, there) in [(["a.doc", "a.tmp"], &["k"][..]), (["a.tmp", "a.doc"], &["a", "a/p", "k"][..])] {
+        let of = |name| [part("a/p", ItemKind::Permission), file("a", name, 1, false)];
+        let readings = vec![(true, vec![file("k", "k.txt", 0, false)]), (false, names.map(of).concat())];
+        let (setting, drive) = Scripted::backed_up("*.tmp", false, readings).await;
+        assert_eq!((setting.ids().await.0, drive.left()), (set(there), 0), "{names:?}");
     }
 }
 
