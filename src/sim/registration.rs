@@ -49,14 +49,12 @@ pub(super) fn applications(app: &App, request: &Request) -> Answer {
         })
     };
     let hint = |secret: &str| secret.get(..3).unwrap_or_default().to_owned();
-    let backup = json!([
-        secret("an older one", "aaa", now - times::DAY, 1),
-        secret("backup", &hint(&app.auth.secret), ends, 2),
-    ]);
+    let (older, newer) =
+        (secret("an older one", "aaa", now - times::DAY, 1), secret("backup", &hint(&app.auth.secret), ends, 2));
     // Made ten days before the other one.
     let restore = json!([secret("restore", &hint(&app.auth.restore_secret), ends - 10 * times::DAY, 3)]);
     let all = [
-        registered(0xa9, &app.auth.client_id, "Tenantvault", backup),
+        registered(0xa9, &app.auth.client_id, "Tenantvault", json!([older, newer])),
         registered(0xaa, &app.auth.restore_client_id, "Tenantvault restores", restore),
     ];
     let asked = |row: &&Value| wanted.is_none_or(|id| row["appId"] == id);

@@ -232,12 +232,7 @@ fn of_repositories(routes: Routes) -> Routes {
         .api(Method::PUT, repository!("/held-key"), Needs(Right::Keys), keys::hold)
         .api(Method::DELETE, repository!("/held-key"), Needs(Right::Keys), keys::let_go)
         .api(Method::POST, repository!("/destinations"), Needs(Right::Change), r::add_place)
-        .api(
-            Method::PUT,
-            v1!("/accounts/{account}/destinations/{destination}"),
-            Needs(Right::Change),
-            r::change_place,
-        )
+        .api(Method::PUT, v1!("/accounts/{account}/destinations/{destination}"), Needs(Right::Change), r::change_place)
         .api(
             Method::DELETE,
             v1!("/accounts/{account}/destinations/{destination}"),

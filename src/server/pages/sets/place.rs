@@ -25,13 +25,7 @@ const PLACES: [(&str, &[&str], &str, &str, &str); 7] = [
     ("server", &["server"], "This server's own storage", "", ""),
     ("folder", &["fs", "file"], "A folder of the server's machine", "/srv/backup", ""),
     ("s3", &["s3"], "S3, or what speaks like it", EXAMPLE, "access_key_id, secret_access_key"),
-    (
-        "azblob",
-        &["azblob"],
-        "Azure Blob Storage",
-        "azblob://container/folder?account=…",
-        "account_key or sas_token",
-    ),
+    ("azblob", &["azblob"], "Azure Blob Storage", "azblob://container/folder?account=…", "account_key or sas_token"),
     ("gcs", &["gcs"], "Google Cloud Storage", "gcs://bucket/folder", "credential"),
     ("webdav", &["webdav", "webdav+http"], "WebDAV", "webdav://host/folder", "username, password"),
     ("sftp", &["sftp"], "SFTP", "sftp://user@host/folder", ""),
@@ -262,10 +256,11 @@ mod tests {
             let url = address(kind, &example.replace('…', "example")).expect(example);
             // Of secrets that are named one by one all are needed, of others one.
             let either = secrets.split_once(" or ").map_or(secrets, |(one, _)| one);
-            let credentials = either.split(", ").filter(|name| !name.is_empty()).fold(Credentials::new(), |all, name| {
-                let secret = if name == "credential" { "{\"type\":\"service_account\"}" } else { "c2VjcmV0" };
-                all.with(name, secret)
-            });
+            let credentials =
+                either.split(", ").filter(|name| !name.is_empty()).fold(Credentials::new(), |all, name| {
+                    let secret = if name == "credential" { "{\"type\":\"service_account\"}" } else { "c2VjcmV0" };
+                    all.with(name, secret)
+                });
             open(&url, &StorageOptions { credentials, ..StorageOptions::default() }).expect(example);
         }
     }
