@@ -21,6 +21,7 @@ mod notices;
 mod operating;
 mod others;
 mod pages;
+mod places;
 mod queue;
 mod restoring;
 mod said;
