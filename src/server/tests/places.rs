@@ -43,7 +43,7 @@ impl Cloud {
 async fn answer(State(cloud): State<Arc<Cloud>>, method: Asked, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     let brought = headers.get(names::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if brought.strip_prefix("Bearer ") != Some(cloud.token.lock().expect("free").as_str()) {
-        return Status::FORBIDDEN.into_response();
+        return Status::UNAUTHORIZED.into_response();
     }
     let path = uri.path().trim_end_matches('/').to_owned();
     let mut files = cloud.files.lock().expect("free");
