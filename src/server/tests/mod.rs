@@ -31,6 +31,7 @@ mod served_by_both;
 mod sets;
 mod signing_in;
 mod signing_in_attacks;
+mod tenants;
 mod turns;
 
 use reqwest::{Client, Method, StatusCode, header};
