@@ -29,6 +29,7 @@ mod scale;
 mod scheduling;
 mod served_by_both;
 mod sets;
+mod shown;
 mod signing_in;
 mod signing_in_attacks;
 mod tenants;
