@@ -95,6 +95,30 @@ fn hosted(row: &Value) -> BTreeSet<String> {
     ids
 }
 
+/// A text with other addresses of its pictures: what `new` gives for the id of one. Those of which it gives none stay.
+pub(super) fn with_pictures(html: &str, new: impl Fn(&str) -> Option<String>) -> String {
+    let (mut out, mut rest) = (String::with_capacity(html.len()), html);
+    while let Some((before, after)) = rest.split_once(HOSTED.0) {
+        let known = after.split_once(HOSTED.1).and_then(|(id, tail)| Some((new(&decoded(id))?, tail)));
+        match known {
+            Some((address, tail)) => {
+                // The old one begins after a quotation mark, or whatever no address has in it.
+                let begin = before.rfind(['"', '\'', '<', '>', ' ', '=']).map_or(0, |at| at + 1);
+                out.push_str(before.get(..begin).unwrap_or_default());
+                out.push_str(&address);
+                rest = tail;
+            }
+            None => {
+                out.push_str(before);
+                out.push_str(HOSTED.0);
+                rest = after;
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
 /// An id as it is, where its address has it percent-encoded.
 fn decoded(id: &str) -> String {
     let mut pairs = url::form_urlencoded::parse(id.as_bytes());
@@ -132,6 +156,20 @@ mod tests {
         ] {
             assert!(hosted(&odd).is_empty());
         }
+    }
+
+    #[test]
+    fn pictures_get_other_addresses_and_nothing_else_changes() {
+        let url = |id: &str| format!("https://graph.microsoft.com/v1.0/chats/1/messages/2/hostedContents/{id}/$value");
+        let (b, c, d) = (url("b%3D%3D"), url("c"), url("d"));
+        let html = format!("<img alt=\"x\" src=\"{b}\"> a <img src='{c}'> b <img src={d}>");
+        let new = |id: &str| (id != "c").then(|| format!("new/{id}"));
+        let wanted = format!("<img alt=\"x\" src=\"new/b==\"> a <img src='{c}'> b <img src=new/d>");
+        assert_eq!(with_pictures(&html, new), wanted);
+        for odd in ["", "/hostedContents/", "/hostedContents/x", "ä/hostedContents//$value", "/$value"] {
+            assert_eq!(with_pictures(odd, |_| None), odd);
+        }
+        assert_eq!(with_pictures("ä/hostedContents/x/$value", |_| Some(String::new())), "");
     }
 
     #[test]

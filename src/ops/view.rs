@@ -172,8 +172,13 @@ impl View {
     async fn collection(&self, name: &str) -> Result<Option<CollectionState>> {
         let tree = Tree::new(&self.nodes);
         let Some(key) = tree.get(self.file.catalog, &catalog_name(name)).await? else { return Ok(None) };
-        let key = String::from_utf8_lossy(&key).into_owned();
-        let Some(value) = tree.get(self.file.catalog, &catalog_key(&key)).await? else { return Ok(None) };
+        self.state(&String::from_utf8_lossy(&key)).await
+    }
+
+    /// The collection with this key.
+    pub(crate) async fn state(&self, key: &str) -> Result<Option<CollectionState>> {
+        let tree = Tree::new(&self.nodes);
+        let Some(value) = tree.get(self.file.catalog, &catalog_key(key)).await? else { return Ok(None) };
         codec::decode("A collection of the catalog", &value).map(Some)
     }
 

@@ -28,6 +28,7 @@ pub(super) fn route(names: &[&str]) -> Option<(&'static str, &'static [usize])> 
         ["calendargroups"] => ("/users/{id}/calendarGroups", &[]),
         ["calendargroups", _, "calendars"] => ("/users/{id}/calendarGroups/{id}/calendars", &[1]),
         ["events", _] => ("/users/{id}/events/{id}", &[1]),
+        ["events", _, "calendar"] => ("/users/{id}/events/{id}/calendar", &[1]),
         ["events", _, "instances"] => ("/users/{id}/events/{id}/instances", &[1]),
         ["calendars", _, "events", _, "instances"] => ("/users/{id}/events/{id}/instances", &[3]),
         ["events", _, "attachments"] => ("/users/{id}/events/{id}/attachments", &[1]),
@@ -67,6 +68,13 @@ pub(super) fn run(app: &App, request: &Request, template: &str, user: usize, ids
             list(shelf.below(&CALENDAR, find(&GROUP, 0)?).collect(), &CALENDAR, "calendars")
         }
         "events/{id}" => event(app, request, shelf, find(&EVENT, 0)?, &of_user("events")),
+        "events/{id}/calendar" => {
+            let mut above = find(&EVENT, 0)?;
+            while shelf.thing(above).kind.name != CALENDAR.name {
+                above = shelf.thing(above).parent;
+            }
+            shelf_http::get(app, request, shelf, &CALENDAR, above, &of_user("calendars"))
+        }
         "events/{id}/instances" => {
             let serve = |row: &mut Map<String, Value>| serve(request, row);
             calendar_series::instances(app, request, shelf, find(&EVENT, 0)?, (&of_user("instances"), serve))

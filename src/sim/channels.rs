@@ -122,7 +122,7 @@ pub(super) fn change(shelf: &mut Shelf, now: i64, rng: &mut Rng, how: impl Fn(&m
 }
 
 /// The path of a message.
-fn path(shelf: &Shelf, number: u32) -> String {
+pub(super) fn path(shelf: &Shelf, number: u32) -> String {
     let id = shelf.id(number);
     match shelf.thing(number).parent {
         TOP => format!("{}/messages/{id}", shelf.name),

@@ -14,8 +14,8 @@ use super::shelf::{Kind, Shelf, WRITTEN};
 use super::state::User;
 use super::throttle::{Charge, TeamsKind};
 use super::{
-    calendar_write, contacts_write, groups, lists_write, pages_write, planner_write, settings_write, sites_http,
-    sites_write, tasks_write, team, team_write, terms_write,
+    calendar_write, contacts_write, groups, lists_write, migration, pages_write, planner_write, settings_write,
+    sites_http, sites_write, tasks_write, team, team_write, terms_write,
 };
 
 /// A path that takes a method.
@@ -34,6 +34,7 @@ const DOORS: &[&[Door]] = &[
     tasks_write::DOORS,
     planner_write::DOORS,
     lists_write::DOORS,
+    migration::DOORS,
     pages_write::DOORS,
     sites_write::DOORS,
     team_write::DOORS,
@@ -56,7 +57,13 @@ fn ids<'a>(path: &str, all: &[&'a str], names: &[&str]) -> Option<Vec<&'a str>> 
 pub(super) fn resolve(app: &App, request: &Request, all: &[&str], names: &[&str]) -> Option<Answered> {
     let mut found = doors().filter(|door| door.method == request.method);
     let (door, ids) = found.find_map(|door| Some((door, ids(door.path, all, names)?)))?;
-    Some(owned(app, door, &ids, names))
+    let mut route = owned(app, door, &ids, names);
+    if let Ok(route) = &mut route
+        && migration::is_asked(request)
+    {
+        route.roles = migration::ROLES;
+    }
+    Some(route)
 }
 
 /// The route of a door, with whose data it is about.

@@ -41,6 +41,7 @@ mod mail_delta;
 mod mail_json;
 mod mail_write;
 mod mailbox;
+mod migration;
 mod mime;
 mod odd;
 mod options;
@@ -277,6 +278,17 @@ impl SimHandle {
             wipe::group(&mut world.groups[group]);
         } else if let Ok(site) = sites_http::find(&world, id) {
             wipe::site(&mut world.sites[site]);
+        }
+    }
+
+    /// Moves a contact or an event of a user into another folder or calendar, as people do in Outlook: Graph has no request for it.
+    pub fn carry(&self, upn: &str, id: &str, to: &str) {
+        let mut world = self.app.write();
+        let now = world.now();
+        if let Some(user) = world.user(upn) {
+            let user = &mut world.users[user];
+            user.contacts.carry(id, to, now);
+            user.calendars.carry(id, to, now);
         }
     }
 

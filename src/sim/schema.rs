@@ -67,7 +67,12 @@ pub(super) fn object(request: &Request) -> Answer<Map<String, Value>> {
 impl Entity {
     /// The body of a request that makes one.
     pub(super) fn new_body(&self, request: &Request) -> Answer<Map<String, Value>> {
-        let body = self.body(request)?;
+        self.of_new(object(request)?)
+    }
+
+    /// The same of a body out of which something was taken.
+    pub(super) fn of_new(&self, map: Map<String, Value>) -> Answer<Map<String, Value>> {
+        let body = self.checked(map)?;
         for name in self.required {
             if body.get(*name).is_none_or(Value::is_null) {
                 let text = format!("The property '{name}' is required when creating the entity.");
@@ -79,7 +84,10 @@ impl Entity {
 
     /// The body of a request that makes or changes one.
     pub(super) fn body(&self, request: &Request) -> Answer<Map<String, Value>> {
-        let mut map = object(request)?;
+        self.checked(object(request)?)
+    }
+
+    fn checked(&self, mut map: Map<String, Value>) -> Answer<Map<String, Value>> {
         let own = format!("#microsoft.graph.{}", self.name);
         if map.shift_remove("@odata.type").is_some_and(|given| given != own.as_str()) {
             return Err(refuse(&format!("A value of the type '{own}' was expected.")));

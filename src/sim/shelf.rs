@@ -204,6 +204,19 @@ impl Shelf {
         self.edit(number, now);
     }
 
+    /// Puts a thing below another parent, by their ids: it says what it said. Nothing happens where they are not there.
+    pub(super) fn carry(&mut self, id: &str, parent: &str, now: i64) {
+        let number = |id: &str| self.by_id.get(&hash_text(0, id)).copied();
+        let (Some(number), Some(parent)) = (number(id), number(parent)) else { return };
+        let thing = &mut self.things[number as usize];
+        thing.changed = now;
+        let old = std::mem::replace(&mut thing.parent, parent);
+        self.by_parent.remove(&(old, number));
+        self.by_parent.insert((parent, number));
+        self.note(old, number);
+        self.note(parent, number);
+    }
+
     /// Deletes a thing, with all below it.
     pub(super) fn delete(&mut self, number: u32) {
         let below: Vec<u32> = self.living_below(number, 0).collect();

@@ -14,6 +14,7 @@ use super::drive;
 use super::groups::Group;
 use super::letter::Cast;
 use super::library::ROOT;
+use super::migration;
 use super::options::SimOptions;
 use super::query::Request;
 use super::reply::{Answer, Reply};
@@ -134,7 +135,7 @@ fn add_channel(team: &mut Team, options: &SimOptions, kind: u32, (time, messages
 /// What a day brings.
 pub(super) fn day(team: &mut Team, options: &SimOptions, (day, now): (u32, i64), rng: &mut Rng) {
     for (channel, messages) in &mut team.channels {
-        if team.parts.thing(*channel).alive {
+        if team.parts.thing(*channel).alive && migration::is_open(&team.parts, *channel) {
             channels::day(messages, options, now, rng);
         }
     }

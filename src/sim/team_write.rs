@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::app::App;
 use super::channels;
 use super::doors::{Door, New, create, gone, shown};
+use super::migration;
 use super::query::Request;
 use super::reply::{Answer, Reply};
 use super::rng::hash;
@@ -85,7 +86,7 @@ fn bad(text: &str) -> Reply {
     Reply::fail(400, "BadRequest", text)
 }
 
-fn team_of<'a>(world: &'a mut World, route: &Route) -> Answer<&'a mut Team> {
+pub(super) fn team_of<'a>(world: &'a mut World, route: &Route) -> Answer<&'a mut Team> {
     world.groups[route.user].team.as_mut().ok_or_else(|| not_found("team"))
 }
 
@@ -144,6 +145,9 @@ fn add_channel_member(app: &App, request: &Request, route: &Route) -> Answer {
     let (mark, now) = (member(&world, &body)?, world.now());
     let parts = &mut team_of(&mut world, route)?.parts;
     let channel = parts.find(&CHANNEL, route.id(0)).ok_or_else(|| not_found("channel"))?;
+    if !migration::is_open(parts, channel) {
+        return Err(Reply::fail(403, "Forbidden", "The channel is in migration mode."));
+    }
     let in_team = parts.below(&MEMBER, 0).any(|number| parts.thing(number).mark & !OWNER == mark & !OWNER);
     if parts.thing(channel).mark == STANDARD || (!in_team && parts.thing(channel).mark == PRIVATE) {
         return Err(bad("Members of a private channel must be members of the team."));
@@ -217,7 +221,9 @@ fn remove_tag(app: &App, _: &Request, route: &Route) -> Answer {
 }
 
 fn add_channel(app: &App, request: &Request, route: &Route) -> Answer {
-    let mut body = CHANNEL_ENTITY.new_body(request)?;
+    let mut body = schema::object(request)?;
+    let begun = migration::begin(&mut body, app.read().now())?;
+    let mut body = CHANNEL_ENTITY.of_new(body)?;
     let members = body.shift_remove("members").and_then(|all| all.as_array().cloned()).unwrap_or_default();
     let mut world = app.write();
     let mut marks = Vec::new();
@@ -253,6 +259,9 @@ fn add_channel(app: &App, request: &Request, route: &Route) -> Answer {
     let mut messages = channels::populate(&app.options, seed, path, 0);
     messages.begin();
     team.channels.insert(number, messages);
+    if let Some(begun) = begun {
+        migration::put(&mut team.parts, number, begun);
+    }
     Ok(answer(app, 201, &team.parts, number))
 }
 

@@ -1,4 +1,4 @@
-//! Conversations come back as pages that people can read: Graph lets nobody put them back where they were.
+//! Conversations that are in use come back as pages that people can read, and not into themselves.
 
 use std::collections::BTreeMap;
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use tenantvault::error::ErrorKind;
 use tenantvault::graph::{GraphRequest, IMMUTABLE_IDS, Scope};
 use tenantvault::ops::restore::{Asked, Conflict, Into, Only, Plan, RestoreOptions, make, undo};
-use tenantvault::sim::{Fault, FaultKind};
+use tenantvault::sim::{Fault, FaultKind, SimOptions};
 
 use crate::restore::{ALICE, Restorer, in_folder, in_place, seen};
 
@@ -86,7 +86,9 @@ async fn an_empty_file_that_was_there_is_not_taken_away() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_somebody_changed_after_its_restore_stays() {
-    let r = Restorer::new().await;
+    let mut tenant = SimOptions::tiny();
+    tenant.script.moved_files = 0;
+    let r = Restorer::with(tenant, 0, |_| ()).await;
     let before = files(&r);
     let mut plan = r.plan(&format!("users/{ALICE}/OneDrive"), "original", in_folder()).await.unwrap();
     // In the time of the simulated tenant.

@@ -135,13 +135,16 @@ impl Look<'_> {
         for (permission, state) in found {
             let (word, text) = match state {
                 State::Granted => ("granted", format!("to {}", permission.purpose)),
+                State::Missing if permission.is_optional() => {
+                    ("optional", format!("not granted: without it {}", permission.cost))
+                }
                 State::Missing => ("missing", format!("without it {}", permission.cost)),
                 State::Refused(reason) => {
                     ("refused", format!("granted, but Graph refuses everybody asked ({reason}): {}", permission.cost))
                 }
                 State::Unknown => ("unknown", format!("nobody could be asked; without it {}", permission.cost)),
             };
-            missing += u64::from(lacks(state));
+            missing += u64::from(lacks(state) && !permission.is_optional());
             let name = shown(client, permission);
             self.line(word, &format!("{name:16} {text}"))?;
             self.app.screen.record(

@@ -25,6 +25,8 @@ use crate::m365::walk::id_of;
 /// The calendars of a mailbox.
 pub(in crate::m365) struct Calendars(pub(in crate::m365) Mailbox);
 
+/// The part of an event that tells in which calendar it was made.
+const CALENDAR: &str = "calendar";
 /// How often another name is tried for a calendar whose name is taken.
 const NAMES: u32 = 20;
 
@@ -209,11 +211,14 @@ impl Target for Calendars {
         let (Undo::Delete { kind: ItemKind::Event, id, .. } | Undo::Values { id, .. }) = undo else { return Ok(false) };
         let request = series::in_utc(self.0.get(&format!("events/{}", segment(id))));
         let differs = rows::differs(&self.0.client, request, since, held).await?;
-        // Undo gives back values, and leaves attachments.
-        let is_made = matches!(undo, Undo::Delete { .. });
+        // Undo gives back values wherever the event lies, and leaves attachments.
+        if differs || matches!(undo, Undo::Values { .. }) {
+            return Ok(differs);
+        }
         let url = format!("events/{}", segment(id));
-        let now = attachments::state(&self.0, &url, Form::Event);
-        Ok(differs || is_made && rows::part_differs(since.of(ATTACHMENTS), now).await?)
+        let attached = attachments::state(&self.0, &url, Form::Event);
+        Ok(rows::part_differs(since.of(CALENDAR), self.lies_in(&url)).await?
+            || rows::part_differs(since.of(ATTACHMENTS), attached).await?)
     }
 
     async fn undo(&self, undo: &Undo) -> Result<Option<String>> {
@@ -306,7 +311,7 @@ impl Calendars {
         body.insert("transactionId".into(), order.mark.into());
         let body = Mailbox::marked(body, order.mark);
         let list = |calendar: &str| format!("calendars/{}/events", segment(calendar));
-        let mut undo = Vec::new();
+        let (mut undo, mut made_in) = (Vec::new(), order.parent.to_owned());
         let below = source.below(order.record).await?;
         let post = |calendar: &str| series::in_utc(self.0.post(&list(calendar), &body));
         let answer = match self.0.client.send(post(order.parent)).await {
@@ -314,7 +319,8 @@ impl Calendars {
             Err(error) if rows::is_gone(&error) => {
                 let calendar = self.calendar_of(order.parent).await?;
                 undo.extend(calendar.undo);
-                self.0.client.send(post(&calendar.id)).await?
+                made_in = calendar.id;
+                self.0.client.send(post(&made_in)).await?
             }
             other => other?,
         };
@@ -322,6 +328,7 @@ impl Calendars {
         let mut made = Made::new(ItemKind::Event, id.clone(), order.parent);
         made.undo.splice(..0, undo);
         made.state = held(&answer);
+        made.tell(CALENDAR, &made_in);
         if !below.is_empty() || model::is_series(order.record) {
             rows::note(&made, order).await?;
         }
@@ -337,6 +344,12 @@ impl Calendars {
         };
         made.tell(ATTACHMENTS, &attached);
         Ok(made)
+    }
+
+    /// The id of the calendar that an event lies in now.
+    async fn lies_in(&self, event: &str) -> Result<String> {
+        let calendar = self.0.client.get_json(self.0.get(&format!("{event}/calendar?$select=id"))).await?;
+        Ok(id_of(&calendar).unwrap_or_default().to_owned())
     }
 
     /// Changes and cancels the occurrences of a series that were changed and cancelled.

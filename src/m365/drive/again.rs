@@ -1,10 +1,23 @@
-//! What is sent to share an item again: links like those that were, and the rights of people.
+//! What is sent to make an item again as it was: its times, links like those that were, and the rights of people.
 //!
 //! Source: Microsoft Graph, "driveItem: createLink", "driveItem: invite".
 
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use crate::format::record::Record;
 use crate::m365::facts::{at, text};
+
+/// The times that people see, as they are sent.
+pub(super) fn times(record: &Record) -> Value {
+    let mut times = Map::new();
+    for (name, us) in [("createdDateTime", record.created_us), ("lastModifiedDateTime", record.modified_us)] {
+        if let Some(time) = us.and_then(|us| Timestamp::from_microsecond(us).ok()) {
+            times.insert(name.to_owned(), time.to_string().into());
+        }
+    }
+    times.into()
+}
 
 /// What is sent to make a link like one that was.
 pub(super) fn link(permission: &Value) -> Value {

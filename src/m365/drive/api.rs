@@ -148,10 +148,10 @@ impl Api {
         self.client.upload(Upload { session, kind: UploadKind::Drive, size_bytes, source }).await
     }
 
-    /// Sets properties of an item.
-    pub(super) async fn patch_item(&self, id: &str, body: &Value) -> Result<()> {
+    /// Sets properties of an item, and gives the item.
+    pub(super) async fn patch_item(&self, id: &str, body: &Value) -> Result<Value> {
         let url = self.url(&format!("items/{}", segment(id)));
-        self.client.send(GraphRequest::patch(Scope::Files, url, body).units(2)).await.map(drop)
+        self.client.send(GraphRequest::patch(Scope::Files, url, body).units(2)).await
     }
 
     /// Moves an item into the recycle bin.

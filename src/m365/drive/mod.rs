@@ -15,6 +15,8 @@ mod model;
 mod parts;
 mod restore;
 mod sharing;
+mod since;
+mod which;
 
 use async_trait::async_trait;
 

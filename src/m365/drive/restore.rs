@@ -9,17 +9,18 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::again::{invitation, link};
+use super::again::{invitation, link, times};
 use super::api::Api;
 use super::cost::{self, FRAGMENT_BYTES};
 use super::model::{Row, UNIQUE, has_own_rights, row};
+use super::since::{alike, held, held_of, was_renamed, was_written};
+use super::which::drive_of;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{ItemKind, Record, StreamRole};
 use crate::graph::links::segment;
-use crate::graph::{Client, Fate, GraphRequest, Scope, UploadSource, Uploaded, fate, is_doubtful};
+use crate::graph::{Client, Fate, Scope, UploadSource, Uploaded, fate, is_doubtful};
 use crate::m365::door::{Owner, Workload};
 use crate::m365::facts::{at, text};
 use crate::m365::restore::{
@@ -87,6 +88,12 @@ impl DriveTarget {
         if parent.is_empty() { &self.root } else { parent }
     }
 
+    /// Says whether what was made lies in another folder now.
+    fn lies_elsewhere(&self, now: &Value, undo: &Undo) -> bool {
+        let Undo::Delete { parent, .. } = undo else { return false };
+        text(now, &["parentReference", "id"]).is_some_and(|is| is != self.folder(parent))
+    }
+
     /// The item of that name in a folder.
     async fn named(&self, parent: &str, name: &str) -> Result<Option<Record>> {
         let all = self.children(parent).await?;
@@ -102,15 +109,16 @@ impl DriveTarget {
         Ok(there.collect())
     }
 
-    async fn create_folder(&self, parent: &str, name: &str) -> Result<Made> {
+    /// Makes a folder. `lost`: the id of the one that the snapshot holds, which is never this restore's.
+    async fn create_folder(&self, parent: &str, name: &str, lost: &str) -> Result<Made> {
         let body = json!({"name": name, "folder": {}, "@microsoft.graph.conflictBehavior": "fail"});
         match self.api.create_folder(self.folder(parent), &body).await {
             Ok(folder) => Ok(Made::new(ItemKind::Folder, id_of(&folder)?, parent)),
             Err(e) if e.kind() == ErrorKind::AlreadyExists || is_doubtful(&e) => {
                 // An answer was lost: what is there is ours. Where somebody was faster it is not, and undo leaves it.
                 match (self.named(parent, name).await?, is_doubtful(&e)) {
-                    (Some(there), true) => Ok(Made::new(ItemKind::Folder, there.id, parent)),
-                    (Some(there), false) => Ok(Made { id: there.id, ..Made::default() }),
+                    (Some(there), true) if there.id != lost => Ok(Made::new(ItemKind::Folder, there.id, parent)),
+                    (Some(there), _) => Ok(Made { id: there.id, ..Made::default() }),
                     (None, _) => Err(e),
                 }
             }
@@ -131,7 +139,7 @@ impl DriveTarget {
         steps.sort_by_key(|part| part.modified_us);
         let first = steps.first().unwrap_or(order.record).clone();
         let place = format!("items/{}:/{}:", segment(self.folder(order.parent)), segment(order.name));
-        let (id, is_ours) = self.put(&place, Some(order), &first, source).await?;
+        let Put { id, is_ours, mut state } = self.put(&place, Some(order), &first, source).await?;
         if !is_ours {
             return Ok(Made { id, ..Made::default() });
         }
@@ -141,21 +149,14 @@ impl DriveTarget {
         }
         let later = steps.iter().skip(1).chain((!steps.is_empty()).then_some(order.record));
         for version in later {
-            self.put(&format!("items/{}", segment(&id)), None, version, source).await?;
+            state = self.put(&format!("items/{}", segment(&id)), None, version, source).await?.state;
         }
         let notes = self.share(&id, order, source).await?;
-        Ok(Made { notes, ..made })
+        Ok(Made { notes, state, ..made })
     }
 
-    /// Puts the contents of a record in a place; gives the id of the file, and whether it is this restore's. `new`: it must not be
-    /// there yet.
-    async fn put(
-        &self,
-        place: &str,
-        new: Option<Order<'_>>,
-        record: &Record,
-        source: &dyn Source,
-    ) -> Result<(String, bool)> {
+    /// Puts the contents of a record in a place. `new`: it must not be there yet.
+    async fn put(&self, place: &str, new: Option<Order<'_>>, record: &Record, source: &dyn Source) -> Result<Put> {
         let stream = record.stream(StreamRole::Content);
         let missing = || Error::not_found("The contents of a file are not in this snapshot");
         let size_bytes = stream.ok_or_else(missing)?.size_bytes;
@@ -164,8 +165,9 @@ impl DriveTarget {
             let file = match self.api.put_empty(place, conflict).await {
                 // An answer was lost: what is there is ours. Where somebody was faster it is not, and undo leaves it.
                 Err(e) if is_doubtful(&e) || e.kind() == ErrorKind::AlreadyExists => {
-                    let is_ours = is_doubtful(&e);
-                    return Ok((self.look(new, record).await?.ok_or(e)?, is_ours));
+                    let was_lost = is_doubtful(&e);
+                    let there = self.look(new, record).await?.ok_or(e)?;
+                    return Ok(Put { is_ours: there.is_ours && was_lost, ..there });
                 }
                 other => other?,
             };
@@ -173,8 +175,8 @@ impl DriveTarget {
             if let Some(order) = new {
                 rows::note(&Made::new(ItemKind::File, &id, order.parent), order).await?;
             }
-            self.api.patch_item(&id, &json!({"fileSystemInfo": times(record)})).await?;
-            return Ok((id, true));
+            let dated = self.api.patch_item(&id, &json!({"fileSystemInfo": times(record)})).await?;
+            return Ok(Put { id, is_ours: true, state: held_of(&dated) });
         }
         let mut item = json!({
             "@microsoft.graph.conflictBehavior": conflict,
@@ -187,11 +189,11 @@ impl DriveTarget {
         let bytes = FromSource { source, record };
         let _held = source.room(size_bytes.min(FRAGMENT_BYTES)).await?;
         match self.api.upload(place, &json!({"item": item}), size_bytes, &bytes).await? {
-            Uploaded::Done(file, _) => Ok((id_of(&file)?, true)),
+            Uploaded::Done(file, _) => Ok(Put { id: id_of(&file)?, is_ours: true, state: held_of(&file) }),
             Uploaded::Doubtful => {
                 let lost = "Whether the last part of an upload arrived is not known";
                 let lost = || Error::new(ErrorKind::Unavailable, lost).with_hint("Run the same command again");
-                Ok((self.look(new, record).await?.ok_or_else(lost)?, true))
+                self.look(new, record).await?.ok_or_else(lost)
             }
         }
     }
@@ -206,10 +208,15 @@ impl DriveTarget {
     }
 
     /// Looks whether a new file came about although its answer was lost.
-    async fn look(&self, new: Option<Order<'_>>, record: &Record) -> Result<Option<String>> {
+    async fn look(&self, new: Option<Order<'_>>, record: &Record) -> Result<Option<Put>> {
         let Some(order) = new else { return Ok(None) };
         let there = self.named(order.parent, order.name).await?;
-        Ok(there.filter(|there| alike(there, record)).map(|there| there.id))
+        Ok(there.filter(|there| alike(there, record)).map(|there| Put {
+            // The lost one itself, which its owner fetched from the recycle bin.
+            is_ours: there.id != order.record.id,
+            state: held(&there.name, there.modified_us),
+            id: there.id,
+        }))
     }
 
     /// Gives a folder that was made what its record tells: the times, and who may use it.
@@ -303,6 +310,15 @@ impl DriveTarget {
     }
 }
 
+/// A file whose contents were put in their place.
+struct Put {
+    id: String,
+    /// This restore made it, or gave it its contents.
+    is_ours: bool,
+    /// What is known of it then.
+    state: String,
+}
+
 /// The earlier versions of a file of which the snapshot has the contents.
 async fn versions(record: &Record, source: &dyn Source) -> Result<Vec<Record>> {
     let mut versions = source.below(record).await?;
@@ -332,26 +348,6 @@ fn is_allowed(shared: Result<()>) -> Result<bool> {
 fn id_of(value: &Value) -> Result<String> {
     let id = text(value, &["id"]).map(str::to_owned);
     id.ok_or_else(|| Error::corrupt("Graph made something and does not tell its id"))
-}
-
-fn times(record: &Record) -> Value {
-    let mut times = Map::new();
-    for (name, us) in [("createdDateTime", record.created_us), ("lastModifiedDateTime", record.modified_us)] {
-        if let Some(time) = us.and_then(|us| Timestamp::from_microsecond(us).ok()) {
-            times.insert(name.to_owned(), time.to_string().into());
-        }
-    }
-    times.into()
-}
-
-/// Says whether a file that is there holds what the snapshot's does.
-fn alike(there: &Record, record: &Record) -> bool {
-    let has_hash = |record: &Record| record.version.contains("Hash:");
-    let size = record.stream(StreamRole::Content).map(|stream| stream.size_bytes);
-    if has_hash(there) && has_hash(record) {
-        return there.version == record.version;
-    }
-    Some(there.size_bytes) == size && there.modified_us == record.modified_us
 }
 
 struct FromSource<'a> {
@@ -455,7 +451,7 @@ impl Target for DriveTarget {
     }
 
     async fn create_top(&self, name: &str) -> Result<Made> {
-        self.create_folder("", name).await
+        self.create_folder("", name, "").await
     }
 
     async fn find_top(&self, name: &str) -> Result<Option<Made>> {
@@ -465,11 +461,11 @@ impl Target for DriveTarget {
     async fn create(&self, order: Order<'_>, source: &dyn Source) -> Result<Made> {
         match order.record.kind {
             ItemKind::Folder => {
-                let made = self.create_folder(order.parent, order.name).await?;
+                let made = self.create_folder(order.parent, order.name, &order.record.id).await?;
                 self.furnish(made, order, source).await
             }
             ItemKind::Package => {
-                let made = self.create_folder(order.parent, order.name).await?;
+                let made = self.create_folder(order.parent, order.name, &order.record.id).await?;
                 let mut made = self.furnish(made, order, source).await?;
                 made.notes.push("a notebook comes back as a folder of its parts".to_owned());
                 Ok(made)
@@ -486,17 +482,19 @@ impl Target for DriveTarget {
             None => Undo::Cannot { id, why: "the file had no version before".to_owned() },
         };
         let undo = order.log.note(undo).await?;
-        match self.put(&format!("items/{}", segment(present)), None, order.record, source).await {
-            Ok(_) => {}
+        let state = match self.put(&format!("items/{}", segment(present)), None, order.record, source).await {
+            Ok(put) => put.state,
             Err(e) => {
                 let now = self.api.item(present).await?;
                 match row(now, &self.root) {
-                    Some(Row::There(told)) if is_doubtful(&e) && alike(&told.record, order.record) => {}
+                    Some(Row::There(told)) if is_doubtful(&e) && alike(&told.record, order.record) => {
+                        held(&told.record.name, told.record.modified_us)
+                    }
                     _ => return Err(e),
                 }
             }
-        }
-        Ok(Made::over(present, undo))
+        };
+        Ok(Made { state, ..Made::over(present, undo) })
     }
 
     async fn changed_us(&self, present: &str, _: &str) -> Result<Option<i64>> {
@@ -517,11 +515,19 @@ impl Target for DriveTarget {
         if (there.kind == ItemKind::File) != (order.record.kind == ItemKind::File) {
             return Ok(Found::Nothing);
         }
+        let is_itself = there.id == order.record.id;
         if order.record.kind != ItemKind::File {
+            if is_itself {
+                return Ok(rows::as_it_should_be(there.id));
+            }
             let made = if order.only_looks { made } else { self.furnish(made, order, source).await? };
             return Ok(Found::Whole(made));
         }
         let plain = order.extras == Extras::default();
+        // Its owner fetched it from the recycle bin meanwhile. Where it holds something else, making it says so.
+        if is_itself {
+            return Ok(if alike(&there, order.record) { rows::as_it_should_be(there.id) } else { Found::Nothing });
+        }
         if alike(&there, order.record) {
             return Ok(if plain { Found::Whole(made) } else { Found::Part(made) });
         }
@@ -532,15 +538,31 @@ impl Target for DriveTarget {
     }
 
     async fn was_changed(&self, undo: &Undo, since: Since<'_>) -> Result<bool> {
-        let (Undo::Delete { kind: ItemKind::File, id, .. } | Undo::Version { id, .. }) = undo else { return Ok(false) };
-        let Some(run_us) = since.run_us else { return Ok(false) };
+        let (id, is_made) = match undo {
+            Undo::Delete { kind: ItemKind::File, id, .. } => (id, true),
+            Undo::Version { id, .. } => (id, false),
+            _ => return self.was_moved(undo, since).await,
+        };
+        let now = match self.api.item(id).await {
+            Err(e) if fate(&e) == Fate::Gone => return Ok(false),
+            other => other?,
+        };
+        // Undo gives back contents wherever the file lies, and whatever it is called.
+        if is_made && (self.lies_elsewhere(&now, undo) || was_renamed(&now, since)) {
+            return Ok(true);
+        }
+        match row(now, &self.root) {
+            // An empty file has its time from a second request, which may be what is missing.
+            Some(Row::There(told)) if told.record.size_bytes == 0 => Ok(false),
+            Some(Row::There(told)) => Ok(was_written(told.record.modified_us, since)),
+            _ => Ok(false),
+        }
+    }
+
+    async fn was_moved(&self, undo: &Undo, _: Since<'_>) -> Result<bool> {
+        let Undo::Delete { id, .. } = undo else { return Ok(false) };
         match self.api.item(id).await {
-            Ok(now) => match row(now, &self.root) {
-                // An empty file has its time from a second request, which may be what is missing.
-                Some(Row::There(told)) if told.record.size_bytes == 0 => Ok(false),
-                Some(Row::There(told)) => Ok(told.record.modified_us.is_some_and(|at_us| at_us > run_us)),
-                _ => Ok(false),
-            },
+            Ok(now) => Ok(self.lies_elsewhere(&now, undo)),
             Err(e) if fate(&e) == Fate::Gone => Ok(false),
             Err(e) => Err(e),
         }
@@ -561,23 +583,4 @@ impl Target for DriveTarget {
             other => other,
         }
     }
-}
-
-/// The drive of an owner: a user's OneDrive; of a site or group the library of that name, else the first.
-async fn drive_of(client: &Client, owner: &Owner, name: &str, title: &str) -> Result<String> {
-    let get = |url: String| client.get_json(GraphRequest::get(Scope::Files, url));
-    let no_drive = || Error::not_found(format!("{name} has no library to restore into"));
-    let id = segment(owner.id());
-    let drives = match owner {
-        Owner::User(_) => {
-            let drive = get(format!("users/{id}/drive?$select=id")).await?;
-            return text(&drive, &["id"]).map(str::to_owned).ok_or_else(no_drive);
-        }
-        Owner::Site(_) => get(format!("sites/{id}/drives?$select=id,name")).await?,
-        Owner::Group(_) | Owner::Team(_) => get(format!("groups/{id}/drives?$select=id,name")).await?,
-        Owner::Tenant => return Err(no_drive()),
-    };
-    let rows = at(&drives, &["value"]).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let same = rows.iter().find(|drive| text(drive, &["name"]) == Some(title));
-    same.or(rows.first()).and_then(|drive| text(drive, &["id"])).map(str::to_owned).ok_or_else(no_drive)
 }

@@ -33,8 +33,11 @@ const TOP: &str = "msgfolderroot";
 const MESSAGE_BYTES: u64 = 160 << 20;
 /// Folders do not lie deeper in one another.
 const MAX_DEPTH: usize = 300;
-/// What people change of a draft.
-const DRAFT: &[&str] = &["subject", "bodyPreview", "toRecipients", "ccRecipients", "bccRecipients"];
+/// What people change of a draft, the last by sending it.
+const DRAFT: &[&str] =
+    &["subject", "bodyPreview", "toRecipients", "ccRecipients", "bccRecipients", "categories", "flag", "isDraft"];
+/// What people change of any other message that a restore made. That it was read is no change: it is by looking at it.
+const SENT: &[&str] = &["subject", "importance", "categories", "flag", "isDraft"];
 /// How often a message is begun anew where nobody knows what became of a request.
 const TRIES: u32 = 4;
 /// Names by which Graph finds folders whatever they are called in the mailbox.
@@ -42,6 +45,8 @@ pub(in crate::m365) const WELL_KNOWN: [&str; 8] =
     ["inbox", "drafts", "sentitems", "deleteditems", "junkemail", "outbox", "archive", "conversationhistory"];
 /// The folder of all that was deleted from Deleted Items.
 const RECOVERABLE: &str = "recoverableitemsroot";
+/// The folder below it into which Graph deletes.
+const DELETIONS: &str = "recoverableitemsdeletions";
 
 /// The mail of one mailbox, as a target.
 pub(in crate::m365) struct MailTarget {
@@ -81,6 +86,11 @@ impl MailTarget {
         }
         let path = format!("users/{name}/{}", Workload::Mail.title());
         Ok(Self { api, user: user.to_owned(), path, well_known, top, bins: Mutex::default() })
+    }
+
+    /// The id of the folder that something lies in.
+    fn above<'a>(&'a self, parent: &'a str) -> &'a str {
+        if parent.is_empty() { &self.top } else { parent }
     }
 
     fn folder_identity(&self, id: &str, name: &str) -> String {
@@ -132,6 +142,15 @@ impl MailTarget {
         Ok(is_bin)
     }
 
+    /// Says whether a message lies where Graph deletes to: by its id it is still found there.
+    async fn is_deleted(&self, message: &Value) -> Result<bool> {
+        match self.api.folder(DELETIONS).await {
+            Ok(row) => Ok(text(&row, &["id"]) == text(message, &["parentFolderId"])),
+            Err(e) if fate(&e) == Fate::Gone => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
     async fn messages(&self, folder: &str, mut each: impl FnMut(Record)) -> Result<()> {
         let mut next = None;
         loop {
@@ -179,22 +198,26 @@ impl MailTarget {
         let mime = read(source, order.record).await?;
         let composed = compose(&properties, &mime, order.mark);
         let folder = if order.parent.is_empty() { TOP } else { order.parent };
+        let held = if is_draft(order.record) { DRAFT } else { SENT };
         let mut tries = 0;
         loop {
             tries += 1;
-            let (id, state) = self.post(folder, &composed, order.mark).await?;
-            let made = Made::new(ItemKind::Message, &id, order.parent);
+            let message = self.post(folder, &composed, order.mark).await?;
+            let id = id_of(&message)?;
+            let state = rows::state(&message, held);
+            let mut made = Made { state, ..Made::new(ItemKind::Message, &id, order.parent) };
+            rows::tell_folder(&mut made, &message);
             if !composed.later.is_empty() {
                 rows::note(&made, order).await?;
             }
             match self.attach_all(&id, &composed.later).await {
-                // What people write in again is a draft; of all others only the state changes.
-                Ok(()) if is_draft(order.record) => {
-                    let mut made = Made { notes: composed.notes, state, ..made };
-                    made.tell(ATTACHMENTS, &self.attached(&id).await.unwrap_or_default());
-                    return Ok(made);
+                Ok(()) => {
+                    // What people attach something to again is a draft.
+                    if is_draft(order.record) {
+                        made.tell(ATTACHMENTS, &self.attached(&id).await.unwrap_or_default());
+                    }
+                    return Ok(Made { notes: composed.notes, ..made });
                 }
-                Ok(()) => return Ok(Made { notes: composed.notes, ..made }),
                 // What became of an attachment is not known: the message is made again.
                 Err(e) if is_doubtful(&e) && tries < TRIES => self.api.delete_message(&id).await?,
                 Err(e) => {
@@ -206,15 +229,15 @@ impl MailTarget {
         }
     }
 
-    /// Makes the message, once: where the answer was lost its mark tells. Gives its id, and what it holds if that was told.
-    async fn post(&self, folder: &str, composed: &Composed, mark: &str) -> Result<(String, String)> {
+    /// Makes the message, once: where the answer was lost its mark tells. Gives what Graph tells of it, its id at least.
+    async fn post(&self, folder: &str, composed: &Composed, mark: &str) -> Result<Value> {
         let mut tries = 0;
         loop {
             tries += 1;
             match self.api.create_message(folder, &composed.json).await {
-                Ok(message) => return Ok((id_of(&message)?, rows::state(&message, DRAFT))),
+                Ok(message) => return Ok(message),
                 Err(e) if is_doubtful(&e) => match self.api.marked(folder, mark).await?.into_iter().next() {
-                    Some(id) => return Ok((id, String::new())),
+                    Some(id) => return Ok(self.api.message(&id).await.unwrap_or_else(|_| json!({"id": id}))),
                     None if tries < TRIES => {}
                     None => return Err(e),
                 },
@@ -501,21 +524,37 @@ impl Target for MailTarget {
     }
 
     async fn was_changed(&self, undo: &Undo, since: Since<'_>) -> Result<bool> {
-        let (Undo::Delete { kind: ItemKind::Message, id, .. } | Undo::Values { id, .. }) = undo else {
-            return Ok(false);
+        let (id, made_in) = match undo {
+            Undo::Delete { kind: ItemKind::Message, id, parent } => (id, Some(self.above(parent))),
+            Undo::Values { id, .. } if !since.own().is_empty() => (id, None),
+            _ => return self.was_moved(undo, since).await,
         };
-        if since.own().is_empty() {
-            return Ok(false);
-        }
         let now = match self.api.message(id).await {
             Err(e) if fate(&e) == Fate::Gone => return Ok(false),
             other => other?,
         };
-        let now = match undo {
-            Undo::Values { .. } => rows::state_of(&state(&now).into()),
-            _ => rows::state(&now, DRAFT),
+        let is_as_it_was = match made_in {
+            None => rows::state_of(&state(&now).into()) == since.own(),
+            Some(_) if since.own().is_empty() => true,
+            // What it was made as is told by which of them it still is.
+            Some(_) => [DRAFT, SENT].iter().any(|held| rows::state(&now, held) == since.own()),
         };
-        Ok(now != since.own() || rows::part_differs(since.of(ATTACHMENTS), self.attached(id)).await?)
+        if made_in.is_some_and(|parent| rows::lies_elsewhere(&now, since, parent)) {
+            return Ok(!self.is_deleted(&now).await?);
+        }
+        if !is_as_it_was {
+            return Ok(true);
+        }
+        rows::part_differs(since.of(ATTACHMENTS), self.attached(id)).await
+    }
+
+    async fn was_moved(&self, undo: &Undo, since: Since<'_>) -> Result<bool> {
+        let Undo::Delete { kind: ItemKind::MailFolder, id, parent } = undo else { return Ok(false) };
+        match self.api.folder(id).await {
+            Ok(now) => Ok(rows::lies_elsewhere(&now, since, self.above(parent))),
+            Err(e) if fate(&e) == Fate::Gone => Ok(false),
+            Err(e) => Err(e),
+        }
     }
 
     async fn undo(&self, undo: &Undo) -> Result<Option<String>> {
@@ -530,6 +569,26 @@ impl Target for MailTarget {
         match done {
             Err(e) if fate(&e) == Fate::Gone => Ok(None),
             other => other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_sent_or_flagged_holds_something_else_and_what_was_read_does_not() {
+        let mail = |is_draft: bool, is_read: bool, flag: &str| {
+            let flag = json!({"flagStatus": flag});
+            json!({"subject": "a", "isDraft": is_draft, "isRead": is_read, "flag": flag})
+        };
+        for held in [DRAFT, SENT] {
+            let made = rows::state(&mail(true, false, "notFlagged"), held);
+            assert_eq!(made, rows::state(&mail(true, true, "notFlagged"), held));
+            for other in [mail(false, false, "notFlagged"), mail(true, false, "flagged")] {
+                assert_ne!(made, rows::state(&other, held), "{other}");
+            }
         }
     }
 }

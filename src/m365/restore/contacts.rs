@@ -15,6 +15,7 @@ use crate::graph::links::segment;
 use crate::graph::{Payload, Scope};
 use crate::m365::contacts::{DEFAULT_FOLDER, contact, folder};
 use crate::m365::door::Workload;
+use crate::m365::facts::text;
 
 /// What of a contact can be set.
 const CONTACT: &[&str] = &[
@@ -150,6 +151,7 @@ impl Target for Contacts {
         }
         let has_photo = self.photo(&id, order.record, source).await?;
         let mut made = Made { state: rows::state(&answer, CONTACT), ..made };
+        rows::tell_folder(&mut made, &answer);
         match has_photo {
             // What a photo has become is compared with nothing if it is not told now.
             true => made.tell(PHOTO, &self.photo_now(&id).await.unwrap_or_default()),
@@ -192,13 +194,31 @@ impl Target for Contacts {
 
     async fn was_changed(&self, undo: &Undo, since: Since<'_>) -> Result<bool> {
         let (Undo::Delete { kind: ItemKind::Contact, id, .. } | Undo::Values { id, .. }) = undo else {
-            return Ok(false);
+            return self.was_moved(undo, since).await;
         };
-        let request = self.0.get(&format!("contacts/{}", segment(id)));
-        let differs = rows::differs(&self.0.client, request, since, |now| rows::state(now, CONTACT)).await?;
-        // Undo gives back values, and leaves the photo.
-        let is_made = matches!(undo, Undo::Delete { .. });
-        Ok(differs || is_made && rows::part_differs(since.of(PHOTO), self.photo_now(id)).await?)
+        let now = match self.0.client.get_json(self.0.get(&format!("contacts/{}", segment(id)))).await {
+            Err(error) if rows::is_gone(&error) => return Ok(false),
+            other => other?,
+        };
+        let differs = !since.own().is_empty() && rows::state(&now, CONTACT) != since.own();
+        // Undo gives back values wherever it lies, and leaves the photo.
+        let Undo::Delete { parent, .. } = undo else { return Ok(differs) };
+        if rows::lies_elsewhere(&now, since, parent) {
+            return self.is_among_contacts(&now).await;
+        }
+        if differs {
+            return Ok(true);
+        }
+        rows::part_differs(since.of(PHOTO), self.photo_now(id)).await
+    }
+
+    async fn was_moved(&self, undo: &Undo, since: Since<'_>) -> Result<bool> {
+        let Undo::Delete { kind: ItemKind::ContactFolder, id, parent } = undo else { return Ok(false) };
+        match self.0.client.get_json(self.0.get(&format!("contactFolders/{}", segment(id)))).await {
+            Ok(now) => Ok(rows::lies_elsewhere(&now, since, parent)),
+            Err(error) if rows::is_gone(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     async fn undo(&self, undo: &Undo) -> Result<Option<String>> {
@@ -232,7 +252,19 @@ impl Contacts {
             id => format!("contactFolders/{}/childFolders", segment(id)),
         };
         let answer = self.0.client.send(self.0.post(&url, &json!({"displayName": name}))).await?;
-        Ok(Made::new(ItemKind::ContactFolder, rows::new_id(&answer)?, parent))
+        let mut made = Made::new(ItemKind::ContactFolder, rows::new_id(&answer)?, parent);
+        rows::tell_folder(&mut made, &answer);
+        Ok(made)
+    }
+
+    /// Says whether a contact lies in a folder of contacts: else it was deleted, and is still found by its id.
+    async fn is_among_contacts(&self, contact: &Value) -> Result<bool> {
+        let folder = text(contact, &["parentFolderId"]).unwrap_or_default();
+        match self.0.client.get_json(self.0.get(&format!("contactFolders/{}", segment(folder)))).await {
+            Ok(_) => Ok(true),
+            Err(error) if rows::is_gone(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     async fn find_folder(&self, parent: &str, name: &str) -> Result<Option<Made>> {

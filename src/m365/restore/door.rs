@@ -15,6 +15,8 @@ use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use super::cost::Cost;
+use super::posts::Brought;
 use super::room::Held;
 use crate::error::Result;
 use crate::format::record::{ItemKind, Record, StreamRole};
@@ -53,6 +55,20 @@ pub trait Source: Send + Sync {
 
     /// Another item of the same collection.
     async fn record(&self, id: &str) -> Result<Option<Record>>;
+
+    /// What the snapshot holds of another collection of the same owner; `None`: nothing.
+    async fn beside(&self, workload: Workload, id: &str) -> Result<Option<Box<dyn Source>>> {
+        let _ = (workload, id);
+        Ok(None)
+    }
+
+    /// Fails once the run is to come to an end: what takes long asks on the way.
+    ///
+    /// # Errors
+    /// `Interrupted`.
+    fn go_on(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// Says whether what has this id in a container of the target is another step's: made by it, or found for it since the run went on.
     /// Then it is not what is looked for; else it is from now on, so that this is asked last.
@@ -146,30 +162,6 @@ pub enum Fit {
     Cannot(String),
 }
 
-/// What a making costs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Cost {
-    /// Requests to Graph.
-    pub requests: u64,
-    /// The same in the units that the target's budget counts in.
-    pub units: u64,
-    /// Bytes sent.
-    pub bytes: u64,
-}
-
-impl Cost {
-    /// Both together.
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        let add = u64::saturating_add;
-        Self {
-            requests: add(self.requests, other.requests),
-            units: add(self.units, other.units),
-            bytes: add(self.bytes, other.bytes),
-        }
-    }
-}
-
 /// Something that is in the target now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Present {
@@ -255,6 +247,8 @@ impl Undo {
 pub struct Since<'a> {
     /// When the run was planned: microseconds since 1970 UTC.
     pub run_us: Option<i64>,
+    /// The time of the snapshot's item, where that is at hand: microseconds since 1970 UTC.
+    pub item_us: Option<i64>,
     /// What it held when it was made ([`Made::state`]); empty: that is not known.
     pub state: &'a str,
 }
@@ -307,6 +301,9 @@ impl Made {
         Self { id: present.to_owned(), undo: vec![undo], ..Self::default() }
     }
 }
+
+/// What a note ends with of something that is there and that undo leaves, as nothing says who made it.
+pub const UNDO_LEAVES: &str = "undo leaves it";
 
 /// What became of a making of which no result is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -392,6 +389,14 @@ pub trait Target: Send + Sync {
     /// The source's.
     async fn further(&self, _record: &Record, _extras: Extras, _source: &dyn Source) -> Result<Cost> {
         Ok(Cost::default())
+    }
+
+    /// What else of the snapshot comes back with a container that is made, or would.
+    ///
+    /// # Errors
+    /// The source's.
+    async fn brings(&self, _record: &Record, _source: &dyn Source) -> Result<Option<Brought>> {
+        Ok(None)
     }
 
     /// What it costs to overwrite something with an item that can be made at a cost.
@@ -505,13 +510,30 @@ pub trait Target: Send + Sync {
     /// Graph's.
     async fn find(&self, order: Order<'_>, source: &dyn Source) -> Result<Found>;
 
+    /// Says whether what an earlier try left is not taken away before a step is done again: [`Target::find`] goes on with it.
+    ///
+    /// # Errors
+    /// Graph's.
+    async fn goes_on(&self, _undo: &Undo) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Says whether what was made or overwritten was changed by somebody since, as far as the target tells: a file has the
-    /// times of the snapshot's, which are older than the run; of other things it is compared what they hold. What is gone was
-    /// not changed.
+    /// times of the snapshot's; of other things it is compared what they hold. What was made and lies in another container now
+    /// was changed. What is gone was not.
     ///
     /// # Errors
     /// Graph's.
     async fn was_changed(&self, _undo: &Undo, _since: Since<'_>) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Says whether a container that was made lies in another one now: then somebody took it there with all that is in it. What
+    /// is gone was not moved.
+    ///
+    /// # Errors
+    /// Graph's.
+    async fn was_moved(&self, _undo: &Undo, _since: Since<'_>) -> Result<bool> {
         Ok(false)
     }
 
@@ -551,10 +573,10 @@ mod tests {
         made.tell("photo", "b");
         made.tell("id", "");
         made.tell("id/1", "c\td");
-        let since = Since { run_us: None, state: &made.state };
+        let since = Since { state: &made.state, ..Since::default() };
         let parts = ["photo", "id", "id/1", "a", ""].map(|part| since.of(part));
         assert_eq!((since.own(), parts), ("a", ["b", "", "c\td", "", ""]));
-        let of_before = Since { run_us: None, state: "\"x,1\"" };
+        let of_before = Since { state: "\"x,1\"", ..Since::default() };
         assert_eq!((of_before.own(), of_before.of("photo")), ("\"x,1\"", ""));
         assert_eq!((Since::default().own(), Since::default().of("photo")), ("", ""));
     }

@@ -101,6 +101,7 @@ pub const LOST: &[Lost] = &[
         "the order is told in hints that only its own list understands",
     ),
     lost("channel", &["id", "createdDateTime", "webUrl", "email"], SERVER),
+    lost("channel", &["migrationMode", "originalCreatedDateTime"], "they say that posts were imported"),
     lost(
         "tab",
         &["id", "webUrl", "teamsApp/externalId", "teamsApp/displayName", "teamsApp/distributionMethod"],

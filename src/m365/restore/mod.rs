@@ -4,11 +4,13 @@
 
 pub(super) mod attachments;
 mod contacts;
+mod cost;
 mod door;
 pub mod lost;
 pub(super) mod mailbox;
 mod pages;
 mod planner;
+mod posts;
 mod room;
 pub(super) mod rows;
 mod settings;
@@ -18,7 +20,10 @@ mod team;
 mod terms;
 mod threads;
 
-pub use door::{Cost, Extras, Fit, Found, Log, Made, Opened, Order, Present, Since, Source, Target, Undo, Unlogged};
+pub use door::{
+    Cost, Extras, Fit, Found, Log, Made, Opened, Order, Present, Since, Source, Target, UNDO_LEAVES, Undo, Unlogged,
+};
+pub use posts::Brought;
 pub use room::{Held, Room};
 
 use crate::error::{Error, Result};
@@ -67,7 +72,7 @@ pub async fn open(client: &Client, to: &Destination) -> Result<Box<dyn Target>> 
         (Workload::Tasks, _) => return Ok(Box::new(tasks::Tasks(mailbox()?))),
         (Workload::Settings, _) => return Ok(Box::new(settings::Settings::new(mailbox()?, to))),
         (Workload::List, _) => return Ok(Box::new(ListTarget::new(client, to)?)),
-        (Workload::Team, _) => return Ok(Box::new(team::Team::new(client, to)?)),
+        (Workload::Team, _) => return Ok(Box::new(team::Team::open(client, to).await?)),
         (Workload::Site, _) => return Ok(Box::new(site::SiteTarget::new(client, to)?)),
         (Workload::Pages, _) => return Ok(Box::new(pages::Pages::new(client, to)?)),
         (Workload::TermStore, _) => return Ok(Box::new(terms::Terms::new(client, to)?)),

@@ -39,6 +39,8 @@ const TASK_DETAILS: &[&str] = &["checklist", "description", "previewType", "refe
 /// What of them is looked at before the task is taken back; the part of a task that they are.
 const HELD: &[&str] = &["checklist", "description", "references"];
 const DETAILS: &str = "details";
+/// The part of a task that tells in which bucket it was made.
+const BUCKET: &str = "bucket";
 /// What of a plan's details can be set.
 const PLAN_DETAILS: &[&str] = &["categoryDescriptions", "sharedWith"];
 /// The same where people are not sent.
@@ -183,6 +185,7 @@ impl Target for Planner {
         let has_details = self.details(kind, &id, &json).await?;
         if kind == ItemKind::Task {
             made.state = rows::state(&answer, TASK_STATE);
+            made.tell(BUCKET, text(&answer, &["bucketId"]).unwrap_or_default());
             let details = match has_details {
                 true => self.details_now(&id).await.unwrap_or_default(),
                 false => held(&Value::Null),
@@ -239,9 +242,14 @@ impl Target for Planner {
         if *kind != ItemKind::Task {
             return Ok(false);
         }
-        let values = get(&url_of(*kind, id));
-        Ok(rows::differs(&self.client, values, since, |now| rows::state(now, TASK_STATE)).await?
-            || rows::part_differs(since.of(DETAILS), self.details_now(id)).await?)
+        let now = match self.client.get_json(get(&url_of(*kind, id))).await {
+            Err(error) if rows::is_gone(&error) => return Ok(false),
+            other => other?,
+        };
+        let differs = !since.own().is_empty() && rows::state(&now, TASK_STATE) != since.own();
+        let bucket = since.of(BUCKET);
+        let was_moved = !bucket.is_empty() && text(&now, &["bucketId"]) != Some(bucket);
+        Ok(differs || was_moved || rows::part_differs(since.of(DETAILS), self.details_now(id)).await?)
     }
 
     async fn undo(&self, undo: &Undo) -> Result<Option<String>> {

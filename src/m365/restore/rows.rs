@@ -9,12 +9,12 @@ use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 use serde_json::{Map, Value};
 
-use super::door::{Found, Made, Opened, Order, Present, Since, Source, Target, Undo};
+use super::door::{Found, Made, Opened, Order, Present, Since, Source, Target, UNDO_LEAVES, Undo};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{ItemKind, Record, StreamRole};
 use crate::graph::{Client, GraphRequest};
 use crate::m365::contents::{Trouble, trouble};
-use crate::m365::facts::{short_hash, time_us};
+use crate::m365::facts::{short_hash, text, time_us};
 use crate::m365::walk::{Told, id_of};
 
 /// Takes of an item's JSON what can be sent; what it lacks is not sent.
@@ -72,6 +72,24 @@ pub(in crate::m365) fn state_of_all(rows: &[Value], names: &[&str]) -> String {
     let mut all: Vec<String> = rows.iter().map(|row| state(row, names)).collect();
     all.sort_unstable();
     short_hash([Some(&all.into())])
+}
+
+/// The part of something that was made that tells in which folder it lies.
+const FOLDER: &str = "folder";
+
+/// Takes note of the folder in which Graph says that something was made.
+pub(in crate::m365) fn tell_folder(made: &mut Made, answer: &Value) {
+    made.tell(FOLDER, text(answer, &["parentFolderId"]).unwrap_or_default());
+}
+
+/// Says whether something lies in another folder than it was made in: by what was told then, else by the id of that folder
+/// (`parent`; empty: not known).
+pub(in crate::m365) fn lies_elsewhere(now: &Value, since: Since<'_>, parent: &str) -> bool {
+    let was = match since.of(FOLDER) {
+        "" => parent,
+        told => told,
+    };
+    text(now, &["parentFolderId"]).is_some_and(|is| !was.is_empty() && is != was)
 }
 
 /// Says whether a part of something that was made is another one by now; it is not where that was never told, or all is gone.
@@ -249,7 +267,7 @@ pub(in crate::m365) async fn free<'a>(
 
 /// Something that is there as it should be, though nothing says who made it: it is not made again, and undo leaves it.
 pub(in crate::m365) fn as_it_should_be(id: String) -> Found {
-    let note = "it was there when the restore went on, and nothing says who made it: undo leaves it".to_owned();
+    let note = format!("it was there when the restore went on, and nothing says who made it: {UNDO_LEAVES}");
     Found::Whole(Made { id, notes: vec![note], ..Made::default() })
 }
 
@@ -285,6 +303,19 @@ mod tests {
         );
         let wanted = json!({"Title": "a", "Due": null, "Of@odata.type": "Collection(Edm.String)", "Of": []});
         assert_eq!(Value::from(values), wanted);
+    }
+
+    #[test]
+    fn what_lies_in_another_folder_than_it_was_made_in_is_told() {
+        let mut made = Made::new(ItemKind::Contact, "1", "a");
+        tell_folder(&mut made, &json!({"parentFolderId": "told"}));
+        let since = Since { state: &made.state, ..Since::default() };
+        let lies = |is: &str, since, parent: &str| lies_elsewhere(&json!({"parentFolderId": is}), since, parent);
+        assert!(lies("b", since, "a") && lies("a", since, "a") && !lies("told", since, "a"));
+        // Where nothing was told then.
+        let since = Since::default();
+        assert!(lies("b", since, "a") && !lies("a", since, "a") && !lies("b", since, ""));
+        assert!(!lies_elsewhere(&Value::Null, since, "a"));
     }
 
     #[test]

@@ -1,16 +1,18 @@
 //! The shape of a team goes back: settings, members, tags, channels with their members and tabs.
 //!
 //! The team itself must be there: a deleted one comes back with its group from the recycle bin of Entra ID, within 30 days. What
-//! it lacks is added, and its settings are set where they are to be overwritten; apps are not installed. Messages of channels are
-//! no part of its shape. Source:
+//! it lacks is added, and its settings are set where they are to be overwritten; apps are not installed. What was written in a
+//! channel comes back with the channel where an app may import posts ([`super::posts`]). Source:
 //! Microsoft Graph, "Update team", "Create channel", "Add member to team", "Add tab to channel", "Create teamworkTag".
+
+mod channels;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
-use super::Destination;
-use super::door::{Cost, Fit, Found, Log, Made, Order, Present, Since, Source, Target, Undo};
-use super::rows;
+use super::door::{Cost, Extras, Fit, Found, Log, Made, Order, Present, Since, Source, Target, Undo};
+use super::posts::{Brought, may_import};
+use super::{Destination, rows};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{ItemKind, Record};
 use crate::graph::links::segment;
@@ -35,8 +37,6 @@ const TEAM: &[&str] = &[
 ];
 /// What of it stays where another team takes the shape: what it is called, and who sees it.
 const OF_ITSELF: &[&str] = &["displayName", "visibility"];
-/// What of a channel can be set.
-const CHANNEL: &[&str] = &["description", "displayName", "isFavoriteByDefault", "layoutType", "membershipType"];
 /// What of a tab can be set, beside its app.
 const TAB: &[&str] = &["configuration", "displayName"];
 /// What of a tag is looked at before it is taken back.
@@ -56,20 +56,23 @@ pub(super) struct Team {
     id: String,
     path: String,
     original: bool,
+    /// Posts may be imported into channels that are made.
+    imports: bool,
 }
 
 impl Team {
     /// The team of a destination.
     ///
     /// # Errors
-    /// `InvalidInput` if the owner is no team.
-    pub(super) fn new(client: &Client, to: &Destination) -> Result<Self> {
+    /// `InvalidInput` if the owner is no team; the sign-in's.
+    pub(super) async fn open(client: &Client, to: &Destination) -> Result<Self> {
         let Owner::Team(id) = &to.owner else {
             return Err(Error::invalid(format!("A team's shape can go into a team only, not into {}", to.name))
                 .with_hint("name a team with --to"));
         };
         let path = format!("{}/{}/{}", to.owner.word(), to.name, Workload::Team.title());
-        Ok(Self { client: client.clone(), id: id.clone(), path, original: to.original })
+        let imports = to.original && may_import(client).await?;
+        Ok(Self { client: client.clone(), id: id.clone(), path, original: to.original, imports })
     }
 
     fn url(&self, rest: &str) -> String {
@@ -143,6 +146,14 @@ impl Target for Team {
         }
     }
 
+    async fn further(&self, record: &Record, _: Extras, source: &dyn Source) -> Result<Cost> {
+        self.cost_of_posts(record, source).await
+    }
+
+    async fn brings(&self, record: &Record, source: &dyn Source) -> Result<Option<Brought>> {
+        self.brought(record, source).await
+    }
+
     /// The members of the team come first, as those of private channels must be among them.
     fn rank(&self, kind: ItemKind) -> u8 {
         u8::from(kind != ItemKind::Setting && kind != ItemKind::Member)
@@ -201,16 +212,7 @@ impl Target for Team {
         let below = order.parent;
         match order.record.kind {
             ItemKind::Setting => self.complete(order, (&json, false), source).await,
-            ItemKind::Channel => {
-                let mut body = rows::settable(&json, CHANNEL);
-                body.insert("displayName".into(), order.name.into());
-                let is_standard = text(&json, &["membershipType"]).is_none_or(|kind| kind == "standard");
-                if !is_standard {
-                    body.insert("members".into(), self.owners(order.record, source).await?.into());
-                }
-                let answer = self.post("/channels", &body.into()).await?;
-                self.channel(order, &answer, is_standard).await
-            }
+            ItemKind::Channel => self.make_channel(order, &json, source).await,
             ItemKind::Member => {
                 let Some(body) = self.member(&json) else { return Err(rows::no_place(ItemKind::Member)) };
                 self.add(&of_channel(below, "/members"), body, (ItemKind::Member, &order.record.id, below)).await
@@ -245,6 +247,11 @@ impl Target for Team {
             made.notes.push(IN_DOUBT.to_owned());
             return Ok(Found::Whole(made));
         }
+        if order.record.kind == ItemKind::Channel
+            && let Some(made) = self.half_made(order, source).await?
+        {
+            return Ok(Found::Whole(made));
+        }
         let wanted = match order.record.kind {
             ItemKind::Member => self.identity(order.record),
             _ => order.name.to_lowercase(),
@@ -254,7 +261,19 @@ impl Target for Team {
         Ok(found.map_or(Found::Nothing, |one| rows::as_it_should_be(one.id)))
     }
 
+    async fn goes_on(&self, undo: &Undo) -> Result<bool> {
+        match undo {
+            Undo::Delete { kind: ItemKind::Channel, id, .. } => self.is_half_made(id).await,
+            _ => Ok(false),
+        }
+    }
+
     async fn was_changed(&self, undo: &Undo, since: Since<'_>) -> Result<bool> {
+        if let Undo::Delete { kind: ItemKind::Channel, id, .. } = undo
+            && self.was_written_in(id, since).await?
+        {
+            return Ok(true);
+        }
         let (kind, id, parent) = match undo {
             Undo::Values { before, .. } => {
                 let now = |now: &Value| held_as(before, now);
@@ -289,18 +308,7 @@ impl Target for Team {
 
     async fn undo(&self, undo: &Undo) -> Result<Option<String>> {
         let url = match undo {
-            Undo::Delete { kind: ItemKind::Channel, id, .. } => {
-                let messages = self.client.get_page(self.get(&of_channel(id, "/messages?$top=1"))).await;
-                match messages {
-                    Ok(page) if page.rows.values().next().is_some() => return Ok(Some(rows::NOT_EMPTY.to_owned())),
-                    Err(error) if rows::is_gone(&error) => return Ok(None),
-                    Err(error) if error.kind() == ErrorKind::Permission => {
-                        return Ok(Some("whether somebody wrote in the channel cannot be seen".to_owned()));
-                    }
-                    other => drop(other?),
-                }
-                of_channel(id, "")
-            }
+            Undo::Delete { kind: ItemKind::Channel, id, .. } => of_channel(id, ""),
             Undo::Delete { kind: ItemKind::Tab, id, parent } => {
                 of_channel(parent, &format!("/tabs/{}", segment(bare(id, parent))))
             }
@@ -355,27 +363,6 @@ impl Team {
             made.notes.push("apps are not installed: a team's owner does that".to_owned());
         }
         Ok(made)
-    }
-
-    /// A channel that was made, and what is in it from the beginning.
-    async fn channel(&self, order: Order<'_>, answer: &Value, is_standard: bool) -> Result<Made> {
-        let made = Made::new(ItemKind::Channel, rows::new_id(answer)?, "");
-        rows::note(&made, order).await?;
-        let mut made = Made { state: held(ItemKind::Channel, answer), ..made };
-        let tabs = self.in_channel(&made.id, TABS).await.unwrap_or_default();
-        made.tell(TABS, &tabs);
-        // The members of all others are those of the team.
-        if !is_standard {
-            let members = self.in_channel(&made.id, MEMBERS).await.unwrap_or_default();
-            made.tell(MEMBERS, &members);
-        }
-        Ok(made)
-    }
-
-    /// Which tabs or members a channel has now.
-    async fn in_channel(&self, channel: &str, part: &str) -> Result<String> {
-        let rows = self.client.get_all(self.get(&of_channel(channel, &format!("/{part}")))).await?;
-        Ok(rows::state_of_all(&rows, &["id"]))
     }
 
     async fn members(&self, below: &[Record], source: &dyn Source, log: &dyn Log, made: &mut Made) -> Result<()> {
@@ -444,21 +431,6 @@ impl Team {
             }
         }
         Ok(())
-    }
-
-    /// The owners of a channel, who must come with it: those of them who are in the team now.
-    async fn owners(&self, record: &Record, source: &dyn Source) -> Result<Vec<Value>> {
-        let (people, mut owners) = (self.in_team().await?, Vec::new());
-        for part in source.below(record).await?.iter().filter(|part| part.kind == ItemKind::Member) {
-            let json = source.properties(part).await?;
-            let owns = json.get("roles").and_then(Value::as_array).is_some_and(|roles| roles.contains(&json!("owner")));
-            owners.extend(self.member(&json).filter(|_| owns && is_among(&people, &json)));
-        }
-        if owners.is_empty() {
-            return Err(Error::invalid(format!("Nobody who owned the channel '{}' is in the team", record.name))
-                .with_hint("Add an owner of it to the team, and run the restore again"));
-        }
-        Ok(owners)
     }
 
     /// What is sent of a member; `None`: nothing says who it is.

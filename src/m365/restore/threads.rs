@@ -1,10 +1,10 @@
-//! Conversations go back as pages that people can read: Graph lets nobody post what somebody else wrote, and at a time that is
-//! past, into a chat or channel that is in use.
+//! Conversations go back as pages that people can read: posts are imported only into channels that a restore makes
+//! ([`super::posts`]), as chats and channels that are in use would be shut to their members meanwhile.
 //!
 //! A chat goes into the user's OneDrive, a thread of a channel into the channel's folder of files, one of a group's mailbox
 //! into the group's library; each as one HTML file with its pictures in it.
 //!
-//! Source: Microsoft Graph, "Get filesFolder", "Import third-party platform messages to Teams" (channels in migration mode only).
+//! Source: Microsoft Graph, "Get filesFolder", "channel: startMigration".
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -235,6 +235,10 @@ impl Target for Threads {
 
     async fn was_changed(&self, undo: &Undo, since: Since<'_>) -> Result<bool> {
         self.0.was_changed(undo, since).await
+    }
+
+    async fn was_moved(&self, undo: &Undo, since: Since<'_>) -> Result<bool> {
+        self.0.was_moved(undo, since).await
     }
 
     async fn undo(&self, undo: &Undo) -> Result<Option<String>> {

@@ -2,6 +2,7 @@
 //!
 //! Source: Microsoft, "Microsoft Graph permissions reference": most have one name for both.
 
+use super::restore::IMPORT;
 use super::{PERMISSIONS, Permission, RESTORE_PERMISSIONS, can_have};
 use crate::graph::Caller;
 use crate::snapshot::set::Workload;
@@ -47,7 +48,8 @@ pub fn scopes(workloads: &[Workload], caller: Caller) -> Vec<String> {
 /// What a user is asked to consent to beside, so that these workloads can be restored.
 pub fn restore_scopes(workloads: &[Workload], caller: Caller) -> Vec<String> {
     let of_these = |permission: &&Permission| {
-        permission.workload.is_some_and(|workload| workloads.contains(&workload) && can_have(caller, workload))
+        let is_of = |workload| workloads.contains(&workload) && can_have(caller, workload);
+        permission.name != IMPORT && permission.workload.is_some_and(is_of)
     };
     RESTORE_PERMISSIONS.iter().filter(of_these).map(|permission| scope_of(permission.name).to_owned()).collect()
 }
@@ -69,6 +71,8 @@ mod tests {
         let of = |workloads: &[Workload], caller| restore_scopes(workloads, caller).join(" ");
         assert_eq!(of(&[Workload::Mail, Workload::OneDrive], Caller::Work), "Mail.ReadWrite Files.ReadWrite");
         assert_eq!(of(&[Workload::Tasks, Workload::Teams], Caller::Personal), "Tasks.ReadWrite");
+        let teams = of(&[Workload::Teams], Caller::Work);
+        assert!(teams.contains("TeamMember.ReadWrite.All") && !teams.contains(IMPORT), "{teams}");
     }
 
     #[test]

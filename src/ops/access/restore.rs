@@ -78,7 +78,24 @@ pub const RESTORE_PERMISSIONS: &[Permission] = &[
         Some(Workload::Teams),
     ),
     of("TeamworkTag.ReadWrite.All", &[], "write tags of teams", "tags are not restored", Some(Workload::Teams)),
+    of(
+        IMPORT,
+        &[],
+        "bring posts back as posts, in channels that a restore makes",
+        "what was written in channels comes back as pages alone",
+        Some(Workload::Teams),
+    ),
 ];
+
+/// Lets an app import posts; of people it cannot be asked, and nothing fails without it.
+pub(super) const IMPORT: &str = "Teamwork.Migrate.All";
+
+impl Permission {
+    /// Says whether everything can be restored without it, if in another form.
+    pub fn is_optional(&self) -> bool {
+        self.name == IMPORT
+    }
+}
 
 /// Says which of them the app has.
 ///
@@ -98,6 +115,10 @@ pub async fn look_restore(client: &Client) -> Result<Vec<(Permission, State)>> {
             }
         }
     };
-    let can = |permission: &&Permission| permission.workload.is_none_or(|workload| can_have(client.caller(), workload));
+    let by_app = client.caller() == Caller::App;
+    let can = |permission: &&Permission| {
+        let has_any = permission.workload.is_none_or(|workload| can_have(client.caller(), workload));
+        has_any && (by_app || permission.name != IMPORT)
+    };
     Ok(RESTORE_PERMISSIONS.iter().filter(can).map(|permission| (*permission, state(permission))).collect())
 }

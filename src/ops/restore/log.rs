@@ -28,12 +28,16 @@ impl<'a> StepLog<'a> {
     }
 
     /// Takes away what an earlier try made, so that it can be made again. What was there before stays noted if the step
-    /// `overwrites`: only then is it known.
-    pub(super) async fn clear(&self, target: &dyn Target, overwrites: bool, since: Since<'_>) -> Result<()> {
+    /// `overwrites`: only then is it known. Says whether something stays that the target goes on with.
+    pub(super) async fn clear(&self, target: &dyn Target, overwrites: bool, since: Since<'_>) -> Result<bool> {
         let mut kept = self.noted();
-        let count = kept.len();
+        let (count, mut goes_on) = (kept.len(), false);
         for (number, undo) in self.noted().iter().enumerate().rev() {
             if overwrites && undo.is_of_before() {
+                continue;
+            }
+            if target.goes_on(undo).await? {
+                goes_on = true;
                 continue;
             }
             if target.was_changed(undo, since).await? {
@@ -46,14 +50,18 @@ impl<'a> StepLog<'a> {
                 kept.remove(number);
             }
         }
-        if kept.len() < count { self.keep(kept).await } else { Ok(()) }
+        if kept.len() < count {
+            self.keep(kept).await?;
+        }
+        Ok(goes_on)
     }
 
-    /// Takes back what a step that failed has made; gives what could not be.
+    /// Takes back what a step that failed has made; gives what could not be, and what the target will go on with.
     pub(super) async fn take_back(&self, target: &dyn Target) -> Vec<Undo> {
         let mut left = self.noted();
         for (number, undo) in self.noted().iter().enumerate().rev() {
-            if matches!(target.undo(undo).await, Ok(None)) {
+            let stays = target.goes_on(undo).await.unwrap_or(true);
+            if !stays && matches!(target.undo(undo).await, Ok(None)) {
                 left.remove(number);
             }
         }

@@ -6,15 +6,18 @@
 //! ends halfway is taken back, by what it said on the way ([`log`]). And undo takes back what the journal says was made, nothing
 //! else, and nothing that somebody changed since.
 
+mod folders;
 mod journal;
 mod known;
 mod log;
+mod open;
 mod place;
 mod plan;
 mod refused;
 mod run;
 mod siblings;
 mod source;
+mod stale;
 mod steps;
 mod time;
 mod undo;

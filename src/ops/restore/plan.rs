@@ -79,6 +79,8 @@ pub async fn make(asked: Asked<'_>, client: &Client, around: &Around) -> Result<
         chain: BTreeMap::new(),
         moves: Moves::default(),
         without: Vec::new(),
+        unplaced: HashMap::new(),
+        brought: HashMap::new(),
     };
     for wanted in wanted(asked.view, &asked.paths).await? {
         match wanted {
@@ -87,7 +89,10 @@ pub async fn make(asked: Asked<'_>, client: &Client, around: &Around) -> Result<
         }
     }
     planner.drop_unused_tops();
-    let Planner { targets, scopes, steps, without, .. } = planner;
+    let Planner { targets, scopes, steps, mut without, unplaced, brought, .. } = planner;
+    // What comes back with something else needs no place of its own.
+    let comes: HashSet<&String> = brought.values().filter_map(|key| unplaced.get(key)).collect();
+    without.retain(|(path, _)| !comes.contains(path));
     if targets.is_empty() {
         let why = without.into_iter().next().map(|(_, why)| why);
         return Err(why.unwrap_or_else(|| Error::not_found("There is nothing to restore at this place")));
@@ -187,6 +192,10 @@ struct Planner<'a> {
     moves: Moves,
     /// Collections that have no target, by path, and why.
     without: Vec<(String, Error)>,
+    /// Their paths by their keys.
+    unplaced: HashMap<String, String>,
+    /// The keys of collections that come back with containers, by target and container.
+    brought: HashMap<(usize, String), String>,
 }
 
 impl Planner<'_> {
@@ -223,6 +232,7 @@ impl Planner<'_> {
             // One that refuses keeps nothing else from coming back.
             Err(e) if is_of_target(&e) && !is_alone => {
                 self.without.push((state.name.clone(), e));
+                self.unplaced.insert(state.key.clone(), state.name.clone());
                 return Ok(());
             }
             Err(e) => return Err(e),

@@ -1,21 +1,23 @@
 //! Running a plan: step by step, with the journal before and after each.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
+use super::folders::Folders;
 use super::journal::{self, Entry, Journal, Known};
 use super::log::StepLog;
-use super::place::{Taker, destination};
+use super::open::open_all;
 use super::refused::may_write;
 use super::source::RepoSource;
+use super::stale::{CAME, Looks, Own};
 use super::{Action, Around, Conflict, Plan, PlannedTarget, Step};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::record::Record;
+use crate::format::record::{ItemKind, Record};
 use crate::graph::{Client, Fate, fate, is_full};
-use crate::m365::restore::{self, Found, Made, Order, Room, Since, Source as _, Target, Undo};
-use crate::m365::{CollectionKey, Owner, Workload};
+use crate::m365::restore::{Found, Made, Order, Room, Since, Source as _, Target, Undo};
+use crate::m365::{CollectionKey, Workload};
 use crate::monitor::Counter;
 use crate::ops::catalog::Catalog;
 use crate::ops::view::View;
@@ -71,6 +73,8 @@ pub async fn run(plan: &Plan, view: &View, client: &Client, around: &Around) -> 
     let catalog = Catalog::load(view.repository(), Some(view.file())).await?;
     around.monitor.phase("Restoring");
     around.monitor.add(Counter::ItemsTotal, plan.steps.len() as i64);
+    let own = Own::of(&plan.run, (around.now_us)(), &state.steps);
+    let mut opened = open_all(plan, client, TARGETS_AT_ONCE).await;
     let state = Arc::new(state.steps);
     let begun = state.iter().filter(|(_, known)| matches!(known, Known::Begun { .. }));
     let mut doubts: Vec<usize> = begun.map(|(step, _)| *step).collect();
@@ -96,9 +100,11 @@ pub async fn run(plan: &Plan, view: &View, client: &Client, around: &Around) -> 
         let has_top = plan.steps.of_target(number).next().is_some_and(|(_, step)| step.item.is_empty());
         let missing = || Error::not_found(format!("The snapshot does not hold {} any more", planned.from));
         let collection = catalog.states.get(&planned.from).ok_or_else(missing)?;
-        let source = Arc::new(RepoSource::new(view, collection).of_run(room.clone()));
+        let source = Arc::new(RepoSource::new(view, collection).of_run(room.clone(), around.stop.clone()));
         let may_be_alike = ALIKE.iter().any(|workload| is_of(planned, *workload));
         let last_doubt = last_doubts.get(&number).copied().filter(|_| may_be_alike);
+        // What is in doubt is not told from what came meanwhile.
+        let own = own.clone().filter(|_| !last_doubts.contains_key(&number)).map(Own::new);
         if last_doubt.is_some() {
             take_known(plan.steps.of_target(number), &state, &source);
         }
@@ -113,12 +119,15 @@ pub async fn run(plan: &Plan, view: &View, client: &Client, around: &Around) -> 
             state: state.clone(),
             has_top,
             last_doubt,
+            own,
             folders: is_of(planned, Workload::Mail).then(|| folders.clone()),
         };
         if is_last(planned) {
             folders.of(&planned.owner).iter().for_each(|(old, made)| runner.source.note(old, made));
         }
-        running.spawn(Arc::new(runner).run(of_target));
+        let unopened = || Err(Error::internal("A target that was not opened"));
+        let target = opened.get_mut(number).and_then(Option::take).unwrap_or_else(unopened);
+        running.spawn(Arc::new(runner).run(target, of_target));
     }
     while !running.is_empty() {
         join(&mut running, &mut report, &mut failed).await;
@@ -194,17 +203,6 @@ impl RestoreReport {
     }
 }
 
-/// Opens the target of a plan again.
-pub(super) async fn open(client: &Client, planned: &PlannedTarget) -> Result<Box<dyn Target>> {
-    let key: CollectionKey = planned.from.parse()?;
-    let wrong = || Error::invalid(format!("The plan names no owner: '{}'", planned.owner));
-    // A collection of any kind has an owner that reads the same way.
-    let owner: CollectionKey = format!("{}/mail", planned.owner).parse().map_err(|_| wrong())?;
-    let taker = (!planned.original).then(|| Taker { owner: owner.owner.clone(), name: planned.name.clone() });
-    let path = format!("{}/{}/{}", Owner::word(&owner.owner), planned.name, planned.title);
-    restore::open(client, &destination(&key, &path, taker.as_ref())).await
-}
-
 /// What stops a target, as nothing more can be made in it now.
 fn stops(e: &Error) -> bool {
     if is_full(e) {
@@ -234,26 +232,10 @@ struct Runner {
     has_top: bool,
     /// The last step of which nobody knows what came of it. Up to that, one comes after the other: what is found for one is no other's.
     last_doubt: Option<usize>,
+    /// What it made so far, if its plan is old.
+    own: Option<Own>,
     /// Takes note of the folders of mail.
     folders: Option<Folders>,
-}
-
-/// Pairs of ids: in the snapshot, and there.
-type Pairs = Vec<(String, String)>;
-
-/// What became of the folders of mail, by who takes them.
-#[derive(Clone, Default)]
-struct Folders(Arc<Mutex<HashMap<String, Pairs>>>);
-
-impl Folders {
-    fn add(&self, owner: &str, item: &str, made: &str) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.entry(owner.to_owned()).or_default().push((item.to_owned(), made.to_owned()));
-    }
-
-    fn of(&self, owner: &str) -> Pairs {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(owner).cloned().unwrap_or_default()
-    }
 }
 
 /// Says whether a target is written to when all others were.
@@ -289,9 +271,13 @@ impl From<Result<Made>> for Tried {
 type Doing = JoinSet<(Step, Result<Ended>)>;
 
 impl Runner {
-    async fn run(self: Arc<Self>, steps: impl Iterator<Item = (usize, Step)> + Send) -> Result<RestoreReport> {
+    async fn run(
+        self: Arc<Self>,
+        target: Result<Box<dyn Target>>,
+        steps: impl Iterator<Item = (usize, Step)> + Send,
+    ) -> Result<RestoreReport> {
         let mut report = RestoreReport::default();
-        let target: Arc<dyn Target> = match open(&self.client, &self.planned).await {
+        let target: Arc<dyn Target> = match target {
             Ok(target) => Arc::from(target),
             Err(e) => {
                 report.stopped.push((self.planned.path.clone(), told(&e)));
@@ -300,6 +286,7 @@ impl Runner {
             }
         };
         let mut doing: Doing = JoinSet::new();
+        let mut looks = Looks::new(self.options.into != super::Into::Place);
         for (number, step) in steps {
             report.interrupted |= self.around.stop.is_stopped();
             if report.interrupted || !report.stopped.is_empty() {
@@ -307,9 +294,17 @@ impl Runner {
                 continue;
             }
             if let Some(step) = self.known(number, step, &mut report) {
+                let there = self.there_now(number, &step, &*target, &mut looks).await;
+                if let Ok(Some(id)) = there {
+                    self.leave(number, step, id, &mut report).await?;
+                    continue;
+                }
                 let (this, at, container) = (self.clone(), target.clone(), step.container);
                 doing.spawn(async move {
-                    let ended = this.step(number, &step, &*at).await;
+                    let ended = match there {
+                        Err(e) => Ok(Ended::Failed(e)),
+                        Ok(_) => this.step(number, &step, &*at).await,
+                    };
                     (step, ended)
                 });
                 let at_once = if self.is_in_doubt(number) { 1 } else { target.at_once() };
@@ -366,6 +361,8 @@ impl Runner {
                 self.around.monitor.add(Counter::Items, 1);
                 self.around.monitor.add(Counter::BytesRead, i64::try_from(step.cost.bytes).unwrap_or(i64::MAX));
             }
+            // It was stopped on its way: the next run goes on with it.
+            Ended::Failed(e) if e.kind() == ErrorKind::Interrupted => report.interrupted = true,
             Ended::Failed(e) => {
                 let mut text = told(&e);
                 if stops(&e) {
@@ -398,6 +395,51 @@ impl Runner {
         }
     }
 
+    /// Gives the id of what is there by now of something that an old plan is to make.
+    async fn there_now(
+        &self,
+        number: usize,
+        step: &Step,
+        target: &dyn Target,
+        looks: &mut Looks,
+    ) -> Result<Option<String>> {
+        let Some(own) = self.own.as_ref().filter(|_| step.action == Action::Create) else { return Ok(None) };
+        if self.state.contains_key(&number) || own.has_container(&step.parent) {
+            return Ok(None);
+        }
+        if step.item.is_empty() {
+            return Ok(target.find_top(&step.name).await?.map(|made| made.id));
+        }
+        let is_beside = !step.container && self.options.conflict == Conflict::Copy;
+        // What cannot be read fails when it is made.
+        let record = self.source.reader().get(&step.item).await;
+        let (Ok(Some(record)), Some(parent)) = (record, self.parent_of(step)) else { return Ok(None) };
+        // No list has two columns of one name.
+        if is_beside || record.kind == ItemKind::Column || target.adds(record.kind) {
+            return Ok(None);
+        }
+        looks.find(target, (&record, &step.name, &parent), &self.source, own).await
+    }
+
+    /// Leaves what came after the plan was made as it is; a container is used.
+    async fn leave(&self, number: usize, step: Step, id: String, report: &mut RestoreReport) -> Result<()> {
+        self.around.monitor.add(Counter::Items, 1);
+        if step.container {
+            self.note(&step, &id);
+            let (undo, notes, state) = (Vec::new(), Vec::new(), String::new());
+            return self.journal.write(&Entry::Done { step: number, id, undo, notes, state }).await;
+        }
+        report.skipped += 1;
+        report.notes.push((step.path, CAME.to_owned()));
+        Ok(())
+    }
+
+    /// The id of what a step goes into; empty: the top. `None`: that was not made.
+    fn parent_of(&self, step: &Step) -> Option<String> {
+        let is_top = step.parent.is_empty() && !self.has_top;
+        self.source.made_as(&step.parent).or_else(|| is_top.then(String::new))
+    }
+
     /// Does one step. An error is one of the journal.
     async fn step(&self, number: usize, step: &Step, target: &dyn Target) -> Result<Ended> {
         if step.item.is_empty() {
@@ -408,12 +450,8 @@ impl Runner {
             Ok(None) => return Ok(Ended::Failed(Error::not_found("The snapshot does not hold it any more"))),
             Err(e) => return Ok(Ended::Failed(e)),
         };
-        let parent = match (step.parent.is_empty(), self.source.made_as(&step.parent)) {
-            (_, Some(parent)) => parent,
-            (true, None) if !self.has_top => String::new(),
-            (_, None) => {
-                return Ok(Ended::Failed(Error::not_found("What should hold it was not made")));
-            }
+        let Some(parent) = self.parent_of(step) else {
+            return Ok(Ended::Failed(Error::not_found("What should hold it was not made")));
         };
         let mark = format!("{}-{number}", self.run);
         let (begun, left) = self.left_of(number);
@@ -456,14 +494,15 @@ impl Runner {
     }
 
     async fn make(&self, begun: bool, step: &Step, order: Order<'_>, target: &dyn Target, log: &StepLog<'_>) -> Tried {
-        let since = Since { run_us: super::time_of_run(&self.run), state: "" };
-        if let Err(e) = log.clear(target, overwrites(step), since).await {
-            return Tried::Failed(e);
-        }
+        let since = Since { run_us: super::time_of_run(&self.run), item_us: order.record.modified_us, state: "" };
+        let goes_on = match log.clear(target, overwrites(step), since).await {
+            Ok(goes_on) => goes_on,
+            Err(e) => return Tried::Failed(e),
+        };
         if let Action::Overwrite(present) = &step.action {
             return target.overwrite(present, order, &*self.source).await.into();
         }
-        if begun {
+        if begun || goes_on {
             match self.look(order, since, target).await {
                 Ok(Some(made)) => return Tried::Made(made),
                 Ok(None) => {}
@@ -525,6 +564,9 @@ impl Runner {
         match tried {
             Tried::Made(made) => {
                 self.note(step, &made.id);
+                if let Some(own) = &self.own {
+                    own.made(&made, step.container.then_some(step.item.as_str()));
+                }
                 for undo in made.undo.iter().filter(|_| self.is_in_doubt(number)) {
                     if let Undo::Delete { id, parent, .. } = undo {
                         self.source.take(id, parent);

@@ -12,6 +12,8 @@ use crate::error::{Error, Result};
 use crate::format::record::{Record, StreamRole};
 use crate::format::snapshot::CollectionState;
 use crate::m365::restore::{Held, Opened, Room, Source};
+use crate::m365::{CollectionKey, Workload};
+use crate::ops::backup::Stop;
 use crate::ops::nodes::RepoNodes;
 use crate::ops::present::{self, Face, Make, Mode};
 use crate::ops::read;
@@ -36,6 +38,8 @@ pub(super) struct RepoSource {
     taken: Mutex<HashSet<(String, String)>>,
     /// What all of a run may hold in memory.
     room: Room,
+    /// Asks the run to come to an end.
+    stop: Stop,
 }
 
 impl RepoSource {
@@ -43,13 +47,13 @@ impl RepoSource {
         let roots = CollectionRoots { items: state.items, children: state.children };
         let (repo, view) = (view.repository().clone(), view.clone().shown(Mode::Presented));
         let (made, taken) = (Mutex::default(), Mutex::default());
-        let (nodes, room) = (RepoNodes(repo.clone()), Room::default());
-        Self { nodes, repo, view, state: state.clone(), roots, made, taken, room }
+        let (nodes, room, stop) = (RepoNodes(repo.clone()), Room::default(), Stop::new());
+        Self { nodes, repo, view, state: state.clone(), roots, made, taken, room, stop }
     }
 
-    /// The same for a run, which shares its room in memory.
-    pub(super) fn of_run(self, room: Room) -> Self {
-        Self { room, ..self }
+    /// The same for a run, which shares its room in memory and may be stopped.
+    pub(super) fn of_run(self, room: Room, stop: Stop) -> Self {
+        Self { room, stop, ..self }
     }
 
     pub(super) fn reader(&self) -> CollectionReader<'_> {
@@ -120,6 +124,18 @@ impl Source for RepoSource {
 
     async fn record(&self, id: &str) -> Result<Option<Record>> {
         self.reader().get(id).await
+    }
+
+    async fn beside(&self, workload: Workload, id: &str) -> Result<Option<Box<dyn Source>>> {
+        let CollectionKey { owner, .. } = self.state.key.parse()?;
+        let key = CollectionKey { owner, workload, id: id.to_owned() };
+        let Some(state) = self.view.state(&key.to_string()).await? else { return Ok(None) };
+        let other = Self::new(&self.view, &state).of_run(self.room.clone(), self.stop.clone());
+        Ok(Some(Box::new(other)))
+    }
+
+    fn go_on(&self) -> Result<()> {
+        self.stop.check()
     }
 
     fn is_taken(&self, id: &str, parent: &str) -> bool {

@@ -261,6 +261,7 @@ async fn restore_permissions(client: &Client, parts: &[Workload]) -> Result<Vec<
         let word = match state {
             State::Granted => "granted",
             State::Unknown => "unknown",
+            State::Missing if permission.is_optional() => "optional",
             State::Missing | State::Refused(_) => "missing",
         };
         let text = match state {

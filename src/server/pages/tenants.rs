@@ -326,7 +326,7 @@ fn table_of(permissions: &[Found<'_>], lacks: &str) -> Markup {
             thead { tr { th scope="col" { "Permission" } th scope="col" { "State" } th scope="col" { "What for" } } }
             tbody { @for permission in permissions { tr {
                 th scope="row" { code { (permission.name) } }
-                td { span class={ "state " (match permission.state { "granted" => "good", "unknown" => "calm", _ => lacks }) } { (permission.state) } }
+                td { span class={ "state " (match permission.state { "granted" => "good", "unknown" | "optional" => "calm", _ => lacks }) } { (permission.state) } }
                 td { (permission.uses.join("; ")) }
             } } }
         } }

@@ -212,7 +212,9 @@ impl Planner<'_> {
 
     /// Takes containers out again into which nothing goes. What is not known of stays told.
     pub(super) fn drop_empty(&mut self, from: usize) {
-        if !self.steps.iter_from(from).any(|step| !step.container && is_made(&step)) {
+        // Some hold what is no step of its own.
+        let is_full = |step: &Step| !step.container || self.brought.contains_key(&(step.target, step.item.clone()));
+        if !self.steps.iter_from(from).any(|step| is_made(&step) && is_full(&step)) {
             for step in self.steps.iter_from(from).filter(|step| step.container) {
                 self.containers.remove(&(step.target, step.item));
             }
@@ -238,8 +240,22 @@ impl Planner<'_> {
             Fit::Takes(cost) if there.is_none() => cost.and(self.further(number, record).await?),
             _ => Cost::default(),
         };
+        if there.is_none() {
+            self.bring(number, level, record).await?;
+        }
         let action = there.map_or(Action::Create, |id| Action::Use(id.to_owned()));
         self.push(number, level, record, name, action, cost);
+        Ok(())
+    }
+
+    /// Takes note of what comes back with a container that is made, and tells what does not.
+    async fn bring(&mut self, number: usize, level: &Level, record: &Record) -> Result<()> {
+        let open = self.open(number)?;
+        let Some(brought) = open.target.brings(record, &*open.source).await? else { return Ok(()) };
+        match brought.lacks {
+            Some(why) => self.without.push((format!("{}/{}", level.path, record.name), Error::invalid(why))),
+            None => drop(self.brought.insert((number, record.id.clone()), brought.from)),
+        }
         Ok(())
     }
 

@@ -1,0 +1,79 @@
+//! What a file was when it was restored, and what somebody made of it since.
+
+use serde_json::Value;
+
+use crate::format::record::{Record, StreamRole};
+use crate::m365::facts::{text, time_us};
+use crate::m365::restore::{Made, Since, rows};
+
+/// The part of what is kept of a file that is its time.
+const TIME: &str = "time";
+/// Times are kept to the second.
+const SECOND_US: u64 = 1_000_000;
+
+/// Says whether a file that is there holds what the snapshot's does.
+pub(super) fn alike(there: &Record, record: &Record) -> bool {
+    let has_hash = |record: &Record| record.version.contains("Hash:");
+    let size = record.stream(StreamRole::Content).map(|stream| stream.size_bytes);
+    if has_hash(there) && has_hash(record) {
+        return there.version == record.version;
+    }
+    Some(there.size_bytes) == size && there.modified_us == record.modified_us
+}
+
+/// What is kept of a file that was made, or got other contents: its name and its time, as Graph told them then.
+pub(super) fn held(name: &str, modified_us: Option<i64>) -> String {
+    let mut made = Made { state: rows::state_of(&name.into()), ..Made::default() };
+    made.tell(TIME, &modified_us.map(|us| us.to_string()).unwrap_or_default());
+    made.state
+}
+
+/// The same by the JSON of a file.
+pub(super) fn held_of(file: &Value) -> String {
+    let time = time_us(file, &["fileSystemInfo", "lastModifiedDateTime"]);
+    held(text(file, &["name"]).unwrap_or_default(), time.or_else(|| time_us(file, &["lastModifiedDateTime"])))
+}
+
+/// Says whether a file bears another name than it was made with.
+pub(super) fn was_renamed(now: &Value, since: Since<'_>) -> bool {
+    let name = text(now, &["name"]).unwrap_or_default();
+    !since.own().is_empty() && rows::state_of(&name.into()) != since.own()
+}
+
+/// Says whether somebody changed a file by its time: it is later than the run, and not the one that the restore gave the
+/// file, for a snapshot may hold a time that is still to come.
+pub(super) fn was_written(modified_us: Option<i64>, since: Since<'_>) -> bool {
+    let (Some(now_us), Some(run_us)) = (modified_us, since.run_us) else { return false };
+    let given = since.of(TIME).parse::<i64>().ok().or(since.item_us);
+    now_us > run_us && given.is_none_or(|given_us| now_us.abs_diff(given_us) >= SECOND_US)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_time_that_is_later_than_the_run_tells_a_change_unless_the_restore_gave_it() {
+        let run = Since { run_us: Some(1_000_000_000), ..Since::default() };
+        let told = held("a", Some(5_000_000_000));
+        let item = Since { item_us: Some(5_000_000_000), ..run };
+        for given in [Since { state: &told, ..run }, item] {
+            assert!(!was_written(Some(5_000_000_000), given) && !was_written(Some(5_000_999_999), given));
+            assert!(was_written(Some(5_001_000_000), given) && was_written(Some(2_000_000_000), given));
+            assert!(!was_written(Some(1_000_000_000), given) && !was_written(None, given));
+        }
+        assert!(was_written(Some(1_000_000_001), run) && !was_written(Some(2_000_000_000), Since::default()));
+    }
+
+    #[test]
+    fn another_name_is_told_where_the_first_is_known() {
+        let file = json!({"name": "a.txt", "fileSystemInfo": {"lastModifiedDateTime": "2026-11-20T00:00:00Z"}});
+        let state = held_of(&file);
+        let since = Since { state: &state, ..Since::default() };
+        assert!(!was_renamed(&file, since) && was_renamed(&json!({"name": "b.txt"}), since));
+        assert!(!was_renamed(&json!({"name": "b.txt"}), Since::default()));
+        assert_eq!(held("a.txt", since.of(TIME).parse().ok()), state);
+    }
+}
