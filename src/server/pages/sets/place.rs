@@ -249,8 +249,8 @@ async fn make(desk: &mut Desk) -> Result<Done> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn every_example_is_an_address_that_is_taken_with_the_secrets_that_are_named() {
+    #[tokio::test]
+    async fn every_example_is_an_address_that_is_taken_with_the_secrets_that_are_named() {
         use crate::storage::{Credentials, StorageOptions, open};
         for (kind, _, _, example, secrets) in PLACES.into_iter().filter(|(_, _, _, example, _)| !example.is_empty()) {
             let url = address(kind, &example.replace('…', "example")).expect(example);
