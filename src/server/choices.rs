@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::error::{Error, Result};
+use crate::server::contents::Rules;
 use crate::snapshot::policy::{Count, Policy};
 use crate::snapshot::set::{
     Effect, Exclusions, Leavers, Rule, Selection, SetDefinition, SetOptions, Subject, TenantRef, Versions, Workload,
@@ -113,6 +114,11 @@ impl Choices {
             return Err(Error::invalid("The retention keeps nothing").with_hint("Keep at least the last snapshots"));
         }
         Ok((Selection { rules: included.chain(excluded).collect() }, options))
+    }
+
+    /// Whose data is in it, and which parts of it.
+    pub(crate) fn rules(&self) -> Rules {
+        Rules { include: self.include.clone(), exclude: self.exclude.clone(), workloads: self.workloads.clone() }
     }
 
     /// Says whether more owners or parts of them may be protected than by the choices before.

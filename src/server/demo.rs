@@ -97,7 +97,7 @@ async fn administrator(server: &Server, link: Option<&str>) -> Result<Actor> {
 }
 
 async fn contoso(
-    server: &Server,
+    server: &Arc<Server>,
     by: &Actor,
     tenant: &SimHandle,
     logins: &mut Vec<(String, String)>,

@@ -482,14 +482,34 @@ try {
     await look(page, `dark-${name || "home"}`);
   }
 
-  // Each role sees what it may do, and no more.
-  for (const [login, sees, not] of [["restore@contoso.com", "Find and restore", "Activity"], ["operator@contoso.com", "Backup sets", "Find and restore"], ["auditor@contoso.com", "Activity", "Find and restore"], ["admin", "Accounts", "Activity"]]) {
+  // Each role sees what it may do, and no more: in the navigation, and of the buttons on pages that all may see.
+  await page.goto(`${root}/storage`);
+  const stored = new URL(await page.getAttribute("tbody a", "href"), page.url()).href;
+  const everything = ["run", "change", "keys", "people", "restore"];
+  const buttons = [
+    [set, 'button:text-is("Back up now")', "run"], [set, 'a.button:text-is("Change")', "change"],
+    [set, 'summary:text-is("Remove this backup set")', "change"], [`${root}/sets`, 'a.button:text-is("New backup set")', "change"],
+    [`${root}/tenants`, 'button:text-is("Connect and test")', "change"], [`${root}/storage`, 'button:text-is("Make the repository")', "keys"],
+    [stored, 'h2:text-is("Upkeep")', "run"], [`${root}/keys`, 'a:text-is("Change keys")', "keys"],
+    [`${root}/clients`, 'button:text-is("Add and make a one-time code")', "change"], [`${root}/notices`, 'button:text-is("Add")', "change"],
+    [`${root}/people`, 'button:text-is("Add and make a link")', "people"], [restored, 'main a[href*="/look/"]', "restore"],
+  ];
+  for (const [login, sees, not, may] of [
+    ["owner@contoso.com", "People", "Accounts", everything], ["restore@contoso.com", "Find and restore", "Activity", ["restore"]],
+    ["operator@contoso.com", "Backup sets", "Find and restore", ["run"]], ["auditor@contoso.com", "Activity", "Find and restore", []],
+    ["admin", "Accounts", "Activity", everything],
+  ]) {
     const other = await browser.newContext({ bypassCSP: true });
     const theirs = await other.newPage();
     await signIn(theirs, base, login, status.password);
     await look(theirs, `as-${login.split("@")[0]}`);
     const shown = await theirs.locator("nav a").allInnerTexts();
     if (!shown.includes(sees) || shown.includes(not)) { complain(`${login} sees ${shown}`); }
+    for (const [place, button, right] of buttons) {
+      if (theirs.url() !== place) { await theirs.goto(place); }
+      const many = await theirs.locator(button).count();
+      if ((many > 0) !== may.includes(right)) { complain(`${login} sees ${many} of ${button} on ${place}`); }
+    }
     await other.close();
   }
 } catch (error) {

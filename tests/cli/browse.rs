@@ -2,7 +2,7 @@
 #![cfg(target_os = "linux")]
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,6 +13,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
 
 use crate::support::{Place, collect, shared};
+
+/// What the kernel calls an I/O error.
+const EIO: i32 = 5;
 
 /// The program while it serves; ended with the test, however that ends.
 struct Serving {
@@ -233,6 +236,96 @@ fn a_new_snapshot_is_seen_in_a_mount_and_a_forgotten_one_goes() {
     run("grep", &["-rqs", "Subject", "latest/users"], &sets);
     serving.signal("-INT");
     assert_eq!(serving.ended().0, Some(0));
+}
+
+/// Reads an open file from its beginning: it gives its bytes, or an I/O error. Says whether it gave them.
+fn reads(mut file: &std::fs::File, contents: &[u8]) -> bool {
+    file.rewind().expect("it seeks");
+    let mut found = Vec::new();
+    match file.read_to_end(&mut found) {
+        Ok(_) => {
+            assert!(found == contents, "other bytes");
+            true
+        }
+        Err(e) => {
+            assert_eq!(e.raw_os_error(), Some(EIO), "{e}");
+            false
+        }
+    }
+}
+
+/// Prunes once, while somebody goes on reading all files that were there.
+fn prune_under(place: &Place, latest: &Path, known: &BTreeMap<String, Vec<u8>>) {
+    let mut prune = place.process(&["prune", "--grace", "0", "--max-unused", "0"]);
+    let mut prune = prune.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    let code = loop {
+        for (path, contents) in known {
+            match std::fs::read(latest.join(path)) {
+                Ok(found) => assert!(found == *contents, "{path}: other bytes"),
+                // The snapshot is in no listing any more.
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Err(e) => assert_eq!(e.raw_os_error(), Some(EIO), "{path}: {e}"),
+            }
+        }
+        if let Some(status) = prune.try_wait().expect("it can be asked") {
+            break status.code();
+        }
+    };
+    assert_eq!(code, Some(0));
+}
+
+#[test]
+fn programs_in_a_mount_of_which_all_is_forgotten_and_pruned_get_its_bytes_or_an_io_error() {
+    if !can_mount("a mount beside forget and prune") {
+        return;
+    }
+    let place = Place::with_snapshots(1);
+    // In the one all files were read before, in the other none.
+    let (known, fresh) = (Serving::mount(&place, "known"), Serving::mount(&place, "fresh"));
+    let latest = place.path("known/sets/everyone/latest");
+    let all = files(&latest);
+    let (path, contents) = all.iter().find(|(path, c)| path.ends_with(".eml") && !c.is_empty()).expect("a message");
+    let open = |latest: &Path| std::fs::File::open(latest.join(path)).expect("it opens");
+    let (again, first) = (open(&latest), open(&place.path("fresh/sets/everyone/latest")));
+    let snapshots = place.path("fresh/snapshots");
+    let names = || -> Vec<String> { run("ls", &[], &snapshots).lines().map(str::to_owned).collect() };
+    let (packs, before) = (place.stored("packs"), names());
+    let snapshot = place.snapshots().remove(0);
+    assert_eq!(place.run(&["forget", &snapshot]).code, 0);
+    // What the first one marks the second deletes.
+    for _ in 0..2 {
+        prune_under(&place, &latest, &all);
+    }
+    assert!(!packs.is_empty() && packs.iter().all(|pack| !pack.exists()), "{packs:?}");
+    // What is open goes on, or says so.
+    reads(&again, contents);
+    assert!(!reads(&first, contents), "nobody has these bytes any more");
+    // A failure has the mount look whether the snapshot is still there.
+    while names() == before {
+        assert!(!reads(&first, contents));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(!reads(&first, contents) && names().is_empty());
+
+    place.tenant.as_ref().expect("a tenant").advance_day();
+    assert_eq!(place.run(&["backup", "everyone"]).code, 3);
+    while names().is_empty() {
+        // These bytes may be stored anew.
+        reads(&first, contents);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let new = snapshots.join(names().remove(0));
+    let mail = run("find", &["users", "-name", "*.eml"], &new);
+    assert!(mail.lines().count() > 5, "{mail}");
+    run("grep", &["-rqs", "Subject", "users"], &new);
+    reads(&first, contents);
+    drop((again, first));
+    for (serving, is_told) in [(known, false), (fresh, true)] {
+        serving.signal("-INT");
+        let (code, _, err) = serving.ended();
+        assert!(code == Some(0) && !err.contains("panicked"), "{err}");
+        assert!(!is_told || err.contains(&format!("{snapshot} is no more")), "{err}");
+    }
 }
 
 /// Asks, with the head of a request but for the password, and gives status, head and body.

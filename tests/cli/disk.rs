@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tenantvault::sim::SimOptions;
 
+use crate::restore_cut::{INBOX, Planned, place, seen, settle};
 use crate::support::{Place, collect};
 
 /// A file system in memory, in a folder of a place.
@@ -40,6 +41,13 @@ impl Disk {
         let mut file = std::fs::File::create(self.0.join("filler")).expect("a file");
         let e = std::io::copy(&mut std::io::repeat(0), &mut file).expect_err("it has an end");
         assert_eq!(e.kind(), std::io::ErrorKind::StorageFull);
+    }
+
+    /// Gives back so many bytes of what [`Self::fill`] took: whole pages.
+    pub fn leave(&self, bytes: u64) {
+        let filler = std::fs::File::options().write(true).open(self.0.join("filler")).expect("it opens");
+        let length = filler.metadata().expect("it is there").len();
+        filler.set_len(length - bytes).expect("it shrinks");
     }
 
     pub fn make_room(&self) {
@@ -150,4 +158,34 @@ fn a_store_that_vanishes_during_a_backup_is_told_and_not_made_again() {
     std::fs::rename(&away, &here).expect("it moves");
     assert_eq!(place.run(&["backup", "everyone"]).code, 3);
     assert_eq!(place.run(&["check", "--read-data"]).code, 0);
+}
+
+#[test]
+fn a_restore_whose_plan_or_journal_finds_no_room_is_told_and_goes_on_later_making_nothing_twice() {
+    let place = place();
+    let Some(disk) = Disk::mount(&place, ".local/share/tenantvault/restores", "4m") else { return };
+    let before = seen(&place);
+    disk.fill();
+    let none = ["plan.json cannot be written", "No space left"];
+    place.run(&["restore", INBOX, "--to", "original", "--folder", "None"]).fails(1, &none);
+    assert_eq!(seen(&place), before, "without its plan nothing is made");
+    disk.make_room();
+    let planned = Planned::new(place);
+    disk.fill();
+    // Room for some steps, and for a part of an entry.
+    disk.leave(8 << 10);
+    let on = format!("Go on with: tenantvault restore run {}", planned.run);
+    let full = ["journal.jsonl cannot be written", "No space left", &on];
+    planned.place.run(&["restore", "run", &planned.run]).fails(1, &full);
+    settle(planned.tenant());
+    let made = planned.made("");
+    assert!(made > 0 && made < planned.create, "{made} of {}", planned.create);
+    // Whoever tries all the same leaves no more in doubt than the journal says.
+    planned.place.run(&["restore", "run", &planned.run]).fails(1, &full);
+    settle(planned.tenant());
+    disk.make_room();
+    planned.goes_on();
+    planned.goes_back();
+    // Before the folder that it lies in.
+    drop(disk);
 }

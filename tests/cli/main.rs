@@ -23,6 +23,7 @@ mod login;
 mod packaging;
 mod processes;
 mod restore;
+mod restore_cut;
 mod rollback;
 mod secrets;
 mod server;

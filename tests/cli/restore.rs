@@ -10,9 +10,13 @@ use crate::support::{Place, close, collect, runtime};
 
 const INBOX: &str = "latest:users/alice@contoso.com/Mail/Inbox";
 
-/// A place with a snapshot, whose configuration names an app that restores.
 fn place() -> Place {
-    let place = Place::with_tenant(SimOptions { remembers: true, ..SimOptions::tiny() });
+    place_of(SimOptions { remembers: true, ..SimOptions::tiny() })
+}
+
+/// A place with a snapshot, whose configuration names an app that restores.
+pub fn place_of(options: SimOptions) -> Place {
+    let place = Place::with_tenant(options);
     place.init();
     assert_eq!(place.run(&["backup", "everyone"]).code, 3);
     let tenant = place.tenant.as_ref().expect("a tenant");

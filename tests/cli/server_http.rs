@@ -69,6 +69,24 @@ impl Http {
         answer
     }
 
+    /// Sends a form as its page does; gives the status, where it leads, and the page.
+    pub fn form(&self, path: &str, fields: &[(&str, &str)]) -> (u16, String, String) {
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let request = self
+            .client
+            .post(format!("{}{path}", self.url))
+            .header("sec-fetch-site", "same-origin")
+            .header(header::COOKIE, &self.cookie)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(body);
+        runtime().block_on(async {
+            let answer = request.send().await.expect("an answer");
+            let to = answer.headers().get(header::LOCATION).map(|to| to.to_str().expect("text").to_owned());
+            let status = answer.status().as_u16();
+            (status, to.unwrap_or_default(), answer.text().await.expect("text"))
+        })
+    }
+
     /// Makes an account, a tenant, a repository and a set.
     pub fn set_up(&self, sim: &SimHandle, schedules: Value) -> Made {
         let id = |answer: &Value| answer["id"].as_str().expect("an id").to_owned();

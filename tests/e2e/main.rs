@@ -28,6 +28,7 @@ mod restore_policies;
 mod restore_posts;
 mod restore_shared;
 mod restore_since;
+mod restore_stopped;
 mod restore_threads;
 mod restore_traps;
 mod restore_twins;

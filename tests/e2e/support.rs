@@ -31,7 +31,14 @@ pub struct Setting {
 }
 
 /// Throws a switch after so many items.
-struct StopAfter(AtomicI64, Stop);
+pub struct StopAfter(AtomicI64, Stop);
+
+impl StopAfter {
+    /// Hears of items, and throws that switch.
+    pub fn new(items: i64, stop: &Stop) -> Arc<Self> {
+        Arc::new(Self(items.into(), stop.clone()))
+    }
+}
 
 impl Monitor for StopAfter {
     fn add(&self, counter: Counter, by: i64) {
@@ -106,7 +113,7 @@ impl Setting {
     /// Backs up until so many items were read.
     pub async fn backup_stopped_after(&self, items: i64) -> Result<BackupReport> {
         let stop = Stop::new();
-        self.backup_with(Arc::new(StopAfter(items.into(), stop.clone())), stop).await
+        self.backup_with(StopAfter::new(items, &stop), stop).await
     }
 
     async fn backup_with(&self, monitor: Arc<dyn Monitor>, stop: Stop) -> Result<BackupReport> {

@@ -40,6 +40,10 @@ assigned to them.";
 const ASK_TEST_OF_RESTORES: &str =
     "Run 'tenantvault test --restore': it says which permission is missing and how to grant it";
 
+/// What the first Ctrl-C says, and what it says while a run is taken back.
+const STOPPING: &str = "Stopping: what is under way is finished. 'restore run' goes on with what was begun.";
+const STOPPING_UNDO: &str = "Stopping: what is under way is finished. 'restore undo' goes on with it.";
+
 /// Give items of a snapshot back to a tenant, with a plan before and an undo after
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -141,10 +145,10 @@ struct Work {
 }
 
 impl Work {
-    fn new(app: &App, config: &Config, name: &str) -> Result<Self> {
+    fn new(app: &App, config: &Config, name: &str, stopping: &'static str) -> Result<Self> {
         let stop = Stop::new();
         if !app.screen.captured {
-            interrupt::watch(&stop, "Stopping: what is under way is finished. 'restore run' goes on with it.");
+            interrupt::watch(&stop, stopping);
         }
         let monitor = app.progress(true);
         let client = tenant::restore_client(config, name, monitor.clone())?;
@@ -223,7 +227,7 @@ async fn begin(args: &Args, app: &App) -> Result<Outcome> {
     let snapshot = snapshot.ok_or_else(|| Error::invalid("Nothing to restore is named"))?;
     let name = tenant_of(args, config, snapshot)?;
     let view = View::new(repo, snapshot.file.clone());
-    let work = Work::new(app, config, name)?;
+    let work = Work::new(app, config, name, STOPPING)?;
     let asked = Asked {
         view: &view,
         snapshot: snapshot.id.to_string(),
@@ -241,12 +245,20 @@ async fn begin(args: &Args, app: &App) -> Result<Outcome> {
     if made.is_err() || args.plan {
         work.monitor.finish();
     }
-    let plan = made?;
+    let plan = made.map_err(unplanned)?;
     if args.plan {
         RunFolder::new(&work.runs, &plan.run).save(&plan)?;
         return print_plan(app, &plan, &work.runs);
     }
     execute(app, &plan, &view, &work).await
+}
+
+/// Who stops before there is a plan is told that nothing is left of it.
+fn unplanned(e: Error) -> Error {
+    match e.kind() {
+        ErrorKind::Interrupted => e.with_hint("Nothing was made, and no plan is kept: restore again"),
+        _ => e,
+    }
 }
 
 /// Prints a plan, step by step.
@@ -405,7 +417,7 @@ async fn go_on(name: &str, app: &App) -> Result<Outcome> {
     };
     is_same_tenant(config, &plan)?;
     let view = opened(app, &plan).await?;
-    let work = Work::new(app, config, &plan.tenant)?;
+    let work = Work::new(app, config, &plan.tenant, STOPPING)?;
     execute(app, &plan, &view, &work).await
 }
 
@@ -472,7 +484,7 @@ async fn undo(name: &str, app: &App) -> Result<Outcome> {
             Err(e) => return Err(e),
         },
     };
-    let work = Work::new(app, config, &plan.tenant)?;
+    let work = Work::new(app, config, &plan.tenant, STOPPING_UNDO)?;
     let result = restore::undo(name, view.as_ref(), &work.client, &work.around).await;
     work.monitor.finish();
     let report = result?;
@@ -484,6 +496,9 @@ async fn undo(name: &str, app: &App) -> Result<Outcome> {
     ))?;
     for (path, why) in &report.left {
         app.screen.note(format!("Left {}: {}", output::plain(path), output::plain(why)));
+    }
+    if report.interrupted {
+        app.screen.note(format!("Go on with: tenantvault restore undo {name}"));
     }
     app.screen.summary(&json!({
         "run": name, "undone": report.undone, "left": report.left, "interrupted": report.interrupted,

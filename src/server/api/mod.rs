@@ -25,7 +25,9 @@ use axum::Json;
 use axum::http::Method;
 use serde::{Deserialize, Serialize};
 use utoipa::OpenApi;
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 
 use super::auth::Right;
 use super::db::Before;
@@ -126,9 +128,36 @@ pub(crate) struct PartOf<T: utoipa::ToSchema> {
 )]
 struct Document;
 
+/// What any operation may be answered, beside what its own description says.
+const OF_ALL: [(&str, &str); 3] = [
+    ("500", "Something is wrong in the server, or with what is stored"),
+    ("503", "The database or a storage does not answer, or not in time: try again later"),
+    ("507", "The disk under the database is full"),
+];
+
+/// What any that is no reading may be answered: its body is taken whole before anything is done, also where none is needed.
+const OF_BODIES: [(&str, &str); 2] = [("413", "The body is too long"), ("422", "The body cannot be read")];
+
+/// Adds answers to an operation, each a problem; what it says of them itself stays.
+fn may_answer(operation: &mut Operation, answers: &[(&str, &str)]) {
+    for (status, why) in answers {
+        let problem = Content::new(Some(Ref::from_schema_name("Problem")));
+        let answer = ResponseBuilder::new().description(*why).content("application/json", problem).build();
+        operation.responses.responses.entry((*status).to_owned()).or_insert(RefOr::T(answer));
+    }
+}
+
 /// The OpenAPI description of the API, as JSON.
 pub fn description() -> String {
     let mut document = Document::openapi();
+    for item in document.paths.paths.values_mut() {
+        for operation in [&mut item.get, &mut item.put, &mut item.post, &mut item.delete].into_iter().flatten() {
+            may_answer(operation, &OF_ALL);
+        }
+        for operation in [&mut item.put, &mut item.post, &mut item.delete].into_iter().flatten() {
+            may_answer(operation, &OF_BODIES);
+        }
+    }
     let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
     document.components.get_or_insert_with(Default::default).add_security_scheme("token", scheme);
     document.to_pretty_json().unwrap_or_default()

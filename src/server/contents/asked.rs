@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 
-use super::{Contents, Counts, Named, Read, count};
+use super::{Contents, Counts, Named, Read, count, meant};
 use crate::error::{Error, Result};
 use crate::m365::discover::list_names;
 use crate::monitor::Silent;
 use crate::server::connect;
-use crate::server::db::Tenant;
+use crate::server::db::{Protected, Tenant};
 use crate::server::id::Id;
 use crate::server::state::Server;
 
@@ -150,10 +150,33 @@ impl Asked {
     /// # Errors
     /// `Internal` when counting broke off.
     pub(crate) async fn count(&self, contents: &Arc<Contents>, read: &Read, named: &Named) -> Result<Counts> {
+        self.aside(contents, read, named, count).await
+    }
+
+    /// Counts what rules mean of what accounts have limits for, likewise.
+    ///
+    /// # Errors
+    /// As [`Self::count`].
+    pub(crate) async fn meant(
+        &self,
+        contents: &Arc<Contents>,
+        read: &Read,
+        named: &Named,
+    ) -> Result<Option<Protected>> {
+        self.aside(contents, read, named, meant).await
+    }
+
+    async fn aside<T: Send + 'static>(
+        &self,
+        contents: &Arc<Contents>,
+        read: &Read,
+        named: &Named,
+        counting: fn(&Contents, &Read, &Named) -> T,
+    ) -> Result<T> {
         let gone = || Error::internal("Counting broke off");
         let _turn = self.counting.acquire().await.map_err(|_| gone())?;
         let (contents, read, named) = (contents.clone(), read.clone(), named.clone());
-        tokio::task::spawn_blocking(move || count(&contents, &read, &named)).await.map_err(|_| gone())
+        tokio::task::spawn_blocking(move || counting(&contents, &read, &named)).await.map_err(|_| gone())
     }
 }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Contents, Kind, Named, Read};
+use crate::server::db::Protected;
 use crate::snapshot::set::{Selection, Workload};
 
 /// How long counting may take: names times rules have no bound that people would wait for.
@@ -99,6 +100,28 @@ fn tally(
     Some(tally)
 }
 
+/// How much rules mean of what accounts have limits for; none: there is too much to count here. A user without a licence counts as
+/// nothing: few of them have a mailbox or a drive, and who has counts as soon as a run has read it.
+pub(crate) fn meant(contents: &Contents, read: &Read, named: &Named) -> Option<Protected> {
+    let (began, selection) = (Instant::now(), read.selection());
+    let many = |kind: Kind, part: Workload| {
+        let mut sum = 0_i64;
+        for (place, item) in contents.items(kind).filter(super::Item::owns).enumerate() {
+            if place.is_multiple_of(BETWEEN) && began.elapsed() > PATIENCE {
+                return None;
+            }
+            let counts = kind != Kind::Users || !item.licences().is_empty();
+            sum += i64::from(counts && selection.selects(&item.facts(named), part));
+        }
+        Some(sum)
+    };
+    Some(Protected {
+        mailboxes: many(Kind::Users, Workload::Mail)? + many(Kind::Groups, Workload::Groups)?,
+        drives: many(Kind::Users, Workload::OneDrive)?,
+        sites: many(Kind::Sites, Workload::Sites)?,
+    })
+}
+
 /// "37 of 40 users, 12 of 12 sites and 3 of 5 teams are chosen. New users and sites come in by themselves."
 fn sentence(kinds: &[Tally]) -> String {
     let there: Vec<&Tally> = kinds.iter().filter(|tally| tally.all > 0).collect();
@@ -187,6 +210,21 @@ mod tests {
             count(&Contents::default(), &Read::default(), &named).sentence,
             "There is nothing in the tenant that could be chosen."
         );
+    }
+
+    #[test]
+    fn what_limits_are_for_is_counted_of_users_with_a_licence() {
+        let sums = |include: &[&str], exclude: &[&str], workloads: &[&str]| {
+            let all = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
+            let rules = Rules { include: all(include), exclude: all(exclude), workloads: all(workloads) };
+            let found = meant(&some(), &rules.read(), &Named::default()).expect("counted");
+            [found.mailboxes, found.drives, found.sites]
+        };
+        // Two users and two groups; the third user has no licence, and the security group owns nothing.
+        assert_eq!(sums(&["*"], &[], &[]), [4, 2, 2]);
+        assert_eq!(sums(&["*"], &["bob@x", "site:*/b"], &[]), [3, 1, 1]);
+        assert_eq!(sums(&["*"], &[], &["mail"]), [2, 0, 0]);
+        assert_eq!(sums(&["test-1@x", "site:*"], &[], &[]), [0, 0, 2]);
     }
 
     #[test]

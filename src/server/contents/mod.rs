@@ -19,7 +19,7 @@ use crate::snapshot::set::{Facts, OwnerKind, Workload};
 
 pub(crate) use asked::{Asked, Looked, Trouble};
 pub(crate) use count::Counts;
-use count::count;
+use count::{count, meant};
 pub(crate) use members::{Members, Named};
 pub(crate) use rules::{Read, Rules, State, lines};
 

@@ -24,6 +24,15 @@ pub(crate) struct Day {
     pub(crate) stored: i64,
 }
 
+/// How many jobs ran in a stretch of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ran {
+    /// All of them.
+    pub(crate) many: i64,
+    /// Those that failed.
+    pub(crate) failed: i64,
+}
+
 /// What is counted of a run.
 #[derive(Debug)]
 pub(super) struct Counted<'a> {
@@ -95,6 +104,24 @@ impl Db {
             last.stored += row.number("bytes_stored")?;
         }
         Ok(days)
+    }
+
+    /// How many jobs of an account ran between two times. What was asked for more than a month before is not looked at.
+    ///
+    /// # Errors
+    /// As any query.
+    pub(crate) async fn ran(&self, account: &Id, from_us: i64, to_us: i64) -> Result<Ran> {
+        let row = sqlx::query(
+            "SELECT COUNT(*) AS many, COUNT(CASE WHEN state = 'failed' THEN 1 END) AS failed FROM jobs \
+             WHERE account_id = $1 AND created_us >= $2 AND started_us <= $3 AND COALESCE(ended_us, $3) >= $4",
+        )
+        .bind(account.as_str())
+        .bind(from_us - 31 * DAY_US)
+        .bind(to_us)
+        .bind(from_us)
+        .fetch_one(self.pool())
+        .await?;
+        Ok(Ran { many: row.number("many")?, failed: row.number("failed")? })
     }
 
     /// Forgets the days before that of a time.

@@ -41,7 +41,7 @@ use crate::server::id::Id;
 
 pub(crate) use accounts::{Account, Entitlements};
 pub(crate) use clients::{ClientRow, ClientToBe, Handed};
-pub(crate) use days::Day;
+pub(crate) use days::{Day, Ran};
 pub(crate) use due::Start;
 pub(crate) use held::changed as sign_in_changed;
 pub(crate) use jobs::{AtOnce, Job, JobKind, JobState, NewJob};

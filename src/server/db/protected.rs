@@ -1,4 +1,5 @@
-//! How much each backup set protects, as its newest snapshot says: what accounts' limits are held against.
+//! How much each backup set protects, as its newest snapshot says, or its choice where that was held against limits since: what
+//! accounts' limits are held against.
 
 use std::collections::HashSet;
 
@@ -46,21 +47,46 @@ impl Protected {
         }
     }
 
+    fn beside(self, limits: Entitlements) -> [(&'static str, i64, Option<i64>); 3] {
+        [
+            ("mailboxes", self.mailboxes, limits.mailboxes),
+            ("drives", self.drives, limits.drives),
+            ("sites", self.sites, limits.sites),
+        ]
+    }
+
     /// Refuses to add to what has reached a limit.
     ///
     /// # Errors
     /// `Permission` naming the limit.
     pub(crate) fn within(self, limits: Entitlements) -> Result<()> {
-        let all = [
-            ("mailboxes", self.mailboxes, limits.mailboxes),
-            ("drives", self.drives, limits.drives),
-            ("sites", self.sites, limits.sites),
-        ];
-        for (what, many, most) in all {
+        for (what, many, most) in self.beside(limits) {
             if most.is_some_and(|most| many >= most) {
                 let text = format!("The account protects as many {what} as it may already: {many}");
                 return Err(Error::new(ErrorKind::Permission, text)
                     .with_hint("Ask the server's administrator for more; runs and restores go on"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses to add so much that a limit would be passed.
+    ///
+    /// # Errors
+    /// `Permission` naming the limit.
+    pub(crate) fn takes(self, more: Self, limits: Entitlements) -> Result<()> {
+        for ((what, many, most), (_, more, _)) in self.beside(limits).into_iter().zip(more.beside(limits)) {
+            if more > 0
+                && let Some(most) = most
+                && many.saturating_add(more) > most
+            {
+                let text = format!(
+                    "The choice means {more} {what}, and the account may protect {most}, of which {many} are protected \
+                     by other backup sets"
+                );
+                return Err(Error::new(ErrorKind::Permission, text).with_hint(
+                    "Choose less, or ask the server's administrator for more; users count where they have a licence",
+                ));
             }
         }
         Ok(())
@@ -80,7 +106,7 @@ impl Db {
         self.set(&name(set), Some(&super::to_json(&protected)?)).await
     }
 
-    /// Says whether it is known of a set how much it protects: since it had a snapshot here.
+    /// Says whether it is known of a set how much it protects: since it had a snapshot here, or its choice was held against limits.
     ///
     /// # Errors
     /// As any query.
@@ -93,8 +119,16 @@ impl Db {
     /// # Errors
     /// As any query.
     pub(crate) async fn protected(&self, account: &Id) -> Result<Protected> {
+        self.protected_beside(account, None).await
+    }
+
+    /// How much the sets of an account protect together, without one of them.
+    ///
+    /// # Errors
+    /// As any query.
+    pub(crate) async fn protected_beside(&self, account: &Id, one: Option<&Id>) -> Result<Protected> {
         let mut all = Protected::default();
-        for set in self.sets(account).await? {
+        for set in self.sets(account).await?.iter().filter(|set| one != Some(&set.id)) {
             if let Some(text) = self.setting(&name(&set.id)).await? {
                 all = all.add(super::from_json(&text)?);
             }

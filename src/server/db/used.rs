@@ -14,7 +14,7 @@ const DAY_US: i64 = 86_400_000_000;
 /// How much an account uses of what it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
 pub(crate) struct Used {
-    /// Mailboxes, those of groups among them, in the newest snapshots.
+    /// Mailboxes, those of groups among them, in the newest snapshots; where there are limits also what was chosen since.
     pub(crate) mailboxes: i64,
     /// Drives of users.
     pub(crate) drives: i64,

@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::monitor::Silent;
 use crate::server::connect;
 use crate::server::contents::{Contents, Counts, Looked, Named, Read, Rules};
-use crate::server::db::Tenant;
+use crate::server::db::{Protected, Tenant};
 use crate::server::id::Id;
 use crate::server::state::Server;
 
@@ -26,14 +26,18 @@ pub(crate) async fn of_tenant(server: &Arc<Server>, account: &Id, tenant: &Id) -
     let tenant = server.db.tenant(account, tenant).await?;
     match server.contents.look(server, &tenant, false, PATIENCE).await {
         Looked::Have(contents) => Ok((tenant, contents)),
-        Looked::Asking => Err(Error::new(ErrorKind::Unavailable, "Microsoft is still being asked what the tenant has")
-            .with_hint("Ask again in some seconds")),
+        Looked::Asking => Err(asking()),
         Looked::Failed(trouble) => {
             let text = format!("What the tenant has cannot be told: {}", trouble.message);
             let hint = trouble.hint.unwrap_or_else(|| "Test the tenant; rules can be written all the same".to_owned());
             Err(Error::new(ErrorKind::Unavailable, text).with_hint(hint))
         }
     }
+}
+
+fn asking() -> Error {
+    Error::new(ErrorKind::Unavailable, "Microsoft is still being asked what the tenant has")
+        .with_hint("Ask again in some seconds")
 }
 
 /// Refuses rules that are too many, or too long, to be looked at.
@@ -70,6 +74,27 @@ pub(crate) async fn count(server: &Arc<Server>, account: &Id, tenant: &Id, rules
     let read = rules.read();
     let named = named(server, &tenant, &contents, &read).await?;
     server.contents.count(&contents, &read, &named).await
+}
+
+/// How much rules mean of what accounts have limits for; none: Microsoft does not tell, or there is too much to count.
+///
+/// # Errors
+/// `Unavailable` while Microsoft is being asked.
+pub(super) async fn meant(server: &Arc<Server>, tenant: &Tenant, rules: &Rules) -> Result<Option<Protected>> {
+    let unknown = |why: &str| {
+        tracing::warn!(tenant = tenant.id.as_str(), "What a backup set means is not held against the limits: {why}");
+        Ok(None)
+    };
+    let contents = match server.contents.look(server, tenant, false, PATIENCE).await {
+        Looked::Have(contents) => contents,
+        Looked::Asking => return Err(asking()),
+        Looked::Failed(trouble) => return unknown(&trouble.message),
+    };
+    let read = rules.read();
+    match named(server, tenant, &contents, &read).await {
+        Ok(named) => server.contents.meant(&contents, &read, &named).await,
+        Err(e) => unknown(&e.chain()),
+    }
 }
 
 /// Takes something in, or leaves it out: gives the rules as they are then, and what they choose.

@@ -1,16 +1,18 @@
 //! Backup sets: making, changing, running, removing.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Deserializer};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::note;
 use super::repositories::within_bytes;
+use super::{contents, note};
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::auth::Actor;
 use crate::server::choices::Choices;
 use crate::server::connect;
-use crate::server::db::{SetRow, SetToBe};
+use crate::server::db::{Protected, SetRow, SetToBe};
 use crate::server::id::Id;
 use crate::server::jobs;
 use crate::server::schedule::{self, Timing};
@@ -118,10 +120,12 @@ fn to_be(wanted: &SetWanted) -> SetToBe<'_> {
 /// Makes a set.
 ///
 /// # Errors
-/// `InvalidInput`, `AlreadyExists`, `NotFound`; `Permission` when the owner of the key has not proved to have it.
-pub(crate) async fn add(server: &Server, actor: &Actor, account: &Id, wanted: &SetWanted) -> Result<SetRow> {
+/// `InvalidInput`, `AlreadyExists`, `NotFound`; `Permission` when the owner of the key has not proved to have it, or more would be
+/// protected than the account may; `Unavailable` while it is being asked how much that is.
+pub(crate) async fn add(server: &Arc<Server>, actor: &Actor, account: &Id, wanted: &SetWanted) -> Result<SetRow> {
     check(server, account, wanted).await?;
     within_limits(server, account).await?;
+    let meant = room(server, account, &wanted.tenant, &wanted.choices, None).await?;
     within_bytes(server, account).await?;
     let repository = server.db.repository(account, &wanted.repository).await?;
     if !repository.confirmed {
@@ -130,6 +134,7 @@ pub(crate) async fn add(server: &Server, actor: &Actor, account: &Id, wanted: &S
             .with_hint("Without the key nothing could ever be restored: confirm it first"));
     }
     let set = server.db.add_set(account, &to_be(wanted), server.now_us()).await?;
+    keep(server, &set.id, meant).await?;
     note(server, actor, account, "set.add", &set.name, json!({"include": wanted.choices.include})).await?;
     Ok(set)
 }
@@ -137,6 +142,38 @@ pub(crate) async fn add(server: &Server, actor: &Actor, account: &Id, wanted: &S
 /// Refuses to protect more than the account may.
 pub(super) async fn within_limits(server: &Server, account: &Id) -> Result<()> {
     server.db.protected(account).await?.within(server.db.account(account).await?.limits)
+}
+
+/// Refuses choices that mean more than the account may protect beside its other sets, as far as Microsoft tells what the tenant
+/// has. What it does not tell counts when a run has read it. Gives how much they mean, where there are limits.
+///
+/// # Errors
+/// `Permission` naming the limit; `Unavailable` while Microsoft is being asked.
+pub(crate) async fn room(
+    server: &Arc<Server>,
+    account: &Id,
+    tenant: &Id,
+    choices: &Choices,
+    set: Option<&Id>,
+) -> Result<Option<Protected>> {
+    let limits = server.db.account(account).await?.limits;
+    if [limits.mailboxes, limits.drives, limits.sites].iter().all(Option::is_none) {
+        return Ok(None);
+    }
+    let tenant = server.db.tenant(account, tenant).await?;
+    let meant = contents::meant(server, &tenant, &choices.rules()).await?;
+    if let Some(meant) = meant {
+        server.db.protected_beside(account, set).await?.takes(meant, limits)?;
+    }
+    Ok(meant)
+}
+
+/// What a set means counts until a run has read it: the next one is held against the rest.
+async fn keep(server: &Server, set: &Id, meant: Option<Protected>) -> Result<()> {
+    match meant {
+        Some(meant) => server.db.keep_protected(set, meant).await,
+        None => Ok(()),
+    }
 }
 
 /// A set that is switched off and never ran here, such as one that came with a repository, protects nothing yet.
@@ -149,7 +186,7 @@ async fn waits_for_room(server: &Server, set: &SetRow) -> Result<bool> {
 /// # Errors
 /// As [`add`].
 pub(crate) async fn change(
-    server: &Server,
+    server: &Arc<Server>,
     actor: &Actor,
     account: &Id,
     id: &Id,
@@ -157,10 +194,13 @@ pub(crate) async fn change(
 ) -> Result<SetRow> {
     let set = server.db.backup_set(account, id).await?;
     check(server, account, wanted).await?;
+    let mut meant = None;
     if wanted.choices.widens(&set.choices) || (wanted.enabled && waits_for_room(server, &set).await?) {
         within_limits(server, account).await?;
+        meant = room(server, account, &set.tenant, &wanted.choices, Some(id)).await?;
     }
     let changed = server.db.change_set(&set, &to_be(wanted), server.now_us()).await?;
+    keep(server, id, meant).await?;
     let detail = json!({"before": set.choices, "after": changed.choices, "enabled": changed.enabled});
     note(server, actor, account, "set.change", &set.name, detail).await?;
     if changed.client != set.client {
@@ -183,10 +223,11 @@ async fn runner(server: &Server, set: &SetRow) -> Result<String> {
 ///
 /// # Errors
 /// `Permission` where that would protect more than the account may: of a set that is switched off and never ran; `NotFound`.
-pub(crate) async fn run(server: &Server, actor: &Actor, account: &Id, id: &Id) -> Result<Id> {
+pub(crate) async fn run(server: &Arc<Server>, actor: &Actor, account: &Id, id: &Id) -> Result<Id> {
     let set = server.db.backup_set(account, id).await?;
     if waits_for_room(server, &set).await? {
         within_limits(server, account).await?;
+        room(server, account, &set.tenant, &set.choices, Some(id)).await?;
     }
     let job = jobs::back_up(server, &set, &actor.login, server.now_us()).await?;
     note(server, actor, account, "set.run", &set.name, json!({"job": job})).await?;

@@ -186,7 +186,7 @@ pub(super) async fn show(
         (limits(account.limits, used))
         h2 { "Name and limits" }
         form.card method="post" action={ "/accounts/" (account.id) } {
-            p.quiet { "Over a limit nothing is added; runs and restores go on." }
+            p.quiet { "Over a limit nothing is added; runs and restores go on. What a backup set chooses counts from when it is made: users where they have a licence, until a run has read what they have." }
             label for="name" { "Name" }
             input #name name="name" required maxlength="100" value=(account.name);
             (fields(account.limits))

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::words;
-use crate::server::db::{Day, Grown, Job, JobKind, JobState};
+use crate::server::db::{Day, Grown, Job, JobKind, JobState, Ran};
 
 const CELL: i64 = 13;
 const GAP: i64 = 3;
@@ -85,7 +85,8 @@ pub(super) fn stored(days: &[Day], today: i64, many: i64) -> Markup {
 }
 
 /// What was done in the last 24 hours: a bar for each job, backups above, what keeps repositories in order below them, restores last.
-pub(super) fn timeline(jobs: &[Job], now_us: i64) -> Markup {
+/// `jobs` are the newest; `ran` counts all, and where that is more, it is said that the rest is not drawn.
+pub(super) fn timeline(jobs: &[Job], ran: Ran, now_us: i64) -> Markup {
     const HOUR_US: i64 = 3_600_000_000;
     const LANE: i64 = 22;
     // A bar is as long as its job took: two minutes are one unit.
@@ -94,9 +95,11 @@ pub(super) fn timeline(jobs: &[Job], now_us: i64) -> Markup {
     let x = |us: i64| left + (us.clamp(from, now_us) - from) / 60_000_000 / 2 + 2;
     let began = |job: &Job| job.started_us.filter(|began| job.ended_us.unwrap_or(now_us) >= from && *began <= now_us);
     let shown: Vec<(&Job, i64)> = jobs.iter().filter_map(|job| began(job).map(|began| (job, began))).collect();
-    let bad = shown.iter().filter(|(job, _)| job.state == JobState::Failed).count();
-    let label = format!("The last 24 hours: {}, {bad} of them failed", words::count(shown.len(), "job"));
+    let many = usize::try_from(ran.many).unwrap_or(0).max(shown.len());
+    let bad = words::number(ran.failed);
+    let label = format!("The last 24 hours: {}, {bad} of them failed", words::count(many, "job"));
     html! {
+        @if many > shown.len() { p.quiet { "The newest " (shown.len()) " of " (words::count(many, "job")) " are drawn; " (bad) " of all failed." } }
         svg.calendar.lately role="img" aria-label=(label) viewBox={ "0 0 " (width) " " (height) } width=(width) height=(height) {
             @for (lane, name) in [(0, "Backups"), (1, "Upkeep"), (2, "Restores")] { text x="0" y=(lane * LANE + 14) { (name) } }
             @for (job, began) in &shown {

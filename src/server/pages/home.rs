@@ -12,8 +12,8 @@ use super::{Answer, Chrome, Page, Place, account, charts, go, job, page, words};
 use crate::error::Result;
 use crate::server::auth::{Actor, Right};
 use crate::server::db::{
-    Account, Before, Day, Entitlements, Grown, Job, JobKind, Lagging, Newest, RepositoryRow, RunRow, SetRow, Tenant,
-    Trouble, Used,
+    Account, Before, Day, Entitlements, Grown, Job, JobKind, Lagging, Newest, Ran, RepositoryRow, RunRow, SetRow,
+    Tenant, Trouble, Used,
 };
 use crate::server::id::Id;
 use crate::server::schedule::{self, Timing};
@@ -26,7 +26,7 @@ const WEEKS: i64 = 26;
 const MOST_ATTENTION: usize = 50;
 /// Runs that are listed and summed.
 const LAST_RUNS: i64 = 10;
-/// Jobs that the last day shows.
+/// Jobs that are drawn of the last day.
 const MOST_LATELY: i64 = 60;
 /// A secret that ends within so many days needs attention.
 const SECRET_DAYS: i64 = 30;
@@ -54,6 +54,7 @@ struct Facts {
     days: Vec<Day>,
     grown: Vec<Grown>,
     lately: Vec<Job>,
+    ran: Ran,
     trouble: Vec<Trouble>,
     lagging: Vec<Lagging>,
     now_us: i64,
@@ -77,6 +78,7 @@ impl Facts {
             days: db.days(account, now_us - WEEKS * 7 * DAY_US).await?,
             grown: db.growth_to(account, (now_us - WEEKS * 7 * DAY_US, now_us), logical).await?,
             lately: db.jobs(account, &Before::NOTHING, MOST_LATELY).await?,
+            ran: db.ran(account, now_us - DAY_US, now_us).await?,
             trouble: db.trouble(account).await?,
             lagging: db.lagging(account).await?,
             now_us,
@@ -336,7 +338,7 @@ fn history(facts: &Facts) -> Markup {
             div.scroll tabindex="0" { (charts::calendar(&facts.days, today, WEEKS)) }
             p.quiet { span.state.good { "whole" } " " span.state.warn { "with gaps" } " " span.state.bad { "failed" } " " span.state.calm { "no run" } }
             h2 { "The last 24 hours" }
-            div.scroll tabindex="0" { (charts::timeline(&facts.lately, facts.now_us)) }
+            div.scroll tabindex="0" { (charts::timeline(&facts.lately, facts.ran, facts.now_us)) }
             p.quiet { span.state.good { "done" } " " span.state.warn { "with gaps, stopped or missed" } " " span.state.bad { "failed" } " " span.state.calm { "running" } }
             @if !facts.grown.is_empty() {
                 h2 { "Growth" }

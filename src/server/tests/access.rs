@@ -194,6 +194,43 @@ async fn the_description_has_every_route_of_the_api_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_description_has_the_answers_that_any_operation_may_get() {
+    let bench = Bench::quiet().await;
+    let token = bench.person(None, Role::Administrator, "admin@example.com").await;
+    let own = bench.account("Own").await;
+    let described: Value = serde_json::from_str(&crate::server::description()).expect("JSON");
+    let mut long = 0;
+    for route in routes(bench.server()).declared() {
+        let method = route.method.as_str().to_lowercase();
+        let operation = &described["paths"][route.path][&method];
+        if operation.is_null() {
+            continue;
+        }
+        let name = format!("{} {}", route.method, route.path);
+        let is_told = |status: &str| {
+            let content = &operation["responses"][status]["content"]["application/json"];
+            content["schema"]["$ref"] == "#/components/schemas/Problem"
+        };
+        assert!(["500", "503", "507"].into_iter().all(is_told), "{name}: {operation}");
+        if route.method == Method::GET {
+            continue;
+        }
+        assert!(["413", "422"].into_iter().all(is_told), "{name}: {operation}");
+        if !matches!(route.access, Access::Needs(_)) {
+            continue;
+        }
+        let request = bench.client.request(route.method.clone(), bench.url(&filled(route.path, own.as_str())));
+        let request = request.bearer_auth(&token).header(header::CONTENT_TYPE, "application/json");
+        let answer = request.body("x".repeat((1 << 20) + 1)).send().await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE, "{name}");
+        let problem: Value = serde_json::from_str(&answer.text().await.expect("text")).expect("JSON");
+        assert!(problem["message"].is_string() && problem["kind"].is_string(), "{name}: {problem}");
+        long += 1;
+    }
+    assert!(long > 40, "{long}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_fit_is_told_and_nothing_breaks() {
     let bench = Bench::quiet().await;
     let token = bench.person(None, Role::Administrator, "admin@example.com").await;

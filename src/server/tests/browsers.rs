@@ -49,6 +49,39 @@ async fn another_sites_page_moves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cookie_that_somebody_planted_is_not_taken_over_at_sign_in() {
+    let bench = Bench::quiet().await;
+    let account = bench.account("Contoso").await;
+    for login in ["owner@contoso.com", "mallory@contoso.com"] {
+        bench.person(Some(&account), Role::Owner, login).await;
+    }
+    // Who comes by a cookie.
+    let who = async |cookie: &str| {
+        let request = bench.client.get(bench.url("/api/v1/me")).header(header::COOKIE, cookie);
+        let text = request.send().await.expect("an answer").text().await.expect("text");
+        let answer: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        answer["login"].as_str().map(str::to_owned)
+    };
+    let mallorys = bench.sign_in("mallory@contoso.com", PASSWORD).await.expect("signed in");
+    let form = "login=owner%40contoso.com&password=three+plain+words&code=";
+    // One that the server never gave to anybody, and the session of whoever planted it.
+    for planted in [format!("tenantvault={}", "a1".repeat(32)), mallorys.clone()] {
+        let before = who(&planted).await;
+        let answer = bench.send_form("/sign-in", Some(&planted), form.to_owned()).await;
+        assert_eq!(answer.status(), StatusCode::SEE_OTHER);
+        let given = answer.headers()[header::SET_COOKIE].to_str().expect("text");
+        let given = given.split(';').next().unwrap_or_default().to_owned();
+        assert_ne!(given, planted, "a session has a name of its own");
+        assert_eq!(who(&planted).await, before, "who planted it is who they were");
+        assert_eq!(who(&given).await.as_deref(), Some("owner@contoso.com"));
+    }
+    let wrong = form.replace("three", "four");
+    let refused = bench.send_form("/sign-in", Some(&mallorys), wrong).await;
+    assert_eq!((refused.status(), refused.headers().get(header::SET_COOKIE)), (StatusCode::FORBIDDEN, None));
+    assert_eq!(who(&mallorys).await.as_deref(), Some("mallory@contoso.com"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_guesses_must_wait_and_is_told_the_same_of_known_and_unknown_logins() {
     let bench = Bench::quiet().await;
     bench.person(None, Role::Administrator, "admin@example.com").await;

@@ -90,6 +90,36 @@ async fn fill(bench: &Bench, account: &Id) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_more_jobs_than_are_drawn_home_tells_how_many_ran_and_failed() {
+    let bench = Bench::quiet().await;
+    let account = bench.account("Contoso").await;
+    bench.person(Some(&account), Role::Owner, "owner@contoso.com").await;
+    let cookie = bench.sign_in("owner@contoso.com", PASSWORD).await.expect("signed in");
+    let now = bench.server().now_us();
+    // Eighty in the last hours, of which the oldest failed; one that ended before; one that waits.
+    for n in 0..82_i64 {
+        let (state, began) = match n {
+            0 => ("queued", None),
+            81 => ("failed", Some(now - 2 * DAY_US)),
+            n => (if n > 70 { "failed" } else { "done" }, Some(now - n * 600_000_000)),
+        };
+        let at = began.unwrap_or(now);
+        let (started, ended) = match began {
+            Some(us) => (us.to_string(), (us + 60_000_000).to_string()),
+            None => ("NULL".to_owned(), "NULL".to_owned()),
+        };
+        write(&bench, format!("INSERT INTO jobs (id, account_id, kind, arguments, state, asked_by, created_us, run_after_us, started_us, ended_us, noticed) VALUES ('{n:032x}', '{account}', 'backup', '{{}}', '{state}', 'test', {at}, {at}, {started}, {ended}, 1)")).await;
+    }
+    let (status, page) = bench.page(&cookie, &format!("/a/{account}")).await;
+    assert_eq!(status, StatusCode::OK, "{page}");
+    for words in
+        ["The last 24 hours: 80 jobs, 10 of them failed", "The newest 59 of 80 jobs are drawn; 10 of all failed."]
+    {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn history_goes_when_it_is_old_and_not_because_a_clock_was_ahead() {
     let bench = Bench::quiet().await;
     let account = bench.account("Contoso").await;

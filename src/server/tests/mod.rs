@@ -32,6 +32,7 @@ mod sets;
 mod shown;
 mod signing_in;
 mod signing_in_attacks;
+mod stopping;
 mod tenants;
 mod turns;
 

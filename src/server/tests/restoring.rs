@@ -71,7 +71,7 @@ impl Place {
     }
 
     /// The subjects of Alice's mails, but for what Exchange keeps of deleted ones.
-    fn subjects(&self) -> Vec<String> {
+    pub(super) fn subjects(&self) -> Vec<String> {
         let expected = self.sim.expected();
         let mailbox = expected.user(ALICE).and_then(|user| user.mailbox.as_ref()).expect("a mailbox");
         let mut all: Vec<String> =

@@ -526,6 +526,55 @@ async fn what_microsoft_does_not_tell_is_said_and_rules_can_be_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_choice_that_means_more_than_the_account_may_protect_is_refused_before_anything_ran() {
+    let bench = Bench::quiet().await;
+    let account = bench.account("Contoso").await;
+    let token = bench.person(Some(&account), Role::Owner, "owner@contoso.com").await;
+    let options = SimOptions { users: 8, ..SimOptions::tiny() };
+    let sim = SimTenant::start(options).await.expect("a tenant");
+    let (repository, _, _) = set_up(&bench, &token, &account, &sim, json!([])).await;
+    let tenants = bench.good(&token, Method::GET, &format!("/accounts/{account}/tenants"), None).await;
+    let tenant = id(&tenants["items"][0]);
+    let users = format!("/accounts/{account}/tenants/{tenant}/contents?kind=users");
+    let users = bench.good(&token, Method::GET, &users, None).await;
+    // Nothing is to be remarked of those who have a licence.
+    let licensed = users["items"].as_array().expect("a list").iter().filter(|user| user["remark"] == "");
+    let rules: Vec<&Value> = licensed.map(|user| &user["rule"]).collect();
+    assert!(rules.len() > 4, "{users}");
+
+    let limits = crate::server::db::Entitlements { mailboxes: Some(3), ..Default::default() };
+    bench.server().db.change_account(&account, "Contoso", limits).await.expect("changed");
+    let path = format!("/accounts/{account}/sets");
+    let wanted = |name: &str, include: Value| {
+        let choices = json!({"include": include, "workloads": ["mail", "onedrive"]});
+        Some(json!({"name": name, "tenant": tenant, "repository": repository, "choices": choices}))
+    };
+    let refused = async |method: Method, path: &str, body: Option<Value>| {
+        let (status, problem) = bench.ask(&token, method, path, body).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{problem}");
+        let message = problem["message"].as_str().expect("a message");
+        assert!(message.contains("mailboxes") && message.contains("may protect 3"), "{problem}");
+    };
+    refused(Method::POST, &path, wanted("all", json!(["*"]))).await;
+    let two = bench.good(&token, Method::POST, &path, wanted("two", json!([rules[0], rules[1]]))).await;
+    let used = bench.good(&token, Method::GET, &format!("/accounts/{account}"), None).await["used"].clone();
+    assert_eq!(used["mailboxes"], 2, "what is chosen counts before it ran: {used}");
+    // One after the other leads no further, nor does a change.
+    refused(Method::POST, &path, wanted("more", json!([rules[2], rules[3]]))).await;
+    refused(Method::PUT, &format!("{path}/{}", id(&two)), wanted("two", json!(["*"]))).await;
+    bench.good(&token, Method::PUT, &format!("{path}/{}", id(&two)), wanted("two", json!([rules[0]]))).await;
+    bench.good(&token, Method::POST, &path, wanted("one", json!([rules[2]]))).await;
+
+    // The wizard says so where it is chosen.
+    let cookie = bench.sign_in("owner@contoso.com", PASSWORD).await.expect("signed in");
+    let at = |step: &str| format!("/a/{account}/sets/new/{step}");
+    step(&bench, &cookie, &at("connect"), &[("name", "whole"), ("tenant", &tenant), ("do", "next")]).await;
+    let fields = [("include", "*"), ("parts", "all"), ("versions", "current"), ("leavers", "keep"), ("do", "next")];
+    let (status, _, page) = step(&bench, &cookie, &at("choose"), &fields).await;
+    assert!(status == StatusCode::FORBIDDEN && page.contains("may protect 3"), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_account_that_stores_as_much_as_it_may_gets_no_further_set() {
     let bench = Bench::quiet().await;
     let account = bench.account("Contoso").await;

@@ -237,7 +237,12 @@ impl Desk {
                 let mut choices = Choices::default();
                 self.fields.put_choice(&mut choices)?;
                 deeds::contents::within(&self.fields.rules())?;
-                choices.read().map(drop)
+                choices.read()?;
+                // Of a set that is there the change is looked at.
+                if let (None, Ok(tenant)) = (&self.set, self.fields.id("tenant", "a tenant")) {
+                    deeds::sets::room(&self.server, account, &tenant, &choices, None).await?;
+                }
+                Ok(())
             }
             Step::When => {
                 let mut choices = self.before();
