@@ -3,10 +3,12 @@
 //! The server keeps a write-only key alone, unless the account chose otherwise: it adds snapshots, forgets and prunes, and
 //! opens no contents. The owner's key comes with a request, opens the repository for that sign-in, and stays in memory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::auth::Actor;
@@ -18,7 +20,7 @@ use super::turns::Turns;
 use crate::crypto::{KeyRight, Passphrase};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::config::RepoConfig;
-use crate::repo::Repository;
+use crate::repo::{Kinship, Repository, kinship};
 use crate::storage::{self, Credentials, Storage, StorageOptions};
 
 /// How many characters of a new key are to be typed back.
@@ -37,10 +39,19 @@ pub(crate) fn checksum(key: &str) -> String {
     hash.get(..8).unwrap_or_default().to_owned()
 }
 
+/// Where a place is, and its secrets as they are sealed.
+type Reached = (String, Option<String>);
+
+/// Says whether a key is a passphrase that somebody chose: those that are made are 32 bytes in Base64.
+pub(crate) fn is_chosen(key: &str) -> bool {
+    STANDARD.decode(key).ok().is_none_or(|bytes| bytes.len() != 32)
+}
+
 /// Repositories that are open with their write-only keys.
 #[derive(Default)]
 pub(crate) struct Stores {
-    open: Mutex<HashMap<Id, Weak<Repository>>>,
+    /// Each with how its first place was reached.
+    open: Mutex<HashMap<Id, (Reached, Weak<Repository>)>>,
     /// By repository: one whose storage does not answer holds up no other.
     opening: Turns<Id>,
     /// By person and repository.
@@ -55,7 +66,7 @@ pub(crate) struct Where<'a> {
     /// `server:`, or as `storage::open` takes it; of what is taken over also `server:` and the repository's id.
     pub(crate) url: &'a str,
     /// The storage's secrets by name.
-    pub(crate) credentials: Option<&'a std::collections::BTreeMap<String, String>>,
+    pub(crate) credentials: Option<&'a BTreeMap<String, String>>,
 }
 
 /// A repository that was made, with its key: the one time that it can be read.
@@ -91,7 +102,7 @@ pub(crate) fn storage_of(
         options.reach.clone_from(&server.reach);
     }
     if let Some(text) = credentials {
-        let pairs: std::collections::BTreeMap<String, Zeroizing<String>> =
+        let pairs: BTreeMap<String, Zeroizing<String>> =
             serde_json::from_str(text).map_err(|_| Error::internal("A destination's secrets cannot be read"))?;
         options.credentials = pairs
             .into_iter()
@@ -109,11 +120,15 @@ pub(crate) fn storage_of_row(server: &Server, account: &Id, row: &DestinationRow
     storage_of(server, account, &row.repository, &row.url, credentials.as_ref().map(|text| text.as_str()))
 }
 
-fn credentials_json(at: &Where<'_>) -> Result<Option<Zeroizing<String>>> {
+/// The storage's secrets as they are kept; none where there are none.
+///
+/// # Errors
+/// `InvalidInput` when they cannot be kept.
+pub(crate) fn credentials_json(pairs: Option<&BTreeMap<String, String>>) -> Result<Option<Zeroizing<String>>> {
     let json = |pairs| {
         serde_json::to_string(pairs).map(Zeroizing::new).map_err(|_| Error::invalid("The secrets cannot be kept"))
     };
-    at.credentials.filter(|pairs| !pairs.is_empty()).map(json).transpose()
+    pairs.filter(|pairs| !pairs.is_empty()).map(json).transpose()
 }
 
 /// Makes a repository: its owner's key is a new one, or the passphrase given.
@@ -128,7 +143,7 @@ pub(crate) async fn make(
     chosen: Option<Passphrase>,
 ) -> Result<Made> {
     let (id, now) = (Id::random(), server.now_us());
-    let credentials = credentials_json(at)?;
+    let credentials = credentials_json(at.credentials)?;
     let storage = storage_of(server, account, &id, at.url, credentials.as_ref().map(|text| text.as_str()))?;
     let made = chosen.is_none();
     let key = chosen.unwrap_or_else(Passphrase::generate);
@@ -171,7 +186,7 @@ pub(crate) async fn adopt(
     let own = targets::of_own(at.url);
     let url = if own.is_some() { OWN } else { at.url };
     let (id, now) = (own.unwrap_or_else(Id::random), server.now_us());
-    let credentials = credentials_json(at)?;
+    let credentials = credentials_json(at.credentials)?;
     let credentials = credentials.as_ref().map(|text| text.as_str());
     let storage = storage_of(server, account, &id, url, credentials)?;
     let repo = in_time("The repository", open_at(server, account, storage, key)).await?;
@@ -222,13 +237,15 @@ impl Stores {
     /// # Errors
     /// As opening.
     pub(crate) async fn open(&self, server: &Server, row: &RepositoryRow) -> Result<Arc<Repository>> {
-        if let Some(open) = self.known(&row.id) {
+        // Whatever process changed it.
+        let reached = first_place(server, row).await?.reached();
+        if let Some(open) = self.known(&row.id, &reached) {
             open.reload_index().await?;
             return Ok(open);
         }
         // Two who want the same do not open it twice.
         let _turn = self.opening.take(&row.id).await?;
-        if let Some(open) = self.known(&row.id) {
+        if let Some(open) = self.known(&row.id, &reached) {
             return Ok(open);
         }
         let repo = match open_with(server, row, &Passphrase::new(&row.write_key(&server.vault)?)?).await {
@@ -239,19 +256,20 @@ impl Stores {
             }
             opened => opened?,
         };
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(row.id.clone(), Arc::downgrade(&repo));
+        let open = (reached, Arc::downgrade(&repo));
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(row.id.clone(), open);
         Ok(repo)
     }
 
-    /// Opens a repository anew at the next time: the server's key is another one.
+    /// Opens a repository anew at the next time: the server's key is another one, or it is reached otherwise.
     pub(crate) fn forget(&self, id: &Id) {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 
-    fn known(&self, id: &Id) -> Option<Arc<Repository>> {
+    fn known(&self, id: &Id, reached: &Reached) -> Option<Arc<Repository>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.retain(|_, repo| repo.strong_count() > 0);
-        open.get(id).and_then(Weak::upgrade)
+        open.retain(|_, (_, repo)| repo.strong_count() > 0);
+        open.get(id).filter(|(by, _)| by == reached).and_then(|(_, repo)| repo.upgrade())
     }
 }
 
@@ -304,14 +322,54 @@ pub(crate) async fn open_brought(
     opened
 }
 
+/// The place of a repository that leads.
+async fn first_place(server: &Server, row: &RepositoryRow) -> Result<DestinationRow> {
+    let places = server.db.destinations(&row.id).await?;
+    places.into_iter().next().ok_or_else(|| Error::internal("A repository without a place"))
+}
+
+/// Makes sure that a repository lies at its first place as that is to be reached: the server's own key opens it there.
+///
+/// # Errors
+/// `NoRepository`; `InvalidInput` for another one; what the storage brings.
+pub(crate) async fn lies_at(server: &Server, row: &RepositoryRow, storage: Arc<dyn Storage>) -> Result<()> {
+    let key = Passphrase::new(&row.write_key(&server.vault)?)?;
+    match in_time("The storage", open_at(server, &row.account, storage, &key)).await {
+        Ok(repo) if repo.config().id.to_string() == row.repository => Ok(()),
+        Err(e) if e.kind() != ErrorKind::WrongKey => Err(e),
+        _ => Err(Error::invalid(format!("What lies there is not '{}': the server's key does not open it", row.name))
+            .with_hint("Look at the address")),
+    }
+}
+
+/// Makes sure that a replica of a repository lies at a further place as that is to be reached. `may_be_empty`: nothing came there
+/// yet.
+///
+/// # Errors
+/// `NoRepository`; `InvalidInput` for another one; what the storages bring.
+pub(crate) async fn is_replica_at(
+    server: &Server,
+    row: &RepositoryRow,
+    storage: &dyn Storage,
+    may_be_empty: bool,
+) -> Result<()> {
+    let first = storage_of_row(server, &row.account, &first_place(server, row).await?)?;
+    match in_time("The storage", kinship(&*first, storage)).await? {
+        Kinship::Empty if !may_be_empty => {
+            Err(Error::new(ErrorKind::NoRepository, format!("There is no copy of '{}' there", row.name))
+                .with_hint("Look at the address, or add the place as a further destination"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Opens a repository with a key.
 ///
 /// # Errors
 /// `WrongKey`; `Unavailable` when its storage does not answer; as opening.
 pub(crate) async fn open_with(server: &Server, row: &RepositoryRow, key: &Passphrase) -> Result<Arc<Repository>> {
-    let places = server.db.destinations(&row.id).await?;
-    let first = places.first().ok_or_else(|| Error::internal("A repository without a place"))?;
-    let storage = storage_of_row(server, &row.account, first)?;
+    let first = first_place(server, row).await?;
+    let storage = storage_of_row(server, &row.account, &first)?;
     let opened = in_time(&format!("'{}'", row.name), open_at(server, &row.account, storage, key)).await;
     let repo = match opened {
         // Where the server's own storage lies on its machine is nothing that an account's people need to know.

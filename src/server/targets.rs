@@ -15,7 +15,8 @@ pub(crate) fn of_own(url: &str) -> Option<Id> {
     Id::parse(url.strip_prefix(OWN)?).ok()
 }
 
-/// Looks at the URL of a destination: `administrator` says whether who enters it may name folders of this machine.
+/// Looks at the URL of a destination: `administrator` says whether who enters it may name folders of this machine, and use what
+/// rights the machine has elsewhere.
 ///
 /// # Errors
 /// `InvalidInput` for what is no destination; `Permission` for what this server does not reach out to.
@@ -36,7 +37,12 @@ pub(crate) async fn destination(server: &Server, url: &str, administrator: bool)
                 Error::invalid("The destination's address cannot be read")
                     .with_hint("Write it like s3://bucket/prefix?endpoint=…")
             })?;
-            // What reads the machine's own rights or files is the operator's business.
+            // What reads the machine's own rights or files is the operator's business. So does ssh at every address: it takes the
+            // keys and settings of the user that the server runs as.
+            if scheme == "sftp" && !administrator {
+                return Err(Error::new(ErrorKind::Permission, "Only an administrator of the server may use sftp:")
+                    .with_hint("It signs in with the server's own keys; take s3:, azblob:, gcs: or webdav:"));
+            }
             let own = ["instance_metadata", "key_file", "key", "known_hosts", "role_arn"];
             if !administrator && parsed.query_pairs().any(|(name, _)| own.contains(&name.as_ref())) {
                 return Err(Error::new(

@@ -253,6 +253,11 @@ impl Unlocked {
         self.all().keep(|(_, id), open| id != repository || open.slot != *slot);
     }
 
+    /// Lets go of what is held of a repository: it is opened again, by the keys that were kept, where it lies by now.
+    pub(crate) fn open_anew(&self, repository: &Id) {
+        self.all().held.retain(|(id, _), _| id != repository);
+    }
+
     /// Lets go of what whoever asks has open.
     pub(crate) fn lock(&self, actor: &Actor, repository: Option<&Id>) {
         self.all().keep(|(way, id), _| *way != actor.way || repository.is_some_and(|asked| asked != id));

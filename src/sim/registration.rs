@@ -1,4 +1,4 @@
-//! The app's registration, as far as it tells until when the app's secret is good.
+//! The registrations of both apps, as far as they tell until when the apps' secrets are good.
 
 use serde_json::{Value, json};
 
@@ -24,13 +24,13 @@ pub(super) fn applications(app: &App, request: &Request) -> Answer {
     request.allow(&["$select", "$filter", "$top"])?;
     let fields = request.select("application", APPLICATION)?;
     let wanted = match request.option("$filter") {
-        None => true,
+        None => None,
         Some(filter) => {
             let id = filter.strip_prefix("appId eq '").and_then(|rest| rest.strip_suffix('\''));
             let unsupported = || {
                 Reply::fail(400, "Request_UnsupportedQuery", "Unsupported or invalid query filter clause specified.")
             };
-            id.ok_or_else(unsupported)? == app.auth.client_id
+            Some(id.ok_or_else(unsupported)?)
         }
     };
     let now = app.auth.now().as_secs() as i64;
@@ -41,21 +41,31 @@ pub(super) fn applications(app: &App, request: &Request) -> Answer {
             "keyId": guid(number), "secretText": null, "startDateTime": times::graph(ends - 180 * times::DAY),
         })
     };
-    let all = json!({
-        "id": guid(0xa9), "appId": app.auth.client_id, "displayName": "Tenantvault", "signInAudience": "AzureADMyOrg",
-        "identifierUris": [], "publisherDomain": super::state::DOMAIN, "keyCredentials": [],
-        "passwordCredentials": [
-            secret("an older one", "aaa", now - times::DAY, 1),
-            secret("backup", app.auth.secret.get(..3).unwrap_or_default(), ends, 2),
-        ],
-    });
-    let row: serde_json::Map<String, Value> = all
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(name, _)| fields.wants(name))
-        .map(|(k, v)| (k.clone(), v.clone()))
+    let registered = |id: u64, client_id: &str, name: &str, secrets: Value| {
+        json!({
+            "id": guid(id), "appId": client_id, "displayName": name, "signInAudience": "AzureADMyOrg",
+            "identifierUris": [], "publisherDomain": super::state::DOMAIN, "keyCredentials": [],
+            "passwordCredentials": secrets,
+        })
+    };
+    let hint = |secret: &str| secret.get(..3).unwrap_or_default().to_owned();
+    let (older, newer) =
+        (secret("an older one", "aaa", now - times::DAY, 1), secret("backup", &hint(&app.auth.secret), ends, 2));
+    // Made ten days before the other one.
+    let restore = json!([secret("restore", &hint(&app.auth.restore_secret), ends - 10 * times::DAY, 3)]);
+    let all = [
+        registered(0xa9, &app.auth.client_id, "Tenantvault", json!([older, newer])),
+        registered(0xaa, &app.auth.restore_client_id, "Tenantvault restores", restore),
+    ];
+    let asked = |row: &&Value| wanted.is_none_or(|id| row["appId"] == id);
+    let rows: Vec<Value> = all
+        .iter()
+        .filter(asked)
+        .take(request.top()?.unwrap_or(usize::MAX))
+        .map(|row| {
+            let kept = row.as_object().into_iter().flatten().filter(|(name, _)| fields.wants(name));
+            Value::Object(kept.map(|(k, v)| (k.clone(), v.clone())).collect())
+        })
         .collect();
-    let rows: Vec<Value> = wanted.then_some(row.into()).into_iter().collect();
     Ok(Reply::json(json!({"@odata.context": format!("{}/v1.0/$metadata#applications", app.base_url), "value": rows})))
 }

@@ -108,7 +108,8 @@ pub(crate) struct PartOf<T: utoipa::ToSchema> {
         sign_ins::begin, sign_ins::consent, sign_ins::get, sign_ins::code,
         contents::list, contents::count, contents::tick,
         repositories::list, repositories::make, repositories::get, repositories::remove, repositories::confirm,
-        repositories::add_place, repositories::remove_place, repositories::upkeep, repositories::retention,
+        repositories::add_place, repositories::change_place, repositories::remove_place, repositories::upkeep,
+        repositories::retention,
         keys::list, keys::add, keys::remove, keys::renew_of_server, keys::hold, keys::let_go,
         adopt::add,
         sets::list, sets::add, sets::get, sets::change, sets::remove, sets::run,
@@ -260,6 +261,7 @@ fn of_repositories(routes: Routes) -> Routes {
         .api(Method::PUT, repository!("/held-key"), Needs(Right::Keys), keys::hold)
         .api(Method::DELETE, repository!("/held-key"), Needs(Right::Keys), keys::let_go)
         .api(Method::POST, repository!("/destinations"), Needs(Right::Change), r::add_place)
+        .api(Method::PUT, v1!("/accounts/{account}/destinations/{destination}"), Needs(Right::Change), r::change_place)
         .api(
             Method::DELETE,
             v1!("/accounts/{account}/destinations/{destination}"),

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::{List, Span};
 use crate::server::auth::{Actor, Password};
 use crate::server::db::{DestinationRow, JobKind, LeftBehind, RepositoryRow};
-use crate::server::deeds::repositories::{self, PlaceToBe, RepositoryToMake};
+use crate::server::deeds::repositories::{self, PlaceAnew, PlaceToBe, RepositoryToMake};
 use crate::server::deeds::retention::{self, NextRetention};
 use crate::server::deeds::{keys, own_storage};
 use crate::server::error::{ApiError, Problem};
@@ -207,6 +207,22 @@ pub(crate) async fn add_place(
 ) -> Answer<(StatusCode, Json<DestinationView>)> {
     let added = repositories::add_place(&server, &actor, &account, &repository, &place).await?;
     Ok((StatusCode::CREATED, Json(added.into())))
+}
+
+/// Change a place: its name, its secrets, its address. The same repository must be found there
+#[utoipa::path(put, path = "/api/v1/accounts/{account}/destinations/{destination}", tag = "repositories",
+    params(("account" = Id, Path), ("destination" = Id, Path)), request_body = PlaceAnew, responses(
+    (status = 200, body = DestinationView), (status = 401, body = Problem), (status = 403, body = Problem),
+    (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem),
+    (status = 503, body = Problem)))]
+pub(crate) async fn change_place(
+    State(server): State<Arc<Server>>,
+    Extension(actor): Extension<Actor>,
+    At((account, destination)): At<(Id, Id)>,
+    Wanted(wanted): Wanted<PlaceAnew>,
+) -> Answer<Json<DestinationView>> {
+    let changed = repositories::change_place(&server, &actor, &account, &destination, &wanted).await?;
+    Ok(Json(changed.into()))
 }
 
 /// Let go of a further place; what lies there stays

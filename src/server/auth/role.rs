@@ -11,7 +11,8 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Role {
-    /// Runs the server: accounts, people, settings; may help in every account. Opens no contents without the owner's key.
+    /// Runs the server: accounts, people, settings; may help in every account. Opens no contents without an owner's key:
+    /// one that is brought, or that an account lets the server hold.
     Administrator,
     /// Everything in one account.
     Owner,

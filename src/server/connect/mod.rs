@@ -5,11 +5,11 @@ pub(crate) mod user;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use super::db::{SignInWay, Tenant, TenantDefinition};
 use super::state::Server;
 use super::targets;
-use super::vault::Vault;
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::{Budget, Client, ClientOptions, Cloud, Credential, SpeedLimit, certificate_end};
 use crate::monitor::{Monitor, Silent};
@@ -219,7 +219,18 @@ pub(crate) async fn test(server: &Server, tenant: &Tenant) -> Result<Value> {
     let consent = cloud(&tenant.definition)?
         .admin_consent_url(&tenant.definition.tenant_id, &tenant.definition.client_id)?
         .to_string();
-    let end_us = proof_end_us(tenant, &client, &server.vault).await?;
+    let of = &tenant.definition;
+    let proof = (of.sign_in, of.certificate.as_deref());
+    let end_us = proof_end_us(&client, &of.client_id, proof, || tenant.secret(&server.vault)).await?;
+    let restore_end_us = match &of.restore {
+        Some(app) => {
+            let proof = (app.sign_in, app.certificate.as_deref());
+            let found = proof_end_us(&client, &app.client_id, proof, || tenant.restore_secret(&server.vault)).await;
+            // What keeps it from being found out keeps nothing from being backed up.
+            found.ok().flatten()
+        }
+        None => None,
+    };
     let restoring = match restore_client(server, tenant, Arc::new(Silent)) {
         Ok(client) => restore_permissions(&client, &parts).await,
         Err(e) => Err(e),
@@ -235,6 +246,7 @@ pub(crate) async fn test(server: &Server, tenant: &Tenant) -> Result<Value> {
         "missing": missing,
         "consent": consent,
         "secret_end_us": end_us,
+        "restore_secret_end_us": restore_end_us,
         "plans": access::plans(&client).await?,
     });
     server.db.keep_tenant_state(&tenant.id, &state.to_string(), server.now_us()).await?;
@@ -261,18 +273,21 @@ async fn restore_permissions(client: &Client, parts: &[Workload]) -> Result<Vec<
     Ok(found.into_iter().map(told).collect())
 }
 
-/// When the app's proof ends, if that is known: microseconds since 1970 UTC.
-async fn proof_end_us(tenant: &Tenant, client: &Client, vault: &Vault) -> Result<Option<i64>> {
-    let end = match tenant.definition.sign_in {
+/// When an app's proof ends, if that is known: microseconds since 1970 UTC. `client`: of the app that backs up, also for the other
+/// one, which has no need to read registrations.
+async fn proof_end_us(
+    client: &Client,
+    client_id: &str,
+    (way, certificate): (SignInWay, Option<&str>),
+    secret: impl FnOnce() -> Result<Zeroizing<String>>,
+) -> Result<Option<i64>> {
+    let end = match way {
         SignInWay::Secret => {
-            let secret = tenant.secret(vault)?;
             // The registration tells secrets apart by their first three characters.
-            let begins: String = secret.chars().take(3).collect();
-            access::secret_end(client, &tenant.definition.client_id, &begins).await?
+            let begins: String = secret()?.chars().take(3).collect();
+            access::secret_end(client, client_id, &begins).await?
         }
-        SignInWay::Certificate => {
-            SecretEnd::At(certificate_end(tenant.definition.certificate.as_deref().unwrap_or_default())?)
-        }
+        SignInWay::Certificate => SecretEnd::At(certificate_end(certificate.unwrap_or_default())?),
         SignInWay::User => return Ok(None),
     };
     Ok(match end {

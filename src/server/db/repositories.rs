@@ -117,6 +117,11 @@ impl DestinationRow {
         let open = |sealed: &String| vault.open_sealed(&credentials_place(&self.id), sealed);
         self.credentials.as_ref().map(open).transpose()
     }
+
+    /// How it is reached: where it is, and its secrets as they are sealed. Others, when somebody entered others.
+    pub(crate) fn reached(&self) -> (String, Option<String>) {
+        (self.url.clone(), self.credentials.clone())
+    }
 }
 
 pub(super) fn place(repository: &Id, key: &str) -> String {
@@ -290,6 +295,36 @@ impl Db {
             .fetch_all(self.pool())
             .await?;
         rows.iter().map(read_destination).collect()
+    }
+
+    /// A place of a repository of an account.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub(crate) async fn destination(&self, account: &Id, id: &Id) -> Result<DestinationRow> {
+        let row = sqlx::query(select_destination!("WHERE id = $1 AND account_id = $2"))
+            .bind(id.as_str())
+            .bind(account.as_str())
+            .fetch_optional(self.pool())
+            .await?;
+        read_destination(&row.ok_or_else(|| Error::not_found("There is no such destination"))?)
+    }
+
+    /// Changes a place: what it is called, where it is, and all of its secrets.
+    ///
+    /// # Errors
+    /// `AlreadyExists`, `InvalidInput`; `NotFound` when it was let go of meanwhile.
+    pub(crate) async fn change_destination(&self, vault: &Vault, id: &Id, new: &NewDestination<'_>) -> Result<()> {
+        let name = check_title("a destination", new.name)?;
+        let changed = sqlx::query("UPDATE destinations SET name = $1, url = $2, credentials = $3 WHERE id = $4")
+            .bind(&name)
+            .bind(new.url)
+            .bind(new.credentials.map(|text| vault.seal(&credentials_place(id), text)))
+            .bind(id.as_str())
+            .execute(self.pool())
+            .await
+            .map_err(|e| super::taken(e, "destination", &name))?;
+        super::need_one(changed.rows_affected(), "destination")
     }
 
     /// Notes why a place lags behind, or that it does not.

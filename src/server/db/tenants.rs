@@ -147,8 +147,17 @@ impl Tenant {
     /// For how many days the app's secret or certificate is good from now on, as far as the last test could tell when it ends;
     /// below none: it has ended.
     pub(crate) fn secret_days(&self, now_us: i64) -> Option<i64> {
+        self.days_till("secret_end_us", now_us)
+    }
+
+    /// The same of the app that restores.
+    pub(crate) fn restore_secret_days(&self, now_us: i64) -> Option<i64> {
+        self.days_till("restore_secret_end_us", now_us)
+    }
+
+    fn days_till(&self, end: &str, now_us: i64) -> Option<i64> {
         let state: serde_json::Value = serde_json::from_str(self.state.as_deref()?).ok()?;
-        Some(state.get("secret_end_us")?.as_i64()?.saturating_sub(now_us).div_euclid(86_400_000_000))
+        Some(state.get(end)?.as_i64()?.saturating_sub(now_us).div_euclid(86_400_000_000))
     }
 
     /// The app's secret or private key.

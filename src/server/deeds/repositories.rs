@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::{is_administrator, note, own_storage};
+use super::{is_administrator, keys, note, own_storage};
 use crate::crypto::Passphrase;
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::auth::{Actor, Password};
@@ -23,8 +23,8 @@ pub(crate) struct PlaceToBe {
     /// What people call it.
     #[schema(min_length = 1, max_length = 100)]
     pub(crate) name: String,
-    /// `server:` for the server's own storage; `s3://…`, `azblob://…`, `gcs://…`, `webdav://…`, `sftp://…`; for
-    /// administrators also a folder of the server's machine.
+    /// `server:` for the server's own storage; `s3://…`, `azblob://…`, `gcs://…`, `webdav://…`; for administrators also
+    /// `sftp://…`, which signs in with the server's own keys, and a folder of the server's machine.
     #[schema(min_length = 1, max_length = 2000, example = "server:")]
     pub(crate) url: String,
     /// The storage's secrets by name: `access_key_id`, `secret_access_key`, `account_key`, `username`, `password`, …
@@ -35,6 +35,27 @@ pub(crate) struct PlaceToBe {
 impl fmt::Debug for PlaceToBe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PlaceToBe({:?})", self.name)
+    }
+}
+
+/// A place as it is to be.
+#[derive(Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PlaceAnew {
+    /// What people call it.
+    #[schema(min_length = 1, max_length = 100)]
+    pub(crate) name: String,
+    /// Where it lies by now. Left out: where it did. At another address the secrets are needed anew.
+    #[serde(default)]
+    pub(crate) url: Option<String>,
+    /// All of the storage's secrets by name. Left out: those that are there stay.
+    #[serde(default)]
+    pub(crate) credentials: Option<BTreeMap<String, String>>,
+}
+
+impl fmt::Debug for PlaceAnew {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PlaceAnew({:?})", self.name)
     }
 }
 
@@ -134,9 +155,8 @@ pub(crate) async fn add_place(
     }
     targets::destination(server, &place.url, is_administrator(actor)).await?;
     check_credentials(&place.credentials)?;
-    let credentials =
-        serde_json::to_string(&place.credentials).map_err(|_| Error::invalid("The secrets cannot be kept"))?;
-    let credentials = (!place.credentials.is_empty()).then_some(credentials.as_str());
+    let credentials = store::credentials_json(Some(&place.credentials))?;
+    let credentials = credentials.as_ref().map(|text| text.as_str());
     // What cannot be used is told now, not by the first run.
     store::storage_of(server, account, id, &place.url, credentials)?;
     let new = NewDestination { name: &place.name, url: &place.url, credentials };
@@ -144,6 +164,70 @@ pub(crate) async fn add_place(
     note(server, actor, account, "destination.add", &added.name, json!({"repository": row.name})).await?;
     ask(server, &row, JobKind::Mirror, &actor.login).await?;
     Ok(added)
+}
+
+/// Changes a place: what it is called, its secrets, where it lies. Of the last two only to what leads to the same repository.
+///
+/// # Errors
+/// `NotFound`, `InvalidInput`, `AlreadyExists`, `Permission`; `NoRepository` when it is not found there; what the storage brings.
+pub(crate) async fn change_place(
+    server: &Server,
+    actor: &Actor,
+    account: &Id,
+    id: &Id,
+    wanted: &PlaceAnew,
+) -> Result<DestinationRow> {
+    let place = server.db.destination(account, id).await?;
+    let row = server.db.repository(account, &place.repository).await?;
+    let url = wanted.url.as_deref().unwrap_or(&place.url);
+    let (moves, before) = (url != place.url, place.credentials(&server.vault)?);
+    if moves && (url == targets::OWN || place.url == targets::OWN) {
+        return Err(Error::invalid("What lies in the server's own storage does not move, and nothing moves there")
+            .with_hint("Add a further destination instead"));
+    }
+    if moves && before.is_some() && wanted.credentials.is_none() {
+        return Err(Error::invalid("At another address the secrets are needed anew")
+            .with_hint("Enter them: those that are kept are shown to nobody else"));
+    }
+    let credentials = match &wanted.credentials {
+        Some(pairs) => {
+            check_credentials(pairs)?;
+            store::credentials_json(Some(pairs))?
+        }
+        None => before,
+    };
+    let credentials = credentials.as_ref().map(|text| text.as_str());
+    let is_reached_anew = moves || wanted.credentials.is_some();
+    if is_reached_anew {
+        targets::destination(server, url, is_administrator(actor)).await?;
+        is_found(server, &row, &place, url, credentials).await?;
+    }
+    let new = NewDestination { name: &wanted.name, url, credentials };
+    server.db.change_destination(&server.vault, id, &new).await?;
+    let changed = server.db.destination(account, id).await?;
+    let detail = json!({"repository": row.name, "new_address": moves, "new_secrets": wanted.credentials.is_some()});
+    note(server, actor, account, "destination.change", &changed.name, detail).await?;
+    if is_reached_anew {
+        server.stores.forget(&row.id);
+        server.unlocked.open_anew(&row.id);
+        keys::spread(server, actor, &row).await?;
+    }
+    Ok(changed)
+}
+
+/// Makes sure that a repository is found at a place as it is to be.
+async fn is_found(
+    server: &Server,
+    row: &RepositoryRow,
+    place: &DestinationRow,
+    url: &str,
+    credentials: Option<&str>,
+) -> Result<()> {
+    let storage = store::storage_of(server, &row.account, &row.id, url, credentials)?;
+    if place.position == 0 {
+        return store::lies_at(server, row, storage).await;
+    }
+    store::is_replica_at(server, row, &*storage, url == place.url).await
 }
 
 /// Lets go of a further place. What lies there stays.

@@ -86,7 +86,7 @@ async fn gather(server: &Server, account: &Id) -> Result<Vec<Warning>> {
     let account = server.db.account(account).await?;
     let mut all = Vec::new();
     for tenant in server.db.tenants(&account.id).await? {
-        all.extend(secret(&account, &tenant, now));
+        all.extend(PROOFS.iter().filter_map(|proof| secret(&account, &tenant, proof, now)));
         all.extend(signed_out(&account, &tenant, now));
     }
     let timings = server.db.timings(&account.id).await?;
@@ -122,23 +122,41 @@ fn mark(days: i64) -> Option<i64> {
     BEFORE.iter().copied().filter(|mark| days <= *mark).min()
 }
 
-fn secret(account: &Account, tenant: &Tenant, now_us: i64) -> Option<Warning> {
+/// What proves an app of a tenant.
+struct Proof {
+    /// Its end in what the last test found.
+    end: &'static str,
+    /// What its warnings are told apart by.
+    event: &'static str,
+    /// What people call it.
+    name: &'static str,
+    /// What cannot be done without it.
+    without: &'static str,
+}
+
+/// That of the app that backs up, and of the one that restores, where there is one.
+const PROOFS: [Proof; 2] = [
+    Proof { end: "secret_end_us", event: "secret", name: "secret", without: "backed up" },
+    Proof { end: "restore_secret_end_us", event: "restore-secret", name: "secret for restores", without: "restored" },
+];
+
+fn secret(account: &Account, tenant: &Tenant, proof: &Proof, now_us: i64) -> Option<Warning> {
     let state: serde_json::Value = serde_json::from_str(tenant.state.as_deref()?).ok()?;
-    let end = state.get("secret_end_us")?.as_i64()?;
+    let end = state.get(proof.end)?.as_i64()?;
     let days = (end - now_us).div_euclid(DAY_US);
     let mark = mark(days)?;
-    let name = &tenant.name;
+    let of = format!("The {} of tenant '{}'", proof.name, tenant.name);
     let title = match days {
-        i64::MIN..0 => format!("The secret of tenant '{name}' has ended: nothing can be backed up"),
-        0 => format!("The secret of tenant '{name}' ends within a day"),
-        1 => format!("The secret of tenant '{name}' ends in 1 day"),
-        days => format!("The secret of tenant '{name}' ends in {days} days"),
+        i64::MIN..0 => format!("{of} has ended: nothing can be {}", proof.without),
+        0 => format!("{of} ends within a day"),
+        1 => format!("{of} ends in 1 day"),
+        days => format!("{of} ends in {days} days"),
     };
     let notice = Notice::new("secret.ends", now_us, &account.name, title)
         .fact("Directory", tenant.definition.tenant_id.clone())
         .detail("Make a new one in the app registration, enter it at the tenant, and test it")
         .page(format!("/a/{}/tenants/{}", account.id, tenant.id));
-    Some((format!("secret {} {end} {mark}", tenant.id), notice))
+    Some((format!("{} {} {end} {mark}", proof.event, tenant.id), notice))
 }
 
 /// A user's sign-in that is no longer honoured: told once, for each time that it came to that.

@@ -140,12 +140,17 @@ impl Facts {
             } else if tenant.is_of_user() && !tenant.has_secret() {
                 all.push((format!("Nobody has signed in to tenant '{}' yet", tenant.name), href.clone()));
             }
-            match tenant.secret_days(self.now_us) {
-                Some(..0) => all.push((format!("The secret of tenant '{}' has ended", tenant.name), href.clone())),
-                Some(days) if days < SECRET_DAYS => {
-                    all.push((format!("The secret of tenant '{}' ends in {days} days", tenant.name), href.clone()));
-                }
-                _ => {}
+            let proofs = [
+                ("secret", tenant.secret_days(self.now_us)),
+                ("secret for restores", tenant.restore_secret_days(self.now_us)),
+            ];
+            for (what, days) in proofs {
+                let ends = match days {
+                    Some(..0) => "has ended".to_owned(),
+                    Some(days) if days < SECRET_DAYS => format!("ends in {days} days"),
+                    _ => continue,
+                };
+                all.push((format!("The {what} of tenant '{}' {ends}", tenant.name), href.clone()));
             }
             let state: Option<serde_json::Value> =
                 tenant.state.as_deref().and_then(|text| serde_json::from_str(text).ok());

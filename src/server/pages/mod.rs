@@ -24,6 +24,7 @@ mod me;
 mod notices;
 mod part;
 mod people;
+mod places;
 mod restore;
 mod search;
 mod sets;
@@ -118,6 +119,7 @@ pub(crate) fn add(routes: Routes) -> Routes {
         .form("/a/{account}/storage", Needs(Right::Keys), storage::make)
         .form("/a/{account}/storage/{repository}/confirmation", Needs(Right::Keys), storage::confirm)
         .form("/a/{account}/adoption", Needs(Right::Keys), adopt::add)
+        .form("/a/{account}/destinations/{destination}", Needs(Right::Change), places::change)
         .page("/a/{account}/storage/{repository}", Needs(Right::See), storage::show)
         .form("/a/{account}/storage/{repository}/upkeep", Needs(Right::Run), storage::upkeep)
         .form("/a/{account}/storage/{repository}/removal", Needs(Right::Change), storage::remove);

@@ -85,7 +85,7 @@ async fn people(
     let may = actor.may(right, whose.id());
     let body = html! {
         h1 { (whose.title()) }
-        @if whose.0.is_none() { p { "They see every account and may change everything, but open no repository without its key." } }
+        @if whose.0.is_none() { p { "They see every account and may change everything, but open no repository without an owner's key: one that somebody brings, or that an account lets this server hold." } }
         @if let Some((person, link)) = link {
             section.notice.good role="status" {
                 p { "Hand this link to " strong { (person.login) } ": they choose a password with it. It is good for seven days and for one use"

@@ -343,8 +343,9 @@ pub(super) async fn show(
             @if let Some(from) = &from {
                 div { dt { "From the snapshots in" } dd { @if may { a href={ "/a/" (account.id) "/look/" (from.id) } { (from.name) } } @else { (from.name) } } }
             }
-            div { dt { "To" } dd { @if asking.to == "original" { "the original owner" } @else { (asking.to) } } }
-            div { dt { "How" } dd { (words::sentence(&asking.sentence())) } }
+            // Names are for those who may restore.
+            div { dt { "To" } dd { @if asking.to == "original" { "the original owner" } @else if may { (asking.to) } @else { "somebody else" } } }
+            @if may { div { dt { "How" } dd { (words::sentence(&asking.sentence())) } } }
         }
         div #job data-events=[events] {
             @if under_way {

@@ -10,7 +10,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::part::{Part, Which};
-use super::{Answer, Chrome, Form, Page, Place, Query, charts, go, keys as key_pages, page, words};
+use super::{Answer, Chrome, Form, Page, Place, Query, charts, go, keys as key_pages, page, places, words};
 use crate::format::snapshot::SnapshotFile;
 use crate::server::api::accounts::GROWTH_US;
 use crate::server::auth::{Actor, Password, Right};
@@ -21,7 +21,7 @@ use crate::server::deeds::{keys, own_storage};
 use crate::server::error::problem;
 use crate::server::id::Id;
 use crate::server::state::Server;
-use crate::server::store::{TYPED_BACK, checksum};
+use crate::server::store::{TYPED_BACK, checksum, is_chosen};
 use crate::server::targets::OWN;
 use crate::server::web::At;
 use crate::snapshot::store as snapshots;
@@ -298,7 +298,7 @@ pub(super) async fn confirm(
     if let Err(e) = keys::confirm(&server, &actor, &account.id, &id, &proof.key, &proof.last_four).await {
         let (status, problem) = problem(&e);
         let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Storage };
-        let of = KitOf::First { own: false };
+        let of = KitOf::First { own: is_chosen(proof.key.expose()) };
         let body = kit(&server, &account, &row, proof.key.expose(), of, Some(&problem.message)).await;
         return Ok((status, Page(page("Your key", chrome, &body))).into_response());
     }
@@ -313,18 +313,14 @@ pub(super) async fn show(
 ) -> Answer {
     let account = server.db.account(&account).await?;
     let row = server.db.repository(&account.id, &repository).await?;
-    let places = server.db.destinations(&row.id).await?;
+    let at = server.db.destinations(&row.id).await?;
     let looked = look(&server, &row).await;
     let chrome = Chrome { actor: &actor, account: Some(&account), place: Place::Storage };
     let body = html! {
         h1 { (row.name) }
         p { (key_mark(&row)) " Stored: " (words::size(u64::try_from(row.stored_bytes).unwrap_or(0))) ". Id " code { (row.repository) } }
         h2 { "Where it lies" }
-        ul { @for place in &places { li {
-            strong { (place.name) } " " @if place.url == OWN { "this server's own storage" } @else { code { (place.url) } }
-            @if place.position > 0 { " (replica)" }
-            @if let Some(lag) = &place.lag { p.notice.warn { "Lags behind: " (lag) } }
-        } } }
+        (places::list(&row, &at, actor.may(Right::Change, Some(&account.id))))
         @match &looked {
             Ok(markup) => { (markup) }
             Err(e) => { p.notice.bad role="alert" { "It cannot be opened now: " (e.to_string()) "." @if let Some(hint) = e.hint() { " " (words::sentence(hint)) } } }
@@ -332,7 +328,7 @@ pub(super) async fn show(
         @if actor.may(Right::Run, Some(&account.id)) {
             h2 { "Upkeep" }
             p.quiet { "Checking every byte reads all that is stored, and can take hours. Giving back space removes data that no snapshot needs any more; snapshots stay." }
-            div.actions { @for (kind, every, words) in UPKEEP.iter().filter(|(kind, ..)| *kind != "mirror" || places.len() > 1) {
+            div.actions { @for (kind, every, words) in UPKEEP.iter().filter(|(kind, ..)| *kind != "mirror" || at.len() > 1) {
                 form method="post" action={ "/a/" (account.id) "/storage/" (row.id) "/upkeep" } {
                     input type="hidden" name="kind" value=(kind);
                     @if !every.is_empty() { input type="hidden" name="read_data" value=(every); }

@@ -71,16 +71,28 @@ fn row(account: &Account, tenant: &Tenant, may_test: bool, now_us: i64) -> Marku
             @if tenant.is_of_user() { br; span.quiet { (tenant.user.as_ref().map_or("nobody signed in", |user| user.name.as_str())) } }
         }
         td { (granted(tenant, &here, may_test && tenant.has_secret())) }
-        td { @match tenant.secret_days(now_us) {
-            None if tenant.is_of_user() => { span.quiet { "none needed" } }
-            None => { span.quiet { "end not known" } }
-            Some(..0) => { span.state.bad { "ended" } }
-            Some(days) if days < 30 => { span.state.warn { (days) " days left" } }
-            Some(days) => { (days) " days left" }
-        } }
+        td {
+            @match tenant.secret_days(now_us) {
+                None if tenant.is_of_user() => { span.quiet { "none needed" } }
+                None => { span.quiet { "end not known" } }
+                days => { (left(days)) }
+            }
+            @let restoring = tenant.restore_secret_days(now_us);
+            @if restoring.is_some() { br; span.quiet { "for restores: " } (left(restoring)) }
+        }
         td { (used(tenant, now_us)) }
         td { @if let Some(at) = tenant.checked_us { (words::time(at)) } @else { span.quiet { "never" } } }
         td { code { (tenant.definition.tenant_id) } }
+    } }
+}
+
+/// For how many days a secret is good, where that is known.
+fn left(days: Option<i64>) -> Markup {
+    html! { @match days {
+        None => {}
+        Some(..0) => { span.state.bad { "ended" } }
+        Some(days) if days < 30 => { span.state.warn { (days) " days left" } }
+        Some(days) => { (days) " days left" }
     } }
 }
 
@@ -282,6 +294,11 @@ pub(super) fn tested(state: &Value, tenant: &Tenant, now_us: i64) -> Markup {
             Some(..0) => { p.notice.bad { "The secret has ended." } }
             Some(days) => { p { "The secret is good for " (days) " more days." } }
         }
+        @match tenant.restore_secret_days(now_us) {
+            None => {}
+            Some(..0) => { p.notice.warn { "The secret of the app that restores has ended: nothing can be restored until a new one is entered below." } }
+            Some(days) => { p { "The secret of the app that restores is good for " (days) " more days." } }
+        }
         @if !permissions.is_empty() {
             @let all = each(permissions);
             @if missing > 0 { (table_of(&all, "bad")) }
@@ -325,8 +342,9 @@ fn restore_app(here: &str, tenant: &Tenant) -> Markup {
                 p.quiet { "The app that backs up needs no right to write, and is safer without. A second app registration, which may write, restores. Left empty: the app that backs up does both." }
                 label for="restore_client_id" { "Application (client) id" }
                 input #restore_client_id name="restore_client_id" maxlength="200" spellcheck="false" value=[app.map(|app| &app.client_id)];
-                label for="restore_secret" { "Client secret" }
+                label for="restore_secret" { "Client secret" @if app.is_some() { ", " span.quiet { "empty: what is kept of this app stays" } } }
                 input #restore_secret name="restore_secret" type="password" autocomplete="off";
+                @if app.is_some_and(|app| app.sign_in == SignInWay::Certificate) { p.quiet { "It signs in by a certificate, in whose place a secret entered here comes." } }
                 button type="submit" { "Save and test" }
             }
         }
@@ -350,9 +368,15 @@ pub(super) async fn set_restore_app(
     Form(typed): Form<TypedApp>,
 ) -> Answer {
     let tenant = server.db.tenant(&account, &id).await?;
-    let app = |client_id| RestoreApp { client_id, sign_in: SignInWay::Secret, certificate: None };
+    let secret = typed.restore_secret.filter(|secret| !secret.expose().trim().is_empty());
+    let before = tenant.definition.restore.as_ref();
+    let app = |client_id: String| match before.filter(|app| app.client_id == client_id && secret.is_none()) {
+        // It goes on as it signs in, also by a certificate, which this form does not ask for.
+        Some(app) => app.clone(),
+        None => RestoreApp { client_id, sign_in: SignInWay::Secret, certificate: None },
+    };
     let restore = given(&typed.restore_client_id).map(app);
-    let secret = typed.restore_secret.filter(|secret| restore.is_some() && !secret.expose().trim().is_empty());
+    let secret = secret.filter(|_| restore.is_some());
     let wanted = TenantToBe {
         name: tenant.name.clone(),
         definition: TenantDefinition { restore, ..tenant.definition.clone() },

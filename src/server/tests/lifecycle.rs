@@ -311,7 +311,7 @@ async fn strangers_do_not_reach_into_the_servers_machine_or_network() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_folder_of_the_servers_machine_is_named_whole_and_by_administrators() {
+async fn what_lends_the_servers_machine_is_named_by_administrators_and_a_folder_whole() {
     let bench = Bench::quiet().await;
     let account = bench.account("Contoso").await;
     let owner = bench.person(Some(&account), Role::Owner, "owner@contoso.com").await;
@@ -324,6 +324,10 @@ async fn a_folder_of_the_servers_machine_is_named_whole_and_by_administrators() 
     }
     let whole = bench.folder.path().join("elsewhere").to_string_lossy().into_owned();
     assert_eq!(bench.ask(&owner, Method::POST, &path, wanted(&whole)).await.0, StatusCode::FORBIDDEN);
+    // Wherever it leads: ssh takes the keys that the server's user has.
+    let far = "sftp://backup@nas.example.com/any/path";
+    let (status, answer) = bench.ask(&owner, Method::POST, &path, wanted(far)).await;
+    assert!(status == StatusCode::FORBIDDEN && answer.to_string().contains("may use sftp:"), "{status} {answer}");
     bench.good(&admin, Method::POST, &path, wanted(&whole)).await;
     assert!(bench.folder.path().join("elsewhere/config").exists());
 }

@@ -36,6 +36,7 @@ const TWINS: &[(&str, &str)] = &[
         "POST /api/v1/accounts/{account}/repositories/{repository}/confirmation",
     ),
     ("/a/{account}/adoption", "POST /api/v1/accounts/{account}/adoptions"),
+    ("/a/{account}/destinations/{destination}", "PUT /api/v1/accounts/{account}/destinations/{destination}"),
     ("/a/{account}/storage/{repository}/upkeep", "POST /api/v1/accounts/{account}/repositories/{repository}/upkeep"),
     ("/a/{account}/storage/{repository}/removal", "DELETE /api/v1/accounts/{account}/repositories/{repository}"),
     ("/a/{account}/keys/{repository}/new", "POST /api/v1/accounts/{account}/repositories/{repository}/keys"),

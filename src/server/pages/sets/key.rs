@@ -11,7 +11,7 @@ use crate::server::choices::Choices;
 use crate::server::db::RepositoryRow;
 use crate::server::deeds::keys;
 use crate::server::pages::storage::{KitOf, key_mark, kit_facts, typed_back};
-use crate::server::store::TYPED_BACK;
+use crate::server::store::{TYPED_BACK, is_chosen};
 
 async fn repository(desk: &Desk) -> Result<RepositoryRow> {
     let id = desk.fields.id("repository", "a repository")?;
@@ -53,7 +53,7 @@ pub(super) async fn part(desk: &Desk) -> Result<Markup> {
     let sent = desk.sent("key").to_owned();
     if !row.confirmed && !sent.is_empty() && desk.all_sent("last_four").next().is_some() {
         // Typed back wrongly: it is still at hand, and must not be lost for that.
-        return Ok(fresh(desk, &row, &sent, false).await);
+        return Ok(fresh(desk, &row, &sent, is_chosen(&sent)).await);
     }
     let told = if desk.set.is_some() {
         html! {}

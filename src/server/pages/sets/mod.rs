@@ -143,7 +143,7 @@ pub(super) async fn show(
         @if runs.is_empty() { p.empty { "It has not run yet." } } @else { (job::runs(&account.id, &runs, std::slice::from_ref(&set))) }
         @if actor.may(Right::Change, Some(&account.id)) {
             details { summary { "Remove this backup set" }
-                p { "Its snapshots stay in the repository." }
+                p { "Its snapshots stay in the repository. This server deletes the set with its schedules and all that it keeps of its runs: what each did, and what it could not read." }
                 form method="post" action={ (here) "/removal" } { button.danger type="submit" { "Remove" } }
             }
         }

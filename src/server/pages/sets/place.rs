@@ -6,7 +6,7 @@ use super::desk::{Desk, Done};
 use super::key;
 use super::steps::Step;
 use crate::error::{Error, ErrorKind, Result};
-use crate::server::auth::{Password, Right};
+use crate::server::auth::{Password, Right, Role};
 use crate::server::db::{ClientRow, RepositoryRow};
 use crate::server::deeds::repositories::{self, PlaceToBe, RepositoryToMake};
 use crate::server::id::Id;
@@ -25,17 +25,19 @@ const PLACES: [(&str, &[&str], &str, &str, &str); 7] = [
     ("server", &["server"], "This server's own storage", "", ""),
     ("folder", &["fs", "file"], "A folder of the server's machine", "/srv/backup", ""),
     ("s3", &["s3"], "S3, or what speaks like it", EXAMPLE, "access_key_id, secret_access_key"),
-    (
-        "azblob",
-        &["azblob"],
-        "Azure Blob Storage",
-        "azblob://container/folder?account_name=…",
-        "account_key or sas_token",
-    ),
+    ("azblob", &["azblob"], "Azure Blob Storage", "azblob://container/folder?account=…", "account_key or sas_token"),
     ("gcs", &["gcs"], "Google Cloud Storage", "gcs://bucket/folder", "credential"),
     ("webdav", &["webdav", "webdav+http"], "WebDAV", "webdav://host/folder", "username, password"),
     ("sftp", &["sftp"], "SFTP", "sftp://user@host/folder", ""),
 ];
+
+/// Kinds that lend the server's machine, its files or its keys: administrators alone name such places.
+const OF_THE_MACHINE: [&str; 2] = ["folder", "sftp"];
+
+/// Says whether whoever asks may name a place of some kind.
+fn may_name(desk: &Desk, kind: &str) -> bool {
+    desk.actor.role == Role::Administrator || !OF_THE_MACHINE.contains(&kind)
+}
 
 /// The address of a place of some kind, as people write it: with its scheme or without.
 fn address(kind: &str, url: &str) -> Result<String> {
@@ -103,7 +105,6 @@ pub(super) async fn part(desk: &Desk) -> Result<Markup> {
 
 fn new(desk: &Desk) -> Markup {
     let fields = &desk.fields;
-    let own_folders = desk.actor.role == crate::server::auth::Role::Administrator;
     html! {
         fieldset { legend { "A new repository" }
             p.quiet { "A key is made for it and shown once, in the next step. The server keeps one of its own with which it adds snapshots and cannot read what is in them." }
@@ -111,7 +112,7 @@ fn new(desk: &Desk) -> Markup {
             input #new_name name="new_name" maxlength="100" value=(fields.get("new_name")) spellcheck="false";
             label for="new_kind" { "Kind of place" }
             select #new_kind name="new_kind" data-stay { @for (word, _, label, ..) in PLACES {
-                @if word != "folder" || own_folders { option value=(word) selected[fields.get("new_kind") == word] { (label) } }
+                @if may_name(desk, word) { option value=(word) selected[fields.get("new_kind") == word] { (label) } }
             } }
             (reached(desk, "new", fields.get("new_kind")))
             details { summary { "A passphrase of your own instead of a key" }
@@ -153,11 +154,12 @@ async fn places(desk: &Desk, row: &RepositoryRow) -> Result<Markup> {
             }
         } } }
         @if all.len() > 1 { p.quiet { "Letting go of a destination never deletes what lies there." } }
+        p.quiet { "A secret that was renewed is entered on the " a href={ "/a/" (desk.account.id) "/storage/" (row.id) } { "repository's page" } "." }
         details open[!desk.fields.get("copy_url").is_empty()] { summary { "Add a destination: a copy of all of it, kept up to date" }
             label for="copy_name" { "Name" }
             input #copy_name name="copy_name" maxlength="100" value=(desk.fields.get("copy_name")) spellcheck="false";
             (reached(desk, "copy", ""))
-            p.quiet { "Addresses: " @for (n, place) in PLACES.iter().enumerate().skip(2) { @if n > 2 { ", " } code { (place.3) } } }
+            p.quiet { "Addresses: " @for (n, place) in PLACES.iter().skip(2).filter(|place| may_name(desk, place.0)).enumerate() { @if n > 0 { ", " } code { (place.3) } } }
             button.plain #add-place type="submit" name="do" value="add-place" { "Add this destination" }
         }
     })
@@ -246,6 +248,22 @@ async fn make(desk: &mut Desk) -> Result<Done> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn every_example_is_an_address_that_is_taken_with_the_secrets_that_are_named() {
+        use crate::storage::{Credentials, StorageOptions, open};
+        for (kind, _, _, example, secrets) in PLACES.into_iter().filter(|(_, _, _, example, _)| !example.is_empty()) {
+            let url = address(kind, &example.replace('…', "example")).expect(example);
+            // Of secrets that are named one by one all are needed, of others one.
+            let either = secrets.split_once(" or ").map_or(secrets, |(one, _)| one);
+            let credentials =
+                either.split(", ").filter(|name| !name.is_empty()).fold(Credentials::new(), |all, name| {
+                    let secret = if name == "credential" { "{\"type\":\"service_account\"}" } else { "c2VjcmV0" };
+                    all.with(name, secret)
+                });
+            open(&url, &StorageOptions { credentials, ..StorageOptions::default() }).expect(example);
+        }
+    }
 
     #[test]
     fn addresses_are_taken_with_their_scheme_or_without() {
