@@ -111,9 +111,6 @@ pub(super) struct Notes {
     pub(super) exact: bool,
     /// When the next item will have grown too old.
     pub(super) due_us: Option<i64>,
-    /// All is to be read once more.
-    #[serde(default)]
-    pub(super) again: bool,
     /// The folders that are left out.
     pub(super) folders: KeptFolders,
 }

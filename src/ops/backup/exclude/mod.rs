@@ -137,7 +137,7 @@ impl Excluding {
         let notes = noted.flatten().filter(|notes| notes.print == rules.print());
         let known = previous.is_some_and(|state| state.items.is_some());
         let is_usable = notes.as_ref().is_some_and(Notes::is_whole);
-        let cursors = cursors.filter(|_| is_usable && notes.as_ref().is_some_and(|notes| !notes.again));
+        let cursors = cursors.filter(|cursors| is_usable && !cursors.links.is_empty());
         let due = notes.as_ref().and_then(|notes| notes.due_us);
         let excluding = Self {
             from_start: cursors.is_none(),
@@ -176,7 +176,6 @@ impl Excluding {
             left_out: self.left_out,
             exact: self.exact,
             due_us: self.due_us,
-            again: self.again,
             // Everything will be told once more: folders wait to be told rather than be taken for what they were. Where too
             // many wait, what they were is all there is to go by.
             folders: if self.again && !self.overflowed { Memory::default().encode() } else { self.memory.encode() },
