@@ -169,7 +169,11 @@ impl Db {
             Engine::Sqlite => "BEGIN IMMEDIATE",
             Engine::Postgres => "BEGIN",
         };
-        Ok(self.pool.begin_with(begin).await?)
+        // In a task of its own: who asks may be dropped meanwhile, and of a transaction that began half nobody would know, while a
+        // connection of PostgreSQL went on in it. One that began whole is rolled back when it is dropped.
+        let pool = self.pool.clone();
+        let begun = tokio::spawn(async move { pool.begin_with(begin).await }).await;
+        Ok(begun.map_err(|e| Error::internal("A task of the database ended early").with_source(e))??)
     }
 
     /// Says whether it answers.
