@@ -328,7 +328,8 @@ impl From<sqlx::Error> for Error {
     }
 }
 
-/// Bounds how long something may take that asks the database and nothing else: one that is gone without a word never answers.
+/// Bounds how long something may take that waits for the database, and for nothing else that may take long: one that is gone without a
+/// word never answers. What is not done by then is let go of half-way.
 ///
 /// # Errors
 /// `Unavailable` when it takes longer; else its own.
