@@ -10,7 +10,7 @@ use super::options::Role;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long nothing may go well before the process is said to be of no use.
-const LONGEST_SILENCE: Duration = Duration::from_secs(300);
+pub(crate) const LONGEST_SILENCE: Duration = Duration::from_secs(300);
 
 /// When each part last did what it is there for.
 #[derive(Debug, Default)]

@@ -32,6 +32,9 @@ const LONGEST_HEAD: Duration = Duration::from_secs(if cfg!(test) { 5 } else { 30
 /// on its way: on a slow line, for a while.
 const LONGEST_SILENCE: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 60 });
 
+/// Connections at once of those who watch the process: they are few, and take none of the places of others.
+const MOST_WATCHERS: usize = 64;
+
 /// Requests of one connection of HTTP/2 at once.
 const MOST_STREAMS: u32 = 100;
 
@@ -128,14 +131,15 @@ pub(crate) async fn start_at(options: ServerOptions, clock: Option<Clock>) -> Re
         let (listener, bound) = listen(server.options.listen)?;
         address = Some(bound);
         let _ = server.address.set(bound);
-        serve(&server, web::service(&server), listener, server.options.tls.as_ref(), &handle, &tasks).await?;
+        let (service, tls) = (web::service(&server), server.options.tls.as_ref());
+        serve(&server, service, (listener, server.options.connections_at_once), tls, &handle, &tasks).await?;
     }
     let mut health_address = None;
     if let Some(at) = server.options.health_listen {
         let (listener, bound) = listen(at)?;
         health_address = Some(bound);
         let handle = Handle::with_control(server.connections.clone());
-        serve(&server, web::watched(&server), listener, None, &handle, &tasks).await?;
+        serve(&server, web::watched(&server), (listener, MOST_WATCHERS), None, &handle, &tasks).await?;
     }
     super::jobs::start(&server, &tasks, &stop);
     super::notices::start(&server, &tasks, &stop);
@@ -193,17 +197,18 @@ fn listen(at: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
     Ok((listener, bound))
 }
 
+/// Answers what comes to a socket, from so many connections at once.
 async fn serve(
     server: &Arc<Server>,
     service: Router,
-    listener: TcpListener,
+    (listener, at_once): (TcpListener, usize),
     tls: Option<&super::options::Tls>,
     handle: &Handle<Caller>,
     tasks: &TaskTracker,
 ) -> Result<()> {
     let service = service.into_make_service_with_connect_info::<SocketAddr>();
     let bounds = Bounds {
-        at_once: server.options.connections_at_once,
+        at_once,
         per_address: server.options.connections_per_address,
         // Behind a proxy many share its address.
         spared: Network::LOOPBACK.iter().chain(&server.options.trusted_proxies).copied().collect(),

@@ -83,7 +83,8 @@ pub(crate) struct Args {
     #[arg(long, requires = "demo")]
     demo_for_others: bool,
     /// Make a link by which somebody chooses a new password, and has no second factor any more, and end; also while the server
-    /// runs. For the last administrator: for all others administrators make one on the pages
+    /// runs. Once it is used, their sessions and API tokens end. For the last administrator: for all others administrators make
+    /// one on the pages
     #[arg(long, value_name = "LOGIN", conflicts_with = "demo")]
     new_link: Option<String>,
     /// Refuse destinations and webhooks in private networks and on this machine, for servers that strangers use [env:

@@ -1,19 +1,22 @@
 //! Signing in: a login, a password, and a code where there is a second factor.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::password::nobody;
 use super::{Password, Person};
 use crate::error::{Error, ErrorKind, Result};
-use crate::server::db::Db;
+use crate::server::db::{Db, in_time};
 use crate::server::vault::Vault;
 
 /// Passwords checked at once in a line: each takes memory and a core.
 const AT_ONCE: usize = 2;
 /// How many may wait in a line: some seconds. Who comes then is told to come again.
 const LONGEST_LINE: usize = 64;
+/// How long a turn may be held: one of a database that is gone without a word is somebody else's then.
+const LONGEST_TURN: Duration = Duration::from_secs(30);
 
 /// Checks sign-ins.
 #[derive(Debug, Clone)]
@@ -105,11 +108,18 @@ impl SignIn {
             true => &self.lines.known,
             false => &self.lines.strangers,
         };
-        let _turn = self.turn(line, &login, attempt.address, now_us).await?;
-        let found = self.db.person_by_login(&login).await?;
+        self.db.may_try(&login, attempt.address, now_us).await?;
+        let _turn = line.turn().await?;
+        in_time(LONGEST_TURN, self.let_in(attempt, &login, now_us)).await
+    }
+
+    /// Lets somebody in whose turn it is, to be held until this has ended: so each knows what came of those before.
+    async fn let_in(&self, attempt: &Attempt<'_>, login: &str, now_us: i64) -> Result<SignedIn> {
+        self.db.may_try(login, attempt.address, now_us).await?;
+        let found = self.db.person_by_login(login).await?;
         let good = self.fits(attempt.password, found.as_ref()).await?;
         let Some(person) = found.filter(|person| good && !person.disabled) else {
-            self.db.note_failure(&login, attempt.address, now_us).await?;
+            self.db.note_failure(login, attempt.address, now_us).await?;
             return Err(refused());
         };
         if person.second_factor {
@@ -117,11 +127,11 @@ impl SignIn {
                 return Err(Error::invalid("A code of your authenticator app is needed too"));
             }
             if !self.db.check_code(&self.vault, &person, attempt.code, now_us).await? {
-                self.db.note_failure(&login, attempt.address, now_us).await?;
+                self.db.note_failure(login, attempt.address, now_us).await?;
                 return Err(refused());
             }
         }
-        self.db.forget_failures(&login, attempt.address, now_us).await?;
+        self.db.forget_failures(login, attempt.address, now_us).await?;
         let cookie = self.db.begin_session(&self.vault, &person, attempt.address, attempt.agent, now_us).await?;
         Ok(SignedIn { person, cookie })
     }
@@ -131,20 +141,17 @@ impl SignIn {
     /// # Errors
     /// `Permission` when not; `Unavailable` when there were too many attempts.
     pub(crate) async fn prove(&self, person: &Person, password: &Password, address: &str, now_us: i64) -> Result<()> {
-        let _turn = self.turn(&self.lines.known, &person.login, address, now_us).await?;
-        if self.fits(password, Some(person)).await? {
-            return Ok(());
-        }
-        self.db.note_failure(&person.login, address, now_us).await?;
-        Err(Error::new(ErrorKind::Permission, "The password is not right"))
-    }
-
-    /// Waits until it is somebody's turn, to be held until the attempt has ended: so each knows what came of those before.
-    async fn turn<'a>(&self, line: &'a Line, login: &str, address: &str, now_us: i64) -> Result<Turn<'a>> {
-        self.db.may_try(login, address, now_us).await?;
-        let turn = line.turn().await?;
-        self.db.may_try(login, address, now_us).await?;
-        Ok(turn)
+        self.db.may_try(&person.login, address, now_us).await?;
+        let _turn = self.lines.known.turn().await?;
+        let proved = async {
+            self.db.may_try(&person.login, address, now_us).await?;
+            if self.fits(password, Some(person)).await? {
+                return Ok(());
+            }
+            self.db.note_failure(&person.login, address, now_us).await?;
+            Err(Error::new(ErrorKind::Permission, "The password is not right"))
+        };
+        in_time(LONGEST_TURN, proved).await
     }
 
     async fn fits(&self, password: &Password, person: Option<&Person>) -> Result<bool> {

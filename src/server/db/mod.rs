@@ -169,7 +169,11 @@ impl Db {
             Engine::Sqlite => "BEGIN IMMEDIATE",
             Engine::Postgres => "BEGIN",
         };
-        Ok(self.pool.begin_with(begin).await?)
+        // In a task of its own: who asks may be dropped meanwhile, and of a transaction that began half nobody would know, while a
+        // connection of PostgreSQL went on in it. One that began whole is rolled back when it is dropped.
+        let pool = self.pool.clone();
+        let begun = tokio::spawn(async move { pool.begin_with(begin).await }).await;
+        Ok(begun.map_err(|e| Error::internal("A task of the database ended early").with_source(e))??)
     }
 
     /// Says whether it answers.
@@ -324,7 +328,8 @@ impl From<sqlx::Error> for Error {
     }
 }
 
-/// Bounds how long something may take that asks the database and nothing else: one that is gone without a word never answers.
+/// Bounds how long something may take that waits for the database, and for nothing else that may take long: one that is gone without a
+/// word never answers. What is not done by then is let go of half-way.
 ///
 /// # Errors
 /// `Unavailable` when it takes longer; else its own.

@@ -47,6 +47,15 @@ impl Protected {
         }
     }
 
+    /// The larger of both, each figure by itself.
+    fn larger(self, other: Self) -> Self {
+        Self {
+            mailboxes: self.mailboxes.max(other.mailboxes),
+            drives: self.drives.max(other.drives),
+            sites: self.sites.max(other.sites),
+        }
+    }
+
     fn beside(self, limits: Entitlements) -> [(&'static str, i64, Option<i64>); 3] {
         [
             ("mailboxes", self.mailboxes, limits.mailboxes),
@@ -104,6 +113,17 @@ impl Db {
     /// As any query.
     pub(crate) async fn keep_protected(&self, set: &Id, protected: Protected) -> Result<()> {
         self.set(&name(set), Some(&super::to_json(&protected)?)).await
+    }
+
+    /// Keeps how much a set is meant to protect. What a run read of it counts until the next one reads less: not all of it is known
+    /// before, such as mailboxes that users share.
+    ///
+    /// # Errors
+    /// As any query.
+    pub(crate) async fn keep_meant(&self, set: &Id, meant: Protected) -> Result<()> {
+        let known: Option<Protected> =
+            self.setting(&name(set)).await?.map(|text| super::from_json(&text)).transpose()?;
+        self.keep_protected(set, known.unwrap_or_default().larger(meant)).await
     }
 
     /// Says whether it is known of a set how much it protects: since it had a snapshot here, or its choice was held against limits.

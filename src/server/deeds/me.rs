@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 use crate::error::{Error, Result};
 use crate::server::audit::Deed;
 use crate::server::auth::{Actor, Password, new_secret};
+use crate::server::id::Id;
 use crate::server::state::Server;
 
 async fn note(server: &Server, actor: &Actor, action: &'static str) -> Result<()> {
@@ -27,7 +28,7 @@ pub(crate) async fn change_password(server: &Server, actor: &Actor, old: &Passwo
 }
 
 /// Begins to set up a second factor, for who knows the password: else whoever found a session or token would shut its owner out. Gives
-/// its secret.
+/// its secret: the one that was begun last, where that was by the same session, for an app may have it already.
 ///
 /// # Errors
 /// `InvalidInput` when it is on; `Permission` for a wrong password; `Unavailable` after too many attempts.
@@ -37,9 +38,24 @@ pub(crate) async fn begin_factor(server: &Server, actor: &Actor, old: &Password)
         return Err(Error::invalid("The second factor is on already"));
     }
     server.sign_in.prove(&person, old, &actor.address, server.now_us()).await?;
+    let kept = begun_by(&person.id);
+    let mark =
+        |secret: &str| actor.session.as_ref().map(|session| format!("{session} {}", server.vault.token_name(secret)));
+    if let Some(begun) = person.second_factor_to_be(&server.vault).unwrap_or_default()
+        && let Some(own) = mark(begun.as_str())
+        && server.db.setting(&kept).await? == Some(own)
+    {
+        return Ok(begun);
+    }
     let secret = new_secret();
     server.db.begin_second_factor(&server.vault, &person.id, &secret).await?;
+    server.db.set(&kept, mark(secret.as_str()).as_deref()).await?;
     Ok(secret)
+}
+
+/// The name of a setting that says by which session somebody began to set up which second factor.
+fn begun_by(person: &Id) -> String {
+    format!("factor {person}")
 }
 
 /// The secret of the second factor that is being set up: the one that was begun last, as the server keeps it. None where none
@@ -63,7 +79,8 @@ pub(crate) async fn confirm_factor(server: &Server, actor: &Actor, old: &Passwor
     let person = server.db.person(&actor.person).await?;
     server.sign_in.prove(&person, old, &actor.address, server.now_us()).await?;
     server.db.confirm_second_factor(&server.vault, &person, code, server.now_us()).await?;
-    note(server, actor, "second-factor.on").await
+    note(server, actor, "second-factor.on").await?;
+    server.db.set(&begun_by(&person.id), None).await
 }
 
 /// Turns the second factor off, for who knows the password.

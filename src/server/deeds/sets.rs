@@ -171,7 +171,7 @@ pub(crate) async fn room(
 /// What a set means counts until a run has read it: the next one is held against the rest.
 async fn keep(server: &Server, set: &Id, meant: Option<Protected>) -> Result<()> {
     match meant {
-        Some(meant) => server.db.keep_protected(set, meant).await,
+        Some(meant) => server.db.keep_meant(set, meant).await,
         None => Ok(()),
     }
 }

@@ -27,7 +27,7 @@ const LONGEST_PASS: Duration = Duration::from_secs(60);
 /// How often is looked whether history is to be removed.
 const TIDY_EVERY: Duration = Duration::from_secs(600);
 /// How long removing it may take: the rest goes the next day.
-const LONGEST_TIDYING: Duration = Duration::from_secs(300);
+const LONGEST_TIDYING: Duration = Duration::from_secs(60);
 
 /// Runs until `stop`.
 pub(super) async fn run(server: Arc<Server>, stop: CancellationToken) {
@@ -47,7 +47,11 @@ pub(super) async fn run(server: Arc<Server>, stop: CancellationToken) {
         }
         if tidied.is_none_or(|at| at.elapsed() > TIDY_EVERY) {
             tidied = Some(Instant::now());
-            match in_time(LONGEST_TIDYING, server.db.forget_history(now)).await {
+            let forgotten = in_time(LONGEST_TIDYING, server.db.forget_history(now)).await;
+            if forgotten.is_ok() {
+                server.pulse.scheduler.note();
+            }
+            match forgotten {
                 Ok(0) => {}
                 Ok(gone) => tracing::info!(gone, "Old history was removed"),
                 Err(e) => tracing::error!("Old history cannot be removed: {}", e.chain()),
@@ -136,5 +140,16 @@ fn jitter(longest_s: u32) -> u32 {
     match longest_s.checked_add(1) {
         Some(many) if longest_s > 0 => u32::from_le_bytes(random_bytes()) % many,
         _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::pulse::LONGEST_SILENCE;
+
+    #[test]
+    fn a_round_that_hangs_at_each_thing_is_over_before_the_process_is_said_to_be_of_no_use() {
+        assert!(2 * LONGEST_PASS + LONGEST_TIDYING < LONGEST_SILENCE);
     }
 }

@@ -32,8 +32,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// A clock that goes back by more than this was set.
 const JUMP_US: i64 = 60_000_000;
 
-/// How long a pass may take: one of many receivers and sets takes a while.
+/// How long a pass may take that asks the database alone: one of many receivers and sets takes a while. What is sent, and what storages
+/// are asked, have times of their own: let go of, it would be sent twice.
 const LONGEST_PASS: Duration = Duration::from_secs(900);
+
+/// How long the database may take for one thing.
+const LONGEST_ANSWER: Duration = Duration::from_secs(30);
 
 /// How long a pass may take to end when the server stops.
 const LAST_PASS: Duration = Duration::from_secs(10);
@@ -48,9 +52,9 @@ pub(crate) fn start(server: &Arc<Server>, tasks: &TaskTracker, stop: &Cancellati
         let clock = clock.clone();
         async move {
             if clock.went_back(server.now_us()) {
-                due::put_right(&server).await.inspect_err(|_| clock.forget())?;
+                in_time(LONGEST_PASS, due::put_right(&server)).await.inspect_err(|_| clock.forget())?;
             }
-            gather(&server).await
+            in_time(LONGEST_PASS, gather(&server)).await
         }
     }));
     tasks.spawn(again(server.clone(), stop.clone(), "Notices cannot be sent", |server| async move {
@@ -101,7 +105,7 @@ async fn again<F: Future<Output = Result<()>>>(
             tokio::time::sleep(LAST_PASS).await;
         };
         let passed = tokio::select! {
-            passed = in_time(LONGEST_PASS, pass(server.clone())) => passed,
+            passed = pass(server.clone()) => passed,
             () = last => Ok(()),
         };
         match passed {

@@ -6,9 +6,9 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 
 use super::notice::Notice;
-use super::{mail, webhook};
+use super::{LONGEST_ANSWER, mail, webhook};
 use crate::error::{Error, ErrorKind, Result};
-use crate::server::db::{Delivery, DeliveryState, ReceiverKind, Room, is_away};
+use crate::server::db::{Delivery, DeliveryState, ReceiverKind, Room, in_time, is_away};
 use crate::server::error::told;
 use crate::server::state::Server;
 
@@ -37,7 +37,8 @@ pub(super) async fn pass(server: &Server) -> Result<()> {
         if is_free && trouble.is_none() && !server.ending.is_cancelled() {
             looked = Some(Instant::now());
             let room = Room { most: AT_ONCE, of_account: OF_ACCOUNT, of_receiver: TO_RECEIVER, taken: &taken };
-            match server.db.take_deliveries(server.now_us(), HOLD_US, &room).await {
+            let due = server.db.take_deliveries(server.now_us(), HOLD_US, &room);
+            match in_time(LONGEST_ANSWER, due).await {
                 Ok(due) => {
                     for delivery in due {
                         taken.push((delivery.account.clone(), delivery.receiver.clone()));
@@ -73,7 +74,7 @@ fn pause_us(attempts: i64) -> i64 {
 
 /// Tries once, and notes what came of it.
 async fn attempt(server: &Server, delivery: &Delivery) -> Result<()> {
-    let receiver = server.db.receiver(&delivery.account, &delivery.receiver).await?;
+    let receiver = in_time(LONGEST_ANSWER, server.db.receiver(&delivery.account, &delivery.receiver)).await?;
     let patience = if receiver.definition.kind == ReceiverKind::Ping { MOST_WAIT_OF_PING_US } else { MOST_WAIT_US };
     let sent = async {
         let notice: Notice = serde_json::from_str(&delivery.notice)
@@ -101,7 +102,8 @@ async fn attempt(server: &Server, delivery: &Delivery) -> Result<()> {
     if let Some(error) = &error {
         tracing::warn!(delivery = delivery.id.as_str(), attempts = delivery.attempts, "A notice was not sent: {error}");
     }
-    server.db.end_delivery(delivery, state, error.as_deref(), now + pause_us(delivery.attempts), now).await
+    let ended = server.db.end_delivery(delivery, state, error.as_deref(), now + pause_us(delivery.attempts), now);
+    in_time(LONGEST_ANSWER, ended).await
 }
 
 #[cfg(test)]

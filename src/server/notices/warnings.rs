@@ -6,7 +6,7 @@ use futures::StreamExt as _;
 
 use super::notice::Notice;
 use crate::error::{Error, Result};
-use crate::server::db::{Account, DestinationRow, NewDelivery, Receiver, SetRow, Tenant, is_away};
+use crate::server::db::{Account, DestinationRow, NewDelivery, Receiver, SetRow, Tenant, in_time, is_away};
 use crate::server::id::Id;
 use crate::server::pages::words;
 use crate::server::schedule;
@@ -38,13 +38,7 @@ type Warning = (String, Notice);
 /// Looks once an hour, in one process.
 pub(super) async fn pass(server: &Server) -> Result<()> {
     let now = server.now_us();
-    if !server.db.take_turn("warnings", HOUR_US, now).await? {
-        return Ok(());
-    }
-    server.db.keep_stored_of_day(now.div_euclid(DAY_US)).await?;
-    server.db.forget_deliveries(now - REMEMBERED_US).await?;
-    server.db.forget_drafts(now - UNFINISHED_US).await?;
-    let accounts = server.db.accounts_with_receivers().await?;
+    let accounts = in_time(super::LONGEST_PASS, whom(server, now)).await?;
     let mut warned = futures::stream::iter(accounts)
         .map(|account| async move { warn(server, &account, now).await })
         .buffer_unordered(ACCOUNTS_AT_ONCE);
@@ -52,6 +46,17 @@ pub(super) async fn pass(server: &Server) -> Result<()> {
         told?;
     }
     Ok(())
+}
+
+/// The accounts that are to be warned, when it is time; first takes away what has had its time.
+async fn whom(server: &Server, now_us: i64) -> Result<Vec<Id>> {
+    if !server.db.take_turn("warnings", HOUR_US, now_us).await? {
+        return Ok(Vec::new());
+    }
+    server.db.keep_stored_of_day(now_us.div_euclid(DAY_US)).await?;
+    server.db.forget_deliveries(now_us - REMEMBERED_US).await?;
+    server.db.forget_drafts(now_us - UNFINISHED_US).await?;
+    server.db.accounts_with_receivers().await
 }
 
 /// Warns an account's receivers.

@@ -16,10 +16,13 @@ use url::form_urlencoded;
 const PAGE: &str = "again";
 /// What a form is called that has no name of its own.
 const FORM: &str = "refused-form";
-/// Names of fields, or parts of them, whose contents are secret. So is whatever browsers are told not to keep.
-const SECRETS: &[&str] = &["password", "passphrase", "secret", "credentials", "key", "code"];
-/// No secrets, though browsers are told not to keep them.
-const NO_SECRETS: &[&str] = &["login", "typed"];
+/// Names of fields, or parts of them, whose contents are secret. So is what browsers take for a password or a code, and what says it
+/// by `data-secret`.
+const SECRETS: &[&str] = &["password", "passphrase", "secret", "credentials", "certificate", "key", "code"];
+/// Parts of the names of a storage's options that are secrets, and stand in its address by mistake.
+const SECRET_OPTIONS: &[&str] = &["secret", "token", "password", "passphrase", "credential", "key", "sas", "sig"];
+/// A form with more fields does not come again: each is looked for among all.
+const MOST_FIELDS: usize = 2_000;
 
 /// What a form sent, and to which path.
 #[derive(Clone)]
@@ -71,6 +74,9 @@ pub(crate) fn noted(query: &str) -> Option<String> {
 
 /// A page with its form filled that was refused; none where it has no form that sends just that.
 pub(crate) fn filled(page: &str, refused: &Refused) -> Option<String> {
+    if refused.posted.fields.iter().filter(|byte| **byte == b'&').count() >= MOST_FIELDS {
+        return None;
+    }
     let all: Vec<Tag<'_>> = tags(page).collect();
     let sent = sent(&refused.posted.fields);
     let at = form_of(&all, &escaped(&refused.posted.path), &sent)?;
@@ -200,9 +206,27 @@ impl<'a> Tag<'a> {
 
     fn is_secret(&self) -> bool {
         let name = self.value("name").unwrap_or_default();
-        let told = self.value("autocomplete").is_some_and(|how| how != "username") && !NO_SECRETS.contains(&name);
-        told || self.value("type") == Some("password") || SECRETS.iter().any(|word| name.contains(word))
+        let told = matches!(self.value("autocomplete"), Some("current-password" | "new-password" | "one-time-code"));
+        told || self.has("data-secret")
+            || self.value("type") == Some("password")
+            || SECRETS.iter().any(|word| name.contains(word))
     }
+}
+
+/// Says whether an address, as it stands in a page, has a secret in it: who signs in there, or an option that is called like one. With
+/// SFTP a user is none, nor where a key lies.
+fn tells_secret(address: &str) -> bool {
+    let address = address.replace("&amp;", "&");
+    let (scheme, rest) = address.split_once("://").unwrap_or(("", address.as_str()));
+    let is_sftp = scheme.trim().eq_ignore_ascii_case("sftp");
+    let signs_in = rest.rsplit_once('@').is_some_and(|(who, _)| !is_sftp || who.contains(':'));
+    let (_, options) = rest.split_once(['?', '#']).unwrap_or_default();
+    signs_in
+        || form_urlencoded::parse(options.as_bytes()).any(|(name, _)| {
+            let name = name.to_lowercase();
+            let is_path = name == "key_file" || (is_sftp && name == "key");
+            !is_path && SECRET_OPTIONS.iter().any(|word| name.contains(word))
+        })
 }
 
 /// The tags of the form that sent something to a path, from its own on.
@@ -289,8 +313,11 @@ impl Filling<'_> {
         self.has_fields = true;
         let sent = self.sent.iter_mut().find(|sent| !sent.taken && sent.name == name)?;
         sent.taken = true;
+        let is_address = name.ends_with("url") || sent.value.contains("://");
         // Who pastes a private key into a field for something else shall not have it stand there either.
-        if !tag.is_secret() && !sent.value.contains("PRIVATE KEY") {
+        let is_secret =
+            tag.is_secret() || sent.value.contains("PRIVATE KEY") || (is_address && tells_secret(&sent.value));
+        if !is_secret {
             return Some(sent.value.clone());
         }
         if !sent.value.is_empty() {
@@ -427,6 +454,53 @@ mod tests {
         let whole = filled(&page(), &refused("n=1&a=x&t=y&s=1&p=mine")).expect("its form");
         assert!(whole.contains("type those anew") && !whole.contains("mine"), "{whole}");
         assert!(whole.contains("<details open><summary>Secret"), "{whole}");
+    }
+
+    #[test]
+    fn an_address_with_a_secret_in_it_is_not_shown_either() {
+        for told in [
+            "webdav://user:mine@host/x",
+            "webdav://mine@host/x",
+            "sftp://user:mine@host/x",
+            "user:mi/ne?mine@host",
+            "s3://bucket/x?secret_access_key=mine",
+            "s3://bucket/x?region=y&amp;session%5ftoken=mine",
+            "azblob://box/x?SAS_TOKEN=mine",
+            "gcs://bucket?credential=mine",
+            "s3://bucket?key=mine",
+        ] {
+            assert!(tells_secret(told), "{told}");
+        }
+        for plain in [
+            "s3://bucket/x?endpoint=https://host&amp;region=y",
+            "sftp://user@host/x?known_hosts=strict&amp;key=/keys/one",
+            "gcs://bucket?key_file=/keys/one",
+            "/srv/backup",
+            "",
+        ] {
+            assert!(!tells_secret(plain), "{plain}");
+        }
+        let form = html! {
+            main { form method="post" action="/to" {
+                input name="new_url" autocomplete="off"; input name="zone" autocomplete="off"; input name="hook" data-secret;
+            } }
+        };
+        let told = filled(&form.into_string(), &refused("new_url=s3%3A%2F%2Fb%3Ftoken%3Dmine&zone=UTC&hook=mine"));
+        let told = told.expect("its form");
+        assert!(told.contains("value=\"UTC\"") && told.contains("type those anew"), "{told}");
+        assert!(!told.contains("mine"), "{told}");
+    }
+
+    #[test]
+    fn a_form_of_very_many_fields_does_not_come_again() {
+        let form = html! { main { form method="post" action="/to" { input type="checkbox" name="pick" value="x"; } } };
+        let form = form.into_string();
+        let with = |many: usize| {
+            let posted = Posted { path: "/to".to_owned(), fields: Bytes::from(vec!["pick=x"; many].join("&")) };
+            Refused { page: "/from".to_owned(), posted, title: "No", told: html! {} }
+        };
+        assert!(filled(&form, &with(MOST_FIELDS)).is_some());
+        assert_eq!(filled(&form, &with(MOST_FIELDS + 1)), None);
     }
 
     #[test]

@@ -228,7 +228,7 @@ fn form(account: &Account, sets: &[SetRow], of: Option<&Receiver>, action: &str)
             }
             div.of-web {
                 label for="url" { "Web address, " span.quiet { "for webhook and ping" @if of.is_some() && kind != ReceiverKind::Mail { "; leave it empty to keep the present one" } } }
-                input #url name="url" inputmode="url" maxlength="2000" autocomplete="off" spellcheck="false" placeholder="https://…";
+                input #url name="url" inputmode="url" maxlength="2000" autocomplete="off" data-secret spellcheck="false" placeholder="https://…";
             }
             fieldset.of-reports {
                 legend { "Tell it about" }

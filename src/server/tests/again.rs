@@ -100,6 +100,17 @@ async fn what_is_secret_does_not_stand_in_a_form_again() {
         assert!(page.contains(words), "{words}: {page}");
     }
     assert!(!page.contains("s3cret") && !page.contains("four words of mine"), "{page}");
+    for (address, is_in) in [
+        ("webdav://me:s3cret@host/x?nothing=1", "has an unknown option"),
+        ("s3://bucket/x?secret_access_key=s3cret", "secret_access_key is a secret"),
+    ] {
+        let address: String = url::form_urlencoded::byte_serialize(address.as_bytes()).collect();
+        let typed = format!("name=Old&url={address}&credentials=&key=four+words+of+mine");
+        let (status, page) = send(&bench, &cookie, &bench.url(&storage), &adoption, &typed).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{page}");
+        assert!(page.contains("value=\"Old\"") && page.contains("type those anew"), "{page}");
+        assert!(page.contains(is_in) && !page.contains("s3cret"), "{page}");
+    }
     let next = format!("{adoption}?again={}", storage.replace('/', "%2F"));
     assert!(page.contains(&format!("action=\"{next}\"")), "{page}");
     let (status, page) =

@@ -181,6 +181,38 @@ async fn a_mistyped_code_shows_the_same_secret_again_and_never_one_that_is_on() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_second_factor_that_is_begun_anew_in_the_same_session_has_the_same_secret() {
+    let bench = Bench::quiet().await;
+    let token = bench.person(None, Role::Administrator, "admin@example.com").await;
+    let cookie = bench.sign_in("admin@example.com", PASSWORD).await.expect("signed in");
+    let other = bench.sign_in("admin@example.com", PASSWORD).await.expect("signed in");
+    let begin = async |cookie: &str| {
+        let answer = bench.send_form("/me/factor", Some(cookie), "old=three+plain+words".to_owned()).await;
+        secret_on(&answer.text().await.expect("text")).to_owned()
+    };
+    let confirm = async |old: &str, secret: &str| {
+        let code = code_at(secret, bench.server().now_us()).expect("a code");
+        let body = format!("old={old}&code={code}");
+        bench.send_form("/me/factor/confirmation", Some(&cookie), body).await.status()
+    };
+    let secret = begin(&cookie).await;
+    assert_eq!(confirm("mistyped", &secret).await, StatusCode::FORBIDDEN);
+    assert_eq!(begin(&cookie).await, secret, "the app has it already");
+    // Nobody else gets it, nor is what somebody else began given as one's own.
+    let others = begin(&other).await;
+    assert_ne!(others, secret);
+    let own = begin(&cookie).await;
+    assert!(own != others && own != secret);
+    let body = Some(json!({"old": PASSWORD}));
+    let by_token = bench.good(&token, Method::POST, "/me/factor", body).await;
+    assert!(!by_token.to_string().contains(&own), "{by_token}");
+    let own = begin(&cookie).await;
+    assert_eq!(confirm("three+plain+words", &own).await, StatusCode::SEE_OTHER);
+    let person = bench.server().db.person_by_login("admin@example.com").await.expect("read").expect("there");
+    assert!(person.second_factor);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_found_a_session_or_token_turns_no_second_factor_on_without_the_password() {
     let bench = Bench::quiet().await;
     let token = bench.person(None, Role::Administrator, "admin@example.com").await;

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{Bench, PASSWORD, set_up};
 use crate::crypto::KeyRight;
 use crate::server::auth::Role;
+use crate::server::db::{Entitlements, Protected};
 use crate::server::id::Id;
 use crate::sim::{SimOptions, SimTenant};
 
@@ -330,4 +331,30 @@ async fn what_lends_the_servers_machine_is_named_by_administrators_and_a_folder_
     assert!(status == StatusCode::FORBIDDEN && answer.to_string().contains("may use sftp:"), "{status} {answer}");
     bench.good(&admin, Method::POST, &path, wanted(&whole)).await;
     assert!(bench.folder.path().join("elsewhere/config").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_run_read_counts_on_when_a_change_is_known_to_mean_less() {
+    let bench = Bench::quiet().await;
+    let account = bench.account("Contoso").await;
+    let token = bench.person(Some(&account), Role::Owner, "owner@contoso.com").await;
+    let sim = SimTenant::start(SimOptions { users: 8, ..SimOptions::tiny() }).await.expect("a tenant");
+    let (repository, set, _) = set_up(&bench, &token, &account, &sim, json!([])).await;
+    let tenants = bench.good(&token, Method::GET, &format!("/accounts/{account}/tenants"), None).await;
+    let tenant = super::id(&tenants["items"][0]);
+    let users = format!("/accounts/{account}/tenants/{tenant}/contents?kind=users");
+    bench.good(&token, Method::GET, &users, None).await;
+    // Of the mailboxes that a run read, some belong to nobody who has a licence.
+    let (db, read) = (&bench.server().db, Protected { mailboxes: 19, drives: 0, sites: 0 });
+    db.keep_protected(&Id::parse(&set).expect("an id"), read).await.expect("kept");
+    let limits = Entitlements { mailboxes: Some(30), ..Default::default() };
+    db.change_account(&account, "Contoso", limits).await.expect("changed");
+    let wider = json!({
+        "name": "everyone", "tenant": tenant, "repository": repository,
+        "choices": {"workloads": ["mail", "onedrive", "calendar"]},
+    });
+    bench.good(&token, Method::PUT, &format!("/accounts/{account}/sets/{set}"), Some(wider)).await;
+    let used = bench.good(&token, Method::GET, &format!("/accounts/{account}"), None).await["used"].clone();
+    assert_eq!(used["mailboxes"], 19, "{used}");
+    assert!(used["drives"].as_i64() > Some(0), "what is meant counts too: {used}");
 }

@@ -278,7 +278,8 @@ fn two_of_each(spared: &[Network]) -> (Lines, SocketAddr, Arc<AtomicU64>) {
     (Lines::of(listener, bounds).expect("lines"), address, turned_away)
 }
 
-/// A connection from one of this machine's own addresses.
+/// A connection from one of this machine's own addresses. Beside 127.0.0.1 Linux has all of 127.0.0.0/8 without being told; others
+/// do not.
 async fn dialled(from: [u8; 4], to: SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind(SocketAddr::from((from, 0))).expect("bound");

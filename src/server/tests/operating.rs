@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
 use reqwest::{Method, StatusCode, header};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -15,6 +16,7 @@ use crate::error::ErrorKind;
 use crate::server::ProcessRole;
 use crate::server::audit::look_through_exported;
 use crate::server::auth::Role;
+use crate::server::db::{Columns as _, Engine};
 use crate::server::options::ServerOptions;
 use crate::server::run::start_at;
 use crate::sim::{SimOptions, SimTenant};
@@ -277,4 +279,40 @@ async fn a_folder_may_have_any_name() {
     let db = crate::server::db::Db::open(None, &odd).await.expect("opened");
     db.ping().await.expect("it answers");
     assert!(odd.join("server.db").is_file());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_nobody_waits_for_any_more_ends() {
+    let bench = Bench::quiet().await;
+    let db = &bench.server().db;
+    // Let go of a little later each time, so that some are while they begin.
+    for number in 0..40 {
+        let (until, mut begins) = (Instant::now() + Duration::from_micros(40 * number), Box::pin(db.write()));
+        while begins.as_mut().now_or_never().is_none() && Instant::now() < until {
+            tokio::task::yield_now().await;
+        }
+    }
+    sleep(Duration::from_millis(500)).await;
+    let open = async || {
+        let open = "SELECT COUNT(*) AS many FROM pg_stat_activity \
+            WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
+        match db.engine() {
+            Engine::Sqlite => 0,
+            Engine::Postgres => {
+                sqlx::query(open).fetch_one(db.pool()).await.expect("an answer").number("many").expect("a number")
+            }
+        }
+    };
+    for _ in 0..100 {
+        if open().await == 0 {
+            break;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(open().await, 0);
+    // What is written now stays.
+    let mut tx = db.write().await.expect("begun");
+    sqlx::query("INSERT INTO settings (name, value) VALUES ('a test', '1')").execute(&mut *tx).await.expect("written");
+    tx.commit().await.expect("durable");
+    assert_eq!(db.setting("a test").await.expect("read").as_deref(), Some("1"));
 }

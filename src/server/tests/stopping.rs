@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::id;
 use super::restoring::{ALICE, Place};
-use crate::sim::{Fault, FaultKind};
+use crate::sim::{Fault, FaultKind, SimOptions};
 
 /// Each request to such addresses takes so long: a worker hears of a stop after two seconds, and is to be on its way then.
 fn slow(place: &Place, path: &str, millis: u64) {
@@ -29,7 +29,8 @@ async fn stopped(place: &Place, restore: &str, part: &str, is_so: impl Fn(usize)
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restore_that_was_stopped_is_taken_back_in_two_goes_without_going_on() {
-    let place = Place::new().await;
+    // So many that the stop comes before the last of them.
+    let place = Place::with(SimOptions { messages: 100, ..SimOptions::tiny() }).await;
     place.unlock(&place.restorer).await;
     let planned =
         place.planned(json!({"snapshot": "latest", "paths": [format!("users/{ALICE}/Mail")], "folder": "Back"})).await;

@@ -14,6 +14,7 @@ mod routes;
 mod take;
 mod within;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Router};
+use futures::FutureExt as _;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
@@ -58,13 +60,34 @@ fn worth_packing() -> impl Predicate {
 
 /// Answers that it takes too long, when it does.
 async fn in_time(request: Request, next: Next) -> Response {
-    let is_of_api = request.uri().path().starts_with("/api/");
+    let is_of_api = is_of_api(&request);
     let Ok(answer) = tokio::time::timeout(SLOWEST, next.run(request)).await else {
         let text = "This takes too long";
         let e = Error::new(ErrorKind::Unavailable, text).with_hint("Try again later; what was begun goes on");
-        return if is_of_api { ApiError(e).into_response() } else { super::pages::refusal(&e) };
+        return refused(is_of_api, e);
     };
     answer
+}
+
+/// Answers as about any error of the server's own, when a handler panics.
+async fn caught(request: Request, next: Next) -> Response {
+    let is_of_api = is_of_api(&request);
+    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(answer) => answer,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it does not say why");
+            refused(is_of_api, Error::internal(format!("A handler panicked: {text}")))
+        }
+    }
+}
+
+fn is_of_api(request: &Request) -> bool {
+    request.uri().path().starts_with("/api/")
+}
+
+fn refused(is_of_api: bool, error: Error) -> Response {
+    if is_of_api { ApiError(error).into_response() } else { super::pages::refusal(&error) }
 }
 
 /// What answers those who watch the process, and nothing else.
@@ -72,6 +95,7 @@ pub(crate) fn watched(server: &Arc<Server>) -> Router {
     let (usual, _) = health::add(Routes::new(server.clone())).into_routers();
     usual
         .layer(axum::middleware::from_fn(in_time))
+        .layer(axum::middleware::from_fn(caught))
         .layer(axum::middleware::from_fn_with_state(server.clone(), headers::add))
         .layer(CatchPanicLayer::new())
 }
@@ -89,7 +113,38 @@ pub(crate) fn service(server: &Arc<Server>) -> Router {
         .layer(axum::middleware::from_fn(in_time))
         // Files have times of their own (see `endpoint`), and gain nothing by compression.
         .merge(files)
+        .layer(axum::middleware::from_fn(caught))
         .layer(axum::middleware::from_fn_with_state(server.clone(), headers::add))
         .layer(Extension(peer::Proxies(server.options.trusted_proxies.clone().into())))
         .layer(CatchPanicLayer::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+
+    use super::*;
+
+    async fn panics() -> &'static str {
+        panic!("for a test")
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_panics_is_answered_for_as_any_error_of_the_servers_own() {
+        let router = Router::<()>::new().route("/api/v1/x", get(panics)).route("/x", get(panics));
+        let router = router.layer(axum::middleware::from_fn(caught));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let at = listener.local_addr().expect("an address");
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let ask = async |path: &str| {
+            let answer = reqwest::get(format!("http://{at}{path}")).await.expect("an answer");
+            (answer.status().as_u16(), answer.text().await.expect("text"))
+        };
+        let (status, problem) = ask("/api/v1/x").await;
+        let problem: serde_json::Value = serde_json::from_str(&problem).expect("JSON");
+        assert_eq!((status, &problem["kind"]), (500, &"internal".into()), "{problem}");
+        let (status, page) = ask("/x").await;
+        assert!(status == 500 && page.contains("Something went wrong in the server"), "{page}");
+        assert!(!page.contains("for a test") && !problem.to_string().contains("for a test"), "{page} {problem}");
+    }
 }

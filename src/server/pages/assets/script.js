@@ -119,6 +119,10 @@ if (step && step.querySelector("form[data-step]")) {
     // Whoever types goes on typing.
     const typed = id && typing(before) ? { value: before.value, from: before.selectionStart, to: before.selectionEnd } : null;
     step.replaceChildren(...fresh.childNodes);
+    // Why the form was refused stands above the step, until it is taken.
+    const [old, told] = [document, page].map((of) => of.getElementById("refused"));
+    if (old) { old.remove(); }
+    if (told) { document.querySelector("main").prepend(told); }
     const details = step.querySelectorAll("details");
     if (details.length === open.length) { details.forEach((element, n) => { element.open = element.open || open[n]; }); }
     ownTimes(step);
