@@ -192,6 +192,30 @@ async fn one_that_never_went_is_not_taken_for_the_one_that_is_missing() {
     assert_eq!((report.created, called(&r, &name, "Alike")), (1, 2), "{:?}", report.notes);
 }
 
+/// One is there under another id when the plan is made, and nothing came till its run a day later.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_that_are_alike_and_one_there_the_other_comes_back_also_by_an_old_plan() {
+    let r = Restorer::new().await;
+    let (url, name) = (tasks(&r).await, format!("users/{ALICE}/Tasks"));
+    for _ in 0..2 {
+        post(&r, &url, &json!({"title": "Alike"})).await;
+    }
+    let now = r.again().await;
+    let (_, view) = r.view(now).await;
+    for has_step in [true, false] {
+        r.setting.sim.wipe_items(ALICE);
+        post(&r, &url, &json!({"title": "Alike"})).await;
+        let mut plan = only(plan_at(&r, now, &name, in_place(Conflict::Skip)).await, "Alike");
+        assert_eq!((plan.counts().create, plan.counts().skip), (1, 1), "{:?}", plan.steps);
+        if !has_step {
+            plan.steps = plan.steps.iter().filter(|step| !matches!(step.action, Action::Skip(_))).collect();
+        }
+        plan.run.replace_range(.."20261120".len(), "20261119");
+        let report = run(&plan, &view, &r.client, &r.around()).await.unwrap();
+        assert_eq!((report.created, called(&r, &name, "Alike")), (1, 2), "{report:?}");
+    }
+}
+
 /// None of them is there when the run goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_that_are_alike_and_in_doubt_what_is_made_for_one_is_not_taken_for_the_other() {

@@ -104,7 +104,8 @@ pub async fn run(plan: &Plan, view: &View, client: &Client, around: &Around) -> 
         let may_be_alike = ALIKE.iter().any(|workload| is_of(planned, *workload));
         let last_doubt = last_doubts.get(&number).copied().filter(|_| may_be_alike);
         // What is in doubt is not told from what came meanwhile.
-        let own = own.clone().filter(|_| !last_doubts.contains_key(&number)).map(Own::new);
+        let own = own.clone().filter(|_| !last_doubts.contains_key(&number));
+        let own = own.map(|known| Own::new(known, plan.steps.of_target(number).map(|(_, step)| step)));
         if last_doubt.is_some() {
             take_known(plan.steps.of_target(number), &state, &source);
         }
