@@ -190,6 +190,23 @@ async fn a_file_of_a_time_that_is_to_come_is_taken_back() {
     assert!(back.left.is_empty() && back.undone == plan.counts().create, "{back:?}");
 }
 
+/// Who puts an own copy in its place may keep the time of that.
+#[tokio::test(flavor = "multi_thread")]
+async fn undo_leaves_a_file_that_somebody_replaced_by_an_older_one() {
+    let r = Restorer::new().await;
+    let top = "Restored 2026-11-20";
+    let path = format!("users/{ALICE}/OneDrive/Documents/Committee/Agenda.txt");
+    let plan = r.plan(&path, "original", in_folder()).await.unwrap();
+    r.run(&plan).await.unwrap();
+    let made = files_below(&r, top);
+    assert_eq!(made.len(), 1, "{made:?}");
+    let file = made.first().expect("the file");
+    patch_item(&r, file, json!({"fileSystemInfo": {"lastModifiedDateTime": "2001-01-01T00:00:00Z"}})).await;
+    let back = taken_back(&r, &plan).await;
+    assert_eq!(changed(&back), 1, "{back:?}");
+    assert_eq!(files_below(&r, top), made);
+}
+
 /// Two plan the same, and the second runs a day later.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_came_after_an_old_plan_was_made_does_not_come_twice() {

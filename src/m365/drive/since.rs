@@ -40,12 +40,16 @@ pub(super) fn was_renamed(now: &Value, since: Since<'_>) -> bool {
     !since.own().is_empty() && rows::state_of(&name.into()) != since.own()
 }
 
-/// Says whether somebody changed a file by its time: it is later than the run, and not the one that the restore gave the
-/// file, for a snapshot may hold a time that is still to come.
+/// Says whether somebody changed a file by its time: it is another one than the restore gave the file, also an older one, which who
+/// puts an own file in its place may bring. Where that is not known, it is later than the run, and not the one of the snapshot, which
+/// may hold a time that is still to come.
 pub(super) fn was_written(modified_us: Option<i64>, since: Since<'_>) -> bool {
     let (Some(now_us), Some(run_us)) = (modified_us, since.run_us) else { return false };
-    let given = since.of(TIME).parse::<i64>().ok().or(since.item_us);
-    now_us > run_us && given.is_none_or(|given_us| now_us.abs_diff(given_us) >= SECOND_US)
+    let is_other = |given_us: i64| now_us.abs_diff(given_us) >= SECOND_US;
+    match since.of(TIME).parse() {
+        Ok(given_us) => is_other(given_us),
+        Err(_) => now_us > run_us && since.item_us.is_none_or(is_other),
+    }
 }
 
 #[cfg(test)]
@@ -55,15 +59,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_that_is_later_than_the_run_tells_a_change_unless_the_restore_gave_it() {
+    fn a_time_that_the_restore_did_not_give_tells_a_change_and_where_that_is_unknown_a_later_one_than_the_run() {
         let run = Since { run_us: Some(1_000_000_000), ..Since::default() };
         let told = held("a", Some(5_000_000_000));
         let item = Since { item_us: Some(5_000_000_000), ..run };
         for given in [Since { state: &told, ..run }, item] {
             assert!(!was_written(Some(5_000_000_000), given) && !was_written(Some(5_000_999_999), given));
             assert!(was_written(Some(5_001_000_000), given) && was_written(Some(2_000_000_000), given));
-            assert!(!was_written(Some(1_000_000_000), given) && !was_written(None, given));
+            assert!(!was_written(None, given));
         }
+        // An older one is put in its place.
+        assert!(was_written(Some(1_000_000_000), Since { state: &told, ..run }));
+        assert!(!was_written(Some(1_000_000_000), item));
         assert!(was_written(Some(1_000_000_001), run) && !was_written(Some(2_000_000_000), Since::default()));
     }
 
