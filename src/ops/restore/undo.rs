@@ -85,6 +85,8 @@ pub async fn undo(run: &str, view: Option<&View>, client: &Client, around: &Arou
                 report.undone += 1;
                 back.take_note(number, step, known);
             }
+            // A container that was used is not gone: what is in it may still be taken back.
+            Ok(Became::Nothing) if step.container => {}
             Ok(Became::Nothing) => journal.write(&Entry::Undone { step: number }).await?,
             Ok(Became::LeftIn(why)) => waiting.push((number, why)),
             Ok(Became::Left(why)) => left_as_it_is(&plan, number, why, &journal, &mut report).await?,
@@ -288,7 +290,7 @@ impl<'a> Back<'a> {
         let parent = match self.holders.get(&(step.target, step.parent.clone())) {
             None => String::new(),
             Some((at, _)) => match (self.plan.steps.get(*at).map(|holder| holder.action), self.state.steps.get(at)) {
-                (Some(Action::Use(id)), _) => id,
+                (Some(Action::Use(id) | Action::Overwrite(id)), _) => id,
                 (_, Some(Known::Done { id, .. })) => id.clone(),
                 // What would hold it is not there, and so it is not either.
                 _ => return Ok(Became::Undone),
