@@ -35,7 +35,7 @@ impl Team {
         }
         let answer = self.post("/channels", &body.into()).await?;
         let made = Made::new(ItemKind::Channel, rows::new_id(&answer)?, "");
-        rows::note(&made, order).await?;
+        self.note(&made, order, said.is_some()).await?;
         match said {
             Some(said) => self.fill(made, &*said, None).await,
             None => Ok(self.as_it_is(made, &answer, is_standard).await),
@@ -57,8 +57,17 @@ impl Team {
             return Ok(Some(made));
         }
         let Some(said) = self.said(order.record, source).await? else { return Ok(None) };
-        rows::note(&made, order).await?;
+        self.note(&made, order, true).await?;
         self.fill(made, &*said, Some(row)).await.map(Some)
+    }
+
+    /// Takes note of a channel. Where that fails, one that is shut is opened to its members: nobody may come to it again.
+    async fn note(&self, made: &Made, order: Order<'_>, is_shut: bool) -> Result<()> {
+        let noted = rows::note(made, order).await;
+        if noted.is_err() && is_shut {
+            drop(self.import(&made.id).open().await);
+        }
+        noted
     }
 
     /// Says whether a channel is one into which posts were imported, perhaps not all yet.
@@ -100,12 +109,7 @@ impl Team {
             }
             other => other?,
         };
-        Ok(match (since.of(POSTS), since.own()) {
-            // What was imported is older than the run.
-            ("", "") => there.keys().any(|ms| since.run_us.is_none_or(|us| *ms >= us.div_euclid(1_000))),
-            ("", _) => !there.is_empty(),
-            (told, _) => state_of(&there) != told,
-        })
+        Ok(was_added_to(&there, since))
     }
 
     /// Which tabs or members a channel has now.
@@ -182,8 +186,38 @@ fn is_imported(channel: &Value) -> bool {
     text(channel, &[posts::TOLD]).is_some()
 }
 
+/// Says whether something was written in a channel since it was made.
+fn was_added_to(there: &HashMap<i64, String>, since: Since<'_>) -> bool {
+    match since.of(POSTS) {
+        // What was imported is older than the run.
+        "" => there.keys().any(|ms| since.run_us.is_none_or(|us| *ms >= us.div_euclid(1_000))),
+        told => state_of(there) != told,
+    }
+}
+
 /// What is written in a channel, as a hash.
 fn state_of(there: &HashMap<i64, String>) -> String {
     let rows: Vec<Value> = there.values().map(|id| json!({"id": id})).collect();
     rows::state_of_all(&rows, &["id"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_imported_is_no_change_though_nothing_told_what_that_was() {
+        let (imported, later) = ((1_000, "1000".to_owned()), (5_000, "5000".to_owned()));
+        let there = |all: &[(i64, String)]| all.iter().cloned().collect::<HashMap<i64, String>>();
+        let (old, new) = (there(std::slice::from_ref(&imported)), there(&[imported, later]));
+        let run = Since { run_us: Some(4_000_000), ..Since::default() };
+        for state in ["", "held"] {
+            let since = Since { state, ..run };
+            assert!(!was_added_to(&old, since) && was_added_to(&new, since), "{state}");
+        }
+        let mut made = Made { state: "held".into(), ..Made::default() };
+        made.tell(POSTS, &state_of(&old));
+        let since = Since { state: &made.state, ..run };
+        assert!(!was_added_to(&old, since) && was_added_to(&new, since) && was_added_to(&there(&[]), since));
+    }
 }
