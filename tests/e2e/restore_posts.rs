@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tenantvault::error::{Error, ErrorKind};
 use tenantvault::graph::{GraphRequest, Scope, TeamsCall};
 use tenantvault::ops::access::{State, look_restore};
-use tenantvault::ops::restore::{self, Action, Around, Book, Conflict, Kept, Plan, run, undo};
+use tenantvault::ops::restore::{self, Action, Around, Book, Conflict, Kept, Plan, Step, run, undo};
 use tenantvault::sim::{ExpectedThing, SimOptions};
 
 use crate::restore::{Restorer, in_place};
@@ -320,6 +320,31 @@ async fn undo_leaves_a_channel_in_which_somebody_wrote_since() {
     let stays = |(path, why): &(String, String)| path.ends_with(name) && why.contains("changed after");
     assert!(back.left.iter().any(stays), "{name}: {:?}", back.left);
     assert!(w.rows().await.iter().any(|now| now["id"] == row["id"]));
+}
+
+/// Somebody makes it anew between a plan and its run a day later.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_channel_that_came_after_an_old_plan_was_made_is_told_that_its_posts_do_not_come() {
+    let w = Wiped::new(SimOptions::tiny()).await;
+    let r = &w.r;
+    let mut plan = r.plan(&w.path, "original", in_place(Conflict::Skip)).await.unwrap();
+    plan.run.replace_range(.."20261120".len(), "20261119");
+    let has_posts = |name: &str| {
+        let end = format!("/{}", name.replace('/', "_"));
+        w.before.iter().any(|(path, said)| path.ends_with(&end) && !said.threads.is_empty())
+    };
+    let is_it = |step: &Step| step.container && step.action == Action::Create && has_posts(&step.name);
+    let step = plan.steps.iter().find(is_it).expect("a channel with posts");
+    let body = json!({"displayName": step.name, "membershipType": "standard"});
+    r.client.send(w.request("channels", Some(body))).await.unwrap();
+    let report = r.run(&plan).await.unwrap();
+    let told = |what: &str| report.notes.iter().any(|(path, note)| *path == step.path && note.contains(what));
+    assert!(told("came after the plan was made") && told("does not come back as posts"), "{report:?}");
+    // It was not made, however often that is counted.
+    let again = r.run(&plan).await.unwrap();
+    assert_eq!((again.created, again.notes.len()), (report.created, report.notes.len()), "{again:?}");
+    undo(&plan.run, None, &r.client, &r.around()).await.unwrap();
+    assert!(w.rows().await.iter().any(|row| row["displayName"] == step.name.as_str()), "it is not the run's");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,7 @@
 //! Running a plan: step by step, with the journal before and after each.
 
+mod came;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -14,7 +16,7 @@ use super::source::RepoSource;
 use super::stale::{CAME, Looks, Own};
 use super::{Action, Around, Conflict, Plan, PlannedTarget, Step};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::record::{ItemKind, Record};
+use crate::format::record::Record;
 use crate::graph::{Client, Fate, fate, is_full};
 use crate::m365::restore::{Found, Made, Order, Room, Since, Source as _, Target, Undo};
 use crate::m365::{CollectionKey, Workload};
@@ -195,11 +197,13 @@ impl RestoreReport {
     }
 
     fn count(&mut self, step: &Step, notes: Vec<String>) {
+        // What came after the plan was made is used, and nothing that the run made.
+        let made = u64::from(!notes.iter().any(|note| note == CAME));
         match step.action {
-            Action::Overwrite(_) => self.overwritten += 1,
-            _ => self.created += 1,
+            Action::Overwrite(_) => self.overwritten += made,
+            _ => self.created += made,
         }
-        self.bytes += step.cost.bytes;
+        self.bytes += made * step.cost.bytes;
         self.notes.extend(notes.into_iter().map(|note| (step.path.clone(), note)));
     }
 }
@@ -297,7 +301,7 @@ impl Runner {
             if let Some(step) = self.known(number, step, &mut report) {
                 let there = self.there_now(number, &step, &*target, &mut looks).await;
                 if let Ok(Some(id)) = there {
-                    self.leave(number, step, id, &mut report).await?;
+                    self.leave(number, step, (id, &*target), &mut report).await?;
                     continue;
                 }
                 let (this, at, container) = (self.clone(), target.clone(), step.container);
@@ -394,45 +398,6 @@ impl Runner {
         } else {
             format!("; the app needs {permission}")
         }
-    }
-
-    /// Gives the id of what is there by now of something that an old plan is to make.
-    async fn there_now(
-        &self,
-        number: usize,
-        step: &Step,
-        target: &dyn Target,
-        looks: &mut Looks,
-    ) -> Result<Option<String>> {
-        let Some(own) = self.own.as_ref().filter(|_| step.action == Action::Create) else { return Ok(None) };
-        if self.state.contains_key(&number) || own.has_container(&step.parent) {
-            return Ok(None);
-        }
-        if step.item.is_empty() {
-            return Ok(target.find_top(&step.name).await?.map(|made| made.id));
-        }
-        let is_beside = !step.container && self.options.conflict == Conflict::Copy;
-        // What cannot be read fails when it is made.
-        let record = self.source.reader().get(&step.item).await;
-        let (Ok(Some(record)), Some(parent)) = (record, self.parent_of(step)) else { return Ok(None) };
-        // No list has two columns of one name.
-        if is_beside || record.kind == ItemKind::Column || target.adds(record.kind) {
-            return Ok(None);
-        }
-        looks.find(target, (&record, &step.name, &parent), &self.source, own).await
-    }
-
-    /// Leaves what came after the plan was made as it is; a container is used.
-    async fn leave(&self, number: usize, step: Step, id: String, report: &mut RestoreReport) -> Result<()> {
-        self.around.monitor.add(Counter::Items, 1);
-        if step.container {
-            self.note(&step, &id);
-            let (undo, notes, state) = (Vec::new(), Vec::new(), String::new());
-            return self.journal.write(&Entry::Done { step: number, id, undo, notes, state }).await;
-        }
-        report.skipped += 1;
-        report.notes.push((step.path, CAME.to_owned()));
-        Ok(())
     }
 
     /// The id of what a step goes into; empty: the top. `None`: that was not made.
