@@ -146,7 +146,7 @@ async fn a_channel_that_comes_back_has_its_posts_by_author_and_time() {
     // The next backup has them, and a second restore finds nothing to do.
     r.again().await;
     let again = r.plan(&w.path, "original", in_place(Conflict::Skip)).await.unwrap();
-    let made = |step: &tenantvault::ops::restore::Step| step.container && step.action == Action::Create;
+    let made = |step: &Step| step.container && step.action == Action::Create;
     assert!(!again.steps.iter().any(|step| made(&step)), "{:?}", again.steps);
     // Of a whole team nothing is said to be left out that comes back so.
     let back = undo(&plan.run, None, &r.client, &r.around()).await.unwrap();

@@ -130,7 +130,9 @@ impl Import<'_> {
         let posted = self.posts(source, found).await;
         match (posted, self.open().await) {
             (posted, Ok(())) => posted,
-            (Ok(_), Err(e)) | (Err(e), Err(_)) => Err(e.context(SHUT)),
+            // That a run was stopped it knows itself.
+            (Err(e), Err(_)) if e.kind() != ErrorKind::Interrupted => Err(e.context(SHUT)),
+            (_, Err(e)) => Err(e.context(SHUT)),
         }
     }
 

@@ -84,7 +84,9 @@ impl Team {
         let from = CollectionKey { owner, workload: Workload::Channel, id }.to_string();
         let lacks = || {
             let permission = posts::PERMISSION;
-            format!("what was written in it comes back as posts only by an app that has {permission}, else as pages")
+            format!(
+                "what was written in it comes back as posts only by an app that has {permission}, else with --to as pages"
+            )
         };
         Ok(Some(Brought { from, lacks: (!self.imports).then(lacks) }))
     }

@@ -1,13 +1,13 @@
 //! Of an old plan what is there by now: it is left as it is, and told.
 
-use super::super::journal::Entry;
-use super::super::stale::{CAME, Looks};
-use super::super::{Action, Conflict, Step};
 use super::{RestoreReport, Runner};
 use crate::error::Result;
 use crate::format::record::ItemKind;
 use crate::m365::restore::Target;
 use crate::monitor::Counter;
+use crate::ops::restore::journal::Entry;
+use crate::ops::restore::stale::{CAME, Looks};
+use crate::ops::restore::{Action, Conflict, Step};
 
 /// What is said of a channel that came.
 const NO_POSTS: &str =
