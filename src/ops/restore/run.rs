@@ -76,7 +76,7 @@ pub async fn run(plan: &Plan, view: &View, client: &Client, around: &Around) -> 
     around.monitor.phase("Restoring");
     around.monitor.add(Counter::ItemsTotal, plan.steps.len() as i64);
     let own = Own::of(&plan.run, (around.now_us)(), &state.steps);
-    let mut opened = open_all(plan, client, TARGETS_AT_ONCE).await;
+    let mut opened = open_all(plan, client, TARGETS_AT_ONCE, &around.stop).await;
     let state = Arc::new(state.steps);
     let begun = state.iter().filter(|(_, known)| matches!(known, Known::Begun { .. }));
     let mut doubts: Vec<usize> = begun.map(|(step, _)| *step).collect();
@@ -285,7 +285,10 @@ impl Runner {
         let target: Arc<dyn Target> = match target {
             Ok(target) => Arc::from(target),
             Err(e) => {
-                report.stopped.push((self.planned.path.clone(), told(&e)));
+                report.interrupted = e.kind() == ErrorKind::Interrupted;
+                if !report.interrupted {
+                    report.stopped.push((self.planned.path.clone(), told(&e)));
+                }
                 steps.for_each(|(number, step)| self.count_done(number, step, &mut report));
                 return Ok(report);
             }
