@@ -292,6 +292,31 @@ async fn a_channel_that_cannot_be_opened_is_told_and_opened_when_the_run_goes_on
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_half_made_channel_that_somebody_renamed_is_gone_on_with_and_not_made_twice() {
+    let w = Wiped::new(SimOptions::tiny()).await;
+    let r = &w.r;
+    let plan = r.plan(&w.path, "original", in_place(Conflict::Skip)).await.unwrap();
+    strike(r, "/replies ", 503, None);
+    assert!(!r.run(&plan).await.unwrap().problems.is_empty());
+    r.setting.sim.clear_faults();
+    let half: Vec<Value> = w.rows().await.into_iter().filter(|row| !row["migrationMode"].is_null()).collect();
+    assert!(!half.is_empty());
+    for (number, row) in half.iter().enumerate() {
+        let url = format!("teams/{}/channels/{}", w.team, row["id"].as_str().unwrap());
+        let body = json!({"displayName": format!("Theirs {number}")});
+        r.client.send(GraphRequest::patch(Scope::teams(TeamsCall::Team, &w.team), url, &body)).await.unwrap();
+    }
+    let report = r.run(&plan).await.unwrap();
+    assert!(report.problems.is_empty() && report.stopped.is_empty(), "{report:?}");
+    assert_eq!(w.shut().await, 0);
+    let rows = w.rows().await;
+    for old in half {
+        assert!(rows.iter().any(|row| row["id"] == old["id"]), "{old} is gone");
+        assert!(rows.iter().all(|row| row["displayName"] != old["displayName"]), "{old} was made twice");
+    }
+}
+
 /// Somebody else writes there: by an import of their own, as the simulated tenant knows no other way.
 #[tokio::test(flavor = "multi_thread")]
 async fn undo_leaves_a_channel_in_which_somebody_wrote_since() {

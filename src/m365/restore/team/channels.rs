@@ -42,14 +42,15 @@ impl Team {
         }
     }
 
-    /// Finds the channel that an order makes by importing, and goes on with that unless it is only looked for.
+    /// Finds the channel that an order makes by importing, and goes on with that unless it is only looked for. People may have renamed
+    /// one that was noted.
     pub(super) async fn half_made(&self, order: Order<'_>, source: &dyn Source) -> Result<Option<Made>> {
-        let all = self.channels().await?;
-        let name = order.name.to_lowercase();
-        let is_it = |row: &&Value| {
-            text(row, &["displayName"]).is_some_and(|other| other.to_lowercase() == name) && is_imported(row)
-        };
-        let Some((row, id)) = all.iter().find(is_it).and_then(|row| Some((row, id_of(row)?))) else {
+        let (all, noted, name) = (self.channels().await?, order.log.so_far(), order.name.to_lowercase());
+        let imported = || all.iter().filter(|row| is_imported(row)).filter_map(|row| Some((row, id_of(row)?)));
+        let is_noted = |(_, id): &(&Value, &str)| noted.iter().any(|undo| undo.id() == *id);
+        let is_it =
+            |(row, _): &(&Value, &str)| text(row, &["displayName"]).is_some_and(|other| other.to_lowercase() == name);
+        let Some((row, id)) = imported().find(is_noted).or_else(|| imported().find(is_it)) else {
             return Ok(None);
         };
         let made = Made::new(ItemKind::Channel, id, "");
@@ -57,6 +58,10 @@ impl Team {
             return Ok(Some(made));
         }
         let Some(said) = self.said(order.record, source).await? else { return Ok(None) };
+        if !self.imports {
+            let text = format!("The channel is half made, and going on takes an app that has {}", posts::PERMISSION);
+            return Err(Error::invalid(text).with_hint("Grant it, and run the restore again"));
+        }
         self.note(&made, order, true).await?;
         self.fill(made, &*said, Some(row)).await.map(Some)
     }
