@@ -42,6 +42,7 @@ pub use certificate::certificate_end;
 pub use client::{Client, ClientOptions};
 pub use cloud::Cloud;
 pub use delta::DeltaPages;
+pub(crate) use delta::Seen;
 pub use download::{Download, DownloadSource, Renewal, UrlSource};
 pub(crate) use error::ASK_TEST;
 pub use error::{Fate, GraphError, fate, graph_error, is_doubtful, is_full};

@@ -1,11 +1,14 @@
 //! What was written in a channel comes back as posts, by author and time, where a restore makes the channel.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use async_trait::async_trait;
 use serde_json::{Value, json};
+use tenantvault::error::{Error, ErrorKind};
 use tenantvault::graph::{GraphRequest, Scope, TeamsCall};
 use tenantvault::ops::access::{State, look_restore};
-use tenantvault::ops::restore::{Action, Conflict, undo};
+use tenantvault::ops::restore::{self, Action, Around, Book, Conflict, Kept, Plan, Step, run, undo};
 use tenantvault::sim::{ExpectedThing, SimOptions};
 
 use crate::restore::{Restorer, in_place};
@@ -15,7 +18,7 @@ use crate::restore_halves::{killed_at, strike};
 type Post = (String, String, String);
 
 /// What a channel holds: its threads, each with its posts in order; and its pictures by their bytes.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Said {
     threads: BTreeSet<Vec<Post>>,
     pictures: Vec<String>,
@@ -143,7 +146,7 @@ async fn a_channel_that_comes_back_has_its_posts_by_author_and_time() {
     // The next backup has them, and a second restore finds nothing to do.
     r.again().await;
     let again = r.plan(&w.path, "original", in_place(Conflict::Skip)).await.unwrap();
-    let made = |step: &tenantvault::ops::restore::Step| step.container && step.action == Action::Create;
+    let made = |step: &Step| step.container && step.action == Action::Create;
     assert!(!again.steps.iter().any(|step| made(&step)), "{:?}", again.steps);
     // Of a whole team nothing is said to be left out that comes back so.
     let back = undo(&plan.run, None, &r.client, &r.around()).await.unwrap();
@@ -207,6 +210,113 @@ async fn posts_that_fail_halfway_leave_no_channel_shut_and_come_once() {
     }
 }
 
+/// A journal that has no room for the line that tells of a channel: the first one after so many.
+struct Tight(Arc<dyn Kept>, usize);
+
+#[async_trait]
+impl Kept for Tight {
+    async fn save(&self, plan: &Plan) -> tenantvault::Result<()> {
+        self.0.save(plan).await
+    }
+
+    async fn plan(&self) -> tenantvault::Result<Option<Plan>> {
+        self.0.plan().await
+    }
+
+    async fn open(&self) -> tenantvault::Result<(Box<dyn Book>, restore::State)> {
+        let (book, state) = self.0.open().await?;
+        Ok((Box::new(TightBook(book, self.1)), state))
+    }
+}
+
+struct TightBook(Box<dyn Book>, usize);
+
+#[async_trait]
+impl Book for TightBook {
+    async fn append(&mut self, lines: Vec<u8>) -> tenantvault::Result<()> {
+        let has = |part: &str| String::from_utf8_lossy(&lines).contains(part);
+        if has(r#""event":"half""#) && has(r#""kind":"channel""#) {
+            let Some(left) = self.1.checked_sub(1) else {
+                return Err(Error::new(ErrorKind::StorageFull, "There is no room"));
+            };
+            self.1 = left;
+        }
+        self.0.append(lines).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_that_fails_when_a_channel_was_made_leaves_it_open() {
+    let w = Wiped::new(SimOptions::tiny()).await;
+    let r = &w.r;
+    let (_, view) = r.view(0).await;
+    let mut opened = 0;
+    for room in 0.. {
+        let plan = r.plan(&w.path, "original", in_place(Conflict::Skip)).await.unwrap();
+        let around = r.around();
+        let runs = around.runs.clone();
+        let tight = move |run: &str| Arc::new(Tight(runs(run), room)) as Arc<dyn Kept>;
+        let tight = Around { runs: Arc::new(tight), ..around };
+        let ended = run(&plan, &view, &r.client, &tight).await;
+        assert_eq!(w.shut().await, 0, "{room}");
+        opened += w.rows().await.iter().filter(|row| row["migrationMode"] == "completed").count();
+        r.setting.sim.wipe_items(&w.team);
+        if ended.is_ok() {
+            break;
+        }
+        assert!(room < 50, "{ended:?}");
+    }
+    assert!(opened > 1, "no channel was made to import into");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_that_cannot_be_opened_is_told_and_opened_when_the_run_goes_on() {
+    let w = Wiped::new(SimOptions::tiny()).await;
+    let r = &w.r;
+    for door in ["/completeMigration ", "/replies "] {
+        let plan = r.plan(&w.path, "original", in_place(Conflict::Skip)).await.unwrap();
+        strike(r, "/completeMigration ", 503, None);
+        if door != "/completeMigration " {
+            strike(r, door, 503, None);
+        }
+        let report = r.run(&plan).await.unwrap();
+        r.setting.sim.clear_faults();
+        assert!(w.shut().await > 0, "{door}");
+        let told = report.problems.iter().chain(&report.stopped).any(|(_, why)| why.contains("closed to its members"));
+        assert!(told, "{door}: {report:?}");
+        let report = r.run(&plan).await.unwrap();
+        assert!(report.problems.is_empty() && report.stopped.is_empty(), "{door}: {report:?}");
+        assert_eq!((w.shut().await, w.back()), (0, w.before.clone()), "{door}");
+        undo(&plan.run, None, &r.client, &r.around()).await.unwrap();
+        r.setting.sim.wipe_items(&w.team);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_half_made_channel_that_somebody_renamed_is_gone_on_with_and_not_made_twice() {
+    let w = Wiped::new(SimOptions::tiny()).await;
+    let r = &w.r;
+    let plan = r.plan(&w.path, "original", in_place(Conflict::Skip)).await.unwrap();
+    strike(r, "/replies ", 503, None);
+    assert!(!r.run(&plan).await.unwrap().problems.is_empty());
+    r.setting.sim.clear_faults();
+    let half: Vec<Value> = w.rows().await.into_iter().filter(|row| !row["migrationMode"].is_null()).collect();
+    assert!(!half.is_empty());
+    for (number, row) in half.iter().enumerate() {
+        let url = format!("teams/{}/channels/{}", w.team, row["id"].as_str().unwrap());
+        let body = json!({"displayName": format!("Theirs {number}")});
+        r.client.send(GraphRequest::patch(Scope::teams(TeamsCall::Team, &w.team), url, &body)).await.unwrap();
+    }
+    let report = r.run(&plan).await.unwrap();
+    assert!(report.problems.is_empty() && report.stopped.is_empty(), "{report:?}");
+    assert_eq!(w.shut().await, 0);
+    let rows = w.rows().await;
+    for old in half {
+        assert!(rows.iter().any(|row| row["id"] == old["id"]), "{old} is gone");
+        assert!(rows.iter().all(|row| row["displayName"] != old["displayName"]), "{old} was made twice");
+    }
+}
+
 /// Somebody else writes there: by an import of their own, as the simulated tenant knows no other way.
 #[tokio::test(flavor = "multi_thread")]
 async fn undo_leaves_a_channel_in_which_somebody_wrote_since() {
@@ -235,6 +345,31 @@ async fn undo_leaves_a_channel_in_which_somebody_wrote_since() {
     let stays = |(path, why): &(String, String)| path.ends_with(name) && why.contains("changed after");
     assert!(back.left.iter().any(stays), "{name}: {:?}", back.left);
     assert!(w.rows().await.iter().any(|now| now["id"] == row["id"]));
+}
+
+/// Somebody makes it anew between a plan and its run a day later.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_channel_that_came_after_an_old_plan_was_made_is_told_that_its_posts_do_not_come() {
+    let w = Wiped::new(SimOptions::tiny()).await;
+    let r = &w.r;
+    let mut plan = r.plan(&w.path, "original", in_place(Conflict::Skip)).await.unwrap();
+    plan.run.replace_range(.."20261120".len(), "20261119");
+    let has_posts = |name: &str| {
+        let end = format!("/{}", name.replace('/', "_"));
+        w.before.iter().any(|(path, said)| path.ends_with(&end) && !said.threads.is_empty())
+    };
+    let is_it = |step: &Step| step.container && step.action == Action::Create && has_posts(&step.name);
+    let step = plan.steps.iter().find(is_it).expect("a channel with posts");
+    let body = json!({"displayName": step.name, "membershipType": "standard"});
+    r.client.send(w.request("channels", Some(body))).await.unwrap();
+    let report = r.run(&plan).await.unwrap();
+    let told = |what: &str| report.notes.iter().any(|(path, note)| *path == step.path && note.contains(what));
+    assert!(told("came after the plan was made") && told("does not come back as posts"), "{report:?}");
+    // It was not made, however often that is counted.
+    let again = r.run(&plan).await.unwrap();
+    assert_eq!((again.created, again.notes.len()), (report.created, report.notes.len()), "{again:?}");
+    undo(&plan.run, None, &r.client, &r.around()).await.unwrap();
+    assert!(w.rows().await.iter().any(|row| row["displayName"] == step.name.as_str()), "it is not the run's");
 }
 
 #[tokio::test(flavor = "multi_thread")]

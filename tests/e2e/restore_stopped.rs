@@ -66,3 +66,15 @@ async fn a_restore_that_is_stopped_is_taken_back_in_two_goes_without_going_on() 
         assert_eq!(seen(&r), before, "{path}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_that_is_stopped_while_its_targets_are_opened_asks_no_more_of_them() {
+    let r = Restorer::new().await;
+    let (_, view) = r.view(0).await;
+    let plan = r.plan(&format!("users/{ALICE}/Contacts"), "original", in_folder()).await.unwrap();
+    r.setting.sim.clear_stats();
+    let report = run(&plan, &view, &r.client, &stopped_after(&r, 0)).await.unwrap();
+    assert!(report.interrupted && report.stopped.is_empty() && report.problems.is_empty(), "{report:?}");
+    assert_eq!(r.setting.sim.stats().requests_to("contactFolders"), 0);
+    assert_eq!(r.run(&plan).await.unwrap().created, plan.counts().create);
+}

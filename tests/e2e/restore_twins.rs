@@ -192,6 +192,30 @@ async fn one_that_never_went_is_not_taken_for_the_one_that_is_missing() {
     assert_eq!((report.created, called(&r, &name, "Alike")), (1, 2), "{:?}", report.notes);
 }
 
+/// One is there under another id when the plan is made, and nothing came till its run a day later.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_that_are_alike_and_one_there_the_other_comes_back_also_by_an_old_plan() {
+    let r = Restorer::new().await;
+    let (url, name) = (tasks(&r).await, format!("users/{ALICE}/Tasks"));
+    for _ in 0..2 {
+        post(&r, &url, &json!({"title": "Alike"})).await;
+    }
+    let now = r.again().await;
+    let (_, view) = r.view(now).await;
+    for has_step in [true, false] {
+        r.setting.sim.wipe_items(ALICE);
+        post(&r, &url, &json!({"title": "Alike"})).await;
+        let mut plan = only(plan_at(&r, now, &name, in_place(Conflict::Skip)).await, "Alike");
+        assert_eq!((plan.counts().create, plan.counts().skip), (1, 1), "{:?}", plan.steps);
+        if !has_step {
+            plan.steps = plan.steps.iter().filter(|step| !matches!(step.action, Action::Skip(_))).collect();
+        }
+        plan.run.replace_range(.."20261120".len(), "20261119");
+        let report = run(&plan, &view, &r.client, &r.around()).await.unwrap();
+        assert_eq!((report.created, called(&r, &name, "Alike")), (1, 2), "{report:?}");
+    }
+}
+
 /// None of them is there when the run goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_that_are_alike_and_in_doubt_what_is_made_for_one_is_not_taken_for_the_other() {
@@ -237,4 +261,34 @@ async fn of_two_steps_that_are_alike_the_one_that_a_task_lacks_comes_back() {
     assert_eq!(plan.counts().overwrite, 1, "{:?}", plan.steps);
     let report = run(&plan, &view, &r.client, &r.around()).await.unwrap();
     assert_eq!((report.overwritten, steps()), (1, 2), "{report:?}");
+}
+
+/// The list came after the plan was made, and is used; nobody knows what became of the task in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_looked_for_when_it_was_taken_back_is_looked_for_when_it_is_taken_back_again() {
+    let r = Restorer::new().await;
+    let name = format!("users/{ALICE}/Tasks");
+    let list = json!({"displayName": "Club"});
+    let url = format!("todo/lists/{}/tasks", id(&post(&r, "todo/lists", &list).await));
+    post(&r, &url, &json!({"title": "Lost"})).await;
+    let now = r.again().await;
+    let (_, view) = r.view(now).await;
+    r.setting.sim.wipe_items(ALICE);
+    let mut plan = plan_at(&r, now, &name, in_place(Conflict::Skip)).await;
+    plan.steps = plan.steps.iter().filter(|step| ["Club", "Lost"].contains(&step.name.as_str())).collect();
+    assert_eq!(plan.counts().create, 2, "{:?}", plan.steps);
+    plan.run.replace_range(.."20261120".len(), "20261119");
+    post(&r, "todo/lists", &list).await;
+    lose(&r, "/tasks ", None);
+    assert_eq!(run(&plan, &view, &r.client, &r.around()).await.unwrap().problems.len(), 1);
+    r.setting.sim.clear_faults();
+    assert_eq!(called(&r, &name, "Lost"), 1);
+    for is_seen in [false, true] {
+        if !is_seen {
+            strike(&r, "/tasks?", 403, None);
+        }
+        let back = undo(&plan.run, Some(&view), &r.client, &r.around()).await.unwrap();
+        r.setting.sim.clear_faults();
+        assert_eq!((back.undone, back.left.len(), called(&r, &name, "Lost")), (0, 1, 1), "{is_seen}: {back:?}");
+    }
 }

@@ -8,6 +8,8 @@ use crate::m365::restore::{Made, Since, rows};
 
 /// The part of what is kept of a file that is its time.
 const TIME: &str = "time";
+/// The same where Graph tells only when the bytes came: not what the file's own time is.
+const CAME: &str = "came";
 /// Times are kept to the second.
 const SECOND_US: u64 = 1_000_000;
 
@@ -30,8 +32,13 @@ pub(super) fn held(name: &str, modified_us: Option<i64>) -> String {
 
 /// The same by the JSON of a file.
 pub(super) fn held_of(file: &Value) -> String {
-    let time = time_us(file, &["fileSystemInfo", "lastModifiedDateTime"]);
-    held(text(file, &["name"]).unwrap_or_default(), time.or_else(|| time_us(file, &["lastModifiedDateTime"])))
+    let name = text(file, &["name"]).unwrap_or_default();
+    if let Some(us) = time_us(file, &["fileSystemInfo", "lastModifiedDateTime"]) {
+        return held(name, Some(us));
+    }
+    let mut made = Made { state: held(name, None), ..Made::default() };
+    made.tell(CAME, &time_us(file, &["lastModifiedDateTime"]).map(|us| us.to_string()).unwrap_or_default());
+    made.state
 }
 
 /// Says whether a file bears another name than it was made with.
@@ -40,12 +47,16 @@ pub(super) fn was_renamed(now: &Value, since: Since<'_>) -> bool {
     !since.own().is_empty() && rows::state_of(&name.into()) != since.own()
 }
 
-/// Says whether somebody changed a file by its time: it is later than the run, and not the one that the restore gave the
-/// file, for a snapshot may hold a time that is still to come.
+/// Says whether somebody changed a file by its time: it is another one than the restore gave the file, also an older one, which who
+/// puts an own file in its place may bring. Where that is not known, it is later than the run, and not the one of the snapshot, which
+/// may hold a time that is still to come.
 pub(super) fn was_written(modified_us: Option<i64>, since: Since<'_>) -> bool {
     let (Some(now_us), Some(run_us)) = (modified_us, since.run_us) else { return false };
-    let given = since.of(TIME).parse::<i64>().ok().or(since.item_us);
-    now_us > run_us && given.is_none_or(|given_us| now_us.abs_diff(given_us) >= SECOND_US)
+    let is_other = |given_us: i64| now_us.abs_diff(given_us) >= SECOND_US;
+    if let Ok(given_us) = since.of(TIME).parse() {
+        return is_other(given_us);
+    }
+    now_us > run_us && since.of(CAME).parse().ok().or(since.item_us).is_none_or(is_other)
 }
 
 #[cfg(test)]
@@ -55,15 +66,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_that_is_later_than_the_run_tells_a_change_unless_the_restore_gave_it() {
+    fn a_time_that_the_restore_did_not_give_tells_a_change_and_where_that_is_unknown_a_later_one_than_the_run() {
         let run = Since { run_us: Some(1_000_000_000), ..Since::default() };
         let told = held("a", Some(5_000_000_000));
         let item = Since { item_us: Some(5_000_000_000), ..run };
         for given in [Since { state: &told, ..run }, item] {
             assert!(!was_written(Some(5_000_000_000), given) && !was_written(Some(5_000_999_999), given));
             assert!(was_written(Some(5_001_000_000), given) && was_written(Some(2_000_000_000), given));
-            assert!(!was_written(Some(1_000_000_000), given) && !was_written(None, given));
+            assert!(!was_written(None, given));
         }
+        // An older one is put in its place.
+        assert!(was_written(Some(1_000_000_000), Since { state: &told, ..run }));
+        assert!(!was_written(Some(1_000_000_000), item));
+        let state = held_of(&json!({"name": "a", "lastModifiedDateTime": "1970-01-01T00:20:00Z"}));
+        let came = Since { state: &state, ..run };
+        assert!(!was_written(Some(1_200_000_000), came) && was_written(Some(1_202_000_000), came));
+        assert!(!was_written(Some(900_000_000), came));
         assert!(was_written(Some(1_000_000_001), run) && !was_written(Some(2_000_000_000), Since::default()));
     }
 

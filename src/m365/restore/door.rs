@@ -129,6 +129,11 @@ pub trait Log: fmt::Debug + Send + Sync {
     /// # Errors
     /// Whatever keeps it durable cannot.
     async fn note(&self, undo: Undo) -> Result<Undo>;
+
+    /// What it was told of this making so far, also by earlier tries, and was not taken back.
+    fn so_far(&self) -> Vec<Undo> {
+        Vec::new()
+    }
 }
 
 /// Keeps nothing.

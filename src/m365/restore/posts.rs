@@ -17,7 +17,7 @@ use super::rows;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{ItemKind, Record};
 use crate::graph::links::segment;
-use crate::graph::{Caller, Client, GraphRequest, Scope, TeamsCall};
+use crate::graph::{Caller, Client, GraphRequest, Scope, Seen, TeamsCall};
 use crate::m365::facts::{at, text, time_us};
 use crate::m365::messages::{ALL_MEMBERS, with_pictures};
 use crate::m365::walk::id_of;
@@ -34,6 +34,8 @@ const PICTURES_BYTES: u64 = 2_900_000;
 /// Messages that a page holds at most.
 const PAGE: u64 = 50;
 
+/// What is said where the channel could not be opened.
+const SHUT: &str = "The channel is still closed to its members: going on with the run opens it";
 const NOT_OF_USERS: &str = "posts that do not come back, as none of the organisation's people wrote them";
 const TAKEN_AWAY: &str = "posts that do not come back, as somebody took them away";
 const UNREADABLE: &str = "posts that do not come back, as they are damaged in the repository";
@@ -126,17 +128,19 @@ impl Import<'_> {
     /// Graph's, the source's. The same again goes on with it.
     pub(super) async fn run(&self, source: &dyn Source, found: Option<&Value>) -> Result<Vec<String>> {
         let posted = self.posts(source, found).await;
-        let opened = self.open().await;
-        let notes = posted?;
-        opened?;
-        Ok(notes)
+        match (posted, self.open().await) {
+            (posted, Ok(())) => posted,
+            // That a run was stopped it knows itself.
+            (Err(e), Err(_)) if e.kind() != ErrorKind::Interrupted => Err(e.context(SHUT)),
+            (_, Err(e)) => Err(e.context(SHUT)),
+        }
     }
 
     async fn posts(&self, source: &dyn Source, found: Option<&Value>) -> Result<Vec<String>> {
         let there = if found.is_some() { self.there_if_told().await? } else { HashMap::new() };
         // One that was opened to its members already.
         let mut shut = found.filter(|channel| text(channel, &[TOLD]) != Some(IN_PROGRESS));
-        let (mut used, mut left) = (HashSet::new(), Left::default());
+        let (mut used, mut left, mut again) = (HashSet::new(), Left::default(), None);
         for root in below(source, &top()).await? {
             let mut thread: Option<String> = None;
             let replies = below(source, &root).await?;
@@ -149,7 +153,7 @@ impl Import<'_> {
                         if let Some(channel) = shut.take() {
                             self.start(channel).await?;
                         }
-                        self.send(thread.as_deref(), &post, source, &mut left).await?
+                        self.send(thread.as_deref(), &post, source, (&mut left, &mut again)).await?
                     }
                 };
                 if thread.is_none() && id.is_some() {
@@ -161,13 +165,14 @@ impl Import<'_> {
         Ok(left.notes())
     }
 
-    /// Sends a post, as a reply to what begins its thread; gives its id. `None`: Teams refuses it.
+    /// Sends a post, as a reply to what begins its thread; gives its id. `None`: Teams refuses it. `again`: what is there, once that was
+    /// asked for.
     async fn send(
         &self,
         thread: Option<&str>,
         post: &Post<'_>,
         source: &dyn Source,
-        left: &mut Left,
+        (left, again): (&mut Left, &mut Option<HashMap<i64, String>>),
     ) -> Result<Option<String>> {
         let rest = match thread {
             Some(id) => format!("/messages/{}/replies", segment(id)),
@@ -182,7 +187,10 @@ impl Import<'_> {
             Ok(answer) => rows::new_id(&answer).map(Some),
             // It is there, and nobody heard of that: an id is its time, should Graph not tell.
             Err(e) if e.kind() == ErrorKind::AlreadyExists => {
-                let told = if thread.is_none() { self.there_if_told().await?.remove(&post.ms) } else { None };
+                if thread.is_none() && again.is_none() {
+                    *again = Some(self.there_if_told().await?);
+                }
+                let told = again.as_ref().and_then(|again| again.get(&post.ms)).cloned();
                 Ok(Some(told.unwrap_or_else(|| post.ms.to_string())))
             }
             Err(e) if e.kind() == ErrorKind::InvalidInput || rows::is_gone(&e) => {
@@ -193,7 +201,7 @@ impl Import<'_> {
         }
     }
 
-    /// The ids of all that is written there, by time in milliseconds.
+    /// The ids of all that people wrote there, by time in milliseconds. No more of it is held.
     ///
     /// # Errors
     /// Graph's.
@@ -201,18 +209,8 @@ impl Import<'_> {
         let url = self.url(&format!("/messages?$top={PAGE}&$expand=replies"));
         let list = GraphRequest::get(self.scope(), url).prefer(ALL_MEMBERS);
         let mut there = HashMap::new();
-        for mut row in self.client.get_all(list.clone()).await? {
-            let more = text(&row, &["replies@odata.nextLink"]).map(str::to_owned);
-            let mut all = match row.as_object_mut().and_then(|row| row.shift_remove("replies")) {
-                Some(Value::Array(replies)) => replies,
-                _ => Vec::new(),
-            };
-            if let Some(link) = more {
-                all.extend(self.client.get_all(list.with_url(link)).await?);
-            }
-            all.push(row);
-            let told = |row: &Value| Some((ms_of(time_us(row, &["createdDateTime"])?), id_of(row)?.to_owned()));
-            there.extend(all.iter().filter_map(told));
+        for link in self.read(&list, &mut there).await? {
+            self.read(&list.with_url(link), &mut there).await?;
         }
         Ok(there)
     }
@@ -223,6 +221,30 @@ impl Import<'_> {
             Err(e) if e.kind() == ErrorKind::Permission => Ok(HashMap::new()),
             other => other,
         }
+    }
+
+    /// Reads a list page by page; gives where threads go on of which a page holds not all replies.
+    async fn read(&self, list: &GraphRequest, there: &mut HashMap<i64, String>) -> Result<Vec<String>> {
+        let told = |row: &Value| {
+            let is_post = text(row, &["messageType"]).is_none_or(|kind| kind == "message");
+            let us = time_us(row, &["createdDateTime"]).filter(|_| is_post)?;
+            Some((ms_of(us), id_of(row)?.to_owned()))
+        };
+        let (mut next, mut seen, mut more) = (Some(list.clone()), Seen::default(), Vec::new());
+        while let Some(request) = next.take() {
+            let page = self.client.get_page(request).await?;
+            for row in page.rows.values() {
+                let row = row?;
+                more.extend(text(&row, &["replies@odata.nextLink"]).map(str::to_owned));
+                let replies = at(&row, &["replies"]).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+                there.extend(replies.iter().chain([&row]).filter_map(told));
+            }
+            if let Some(link) = page.next_link {
+                seen.check(&link)?;
+                next = Some(list.with_url(link));
+            }
+        }
+        Ok(more)
     }
 
     /// Takes a channel that was opened to its members for posts again.
@@ -237,7 +259,10 @@ impl Import<'_> {
     }
 
     /// Opens the channel to its members.
-    async fn open(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// Graph's.
+    pub(super) async fn open(&self) -> Result<()> {
         let request = GraphRequest::post_empty(self.scope(), self.url("/completeMigration")).repeatable();
         match self.client.send(request).await {
             Ok(_) => Ok(()),

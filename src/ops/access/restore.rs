@@ -82,7 +82,7 @@ pub const RESTORE_PERMISSIONS: &[Permission] = &[
         IMPORT,
         &[],
         "bring posts back as posts, in channels that a restore makes",
-        "what was written in channels comes back as pages alone",
+        "what was written in channels comes back as pages alone, of those that are gone with --to",
         Some(Workload::Teams),
     ),
 ];

@@ -90,4 +90,8 @@ impl Log for StepLog<'_> {
         }
         Ok(undo)
     }
+
+    fn so_far(&self) -> Vec<Undo> {
+        self.noted()
+    }
 }

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::graph::Client;
 use crate::m365::restore::{self, Target};
 use crate::m365::{CollectionKey, Owner};
+use crate::ops::backup::Stop;
 
 /// Opens the target of a plan again.
 pub(super) async fn open(client: &Client, planned: &PlannedTarget) -> Result<Box<dyn Target>> {
@@ -24,15 +25,28 @@ pub(super) async fn open(client: &Client, planned: &PlannedTarget) -> Result<Box
     restore::open(client, &destination(&key, &path, taker.as_ref())).await
 }
 
-/// Opens all targets of a plan, so many at once, and sees that each may be written to: before anything is written to one.
-pub(super) async fn open_all(plan: &Plan, client: &Client, at_once: usize) -> Vec<Option<Result<Box<dyn Target>>>> {
+/// Opens all targets of a plan, so many at once, and sees that each may be written to: before anything is written to one. Those that
+/// it does not come to before the run is stopped are not asked.
+pub(super) async fn open_all(
+    plan: &Plan,
+    client: &Client,
+    at_once: usize,
+    stop: &Stop,
+) -> Vec<Option<Result<Box<dyn Target>>>> {
     let granted = Arc::new(client.sign_in().await.ok().flatten());
-    let probed = |planned: PlannedTarget| probed(client.clone(), planned, granted.clone());
+    let probed = |planned: PlannedTarget| probed(client.clone(), planned, granted.clone(), stop.clone());
     stream::iter(plan.targets.clone()).map(probed).buffered(at_once).map(Some).collect().await
 }
 
-async fn probed(client: Client, planned: PlannedTarget, granted: Arc<Option<Vec<String>>>) -> Result<Box<dyn Target>> {
+async fn probed(
+    client: Client,
+    planned: PlannedTarget,
+    granted: Arc<Option<Vec<String>>>,
+    stop: Stop,
+) -> Result<Box<dyn Target>> {
+    stop.check()?;
     let target = open(&client, &planned).await?;
+    stop.check()?;
     target.probe().await?;
     may_write(target.permission(), (granted.as_deref(), client.caller()), "the app that restores")?;
     Ok(target)

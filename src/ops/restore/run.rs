@@ -1,5 +1,7 @@
 //! Running a plan: step by step, with the journal before and after each.
 
+mod came;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -14,7 +16,7 @@ use super::source::RepoSource;
 use super::stale::{CAME, Looks, Own};
 use super::{Action, Around, Conflict, Plan, PlannedTarget, Step};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::record::{ItemKind, Record};
+use crate::format::record::Record;
 use crate::graph::{Client, Fate, fate, is_full};
 use crate::m365::restore::{Found, Made, Order, Room, Since, Source as _, Target, Undo};
 use crate::m365::{CollectionKey, Workload};
@@ -74,7 +76,7 @@ pub async fn run(plan: &Plan, view: &View, client: &Client, around: &Around) -> 
     around.monitor.phase("Restoring");
     around.monitor.add(Counter::ItemsTotal, plan.steps.len() as i64);
     let own = Own::of(&plan.run, (around.now_us)(), &state.steps);
-    let mut opened = open_all(plan, client, TARGETS_AT_ONCE).await;
+    let mut opened = open_all(plan, client, TARGETS_AT_ONCE, &around.stop).await;
     let state = Arc::new(state.steps);
     let begun = state.iter().filter(|(_, known)| matches!(known, Known::Begun { .. }));
     let mut doubts: Vec<usize> = begun.map(|(step, _)| *step).collect();
@@ -104,7 +106,8 @@ pub async fn run(plan: &Plan, view: &View, client: &Client, around: &Around) -> 
         let may_be_alike = ALIKE.iter().any(|workload| is_of(planned, *workload));
         let last_doubt = last_doubts.get(&number).copied().filter(|_| may_be_alike);
         // What is in doubt is not told from what came meanwhile.
-        let own = own.clone().filter(|_| !last_doubts.contains_key(&number)).map(Own::new);
+        let own = own.clone().filter(|_| !last_doubts.contains_key(&number));
+        let own = own.map(|known| Own::new(known, plan.steps.of_target(number).map(|(_, step)| step)));
         if last_doubt.is_some() {
             take_known(plan.steps.of_target(number), &state, &source);
         }
@@ -194,11 +197,13 @@ impl RestoreReport {
     }
 
     fn count(&mut self, step: &Step, notes: Vec<String>) {
+        // What came after the plan was made is used, and nothing that the run made.
+        let made = u64::from(!notes.iter().any(|note| note == CAME));
         match step.action {
-            Action::Overwrite(_) => self.overwritten += 1,
-            _ => self.created += 1,
+            Action::Overwrite(_) => self.overwritten += made,
+            _ => self.created += made,
         }
-        self.bytes += step.cost.bytes;
+        self.bytes += made * step.cost.bytes;
         self.notes.extend(notes.into_iter().map(|note| (step.path.clone(), note)));
     }
 }
@@ -280,7 +285,10 @@ impl Runner {
         let target: Arc<dyn Target> = match target {
             Ok(target) => Arc::from(target),
             Err(e) => {
-                report.stopped.push((self.planned.path.clone(), told(&e)));
+                report.interrupted = e.kind() == ErrorKind::Interrupted;
+                if !report.interrupted {
+                    report.stopped.push((self.planned.path.clone(), told(&e)));
+                }
                 steps.for_each(|(number, step)| self.count_done(number, step, &mut report));
                 return Ok(report);
             }
@@ -296,7 +304,7 @@ impl Runner {
             if let Some(step) = self.known(number, step, &mut report) {
                 let there = self.there_now(number, &step, &*target, &mut looks).await;
                 if let Ok(Some(id)) = there {
-                    self.leave(number, step, id, &mut report).await?;
+                    self.leave(number, step, (id, &*target), &mut report).await?;
                     continue;
                 }
                 let (this, at, container) = (self.clone(), target.clone(), step.container);
@@ -393,45 +401,6 @@ impl Runner {
         } else {
             format!("; the app needs {permission}")
         }
-    }
-
-    /// Gives the id of what is there by now of something that an old plan is to make.
-    async fn there_now(
-        &self,
-        number: usize,
-        step: &Step,
-        target: &dyn Target,
-        looks: &mut Looks,
-    ) -> Result<Option<String>> {
-        let Some(own) = self.own.as_ref().filter(|_| step.action == Action::Create) else { return Ok(None) };
-        if self.state.contains_key(&number) || own.has_container(&step.parent) {
-            return Ok(None);
-        }
-        if step.item.is_empty() {
-            return Ok(target.find_top(&step.name).await?.map(|made| made.id));
-        }
-        let is_beside = !step.container && self.options.conflict == Conflict::Copy;
-        // What cannot be read fails when it is made.
-        let record = self.source.reader().get(&step.item).await;
-        let (Ok(Some(record)), Some(parent)) = (record, self.parent_of(step)) else { return Ok(None) };
-        // No list has two columns of one name.
-        if is_beside || record.kind == ItemKind::Column || target.adds(record.kind) {
-            return Ok(None);
-        }
-        looks.find(target, (&record, &step.name, &parent), &self.source, own).await
-    }
-
-    /// Leaves what came after the plan was made as it is; a container is used.
-    async fn leave(&self, number: usize, step: Step, id: String, report: &mut RestoreReport) -> Result<()> {
-        self.around.monitor.add(Counter::Items, 1);
-        if step.container {
-            self.note(&step, &id);
-            let (undo, notes, state) = (Vec::new(), Vec::new(), String::new());
-            return self.journal.write(&Entry::Done { step: number, id, undo, notes, state }).await;
-        }
-        report.skipped += 1;
-        report.notes.push((step.path, CAME.to_owned()));
-        Ok(())
     }
 
     /// The id of what a step goes into; empty: the top. `None`: that was not made.

@@ -1,11 +1,13 @@
 //! A plan that lay for a while: what came meanwhile to where its items go is not made a second time.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::journal::Known;
 use super::known::apart;
 use super::source::RepoSource;
+use super::{Action, Step};
 use crate::error::{Error, Result};
 use crate::format::record::{ItemKind, Record};
 use crate::m365::restore::{Made, Present, Target};
@@ -19,7 +21,41 @@ pub(super) const CAME: &str = "it is there already: it came after the plan was m
 pub(super) struct Own {
     /// The ids of what it made, or may have made, before it went on.
     known: Arc<HashSet<String>>,
+    plan: Accounted,
     since: Mutex<Since>,
+}
+
+/// What a plan accounts for: ids as hashes, as a plan may be long.
+#[derive(Default)]
+struct Accounted {
+    keys: RandomState,
+    /// The items in the snapshot that stand for nothing that is there, or for what is named.
+    items: HashSet<u64>,
+    /// The ids in the target of what is overwritten and used.
+    named: HashSet<u64>,
+}
+
+impl Accounted {
+    fn of(steps: impl Iterator<Item = Step>) -> Self {
+        let mut all = Self::default();
+        for step in steps {
+            if let Action::Overwrite(id) | Action::Use(id) = &step.action {
+                all.named.insert(all.keys.hash_one(id.as_str()));
+            } else if step.action != Action::Create {
+                continue;
+            }
+            all.items.insert(all.keys.hash_one(step.item.as_str()));
+        }
+        all
+    }
+
+    fn has(&self, item: &str) -> bool {
+        self.items.contains(&self.keys.hash_one(item))
+    }
+
+    fn names(&self, id: &str) -> bool {
+        self.named.contains(&self.keys.hash_one(id))
+    }
 }
 
 /// What was made since.
@@ -50,9 +86,9 @@ impl Own {
         Some(Arc::new(ids))
     }
 
-    /// The same for one target.
-    pub(super) fn new(known: Arc<HashSet<String>>) -> Self {
-        Self { known, since: Mutex::default() }
+    /// The same for one target, of which these are the steps.
+    pub(super) fn new(known: Arc<HashSet<String>>, steps: impl Iterator<Item = Step>) -> Self {
+        Self { known, plan: Accounted::of(steps), since: Mutex::default() }
     }
 
     /// Takes note of what a step made, by the item's id in the snapshot if it holds others.
@@ -151,7 +187,7 @@ impl Looks {
         }
         let in_own = parent == record.parent;
         let (mut containers, mut items) = (Vec::new(), Items::default());
-        for one in present.into_iter().filter(|one| !own.has(&one.id)) {
+        for one in present.into_iter().filter(|one| !own.has(&one.id) && !own.plan.names(&one.id)) {
             if target.is_container(one.kind) {
                 containers.push(one);
                 continue;
@@ -165,6 +201,7 @@ impl Looks {
                 items.by_id.insert(one.id);
             }
         }
+        items.leave_out(&ids, target, source, own).await?;
         self.containers.entry(parent.to_owned()).or_insert(containers);
         self.items = Some((parent.to_owned(), items));
         Ok(())
@@ -176,14 +213,47 @@ impl Items {
         if self.by_id.contains(&record.id) {
             return Some(record.id.clone());
         }
-        self.by_identity.get_mut(identity)?.pop()
+        self.give(identity)
+    }
+
+    /// Leaves out what the plan found there for others of the snapshot (`ids`), or may have: it did not come since.
+    async fn leave_out(
+        &mut self,
+        ids: &HashSet<String>,
+        target: &dyn Target,
+        source: &RepoSource,
+        own: &Own,
+    ) -> Result<()> {
+        let reader = source.reader();
+        for id in ids {
+            if self.by_identity.is_empty() {
+                break;
+            }
+            if own.plan.has(id) || self.by_id.contains(id) {
+                continue;
+            }
+            if let Some(other) = reader.get(id).await?.filter(|other| !target.is_container(other.kind)) {
+                self.give(&target.identity(&other));
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives one that is like that, once.
+    fn give(&mut self, identity: &str) -> Option<String> {
+        let alike = self.by_identity.get_mut(identity)?;
+        let given = alike.pop();
+        if alike.is_empty() {
+            self.by_identity.remove(identity);
+        }
+        given
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::m365::restore::Undo;
+    use crate::m365::restore::{Cost, Undo};
     use crate::ops::restore::run_name;
 
     #[test]
@@ -193,11 +263,38 @@ mod tests {
         let done = Known::Done { id: "done".into(), undo: Vec::new(), notes: Vec::new(), state: String::new() };
         let state = HashMap::from([(1, done), (2, Known::Begun { undo }), (3, Known::Undone)]);
         assert!(Own::of(&run, 1_795_000_100_000_000, &state).is_none());
-        let own = Own::new(Own::of(&run, 1_795_000_400_000_000, &state).expect("an old plan"));
+        let known = Own::of(&run, 1_795_000_400_000_000, &state).expect("an old plan");
+        let own = Own::new(known, std::iter::empty());
         assert!(own.has("done") && own.has("half") && !own.has("theirs"));
         own.made(&Made::new(ItemKind::MailFolder, "new", ""), Some("of snapshot"));
         own.made(&Made { id: "found".into(), ..Made::default() }, Some("there before"));
         assert!(own.has("new") && own.has_container("of snapshot") && !own.has_container("there before"));
+    }
+
+    #[test]
+    fn a_plan_accounts_for_what_it_makes_and_for_what_it_names() {
+        let step = |item: &str, action| Step {
+            target: 0,
+            item: item.into(),
+            parent: String::new(),
+            name: "Call".into(),
+            path: "Tasks/Call".into(),
+            container: false,
+            action,
+            cost: Cost::default(),
+        };
+        let actions = [
+            ("made", Action::Create),
+            ("over", Action::Overwrite("theirs".into())),
+            ("left", Action::Skip("it is there".into())),
+        ];
+        let all = Accounted::of(actions.into_iter().map(|(item, action)| step(item, action)));
+        assert!(all.has("made") && all.has("over") && !all.has("left") && !all.has("of no step"));
+        assert!(all.names("theirs") && !all.names("made"));
+        let mut items = Items::default();
+        items.by_identity.insert("a".into(), vec!["1".into()]);
+        assert_eq!((items.give("b"), items.give("a"), items.give("a")), (None, Some("1".into()), None));
+        assert!(items.by_identity.is_empty());
     }
 
     #[test]

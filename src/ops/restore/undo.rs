@@ -85,6 +85,8 @@ pub async fn undo(run: &str, view: Option<&View>, client: &Client, around: &Arou
                 report.undone += 1;
                 back.take_note(number, step, known);
             }
+            // A container that was used is not gone: what is in it may still be taken back.
+            Ok(Became::Nothing) if step.container => {}
             Ok(Became::Nothing) => journal.write(&Entry::Undone { step: number }).await?,
             Ok(Became::LeftIn(why)) => waiting.push((number, why)),
             Ok(Became::Left(why)) => left_as_it_is(&plan, number, why, &journal, &mut report).await?,
@@ -153,11 +155,17 @@ struct Back<'a> {
 impl<'a> Back<'a> {
     fn new(plan: &'a Plan, view: Option<&'a View>, state: &'a State) -> Self {
         let containers = plan.steps.iter().enumerate().filter(|(_, step)| step.container);
-        let mut holders = HashMap::new();
+        let (mut holders, moved) = (HashMap::new(), HashMap::new());
+        let (mut taken, mut tops) = (HashSet::new(), HashSet::new());
         for (number, step) in containers {
+            // Undo that was stopped took it away.
+            let is_gone = matches!(state.steps.get(&number), Some(Known::Undone));
+            if is_gone && matches!(step.action, Action::Create | Action::Copy) {
+                taken.insert(number);
+                tops.extend(step.parent.is_empty().then_some(step.target));
+            }
             holders.entry((step.target, step.item)).or_insert((number, step.parent));
         }
-        let (moved, taken, tops) = (HashMap::new(), HashSet::new(), HashSet::new());
         Self { plan, view, state, run_us: super::time_of_run(&plan.run), holders, moved, taken, tops }
     }
 
@@ -288,7 +296,7 @@ impl<'a> Back<'a> {
         let parent = match self.holders.get(&(step.target, step.parent.clone())) {
             None => String::new(),
             Some((at, _)) => match (self.plan.steps.get(*at).map(|holder| holder.action), self.state.steps.get(at)) {
-                (Some(Action::Use(id)), _) => id,
+                (Some(Action::Use(id) | Action::Overwrite(id)), _) => id,
                 (_, Some(Known::Done { id, .. })) => id.clone(),
                 // What would hold it is not there, and so it is not either.
                 _ => return Ok(Became::Undone),
@@ -347,4 +355,51 @@ async fn left_as_it_is(
     let path = plan.steps.get(number).map_or_else(String::new, |step| step.path);
     report.left.push((path, why.clone()));
     journal.write(&Entry::Left { step: number, why }).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::m365::restore::Cost;
+    use crate::ops::restore::{Conflict, Into, Only, PLAN_VERSION, RestoreOptions, run_name};
+
+    fn step(item: &str, parent: &str, action: Action) -> Step {
+        let (name, path) = (item.to_owned(), format!("Tasks/{item}"));
+        let (item, parent, container) = (item.to_owned(), parent.to_owned(), parent.is_empty());
+        Step { target: 0, item, parent, name, path, container, action, cost: Cost::default() }
+    }
+
+    #[test]
+    fn undo_that_goes_on_knows_which_containers_are_gone() {
+        let steps = [
+            step("made", "", Action::Create),
+            step("in made", "made", Action::Create),
+            step("over", "", Action::Overwrite("theirs".into())),
+            step("in over", "over", Action::Create),
+        ];
+        let plan = Plan {
+            version: PLAN_VERSION,
+            run: run_name(1_795_000_000_000_000),
+            snapshot: String::new(),
+            tenant: String::new(),
+            tenant_id: String::new(),
+            options: RestoreOptions {
+                into: Into::Place,
+                conflict: Conflict::Skip,
+                only: Only::All,
+                permissions: false,
+                links: false,
+                versions: false,
+            },
+            targets: Vec::new(),
+            steps: steps.iter().cloned().collect(),
+            seconds: 0,
+            left_out: Vec::new(),
+            refused: Vec::new(),
+        };
+        let went = |state: State| [1, 3].map(|number: usize| Back::new(&plan, None, &state).went_with(&steps[number]));
+        assert_eq!(went(State::default()), [false, false]);
+        let gone = HashMap::from([(0, Known::Undone), (2, Known::Undone)]);
+        assert_eq!(went(State { steps: gone, ended: false }), [true, false]);
+    }
 }

@@ -35,21 +35,22 @@ impl Team {
         }
         let answer = self.post("/channels", &body.into()).await?;
         let made = Made::new(ItemKind::Channel, rows::new_id(&answer)?, "");
-        rows::note(&made, order).await?;
+        self.note(&made, order, said.is_some()).await?;
         match said {
             Some(said) => self.fill(made, &*said, None).await,
             None => Ok(self.as_it_is(made, &answer, is_standard).await),
         }
     }
 
-    /// Finds the channel that an order makes by importing, and goes on with that unless it is only looked for.
+    /// Finds the channel that an order makes by importing, and goes on with that unless it is only looked for. People may have renamed
+    /// one that was noted.
     pub(super) async fn half_made(&self, order: Order<'_>, source: &dyn Source) -> Result<Option<Made>> {
-        let all = self.channels().await?;
-        let name = order.name.to_lowercase();
-        let is_it = |row: &&Value| {
-            text(row, &["displayName"]).is_some_and(|other| other.to_lowercase() == name) && is_imported(row)
-        };
-        let Some((row, id)) = all.iter().find(is_it).and_then(|row| Some((row, id_of(row)?))) else {
+        let (all, noted, name) = (self.channels().await?, order.log.so_far(), order.name.to_lowercase());
+        let imported = || all.iter().filter(|row| is_imported(row)).filter_map(|row| Some((row, id_of(row)?)));
+        let is_noted = |(_, id): &(&Value, &str)| noted.iter().any(|undo| undo.id() == *id);
+        let is_it =
+            |(row, _): &(&Value, &str)| text(row, &["displayName"]).is_some_and(|other| other.to_lowercase() == name);
+        let Some((row, id)) = imported().find(is_noted).or_else(|| imported().find(is_it)) else {
             return Ok(None);
         };
         let made = Made::new(ItemKind::Channel, id, "");
@@ -57,8 +58,21 @@ impl Team {
             return Ok(Some(made));
         }
         let Some(said) = self.said(order.record, source).await? else { return Ok(None) };
-        rows::note(&made, order).await?;
+        if !self.imports {
+            let text = format!("The channel is half made, and going on takes an app that has {}", posts::PERMISSION);
+            return Err(Error::invalid(text).with_hint("Grant it, and run the restore again"));
+        }
+        self.note(&made, order, true).await?;
         self.fill(made, &*said, Some(row)).await.map(Some)
+    }
+
+    /// Takes note of a channel. Where that fails, one that is shut is opened to its members: nobody may come to it again.
+    async fn note(&self, made: &Made, order: Order<'_>, is_shut: bool) -> Result<()> {
+        let noted = rows::note(made, order).await;
+        if noted.is_err() && is_shut {
+            drop(self.import(&made.id).open().await);
+        }
+        noted
     }
 
     /// Says whether a channel is one into which posts were imported, perhaps not all yet.
@@ -75,7 +89,9 @@ impl Team {
         let from = CollectionKey { owner, workload: Workload::Channel, id }.to_string();
         let lacks = || {
             let permission = posts::PERMISSION;
-            format!("what was written in it comes back as posts only by an app that has {permission}, else as pages")
+            format!(
+                "what was written in it comes back as posts only by an app that has {permission}, else with --to as pages"
+            )
         };
         Ok(Some(Brought { from, lacks: (!self.imports).then(lacks) }))
     }
@@ -100,12 +116,7 @@ impl Team {
             }
             other => other?,
         };
-        Ok(match (since.of(POSTS), since.own()) {
-            // What was imported is older than the run.
-            ("", "") => there.keys().any(|ms| since.run_us.is_none_or(|us| *ms >= us.div_euclid(1_000))),
-            ("", _) => !there.is_empty(),
-            (told, _) => state_of(&there) != told,
-        })
+        Ok(was_added_to(&there, since))
     }
 
     /// Which tabs or members a channel has now.
@@ -182,8 +193,38 @@ fn is_imported(channel: &Value) -> bool {
     text(channel, &[posts::TOLD]).is_some()
 }
 
+/// Says whether something was written in a channel since it was made.
+fn was_added_to(there: &HashMap<i64, String>, since: Since<'_>) -> bool {
+    match since.of(POSTS) {
+        // What was imported is older than the run.
+        "" => there.keys().any(|ms| since.run_us.is_none_or(|us| *ms >= us.div_euclid(1_000))),
+        told => state_of(there) != told,
+    }
+}
+
 /// What is written in a channel, as a hash.
 fn state_of(there: &HashMap<i64, String>) -> String {
     let rows: Vec<Value> = there.values().map(|id| json!({"id": id})).collect();
     rows::state_of_all(&rows, &["id"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_imported_is_no_change_though_nothing_told_what_that_was() {
+        let (imported, later) = ((1_000, "1000".to_owned()), (5_000, "5000".to_owned()));
+        let there = |all: &[(i64, String)]| all.iter().cloned().collect::<HashMap<i64, String>>();
+        let (old, new) = (there(std::slice::from_ref(&imported)), there(&[imported, later]));
+        let run = Since { run_us: Some(4_000_000), ..Since::default() };
+        for state in ["", "held"] {
+            let since = Since { state, ..run };
+            assert!(!was_added_to(&old, since) && was_added_to(&new, since), "{state}");
+        }
+        let mut made = Made { state: "held".into(), ..Made::default() };
+        made.tell(POSTS, &state_of(&old));
+        let since = Since { state: &made.state, ..run };
+        assert!(!was_added_to(&old, since) && was_added_to(&new, since) && was_added_to(&there(&[]), since));
+    }
 }
