@@ -16,7 +16,9 @@ async fn the_secret_for_restores_is_found_out_shown_and_warned_of() {
     let (bench, _) = bench_at("2026-11-26T10:00:00Z").await;
     let account = bench.account("Contoso").await;
     let token = bench.person(Some(&account), Role::Owner, "owner@contoso.com").await;
-    let sim = SimTenant::start(SimOptions::tiny()).await.expect("a tenant");
+    let mut options = SimOptions::tiny();
+    options.roles.push("Application.Read.All".to_owned());
+    let sim = SimTenant::start(options).await.expect("a tenant");
     let tenant = connect(&bench, &token, &account, &sim, "Contoso").await;
     let path = format!("/accounts/{account}/tenants/{tenant}");
     bench.good(&token, Method::POST, &format!("{path}/test"), None).await;
