@@ -219,13 +219,20 @@ fn change_task(app: &App, request: &Request, route: &Route) -> Answer {
         let completed = if *percent == json!(100) { json!(super::times::graph(now)) } else { Value::Null };
         given.insert("completedDateTime".into(), completed);
     }
+    let mut bucket = None;
     for (name, value) in body {
         match name.as_str() {
             "appliedCategories" | "assignments" => put_entries(given.entry(name).or_insert(Value::Null), value),
+            "bucketId" => bucket = value.as_str().map(str::to_owned),
             _ => drop(given.insert(name, value)),
         }
     }
     shelf.write(number, given, now);
+    if let Some(bucket) = bucket {
+        // Where it is says its bucket, and no longer what it was made with.
+        shelf.things[number as usize].given.shift_remove("bucketId");
+        shelf.carry(route.id(0), &bucket, now);
+    }
     Ok(answer(app, 200, shelf, number))
 }
 

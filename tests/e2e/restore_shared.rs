@@ -449,16 +449,17 @@ async fn undo_adds_nothing_to_a_plan_or_team_in_doubt() {
     let (_, view) = r.view(0).await;
     for (part, path, kind, adding) in [
         // The plan is made, and nobody hears of it.
-        (&parts[0], "/planner/plans ", FaultKind::Drop, "PATCH /planner"),
+        (&parts[0], "0/planner/plans ", FaultKind::Drop, "PATCH /planner"),
         // What became of the first member is not known.
         (&parts[3], "/members ", FaultKind::Status { status: 500 }, "POST /teams/{id}/members"),
     ] {
         wipe(&r, part).await;
         let plan = r.plan(&part.name, "original", in_place(Conflict::Skip)).await.unwrap();
         r.setting.sim.inject(Fault { kind, path: path.to_owned(), probability: 1.0, count: None });
-        r.run(&plan).await.unwrap();
+        let report = r.run(&plan).await.unwrap();
         r.setting.sim.clear_faults();
         r.setting.sim.clear_stats();
+        assert!(report.stopped.is_empty(), "{}: {report:?}", part.name);
         let back = undo(&plan.run, Some(&view), &r.client, &r.around()).await.unwrap();
         let in_doubt = back.left.iter().filter(|(_, why)| why.contains("nothing says so: it stays")).count();
         assert!(in_doubt > 0, "{}: said to be taken back, and there: {back:?}", part.name);

@@ -235,34 +235,6 @@ async fn of_two_that_are_alike_and_in_doubt_what_is_made_for_one_is_not_taken_fo
     assert_eq!((report.created, called(&r, &name, "Alike")), (2, 2), "{:?}", report.notes);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn of_two_steps_that_are_alike_the_one_that_a_task_lacks_comes_back() {
-    let r = Restorer::new().await;
-    let (url, name) = (tasks(&r).await, format!("users/{ALICE}/Tasks"));
-    let stepped = async |many: usize| {
-        let task = format!("{url}/{}", id(&post(&r, &url, &json!({"title": "Stepped"})).await));
-        for _ in 0..many {
-            post(&r, &format!("{task}/checklistItems"), &json!({"displayName": "Twice"})).await;
-        }
-        task
-    };
-    let steps = || {
-        let task = things(&r, &name).into_values().find(|thing| thing.json["title"] == "Stepped").expect("the task");
-        task.json["checklistItems"].as_array().map_or(0, Vec::len)
-    };
-    let gone = format!("users/{ALICE}/{}", stepped(2).await);
-    let now = r.again().await;
-    let (_, view) = r.view(now).await;
-    // In its place is one that has one of them.
-    r.client.send(GraphRequest::delete(mailbox(), gone).prefer(IMMUTABLE_IDS)).await.unwrap();
-    stepped(1).await;
-    assert_eq!(steps(), 1);
-    let plan = only(plan_at(&r, now, &name, in_place(Conflict::Replace)).await, "Stepped");
-    assert_eq!(plan.counts().overwrite, 1, "{:?}", plan.steps);
-    let report = run(&plan, &view, &r.client, &r.around()).await.unwrap();
-    assert_eq!((report.overwritten, steps()), (1, 2), "{report:?}");
-}
-
 /// The list came after the plan was made, and is used; nobody knows what became of the task in it.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_could_not_be_looked_for_when_it_was_taken_back_is_looked_for_when_it_is_taken_back_again() {

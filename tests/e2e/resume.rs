@@ -195,8 +195,10 @@ async fn pages_of_a_mail_folder_that_were_read_are_not_asked_for_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_of_a_list_that_were_read_are_not_asked_for_again() {
     let options = SimOptions { users: 1, list_items: 40, ..SimOptions::tiny() };
-    goes_on((Workload::Sites, &[75, 110, 150, 190]), options, |key, _| format!("lists/{}/items/delta?$expand", key.id))
-        .await;
+    goes_on((Workload::Sites, &[75, 95, 110, 130, 150, 170, 190]), options, |key, _| {
+        format!("lists/{}/items/delta?$expand", key.id)
+    })
+    .await;
 }
 
 /// Places to stop at, in the middle of what there is of a workload.
