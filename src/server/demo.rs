@@ -76,6 +76,7 @@ pub async fn start_demo(options: ServerOptions, tell: &(dyn Fn(&str) + Sync)) ->
         tell(&format!("Day {day} of {DAYS}"));
         let job = sets::run(&server, &administrator, &contoso.id, &set.id).await?;
         ended(&server, &contoso.id, &job).await?;
+        settled(&server, &contoso.id).await?;
         tenant.advance_day();
         back_us.store((DAYS - day) * DAY_US, Ordering::Relaxed);
     }
@@ -176,6 +177,17 @@ async fn contoso(
     )
     .await?;
     Ok((account, key, set))
+}
+
+/// Waits a while for what follows a run: were it under way when the clock goes to the next day, its worker would seem gone.
+async fn settled(server: &Server, account: &Id) -> Result<()> {
+    for _ in 0..100 {
+        if server.db.open_jobs(account).await?.is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
 }
 
 /// Waits for the end of a job.
