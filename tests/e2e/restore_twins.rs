@@ -150,14 +150,20 @@ async fn what_could_not_be_looked_for_is_looked_for_again_and_comes_once() {
     assert_eq!(created, [0, 0, 1]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn of_two_that_are_alike_and_in_doubt_the_one_that_was_made_stands_for_one_however_often_the_run_goes_on() {
+/// Somebody with two tasks that are alike: the address of the tasks, the name of what holds them, and the snapshot's day.
+async fn two_alike() -> (Restorer, String, String, usize) {
     let r = Restorer::new().await;
     let (url, name) = (tasks(&r).await, format!("users/{ALICE}/Tasks"));
     for _ in 0..2 {
         post(&r, &url, &json!({"title": "Alike"})).await;
     }
     let now = r.again().await;
+    (r, url, name, now)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_that_are_alike_and_in_doubt_the_one_that_was_made_stands_for_one_however_often_the_run_goes_on() {
+    let (r, _, name, now) = two_alike().await;
     let (_, view) = r.view(now).await;
     r.setting.sim.wipe_items(ALICE);
     let plan = only(plan_at(&r, now, &name, in_place(Conflict::Skip)).await, "Alike");
@@ -195,12 +201,7 @@ async fn one_that_never_went_is_not_taken_for_the_one_that_is_missing() {
 /// One is there under another id when the plan is made, and nothing came till its run a day later.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_that_are_alike_and_one_there_the_other_comes_back_also_by_an_old_plan() {
-    let r = Restorer::new().await;
-    let (url, name) = (tasks(&r).await, format!("users/{ALICE}/Tasks"));
-    for _ in 0..2 {
-        post(&r, &url, &json!({"title": "Alike"})).await;
-    }
-    let now = r.again().await;
+    let (r, url, name, now) = two_alike().await;
     let (_, view) = r.view(now).await;
     for has_step in [true, false] {
         r.setting.sim.wipe_items(ALICE);
@@ -219,12 +220,7 @@ async fn of_two_that_are_alike_and_one_there_the_other_comes_back_also_by_an_old
 /// None of them is there when the run goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_that_are_alike_and_in_doubt_what_is_made_for_one_is_not_taken_for_the_other() {
-    let r = Restorer::new().await;
-    let (url, name) = (tasks(&r).await, format!("users/{ALICE}/Tasks"));
-    for _ in 0..2 {
-        post(&r, &url, &json!({"title": "Alike"})).await;
-    }
-    let now = r.again().await;
+    let (r, _, name, now) = two_alike().await;
     let (_, view) = r.view(now).await;
     r.setting.sim.wipe_items(ALICE);
     let plan = only(plan_at(&r, now, &name, in_place(Conflict::Skip)).await, "Alike");

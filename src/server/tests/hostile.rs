@@ -9,7 +9,7 @@ use reqwest::{Method, StatusCode, header};
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{Bench, PASSWORD, connect, set_up};
 use crate::server::auth::Role;
@@ -138,17 +138,23 @@ async fn what_is_sent_before_a_sign_in_is_short_and_of_one_address_takes_a_share
         held.push(half_sent(&bench, "198.51.100.1").await);
     }
     let again = async || attempt(&bench, "nobody", "guess guess guess", "198.51.100.1").await;
-    while again().await != StatusCode::SERVICE_UNAVAILABLE {
-        // Who came before the last of them had its room, and it was refused.
-        held.push(half_sent(&bench, "198.51.100.1").await);
-        sleep(Duration::from_millis(20)).await;
-    }
+    let refused = async |held: &mut Vec<TcpStream>| {
+        while again().await != StatusCode::SERVICE_UNAVAILABLE {
+            // Who came before the last of them had its room, and it was refused.
+            held.push(half_sent(&bench, "198.51.100.1").await);
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(60), refused(&mut held)).await.expect("one address has a share alone");
     assert_eq!(attempt(&bench, "boss", PASSWORD, "203.0.113.5").await, StatusCode::SEE_OTHER, "others have theirs");
     bench.good(&admin, Method::GET, "/me", None).await;
     drop(held);
-    while again().await == StatusCode::SERVICE_UNAVAILABLE {
-        sleep(Duration::from_millis(20)).await;
-    }
+    let let_in = async {
+        while again().await == StatusCode::SERVICE_UNAVAILABLE {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(60), let_in).await.expect("the room is given back");
 }
 
 #[tokio::test(flavor = "multi_thread")]
